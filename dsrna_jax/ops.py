@@ -10,6 +10,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Statistics = Literal["batch", "frozen", "running"]
@@ -85,7 +86,7 @@ def _pooled(x, empty, combine, window, stride, padding):
     far = [(-(-n // stride) - 1) * stride + window - n - padding for n in x.shape[-2:]]
     return lax.reduce_window(
         x,
-        jnp.asarray(empty, x.dtype),
+        np.asarray(empty, x.dtype),
         combine,
         (1,) * outer + (window, window),
         (1,) * outer + (stride, stride),

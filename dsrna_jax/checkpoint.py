@@ -1,0 +1,259 @@
+"""Checkpoints of a run: saved whole or not at all, restored bit for bit or not at all.
+
+A checkpoint folder holds one folder a step, named by its number. Each is an orbax checkpoint of host arrays, so it
+opens on any number of devices, here or by orbax alone; the step and the caller's metadata are its custom metadata.
+`SHA256SUMS` in it (`sha256sum -c` reads it too) catches what orbax lets pass: a flipped bit in the data of an array,
+a truncated metadata file. It also keeps orbax from meeting a damaged file, which its threads report in pages of
+tracebacks.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from dsrna_jax.errors import InputError
+
+FOLDER = "checkpoints"  # where a run folder keeps them
+VARIABLES = ("weights", "batch_stats", "alphas")  # what evaluation needs of a state
+_SUMS = "SHA256SUMS"
+_UNFINISHED = ".unfinished"  # what is being written or deleted; nothing in it is ever read
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Holds back orbax's account of each read and write, which absl prints at its default level (INFO) in a command."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    if logger.getEffectiveLevel() == logging.INFO:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class Resumed(NamedTuple):
+    """What `Checkpoints.latest` found; `skipped` says in one line each which newer checkpoints are damaged, and how."""
+
+    step: int
+    state: Any
+    metadata: dict
+    skipped: list[str]
+
+
+class Restored(NamedTuple):
+    """What `restore_for_eval` found: `variables` holds those of `VARIABLES` that were saved, as trees of np.ndarray."""
+
+    step: int
+    metadata: dict
+    variables: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoint folder of a run; the newest `keep` steps stay in it. Nothing is created before the first save."""
+
+    def __init__(self, folder: str | os.PathLike, keep: int = 3):
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, got {keep}")
+        self.folder = Path(folder).absolute()
+        self.keep = keep
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that have a finished checkpoint, ascending."""
+        return _steps(self.folder)
+
+    @_quiet()
+    def save(self, step: int, state: Any, metadata: dict) -> None:
+        """Saves `state` as the checkpoint of `step`, in place of one that may be there; returns when that is done.
+
+        A process killed on the way leaves the checkpoints before as they were; the next save removes its debris.
+
+        Args:
+          state: any pytree of arrays that every process holds in full (replicated over devices); no typed keys.
+          metadata: JSON values: the resolved configuration, the genotype, the name of the experiment.
+        Raises: OSError, in one line, if the disk is full; TypeError if `metadata` is not JSON.
+        """
+        arrays = jax.tree.map(np.asarray, jax.device_get(state))
+        custom = {"step": step, "metadata": metadata}
+        # Orbax adds below 0.5 KiB an array and 32 KiB a checkpoint (measured with 0.12.8); data may not compress.
+        size = sum(1024 + leaf.nbytes for leaf in jax.tree.leaves(arrays)) + len(json.dumps(custom)) + 2**16
+        unfinished = self.folder / _UNFINISHED
+        is_primary = jax.process_index() == 0
+        try:
+            if is_primary:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir(parents=True)
+                _claim_space(unfinished, size)
+            ocp.save(unfinished / str(step), arrays, custom_metadata=custom)
+            if is_primary:
+                _write_sums(unfinished / str(step))
+                self._publish(step)
+        except Exception as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if not _is_disk_full(error):
+                raise
+            good = [s for s in self.steps if not _damage(self.folder / str(s))]
+            last = f"the last good one, step {good[-1]}, is untouched" if good else "there is none before it"
+            raise OSError(
+                f"the disk is full: the checkpoint of step {step} ({size / 1e6:.1f} MB) could not be written to "
+                f"{self.folder}; {last}; free some space and resume"
+            ) from None
+
+    def _publish(self, step: int) -> None:
+        """Moves a finished checkpoint to its place and deletes the oldest, by renames: deleting is not atomic."""
+        unfinished, target = self.folder / _UNFINISHED, self.folder / str(step)
+        if target.exists():
+            os.replace(target, unfinished / "replaced")
+        os.replace(unfinished / str(step), target)
+        # A later step can only be a damaged one that `latest` passed over: it must not count as one of the newest.
+        for old in [s for s in self.steps if s <= step][: -self.keep]:
+            os.replace(self.folder / str(old), unfinished / f"old-{old}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+    @_quiet()
+    def latest(self, abstract_state: Any) -> Resumed | None:
+        """The newest checkpoint that is undamaged, as the pytree that `abstract_state` is; None if none was ever saved.
+
+        Args:
+          abstract_state: arrays or ShapeDtypeStructs. A leaf is placed by its `sharding` if it has one, else on the
+            default device, on however many devices it was saved.
+        Raises: InputError if all are damaged, or if the arrays are not those of `abstract_state`.
+        """
+        skipped = []
+        for step in reversed(self.steps):
+            path = self.folder / str(step)
+            if damage := _damage(path):
+                skipped.append(f"skipped the checkpoint of step {step}: {damage}")
+                continue
+            state = _matched(ocp.load(path), abstract_state, path)
+            return Resumed(step, state, ocp.metadata(path).custom_metadata["metadata"], skipped)
+        if skipped:
+            raise InputError(f"no checkpoint in {self.folder} can be used ({'; '.join(skipped)}); start a new run")
+        return None
+
+
+@_quiet()
+def metadata(path: str | os.PathLike) -> tuple[int, dict]:
+    """The step and the metadata of a checkpoint; `path` and errors as in `restore_for_eval`."""
+    custom = ocp.metadata(_checkpoint(path)).custom_metadata
+    return custom["step"], custom["metadata"]
+
+
+@_quiet()
+def restore_for_eval(path: str | os.PathLike) -> Restored:
+    """The variables and the metadata of a checkpoint, without the optimiser's state; needs nothing but the path.
+
+    Args:
+      path: a run folder, its checkpoint folder (of both, the newest step) or the folder of one step.
+    Raises: InputError if there is no checkpoint, if it is damaged (never an older one in its place: the caller would
+      evaluate something else than it believes), or if its state has no `weights`.
+    """
+    path = _checkpoint(path)
+    saved = ocp.metadata(path)
+    wanted = {name: saved.metadata[name] for name in VARIABLES if name in saved.metadata}
+    if "weights" not in wanted:
+        raise InputError(f"{path} holds {', '.join(saved.metadata)}: expected weights among them")
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    with context:
+        variables = ocp.load(path, wanted)
+    return Restored(saved.custom_metadata["step"], saved.custom_metadata["metadata"], variables)
+
+
+def _steps(folder: Path) -> list[int]:
+    return sorted(int(entry.name) for entry in folder.glob("[0-9]*") if entry.name.isdecimal() and entry.is_dir())
+
+
+def _checkpoint(path: str | os.PathLike) -> Path:
+    """The folder of the step that `path` means, undamaged."""
+    path = Path(path).absolute()
+    found = [folder / str(_steps(folder)[-1]) for folder in (path / FOLDER, path) if _steps(folder)]
+    if not found and not (path / _SUMS).exists():
+        raise InputError(f"no checkpoint in {path}: expected a run folder, its {FOLDER} folder or one step's folder")
+    checkpoint = found[0] if found else path
+    if damage := _damage(checkpoint):
+        others = [str(step) for step in _steps(checkpoint.parent) if str(step) != checkpoint.name]
+        hint = f"name the folder of another step: {', '.join(others)}" if others else "restore it from a copy"
+        raise InputError(f"the checkpoint {checkpoint} is damaged: {damage}; {hint}")
+    return checkpoint
+
+
+def _matched(saved: Any, abstract_state: Any, path: Path) -> Any:
+    """The arrays of `saved`, whose containers orbax made dicts and lists, in the containers of `abstract_state`."""
+    saved, wanted = _leaves(saved), _leaves(abstract_state)
+    for name in [*wanted, *saved]:
+        there, here = (f"{x[name].dtype}{list(x[name].shape)}" if name in x else "absent" for x in (saved, wanted))
+        if there != here:
+            raise InputError(
+                f"{path} was saved with another configuration: {name} is {there} in it, expected {here}; "
+                "resume with the configuration that saved it, or start a new run"
+            )
+    placed = []
+    for name, leaf in wanted.items():
+        sharding = getattr(leaf, "sharding", None)
+        placed.append(jnp.asarray(saved[name]) if sharding is None else jax.device_put(saved[name], sharding))
+    return jax.tree.unflatten(jax.tree.structure(abstract_state), placed)
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    """Leaves by path: "opt/0/mu/kernel", whatever the containers."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in paths}
+
+
+def _files(path: Path) -> list[str]:
+    found = (file.relative_to(path).as_posix() for file in path.rglob("[!.]*") if file.is_file())
+    return sorted(name for name in found if name != _SUMS)
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_sums(path: Path) -> None:
+    (path / _SUMS).write_text("".join(f"{_digest(path / name)}  {name}\n" for name in _files(path)))
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, in a few words; None if each is as it was written."""
+    name = _SUMS
+    try:
+        sums = {}
+        for line in (path / _SUMS).read_text().splitlines():
+            digest, _, name = line.partition("  ")
+            if _digest(path / name) != digest:
+                return f"{name} is not as it was written"
+            sums[name] = digest
+        unlisted = set(_files(path)) - set(sums)
+        return f"{_SUMS} does not list {min(unlisted)}" if unlisted or not sums else None
+    except OSError as error:
+        return f"{name}: {error.strerror}"
+    except ValueError:  # not text
+        return f"{_SUMS} is not as it was written"
+
+
+def _claim_space(folder: Path, size: int) -> None:
+    """Raises OSError unless `size` bytes fit, quotas included: here, before orbax's threads run out of space."""
+    claim = folder / "claim"
+    with open(claim, "wb") as file:
+        file.write(bytes(size))
+    claim.unlink()
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Whether the disk or a quota is exhausted; tensorstore says so only in the text of a ValueError."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)

@@ -1,0 +1,187 @@
+"""What a run tells: `metrics.jsonl` for programs, and a progress line for the person who waits."""
+
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from dsrna_jax.errors import InputError
+
+
+class Records:
+    """`metrics.jsonl`: one JSON object a line, appended, each in the hands of the operating system once written.
+
+    Keep wall-clock time out of the rows: then the file of a resumed run equals that of an unbroken one, byte for byte.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends `row`: numbers, strings, lists, dicts, scalars and arrays of numpy or jax. NaN and infinities, which
+        JSON lacks, become null (numpy and pandas read it as NaN).
+
+        Raises: OSError naming the file, if the disk is full or the file cannot be written.
+        """
+        line = json.dumps(_plain(row), allow_nan=False) + "\n"
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise OSError(f"cannot write to {self.path}: {error.strerror}") from None
+
+    def truncate(self, last_step: int) -> None:
+        """Drops the rows from the first with "step" > `last_step` on, and a half-written last line: to resume after it.
+
+        Raises: InputError if a line before is not JSON.
+        """
+        if not self.path.exists():
+            return
+        size = 0
+        for line, row in _lines(self.path):
+            if row.get("step", last_step) > last_step:
+                break
+            size += len(line)
+        os.truncate(self.path, size)
+
+
+def rows(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`, without a last line that is still being written.
+
+    Raises: InputError if there is no such file or a line is not JSON.
+    """
+    return [row for _, row in _lines(Path(path))]
+
+
+def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """The finished lines of a file and what they say."""
+    if not path.is_file():
+        raise InputError(f"no metrics at {path}: expected the metrics.jsonl of a run")
+    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise InputError(f"line {number} of {path} is damaged: expected a JSON object, got {line[:40]}; delete it")
+        found.append((line, row))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Progress:
+    """The state of a run in one line: epoch, share done, rate, time left, and the caller's columns.
+
+    On a terminal the line is redrawn in place, at most five times a second, and fits the width; elsewhere (a file, a
+    pipe) a plain line comes after each epoch, and within an epoch after 20 s of silence. Use it in a `with` block.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        steps_per_epoch: int,
+        *,
+        file: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
+        self._file = sys.stdout if file is None else file
+        self._clock = clock
+        self._is_live = self._file.isatty()
+        self._line = ""  # what stands on the terminal's last line
+        self._columns: dict[str, Any] = {}
+        self._drawn = -math.inf if self._is_live else clock()
+        # (time, steps done), a second apart or more. The first is taken after the first step, which compiles.
+        self._marks: deque[tuple[float, int]] = deque(maxlen=60)
+
+    def update(self, step: int, **columns: Any) -> None:
+        """Says that `step` steps of the whole run are done (a resumed run goes on counting).
+
+        Columns stay until given anew, and their values are read only when a line is drawn: a jax array costs no wait
+        before. An "accuracy" or "acc" ("val_acc" too) is a share of 1, shown in per cent; None hides a column. A narrow
+        terminal leaves out the last columns: give the important ones first.
+        """
+        self._columns |= columns
+        now = self._clock()
+        if not self._marks or now - self._marks[-1][0] >= 1:
+            self._marks.append((now, step))
+        if step % self._steps_per_epoch == 0 or now - self._drawn >= (0.2 if self._is_live else 20):
+            self._drawn = now
+            self._draw(step, now)
+
+    def note(self, text: str) -> None:
+        """Prints a line of its own, above the live one."""
+        self._write(f"\r\x1b[K{text}\n{self._line}" if self._is_live else f"{text}\n")
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Leaves the last line standing."""
+        if self._line:
+            self._write("\n")
+            self._line = ""
+
+    def _draw(self, step: int, now: float) -> None:
+        epoch = min(max(step - 1, 0) // self._steps_per_epoch + 1, self._epochs)
+        total = self._epochs * self._steps_per_epoch
+        then, done = self._marks[0]
+        rate = (step - done) / (now - then) if now > then else 0.0
+        parts = [f"epoch {epoch}/{self._epochs}", f"{100 * step / total:.0f} %", _rate(rate), _left(total - step, rate)]
+        parts += [_column(name, value) for name, value in self._columns.items() if value is not None]
+        if not self._is_live:
+            self._write("  ".join(parts) + "\n")
+            return
+        width = shutil.get_terminal_size().columns - 1
+        line = "  ".join(parts)
+        while len(line) > width and parts:
+            line = " ".join(parts).replace(" %", "%")
+            parts.pop()
+        self._line = line[:width]
+        self._write(f"\r\x1b[K{self._line}")
+
+    def _write(self, text: str) -> None:
+        print(text, end="", file=self._file, flush=True)
+
+
+def _rate(rate: float) -> str:
+    if rate == 0:
+        return "- steps/s"
+    return f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step"
+
+
+def _left(steps: int, rate: float) -> str:
+    """h:mm:ss that `steps` take."""
+    if steps > 0 and rate == 0:
+        return "-:--:-- left"
+    seconds = round(steps / rate) if steps > 0 else 0
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+
+
+def _column(name: str, value: Any) -> str:
+    words, value = name.split("_"), value.tolist() if hasattr(value, "tolist") else value
+    name = " ".join(words)
+    if not isinstance(value, float):
+        return f"{name} {value}"
+    if "accuracy" in words or "acc" in words:
+        return f"{name} {100 * value:.1f} %"
+    is_plain = value == 0 or 1e-2 <= abs(value) < 1e4 or not math.isfinite(value)
+    return f"{name} {value:.3f}" if is_plain else f"{name} {value:.2e}"

@@ -1,0 +1,286 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsrna_jax import genotype as g
+from dsrna_jax.errors import InputError
+
+# darts/cnn/genotypes.py:74-75 and PC-DARTS/genotypes.py:78, as published.
+DARTS_V1 = {
+    "normal": [("sep_conv_3x3", 1), ("sep_conv_3x3", 0), ("skip_connect", 0), ("sep_conv_3x3", 1),
+               ("skip_connect", 0), ("sep_conv_3x3", 1), ("sep_conv_3x3", 0), ("skip_connect", 2)],
+    "normal_concat": [2, 3, 4, 5],
+    "reduce": [("max_pool_3x3", 0), ("max_pool_3x3", 1), ("skip_connect", 2), ("max_pool_3x3", 0),
+               ("max_pool_3x3", 0), ("skip_connect", 2), ("skip_connect", 2), ("avg_pool_3x3", 0)],
+    "reduce_concat": [2, 3, 4, 5],
+}  # fmt: skip
+DARTS_V2 = {
+    "normal": [("sep_conv_3x3", 0), ("sep_conv_3x3", 1), ("sep_conv_3x3", 0), ("sep_conv_3x3", 1),
+               ("sep_conv_3x3", 1), ("skip_connect", 0), ("skip_connect", 0), ("dil_conv_3x3", 2)],
+    "normal_concat": [2, 3, 4, 5],
+    "reduce": [("max_pool_3x3", 0), ("max_pool_3x3", 1), ("skip_connect", 2), ("max_pool_3x3", 1),
+               ("max_pool_3x3", 0), ("skip_connect", 2), ("skip_connect", 2), ("max_pool_3x3", 1)],
+    "reduce_concat": [2, 3, 4, 5],
+}  # fmt: skip
+PC_DARTS_CIFAR = {
+    "normal": [("sep_conv_3x3", 1), ("skip_connect", 0), ("sep_conv_3x3", 0), ("dil_conv_3x3", 1),
+               ("sep_conv_5x5", 0), ("sep_conv_3x3", 1), ("avg_pool_3x3", 0), ("dil_conv_3x3", 1)],
+    "normal_concat": [2, 3, 4, 5],
+    "reduce": [("sep_conv_5x5", 1), ("max_pool_3x3", 0), ("sep_conv_5x5", 1), ("sep_conv_5x5", 2),
+               ("sep_conv_3x3", 0), ("sep_conv_3x3", 3), ("sep_conv_3x3", 1), ("sep_conv_3x3", 2)],
+    "reduce_concat": [2, 3, 4, 5],
+}  # fmt: skip
+PUBLISHED = [DARTS_V1, DARTS_V2, PC_DARTS_CIFAR]
+
+
+@st.composite
+def genotypes(draw):
+    steps = draw(st.integers(1, 5))
+    names = st.sampled_from(g.PRIMITIVES + g.EXTRA_PRIMITIVES)
+    nodes = st.lists(st.integers(2, steps + 1), min_size=1, unique=True)
+    cells = [[(draw(names), draw(st.integers(0, gene // 2 + 1))) for gene in range(2 * steps)] for _ in g.CELLS]
+    return g.Genotype(cells[0], draw(nodes), cells[1], draw(nodes))
+
+
+def alphas_of(steps, seed, edge_logits=False, dtype=np.float32):
+    random = np.random.default_rng(seed)
+    alphas = {name: random.standard_normal((g.edge_count(steps), len(g.PRIMITIVES))).astype(dtype) for name in g.CELLS}
+    if edge_logits:
+        alphas |= {f"{name}_edges": random.standard_normal(g.edge_count(steps)).astype(dtype) for name in g.CELLS}
+    return alphas
+
+
+def slowly_derived(logits, edge_logits, steps):
+    """DARTS section 2.4 and PC-DARTS section 3.3 word by word, one number at a time."""
+    genes, row = [], 0
+    for node in range(2, steps + 2):
+        group = range(row, row + node)
+        edge_total = math.fsum(math.exp(edge_logits[edge]) for edge in group)
+        candidates = []
+        for edge in group:
+            total = math.fsum(math.exp(logit) for logit in logits[edge])
+            weights = [math.exp(logit) / total for logit in logits[edge]]
+            strongest = max((op for op in range(8) if g.PRIMITIVES[op] != "none"), key=lambda op: weights[op])  # noqa: B023
+            strength = weights[strongest] * math.exp(edge_logits[edge]) / edge_total
+            candidates.append((strength, g.PRIMITIVES[strongest], edge - row))
+        candidates.sort(key=lambda candidate: candidate[0], reverse=True)
+        genes += [(name, source) for _, name, source in candidates[:2]]
+        row += node
+    return tuple(genes)
+
+
+def test_edges_are_counted_and_ordered_as_in_darts():
+    assert g.edges(3) == ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3), (0, 4), (1, 4), (2, 4), (3, 4))
+    assert [g.edge_count(steps) for steps in range(1, 6)] == [2, 5, 9, 14, 20]
+    assert all(len(g.edges(steps)) == g.edge_count(steps) for steps in range(1, 8))
+
+
+@given(genotypes())
+def test_json_round_trip(genotype):
+    text = json.dumps(g.to_json(genotype))
+    assert g.from_json(text) == g.from_json(json.loads(text)) == genotype
+
+
+def test_file_round_trip_replaces_the_whole_file(tmp_path):
+    path = tmp_path / "genotype.json"
+    for published in PUBLISHED:
+        genotype = g.from_json(published)
+        g.save(genotype, path)
+        assert g.load(path) == genotype
+    assert [file.name for file in tmp_path.iterdir()] == ["genotype.json"]
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_the_names_of_the_field_are_read(published):
+    genotype = g.from_json({**published, "source": "some file"})
+    assert genotype.steps == 4
+    assert genotype.normal == tuple(published["normal"])
+    assert genotype.reduction == tuple(published["reduce"])
+
+
+def test_all_published_genotypes_are_genotypes():
+    shared = os.environ.get("DSRNA_SHARED")
+    if not shared:
+        pytest.skip("set DSRNA_SHARED to the folder that holds reference/genotypes.json")
+    published = json.loads(Path(shared, "reference", "genotypes.json").read_text())["cells"]
+    assert len(published) == 53
+    for name, value in published.items():
+        genotype = g.from_json(value)
+        assert g.from_json(g.to_json(genotype)) == genotype, name
+
+
+def test_one_line_a_cell():
+    lines = str(g.from_json({**DARTS_V2, "reduce_concat": [4, 5]})).splitlines()
+    assert lines[0] == (
+        "normal: 2<-sep_conv_3x3(0)+sep_conv_3x3(1) 3<-sep_conv_3x3(0)+sep_conv_3x3(1) "
+        "4<-sep_conv_3x3(1)+skip_connect(0) 5<-skip_connect(0)+dil_conv_3x3(2)"
+    )
+    assert lines[1].startswith("reduction: 2<-max_pool_3x3(0)+") and lines[1].endswith(" concat 4,5")
+
+
+def test_skips_are_counted_by_cell():
+    genotype = g.from_json(DARTS_V2)
+    assert (g.skip_count(genotype), g.skip_count(genotype, "reduction")) == (2, 3)
+
+
+GOOD = g.to_json(g.from_json(DARTS_V2))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"normal": [["sep_conv_9x9", 0], *GOOD["normal"][1:]]}, "unknown operation 'sep_conv_9x9'.*dil_conv_5x5"),
+        ({"normal": [["skip_connect", 2], *GOOD["normal"][1:]]}, "feeds node 2, .* 0 to 1; got 2"),
+        ({"reduction": [["skip_connect", -1], *GOOD["reduction"][1:]]}, "reduction cell feeds node 2, .* got -1"),
+        ({"normal": [["skip_connect", True], *GOOD["normal"][1:]]}, "got True"),
+        ({"normal": [["skip_connect", "0"], *GOOD["normal"][1:]]}, "got '0'"),
+        ({"normal": [["skip_connect"], *GOOD["normal"][1:]]}, r"\[operation, source\]"),
+        ({"normal": [[["a"], 0], *GOOD["normal"][1:]]}, "unknown operation"),
+        ({"normal": GOOD["normal"][1:]}, "list of pairs"),
+        ({"normal": []}, "list of pairs"),
+        ({"normal": "skip_connect"}, "list of pairs"),
+        ({"normal": None}, "list of pairs"),
+        ({"normal": GOOD["normal"][:6], "normal_concat": [2]}, "6 in the normal and 8 in the reduction"),
+        ({"normal_concat": [2, 6]}, r"nodes from 2 to 5; got \[2, 6\]"),
+        ({"reduction_concat": [1, 2]}, "reduction_concat"),
+        ({"normal_concat": [2, 2]}, "different nodes"),
+        ({"normal_concat": [[2]]}, "normal_concat"),
+        ({"normal_concat": []}, "normal_concat"),
+    ],
+)
+def test_what_is_no_genotype_is_refused_in_one_line(change, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        g.from_json({**GOOD, **change})
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps({**GOOD, **change}))
+    with pytest.raises(InputError, match="broken.json.*" + said) as error:
+        g.load(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", '{"normal": [["sep_conv', "[1, 2]", "null", "{}", b"\xff\xfe\x00"])
+def test_a_broken_file_is_named(text, tmp_path):
+    path = tmp_path / "genotype.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match="genotype.json") as error:
+        g.load(path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="absent.json"):
+        g.load(tmp_path / "absent.json")
+
+
+@settings(deadline=None)
+@given(steps=st.integers(1, 5), seed=st.integers(0, 2**32 - 1), edge_logits=st.booleans())
+def test_derive_equals_the_rule_written_slowly(steps, seed, edge_logits):
+    alphas = alphas_of(steps, seed, edge_logits)
+    genotype = g.derive(alphas)
+    for name in g.CELLS:
+        edge_weights = alphas.get(f"{name}_edges", np.zeros(g.edge_count(steps)))
+        assert getattr(genotype, name) == slowly_derived(alphas[name].tolist(), edge_weights.tolist(), steps)
+    assert genotype.normal_concat == genotype.reduction_concat == tuple(range(2, steps + 2))
+
+
+def test_jax_arrays_give_the_same_genotype():
+    alphas = alphas_of(4, seed=0, edge_logits=True)
+    assert g.derive({name: jnp.asarray(value) for name, value in alphas.items()}) == g.derive(alphas)
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+def test_one_hot_alphas_give_their_genotype(steps):
+    wanted = g.derive(alphas_of(steps, seed=5))
+    alphas = {name: np.zeros((g.edge_count(steps), 8)) for name in g.CELLS}
+    for name in g.CELLS:
+        alphas[name][:, 0] = 5.0
+        for index, (primitive, source) in enumerate(getattr(wanted, name)):
+            edge = g.edges(steps).index((source, index // 2 + 2))
+            # The second gene a little weaker, so that the order of the genes is told too.
+            alphas[name][edge, g.PRIMITIVES.index(primitive)] = 20.0 - index % 2
+    assert g.derive(alphas) == wanted
+
+
+def test_ties_go_to_the_lower_index():
+    even = {name: np.zeros((14, 8), np.float32) for name in g.CELLS}
+    assert g.derive(even).normal == (("max_pool_3x3", 0), ("max_pool_3x3", 1)) * 4
+    # Edges 1 to 4 into node 5 are equally strong by different operations, edge 0 is weaker.
+    even["normal"][9:] = -1.0
+    for edge, op in zip(range(10, 14), (7, 3, 5, 1), strict=True):
+        even["normal"][edge, op] = 0.3
+    assert g.derive(even).normal[6:] == (("dil_conv_5x5", 1), ("skip_connect", 2))
+
+
+@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from([np.float32, np.float64]))
+def test_edges_tie_whatever_the_order_of_their_operations(seed, dtype):
+    random = np.random.default_rng(seed)
+    row = random.standard_normal(8).astype(dtype)
+    alphas = {name: np.stack([random.permutation(row[1:]) for _ in range(14)]) for name in g.CELLS}
+    alphas = {name: np.concatenate([np.full((14, 1), row[0]), value], axis=1) for name, value in alphas.items()}
+    assert [source for _, source in g.derive(alphas).normal] == [0, 1] * 4
+
+
+def test_the_softmax_is_taken_with_none_in_it():
+    alphas = {name: np.zeros((5, 8)) for name in g.CELLS}
+    # Into node 3, edge 0 has the largest logit, but `none` takes most of its mixture.
+    alphas["normal"][2, [0, 4]] = 9.0, 3.0
+    alphas["normal"][3, 5] = 1.0
+    alphas["normal"][4, 6] = 2.0
+    assert g.derive(alphas).normal[2:] == (("dil_conv_3x3", 2), ("sep_conv_5x5", 1))
+    without = {name: np.delete(value, 0, axis=1) for name, value in alphas.items()}
+    assert g.derive(without, g.PRIMITIVES[1:]).normal[2:] == (("sep_conv_3x3", 0), ("dil_conv_3x3", 2))
+
+
+def test_none_is_never_kept():
+    alphas = {name: np.zeros((14, 8)) for name in g.CELLS}
+    for value in alphas.values():
+        value[:, 0], value[:, 5] = 2000.0, 1.0
+    assert {name for name, _ in g.derive(alphas).normal} == {"sep_conv_5x5"}
+
+
+def test_mixture_is_a_softmax_that_does_not_overflow():
+    np.testing.assert_allclose(g.mixture(np.log([[1.0, 3.0], [2.0, 2.0]])), [[0.25, 0.75], [0.5, 0.5]])
+    np.testing.assert_array_equal(g.mixture(np.array([2000.0, 0.0, -np.inf], np.float32)), [1, 0, 0])
+
+
+def test_edge_weights_decide_between_equal_edges():
+    alphas = {name: np.zeros((14, 8)) for name in g.CELLS}
+    alphas |= {f"{name}_edges": np.arange(14.0) for name in g.CELLS}
+    assert [source for _, source in g.derive(alphas).normal] == [1, 0, 2, 1, 3, 2, 4, 3]
+    weights = g.edge_mixture(np.arange(14.0))
+    np.testing.assert_allclose([weights[group].sum() for group in (np.s_[:2], np.s_[2:5], np.s_[5:9], np.s_[9:])], 1)
+
+
+def test_alphas_that_are_no_alphas():
+    alphas = alphas_of(4, seed=0, edge_logits=True)
+    for bad in (np.nan, np.inf):
+        for name in ("reduction", "normal_edges"):
+            broken = {**alphas, name: alphas[name].copy()}
+            broken[name][3] = bad
+            with pytest.raises(FloatingPointError, match="not finite"):
+                g.derive(broken)
+    with pytest.raises(ValueError, match="13"):
+        g.derive({name: value[:13] for name, value in alphas.items()})
+    with pytest.raises(ValueError, match="7 primitives"):
+        g.derive(alphas, g.PRIMITIVES[1:])
+    with pytest.raises(ValueError, match="normal_edges"):
+        g.derive({**alphas, "normal_edges": np.zeros(3)})
+
+
+def test_an_operation_is_ruled_out_by_minus_infinity():
+    alphas = alphas_of(4, seed=1)
+    for value in alphas.values():
+        value[:, [0, 4, 5]] = -np.inf
+    assert not {"none", "sep_conv_3x3", "sep_conv_5x5"} & {name for name, _ in g.derive(alphas).normal}
+
+
+def test_neither_jax_nor_matplotlib_is_imported():
+    code = "import sys, dsrna_jax.genotype; print(bool({'jax', 'matplotlib'} & set(sys.modules)))"
+    root = Path(__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True).stdout == b"False\n"

@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.jacobian import jacobian_norm
+from dsrna_jax.robustness import MEASURES, jacobian, measure, none
+
+W = np.array([[3.0, 0.0], [-4.0, 0.0], [0.0, 2.0]], np.float32)  # gradients of length 5 and 2
+IMAGES = np.ones((4, 1, 3), np.float32)
+LABELS = np.array([0, 1, 1, 0])
+
+
+def logits_fn(images, alpha=1.0):
+    return alpha * images.reshape(len(images), -1) @ W
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_measure_has_one_shape(name):
+    logits, r = jax.jit(lambda x, y, key: measure(name)(logits_fn, x, y, key))(IMAGES, LABELS, jax.random.key(0))
+    np.testing.assert_allclose(logits, logits_fn(IMAGES), rtol=1e-6)
+    assert (r.shape, r.dtype) == ((4,), jnp.float32)
+
+
+@pytest.mark.parametrize(("norm", "by_hand"), [("row_l2", 7 / 2), ("l1", 9 / 2), ("fro", 29**0.5 / 2)])
+def test_jacobian_is_equation_15(norm, by_hand):
+    """-(1/K) times the sum over K classes of the length of each gradient."""
+    _, r = jacobian(norm, "exact")(logits_fn, IMAGES, LABELS, None)
+    np.testing.assert_allclose(r, np.full(4, -by_hand), rtol=1e-6)
+
+
+def test_jacobian_is_minus_the_norm_over_classes():
+    key = jax.random.key(3)
+    _, r = measure("jacobian", norm="l1", method="rows", n_proj=1)(logits_fn, IMAGES, LABELS, key)
+    np.testing.assert_allclose(r, -jacobian_norm(logits_fn, IMAGES, key, norm="l1", method="rows") / 2)
+
+
+def test_none_is_zero_and_leaves_the_loss_alone():
+    def loss(alpha, gamma):
+        logits, r = none()(lambda x: logits_fn(x, alpha), IMAGES, LABELS, None)
+        return jnp.sum(logits) - gamma * jnp.sum(r)
+
+    assert not none()(logits_fn, IMAGES, LABELS, None)[1].any()
+    assert jax.grad(loss)(1.0, 0.0) == jax.grad(loss)(1.0, 10.0) != 0
+
+
+def test_smaller_gain_is_more_robust_and_gradients_flow_through_both():
+    def both(alpha):
+        logits, r = jacobian()(lambda x: logits_fn(x, alpha), IMAGES, LABELS, jax.random.key(1))
+        return logits.sum(), r.mean()
+
+    values_and_gradients = jax.jit(lambda alpha: (both(alpha), jax.jacrev(both)(alpha)))
+    (logits, r), (by_logits, by_r) = values_and_gradients(2.0)
+    assert values_and_gradients(1.0)[0][1] > r
+    np.testing.assert_allclose([by_logits, by_r], [logits / 2, r / 2], rtol=1e-6)
+
+
+def test_unknown_name_lists_the_known():
+    with pytest.raises(InputError, match="'jacobi'; expected one of none, jacobian"):
+        measure("jacobi")
+
+
+def test_impossible_pair_is_refused_before_any_data():
+    with pytest.raises(InputError, match="norm 'l1' cannot be had by method 'jvp'"):
+        measure("jacobian", norm="l1", method="jvp")
