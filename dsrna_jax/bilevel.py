@@ -1,0 +1,71 @@
+"""Hypergradients: how the architecture variables see the weights that they will lead to (DSRNA Eq. 16, DARTS section 2.3).
+
+Each takes the same five things and gives (gradient by alphas, auxiliary output of the objective):
+
+    train_loss(weights, alphas) -> scalar
+    objective(weights, alphas) -> (scalar, auxiliary)      the validation loss - gamma * R
+    weight_update(weight_gradient) -> new weights          the real optimiser step from `weights`, with all its state
+    weights, alphas
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dsrna_jax.errors import InputError
+
+Hypergradient = Callable
+
+
+def first(train_loss, objective, weight_update, weights, alphas):
+    """The objective's gradient at the present weights, as if they did not depend on the alphas."""
+    return jax.grad(objective, argnums=1, has_aux=True)(weights, alphas)
+
+
+def unrolled(train_loss, objective, weight_update, weights, alphas):
+    """Exact gradient of `objective(weight_update(grad train_loss(weights, alphas)), alphas)` by the alphas.
+
+    One Jacobian-vector product of the training loss's alpha gradient replaces DARTS's finite difference (its Eq. 7).
+    Momentum, weight decay and clipping are part of the step, as is the learning rate; at rate zero this equals `first`.
+    """
+    return _unrolled(exact_mixed_product, train_loss, objective, weight_update, weights, alphas)
+
+
+def unrolled_fd(train_loss, objective, weight_update, weights, alphas, scale: float = 1e-2):
+    """`unrolled` with DARTS's central difference (its Eq. 8) of weights moved by `scale` in all; converges to it as scale -> 0."""
+
+    def difference(train_loss, weights, alphas, direction):
+        distance = scale / optax.tree.norm(direction)
+        above, below = (
+            jax.grad(train_loss, argnums=1)(jax.tree.map(lambda w, d: w + sign * distance * d, weights, direction), alphas)
+            for sign in (1, -1)
+        )
+        return jax.tree.map(lambda a, b: (a - b) / (2 * distance), above, below)
+
+    return _unrolled(difference, train_loss, objective, weight_update, weights, alphas)
+
+
+def exact_mixed_product(train_loss, weights, alphas, direction):
+    """d/dt of the alpha gradient of `train_loss` at weights + t * direction, t = 0."""
+    return jax.jvp(lambda w: jax.grad(train_loss, argnums=1)(w, alphas), (weights,), (direction,))[1]
+
+
+def _unrolled(mixed_product, train_loss, objective, weight_update, weights, alphas):
+    gradient = jax.grad(train_loss)(weights, alphas)
+    virtual_weights, pullback = jax.vjp(weight_update, gradient)
+    (by_weights, direct), auxiliary = jax.grad(objective, argnums=(0, 1), has_aux=True)(virtual_weights, alphas)
+    (direction,) = pullback(by_weights)
+    indirect = mixed_product(train_loss, weights, alphas, direction)
+    return jax.tree.map(jnp.add, direct, indirect), auxiliary
+
+
+HYPERGRADIENTS = {"first": first, "unrolled": unrolled, "unrolled_fd": unrolled_fd}
+
+
+def hypergradient(order: str) -> Hypergradient:
+    """The hypergradient of that name; InputError for a name that is not in `HYPERGRADIENTS`."""
+    if order not in HYPERGRADIENTS:
+        raise InputError(f"unknown hypergradient {order!r}; expected one of {', '.join(HYPERGRADIENTS)}")
+    return HYPERGRADIENTS[order]

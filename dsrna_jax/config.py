@@ -1,0 +1,71 @@
+"""The configuration of a search: one frozen dataclass is the truth; flags and presets are made from it."""
+
+import dataclasses
+
+from dsrna_jax.bilevel import HYPERGRADIENTS
+from dsrna_jax.errors import InputError
+from dsrna_jax.jacobian import ESTIMABLE
+from dsrna_jax.network import PARTIAL
+from dsrna_jax.robustness import MEASURES
+
+
+def option(default, text, choices=None):
+    """A field with its help text and, where it has them, its allowed values."""
+    return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """All that decides what a search does; the default is DSRNA-Jacobian on the embedded handwritten digits."""
+
+    dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10, or folder:PATH with one folder a class")
+    data_dir: str = option("", "prepared tfds folder")
+    image_size: int = option(0, "side to which images are resized; 0 keeps theirs")
+    space: str = option("pcdarts", "search space", tuple(PARTIAL))
+    cells: int = option(5, "cells of the supernet")
+    channels: int = option(16, "channels of the first cell")
+    steps: int = option(4, "nodes inside a cell")
+    metric: str = option("jacobian", "robustness measure R", tuple(MEASURES))
+    norm: str = option("row_l2", "Jacobian norm: row_l2 against l2, l1 against l-infinity", ("row_l2", "l1", "fro", "fro2"))
+    method: str = option("rows", "how the Jacobian norm is estimated", tuple(ESTIMABLE))
+    n_proj: int = option(1, "projections an estimate takes")
+    gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)")
+    order: str = option("unrolled", "hypergradient", tuple(HYPERGRADIENTS))
+    epochs: int = option(30, "passes over the search_train half")
+    warmup_epochs: int = option(5, "epochs in which the alphas are frozen")
+    batch_size: int = option(64, "images per step, from each half")
+    weight_lr: float = option(0.1, "learning rate of the weights (SGD), annealed by a cosine per epoch")
+    weight_lr_min: float = option(0.0, "learning rate at the end of the cosine")
+    momentum: float = option(0.9, "momentum of the weights")
+    weight_decay: float = option(3e-4, "L2 decay of the weights")
+    clip: float = option(5.0, "largest norm of the weight gradient")
+    alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)")
+    alpha_decay: float = option(1e-3, "L2 decay of the alphas")
+    crop_padding: int = option(0, "pixels of the random crop's padding")
+    flip: bool = option(False, "mirror images at random")
+    cutout: int = option(0, "side of the cutout square in pixels; 0 for none")
+    seed: int = option(0, "seed of weights, alphas, halves, batches and projections")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, choices = getattr(self, field.name), field.metadata["choices"]
+            if choices and value not in choices:
+                raise InputError(f"{field.name}={value!r}: expected one of {', '.join(choices)}")
+        for name, least in {"cells": 3, "channels": 1, "steps": 1, "epochs": 1, "batch_size": 1, "n_proj": 1}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)}: expected at least {least}")
+        for name in ("warmup_epochs", "gamma", "weight_lr", "weight_lr_min", "momentum", "weight_decay", "alpha_lr",
+                     "alpha_decay", "crop_padding", "cutout", "image_size", "seed"):  # fmt: skip
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name}={getattr(self, name)}: expected zero or more")
+        if not self.clip > 0:
+            raise InputError(f"clip={self.clip}: expected more than zero")
+        if self.metric == "jacobian" and self.norm not in ESTIMABLE[self.method]:
+            raise InputError(
+                f"method={self.method!r} cannot estimate norm={self.norm!r}: expected one of {', '.join(ESTIMABLE[self.method])}"
+            )
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """`name: old -> new` of every entry in which two configurations differ."""
+    return [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]

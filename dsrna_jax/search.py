@@ -1,0 +1,160 @@
+"""The bi-level search step: the alphas move by the hypergradient of loss - gamma * R, then the weights by that of the loss."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from dsrna_jax import augment, bilevel, network, robustness
+from dsrna_jax.config import SearchConfig
+
+
+class Batch(NamedTuple):
+    """Images [batch, height, width, channel] in [0, 1] and labels [batch]."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+@flax.struct.dataclass
+class SearchState:
+    """All that a search carries from step to step."""
+
+    step: jax.Array
+    weights: Any
+    batch_stats: Any
+    alphas: dict[str, jax.Array]
+    weight_optimizer: Any
+    alpha_optimizer: Any
+
+
+class Search(NamedTuple):
+    """The pure functions of a search; `make_search` builds them, the caller jits them.
+
+    init(key) -> SearchState
+    alpha_step(state, train, val, key) -> (state, metrics): moves the alphas; batch statistics stay.
+    weight_step(state, train) -> (state, metrics): moves weights and batch statistics, and counts the step.
+    evaluate(state, batch) -> sums over the batch of loss and of correct answers, by the running statistics.
+    """
+
+    init: Callable
+    alpha_step: Callable
+    weight_step: Callable
+    evaluate: Callable
+    augmented: Callable
+
+
+def weight_optimizer(config: SearchConfig, steps_per_epoch: int) -> optax.GradientTransformation:
+    """SGD as in DARTS: clipped gradient, coupled L2 decay, momentum, and a cosine rate that falls once an epoch."""
+
+    def rate(count):
+        progress = jnp.minimum(count // steps_per_epoch, config.epochs) / config.epochs
+        return config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.trace(config.momentum),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def alpha_optimizer(config: SearchConfig) -> optax.GradientTransformation:
+    """Adam as in DARTS: betas .5 and .999, coupled L2 decay."""
+    return optax.chain(
+        optax.add_decayed_weights(config.alpha_decay),
+        optax.scale_by_adam(b1=0.5, b2=0.999),
+        optax.scale_by_learning_rate(config.alpha_lr),
+    )
+
+
+def make_search(config: SearchConfig, supernet: network.Network, image_shape, steps_per_epoch: int) -> Search:
+    """The functions of a search with the given supernet on images of `image_shape` (height, width, channel)."""
+    optimizer, architect = weight_optimizer(config, steps_per_epoch), alpha_optimizer(config)
+    hypergradient = bilevel.hypergradient(config.order)
+    options = {"norm": config.norm, "method": config.method, "n_proj": config.n_proj} if config.metric == "jacobian" else {}
+    measure = robustness.measure(config.metric, **options)
+
+    def init(key):
+        weights_key, alphas_key = jax.random.split(key)
+        variables = supernet.init(weights_key, jnp.zeros((1, *image_shape)))
+        alphas = network.initial_alphas(alphas_key, config.space, config.steps)
+        return SearchState(
+            jnp.zeros((), jnp.int32),
+            variables["params"],
+            variables["batch_stats"],
+            alphas,
+            optimizer.init(variables["params"]),
+            architect.init(alphas),
+        )
+
+    def forward(weights, batch_stats, alphas, images, mutable):
+        variables = {"params": weights, "batch_stats": batch_stats}
+        return supernet.apply(variables, images, network.mixtures(alphas, config.steps), "batch", mutable=mutable)
+
+    def train_loss(weights, alphas, batch_stats, batch):
+        logits, updated = forward(weights, batch_stats, alphas, batch.images, ["batch_stats"])
+        return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
+
+    def objective(weights, alphas, batch_stats, batch, key):
+        """Validation loss - gamma * R (Eq. 16); R sees each image alone, by the statistics of this batch as constants."""
+        logits, moments = forward(weights, batch_stats, alphas, batch.images, ["moments"])
+        loss = cross_entropy(logits, batch.labels).mean()
+        frozen = {"params": weights, "batch_stats": batch_stats, **moments}
+        mixtures = network.mixtures(alphas, config.steps)
+        _, r = measure(lambda x: supernet.apply(frozen, x, mixtures, "frozen"), batch.images, batch.labels, key)
+        metrics = {"val_batch_loss": loss, "robustness": r.mean(), "val_batch_accuracy": accuracy(logits, batch.labels)}
+        return loss - config.gamma * r.mean(), metrics
+
+    def alpha_step(state, train, val, key):
+        def weight_update(gradient):
+            updates, _ = optimizer.update(gradient, state.weight_optimizer, state.weights)
+            return optax.apply_updates(state.weights, updates)
+
+        gradient, metrics = hypergradient(
+            lambda w, a: train_loss(w, a, state.batch_stats, train)[0],
+            lambda w, a: objective(w, a, state.batch_stats, val, key),
+            weight_update,
+            state.weights,
+            state.alphas,
+        )
+        updates, alpha_state = architect.update(gradient, state.alpha_optimizer, state.alphas)
+        alphas = optax.apply_updates(state.alphas, updates)
+        return state.replace(alphas=alphas, alpha_optimizer=alpha_state), metrics
+
+    def weight_step(state, train):
+        gradient_of = jax.value_and_grad(train_loss, has_aux=True)
+        (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, train)
+        updates, optimizer_state = optimizer.update(gradient, state.weight_optimizer, state.weights)
+        state = state.replace(
+            step=state.step + 1,
+            weights=optax.apply_updates(state.weights, updates),
+            batch_stats=batch_stats,
+            weight_optimizer=optimizer_state,
+        )
+        return state, {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
+
+    def evaluate(state, batch):
+        variables = {"params": state.weights, "batch_stats": state.batch_stats}
+        logits = supernet.apply(variables, batch.images, network.mixtures(state.alphas, config.steps), "running")
+        return cross_entropy(logits, batch.labels), jnp.argmax(logits, axis=1) == batch.labels
+
+    def augmented(images, key):
+        return augment.augmented(
+            augment.pixels(images), key, crop_padding=config.crop_padding, flip=config.flip, cutout=config.cutout
+        )
+
+    return Search(init, alpha_step, weight_step, evaluate, augmented)
+
+
+def cross_entropy(logits, labels):
+    """[batch] in nats."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def accuracy(logits, labels):
+    """Share of right answers, in [0, 1]."""
+    return jnp.mean(jnp.argmax(logits, axis=1) == labels)
