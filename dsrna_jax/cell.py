@@ -5,9 +5,8 @@ import dataclasses
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from dsrna_jax.depthwise import depthwise
+from dsrna_jax.depthwise import depthwise, square_taps
 from dsrna_jax.genotype import PRIMITIVES, edges
 from dsrna_jax.ops import (
     BatchNorm,
@@ -30,11 +29,10 @@ class Branch:
     primitive: str
 
 
-# Taps of the depthwise convolutions: separable ones are applied twice, dilated ones once with every second pixel.
-SEPARABLE = {"sep_conv_7x7": 7, "sep_conv_3x3": 3, "sep_conv_5x5": 5}
-DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
+# Side and dilation of the depthwise kernels. Separable convolutions apply theirs twice, dilated ones once.
+SEPARABLE = {"sep_conv_3x3": (3, 1), "sep_conv_5x5": (5, 1), "sep_conv_7x7": (7, 1)}
+DILATED = {"dil_conv_3x3": (3, 2), "dil_conv_5x5": (5, 2)}
 POOLS = {"max_pool_3x3": max_pool, "avg_pool_3x3": average_pool}
-SHARED_GRID = ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3")  # all their taps lie within one 5x5 grid
 
 
 def supernet_branches(steps: int, primitives=PRIMITIVES) -> tuple[Branch, ...]:
@@ -50,19 +48,16 @@ def genotype_branches(genes) -> tuple[Branch, ...]:
 class Fan(nn.Module):
     """All branches that leave a stack of nodes, which have the same `kinds` of branches each.
 
-    Branches of one primitive stack their weights, so that a handful of large operations replaces dozens of small ones: one
-    ReLU, one pool and one depthwise convolution per grid of taps for all of them.
+    Their weights are stacked, so that a handful of large operations replaces dozens of small ones: one ReLU, one pool, one
+    depthwise convolution, one batch norm and one weighted sum for all of them.
 
-    kinds: (primitive, target node) of each branch.
+    kinds: (primitive, target node) of each branch. `affine`: batch norms have scale and bias and pools have no batch norm, as
+    in a derived network; in a supernet it is the other way round.
     """
 
     kinds: tuple[tuple[str, int], ...]
     stride: int
     affine: bool
-    pool_norm: bool
-
-    def count(self, primitive: str) -> int:
-        return sum(p == primitive for p, _ in self.kinds)
 
     @nn.compact
     def __call__(self, x, weights, statistics: Statistics):
@@ -72,107 +67,65 @@ class Fan(nn.Module):
           x: [stack, channel, batch, height, width]. weights: [stack, branch], in the order of `kinds`.
         Returns: dict from target node to [channel, batch, height', width'].
         """
+        pools, separable, dilated = (tuple(k for k in self.kinds if k[0] in family) for family in (POOLS, SEPARABLE, DILATED))
+        skips = tuple(k for k in self.kinds if k[0] == "skip_connect")
+        pooled = [POOLS[p](x, 3, self.stride, 1)[:, None] for p in dict.fromkeys(p for p, _ in pools)]
+        maps, served = [], []  # maps [stack, n, ...], and for each of their n the branches that it serves
+        by_pool = [[k for k in pools if k[0] == p] for p in dict.fromkeys(p for p, _ in pools)]
+        if self.affine and pooled:
+            maps, served, pooled, by_pool = pooled, by_pool, [], []
+        convolved = []
+        if separable or dilated:
+            convolved.append(self.convolution(nn.relu(x)[:, None], separable + dilated, "first", self.stride))
+        if convolved or pooled:
+            y = BatchNorm(self.affine, name="first_norm")(_joined(convolved + pooled), statistics)
+            maps.append(y)
+            served += [[]] * len(separable) + [[k] for k in dilated] + by_pool
+            if separable:
+                y = self.convolution(nn.relu(y[:, : len(separable)]), separable, "second", 1)
+                maps.append(BatchNorm(self.affine, name="second_norm")(y, statistics))
+                served += [[k] for k in separable]
+        if skips and self.stride == 1:
+            maps.append(x[:, None])
+            served.append(skips)
+        elif skips:
+            maps.append(FactorizedReduce(x.shape[1], self.affine, len(skips), name="skip_connect")(x, statistics))
+            served += [[k] for k in skips]
         targets = sorted({t for _, t in self.kinds})
-        total = 0.0
-        for primitives, maps in self.maps(x, statistics):
-            places = self.placement(primitives, targets)
-            matrix = jnp.einsum("sk,mkt->smt", weights, places.astype(x.dtype))
-            total = total + jnp.einsum("smcbhw,smt->tcbhw", maps, matrix)
+        total = jnp.einsum("smcbhw,smt->tcbhw", _joined(maps), self.placed(weights, served, targets))
         return {t: total[i] for i, t in enumerate(targets)}
 
-    def placement(self, primitives, targets):
-        """0/1 array [map, kind, target]: which map serves which branch, and where that branch leads."""
-        places = np.zeros((len(primitives), len(self.kinds), len(targets)))
-        for primitive in dict.fromkeys(primitives):
-            first, shared = primitives.index(primitive), primitives.count(primitive) < self.count(primitive)
-            kinds = [(k, target) for k, (p, target) in enumerate(self.kinds) if p == primitive]
-            for i, (k, target) in enumerate(kinds):
-                places[first if shared else first + i, k, targets.index(target)] = 1
-        return places
+    def placed(self, weights, served, targets):
+        """[stack, map, target]: the weight with which a target receives a map, zero where it does not."""
+        column = np.full((len(served), len(targets)), len(self.kinds))
+        for i, kinds in enumerate(served):
+            for kind in kinds:
+                column[i, targets.index(kind[1])] = self.kinds.index(kind)
+        return jnp.pad(weights, ((0, 0), (0, 1)))[:, column]
 
-    def maps(self, x, statistics):
-        """Yields (primitive of each map, maps [stack, map, channel, batch, height', width']).
-
-        A primitive without weights has one map for all its branches.
-        """
-        for primitive, pool in POOLS.items():
-            if self.count(primitive):
-                y = pool(x, 3, self.stride, 1)
-                y = BatchNorm(name=f"{primitive}_norm")(y, statistics) if self.pool_norm else y
-                yield (primitive,), y[:, None]
-        if skips := self.count("skip_connect"):
-            if self.stride == 1:
-                yield ("skip_connect",), x[:, None]
-            else:
-                reduce = FactorizedReduce(x.shape[1], self.affine, skips, name="skip_connect")
-                yield ("skip_connect",) * skips, reduce(x, statistics)
-        separable = tuple(p for p in SEPARABLE for _ in range(self.count(p)))
-        dilated = tuple(p for p in DILATED for _ in range(self.count(p)))
-        if separable or dilated:
-            y = self.convolution(nn.relu(x)[:, None], separable + dilated, "first", self.stride, statistics)
-            if dilated:
-                yield dilated, y[:, len(separable) :]
-            if separable:
-                y = nn.relu(y[:, : len(separable)])
-                yield separable, self.convolution(y, separable, "second", 1, statistics)
-
-    def convolution(self, x, primitives, name, stride, statistics):
-        """Depthwise, pointwise and batch norm for each of `primitives`, of one map for all (x.shape[1] == 1) or of one each."""
-        stack, shared, c = x.shape[0], x.shape[1] == 1, x.shape[2]
-        outputs, done = [], 0
-        for group in _grids(dict.fromkeys(primitives)):
-            taps, dilation = _grid(group)
-            kernels = []
-            for p in group:
-                shape = (_taps(p), _taps(p), stack, self.count(p), c)
-                kernel = self.param(f"{p}_{name}_depthwise", torch_uniform(_taps(p) ** 2), shape)
-                kernels.append(_embedded(kernel, taps, _dilation(p) // dilation))
-            kernel = jnp.concatenate(kernels, axis=3)
-            if shared:
-                outputs.append(depthwise(x[:, 0], kernel, stride=stride, dilation=dilation))
-            else:
-                own = x[:, done : done + kernel.shape[3]]
-                y = depthwise(own.reshape(-1, *x.shape[2:]), kernel.reshape(taps, taps, -1, 1, c), dilation=dilation)
-                outputs.append(y.reshape(own.shape))
-            done += kernel.shape[3]
-        kernels = [
-            self.param(f"{p}_{name}_pointwise", torch_uniform(c), (stack, self.count(p), c, c))
-            for p in dict.fromkeys(primitives)
-        ]
-        y = pointwise(jnp.concatenate(outputs, axis=1), jnp.concatenate(kernels, axis=1))
-        return BatchNorm(self.affine, name=f"{name}_norm")(y, statistics)
-
-
-def _taps(primitive):
-    return SEPARABLE.get(primitive) or DILATED[primitive]
-
-
-def _dilation(primitive):
-    return 2 if primitive in DILATED else 1
-
-
-def _grids(primitives):
-    """Primitives in order, those of the shared grid together."""
-    groups = []
-    for p in primitives:
-        if p in SHARED_GRID and groups and groups[-1][-1] in SHARED_GRID:
-            groups[-1].append(p)
+    def convolution(self, x, kinds, name, stride):
+        """Depthwise and pointwise convolution for each of `kinds`, of one map for all (x.shape[1] == 1) or of one each."""
+        stack, shared, c = x.shape[0], x.shape[1] == 1 < len(kinds), x.shape[2]
+        primitives = [p for p, _ in kinds]
+        shapes = {p: SEPARABLE.get(p) or DILATED[p] for p in primitives}
+        taps = sorted({tap for shape in shapes.values() for tap in square_taps(*shape)})
+        kernels = []
+        for p, (side, dilation) in shapes.items():
+            own = square_taps(side, dilation)
+            kernel = self.param(f"{p}_{name}_depthwise", torch_uniform(len(own)), (len(own), stack, primitives.count(p), c))
+            place = np.array([[tap == other for other in own] for tap in taps], kernel.dtype)
+            kernels.append(kernel if len(own) == len(taps) else jnp.einsum("to,osnc->tsnc", place, kernel))
+        kernel = _joined(kernels, axis=2)
+        if shared:
+            y = depthwise(x[:, 0], kernel, taps, stride=stride)
         else:
-            groups.append([p])
-    return groups
+            y = depthwise(x.reshape(-1, *x.shape[2:]), kernel.reshape(len(taps), -1, 1, c), taps, stride=stride)
+        kernel = self.param(f"{name}_pointwise", torch_uniform(c), (stack, len(kinds), c, c))
+        return pointwise(y.reshape(stack, len(kinds), *y.shape[2:]), kernel)
 
 
-def _grid(primitives):
-    """(taps, dilation) of the smallest grid that holds the taps of all."""
-    dilation = min(map(_dilation, primitives))
-    return 2 * max(_dilation(p) * (_taps(p) // 2) // dilation for p in primitives) + 1, dilation
-
-
-def _embedded(kernel, taps, dilation):
-    """The kernel amid a grid of `taps` x `taps`, its own taps `dilation` apart and zeros elsewhere."""
-    margin = (taps - dilation * (kernel.shape[0] - 1) - 1) // 2
-    spread = [(margin, margin, dilation - 1)] * 2 + [(0, 0, 0)] * 3
-    return lax.pad(kernel, jnp.zeros((), kernel.dtype), spread)
+def _joined(parts, axis=1):
+    return jnp.concatenate(parts, axis) if len(parts) > 1 else parts[0]
 
 
 class Cell(nn.Module):
@@ -189,7 +142,6 @@ class Cell(nn.Module):
     after_reduction: bool
     partial: int = 1
     affine: bool = False
-    pool_norm: bool = True
 
     @nn.compact
     def __call__(self, before, last, branch_weights, edge_weights, statistics: Statistics):
@@ -221,7 +173,7 @@ class Cell(nn.Module):
                 complete(len(nodes))
             stride = 2 if self.reduction and max(sources) < 2 else 1
             x = jnp.stack([nodes[s] for s in sources])
-            fan = Fan(kinds, stride, self.affine, self.pool_norm, name=f"from_{'_'.join(map(str, sources))}")
+            fan = Fan(kinds, stride, self.affine, name=f"from_{'_'.join(map(str, sources))}")
             received = fan(x[:, :active], branch_weights[columns], statistics)
             for target, y in received.items():
                 sums[target] = sums[target] + y if target in sums else y

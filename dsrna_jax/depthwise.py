@@ -8,7 +8,8 @@ shifted sum is as slow again. The three arrays of a depthwise convolution are ti
 and each of convolution, gradient by the image and gradient by the kernel contracts two of them to give the third. One
 bilinear primitive with a `solve` parameter is thus closed under differentiation of any order and mode.
 
-Shapes: image [group, channel, batch, height, width]; kernel [tap row, tap column, group, multiple, channel];
+Taps are any static set of (row, column) offsets, so that kernels of several sizes and dilations go together.
+Shapes: image [group, channel, batch, height, width]; kernel [tap, group, multiple, channel];
 output [group, multiple, channel, batch, height', width'], where height' = ceil(height / stride).
 """
 
@@ -22,97 +23,103 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 
-def depthwise(image, kernel, *, stride: int = 1, dilation: int = 1):
-    """Every channel of `image` convolved with its own kernels, zero padded by `dilation * (taps // 2)` on all sides.
+def square_taps(side: int, dilation: int = 1) -> tuple[tuple[int, int], ...]:
+    """Offsets of a square kernel, row by row: side 3 and dilation 2 give (-2, -2), (-2, 0), ..., (2, 2)."""
+    reach = range(-dilation * (side // 2), dilation * (side // 2) + 1, dilation)
+    return tuple((row, column) for row in reach for column in reach)
 
-    Equals `lax.conv_general_dilated` with `feature_group_count=channels` and symmetric padding (torch's convention).
+
+def depthwise(image, kernel, taps, *, stride: int = 1):
+    """Every channel of `image` convolved with its own kernels; pixels outside the image are zero.
+
+    With `square_taps(side, dilation)` it equals `lax.conv_general_dilated` with `feature_group_count=channels` and symmetric
+    padding (torch's convention).
 
     Args:
       image: [group, channel, batch, height, width].
-      kernel: [taps, taps, group, multiple, channel], an odd number of taps; each image meets `multiple` kernels.
-      stride: step of the output grid. dilation: distance between taps, in pixels.
+      kernel: [tap, group, multiple, channel]; each image meets `multiple` kernels.
+      taps: (row, column) offset in pixels of each tap. stride: step of the output grid.
     Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
     """
-    if kernel.shape[0] % 2 == 0 or kernel.shape[0] != kernel.shape[1]:
-        raise ValueError(f"kernel must be square with an odd number of taps, got {kernel.shape[:2]}")
-    return depthwise_p.bind(
-        image, kernel, solve="output", stride=stride, dilation=dilation, taps=kernel.shape[0], size=image.shape[-2:]
-    )
+    return depthwise_p.bind(image, kernel, solve="output", taps=tuple(taps), stride=stride, size=image.shape[-2:])
 
 
-def _shifted_sum(padded, kernel, dilation, size, stride=1):
-    """sum over taps of kernel[tap] * padded shifted by tap: [..., *size]."""
+def _margin(taps):
+    return max(abs(offset) for tap in taps for offset in tap)
+
+
+def _shifted_sum(padded, kernel, starts, size, stride=1):
+    """sum over taps of kernel[tap] * padded[..., from starts[tap]]: [..., *size]."""
     total = 0.0
-    for row, column in np.ndindex(*kernel.shape[:2]):
-        start = (row * dilation, column * dilation)
-        window = padded[
-            ...,
-            start[0] : start[0] + size[0] : stride,
-            start[1] : start[1] + size[1] : stride,
-        ]
-        total = total + window * kernel[row, column][..., None, None, None]
+    for (row, column), weight in zip(starts, kernel, strict=True):
+        window = padded[..., row : row + size[0] : stride, column : column + size[1] : stride]
+        total = total + window * weight[..., None, None, None]
     return total
 
 
-def _output(image, kernel, *, stride, dilation, taps, size):
-    margin = dilation * (taps // 2)
-    padded = jnp.pad(image[:, None], [(0, 0)] * 4 + [(margin, margin)] * 2)
-    return _shifted_sum(padded, kernel, dilation, size, stride)
+def _padded(image, margin):
+    return jnp.pad(image, [(0, 0)] * (image.ndim - 2) + [(margin, margin)] * 2)
 
 
-def _image(output, kernel, *, stride, dilation, taps, size):
-    margin = dilation * (taps // 2)
-    spread = [
-        (margin, n + margin - 1 - stride * (m - 1), stride - 1) for n, m in zip(size, output.shape[-2:], strict=True)
-    ]
-    padded = lax.pad(output, jnp.zeros((), output.dtype), [(0, 0, 0)] * 4 + spread)
-    flipped = kernel[::-1, ::-1]
+def _output(image, kernel, *, taps, stride, size):
+    margin = _margin(taps)
+    starts = [(margin + row, margin + column) for row, column in taps]
+    return _shifted_sum(_padded(image, margin)[:, None], kernel, starts, size, stride)
+
+
+def _image(output, kernel, *, taps, stride, size):
+    margin = _margin(taps)
+    starts = [(margin - row, margin - column) for row, column in taps]
+    far = (n + margin - 1 - stride * (m - 1) for n, m in zip(size, output.shape[-2:], strict=True))
+    spread = [(0, 0, 0)] * 4 + [(margin, f, stride - 1) for f in far]
+    padded = lax.pad(output, np.zeros((), output.dtype), spread)
     multiples = output.shape[1]
     if multiples == 1:
-        return _shifted_sum(padded[:, 0], flipped[..., 0, :], dilation, size)
+        return _shifted_sum(padded[:, 0], kernel[:, :, 0], starts, size)
 
     # A loop, because XLA would otherwise fuse this sum into the shifts and leave vector code.
     def add(multiple, total):
-        one, taps_of_one = (
-            lax.dynamic_index_in_dim(a, multiple, axis, False) for a, axis in ((padded, 1), (flipped, 3))
-        )
-        return total + _shifted_sum(one, taps_of_one, dilation, size)
+        one = lax.dynamic_index_in_dim(padded, multiple, 1, keepdims=False)
+        weights = lax.dynamic_index_in_dim(kernel, multiple, 2, keepdims=False)
+        return total + _shifted_sum(one, weights, starts, size)
 
-    zeros = jnp.zeros(output.shape[:1] + output.shape[2:4] + tuple(size), output.dtype)
+    zeros = jnp.zeros((*output.shape[:1], *output.shape[2:4], *size), output.dtype)
     return lax.fori_loop(0, multiples, add, zeros)
 
 
-def _kernel(image, output, *, stride, dilation, taps, size):
-    """Correlates whole rows by one matrix product for all tap rows, then picks the diagonal of each tap column."""
+def _kernel(image, output, *, taps, stride, size):
+    """Correlates whole rows by one matrix product, then sums the diagonal that belongs to each tap."""
     groups, channels, batch = image.shape[:3]
     multiples, height, width = output.shape[1], *output.shape[-2:]
-    margin = dilation * (taps // 2)
-    padded = jnp.pad(image, [(0, 0)] * 3 + [(margin, margin)] * 2)
-    wide = padded.shape[-1]
-    last = stride * (height - 1) + 1
-    rows = jnp.stack([padded[..., i * dilation : i * dilation + last : stride, :] for i in range(taps)], axis=-2)
+    margin, rows = _margin(taps), sorted({row for row, _ in taps})
+    padded = _padded(image, margin)
+    wide, reach = padded.shape[-1], stride * (height - 1) + 1
+    shifted = [padded[..., margin + row : margin + row + reach : stride, :] for row in rows]
     products = jnp.einsum(
         "gcnp,gcnq->gcpq",
-        rows.reshape(groups, channels, batch * height, taps * wide),
+        jnp.stack(shifted, axis=-2).reshape(groups, channels, batch * height, len(rows) * wide),
         jnp.moveaxis(output, 1, 4).reshape(groups, channels, batch * height, multiples * width),
-    )
-    column, position = np.ogrid[:taps, :width]
-    diagonal = np.zeros((taps, wide, width))
-    diagonal[column, position * stride + column * dilation, position] = 1
-    products = products.reshape(groups, channels, taps, wide, multiples, width)
-    return jnp.einsum("gcipmq,jpq->ijgmc", products, jnp.asarray(diagonal, image.dtype))
+    ).reshape(groups, channels, len(rows), wide, multiples, width)
+    row = np.array([[rows.index(row)] for row, _ in taps])
+    position = np.arange(width)[None]
+    column = np.array([[margin + column] for _, column in taps]) + stride * position
+    diagonals = products[:, :, row, column, :, position]  # [tap, width, group, channel, multiple]
+    return diagonals.sum(1).swapaxes(2, 3)
 
 
-def _library_output(image, kernel, *, stride, dilation, taps, size):
-    """The same by XLA's convolution, which is the quicker one on an accelerator."""
+def _library_output(image, kernel, *, taps, stride, size):
+    """The same by XLA's convolution, the quicker one on an accelerator; taps go where they belong in one square kernel."""
     groups, channels, batch = image.shape[:3]
-    multiples, margin = kernel.shape[3], dilation * (taps // 2)
+    multiples, margin = kernel.shape[2], _margin(taps)
+    side = 2 * margin + 1
+    place = np.zeros((side, side, len(taps)))
+    for i, (row, column) in enumerate(taps):
+        place[margin + row, margin + column, i] = 1
+    filters = jnp.einsum("ijt,tgmc->gcmij", place.astype(kernel.dtype), kernel).reshape(-1, 1, side, side)
     flat = jnp.moveaxis(image, 2, 0).reshape(batch, groups * channels, *size)
-    filters = jnp.transpose(kernel, (2, 4, 3, 0, 1)).reshape(groups * channels * multiples, 1, taps, taps)
     result = lax.conv_general_dilated(
-        flat, filters, (stride, stride), [(margin, margin)] * 2,
-        rhs_dilation=(dilation, dilation), feature_group_count=groups * channels,
-    )  # fmt: skip
+        flat, filters, (stride, stride), [(margin, margin)] * 2, feature_group_count=groups * channels
+    )
     result = result.reshape(batch, groups, channels, multiples, *result.shape[-2:])
     return jnp.transpose(result, (1, 3, 2, 0, 4, 5))
 
@@ -124,7 +131,7 @@ def _library_image(output, kernel, *, size, **grid):
 
 
 def _library_kernel(image, output, *, taps, **grid):
-    kernel = jax.ShapeDtypeStruct((taps, taps, image.shape[0], output.shape[1], image.shape[1]), image.dtype)
+    kernel = jax.ShapeDtypeStruct((len(taps), image.shape[0], output.shape[1], image.shape[1]), image.dtype)
     return jax.linear_transpose(lambda k: _library_output(image, k, taps=taps, **grid), kernel)(output)[0]
 
 
@@ -158,7 +165,7 @@ def _transpose_second(ct, first, _, *, solve, **grid):
     return depthwise_p.bind(first, ct, solve={"output": "kernel", "kernel": "output"}[solve], **grid)
 
 
-_CHANNEL_AXIS = {"image": 1, "output": 2, "kernel": 4}
+_CHANNEL_AXIS = {"image": 1, "output": 2, "kernel": 3}
 _OPERANDS = {"output": ("image", "kernel"), "image": ("output", "kernel"), "kernel": ("image", "output")}
 _BATCH_AXIS = {"image": 2, "output": 3}
 
@@ -184,7 +191,7 @@ def _batched(operands, axes, *, solve, **grid):
 
 
 depthwise_p = Primitive("depthwise")
-depthwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "stride", "dilation", "taps", "size")))
+depthwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "taps", "stride", "size")))
 depthwise_p.def_abstract_eval(_abstract)
 ad.defbilinear(depthwise_p, _transpose_first, _transpose_second)
 batching.primitive_batchers[depthwise_p] = _batched

@@ -46,7 +46,6 @@ class Network(nn.Module):
     deviation: tuple[float, ...]
     partial: int = 1
     affine: bool = False
-    pool_norm: bool = True
 
     def setup(self):
         reductions = reduction_positions(self.cells)
@@ -55,7 +54,7 @@ class Network(nn.Module):
         for i in range(self.cells):
             plan = self.reduction if i in reductions else self.normal
             width *= 2 if i in reductions else 1
-            settings = {"partial": self.partial, "affine": self.affine, "pool_norm": self.pool_norm, "name": f"cell_{i}"}
+            settings = {"partial": self.partial, "affine": self.affine, "name": f"cell_{i}"}
             cells.append(Cell(*plan, width, i in reductions, i - 1 in reductions, **settings))
         self.stack = cells
         colours, features = len(self.mean), len(plan.concat) * width
@@ -110,11 +109,11 @@ def supernet(space: str, *, steps: int, primitives=PRIMITIVES, **settings) -> Ne
     return Network(plan, plan, partial=PARTIAL[space], **settings)
 
 
-def derived(genotype: Genotype, *, affine: bool = True, pool_norm: bool = False, **settings) -> Network:
+def derived(genotype: Genotype, *, affine: bool = True, **settings) -> Network:
     """The network that is built from a genotype's cells."""
     normal = CellPlan(genotype_branches(genotype.normal), genotype.normal_concat)
     reduction = CellPlan(genotype_branches(genotype.reduction), genotype.reduction_concat)
-    return Network(normal, reduction, affine=affine, pool_norm=pool_norm, **settings)
+    return Network(normal, reduction, affine=affine, **settings)
 
 
 def initial_alphas(key, space: str, steps: int, primitives=PRIMITIVES) -> dict[str, jax.Array]:

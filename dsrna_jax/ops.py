@@ -5,6 +5,7 @@ without a transposition, and a batch norm a mean over contiguous memory. Leading
 Semantics follow DARTS (cnn/operations.py): symmetric padding, ReLU before convolution, no biases, batch norm after.
 """
 
+import math
 from typing import Literal
 
 import flax.linen as nn
@@ -41,28 +42,26 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x, statistics: Statistics):
         shape, axes = x.shape[:-3], (-3, -2, -1)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, x.dtype)
-        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, x.dtype)
+        running = self.variable("batch_stats", "moments", lambda: jnp.stack([jnp.zeros(shape), jnp.ones(shape)]))
         if statistics == "running":
-            mean, variance = (v.value[..., None, None, None] for v in (running_mean, running_variance))
+            mean, variance = running.value
         elif statistics == "frozen":
-            mean, variance = map(lax.stop_gradient, self.get_variable("moments", "batch"))
+            mean, variance = lax.stop_gradient(self.get_variable("moments", "batch"))
         else:
-            mean = x.mean(axes, keepdims=True)
-            variance = jnp.square(x - mean).mean(axes, keepdims=True)
+            mean = x.mean(axes)
+            variance = jnp.maximum(jnp.square(x).mean(axes) - jnp.square(mean), 0)
             if self.is_mutable_collection("moments"):
                 self.put_variable("moments", "batch", (mean, variance))
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                count = x.shape[-3] * x.shape[-2] * x.shape[-1]
-                unbiased = variance * (count / max(count - 1, 1))
-                for old, new in ((running_mean, mean), (running_variance, unbiased)):
-                    old.value = self.momentum * old.value + (1 - self.momentum) * new.reshape(shape)
-        y = (x - mean) * lax.rsqrt(variance + self.epsilon)
+                count = math.prod(x.shape[-3:])
+                unbiased = jnp.stack([mean, variance * (count / max(count - 1, 1))])
+                running.value = self.momentum * running.value + (1 - self.momentum) * unbiased
+        scale = lax.rsqrt(variance + self.epsilon)
+        shift = -mean * scale
         if self.affine:
-            scale = self.param("scale", nn.initializers.ones, shape)[..., None, None, None]
-            bias = self.param("bias", nn.initializers.zeros, shape)[..., None, None, None]
-            y = y * scale + bias
-        return y
+            gain = self.param("scale", nn.initializers.ones, shape)
+            scale, shift = scale * gain, shift * gain + self.param("bias", nn.initializers.zeros, shape)
+        return x * scale[..., None, None, None] + shift[..., None, None, None]
 
 
 def pointwise(x, kernel):

@@ -54,11 +54,13 @@ def weight_optimizer(config: SearchConfig, steps_per_epoch: int) -> optax.Gradie
         progress = jnp.minimum(count // steps_per_epoch, config.epochs) / config.epochs
         return config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
 
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.add_decayed_weights(config.weight_decay),
-        optax.trace(config.momentum),
-        optax.scale_by_learning_rate(rate),
+    return optax.flatten(
+        optax.chain(
+            optax.clip_by_global_norm(config.clip),
+            optax.add_decayed_weights(config.weight_decay),
+            optax.trace(config.momentum),
+            optax.scale_by_learning_rate(rate),
+        )
     )
 
 

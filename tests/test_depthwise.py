@@ -31,7 +31,7 @@ def library(image, kernel, *, stride, dilation):
 def test_equals_the_library_convolution_and_so_do_both_gradients(size, kind, stride, multiples):
     taps, dilation = kind
     image, kernel = operands(size, taps, multiples)
-    ours, pullback = jax.vjp(lambda x, k: depthwise(x, k, stride=stride, dilation=dilation), image, kernel)
+    ours, pullback = jax.vjp(lambda x, k: depthwise(x, k, square_taps(taps, dilation), stride=stride), image, kernel)
     theirs, their_pullback = jax.vjp(lambda x, k: library(x, k, stride=stride, dilation=dilation), image, kernel)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     cotangent = jax.random.normal(jax.random.key(1), ours.shape)
