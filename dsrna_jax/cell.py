@@ -1,6 +1,7 @@
 """A cell: edges between nodes, each a weighted sum of operations. Edges that leave one node are computed together."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ class Branch:
 # Side and dilation of the depthwise kernels. Separable convolutions apply theirs twice, dilated ones once.
 SEPARABLE = {"sep_conv_3x3": (3, 1), "sep_conv_5x5": (5, 1), "sep_conv_7x7": (7, 1)}
 DILATED = {"dil_conv_3x3": (3, 2), "dil_conv_5x5": (5, 2)}
-POOLS = {"max_pool_3x3": max_pool, "avg_pool_3x3": average_pool}
+POOLS = {"max_pool_3x3": functools.partial(max_pool, padding=1), "avg_pool_3x3": average_pool}
 
 
 def supernet_branches(steps: int, primitives=PRIMITIVES) -> tuple[Branch, ...]:
@@ -69,7 +70,7 @@ class Fan(nn.Module):
         """
         pools, separable, dilated = (tuple(k for k in self.kinds if k[0] in family) for family in (POOLS, SEPARABLE, DILATED))
         skips = tuple(k for k in self.kinds if k[0] == "skip_connect")
-        pooled = [POOLS[p](x, 3, self.stride, 1)[:, None] for p in dict.fromkeys(p for p, _ in pools)]
+        pooled = [POOLS[p](x, 3, self.stride)[:, None] for p in dict.fromkeys(p for p, _ in pools)]
         maps, served = [], []  # maps [stack, n, ...], and for each of their n the branches that it serves
         by_pool = [[k for k in pools if k[0] == p] for p in dict.fromkeys(p for p, _ in pools)]
         if self.affine and pooled:
@@ -106,16 +107,15 @@ class Fan(nn.Module):
     def convolution(self, x, kinds, name, stride):
         """Depthwise and pointwise convolution for each of `kinds`, of one map for all (x.shape[1] == 1) or of one each."""
         stack, shared, c = x.shape[0], x.shape[1] == 1 < len(kinds), x.shape[2]
-        primitives = [p for p, _ in kinds]
-        shapes = {p: SEPARABLE.get(p) or DILATED[p] for p in primitives}
-        taps = sorted({tap for shape in shapes.values() for tap in square_taps(*shape)})
-        kernels = []
-        for p, (side, dilation) in shapes.items():
-            own = square_taps(side, dilation)
-            kernel = self.param(f"{p}_{name}_depthwise", torch_uniform(len(own)), (len(own), stack, primitives.count(p), c))
-            place = np.array([[tap == other for other in own] for tap in taps], kernel.dtype)
-            kernels.append(kernel if len(own) == len(taps) else jnp.einsum("to,osnc->tsnc", place, kernel))
-        kernel = _joined(kernels, axis=2)
+        own = [square_taps(*(SEPARABLE.get(p) or DILATED[p])) for p, _ in kinds]
+        taps = sorted(set().union(*own))
+        rows = [(tap, i) for i, branch in enumerate(own) for tap in branch]
+        index = np.full((len(taps), len(kinds)), len(rows))
+        for row, (tap, i) in enumerate(rows):
+            index[taps.index(tap), i] = row
+        fan_in = np.array([len(own[i]) for _, i in rows])[:, None, None]
+        kernel = self.param(f"{name}_depthwise", torch_uniform(fan_in), (len(rows), stack, c))
+        kernel = jnp.pad(kernel, ((0, 1), (0, 0), (0, 0)))[index].swapaxes(1, 2)  # [tap, stack, branch, channel]
         if shared:
             y = depthwise(x[:, 0], kernel, taps, stride=stride)
         else:

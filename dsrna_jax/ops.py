@@ -5,6 +5,7 @@ without a transposition, and a batch norm a mean over contiguous memory. Leading
 Semantics follow DARTS (cnn/operations.py): symmetric padding, ReLU before convolution, no biases, batch norm after.
 """
 
+import functools
 import math
 from typing import Literal
 
@@ -14,15 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dsrna_jax.depthwise import depthwise, square_taps
+
 Statistics = Literal["batch", "frozen", "running"]
 
 
-def torch_uniform(fan_in: int):
+def torch_uniform(fan_in):
     """Torch's default initialisation of convolutions and dense layers: uniform in ±1/sqrt(fan_in)."""
 
     def init(key, shape):
-        bound = fan_in**-0.5
-        return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+        return jax.random.uniform(key, shape, minval=-1.0) * np.sqrt(1 / fan_in)
 
     return init
 
@@ -66,31 +68,46 @@ class BatchNorm(nn.Module):
 
 def pointwise(x, kernel):
     """1×1 convolution of each map of a stack: [..., channel, batch, h, w] by [..., channel out, channel]."""
-    return jnp.einsum("...cbhw,...dc->...dbhw", x, kernel)
+    return jnp.einsum("...dc,...cbhw->...dbhw", kernel, x)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def max_pool(x, window: int, stride: int, padding: int = 0):
-    """Max pool of the last two axes, padded by -inf on the near side and on the far side to ceil(size / stride)."""
-    return _pooled(x, -jnp.inf, lax.max, window, stride, padding)
+    """Max pool of the last two axes to ceil(size / stride), padded by -inf; tied pixels share the derivative."""
+    ones = (1,) * (x.ndim - 2)
+    borders = [(0, 0)] * (x.ndim - 2) + _borders(x, window, stride, padding)
+    lowest = np.asarray(-np.inf, x.dtype)
+    return lax.reduce_window(x, lowest, lax.max, (*ones, window, window), (*ones, stride, stride), borders)
 
 
-def average_pool(x, window: int, stride: int, padding: int = 0):
-    """Average pool of the last two axes; padding is not counted (`count_include_pad=False`)."""
-    ones = jnp.ones(x.shape[-2:], x.dtype)
-    return _pooled(x, 0.0, lax.add, window, stride, padding) / _pooled(ones, 0.0, lax.add, window, stride, padding)
+@max_pool.defjvp
+def _max_pool_jvp(window, stride, padding, primals, tangents):
+    """By comparing shifted maps, since XLA's own derivative of a window maximum is slow on a CPU."""
+    (x,), (direction,) = primals, tangents
+    y = max_pool(x, window, stride, padding)
+
+    def shifts(a, fill):
+        borders = _borders(a, window, stride, padding)
+        a = lax.pad(a, np.asarray(fill, a.dtype), [(0, 0, 0)] * (a.ndim - 2) + [(*b, 0) for b in borders])
+        last = [stride * (n - 1) + 1 for n in y.shape[-2:]]
+        for i, j in np.ndindex(window, window):
+            yield a[..., i : i + last[0] : stride, j : j + last[1] : stride]
+
+    wins = [shift == y for shift in shifts(x, -np.inf)]
+    share = 1 / sum(win.astype(x.dtype) for win in wins)
+    return y, sum(jnp.where(win, share * d, 0) for win, d in zip(wins, shifts(direction, 0), strict=True))
 
 
-def _pooled(x, empty, combine, window, stride, padding):
-    outer = x.ndim - 2
-    far = [(-(-n // stride) - 1) * stride + window - n - padding for n in x.shape[-2:]]
-    return lax.reduce_window(
-        x,
-        np.asarray(empty, x.dtype),
-        combine,
-        (1,) * outer + (window, window),
-        (1,) * outer + (stride, stride),
-        [(0, 0)] * outer + [(padding, f) for f in far],
-    )
+def _borders(x, window, stride, padding):
+    return [(padding, max((-(-n // stride) - 1) * stride + window - n - padding, 0)) for n in x.shape[-2:]]
+
+
+def average_pool(x, window: int, stride: int):
+    """Average pool of [stack, channel, batch, h, w] with an odd window, centred; padding is not counted."""
+    taps = square_taps(window)
+    weights = jnp.ones((len(taps), *x.shape[:1], 1, x.shape[1]), x.dtype)
+    inside = depthwise(jnp.ones((1, 1, 1, *x.shape[-2:]), x.dtype), jnp.ones((len(taps), 1, 1, 1)), taps, stride=stride)
+    return depthwise(x, weights, taps, stride=stride)[:, 0] / inside[0, 0]
 
 
 class Preprocess(nn.Module):
@@ -127,5 +144,5 @@ class FactorizedReduce(nn.Module):
             ("odd", x[..., 1::2, 1::2], self.channels - self.channels // 2),
         ):
             kernel = self.param(name, torch_uniform(c), (*stack, self.edges, width, c))
-            parts.append(jnp.einsum("...cbhw,...edc->...edbhw", grid, kernel))
+            parts.append(jnp.einsum("...edc,...cbhw->...edbhw", kernel, grid))
         return BatchNorm(self.affine)(jnp.concatenate(parts, axis=-4), statistics)

@@ -47,19 +47,21 @@ class Search(NamedTuple):
     augmented: Callable
 
 
+def weight_rate(config: SearchConfig, epoch):
+    """The learning rate of the weights in an epoch, counted from 0: a cosine from `weight_lr` to `weight_lr_min`."""
+    progress = jnp.minimum(epoch, config.epochs) / config.epochs
+    return config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
+
+
 def weight_optimizer(config: SearchConfig, steps_per_epoch: int) -> optax.GradientTransformation:
     """SGD as in DARTS: clipped gradient, coupled L2 decay, momentum, and a cosine rate that falls once an epoch."""
-
-    def rate(count):
-        progress = jnp.minimum(count // steps_per_epoch, config.epochs) / config.epochs
-        return config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
 
     return optax.flatten(
         optax.chain(
             optax.clip_by_global_norm(config.clip),
             optax.add_decayed_weights(config.weight_decay),
             optax.trace(config.momentum),
-            optax.scale_by_learning_rate(rate),
+            optax.scale_by_learning_rate(lambda count: weight_rate(config, count // steps_per_epoch)),
         )
     )
 
@@ -125,6 +127,7 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         )
         updates, alpha_state = architect.update(gradient, state.alpha_optimizer, state.alphas)
         alphas = optax.apply_updates(state.alphas, updates)
+        metrics |= {"alpha_gradient": optax.tree.norm(gradient)}
         return state.replace(alphas=alphas, alpha_optimizer=alpha_state), metrics
 
     def weight_step(state, train):
@@ -137,7 +140,8 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
             batch_stats=batch_stats,
             weight_optimizer=optimizer_state,
         )
-        return state, {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
+        metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
+        return state, metrics | {"weight_gradient": optax.tree.norm(gradient)}
 
     def evaluate(state, batch):
         variables = {"params": state.weights, "batch_stats": state.batch_stats}

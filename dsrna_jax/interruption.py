@@ -1,0 +1,42 @@
+"""Ending in good order: the first SIGTERM or Ctrl-C is a request, which the loop that runs reads between two steps."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Stopped(KeyboardInterrupt):
+    """A run ended early because it was asked to, by the signal of that number, and can go on from where it is."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.number = number
+
+
+@contextlib.contextmanager
+def stop_requests(signals=(signal.SIGINT, signal.SIGTERM)) -> Iterator[list[int]]:
+    """Yields a list to which the first of `signals` appends its number; a second one does what it did before.
+
+    Outside of the main thread, where Python takes no signals, the list stays empty.
+    """
+    requests: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield requests
+        return
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def request(number, frame):
+        requests.append(number)
+        restore()
+
+    before = {number: signal.getsignal(number) for number in signals}
+    for number in signals:
+        signal.signal(number, request)
+    try:
+        yield requests
+    finally:
+        restore()

@@ -1,0 +1,136 @@
+"""The search step as compiled programs: gather a batch from the data on the device, augment it, move alphas or weights.
+
+Indices go in, the images never leave the device. Randomness is a pure function of (seed, stream, step).
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+
+from dsrna_jax import augment, sharding
+from dsrna_jax.data import Dataset
+from dsrna_jax.search import Batch, Search, SearchState
+
+_TRAIN, _VAL, _PROJECTIONS = range(3)  # streams of randomness
+
+
+class Examples(NamedTuple):
+    """All images uint8 [examples, height, width, channels] and labels int32 [examples], on every device."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class Functions(NamedTuple):
+    """What is compiled, before it is; `key` is that of the whole run.
+
+    weight_step(state, examples, train_indices, key) -> (state, metrics)
+    alpha_step(state, examples, train_indices, val_indices, key) -> (state, metrics)
+    evaluate(state, examples, indices, counts) -> (loss, right): sums over those of the batch that count.
+    """
+
+    weight_step: Callable
+    alpha_step: Callable
+    evaluate: Callable
+
+
+def functions(search: Search, mesh: Mesh) -> Functions:
+    """The functions of a search on batches given by indices [batch], split over the devices of `mesh`."""
+
+    def gathered(examples, indices):
+        images = lax.with_sharding_constraint(examples.images[indices], sharding.split(mesh))
+        return images, examples.labels[indices]
+
+    def batch(state, examples, indices, key, stream):
+        images, labels = gathered(examples, indices)
+        return Batch(search.augmented(images, step_key(key, stream, state.step)), labels)
+
+    def weight_step(state, examples, indices, key):
+        return search.weight_step(state, batch(state, examples, indices, key, _TRAIN))
+
+    def alpha_step(state, examples, train_indices, val_indices, key):
+        train = batch(state, examples, train_indices, key, _TRAIN)
+        val = batch(state, examples, val_indices, key, _VAL)
+        return search.alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
+
+    def evaluate(state, examples, indices, counts):
+        images, labels = gathered(examples, indices)
+        loss, right = search.evaluate(state, Batch(augment.pixels(images), labels))
+        return jnp.sum(jnp.where(counts, loss, 0)), jnp.sum(right & counts)
+
+    return Functions(weight_step, alpha_step, evaluate)
+
+
+def step_key(key, stream: int, step):
+    """The key of one step of one stream."""
+    return jax.random.fold_in(jax.random.fold_in(key, stream), step)
+
+
+def on_devices(dataset: Dataset, mesh: Mesh) -> Examples:
+    """The examples of a data set, on every device."""
+    return jax.device_put(Examples(dataset.images, dataset.labels), sharding.replicated(mesh))
+
+
+def initial_state(search: Search, seed: int, mesh: Mesh) -> SearchState:
+    """The state before the first step, on every device.
+
+    Drawn by XLA's own generator: the dozens of threefry draws that make a supernet take XLA half a minute to compile.
+    """
+    init = jax.jit(search.init, out_shardings=sharding.replicated(mesh))
+    return init(jax.random.key(seed, impl="rbg"))
+
+
+def arguments(search: Search, examples: Examples, batch_size: int, mesh: Mesh) -> dict[str, tuple]:
+    """Shapes and shardings of the arguments of each of the `Functions`."""
+    whole, split = sharding.replicated(mesh), sharding.split(mesh)
+    state = _placed(jax.eval_shape(search.init, jax.random.key(0)), whole)
+    data = _placed(examples, whole)
+    key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
+    indices = jax.ShapeDtypeStruct((batch_size,), jnp.int32, sharding=split)
+    counts = jax.ShapeDtypeStruct((batch_size,), jnp.bool_, sharding=split)
+    return {
+        "weight_step": (state, data, indices, key),
+        "alpha_step": (state, data, indices, indices, key),
+        "evaluate": (state, data, indices, counts),
+    }
+
+
+def _placed(tree, placement):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement), tree)
+
+
+class Programs(NamedTuple):
+    """Compiled `Functions`, each a future: a step that is not needed yet may still be compiling. States are donated."""
+
+    weight_step: Future
+    alpha_step: Future
+    evaluate: Future
+
+
+def compiled(functions: Functions, arguments: dict[str, tuple], mesh: Mesh) -> Programs:
+    """Compiles the functions, side by side, in the order in which a search needs them.
+
+    Tracing is Python and goes one by one; XLA compiles without Python's lock.
+    """
+    pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
+    futures = {}
+    for name in ("weight_step", "evaluate", "alpha_step"):
+        donated = () if name == "evaluate" else (0,)
+        jitted = jax.jit(getattr(functions, name), donate_argnums=donated, out_shardings=sharding.replicated(mesh))
+        futures[name] = pool.submit(jitted.lower(*arguments[name]).compile)
+    pool.shutdown(wait=False)
+    return Programs(**futures)
+
+
+def evaluation_batches(indices: np.ndarray, batch_size: int):
+    """`indices` in batches of equal size, each with a mask of those that count: the last one is filled up."""
+    for start in range(0, len(indices), batch_size):
+        part = indices[start : start + batch_size]
+        counts = np.arange(batch_size) < len(part)
+        yield np.resize(part, batch_size).astype(np.int32), counts

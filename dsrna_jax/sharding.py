@@ -1,0 +1,43 @@
+"""Devices: one mesh with one axis, "data". State is on every device whole, a batch is split; one code for 1 to n devices.
+
+The only place that names devices. Results do not depend on their number, but for the order of sums.
+"""
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dsrna_jax.errors import InputError
+
+
+def mesh(count: int = 0) -> Mesh:
+    """A mesh of the first `count` devices, or of all if it is 0. Raises: InputError if there are not as many."""
+    devices = jax.devices()
+    if not 0 <= count <= len(devices):
+        raise InputError(f"devices={count}: expected 1 to {len(devices)}, as many as JAX sees here, or 0 for all")
+    count = count or len(devices)
+    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Whole on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """The first axis divided among the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def check_divides(batch_size: int, mesh: Mesh) -> None:
+    """Raises: InputError unless every device gets equally many images of a batch."""
+    if rest := batch_size % mesh.size:
+        near = sorted({max(batch_size - rest, mesh.size), batch_size - rest + mesh.size})
+        raise InputError(
+            f"batch_size={batch_size} does not divide among {mesh.size} devices: "
+            f"expected a multiple such as {' or '.join(map(str, near))}, or fewer devices"
+        )
+
+
+def described(mesh: Mesh) -> str:
+    """For people, such as "2 cpu devices" or "1 NVIDIA H100 device"."""
+    return f"{mesh.size} {mesh.devices.flat[0].device_kind} device{'s' if mesh.size > 1 else ''}"

@@ -1,0 +1,84 @@
+"""What a configuration means for its data: the two halves, the supernet, and the functions of the search."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dsrna_jax import network
+from dsrna_jax.config import SearchConfig
+from dsrna_jax.data import Dataset, batch_indices, load, search_halves
+from dsrna_jax.errors import InputError
+from dsrna_jax.search import Search, make_search
+
+
+class Task(NamedTuple):
+    """A search that is ready to run; `halves` are indices into the training split."""
+
+    config: SearchConfig
+    dataset: Dataset
+    halves: dict[str, np.ndarray]
+    supernet: network.Network
+    search: Search
+    steps_per_epoch: int
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The configuration with what the data decided, as JSON: whoever has it can build the network again."""
+        data = {
+            "examples": len(self.dataset),
+            "image_shape": list(self.dataset.image_shape),
+            "class_names": list(self.dataset.class_names),
+            "mean": list(self.supernet.mean),
+            "deviation": list(self.supernet.deviation),
+        }
+        return {"experiment": "search", "config": dataclasses.asdict(self.config), "data": data}
+
+    def batch(self, half: str, step: int) -> np.ndarray:
+        """Indices [batch] into the training split of batch number `step` from "search_train" or "search_val"."""
+        indices = self.halves[half]
+        return indices[batch_indices(step, self.config.batch_size, len(indices), self.config.seed, half)]
+
+
+def task(config: SearchConfig) -> Task:
+    """Loads the training split, and builds the search on it. Raises: InputError if data and configuration do not fit."""
+    dataset = load(config.dataset, "train", config.data_dir or None, config.image_size)
+    halves = dict(zip(("search_train", "search_val"), search_halves(dataset.labels, config.seed), strict=True))
+    most = min(map(len, halves.values()))
+    if config.batch_size > most:
+        raise InputError(
+            f"batch_size={config.batch_size}: expected at most {most}, half of the {len(dataset)} training images of "
+            f"{config.dataset}, because weights and alphas learn from one half each"
+        )
+    height, width, _ = dataset.image_shape
+    if min(height, width) < 4:
+        raise InputError(
+            f"images of {config.dataset} are {width}x{height} pixels: expected at least 4x4, because two reductions "
+            "halve them; give a larger image_size, to which they are resized"
+        )
+    mean, deviation = channel_statistics(dataset.images[halves["search_train"]])
+    supernet = network.supernet(
+        config.space,
+        steps=config.steps,
+        cells=config.cells,
+        channels=config.channels,
+        classes=dataset.classes,
+        mean=mean,
+        deviation=deviation,
+    )
+    steps_per_epoch = len(halves["search_train"]) // config.batch_size
+    search = make_search(config, supernet, dataset.image_shape, steps_per_epoch)
+    return Task(config, dataset, halves, supernet, search, steps_per_epoch)
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 images, for pixels in [0, 1].
+
+    From exact counts of the 256 values, so the same everywhere. The deviation is at least one grey level: a channel may
+    be constant.
+    """
+    values = np.arange(256) / 255
+    shares = [np.bincount(channel.ravel(), minlength=256) / channel.size for channel in np.moveaxis(images, -1, 0)]
+    means = [float(share @ values) for share in shares]
+    spreads = [float(np.sqrt(share @ (values - mean) ** 2)) for share, mean in zip(shares, means, strict=True)]
+    return tuple(means), tuple(max(spread, 1 / 255) for spread in spreads)
