@@ -86,11 +86,11 @@ def initial_state(search: Search, seed: int, mesh: Mesh) -> SearchState:
     return init(jax.random.key(seed, impl="rbg"))
 
 
-def arguments(search: Search, examples: Examples, batch_size: int, mesh: Mesh) -> dict[str, tuple]:
+def arguments(search: Search, examples: Examples | Dataset, batch_size: int, mesh: Mesh) -> dict[str, tuple]:
     """Shapes and shardings of the arguments of each of the `Functions`."""
     whole, split = sharding.replicated(mesh), sharding.split(mesh)
     state = _placed(jax.eval_shape(search.init, jax.random.key(0)), whole)
-    data = _placed(examples, whole)
+    data = _placed(Examples(examples.images, examples.labels), whole)
     key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
     indices = jax.ShapeDtypeStruct((batch_size,), jnp.int32, sharding=split)
     counts = jax.ShapeDtypeStruct((batch_size,), jnp.bool_, sharding=split)

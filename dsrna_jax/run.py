@@ -4,9 +4,11 @@ import math
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import jax
+from jax.sharding import Mesh
 
 from dsrna_jax import genotype as genotypes
 from dsrna_jax import programs, sharding
@@ -42,14 +44,21 @@ def run(
     began = time.monotonic()
     mesh = sharding.mesh(devices)
     sharding.check_divides(config.batch_size, mesh)
-    job, folder = task(config), RunFolder(path)
-    folder.claim(job.resolved, resume)
+    folder = RunFolder(path)
+    folder.check(resume)
+    job = task(config)
+    folder.claim(job.resolved)
     with Progress(config.epochs, job.steps_per_epoch, file=file) as progress:
         progress.note(f"{config.dataset}: {len(job.dataset)} images, half of them for the weights, half for the alphas")
         progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
         loop = Loop(job, folder, mesh, progress)
-        loop.restore() if resume else loop.start()
+        if resume:
+            loop.restore()
+        else:
+            loop.start()
+        loop.programs.weight_step.result(), loop.programs.evaluate.result()
         ready, first = time.monotonic(), loop.step
+        progress.note(f"ready after {ready - began:.0f} s")
         try:
             with stop_requests() as requests:
                 loop.finish(requests)
@@ -62,25 +71,28 @@ def run(
 
 
 class Loop:
-    """The state of a search between two steps. What decides its course is in a checkpoint: the rest follows from it."""
+    """The state of a search between two steps. All that decides its course is in each checkpoint."""
 
-    def __init__(self, job: Task, folder: RunFolder, mesh: Any, progress: Progress):
-        self.job, self.folder, self.mesh, self.progress = job, folder, mesh, progress
-        self.config = job.config
+    def __init__(self, job: Task, folder: RunFolder, mesh: Mesh, progress: Progress):
+        self.job, self.config, self.folder, self.mesh, self.progress = job, job.config, folder, mesh, progress
         self.examples = programs.on_devices(job.dataset, mesh)
         shapes = programs.arguments(job.search, self.examples, self.config.batch_size, mesh)
         self.abstract_state = shapes["weight_step"][0]
         self.programs = programs.compiled(programs.functions(job.search, mesh), shapes, mesh)
         self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(mesh))
-        self.step, self.sums = 0, {}  # steps done; sums of the metrics of this epoch's steps
+        self.step = 0
+        self.sums: dict[str, float] = {}  # of the metrics of this epoch's steps
+        self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running
+        self.row: dict[str, Any] = {}
         self.genotype: Genotype
 
     def start(self) -> None:
         """Begins with the first step."""
         self.folder.rewind(-1)
         self.state = programs.initial_state(self.job.search, self.config.seed, self.mesh)
-        self.folder.write_alphas(0, 0, jax.device_get(self.state.alphas))
-        self.genotype = genotypes.derive(self.state.alphas)
+        alphas = jax.device_get(self.state.alphas)
+        self.folder.write_alphas(0, 0, alphas)
+        self.genotype = genotypes.derive(alphas)
 
     def restore(self) -> None:
         """Goes on from the newest good checkpoint, or begins if none was ever saved."""
@@ -94,69 +106,67 @@ class Loop:
         self.genotype = genotypes.from_json(resumed.metadata["genotype"])
         self.folder.rewind(self.step)
         self.folder.write_genotype(self.genotype)
-        self.progress.note(f"resuming after step {self.step}")
+        self.progress.note(f"resuming after step {self.step} of {self.total}")
 
-    def finish(self, requests: list[int]) -> None:
-        """Runs the steps that are left, unless `requests` gets a signal's number."""
-        total = self.config.epochs * self.job.steps_per_epoch
-        before = None  # the metrics of the step before are read while this step runs
-        while self.step < total:
+    @property
+    def total(self) -> int:
+        """Number of steps of the whole search."""
+        return self.config.epochs * self.job.steps_per_epoch
+
+    def finish(self, requests: Sequence[int]) -> None:
+        """Takes the steps that are left, unless `requests` gets a signal's number: then saves and raises Stopped."""
+        while self.step < self.total:
             metrics = self._take_step()
-            self._add(before)
-            before = self.step, metrics
+            self._read()  # the step before; this one runs meanwhile
+            self.step, self.unread = self.step + 1, metrics
             is_epoch_over = self.step % self.job.steps_per_epoch == 0
             if is_epoch_over or requests:
-                self._add(before)
-                before = None
+                self._read()
             if is_epoch_over:
                 self._end_epoch()
             elif requests:
                 self._save()
-            done = (self.step - 1) % self.job.steps_per_epoch + (before is None)
-            self._report(done if not is_epoch_over else None)
+            self._report()
             if requests:
                 name = signal.Signals(requests[0]).name
-                raise Stopped(requests[0], f"stopped by {name} after step {self.step} of {total}; all of it is saved")
+                raise Stopped(requests[0], f"stopped by {name} after step {self.step} of {self.total}, which is saved")
 
     def _take_step(self) -> dict[str, jax.Array]:
-        config, job = self.config, self.job
-        train = self._placed(job.batch("search_train", self.step))
-        metrics = {}
-        if self.step // job.steps_per_epoch >= config.warmup_epochs:
+        train, metrics = self._batch("search_train"), {}
+        if self.step // self.job.steps_per_epoch >= self.config.warmup_epochs:
             if not self.programs.alpha_step.done():
-                self.progress.note("the warm-up is over: waiting for the alpha step to be compiled")
-            val = self._placed(job.batch("search_val", self.step))
-            self.state, metrics = self.programs.alpha_step.result()(self.state, self.examples, train, val, self.key)
+                self.progress.note("waiting for the alpha step to be compiled")
+            alpha_step, val = self.programs.alpha_step.result(), self._batch("search_val")
+            self.state, metrics = alpha_step(self.state, self.examples, train, val, self.key)
         self.state, more = self.programs.weight_step.result()(self.state, self.examples, train, self.key)
-        self.step += 1
         return metrics | more
 
-    def _add(self, before: tuple[int, dict[str, jax.Array]] | None) -> None:
-        """Adds the metrics of a step to the sums of its epoch."""
-        if before is None:
-            return
-        step, metrics = before
-        for name, value in metrics.items():
-            self._check_finite(name, float(value), step)
+    def _read(self) -> None:
+        """Adds the metrics of the last step to the sums of its epoch."""
+        for name, value in jax.device_get(self.unread or {}).items():
+            self._check_finite(name, float(value))
             self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self.unread = None
 
-    def _check_finite(self, name: str, value: float, step: int) -> None:
-        if not math.isfinite(value):
-            good = self.folder.checkpoints.steps
-            kept = f"the last good checkpoint is step {good[-1]} in {self.folder.path}" if good else "none is saved yet"
-            raise FloatingPointError(
-                f"{name} is {value} at step {step} (epoch {(step - 1) // self.job.steps_per_epoch + 1}): expected a "
-                f"finite number; {kept}; start again with a smaller weight_lr, alpha_lr or gamma"
-            )
+    def _check_finite(self, name: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        good = self.folder.checkpoints.steps
+        kept = f"the last good checkpoint is step {good[-1]}" if good else "no checkpoint was saved before"
+        epoch = (self.step - 1) // self.job.steps_per_epoch + 1
+        raise FloatingPointError(
+            f"{name.replace('_', ' ')} is {value} at step {self.step} (epoch {epoch}): expected a finite number; "
+            f"{kept} in {self.folder.path}; start anew with a smaller weight_lr, alpha_lr or gamma"
+        )
 
     def _end_epoch(self) -> None:
         """Records the epoch that is over: its row, its alphas, its genotype, a checkpoint."""
         epoch = self.step // self.job.steps_per_epoch
         means = {name: total / self.job.steps_per_epoch for name, total in self.sums.items()}
         val_loss, val_accuracy = self._evaluation()
-        self._check_finite("val_loss", val_loss, self.step)
+        self._check_finite("val_loss", val_loss)
         alphas = jax.device_get(self.state.alphas)
-        self.genotype = genotypes.derive(alphas)
+        self.genotype, self.sums = genotypes.derive(alphas), {}
         robustness = means.get("robustness") if self.config.metric != "none" else None
         self.row = {
             "epoch": epoch,
@@ -172,17 +182,16 @@ class Loop:
             "alpha_gradient": means.get("alpha_gradient"),
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELLS},
         }
-        self.sums = {}
         self.folder.metrics.write(self.row)
         self.folder.write_alphas(epoch, self.step, alphas)
         self.folder.write_genotype(self.genotype, epoch)
         self._save()
 
     def _evaluation(self) -> tuple[float, float]:
-        """Loss and accuracy on all of search_val, as augmentation leaves it alone, by the running statistics."""
-        half = self.job.halves["search_val"]
+        """Loss and accuracy on all of search_val, not augmented, by the running statistics."""
+        half, evaluate = self.job.halves["search_val"], self.programs.evaluate.result()
         sums = [
-            self.programs.evaluate.result()(self.state, self.examples, self._placed(indices), self._placed(counts))
+            evaluate(self.state, self.examples, self._placed(indices), self._placed(counts))
             for indices, counts in programs.evaluation_batches(half, self.config.batch_size)
         ]
         loss, right = (sum(map(float, column)) for column in zip(*sums, strict=True))
@@ -192,17 +201,21 @@ class Loop:
         metadata = {**self.job.resolved, "genotype": genotypes.to_json(self.genotype), "sums": self.sums}
         self.folder.checkpoints.save(self.step, self.state, metadata)
 
-    def _report(self, done: int | None) -> None:
-        """Shows where the search is: the means of the `done` steps that this epoch has had, or of the epoch before."""
-        skips = "+".join(str(skip_count(self.genotype, cell)) for cell in CELLS)
-        if done is None:
-            columns = {"loss": self.row["train_loss"], "accuracy": self.row["train_accuracy"]}
-            columns |= {"val_accuracy": self.row["val_accuracy"], "R": self.row["robustness"]}
-        else:
-            means = {name: total / done for name, total in self.sums.items()} if done else {}
-            robustness = means.get("robustness") if self.config.metric != "none" else None
-            columns = {"loss": means.get("train_loss"), "accuracy": means.get("train_accuracy"), "R": robustness}
-        self.progress.update(self.step, **columns, skips=skips)
+    def _report(self) -> None:
+        """Shows the means of this epoch so far, or those of the epoch that has just ended."""
+        read = (self.step - (self.unread is not None)) % self.job.steps_per_epoch
+        means = {name: total / read for name, total in self.sums.items()} if read else self.row
+        self.progress.update(
+            self.step,
+            loss=means.get("train_loss"),
+            accuracy=means.get("train_accuracy"),
+            val_accuracy=self.row.get("val_accuracy"),
+            R=means.get("robustness") if self.config.metric != "none" else None,
+            skips="+".join(str(skip_count(self.genotype, cell)) for cell in CELLS),
+        )
+
+    def _batch(self, half: str) -> jax.Array:
+        return self._placed(self.job.batch(half, self.step))
 
     def _placed(self, values: Any) -> jax.Array:
         return jax.device_put(values, sharding.split(self.mesh))

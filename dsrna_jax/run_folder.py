@@ -28,23 +28,29 @@ class RunFolder:
         self.alphas = records.Records(self.path / "alphas.jsonl")
         self.checkpoints = Checkpoints(self.path / FOLDER)
 
-    def claim(self, resolved: dict[str, Any], resume: bool) -> None:
-        """Makes the folder this run's.
+    @property
+    def is_taken(self) -> bool:
+        """Whether a run has left something here that another must not overwrite."""
+        return bool(self.checkpoints.steps) or self.metrics.path.exists()
 
-        Raises: InputError if a run is in it, or, to resume, another one.
-        """
+    def check(self, resume: bool) -> None:
+        """Raises: InputError if the folder holds a run and is not to resume it, or holds none that could be resumed."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"run_dir {self.path} is a file: expected a folder, or a path where one can be made")
-        before = resolved_configuration(self.path) if (self.path / "config.json").exists() else None
-        if resume and before is not None:
-            changed = differences(_identity(before), _identity(resolved))
-            if changed:
+        if resume:
+            resolved_configuration(self.path)
+        elif self.is_taken:
+            raise InputError(f"{self.path} already holds a run: give --resume to go on with it, or another --run_dir")
+
+    def claim(self, resolved: dict[str, Any]) -> None:
+        """Makes the folder this run's. Raises: InputError if it holds a run with another configuration."""
+        if self.is_taken:
+            before = resolved_configuration(self.path)
+            if changed := differences(_identity(before), _identity(resolved)):
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changed)}): "
                     "resume with what it was started with, or give another --run_dir"
                 )
-        elif not resume and (self.checkpoints.steps or self.metrics.path.exists()):
-            raise InputError(f"{self.path} already holds a run: give --resume to go on with it, or another --run_dir")
         (self.path / "genotypes").mkdir(parents=True, exist_ok=True)
         _write_whole(self.path / "config.json", json.dumps(resolved, indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""Devices: one mesh with one axis, "data". State is on every device whole, a batch is split; one code for 1 to n devices.
+"""Devices: one mesh with one axis, "data". State is whole on every device, a batch is split; one code for 1 to n.
 
 The only place that names devices. Results do not depend on their number, but for the order of sums.
 """

@@ -41,7 +41,7 @@ class Task(NamedTuple):
 
 
 def task(config: SearchConfig) -> Task:
-    """Loads the training split, and builds the search on it. Raises: InputError if data and configuration do not fit."""
+    """Loads the training split and builds the search on it. Raises: InputError if data and configuration do not fit."""
     dataset = load(config.dataset, "train", config.data_dir or None, config.image_size)
     halves = dict(zip(("search_train", "search_val"), search_halves(dataset.labels, config.seed), strict=True))
     most = min(map(len, halves.values()))

@@ -1,0 +1,35 @@
+# `make search` runs the main job, `make test` the tests; both first make the virtual environment that they need.
+# ARGS="..." is passed on; PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 another environment.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+IN_VENV := $(VENV)/bin/python -m
+
+.PHONY: search test lint clean
+
+search: $(VENV)/.installed
+	$(IN_VENV) experiments.search $(ARGS)
+
+test: lint
+	$(IN_VENV) pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(IN_VENV) ruff check .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is touched last, so what was interrupted is done again and what is done costs nothing.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON): name a Python 3.11 or newer, as in make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is Python %d.%d, but 3.11 or newer is needed: name one, as in make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Installing into $(VENV): once, a few minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

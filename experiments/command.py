@@ -1,0 +1,49 @@
+"""What every command does around its work: the compilation cache, errors as one line, the exit status."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.interruption import Stopped
+
+
+def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
+    """Runs `main(argv)`; its exit status: 0, 1 after an error that a person can mend, 128 + n after signal n."""
+    try:
+        main(argv)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.number
+    except (InputError, FloatingPointError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:  # XLA's, whose own class is not public
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        print(f"error: out of device memory ({reason}): give a smaller batch_size, channels or cells", file=sys.stderr)
+        return 1
+    return 0
+
+
+def execute(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs `main` as the command of this process, and ends the process."""
+    # Until a run takes requests to stop, there is nothing to save: Ctrl-C ends it like any other program.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    code = status(main, sys.argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would wait for a compilation that may still be under way in a thread.
+    os._exit(code)
+
+
+def keep_compilations() -> None:
+    """Lets compiled programs outlive the process: in $JAX_COMPILATION_CACHE_DIR, else in ~/.cache/dsrna_jax."""
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/dsrna_jax").expanduser()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -1,0 +1,28 @@
+"""What tests share: a cache of compiled programs, and one finished search."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+
+def pytest_configure(config):
+    """What one test compiles the next one loads, also in the processes that tests start."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dsrna_jax-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    """The run folder of the preset `smoke`, never interrupted, and what the run said."""
+    import io
+
+    from dsrna_jax.run import run
+    from experiments.presets import PRESETS
+
+    path, said = tmp_path_factory.mktemp("smoke") / "run", io.StringIO()
+    run(PRESETS["smoke"], path, devices=1, file=said)
+    return path, said.getvalue()
