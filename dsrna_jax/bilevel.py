@@ -34,14 +34,16 @@ def unrolled(train_loss, objective, weight_update, weights, alphas):
 
 
 def unrolled_fd(train_loss, objective, weight_update, weights, alphas, scale: float = 1e-2):
-    """`unrolled` with DARTS's central difference (its Eq. 8) of weights moved by `scale` in all; converges to it as scale -> 0."""
+    """`unrolled` with DARTS's central difference (its Eq. 8) of weights moved by `scale`; converges to it as scale -> 0."""
 
     def difference(train_loss, weights, alphas, direction):
         distance = scale / optax.tree.norm(direction)
-        above, below = (
-            jax.grad(train_loss, argnums=1)(jax.tree.map(lambda w, d: w + sign * distance * d, weights, direction), alphas)
-            for sign in (1, -1)
-        )
+
+        def alpha_gradient(offset):
+            moved = jax.tree.map(lambda w, d: w + offset * d, weights, direction)
+            return jax.grad(train_loss, argnums=1)(moved, alphas)
+
+        above, below = alpha_gradient(distance), alpha_gradient(-distance)
         return jax.tree.map(lambda a, b: (a - b) / (2 * distance), above, below)
 
     return _unrolled(difference, train_loss, objective, weight_update, weights, alphas)

@@ -102,9 +102,7 @@ def supernet(space: str, *, steps: int, primitives=PRIMITIVES, **settings) -> Ne
     if space not in PARTIAL:
         raise InputError(f"unknown search space {space!r}: expected one of {', '.join(PARTIAL)}")
     if settings["channels"] % (2 * PARTIAL[space]):
-        raise InputError(
-            f"channels must be a multiple of {2 * PARTIAL[space]} in the space {space}, got {settings['channels']}"
-        )
+        raise InputError(f"channels must be a multiple of {2 * PARTIAL[space]} in the space {space}, got {settings['channels']}")
     plan = CellPlan(supernet_branches(steps, primitives), tuple(range(2, 2 + steps)))
     return Network(plan, plan, partial=PARTIAL[space], **settings)
 

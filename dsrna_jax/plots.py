@@ -78,9 +78,7 @@ def cell(
     return _cells(genotype, (name,), path, title, width)
 
 
-def cells(
-    genotype: Genotype, path: str | os.PathLike | None = None, *, title: str | None = None, width: int = 1500
-) -> Figure:
+def cells(genotype: Genotype, path: str | os.PathLike | None = None, *, title: str | None = None, width: int = 1500) -> Figure:
     """Drawing of the normal cell above the reduction cell, as `cell` draws them."""
     return _cells(genotype, CELLS, path, title, width)
 
@@ -170,8 +168,10 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
     entries = [_MARGIN + _INPUT + fan + (column - 1) * (_BLOCK + _GAP) for column in layout.columns]
     exits = [_MARGIN + _INPUT] * 2 + [entry + _BLOCK for entry in entries[2:]]
     output = page_width - _MARGIN - _OUTPUT
-    leaving = [[lane for (_, source, _), lane in zip(layout.genes, layout.lanes, strict=True) if source == node]
-               for node in range(len(exits))]
+    leaving = [
+        [lane for (_, source, _), lane in zip(layout.genes, layout.lanes, strict=True) if source == node]
+        for node in range(len(exits))
+    ]
     for node in concat:
         leaving[node].append(layout.rows[node])
 
@@ -212,8 +212,16 @@ def _draw_box(axes, text, x, y, width, height, fill, ink, fontsize, rotation=0, 
     corner = (x, y - height / 2)
     axes.add_patch(FancyBboxPatch(corner, width, height, style, fc=fill, ec="none", zorder=4, gid=gid))
     axes.text(
-        x + width / 2, y, text, ha="center", va="center_baseline" if not rotation else "center", rotation=rotation,
-        fontsize=fontsize, color=ink, zorder=5, gid=gid,
+        x + width / 2,
+        y,
+        text,
+        ha="center",
+        va="center_baseline" if not rotation else "center",
+        rotation=rotation,
+        fontsize=fontsize,
+        color=ink,
+        zorder=5,
+        gid=gid,
     )
 
 
@@ -383,20 +391,32 @@ def _panels(metric):
         return _number(row.get("val_loss")) - _number(row.get("gamma_times_robustness"))
 
     return [
-        ("loss", "cross-entropy [nat]", [
-            ("search_train", of("train_loss"), train),
-            ("search_val", of("val_loss"), val),
-            ("search_val $-\\ \\gamma R$: what alphas minimise", objective, val | dashed),
-        ]),
-        ("accuracy", "accuracy [%]", [
-            ("search_train", of("train_accuracy", 100), train),
-            ("search_val", of("val_accuracy", 100), val),
-        ]),
+        (
+            "loss",
+            "cross-entropy [nat]",
+            [
+                ("search_train", of("train_loss"), train),
+                ("search_val", of("val_loss"), val),
+                ("search_val $-\\ \\gamma R$: what alphas minimise", objective, val | dashed),
+            ],
+        ),
+        (
+            "accuracy",
+            "accuracy [%]",
+            [
+                ("search_train", of("train_accuracy", 100), train),
+                ("search_val", of("val_accuracy", 100), val),
+            ],
+        ),
         ("robustness", metric, [("R, higher is more robust", of("robustness"), green)]),
-        ("skip connections", "genes of the derived cell", [
-            ("normal", of("skips_normal"), black),
-            ("reduction", of("skips_reduction"), val | dashed),
-        ]),
+        (
+            "skip connections",
+            "genes of the derived cell",
+            [
+                ("normal", of("skips_normal"), black),
+                ("reduction", of("skips_reduction"), val | dashed),
+            ],
+        ),
     ]
 
 

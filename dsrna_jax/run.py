@@ -143,9 +143,10 @@ class Loop:
 
     def _read(self) -> None:
         """Adds the metrics of the last step to the sums of its epoch."""
-        for name, value in jax.device_get(self.unread or {}).items():
-            self._check_finite(name, float(value))
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        metrics = {name: float(value) for name, value in jax.device_get(self.unread or {}).items()}
+        for name in sorted(metrics, key=lambda name: "loss" not in name):  # losses first: they say most
+            self._check_finite(name, metrics[name])
+        self.sums |= {name: self.sums.get(name, 0.0) + value for name, value in metrics.items()}
         self.unread = None
 
     def _check_finite(self, name: str, value: float) -> None:

@@ -1,6 +1,6 @@
 """Named configurations of a search. A method is a value here, never a branch in the code; any flag overrides any of it.
 
-    python -m experiments.search --preset=NAME [--data_dir=...] [--FIELD=VALUE ...]
+python -m experiments.search --preset=NAME [--data_dir=...] [--FIELD=VALUE ...]
 """
 
 from dataclasses import replace

@@ -1,10 +1,10 @@
 """Searches for a robust cell and leaves all it finds in a run folder.
 
-    python -m experiments.search                                   DSRNA-Jacobian on the embedded handwritten digits
-    python -m experiments.search --preset=smoke                    the same in a minute, to see what it does
-    python -m experiments.search --preset=mnist_dsrna_jacobian --data_dir=PATH            the paper's settings
-    python -m experiments.search --dataset=folder:PATH --image_size=32     your images, one folder a class
-    python -m experiments.search --run_dir=runs/smoke --resume     goes on where a run stopped
+python -m experiments.search                                   DSRNA-Jacobian on the embedded handwritten digits
+python -m experiments.search --preset=smoke                    the same in a minute, to see what it does
+python -m experiments.search --preset=mnist_dsrna_jacobian --data_dir=PATH            the paper's settings
+python -m experiments.search --dataset=folder:PATH --image_size=32     your images, one folder a class
+python -m experiments.search --run_dir=runs/smoke --resume     goes on where a run stopped
 """
 
 import dataclasses

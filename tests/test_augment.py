@@ -55,9 +55,7 @@ def test_a_flip_mirrors_left_and_right_about_half_of_the_time():
 def test_crop_and_flip_together_are_a_mirrored_crop():
     images = np.asarray(noise(size=(6, 6)))
     copies = [
-        lambda x, p=p, turn=turn: shifted(x, 2, *p)[:, ::turn]
-        for p in itertools.product(range(5), repeat=2)
-        for turn in (1, -1)
+        lambda x, p=p, turn=turn: shifted(x, 2, *p)[:, ::turn] for p in itertools.product(range(5), repeat=2) for turn in (1, -1)
     ]
     found = matching(images, augmented(images, jax.random.key(3), crop_padding=2, flip=True), copies)
     assert len(set(found)) > 40

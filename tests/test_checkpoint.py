@@ -54,9 +54,7 @@ def search_state(seed: int = 0) -> SearchState:
     weights = {"stem": {"kernel": bits(3, 3, 1, 4)}, "cell/0": [bits(4), (bits(2, 3), {})]}
     optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(1e-3), optax.masked(optax.trace(0.9), True))
     average = Average(decay=bits(), mean=Radius(value=bits(5).astype(jnp.bfloat16), history=jnp.array([True, False])))
-    return SearchState(
-        weights, {"mean": bits(4)}, {"normal": bits(14, 8)}, (optimizer.init(weights), average), jnp.int32(seed)
-    )
+    return SearchState(weights, {"mean": bits(4)}, {"normal": bits(14, 8)}, (optimizer.init(weights), average), jnp.int32(seed))
 
 
 def assert_same(restored, saved):

@@ -46,9 +46,7 @@ def write_tfds(root, images, labels, name="toy", version="1.0.0", file_format="a
 
     path = root / name / version
     path.mkdir(parents=True)
-    writer = array_record_module.ArrayRecordWriter(
-        str(path / f"{name}-train.{file_format}-00000-of-00001"), "group_size:1"
-    )
+    writer = array_record_module.ArrayRecordWriter(str(path / f"{name}-train.{file_format}-00000-of-00001"), "group_size:1")
     for pixels, label in zip(images, labels, strict=True):
         encoded = io.BytesIO()
         Image.fromarray(pixels.squeeze()).save(encoded, "PNG")
@@ -162,8 +160,7 @@ def test_palettes_and_transparency_become_rgb_without_a_warning(tmp_path, recwar
 @pytest.mark.parametrize("kinds", [(1, 3, 1, 3), (3, 1, 3, 1), (1, 1, 1, 3)])
 def test_a_mix_of_grey_and_colour_becomes_rgb_with_equal_channels_for_grey(tmp_path, kinds):
     written = [
-        write(tmp_path / "train" / ("cat" if i < 2 else "dog") / f"{i}.png", noise(channels=c))
-        for i, c in enumerate(kinds)
+        write(tmp_path / "train" / ("cat" if i < 2 else "dog") / f"{i}.png", noise(channels=c)) for i, c in enumerate(kinds)
     ]
     read = data.load(str(tmp_path), "train")
     np.testing.assert_array_equal(read.images, [np.broadcast_to(image, (6, 6, 3)) for image in written])
@@ -384,9 +381,7 @@ def test_import_is_light_and_a_load_prints_nothing(tmp_path):
 
 
 @pytest.mark.skipif("DSRNA_DATA_DIR" not in os.environ, reason="set DSRNA_DATA_DIR to a folder with MNIST and CIFAR-10")
-@pytest.mark.parametrize(
-    "name, shape, mean", [("mnist", (10000, 28, 28, 1), 0.1325), ("cifar10", (10000, 32, 32, 3), 0.4765)]
-)
+@pytest.mark.parametrize("name, shape, mean", [("mnist", (10000, 28, 28, 1), 0.1325), ("cifar10", (10000, 32, 32, 3), 0.4765)])
 def test_real_data_has_the_published_size_and_mean(name, shape, mean):
     read = data.load(name, "test", os.environ["DSRNA_DATA_DIR"])
     assert read.images.shape == shape and read.classes == 10

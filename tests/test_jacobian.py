@@ -93,9 +93,7 @@ def test_estimates_are_unbiased_and_converge(method):
 @pytest.mark.parametrize("method", ESTIMABLE)
 def test_logits_are_those_of_f(method):
     x = np.random.default_rng(2).uniform(size=(5, 3)).astype(np.float32)
-    logits, norms = jax.jit(
-        lambda x: logits_and_jacobian_norm(curved, x, jax.random.key(0), norm="fro2", method=method)
-    )(x)
+    logits, norms = jax.jit(lambda x: logits_and_jacobian_norm(curved, x, jax.random.key(0), norm="fro2", method=method))(x)
     np.testing.assert_allclose(logits, curved(x), rtol=1e-6)
     assert norms.shape == (5,)
 
@@ -110,6 +108,7 @@ def test_all_rows_are_exact():
 @pytest.mark.parametrize("n_proj", [1, 2, 5])
 def test_rows_cover_classes_evenly(n_proj):
     """Row k of a linear map has length 10**k, so the digits of an estimate tell which rows it drew."""
+
     @jax.jit
     def estimates(key):
         return jacobian_norm(lambda x: x * lengths[None], jnp.ones((15, 6)), key, n_proj=n_proj)
@@ -149,6 +148,7 @@ def test_equal_examples_draw_differently(method):
 @pytest.mark.parametrize("method", ESTIMABLE)
 def test_gradient_by_scale_is_closed_form(method):
     """The norm of a multiple s f is s times that of f, and s^2 for fro2."""
+
     def norms(scale):
         values = norms_of(lambda x: curved(x, scale), jnp.ones((5, 3)), jax.random.key(0), method)
         return jax.tree.map(jnp.sum, values)
@@ -191,6 +191,7 @@ def test_dead_network_is_zero_with_zero_gradient(method):
 @pytest.mark.parametrize("method", ["rows", "jvp", "sphere"])
 def test_one_forward_pass_and_one_pass_a_projection(method, n_proj):
     """Two layers: two products of matrices forwards, and two in the one pass that the loop repeats."""
+
     def both(x, weights):
         f = lambda x: jnp.tanh(x @ weights["in"]) @ weights["out"]  # noqa: E731
         return logits_and_jacobian_norm(f, x, jax.random.key(0), norm="fro2", method=method, n_proj=n_proj)
@@ -223,25 +224,36 @@ def test_half_precision_is_summed_in_single():
     np.testing.assert_allclose(norms, 1)
 
 
-@pytest.mark.parametrize(("norm", "method"), [
-    ("l1", "jvp"), ("row_l2", "sphere"), ("l1", "sphere"), ("fro", "rows"), ("fro", "jvp"), ("nuclear", "exact"),
-    ("fro2", "cauchy"),
-])
+@pytest.mark.parametrize(
+    ("norm", "method"),
+    [
+        ("l1", "jvp"),
+        ("row_l2", "sphere"),
+        ("l1", "sphere"),
+        ("fro", "rows"),
+        ("fro", "jvp"),
+        ("nuclear", "exact"),
+        ("fro2", "cauchy"),
+    ],
+)
 def test_refuses_what_cannot_be_estimated(norm, method):
     with pytest.raises(InputError, match="exact: row_l2, l1, fro, fro2; rows: row_l2, l1, fro2; jvp: .*; sphere: fro2"):
         jacobian_norm(linear, jnp.ones((2, 3)), jax.random.key(0), norm=norm, method=method)
 
 
-@pytest.mark.parametrize(("f", "x", "options", "message"), [
-    (linear, np.ones((2, 3), np.uint8), {}, r"floating point \[batch, ...\], got uint8 \(2, 3\)"),
-    (linear, np.float32(1), {}, r"floating point \[batch, ...\], got float32 \(\)"),
-    (linear, np.ones((2, 3)), {"key": None}, "method 'rows' draws at random: pass key="),
-    (linear, np.ones((2, 3)), {"n_proj": 3}, "at most the 2 classes .* got 3"),
-    (linear, np.ones((2, 3)), {"n_proj": 0}, "at least 1, got 0"),
-    (lambda x: linear(x)[:, 0], np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(2,\)"),
-    (lambda x: linear(x)[:1], np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(1, 2\)"),
-    (lambda x: (linear(x), {}), np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(\(2, 2\), \{\}\)"),
-])
+@pytest.mark.parametrize(
+    ("f", "x", "options", "message"),
+    [
+        (linear, np.ones((2, 3), np.uint8), {}, r"floating point \[batch, ...\], got uint8 \(2, 3\)"),
+        (linear, np.float32(1), {}, r"floating point \[batch, ...\], got float32 \(\)"),
+        (linear, np.ones((2, 3)), {"key": None}, "method 'rows' draws at random: pass key="),
+        (linear, np.ones((2, 3)), {"n_proj": 3}, "at most the 2 classes .* got 3"),
+        (linear, np.ones((2, 3)), {"n_proj": 0}, "at least 1, got 0"),
+        (lambda x: linear(x)[:, 0], np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(2,\)"),
+        (lambda x: linear(x)[:1], np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(1, 2\)"),
+        (lambda x: (linear(x), {}), np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(\(2, 2\), \{\}\)"),
+    ],
+)
 def test_bad_input_says_what_was_expected_and_got(f, x, options, message):
     with pytest.raises(InputError, match=message) as error:
         jacobian_norm(f, x, **{"key": jax.random.key(0), **options})

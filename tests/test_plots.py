@@ -158,9 +158,7 @@ def test_a_panel_for_each_edge(steps, edge_logits):
     kept = [title for title in titles if title[2]]
     genotype = derive(history[-1])
     wanted = [
-        (str(source), str(index // 2 + 2), name)
-        for cell in CELLS
-        for index, (name, source) in enumerate(getattr(genotype, cell))
+        (str(source), str(index // 2 + 2), name) for cell in CELLS for index, (name, source) in enumerate(getattr(genotype, cell))
     ]
     assert sorted(kept) == sorted(wanted)
     mixtures = np.stack([line.get_ydata()[-1] for line in figure.axes[0].lines[: len(PRIMITIVES)]])
@@ -204,9 +202,7 @@ def test_panels_without_numbers_are_left_out():
 
 def test_curves_show_the_numbers_in_their_units():
     figure = plots.search_curves([ROW, {**ROW, "epoch": 1}], metric="-row_l2")
-    lines = {
-        (axes.get_title("left"), line.get_label()): line.get_ydata()[0] for axes in figure.axes for line in axes.lines
-    }
+    lines = {(axes.get_title("left"), line.get_label()): line.get_ydata()[0] for axes in figure.axes for line in axes.lines}
     assert lines["loss", "search_val"] == 2.1
     assert lines["accuracy", "search_train"] == 50
     (objective,) = [value for (_, label), value in lines.items() if "minimise" in label]

@@ -144,14 +144,17 @@ def ran(file, epochs=3, steps_per_epoch=10, seconds=1.0, compiling=100.0, first=
     return progress
 
 
-@pytest.mark.parametrize(("first", "last", "line"), [
-    (0, 1, "epoch 1/3  3 %  - steps/s  -:--:-- left"),
-    (0, 10, "epoch 1/3  33 %  4 steps/s  0:00:05 left"),
-    (0, 11, "epoch 2/3  37 %  4 steps/s  0:00:05 left"),
-    (0, 30, "epoch 3/3  100 %  4 steps/s  0:00:00 left"),
-    (20, 21, "epoch 3/3  70 %  - steps/s  -:--:-- left"),
-    (20, 25, "epoch 3/3  83 %  4 steps/s  0:00:01 left"),
-])
+@pytest.mark.parametrize(
+    ("first", "last", "line"),
+    [
+        (0, 1, "epoch 1/3  3 %  - steps/s  -:--:-- left"),
+        (0, 10, "epoch 1/3  33 %  4 steps/s  0:00:05 left"),
+        (0, 11, "epoch 2/3  37 %  4 steps/s  0:00:05 left"),
+        (0, 30, "epoch 3/3  100 %  4 steps/s  0:00:00 left"),
+        (20, 21, "epoch 3/3  70 %  - steps/s  -:--:-- left"),
+        (20, 25, "epoch 3/3  83 %  4 steps/s  0:00:01 left"),
+    ],
+)
 def test_line_says_epoch_share_rate_and_time_left(first, last, line):
     """The step that compiles does not count, neither at the start nor after a resume."""
     terminal = Terminal()
@@ -195,16 +198,19 @@ def test_terminal_is_redrawn_at_most_five_times_a_second():
     assert len(terminal.screen()) == 1
 
 
-@pytest.mark.parametrize(("width", "line"), [
-    (200, "epoch 3/3  100 %  1 steps/s  0:00:00 left  loss 1.000  acc 50.0 %  robustness -0.250"),
-    (85, "epoch 3/3  100 %  1 steps/s  0:00:00 left  loss 1.000  acc 50.0 %  robustness -0.250"),
-    (84, "epoch 3/3 100% 1 steps/s 0:00:00 left loss 1.000 acc 50.0% robustness -0.250"),
-    (70, "epoch 3/3 100% 1 steps/s 0:00:00 left loss 1.000 acc 50.0%"),
-    (50, "epoch 3/3 100% 1 steps/s 0:00:00 left loss 1.000"),
-    (12, "epoch 3/3"),
-    (6, "epoch"),
-    (1, ""),
-])
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (200, "epoch 3/3  100 %  1 steps/s  0:00:00 left  loss 1.000  acc 50.0 %  robustness -0.250"),
+        (85, "epoch 3/3  100 %  1 steps/s  0:00:00 left  loss 1.000  acc 50.0 %  robustness -0.250"),
+        (84, "epoch 3/3 100% 1 steps/s 0:00:00 left loss 1.000 acc 50.0% robustness -0.250"),
+        (70, "epoch 3/3 100% 1 steps/s 0:00:00 left loss 1.000 acc 50.0%"),
+        (50, "epoch 3/3 100% 1 steps/s 0:00:00 left loss 1.000"),
+        (12, "epoch 3/3"),
+        (6, "epoch"),
+        (1, ""),
+    ],
+)
 def test_line_never_wraps_and_drops_whole_columns(monkeypatch, width, line):
     monkeypatch.setenv("COLUMNS", str(width))
     terminal = Terminal()

@@ -1,0 +1,300 @@
+"""A search ends the same however often it is stopped, and what it leaves behind is enough to go on or to evaluate."""
+
+import dataclasses
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import genotype, memory, network, programs, records, sharding, task
+from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.config import SearchConfig
+from dsrna_jax.data import load
+from dsrna_jax.errors import InputError
+from dsrna_jax.interruption import Stopped, stop_requests
+from dsrna_jax.run import Loop, run
+from dsrna_jax.run_folder import RunFolder
+from experiments.presets import PRESETS
+
+SMOKE = PRESETS["smoke"]
+
+
+def go_on(path, **options):
+    """Resumes the run in `path`; what it said."""
+    said = io.StringIO()
+    run(SMOKE, path, resume=True, devices=1, file=said, **options)
+    return said.getvalue()
+
+
+def assert_same_end(path, unbroken):
+    for name in ("metrics.jsonl", "alphas.jsonl", "genotype.json", "config.json"):
+        assert (path / name).read_bytes() == (unbroken / name).read_bytes(), name
+    ends = [restore_arrays(folder) for folder in (path, unbroken)]
+    assert ends[0].keys() == ends[1].keys()
+    for name, array in ends[0].items():
+        assert array.tobytes() == ends[1][name].tobytes(), name
+
+
+def restore_arrays(path):
+    """All arrays of the newest checkpoint, optimisers' too."""
+    from orbax.checkpoint import v1 as ocp
+
+    newest = path / "checkpoints" / str(Checkpoints(path / "checkpoints").steps[-1])
+    leaves, _ = jax.tree_util.tree_flatten_with_path(ocp.load(newest))
+    return {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
+
+
+def at_step(monkeypatch, step, action):
+    """Lets `action(loop)` happen just before step number `step` (from 0) is taken."""
+    take_step = Loop._take_step
+
+    def with_action(loop):
+        if loop.step == step:
+            action(loop)
+        return take_step(loop)
+
+    monkeypatch.setattr(Loop, "_take_step", with_action)
+
+
+def test_one_row_an_epoch_and_no_clock_in_it(smoke_run):
+    rows = records.rows(smoke_run[0] / "metrics.jsonl")
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 5), (2, 10), (3, 15)]
+    assert all(np.isfinite([row["train_loss"], row["val_loss"], row["weight_gradient"]]).all() for row in rows)
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.1, 0.075, 0.025])
+    assert [row["robustness"] is None for row in rows] == [True, False, False]
+    assert all(row["gamma_times_robustness"] == SMOKE.gamma * row["robustness"] < 0 for row in rows[1:])
+
+
+def test_alphas_rest_in_warm_up_and_move_after(smoke_run):
+    rows = records.rows(smoke_run[0] / "alphas.jsonl")
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[0]["alphas"] == rows[1]["alphas"]
+    for name, before in rows[1]["alphas"].items():
+        assert np.any(np.array(before) != rows[2]["alphas"][name]), name
+
+
+def test_run_folder_holds_what_was_found(smoke_run):
+    path, said = smoke_run
+    found = genotype.load(path / "genotype.json")
+    assert found == genotype.load(path / "genotypes" / "epoch_003.json")
+    last = records.rows(path / "alphas.jsonl")[-1]["alphas"]
+    assert found == genotype.derive({name: np.array(logits) for name, logits in last.items()})
+    assert all((path / name).read_bytes()[:4] == b"\x89PNG" for name in ("cells.png", "alphas.png", "curves.png"))
+    assert "epoch 3/3  100 %" in said and "skips" in said.splitlines()[-1]
+
+
+def test_checkpoint_is_enough_to_evaluate(smoke_run):
+    """The supernet, built from the metadata alone, has the recorded accuracy on search_val."""
+    restored = restore_for_eval(smoke_run[0])
+    config, data = SearchConfig(**restored.metadata["config"]), restored.metadata["data"]
+    sizes = {"cells": config.cells, "channels": config.channels, "classes": len(data["class_names"])}
+    normalisation = {"mean": tuple(data["mean"]), "deviation": tuple(data["deviation"])}
+    supernet = network.supernet(config.space, steps=config.steps, **sizes, **normalisation)
+    images = load("digits", "train")
+    half = task.task(config).halves["search_val"]
+    variables = {"params": restored.variables["weights"], "batch_stats": restored.variables["batch_stats"]}
+    mixtures = network.mixtures(restored.variables["alphas"], config.steps)
+    logits = jax.jit(supernet.apply)(variables, jnp.float32(images.images[half]) / 255, mixtures)
+    accuracy = np.mean(np.argmax(logits, axis=1) == images.labels[half])
+    recorded = records.rows(smoke_run[0] / "metrics.jsonl")[-1]["val_accuracy"]
+    assert accuracy == pytest.approx(recorded, abs=2 / len(half))
+    assert genotype.from_json(restored.metadata["genotype"]) == genotype.load(smoke_run[0] / "genotype.json")
+
+
+@pytest.mark.parametrize(
+    ("number", "step", "saved"), [(signal.SIGTERM, 7, 8), (signal.SIGINT, 9, 10)], ids=["mid-epoch", "end of epoch"]
+)
+def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, smoke_run, number, step, saved):
+    message = f"{number.name} after step {saved} of 15"
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=message) as stop:
+        at_step(patch, step, lambda _: os.kill(os.getpid(), number))
+        run(SMOKE, tmp_path, devices=1, file=io.StringIO())
+    assert stop.value.number == number
+    assert Checkpoints(tmp_path / "checkpoints").steps[-1] == saved
+    assert f"resuming after step {saved} of 15" in go_on(tmp_path)
+    assert_same_end(tmp_path, smoke_run[0])
+
+
+def test_divergence_and_a_damaged_checkpoint_lose_nothing_before(monkeypatch, tmp_path, smoke_run):
+    """A loss that is not finite stops the run at once; resuming skips a damaged checkpoint and says so."""
+
+    def poison(loop):
+        loop.state = loop.state.replace(weights=jax.tree.map(lambda w: w * jnp.nan, loop.state.weights))
+
+    with monkeypatch.context() as patch, pytest.raises(FloatingPointError, match="loss is nan at step 12") as error:
+        at_step(patch, 11, poison)
+        run(SMOKE, tmp_path, devices=1, file=io.StringIO())
+    assert "the last good checkpoint is step 10" in str(error.value) and "\n" not in str(error.value)
+    newest = max((tmp_path / "checkpoints" / "10").rglob("*"), key=lambda file: file.stat().st_size)
+    newest.write_bytes(newest.read_bytes()[:100])
+    said = go_on(tmp_path)
+    assert "skipped the checkpoint of step 10" in said and "resuming after step 5" in said
+    assert_same_end(tmp_path, smoke_run[0])
+
+
+def test_full_disk_keeps_the_checkpoint_before(monkeypatch, tmp_path):
+    from dsrna_jax import checkpoint
+
+    def no_space(folder, size):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is full.*step 5, is untouched"):
+        at_step(patch, 6, lambda _: patch.setattr(checkpoint, "_claim_space", no_space))
+        run(SMOKE, tmp_path, devices=1, file=io.StringIO())
+    assert Checkpoints(tmp_path / "checkpoints").steps == [5]
+
+
+RESOLVED = {"experiment": "search", "config": dataclasses.asdict(SMOKE), "data": {"mean": [0.3], "examples": 1437}}
+
+
+def taken(tmp_path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(RESOLVED)
+    folder.metrics.write({"epoch": 1, "step": 5})
+    return folder
+
+
+def test_folder_of_a_run_is_not_overwritten(tmp_path):
+    with pytest.raises(InputError, match="already holds a run: give --resume"):
+        taken(tmp_path).check(resume=False)
+
+
+def test_folder_without_a_run_is_not_resumed(tmp_path):
+    with pytest.raises(InputError, match="no run to resume"):
+        RunFolder(tmp_path).check(resume=True)
+
+
+def test_another_configuration_is_not_resumed_but_shown(tmp_path):
+    other = RESOLVED | {"config": RESOLVED["config"] | {"gamma": 0.5, "seed": 3}, "data": {"mean": [0.4]}}
+    with pytest.raises(InputError) as error:
+        taken(tmp_path).claim(other)
+    for part in ("gamma: 0.01 -> 0.5", "seed: 0 -> 3", "data mean: [0.3] -> [0.4]"):
+        assert part in str(error.value)
+
+
+def test_data_may_move(tmp_path):
+    taken(tmp_path).claim(RESOLVED | {"config": RESOLVED["config"] | {"data_dir": "/elsewhere"}})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_damaged_config_is_named(tmp_path, text):
+    folder = taken(tmp_path)
+    (folder.path / "config.json").write_text(text)
+    with pytest.raises(InputError, match="config.json"):
+        folder.check(resume=True)
+
+
+def test_batch_larger_than_half_the_data():
+    with pytest.raises(InputError, match="batch_size=800: expected at most 71[0-9], half of the 1437 training images"):
+        task.task(dataclasses.replace(SMOKE, batch_size=800))
+
+
+def test_image_too_small_for_the_reductions():
+    with pytest.raises(InputError, match="3x3 pixels: expected at least 4x4"):
+        task.task(dataclasses.replace(SMOKE, image_size=3))
+
+
+def test_channel_statistics_are_those_of_the_pixels():
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
+    images[..., 2] = 9
+    mean, deviation = task.channel_statistics(images)
+    np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(deviation[:2], (images / 255).std(axis=(0, 1, 2))[:2], rtol=1e-12)
+    assert deviation[2] == 1 / 255
+
+
+def test_evaluation_counts_every_example_once():
+    batches = list(programs.evaluation_batches(np.arange(23), 5))
+    assert all(len(indices) == len(counts) == 5 for indices, counts in batches)
+    np.testing.assert_array_equal(np.concatenate([indices[counts] for indices, counts in batches]), np.arange(23))
+
+
+def test_streams_and_steps_have_keys_of_their_own():
+    keys = [programs.step_key(jax.random.key(0), stream, step) for stream in range(3) for step in range(4)]
+    assert len({jax.random.key_data(key).tobytes() for key in keys}) == 12
+
+
+def test_first_request_is_noted_and_the_second_acts_as_before():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with stop_requests() as requests:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert (requests, seen) == ([signal.SIGTERM], [])
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert (requests, seen) == ([signal.SIGTERM], [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_peak_memory_of_a_chain():
+    """x, its sine and the sine's cosine never live all three with another: argument, one result and the next."""
+
+    def chain(x):
+        return jnp.sum(jnp.exp(jnp.cos(jnp.sin(x))))
+
+    assert memory.peak_bytes(chain, jnp.zeros(1000)) == 3 * 4000
+    assert memory.peak_bytes(jax.jit(chain), jnp.zeros(1000)) == pytest.approx(3 * 4000, abs=8)
+
+
+def test_batch_divides_among_devices():
+    mesh = SimpleNamespace(size=3)
+    sharding.check_divides(63, mesh)
+    with pytest.raises(InputError, match="batch_size=64 does not divide among 3 devices: .* 63 or 66"):
+        sharding.check_divides(64, mesh)
+
+
+def test_more_devices_than_there_are():
+    with pytest.raises(InputError, match="devices=99: expected 1 to"):
+        sharding.mesh(99)
+
+
+TWO_DEVICES = """
+    import dataclasses, io, json, sys
+    import jax
+    import numpy as np
+    from dsrna_jax import programs, sharding, task
+    from experiments.presets import PRESETS
+
+    assert len(jax.devices()) == 2
+    job, ends = task.task(dataclasses.replace(PRESETS["smoke"], batch_size=32, weight_lr=0.02)), []
+    for count in (1, 2):
+        mesh = sharding.mesh(count)
+        examples = programs.on_devices(job.dataset, mesh)
+        shapes = programs.arguments(job.search, examples, 32, mesh)
+        compiled = programs.compiled(programs.functions(job.search, mesh), shapes, mesh)
+        state = programs.initial_state(job.search, 0, mesh)
+        key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
+        for step in range(3):
+            train, val = (
+                jax.device_put(job.batch(half, step), sharding.split(mesh)) for half in ("search_train", "search_val")
+            )
+            assert len(train.sharding.device_set) == count
+            state, _ = compiled.alpha_step.result()(state, examples, train, val, key)
+            state, _ = compiled.weight_step.result()(state, examples, train, key)
+        ends.append(jax.device_get((state.weights, state.alphas, state.batch_stats)))
+    for tree in zip(*ends):
+        one, two = (np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(part)]) for part in tree)
+        print(float(np.abs(one - two).max()), float(np.abs(one).max()))
+"""
+
+
+def test_two_devices_equal_one():
+    """Weights, alphas and batch statistics after three steps."""
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+    assert len(lines) == 3
+    for difference, size in lines:
+        assert difference < 2e-5 * size, lines

@@ -1,0 +1,276 @@
+"""The search step on a stand-in network: one dense layer, batch norm and a mixture, which compiles in a moment."""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dsrna_jax import bilevel, network, search
+from dsrna_jax.config import SearchConfig
+from dsrna_jax.ops import BatchNorm
+
+IMAGE, CLASSES = (2, 3, 1), 3
+CONFIG = SearchConfig(
+    space="darts",
+    cells=3,
+    steps=1,
+    method="exact",
+    gamma=0.5,
+    order="first",
+    epochs=4,
+    weight_lr=0.3,
+    weight_lr_min=0.1,
+    weight_decay=0.02,
+    clip=0.2,
+    alpha_lr=0.05,
+    alpha_decay=0.0,
+)
+
+
+class Tiny(nn.Module):
+    """What a search needs of a supernet: weights, batch statistics, and mixtures that weigh branches."""
+
+    @nn.compact
+    def __call__(self, images, mixtures=None, statistics="running"):
+        branches = [jnp.ones(14)] * 2 if mixtures is None else [mixtures[kind].branches for kind in network.CELL_TYPES]
+        x = images.reshape(len(images), -1)
+        hidden = x @ self.param("in", nn.initializers.normal(1.0), (x.shape[1], 14))
+        hidden = jnp.tanh(BatchNorm()(hidden.T[..., None, None], statistics)[..., 0, 0].T)
+        return (hidden * branches[0]) @ self.param("out", nn.initializers.normal(1.0), (14, CLASSES)) * branches[1].sum()
+
+
+def batch(seed):
+    generator = np.random.default_rng(seed)
+    return search.Batch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
+
+
+NET, TRAIN, VAL, KEY = Tiny(), batch(0), batch(1), jax.random.key(1)
+
+
+@functools.cache
+def make(**changes):
+    """(config, alpha_step, weight_step, evaluate) of `CONFIG` with changes; three steps an epoch."""
+    config = dataclasses.replace(CONFIG, **changes)
+    functions = search.make_search(config, NET, IMAGE, 3)
+    return config, *map(jax.jit, functions[:4])
+
+
+@pytest.fixture(scope="module")
+def state():
+    """A state in the middle of a search, with momentum and statistics that are not those of the start."""
+    _, init, _, weight_step, _ = make()
+    state = weight_step(init(jax.random.key(0)), batch(2))[0]
+    logits = jax.tree.map(lambda a: 1000 * a, state.alphas)
+    return state.replace(alphas=logits)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def allclose(actual, expected, rtol=1e-4, atol=1e-6):
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=rtol, atol=atol), actual, expected)
+
+
+def forward(weights, alphas, images, statistics="batch", mutable=("batch_stats", "moments"), **collections):
+    mixtures = network.mixtures(alphas, 1)
+    return NET.apply({"params": weights, **collections}, images, mixtures, statistics, mutable=list(mutable))
+
+
+def loss(weights, alphas, batch_stats, data):
+    logits, _ = forward(weights, alphas, data.images, batch_stats=batch_stats)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, data.labels).mean()
+
+
+def alpha_gradient(state, train=TRAIN, val=VAL, **changes):
+    """The gradient that an alpha step follows, read from the first moment of a fresh Adam (no decay)."""
+    config, _, alpha_step, _, _ = make(**changes)
+    fresh = search.alpha_optimizer(config).init(state.alphas)
+    after, metrics = alpha_step(state.replace(alpha_optimizer=fresh), train, val, KEY)
+    gradient = jax.tree.map(lambda m: m / 0.5, optax.tree.get(after.alpha_optimizer, "mu"))
+    return gradient, metrics
+
+
+# ---- what each step moves
+
+
+@pytest.mark.parametrize("order", bilevel.HYPERGRADIENTS)
+def test_the_alpha_step_moves_only_the_alphas(state, order):
+    after = make(order=order)[2](state, TRAIN, VAL, KEY)[0]
+    for name in ("step", "weights", "batch_stats", "weight_optimizer"):
+        assert same(getattr(after, name), getattr(state, name)), name
+    assert all(not np.array_equal(after.alphas[k], state.alphas[k]) for k in state.alphas)
+
+
+def test_the_weight_step_leaves_the_alphas_and_counts(state):
+    after = make()[3](state, TRAIN)[0]
+    assert same(after.alphas, state.alphas) and same(after.alpha_optimizer, state.alpha_optimizer)
+    assert after.step == state.step + 1
+    assert not same(after.weights, state.weights) and not same(after.batch_stats, state.batch_stats)
+
+
+def test_the_alpha_step_comes_first_and_the_weights_see_its_alphas(state):
+    _, _, alpha_step, weight_step, _ = make()
+    moved = alpha_step(state, TRAIN, VAL, KEY)[0]
+    alphas_first, weights_first = weight_step(moved, TRAIN)[0], alpha_step(weight_step(state, TRAIN)[0], TRAIN, VAL, KEY)[0]
+    assert not same(alphas_first.weights, weights_first.weights)
+    assert not same(alphas_first.alphas, weights_first.alphas)
+    assert same(alphas_first.weights, weight_step(state.replace(alphas=moved.alphas), TRAIN)[0].weights)
+
+
+def test_unrolled_looks_ahead_by_the_weight_step_that_follows(state):
+    """The objective that an unrolled alpha step reports is at the weights that the weight step would reach."""
+    _, _, alpha_step, weight_step, _ = make(order="unrolled")
+    reported = alpha_step(state, TRAIN, VAL, KEY)[1]["val_batch_loss"]
+    ahead = weight_step(state, TRAIN)[0].weights
+    np.testing.assert_allclose(reported, loss(ahead, state.alphas, state.batch_stats, VAL), rtol=1e-5)
+    assert abs(reported - loss(state.weights, state.alphas, state.batch_stats, VAL)) > 1e-4
+
+
+def test_weight_lr_zero_makes_unrolled_first(state):
+    changes = {"weight_lr": 0.0, "weight_lr_min": 0.0}
+    allclose(alpha_gradient(state, order="unrolled", **changes)[0], alpha_gradient(state, order="first", **changes)[0])
+
+
+# ---- the two optimisers
+
+
+def test_the_weight_step_is_clipped_sgd_with_coupled_decay_and_momentum(state):
+    config, _, _, weight_step, _ = make()
+    gradient = jax.grad(loss)(state.weights, state.alphas, state.batch_stats, TRAIN)
+    norm = optax.global_norm(gradient)
+    assert norm > config.clip
+    first = make()[1](jax.random.key(0))
+    trace = jax.tree.map(lambda old, new: (old - new) / config.weight_lr, first.weights, state.weights)
+    after, metrics = weight_step(state, TRAIN)
+
+    def expected(weight, gradient, trace):
+        direction = gradient * config.clip / norm + config.weight_decay * weight + config.momentum * trace
+        return weight - config.weight_lr * direction
+
+    allclose(after.weights, jax.tree.map(expected, state.weights, gradient, trace))
+    np.testing.assert_allclose(metrics["weight_gradient"], norm, rtol=1e-5)
+
+
+def test_the_learning_rate_falls_by_a_cosine_once_an_epoch():
+    config = dataclasses.replace(CONFIG, clip=1e9, weight_decay=0.0, momentum=0.0)
+    optimizer, weights = search.weight_optimizer(config, 3), jnp.zeros(())
+    update, state, rates = jax.jit(optimizer.update), optimizer.init(weights), []
+    for _ in range(3 * (config.epochs + 1)):
+        change, state = update(jnp.ones(()), state, weights)
+        rates.append(-float(change))
+    by_epoch = np.reshape(rates, (-1, 3))
+    assert (by_epoch == by_epoch[:, :1]).all()
+    cosine = (1 + np.cos(np.pi * np.arange(config.epochs + 1) / config.epochs)) / 2
+    np.testing.assert_allclose(by_epoch[:, 0], 0.1 + 0.2 * cosine, rtol=1e-5)
+    assert rates[0] == np.float32(config.weight_lr)
+    np.testing.assert_allclose(search.weight_rate(config, 100), config.weight_lr_min, rtol=1e-6)
+
+
+def test_the_alpha_optimiser_is_adam_with_coupled_decay(state):
+    config, _, alpha_step, _, _ = make(alpha_decay=0.3)
+    alphas, optimizer_state = state.alphas, search.alpha_optimizer(config).init(state.alphas)
+    mean = square = jax.tree.map(jnp.zeros_like, alphas)
+    for t in (1, 2):
+        before = state.replace(alphas=alphas, alpha_optimizer=optimizer_state)
+        gradient = jax.tree.map(lambda g, a: g + 0.3 * a, alpha_gradient(before)[0], alphas)
+        mean = jax.tree.map(lambda m, g: 0.5 * m + 0.5 * g, mean, gradient)
+        square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g**2, square, gradient)
+
+        def moved(alpha, m, s, t=t):
+            return alpha - config.alpha_lr * (m / (1 - 0.5**t)) / (jnp.sqrt(s / (1 - 0.999**t)) + 1e-8)
+
+        expected = jax.tree.map(moved, alphas, mean, square)
+        after = alpha_step(before, TRAIN, VAL, KEY)[0]
+        allclose(after.alphas, expected, rtol=1e-4, atol=1e-4 * config.alpha_lr)
+        alphas, optimizer_state = after.alphas, after.alpha_optimizer
+
+
+# ---- the objective
+
+
+def mean_row_norms(weights, alphas, images, moments, batch_stats):
+    """R of every image: minus the mean length of the gradients of its logits, each image all by itself."""
+
+    def row(image):
+        collections = {"batch_stats": batch_stats, "moments": moments}
+        return forward(weights, alphas, image[None], "frozen", (), **collections)[0][0]
+
+    jacobians = jax.vmap(jax.jacrev(row))(images).reshape(len(images), CLASSES, -1)
+    return -jnp.sqrt((jacobians**2).sum(-1)).mean(-1)
+
+
+def moments_of(state, data):
+    return forward(state.weights, state.alphas, data.images, batch_stats=state.batch_stats)[1]["moments"]
+
+
+def test_the_objective_is_validation_loss_minus_gamma_times_r(state):
+    moments = moments_of(state, VAL)
+
+    def objective(alphas):
+        r = mean_row_norms(state.weights, alphas, VAL.images, moments, state.batch_stats)
+        return loss(state.weights, alphas, state.batch_stats, VAL) - 0.5 * r.mean(), r
+
+    expected, r = jax.jit(jax.grad(objective, has_aux=True))(state.alphas)
+    gradient, metrics = alpha_gradient(state, gamma=0.5)
+    allclose(gradient, expected)
+    np.testing.assert_allclose(metrics["robustness"], r.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["val_batch_loss"], loss(state.weights, state.alphas, state.batch_stats, VAL), rtol=1e-5)
+    np.testing.assert_allclose(metrics["alpha_gradient"], optax.global_norm(expected), rtol=1e-4)
+
+
+def test_the_first_order_is_linear_in_gamma(state):
+    zero, one, three = (alpha_gradient(state, gamma=g)[0] for g in (0.0, 1.0, 3.0))
+    by_r = jax.tree.map(lambda a, b: b - a, zero, one)
+    assert optax.global_norm(by_r) > 1e-3 * optax.global_norm(zero)
+    allclose(three, jax.tree.map(lambda a, r: a + 3 * r, zero, by_r))
+
+
+def test_without_a_measure_gamma_does_not_matter(state):
+    none, with_zero = alpha_gradient(state, metric="none"), alpha_gradient(state, gamma=0.0)
+    allclose(none[0], with_zero[0])
+    assert none[1]["robustness"] == 0 > with_zero[1]["robustness"]
+
+
+def test_a_larger_gamma_searches_for_a_smaller_jacobian(state):
+    after = {}
+    for gamma in (0.0, 10.0):
+        alpha_step, moved = make(gamma=gamma)[2], state
+        for _ in range(5):
+            moved, metrics = alpha_step(moved, TRAIN, VAL, KEY)
+        after[gamma] = metrics["robustness"]
+    assert after[10.0] > after[0.0]
+
+
+def test_under_fixed_moments_an_image_changes_no_other_images_r(state):
+    moments = moments_of(state, VAL)
+    changed = VAL.images.copy()
+    changed[2] += 0.3
+    r = jax.jit(lambda images: mean_row_norms(state.weights, state.alphas, images, moments, state.batch_stats))
+    difference = r(changed) - r(VAL.images)
+    assert np.array_equal(np.flatnonzero(difference), [2])
+
+
+def test_first_order_sees_no_training_batch_and_unrolled_does(state):
+    for order, sees in (("first", False), ("unrolled", True)):
+        one, other = (alpha_gradient(state, train=batch(seed), order=order)[0] for seed in (0, 3))
+        assert same(one, other) != sees
+
+
+def test_evaluation_uses_the_running_statistics(state):
+    losses, correct = make()[4](state, VAL)
+    logits = forward(state.weights, state.alphas, VAL.images, "running", (), batch_stats=state.batch_stats)[0]
+    expected = -jax.nn.log_softmax(logits)[np.arange(6), VAL.labels]
+    allclose(losses, expected)
+    assert np.array_equal(correct, logits.argmax(1) == VAL.labels)
+
+
+def test_one_key_gives_one_start():
+    init = make()[1]
+    assert same(init(jax.random.key(0)), init(jax.random.key(0)))
+    assert not same(init(jax.random.key(0)).weights, init(jax.random.key(3)).weights)

@@ -1,0 +1,215 @@
+"""The command: flags override presets, bad input ends in one line, and a killed run goes on to the same end."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_run import assert_same_end
+
+from dsrna_jax import network
+from experiments import search
+from experiments.command import status
+from experiments.flags import config_flags, parse, typed
+from experiments.presets import PRESETS
+
+COMMAND = [sys.executable, "-m", "experiments.search"]
+ROOT = Path(__file__).parent.parent
+
+
+def started(*arguments, **options):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=ROOT, **pipes, **options)
+
+
+def finished(*arguments):
+    process = started(*arguments)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def typed_values(*arguments, default=PRESETS["smoke"]):
+    values = config_flags(default)
+    parse(values, ["search", *arguments])
+    return typed(values, default)
+
+
+def test_only_flags_that_are_typed_override():
+    assert typed_values() == {}
+    given = typed_values("--cells=7", "--flip", "--gamma", "0.5", "--dataset=cifar10", "--seed=0", "--order=first")
+    assert given == {"cells": 7, "flip": True, "gamma": 0.5, "dataset": "cifar10", "seed": 0, "order": "first"}
+    assert typed_values("--noflip") == {"flip": False}
+
+
+def test_every_field_has_a_flag_with_its_default():
+    default = PRESETS["digits_dsrna_jacobian"]
+    values = config_flags(default)
+    assert {field.name: values[field.name].default for field in dataclasses.fields(default)} == vars(default)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_differ_from_each_other_in_what_they_say(name):
+    same = [other for other, config in PRESETS.items() if config == PRESETS[name]]
+    assert same == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("darts_first", 1_930_618), ("pcdarts", 299_578), ("cifar10_dsrna_jacobian", 299_578)]
+)
+def test_published_presets_have_the_published_size(name, count):
+    config = PRESETS[name]
+    sizes = {"steps": config.steps, "cells": config.cells, "channels": config.channels, "classes": 10}
+    supernet = network.supernet(config.space, **sizes, mean=(0.5,) * 3, deviation=(0.25,) * 3)
+    assert network.weight_count(supernet, (32, 32, 3)) == count
+
+
+def test_dry_run_shows_all_and_trains_nothing(tmp_path, capsys):
+    flags = ["--preset=smoke", "--dry_run", f"--run_dir={tmp_path / 'run'}", "--gamma=0.25"]
+    assert status(search.main, ["search", *flags]) == 0
+    out = capsys.readouterr().out
+    resolved, end = json.JSONDecoder().raw_decode(out)
+    assert resolved["config"] == vars(PRESETS["smoke"]) | {"gamma": 0.25}
+    assert resolved["data"]["image_shape"] == [8, 8, 1] and len(resolved["data"]["mean"]) == 1
+    assert "weights: 6,282\n" in out[end:] and out[end:].count(" MB") == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Folders of images that cannot be used, each in its own way."""
+    for name in ("empty", "lone/cat", "broken/cat", "broken/dog"):
+        (tmp_path / name).mkdir(parents=True)
+    for kind in ("lone/cat", "broken/cat", "broken/dog"):
+        for index in range(4):
+            Image.fromarray(np.full((8, 8), 40 * index, np.uint8)).save(tmp_path / kind / f"{index}.png")
+    for file in (tmp_path / "broken/dog").iterdir():
+        file.write_bytes(b"no image")
+    (tmp_path / "file").write_text("no folder")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cels=3"], "cels"),
+        (["--cells=many"], "cells=many"),
+        (["--cells=2"], "cells=2: expected at least 3"),
+        (["--order=third"], "<first|unrolled|unrolled_fd>"),
+        (["--preset=imagenet"], "<digits_dsrna_jacobian|cifar10"),
+        (["--norm=l1", "--method=sphere"], "method='sphere' cannot estimate norm='l1': expected one of fro2"),
+        (["cifar10"], "unexpected argument 'cifar10'"),
+        (["--dataset=cifar11"], "unknown data set 'cifar11' (did you mean cifar10"),
+        (["--dataset=mnist", "--data_dir={0}"], "preparing sets such as MNIST and CIFAR-10 needs"),
+        (["--dataset=folder:{0}/empty"], "two or more sub-folders"),
+        (["--dataset=folder:{0}/lone"], "only cat"),
+        (["--dataset=folder:{0}/broken"], "cannot read the image"),
+        (["--batch_size=5000"], "batch_size=5000: expected at most"),
+        (["--image_size=2"], "2x2 pixels: expected at least 4x4"),
+        (["--channels=6"], "channels must be a multiple of 8"),
+        (["--devices=99"], "devices=99"),
+        (["--run_dir={0}/file"], "is a file"),
+        (["--run_dir={0}/empty", "--resume"], "no run to resume"),
+        (["--run_dir={1}"], "already holds a run: give --resume"),
+        (["--run_dir={1}", "--resume", "--gamma=3"], "gamma: 0.01 -> 3.0"),
+        (["--run_dir={1}", "--resume", "--preset=smoke", "--seed=2"], "seed: 0 -> 2"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_input_ends_in_one_line(folders, smoke_run, capsys, arguments, expected):
+    arguments = [argument.format(folders, smoke_run[0]) for argument in arguments]
+    if not any(argument.startswith("--run_dir") for argument in arguments):
+        arguments.append(f"--run_dir={folders / 'run'}")
+    assert status(search.main, ["search", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+    assert expected in err
+    assert not (folders / "run").exists()
+
+
+def test_bad_flag_as_a_command():
+    code, out, err = finished("--cels=3")
+    assert (code, out, err.count("\n")) == (1, "", 1) and "cels" in err
+
+
+def test_help_names_every_flag():
+    code, out, err = finished("--help")
+    assert (code, err) == (0, "")
+    for name in (*vars(PRESETS["smoke"]), "preset", "run_dir", "resume", "dry_run", "devices"):
+        assert f"{name}:" in out.replace("[no]", ""), name
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), "No space left"),
+        (FloatingPointError("loss is nan\nat step 3"), "nan at step 3"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 3 GiB"), "out of device memory"),
+    ],
+)
+def test_errors_a_person_can_mend_are_one_line(capsys, error, line):
+    def main(argv):
+        raise error
+
+    assert status(main, []) == 1
+    err = capsys.readouterr().err
+    assert line in err and err.count("\n") == 1
+
+
+def test_our_own_errors_keep_their_traceback():
+    def main(argv):
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        status(main, [])
+
+
+def test_importing_changes_nothing(tmp_path):
+    code = (
+        "import os, sys, signal; before = dict(os.environ)\n"
+        "from experiments import command, flags, presets, search\n"
+        "from dsrna_jax import memory, run\n"
+        "from absl.flags import FLAGS; import jax\n"
+        "assert 'cells' not in FLAGS and dict(os.environ) == before and not os.listdir('.')\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "assert not any(name in sys.modules for name in ('tensorflow_datasets', 'sklearn', 'matplotlib'))\n"
+        "jax.config.update('jax_platforms', 'nowhere')\n"  # too late if a device had been touched
+        "try:\n    jax.devices()\nexcept RuntimeError:\n    print('untouched')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "untouched\n", done.stderr
+
+
+def test_killed_and_resumed_equals_unbroken(tmp_path, smoke_run):
+    killed = started("--preset=smoke", f"--run_dir={tmp_path}", "--devices=1")
+    wait_for(tmp_path / "checkpoints" / "5", killed)
+    killed.kill()
+    killed.communicate()
+    code, out, err = finished(f"--run_dir={tmp_path}", "--resume", "--devices=1")
+    assert (code, err) == (0, "")
+    assert "resuming after step" in out and "normal cell:" in out and str(tmp_path) in out
+    assert_same_end(tmp_path, smoke_run[0])
+
+
+def test_stopping_says_how_to_go_on(tmp_path, smoke_run):
+    stopped = started("--preset=smoke", f"--run_dir={tmp_path}", "--devices=1")
+    wait_for(tmp_path / "checkpoints" / "5", stopped)
+    stopped.send_signal(signal.SIGTERM)
+    _, err = stopped.communicate(timeout=120)
+    assert stopped.returncode == 128 + signal.SIGTERM
+    assert err.count("\n") == 1 and "which is saved" in err and f"--run_dir={tmp_path} --resume" in err
