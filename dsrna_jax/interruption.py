@@ -18,7 +18,8 @@ class Stopped(KeyboardInterrupt):
 def stop_requests(signals=(signal.SIGINT, signal.SIGTERM)) -> Iterator[list[int]]:
     """Yields a list to which the first of `signals` appends its number; a second one does what it did before.
 
-    Outside of the main thread, where Python takes no signals, the list stays empty.
+    A signal that is ignored (as in the background of a shell) stays so. Outside of the main thread, where Python takes
+    no signals, the list stays empty.
     """
     requests: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -34,7 +35,8 @@ def stop_requests(signals=(signal.SIGINT, signal.SIGTERM)) -> Iterator[list[int]
         restore()
 
     before = {number: signal.getsignal(number) for number in signals}
-    for number in signals:
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
         signal.signal(number, request)
     try:
         yield requests

@@ -82,7 +82,8 @@ def initial_state(search: Search, seed: int, mesh: Mesh) -> SearchState:
 
     Drawn by XLA's own generator: the dozens of threefry draws that make a supernet take XLA half a minute to compile.
     """
-    init = jax.jit(search.init, out_shardings=sharding.replicated(mesh))
+    quickly = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    init = jax.jit(search.init, out_shardings=sharding.replicated(mesh), compiler_options=quickly)
     return init(jax.random.key(seed, impl="rbg"))
 
 
@@ -119,11 +120,11 @@ def compiled(functions: Functions, arguments: dict[str, tuple], mesh: Mesh) -> P
     Tracing is Python and goes one by one; XLA compiles without Python's lock.
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
-    futures = {}
+    futures, options = {}, sharding.compiler_options(mesh)
     for name in ("weight_step", "evaluate", "alpha_step"):
         donated = () if name == "evaluate" else (0,)
         jitted = jax.jit(getattr(functions, name), donate_argnums=donated, out_shardings=sharding.replicated(mesh))
-        futures[name] = pool.submit(jitted.lower(*arguments[name]).compile)
+        futures[name] = pool.submit(jitted.lower(*arguments[name]).compile, compiler_options=options)
     pool.shutdown(wait=False)
     return Programs(**futures)
 

@@ -209,10 +209,10 @@ class Loop:
         self.progress.update(
             self.step,
             loss=means.get("train_loss"),
-            accuracy=means.get("train_accuracy"),
-            val_accuracy=self.row.get("val_accuracy"),
+            val_acc=self.row.get("val_accuracy"),
             R=means.get("robustness") if self.config.metric != "none" else None,
             skips="+".join(str(skip_count(self.genotype, cell)) for cell in CELLS),
+            train_acc=means.get("train_accuracy"),
         )
 
     def _batch(self, half: str) -> jax.Array:

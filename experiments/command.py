@@ -32,7 +32,8 @@ def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
 def execute(main: Callable[[Sequence[str]], None]) -> None:
     """Runs `main` as the command of this process, and ends the process."""
     # Until a run takes requests to stop, there is nothing to save: Ctrl-C ends it like any other program.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     code = status(main, sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -184,7 +184,7 @@ def test_only_batch_statistics_couple_examples(batch_mode):
         def first_example(x, statistics=statistics):
             return (NORM.apply(variables, x, statistics)[:, :, 0] ** 3).sum()
 
-        gradient = np.asarray(jax.grad(first_example)(MAPS))
+        gradient = np.asarray(jax.jit(jax.grad(first_example))(MAPS))
         assert np.any(gradient[:, :, 0])
         assert np.any(gradient[:, :, 1:]) == couples, statistics
 

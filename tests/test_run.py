@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -258,43 +258,29 @@ def test_more_devices_than_there_are():
         sharding.mesh(99)
 
 
-TWO_DEVICES = """
-    import dataclasses, io, json, sys
-    import jax
-    import numpy as np
-    from dsrna_jax import programs, sharding, task
-    from experiments.presets import PRESETS
-
-    assert len(jax.devices()) == 2
-    job, ends = task.task(dataclasses.replace(PRESETS["smoke"], batch_size=32, weight_lr=0.02)), []
-    for count in (1, 2):
-        mesh = sharding.mesh(count)
-        examples = programs.on_devices(job.dataset, mesh)
-        shapes = programs.arguments(job.search, examples, 32, mesh)
-        compiled = programs.compiled(programs.functions(job.search, mesh), shapes, mesh)
-        state = programs.initial_state(job.search, 0, mesh)
-        key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
-        for step in range(3):
-            train, val = (
-                jax.device_put(job.batch(half, step), sharding.split(mesh)) for half in ("search_train", "search_val")
-            )
-            assert len(train.sharding.device_set) == count
-            state, _ = compiled.alpha_step.result()(state, examples, train, val, key)
-            state, _ = compiled.weight_step.result()(state, examples, train, key)
-        ends.append(jax.device_get((state.weights, state.alphas, state.batch_stats)))
-    for tree in zip(*ends):
-        one, two = (np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(part)]) for part in tree)
-        print(float(np.abs(one - two).max()), float(np.abs(one).max()))
-"""
+def three_steps(devices):
+    """Weights, alphas and batch statistics after three steps of the preset `smoke`, alphas included."""
+    job, mesh = task.task(SMOKE), sharding.mesh(devices)
+    examples = programs.on_devices(job.dataset, mesh)
+    shapes = programs.arguments(job.search, examples, SMOKE.batch_size, mesh)
+    compiled = programs.compiled(programs.functions(job.search, mesh), shapes, mesh)
+    state = programs.initial_state(job.search, 0, mesh)
+    key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
+    for step in range(3):
+        halves = ("search_train", "search_val")
+        train, val = (jax.device_put(job.batch(half, step), sharding.split(mesh)) for half in halves)
+        assert len(train.sharding.device_set) == devices
+        state, _ = compiled.alpha_step.result()(state, examples, train, val, key)
+        state, _ = compiled.weight_step.result()(state, examples, train, key)
+    trees = {"weights": state.weights, "alphas": state.alphas, "batch_stats": state.batch_stats}
+    return {name: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for name, tree in trees.items()}
 
 
-def test_two_devices_equal_one():
-    """Weights, alphas and batch statistics after three steps."""
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
-    assert len(lines) == 3
-    for difference, size in lines:
-        assert difference < 2e-5 * size, lines
+def test_two_devices_equal_one(tmp_path):
+    code = "import sys, numpy, test_run; numpy.savez(sys.argv[1], **test_run.three_steps(2))"
+    path = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parent.parent))
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "two.npz"], env=os.environ | flags, check=True)
+    two = np.load(tmp_path / "two.npz")
+    for name, one in three_steps(1).items():
+        assert np.abs(one - two[name]).max() < 2e-5 * np.abs(one).max(), name
