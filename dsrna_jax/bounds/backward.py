@@ -1,0 +1,131 @@
+"""Linear bounds, backwards through a graph (CROWN: Zhang et al. 2018, arXiv:1811.00866; CROWN-IBP: 2019, arXiv:1906.06316)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dsrna_jax.bounds.balls import Ball
+from dsrna_jax.bounds.forward import Intervals
+from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.relaxations import Planes
+
+# Arrays of the size of a functional on the widest layer that a backward step has at hand at once: an estimate.
+ROW_BUFFERS = 3
+
+
+class Relaxed:
+    """The planes of a graph's relaxed nodes between given intervals, each made when first asked for."""
+
+    def __init__(self, intervals: Intervals, slopes="adaptive"):
+        self.intervals, self.slopes = intervals, slopes
+        self.planes: dict[Node, Planes] = {}
+
+    def __getitem__(self, node: Node) -> Planes:
+        if node not in self.planes:
+            slopes = self.slopes.get(node, "adaptive") if isinstance(self.slopes, dict) else self.slopes
+            self.planes[node] = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
+        return self.planes[node]
+
+
+def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, *, stop: bool = False) -> jax.Array:
+    """Lower bound of <functional, deviation of target> over the ball: functional [row, *target shape] -> [row, batch].
+
+    `stop`: at the first relaxed nodes by their intervals, rather than going back to the input.
+    """
+    pending, total = {target: functional}, 0.0
+    for node in reversed(graph.nodes[: graph.nodes.index(target) + 1]):
+        if node not in pending or node.operation is None:
+            continue
+        rows = pending.pop(node)
+        if isinstance(node.operation, Linear):
+            passed = _transposed(node, rows)
+        elif stop:
+            interval = relaxed.intervals[node]
+            total = total + by_example(-jnp.abs(rows) * interval.radius + _times(rows, interval.mid), node)
+            continue
+        else:
+            passed, gaps = _pulled(node, relaxed[node], rows)
+            total = total - by_example(gaps, node)
+        for parent, part in zip(node.parents, passed, strict=True):
+            pending[parent] = pending[parent] + part if parent in pending else part
+    at_input = [pending.get(leaf) for leaf in graph.inputs]
+    if any(part is not None for part in at_input):
+        shape = functional.shape[:1]
+        parts = [
+            jnp.zeros((*shape, *leaf.value.shape), leaf.value.dtype) if part is None else part
+            for leaf, part in zip(graph.inputs, at_input, strict=True)
+        ]
+        total = total + ball.dot_lower(parts)
+    return total
+
+
+def _times(rows, mid):
+    return 0.0 if mid is None else rows * mid
+
+
+def _transposed(node: Node, rows):
+    shapes = [jax.ShapeDtypeStruct(p.value.shape, p.value.dtype) for p in node.parents]
+    pull = jax.linear_transpose(node.operation.deviation, *shapes)
+    return jax.vmap(pull)(rows)
+
+
+def _pulled(node: Node, planes: Planes, rows):
+    """The functional on the parents that lies below, and what is lost."""
+    positive, negative = jnp.maximum(rows, 0), jnp.minimum(rows, 0)
+    passed = []
+    for lower, upper, parent in zip(planes.lower, planes.upper, node.parents, strict=True):
+        wide = parent.value.ndim > node.value.ndim
+        plus, minus = (positive[:, None], negative[:, None]) if wide else (positive, negative)
+        passed.append(plus * lower + minus * upper)
+    return passed, positive * planes.lower_gap - negative * planes.upper_gap
+
+
+def by_example(x, node: Node) -> jax.Array:
+    """Sum over all axes but the rows' and the batch's: [row, *node shape] -> [row, batch]."""
+    return x.sum([i for i in range(1, x.ndim) if i != node.batch_axis + 1])
+
+
+def rows_of(node: Node, places) -> jax.Array:
+    """The functionals that pick entries of one example: places [row] -> [row, *node shape], the same for every example."""
+    shape = list(node.value.shape)
+    shape[node.batch_axis] = 1
+    one_hot = jax.nn.one_hot(places, int(np.prod(shape)), dtype=node.value.dtype).reshape(-1, *shape)
+    return jnp.broadcast_to(one_hot, (len(places), *node.value.shape))
+
+
+def sides_of(node: Node, lower_bound: Callable, *, chunk: int, wanted=None) -> tuple[jax.Array, jax.Array]:
+    """Lower and upper bounds of every entry of a node, `chunk` entries at a time; memory is chunk * batch * widest layer.
+
+    `lower_bound` maps functionals [row, *node shape] to [row, batch]. `wanted`, truth values of the node's shape: what is not
+    wanted by any example may keep infinite bounds; what is goes first, so that the work follows what is undecided.
+    """
+    size, batch = node.size, node.value.shape[node.batch_axis]
+    chunk = min(chunk, size)
+
+    def bounds(places):
+        rows = rows_of(node, places)
+        both = lower_bound(jnp.concatenate([rows, -rows]))
+        return both[: len(places)], -both[len(places) :]
+
+    def unknown(places):
+        infinite = jnp.full((len(places), batch), jnp.inf, node.value.dtype)
+        return -infinite, infinite
+
+    if chunk == size:
+        sides = bounds(jnp.arange(size))
+    else:
+        idle = jnp.zeros(size, bool)
+        if wanted is not None:
+            idle = ~jnp.moveaxis(wanted, node.batch_axis, 0).reshape(batch, size).any(0)
+        order = jnp.argsort(idle, stable=True)
+        chunks = jnp.resize(order, (-(-size // chunk), chunk))
+        computed = lax.map(lambda places: lax.cond(idle[places].all(), unknown, bounds, places), chunks)
+        place = jnp.argsort(order)
+        sides = (side.reshape(-1, batch)[place] for side in computed)
+    shape = list(node.value.shape)
+    del shape[node.batch_axis]
+    lower, upper = (jnp.moveaxis(side.T.reshape(batch, *shape), 0, node.batch_axis) for side in sides)
+    return lower, upper

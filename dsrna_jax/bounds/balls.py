@@ -1,0 +1,124 @@
+"""The set of inputs that a bound holds for: a norm ball around each example, cut off at the range of valid pixels."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dsrna_jax.bounds.relaxations import Interval, between
+from dsrna_jax.errors import InputError
+
+NORMS = ("linf", "l2", "l1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ball:
+    """Deviations d with ||d||_p <= radius for each example, over all leaves of x together, and low <= d <= high if clipped."""
+
+    radius: jax.Array
+    norm: str
+    boxes: tuple[Interval, ...]
+    is_clipped: bool
+
+    def dot_lower(self, coefficients) -> jax.Array:
+        """Least value of <coefficients, d>, exactly: coefficients [row, batch, ...] by leaf -> [row, batch].
+
+        Where a ball meets a box, by duality: any multiplier gives a lower bound (weak duality), bisection finds the best one.
+        """
+        box = sum(
+            _entries(jnp.minimum(c * b.lower, c * b.upper) if b.mid is not None else -jnp.abs(c) * b.radius)
+            for c, b in zip(coefficients, self.boxes, strict=True)
+        )
+        if self.norm == "linf":
+            return box
+        if not self.is_clipped:
+            return -self.radius * _norm(coefficients, self.norm)
+        return jnp.maximum(self._dual(coefficients), box)
+
+    def _dual(self, coefficients):
+        flat = jnp.concatenate([c.reshape(*c.shape[:2], -1) for c in coefficients], -1)
+        low, high = (
+            jnp.concatenate([getattr(b, side).reshape(len(b.radius), -1) for b in self.boxes], -1) for side in ("lower", "upper")
+        )
+        row = self.radius[:, None]
+
+        def minimiser(multiplier):
+            if self.norm == "l2":
+                return jnp.clip(-flat / jnp.maximum(multiplier, np.finfo(flat.dtype).tiny), low, high)
+            outside = jnp.abs(flat) > multiplier
+            return jnp.where(outside, jnp.where(flat > 0, low, high), jnp.clip(0, low, high))
+
+        def cost(multiplier, d):
+            if self.norm == "l2":
+                penalty = (jnp.sum(d * d, -1, keepdims=True) - row**2) / 2
+            else:
+                penalty = jnp.sum(jnp.abs(d), -1, keepdims=True) - row
+            return (jnp.sum(flat * d, -1, keepdims=True) + multiplier * penalty)[..., 0]
+
+        def halve(_, ends):
+            small, large = ends
+            middle = (small + large) / 2 if self.norm == "l1" else jnp.sqrt(jnp.maximum(small, np.finfo(flat.dtype).tiny) * large)
+            d = minimiser(middle)
+            size = (
+                jnp.sum(d * d, -1, keepdims=True) - row**2 if self.norm == "l2" else jnp.sum(jnp.abs(d), -1, keepdims=True) - row
+            )
+            return jnp.where(size > 0, middle, small), jnp.where(size > 0, large, middle)
+
+        greatest = jnp.abs(flat).max(-1, keepdims=True)
+        if self.norm == "l2":
+            greatest = jnp.linalg.norm(flat, axis=-1, keepdims=True) / jnp.maximum(row, np.finfo(flat.dtype).tiny)
+            ends = (greatest * 1e-6, greatest)
+        else:
+            ends = (jnp.zeros_like(greatest), greatest)
+        multiplier = lax.stop_gradient(lax.fori_loop(0, 30, halve, lax.stop_gradient(ends))[1])
+        return cost(multiplier, lax.stop_gradient(minimiser(multiplier)))
+
+
+def ball(leaves, radius, norm: str, clip) -> Ball:
+    """The ball around leaves [batch, ...]; radius a number or [batch]; InputError for what makes no sense."""
+    if norm not in NORMS:
+        raise InputError(f"unknown norm {norm!r}: expected one of {', '.join(NORMS)}")
+    radius = jnp.asarray(radius, leaves[0].dtype)
+    batch = leaves[0].shape[0]
+    if radius.shape not in ((), (batch,)):
+        raise InputError(f"radius must be a number or one for each of the {batch} examples, got shape {list(radius.shape)}")
+    if is_known(radius) and not np.all(np.asarray(radius) >= 0):
+        raise InputError(f"radius must be at least 0, got {np.asarray(radius).min():g}")
+    if clip is not None:
+        low, high = clip
+        if not low < high:
+            raise InputError(f"clip must be (low, high), got {clip}")
+        for leaf in leaves:
+            if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
+                raise InputError(f"x leaves the range of clip={clip}: it spans {float(leaf.min()):g} to {float(leaf.max()):g}")
+    radius = jnp.broadcast_to(radius, (batch,))
+    boxes = []
+    for leaf in leaves:
+        wide = jnp.broadcast_to(radius.reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape)
+        if clip is None:
+            boxes.append(Interval(None, wide))
+        else:
+            boxes.append(between(-jnp.minimum(wide, leaf - clip[0]), jnp.minimum(wide, clip[1] - leaf)))
+    return Ball(radius, norm, tuple(boxes), clip is not None)
+
+
+def is_known(array) -> bool:
+    """Whether an array's numbers are there, rather than being traced."""
+    return not isinstance(array, jax.core.Tracer)
+
+
+def _entries(x):
+    return x.reshape(*x.shape[:2], -1).sum(-1)
+
+
+def _norm(coefficients, norm):
+    """The dual norm, jointly over leaves: [row, batch]."""
+    flat = [c.reshape(*c.shape[:2], -1) for c in coefficients]
+    if norm == "l1":
+        largest = [jnp.abs(c).max(-1) for c in flat]
+        return jnp.stack(largest).max(0)
+    squares = sum(jnp.square(c).sum(-1) for c in flat)
+    positive = squares > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)

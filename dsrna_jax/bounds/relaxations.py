@@ -1,0 +1,337 @@
+"""Non-linear operations between their bounds: an interval, and a plane below and above.
+
+All in deviations from the point where f was traced: for y = phi(x), y0 = phi(x0), d = x - x0 within `Interval`,
+
+    lower * d - lower_gap  <=  y - y0  <=  upper * d + upper_gap.
+
+At d = 0 the gaps are how far the planes lie from the function. `slopes` chooses among the sound lower slopes of a hinge:
+"adaptive" (CROWN, Zhang et al. 2018), "parallel" (Fast-Lin, Weng et al. 2018; CNN-Cert), or an array in [0, 1] (alpha-CROWN,
+Xu et al. 2021).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+class Interval(NamedTuple):
+    """Deviations mid - radius .. mid + radius; mid None is 0."""
+
+    mid: jax.Array | None
+    radius: jax.Array
+
+    @property
+    def lower(self):
+        return -self.radius if self.mid is None else self.mid - self.radius
+
+    @property
+    def upper(self):
+        return self.radius if self.mid is None else self.mid + self.radius
+
+
+def between(lower, upper) -> Interval:
+    """The interval from lower to upper."""
+    return Interval((lower + upper) / 2, jnp.maximum((upper - lower) / 2, 0))
+
+
+def intersection(a: Interval, b: Interval) -> Interval:
+    """What lies in both."""
+    if a.mid is None and b.mid is None:
+        return Interval(None, jnp.minimum(a.radius, b.radius))
+    return between(jnp.maximum(a.lower, b.lower), jnp.minimum(a.upper, b.upper))
+
+
+class Planes(NamedTuple):
+    """Coefficients by parent, and gaps; the shapes are the node's, with an axis in front where a parent has one more."""
+
+    lower: tuple[jax.Array, ...]
+    upper: tuple[jax.Array, ...]
+    lower_gap: jax.Array
+    upper_gap: jax.Array
+
+
+def _ratio(a, b):
+    """a / b, and 0 where b is 0, with finite derivatives."""
+    empty = b == 0
+    return jnp.where(empty, 0, a / jnp.where(empty, 1, b))
+
+
+@dataclasses.dataclass(frozen=True)
+class Hinge:
+    """x -> left * t where t < 0, right * t where t >= 0, for t = x - at: relu, leaky relu, abs, max and min with constants."""
+
+    left: float | jax.Array
+    right: float | jax.Array
+    at: float | jax.Array = 0.0
+
+    def bounded_sides(self, node, interval):
+        t = node.parents[0].value - self.at
+        return t, t + interval.lower, t + interval.upper
+
+    def is_undecided(self, node, intervals):
+        """Where the interval spans the kink: only there a relaxation is needed."""
+        _, low, high = self.bounded_sides(node, intervals[0])
+        return (low < 0) & (high > 0)
+
+    def enclosure(self, node, intervals):
+        (interval,) = intervals
+        t, low, high = self.bounded_sides(node, interval)
+
+        def shift(side, deviation):  # phi(t + deviation) - phi(t), without cancellation where the sides agree
+            crossed = jnp.where(side >= 0, self.right * side - self.left * t, self.left * side - self.right * t)
+            here, there = t >= 0, side >= 0
+            return jnp.where(here == there, jnp.where(here, self.right, self.left) * deviation, crossed)
+
+        first, second = shift(low, interval.lower), shift(high, interval.upper)
+        down, up = jnp.minimum(first, second), jnp.maximum(first, second)
+        bottom = -(jnp.where(t >= 0, self.right, self.left) * t)  # the kink's own value, 0, less phi(t)
+        spans = (low < 0) & (high > 0)
+        return between(
+            jnp.where(spans, jnp.minimum(down, bottom), down),
+            jnp.where(spans, jnp.maximum(up, bottom), up),
+        )
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,) = intervals
+        t, low, high = self.bounded_sides(node, interval)
+        undecided = (low < 0) & (high > 0)
+        value = jnp.where(t >= 0, self.right, self.left) * t
+        decided = jnp.where(low >= 0, self.right, self.left)
+        chord = _ratio(self.right * high - self.left * low, jnp.where(undecided, high - low, 1))
+        chord_gap = jnp.where(undecided, self.left * low - chord * interval.lower - value, 0)
+        share = adaptive_share(low, high) if isinstance(slopes, str) else slopes
+        free = chord if isinstance(slopes, str) and slopes == "parallel" else self.left + share * (self.right - self.left)
+        free_gap = jnp.where(undecided, value - free * t, 0)
+        chord, free = jnp.where(undecided, chord, decided), jnp.where(undecided, free, decided)
+        convex = np.asarray(self.right >= self.left) if _is_concrete(self.left, self.right) else self.right >= self.left
+        if isinstance(convex, np.ndarray) and convex.all():
+            return Planes((free,), (chord,), free_gap, chord_gap)
+        pick = lambda a, b: jnp.where(convex, a, b)  # noqa: E731
+        return Planes((pick(free, chord),), (pick(chord, free),), pick(free_gap, -chord_gap), pick(chord_gap, -free_gap))
+
+
+def adaptive_share(low, high):
+    """1 where more of the interval lies right of the kink, else 0: the least area between the lines."""
+    return (high > -low).astype(low.dtype)
+
+
+def _is_concrete(*values):
+    return not any(isinstance(v, jax.core.Tracer) for v in values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Larger:
+    """max(a, b) of parents a, b and relu(a - b): the interval from a and b, the planes from b + relu(a - b)."""
+
+    def enclosure(self, node, intervals):
+        a, b = (p.value - node.value for p in node.parents[:2])
+        return between(
+            jnp.maximum(a + intervals[0].lower, b + intervals[1].lower),
+            jnp.maximum(a + intervals[0].upper, b + intervals[1].upper),
+        )
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
+        return Planes((zero, one, one), (zero, one, one), zero, zero)
+
+
+@dataclasses.dataclass(frozen=True)
+class Largest:
+    """Maximum over the first axis of the parent.
+
+    Below: the entry with the largest lower bound. Above: with k the entry of the largest upper bound and m what the others, and
+    its own lower bound, reach, the chord of max(x_k, m); a constant if x_k cannot exceed m.
+    """
+
+    def enclosure(self, node, intervals):
+        (interval,) = intervals
+        values = node.parents[0].value - node.value
+        return between((values + interval.lower).max(0), (values + interval.upper).max(0))
+
+    def greatest(self, node, interval):
+        """The parent's values less the node's, where the greatest upper bound is, and the greatest of the others."""
+        values = node.parents[0].value - node.value
+        # top_k, because XLA would fuse, and compute again and again, anything that is made of comparisons.
+        (_, rival), (place, _) = _two_largest(values + interval.upper)
+        return values, _at(place, len(values)), rival
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,) = intervals
+        values, greatest, rival = self.greatest(node, interval)
+        value, low, high = (jnp.where(greatest, x, 0).sum(0) for x in (values, values + interval.lower, values + interval.upper))
+        floor = jnp.maximum(rival, low)
+        slope = jnp.where(high > floor, _ratio(high - floor, jnp.where(high > floor, high - low, 1)), 0)
+        slope = jnp.where(low >= rival, 1, slope)  # the entry is the maximum wherever it lies
+        upper_gap = jnp.where(low >= rival, value, floor + slope * (value - low))
+        _, (place, _) = _two_largest(values + interval.lower)
+        lowest = _at(place, len(values))
+        lower_gap = -jnp.where(lowest, values, 0).sum(0)
+        return Planes((lowest.astype(values.dtype),), (jnp.where(greatest, slope, 0),), lower_gap, upper_gap)
+
+
+def _at(place, count):
+    """Truth values [count, ...] of being at `place`."""
+    return jnp.arange(count).reshape(-1, *[1] * place.ndim) == place
+
+
+def _two_largest(x):
+    """The two largest entries of the first axis, and where they are; the second is the first where there is but one."""
+    values, places = lax.top_k(jnp.moveaxis(x, 0, -1), min(2, len(x)))
+    if len(x) == 1:
+        values, places = jnp.concatenate([values, jnp.full_like(values, -np.inf)], -1), jnp.concatenate([places] * 2, -1)
+    return jnp.moveaxis(values, -1, 0), jnp.moveaxis(places, -1, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """a * b of two bounded values: the mean of McCormick's planes, on deviations."""
+
+    def enclosure(self, node, intervals):
+        (a, b), (da, db) = (p.value for p in node.parents), intervals
+        corners = [a * y + b * x + x * y for x in (da.lower, da.upper) for y in (db.lower, db.upper)]
+        return between(_least(corners), -_least([-c for c in corners]))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (a, b), (da, db) = (p.value for p in node.parents), intervals
+        mid_a, mid_b = ((d.lower + d.upper) / 2 for d in intervals)
+        product, spread = mid_a * mid_b, da.radius * db.radius
+        coefficients = (b + mid_b, a + mid_a)
+        return Planes(coefficients, coefficients, spread + product, spread - product)
+
+
+def _least(arrays):
+    result = arrays[0]
+    for array in arrays[1:]:
+        result = jnp.minimum(result, array)
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """`select_n` by a comparison of bounded values, of parents (compared difference, if false, if true).
+
+    Exact where the comparison is decided, else the hull of both sides.
+    """
+
+    compare: str
+
+    def decided(self, node, interval):
+        value = node.parents[0].value
+        low, high = value + interval.lower, value + interval.upper
+        if self.compare in ("gt", "ge"):
+            return (low > 0) if self.compare == "gt" else (low >= 0), (high <= 0) if self.compare == "gt" else (high < 0)
+        return (high < 0) if self.compare == "lt" else (high <= 0), (low >= 0) if self.compare == "lt" else (low > 0)
+
+    def sides(self, node, intervals):
+        _, false, true = (p.value - node.value for p in node.parents)
+        return (false + intervals[1].lower, false + intervals[1].upper), (true + intervals[2].lower, true + intervals[2].upper)
+
+    def enclosure(self, node, intervals):
+        is_true, is_false = self.decided(node, intervals[0])
+        false, true = self.sides(node, intervals)
+        hull = jnp.minimum(false[0], true[0]), jnp.maximum(false[1], true[1])
+        return between(*(jnp.where(is_true, t, jnp.where(is_false, f, h)) for f, t, h in zip(false, true, hull, strict=True)))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        is_true, is_false = self.decided(node, intervals[0])
+        hull = self.enclosure(node, intervals)
+        open_ = ~(is_true | is_false)
+        one = jnp.ones_like(node.value)
+        coefficients = (jnp.zeros_like(one), jnp.where(is_false, one, 0), jnp.where(is_true, one, 0))
+        return Planes(coefficients, coefficients, jnp.where(open_, -hull.lower, 0), jnp.where(open_, hull.upper, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A smooth function of one variable, by where its second derivative changes sign.
+
+    Slopes are the chord's on the far side of the curvature, a tangent's at the middle on the near side, and, where the sign
+    changes once within the interval, that of the tangent through the far end. Whatever the slope, the gap is the largest difference
+    to the curve: over the ends and the stationary points, of which each stretch of one curvature has at most one.
+
+    Args:
+      function: elementwise, differentiable twice in JAX.
+      inflections: ascending; () for a convex or concave function.
+    """
+
+    function: Callable
+    inflections: tuple[float, ...] = ()
+
+    def slope(self, x):
+        return jax.jvp(self.function, (x,), (jnp.ones_like(x),))[1]
+
+    def convexity(self) -> tuple[int, ...]:
+        """Sign of the second derivative between the inflections."""
+        ends = (self.inflections[0] - 1, *self.inflections, self.inflections[-1] + 1) if self.inflections else (0.5, 1.5)
+        with jax.ensure_compile_time_eval():
+            middles = jnp.array([(a + b) / 2 for a, b in zip(ends[:-1], ends[1:], strict=True)])
+            return tuple(int(s) for s in np.sign(np.asarray(jax.jvp(self.slope, (middles,), (jnp.ones_like(middles),))[1])))
+
+    def extremes(self, low, high, slope):
+        """Least and greatest of function(x) - slope * x for x from low to high."""
+        points = [low, high]
+        borders = (-np.inf, *self.inflections, np.inf)
+        for left, right in zip(borders[:-1], borders[1:], strict=True):
+            a, b = jnp.clip(low, left, right), jnp.clip(high, left, right)
+            points.append(_crossing(lambda x: self.slope(x) - slope, jnp.clip(a, low, high), jnp.clip(b, low, high)))
+        differences = [self.function(p) - slope * p for p in points]
+        return _least(differences), -_least([-d for d in differences])
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        least, greatest = self.extremes(x + interval.lower, x + interval.upper, jnp.zeros_like(x))
+        return between(least - node.value, greatest - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = x + interval.lower, x + interval.upper
+        wide = high > low
+        chord = jnp.where(wide, _ratio(self.function(high) - self.function(low), high - low), self.slope((low + high) / 2))
+        below = above = chord
+        borders, signs = (-np.inf, *self.inflections, np.inf), self.convexity()
+        middle = self.slope((low + high) / 2)
+        for left, right, sign in zip(borders[:-1], borders[1:], signs, strict=True):
+            within = (low >= left) & (high <= right)
+            if sign >= 0:
+                below = jnp.where(within, middle, below)
+            if sign <= 0:
+                above = jnp.where(within, middle, above)
+        for i, point in enumerate(self.inflections):
+            outer = (borders[i], borders[i + 2])
+            within = (low > outer[0]) & (high < outer[1]) & (low < point) & (high > point)
+            to_right = self._tangent(low, jnp.maximum(low, point), high)
+            to_left = self._tangent(high, jnp.minimum(high, point), low)
+            over, under = (to_right, to_left) if signs[i] > 0 else (to_left, to_right)
+            above, below = jnp.where(within, over, above), jnp.where(within, under, below)
+        least, greatest = self.extremes(low, high, below)[0], self.extremes(low, high, above)[1]
+        return Planes((below,), (above,), node.value - below * x - least, greatest + above * x - node.value)
+
+    def _tangent(self, anchor, near, far):
+        """Slope of the line through `anchor` that touches the curve between `near` and `far`, else of the chord to `far`."""
+        touch = _crossing(
+            lambda x: self.slope(x) * (x - anchor) - (self.function(x) - self.function(anchor)), near, far, otherwise=far
+        )
+        gap = touch - anchor
+        return jnp.where(gap == 0, self.slope(anchor), _ratio(self.function(touch) - self.function(anchor), gap))
+
+
+def _crossing(f, a, b, otherwise=None, steps=40):
+    """Where the monotone f crosses zero between a and b, by bisection, as a constant; b or `otherwise` where it does not."""
+    a, b = lax.stop_gradient((a, b))
+    stopped = lambda x: lax.stop_gradient(f(x))  # noqa: E731
+    first = stopped(a)
+
+    def halve(_, ends):
+        near, far = ends
+        middle = (near + far) / 2
+        same = jnp.sign(stopped(middle)) == jnp.sign(first)
+        return jnp.where(same, middle, near), jnp.where(same, far, middle)
+
+    crosses = jnp.sign(first) * jnp.sign(stopped(b)) < 0
+    near, _ = lax.fori_loop(0, steps, halve, (a, b))
+    return jnp.where(crosses, near, b if otherwise is None else lax.stop_gradient(otherwise))

@@ -1,0 +1,449 @@
+"""What each JAX primitive does to bounded values: a table by the primitive's name, and how to add to it."""
+
+import functools
+import itertools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dsrna_jax.bounds.graph import Linear, Node, Predicate, evaluated
+from dsrna_jax.bounds.relaxations import Choice, Curve, Hinge, Larger, Largest, Product
+
+# A rule is (tracer, primitive, operands, params, batch axes of the outputs) -> outputs; operands are nodes and arrays.
+RULES: dict[str, Callable] = {}
+
+
+def register(primitive: str, rule: Curve | Callable) -> None:
+    """Teaches the bounds a primitive.
+
+    Args:
+      primitive: its name, as `jax.make_jaxpr` shows it.
+      rule: a `Curve`, for an elementwise function of one value; or a function of the primitive's operands and parameters that
+        computes the same by operations that have rules.
+    """
+    if isinstance(rule, Curve):
+        RULES[primitive] = _curve(rule)
+    else:
+        RULES[primitive] = _rewrite(rule)
+
+
+def _values(operands):
+    return [o.value if isinstance(o, Node) else o for o in operands]
+
+
+def _bounded(operands):
+    return [o for o in operands if isinstance(o, Node)]
+
+
+def _call(primitive, operands, params):
+    """The primitive as a function of its bounded operands, what stands for the constants given."""
+
+    def f(*arrays, constants=tuple(operands)):
+        arrays = iter(arrays)
+        return evaluated(
+            primitive, [next(arrays) if isinstance(o, Node) else c for o, c in zip(operands, constants, strict=True)], params
+        )
+
+    return f
+
+
+def _linear(tracer, primitive, operands, params, axes, constants, positive, **kinds):
+    """Nodes of an operation that is linear in its bounded operands, with `constants` for the others; `positive(q)`: |constants|^q."""
+    call = _call(primitive, operands, params)
+    outputs = evaluated(primitive, _values(operands), params)
+    curve = _joined(operands, call) if len(axes) == 1 else None
+
+    def node(i, value, axis):
+        operation = Linear(
+            lambda *d: call(*d, constants=constants)[i],
+            lambda *r: call(*r, constants=positive(1))[i],
+            power=lambda q: lambda r: call(r, constants=positive(q))[i],
+            **kinds,
+        )
+        return tracer.node(operation, _bounded(operands), value, axis, curve=curve)
+
+    return [node(i, *pair) for i, pair in enumerate(zip(outputs, axes, strict=True))]
+
+
+def _moving(*data, structural=True, singleton=False):
+    """Moves or sums entries; constants among the operands `data` count as zero, all others are indices and the like."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        zero = lambda o: jnp.zeros(jnp.shape(o), jnp.result_type(o))  # noqa: E731
+        constants = [zero(o) if i in (data or range(1)) and not isinstance(o, Node) else o for i, o in enumerate(operands)]
+        kinds = {"structural": structural and len(_bounded(operands)) == 1, "singleton": singleton}
+        return _linear(tracer, primitive, operands, params, axes, constants, lambda q: constants, **kinds)
+
+    return rule
+
+
+def _elementwise_sum(sign):
+    """add and sub; with one bounded operand the deviation stays what it is, but for its sign."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        value = evaluated(primitive, _values(operands), params)[0]
+        signs = [s for s, o in zip((1, sign), operands, strict=True) if isinstance(o, Node)]
+        parents = _bounded(operands)
+
+        def spread(d):
+            return jnp.broadcast_to(d, value.shape)
+
+        def deviation(*deviations):
+            return functools.reduce(jnp.add, [spread(d) if s > 0 else -spread(d) for s, d in zip(signs, deviations, strict=True)])
+
+        def magnitude(*radii):
+            return functools.reduce(jnp.add, map(spread, radii))
+
+        single = len(parents) == 1 and parents[0].value.shape == value.shape
+        operation = Linear(deviation, magnitude, structural=single and signs == [1], singleton=single, power=lambda q: magnitude)
+        curve = _joined(operands, _call(primitive, operands, params))
+        return [tracer.node(operation, parents, value, axes[0], curve=curve)]
+
+    return rule
+
+
+def _scaled(singleton=False):
+    """Bilinear operations with one constant operand."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        if len(_bounded(operands)) > 1:
+            return _both_bounded(tracer, primitive, operands, params, axes)
+        absolute = lambda q: [o if isinstance(o, Node) else jnp.abs(o) ** q for o in operands]  # noqa: E731
+        alone = singleton and _bounded(operands)[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
+        return _linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone)
+
+    return rule
+
+
+def evaluated_shape(primitive, operands, params):
+    """Shape of the primitive's output."""
+    return jax.eval_shape(lambda *v: evaluated(primitive, v, params)[0], *_values(operands)).shape
+
+
+def _both_bounded(tracer, primitive, operands, params, axes):
+    if primitive.name == "mul":
+        return _product(tracer, primitive, operands, params, axes)
+    if primitive.name == "dot_general":
+        return tracer.inline(functools.partial(_dot_by_products, **params), *operands)
+    raise NotImplementedError(f"no bounds of {primitive.name} with two bounded operands{tracer.where}")
+
+
+def _dot_by_products(a, b, *, dimension_numbers, **_):
+    """dot_general as a sum of elementwise products."""
+    (left, right), (left_batch, right_batch) = dimension_numbers
+    names = itertools.count()
+    a_names, b_names = [None] * a.ndim, [None] * b.ndim
+    for i, j in itertools.chain(zip(left_batch, right_batch, strict=True), zip(left, right, strict=True)):
+        a_names[i] = b_names[j] = next(names)
+    a_names = [next(names) if n is None else n for n in a_names]
+    b_names = [next(names) if n is None else n for n in b_names]
+    shared, summed = [a_names[i] for i in left_batch], [a_names[i] for i in left]
+    free = [n for n in a_names + b_names if n not in shared and n not in summed]
+    order = shared + free + summed
+
+    def placed(x, own):
+        x = jnp.transpose(x, [own.index(n) for n in order if n in own])
+        return x.reshape([x.shape[[m for m in order if m in own].index(n)] if n in own else 1 for n in order])
+
+    product = placed(a, a_names) * placed(b, b_names)
+    return product.sum(tuple(range(len(shared) + len(free), len(order))))
+
+
+def _product(tracer, primitive, operands, params, axes):
+    known = _known_curve(tracer, operands, _call(primitive, operands, params), axes)
+    if known is not None:
+        return known
+    a, b = tracer.inline(lambda a, b: jnp.broadcast_arrays(a, b), *operands)
+    return [tracer.node(Product(), (a, b), a.value * b.value, axes[0], "product")]
+
+
+def _quotient(tracer, primitive, operands, params, axes):
+    if isinstance(operands[1], Node):
+        (inverse,) = _curve(Curve(lambda x: 1 / x, inflections=(0.0,)), "reciprocal")(tracer, None, [operands[1]], {}, axes)
+        return tracer.inline(lambda a, b: a * b, operands[0], inverse)
+    absolute = lambda q: [operands[0], jnp.abs(operands[1]) ** q]  # noqa: E731
+    alone = operands[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
+    return _linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone)
+
+
+def _hinge(left, right):
+    """max and min: with a constant a hinge at it, of two bounded values by relu."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        nodes = _bounded(operands)
+        if len(nodes) == 2:
+            a, b = tracer.inline(lambda a, b: jnp.broadcast_arrays(a, b), *operands)
+            if right < left:
+                (negative,) = tracer.inline(lambda a, b: jnp.maximum(-a, -b), a, b)
+                return tracer.inline(jnp.negative, negative)
+            (above,) = tracer.inline(lambda a, b: jax.nn.relu(a - b), a, b)
+            return [tracer.node(Larger(), (a, b, above), jnp.maximum(a.value, b.value), axes[0], "max")]
+        (constant,) = (o for o in operands if not isinstance(o, Node))
+        if _is_infinite(constant, -1 if right > left else 1):
+            return nodes
+        (node,) = tracer.inline(lambda a: jnp.broadcast_to(a, jnp.broadcast_shapes(a.shape, jnp.shape(constant))), nodes[0])
+        value = evaluated(primitive, _values(operands), params)[0]
+        name = {"max": "relu"}.get(primitive.name, primitive.name)
+        curve = _joined(operands, _call(primitive, operands, params))
+        return [tracer.node(Hinge(left, right, constant), (node,), value, axes[0], name, curve)]
+
+    return rule
+
+
+def _is_infinite(constant, sign):
+    return not isinstance(constant, jax.core.Tracer) and bool(np.all(np.asarray(constant) == sign * np.inf))
+
+
+def _curve(curve: Curve, name=None):
+    def rule(tracer, primitive, operands, params, axes):
+        (x,) = operands
+        composed = _joined(operands, lambda v: [curve.function(v)])
+        return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name, composed)]
+
+    return rule
+
+
+def _power(tracer, primitive, operands, params, axes):
+    exponent = params["y"]
+    if exponent == 1:
+        return operands
+    poles = (0.0,) if exponent < 0 or exponent % 2 else ()
+    return _curve(Curve(lambda x: x**exponent, poles), "power")(tracer, primitive, operands, params, axes)
+
+
+def _comparison(tracer, primitive, operands, params, axes):
+    curve = _joined(operands, _call(primitive, operands, params))
+    return [Predicate(primitive.name, *operands, curve)]
+
+
+def _select(tracer, primitive, operands, params, axes):
+    predicate, *cases = operands
+    if not isinstance(predicate, Predicate):
+        return _moving(*range(1, len(operands)), structural=False)(tracer, primitive, operands, params, axes)
+    if predicate.compare not in ("gt", "ge", "lt", "le"):
+        if predicate.compare == "ne" and predicate.left is predicate.right:  # a test for NaN
+            return [cases[0]]
+        raise NotImplementedError(f"no bounds of a choice by {predicate.compare}{tracer.where}")
+    curve = predicate.curve
+    if curve is not None and all(not isinstance(c, Node) or _root(c) is curve[0] or c is curve[0] for c in cases):
+
+        def chosen(x):
+            sides = [_function(c)(x) if isinstance(c, Node) else c for c in cases]
+            return evaluated(primitive, [curve[1](x), *(jnp.broadcast_to(s, jnp.shape(x)) for s in sides)], params)
+
+        known = _known(tracer, curve[0], chosen, axes)
+        if known is not None:
+            return known
+    (difference,) = tracer.inline(jnp.subtract, predicate.left, predicate.right)
+    shape = jnp.broadcast_shapes(*(jnp.shape(v) for v in _values([difference, *cases])))
+    anchored = [c if isinstance(c, Node) else tracer.inline(lambda d, c=c: c + 0 * d, difference)[0] for c in cases]
+    parents = [tracer.inline(lambda a: jnp.broadcast_to(a, shape), c)[0] for c in (difference, *anchored)]
+    compared = evaluated_comparison(predicate)
+    value = lax.select_n(jnp.broadcast_to(compared, shape), *(p.value for p in parents[1:]))
+    return [tracer.node(Choice(predicate.compare), parents, value, axes[0], "select")]
+
+
+def evaluated_comparison(predicate: Predicate):
+    """The truth of a comparison at the point of the trace."""
+    left, right = _values([predicate.left, predicate.right])
+    return {"gt": jnp.greater, "ge": jnp.greater_equal, "lt": jnp.less, "le": jnp.less_equal}[predicate.compare](left, right)
+
+
+def _largest(sign):
+    """reduce_max and reduce_min."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        reduced = params["axes"]
+
+        def ahead(x):
+            kept = [i for i in range(x.ndim) if i not in reduced]
+            return jnp.transpose(sign * x, (*reduced, *kept)).reshape(-1, *(x.shape[i] for i in kept))
+
+        (stacked,) = tracer.inline(ahead, *operands)
+        top = tracer.node(Largest(), (stacked,), stacked.value.max(0), axes[0], "max")
+        return [top] if sign > 0 else tracer.inline(jnp.negative, top)
+
+    return rule
+
+
+def _window_largest(tracer, primitive, operands, params, axes):
+    """reduce_window_max: the windows' entries on a new first axis, and their largest."""
+    (x,) = operands
+    window, strides, dilation = params["window_dimensions"], params["window_strides"], params["window_dilation"]
+    borders = [(*p, d - 1) for p, d in zip(params["padding"], params["base_dilation"], strict=True)]
+
+    def windows(x, fill):
+        padded = lax.pad(x, np.asarray(fill, x.dtype), borders)
+        counts = [(n - (w - 1) * d - 1) // s + 1 for n, w, d, s in zip(padded.shape, window, dilation, strides, strict=True)]
+        slices = []
+        for offset in np.ndindex(*window):
+            start = [o * d for o, d in zip(offset, dilation, strict=True)]
+            stop = [a + (c - 1) * s + 1 for a, c, s in zip(start, counts, strides, strict=True)]
+            slices.append(lax.slice(padded, start, stop, strides))
+        return jnp.stack(slices)
+
+    lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # padding: below all that is not, yet products of it stay finite
+    move = functools.partial(windows, fill=0)
+    entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest), axes[0] + 1)
+    return [tracer.node(Largest(), (entries,), entries.value.max(0), axes[0], "max_pool")]
+
+
+def _depthwise(tracer, primitive, operands, params, axes):
+    if params["solve"] != "output" or not isinstance(operands[0], Node) or isinstance(operands[1], Node):
+        raise NotImplementedError(f"no bounds of depthwise but by its image{tracer.where}")
+    return _scaled()(tracer, primitive, operands, params, axes)
+
+
+def _reversed(tracer, primitive, operands, params, axes):
+    if operands[0].batch_axis in params["dimensions"]:
+        tracer.batch_axis(primitive.name, (), ())
+    return _moving(0, singleton=True)(tracer, primitive, operands, params, axes)
+
+
+def _cumulative(tracer, primitive, operands, params, axes):
+    if operands[0].batch_axis == params["axis"]:
+        tracer.batch_axis(primitive.name, (), ())
+    return _moving(0, structural=False)(tracer, primitive, operands, params, axes)
+
+
+def _identity(tracer, primitive, operands, params, axes):
+    return list(operands)
+
+
+def _cast(tracer, primitive, operands, params, axes):
+    if not jnp.issubdtype(params["new_dtype"], jnp.floating):
+        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(params['new_dtype']).name}{tracer.where}")
+    return _moving(0, singleton=True)(tracer, primitive, operands, params, axes)
+
+
+def _rewrite(function):
+    def rule(tracer, primitive, operands, params, axes):
+        return tracer.inline(functools.partial(function, **params), *operands)
+
+    return rule
+
+
+# Functions of one value that users write out of several operations are recognised by what they compute.
+
+
+def _root(node):
+    return node.curve[0] if node.curve else None
+
+
+def _function(node):
+    return node.curve[1] if node.curve else lambda x: x
+
+
+def _joined(operands, call):
+    """(root, function) if all bounded operands are functions of one node, and all constants are numbers."""
+    roots = {id(_root(o) or o): _root(o) or o for o in _bounded(operands)}
+    numbers = all(np.ndim(o) == 0 and not isinstance(o, jax.core.Tracer) for o in operands if not isinstance(o, Node))
+    if len(roots) != 1 or not numbers:
+        return None
+    (root,) = roots.values()
+    if any(o.value.shape != root.value.shape for o in _bounded(operands)):
+        return None
+
+    def function(x):
+        inner = [(_function(o) if o is not root else lambda v: v)(x) for o in _bounded(operands)]
+        return call(*inner)[0]
+
+    return root, function
+
+
+def _softplus(x):
+    return jnp.logaddexp(x, 0)
+
+
+NAMED_CURVES = {
+    "square": Curve(jnp.square),
+    "silu": Curve(lambda x: x * jax.nn.sigmoid(x), (-2.399357280515468, 2.399357280515468)),
+    "gelu": Curve(functools.partial(jax.nn.gelu, approximate=False), (-np.sqrt(2), np.sqrt(2))),
+    "tanh_gelu": Curve(functools.partial(jax.nn.gelu, approximate=True), ()),
+    "softplus": Curve(_softplus),
+}
+
+
+def _known_curve(tracer, operands, call, axes):
+    joined = _joined(operands, call)
+    return None if joined is None else _known(tracer, joined[0], lambda x: call_at(joined[1], x), axes)
+
+
+def call_at(function, x):
+    """[function(x)]."""
+    return [function(x)]
+
+
+def _known(tracer, root, function, axes):
+    """A node for a function of `root` that is a hinge or one of the named curves, else None."""
+    grid = np.concatenate([np.linspace(-12, 12, 97), np.linspace(-1, 1, 21)]).astype(root.value.dtype)
+    with jax.ensure_compile_time_eval():
+        got = np.asarray(function(jnp.asarray(grid))[0], np.float64)
+        one = lambda x: float(function(jnp.asarray(np.full(1, x, grid.dtype)))[0][0])  # noqa: E731
+        left, right = -one(-1.0), one(1.0)
+        tolerance = 1e-5
+        if np.allclose(got, np.where(grid < 0, left, right) * grid, rtol=tolerance, atol=tolerance):
+            return [tracer.node(Hinge(left, right), (root,), function(root.value)[0], axes[0], "relu")]
+        for name, curve in NAMED_CURVES.items():
+            if np.allclose(got, np.asarray(curve.function(jnp.asarray(grid))), rtol=tolerance, atol=tolerance):
+                return [tracer.node(curve, (root,), function(root.value)[0], axes[0], name)]
+    return None
+
+
+RULES |= {
+    "add": _elementwise_sum(1),
+    "add_any": _elementwise_sum(1),
+    "sub": _elementwise_sum(-1),
+    "neg": _rewrite(lambda x: -1 * x),
+    "mul": _scaled(singleton=True),
+    "div": _quotient,
+    "dot_general": _scaled(),
+    "conv_general_dilated": _scaled(),
+    "depthwise": _depthwise,
+    "max": _hinge(0.0, 1.0),
+    "min": _hinge(1.0, 0.0),
+    "abs": lambda tracer, primitive, operands, params, axes: [
+        tracer.node(Hinge(-1.0, 1.0), operands, jnp.abs(operands[0].value), axes[0], "abs")
+    ],
+    "clamp": _rewrite(lambda low, x, high: jnp.minimum(jnp.maximum(x, low), high)),
+    "reduce_max": _largest(1),
+    "reduce_min": _largest(-1),
+    "reduce_window_max": _window_largest,
+    "select_n": _select,
+    "integer_pow": _power,
+    "square": _curve(Curve(jnp.square)),
+    "exp": _curve(Curve(jnp.exp)),
+    "expm1": _curve(Curve(jnp.expm1)),
+    "log": _curve(Curve(jnp.log)),
+    "log1p": _curve(Curve(jnp.log1p)),
+    "sqrt": _curve(Curve(jnp.sqrt)),
+    "rsqrt": _curve(Curve(lax.rsqrt)),
+    "logistic": _curve(Curve(jax.nn.sigmoid, (0.0,))),
+    "tanh": _curve(Curve(jnp.tanh, (0.0,))),
+    "erf": _curve(Curve(lax.erf, (0.0,))),
+    "erfc": _curve(Curve(lax.erfc, (0.0,))),
+    "convert_element_type": _cast,
+    "rev": _reversed,
+    "split": _moving(0, structural=True),
+    "unstack": _moving(0, structural=True),
+    "gather": _moving(0, structural=True),
+    "dynamic_slice": _moving(0, structural=True),
+    "reduce_sum": _moving(0, structural=False),
+    "reduce_window_sum": _moving(0, structural=False),
+    "scatter-add": _moving(0, 2, structural=False),
+    "scatter": _moving(0, 2, structural=False),
+    "dynamic_update_slice": _moving(0, 1, structural=False),
+    "pad": _moving(0, 1, singleton=True),
+}
+RULES |= {name: _moving(0, singleton=True) for name in ("reshape", "transpose", "squeeze", "expand_dims", "slice")}
+RULES |= {name: _moving(0) for name in ("broadcast_in_dim", "reduce_precision")}
+RULES |= {name: _moving(*range(1000)) for name in ("concatenate", "stack")}
+RULES |= {name: _cumulative for name in ("cumsum",)}
+RULES |= {name: _comparison for name in ("gt", "ge", "lt", "le", "ne", "eq")}
+RULES |= {
+    name: _identity
+    for name in ("stop_gradient", "optimization_barrier", "copy", "copy_p", "sharding_constraint", "layout_constraint")
+}
