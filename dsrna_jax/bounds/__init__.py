@@ -16,9 +16,9 @@ Methods, from loose and cheap to tight and dear; `explain` tells what each would
     crown        the same with adaptive slopes (Zhang et al. 2018)                        one pass a neuron
     alpha_crown  crown, then lower slopes optimised for every output (Xu et al. 2021)     crown, and 60 passes an output
 
-Rounding: bounds are those of f in real arithmetic, computed in the precision of x, and widened by `ROUNDING` units of that precision
-times the absolute terms that make them up. That exceeds what evaluating f rounds away in every network it was tested on; it
-is no proof. In float64 it is negligible, and so is what it guards against.
+Rounding: bounds are those of f in real arithmetic, computed in the precision of x, and widened by `ROUNDING` units of that
+precision times the absolute terms that make them up. That exceeds what evaluating f rounds away in every network it was tested
+on; it is no proof. In float64 it is negligible, and so is what it guards against.
 """
 
 from collections.abc import Callable

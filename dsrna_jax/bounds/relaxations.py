@@ -251,8 +251,8 @@ class Curve:
     """A smooth function of one variable, by where its second derivative changes sign.
 
     Slopes are the chord's on the far side of the curvature, a tangent's at the middle on the near side, and, where the sign
-    changes once within the interval, that of the tangent through the far end. Whatever the slope, the gap is the largest difference
-    to the curve: over the ends and the stationary points, of which each stretch of one curvature has at most one.
+    changes once within the interval, that of the tangent through the far end. Whatever the slope, the gap is the largest
+    difference to the curve: over the ends and the stationary points, of which each stretch of one curvature has at most one.
 
     Args:
       function: elementwise, differentiable twice in JAX.

@@ -51,7 +51,7 @@ def _call(primitive, operands, params):
 
 
 def _linear(tracer, primitive, operands, params, axes, constants, positive, **kinds):
-    """Nodes of an operation that is linear in its bounded operands, with `constants` for the others; `positive(q)`: |constants|^q."""
+    """Nodes of an operation that is linear in its bounded operands, with `constants` for the others, |.|^q by `positive`."""
     call = _call(primitive, operands, params)
     outputs = evaluated(primitive, _values(operands), params)
     curve = _joined(operands, call) if len(axes) == 1 else None
