@@ -11,6 +11,7 @@ from jax import lax
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate, evaluated
 from dsrna_jax.bounds.relaxations import Choice, Curve, Hinge, Larger, Largest, Product
+from dsrna_jax.depthwise import depthwise
 
 # A rule is (tracer, primitive, operands, params, batch axes of the outputs) -> outputs; operands are nodes and arrays.
 RULES: dict[str, Callable] = {}
@@ -116,6 +117,40 @@ def _scaled(singleton=False):
         return _linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone)
 
     return rule
+
+
+def _convolution(tracer, primitive, operands, params, axes):
+    image, kernel = operands
+    numbers, groups = params["dimension_numbers"], params["feature_group_count"]
+    is_depthwise = (
+        isinstance(image, Node)
+        and not isinstance(kernel, Node)
+        and image.value.ndim == 4
+        and groups == image.value.shape[numbers.lhs_spec[1]] > 1
+        and params["batch_group_count"] == 1
+        and params["lhs_dilation"] == (1, 1)
+        and len(set(params["window_strides"])) == 1
+    )
+    if not is_depthwise:
+        return _scaled()(tracer, primitive, operands, params, axes)
+    return tracer.inline(functools.partial(_shifted_convolution, **params), image, kernel)
+
+
+def _shifted_convolution(image, kernel, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
+    """A depthwise conv_general_dilated by our own primitive, which is some thirty times faster on a CPU, also transposed."""
+    lhs, rhs, out = dimension_numbers
+    maps = jnp.transpose(image, (lhs[1], lhs[0], *lhs[2:]))[None]  # [1, channel, batch, height, width]
+    channels, size, stride = maps.shape[1], maps.shape[-2:], window_strides[0]
+    taps = jnp.transpose(kernel, (*rhs[2:], rhs[0], rhs[1]))[..., 0]  # [height, width, channel * multiple]
+    sides = taps.shape[:2]
+    offsets = [tuple(t * d - p[0] for t, d, p in zip(tap, rhs_dilation, padding, strict=True)) for tap in np.ndindex(*sides)]
+    wanted = [(n + sum(p) - (k - 1) * d - 1) // stride + 1 for n, p, k, d in zip(size, padding, sides, rhs_dilation, strict=True)]
+    extra = [max(w * stride - n, 0) for w, n in zip(wanted, size, strict=True)]
+    maps = jnp.pad(maps, [(0, 0)] * 3 + [(0, e) for e in extra])
+    kernels = jnp.moveaxis(taps.reshape(len(offsets), 1, channels, -1), -1, 2)
+    result = depthwise(maps, kernels, offsets, stride=stride)[0, ..., : wanted[0], : wanted[1]]
+    result = jnp.moveaxis(result, 0, 1).reshape(-1, *result.shape[2:])  # [channel * multiple, batch, height, width]
+    return jnp.transpose(result, np.argsort((out[1], out[0], *out[2:])))
 
 
 def evaluated_shape(primitive, operands, params):
@@ -401,7 +436,7 @@ RULES |= {
     "mul": _scaled(singleton=True),
     "div": _quotient,
     "dot_general": _scaled(),
-    "conv_general_dilated": _scaled(),
+    "conv_general_dilated": _convolution,
     "depthwise": _depthwise,
     "max": _hinge(0.0, 1.0),
     "min": _hinge(1.0, 0.0),
