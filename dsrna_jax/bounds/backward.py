@@ -34,8 +34,10 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
     """Lower bound of <functional, deviation of target> over the ball: functional [row, *target shape] -> [row, batch].
 
     `stop`: at the first relaxed nodes by their intervals, rather than going back to the input.
+
+    On the way the rows stand in front of the batch, wherever that is: most operations can then take the two for one.
     """
-    pending, total = {target: functional}, 0.0
+    pending, total = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, 0.0
     for node in reversed(graph.nodes[: graph.nodes.index(target) + 1]):
         if node not in pending or node.operation is None:
             continue
@@ -44,7 +46,8 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
             passed = _transposed(node, rows)
         elif stop:
             interval = relaxed.intervals[node]
-            total = total + by_example(-jnp.abs(rows) * interval.radius + _times(rows, interval.mid), node)
+            least = -jnp.abs(rows) * _beside(interval.radius, node)
+            total = total + by_example(least if interval.mid is None else least + rows * _beside(interval.mid, node), node)
             continue
         else:
             passed, gaps = _pulled(node, relaxed[node], rows)
@@ -62,14 +65,10 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
     return total
 
 
-def _times(rows, mid):
-    return 0.0 if mid is None else rows * mid
-
-
 def _transposed(node: Node, rows):
     shapes = [jax.ShapeDtypeStruct(p.value.shape, p.value.dtype) for p in node.parents]
-    pull = jax.linear_transpose(node.operation.deviation, *shapes)
-    return jax.vmap(pull)(rows)
+    pull = node.operation.transposed or jax.linear_transpose(node.operation.deviation, *shapes)
+    return jax.vmap(pull, node.batch_axis, tuple(p.batch_axis for p in node.parents))(rows)
 
 
 def _pulled(node: Node, planes: Planes, rows):
@@ -78,14 +77,22 @@ def _pulled(node: Node, planes: Planes, rows):
     passed = []
     for lower, upper, parent in zip(planes.lower, planes.upper, node.parents, strict=True):
         wide = parent.value.ndim > node.value.ndim
-        plus, minus = (positive[:, None], negative[:, None]) if wide else (positive, negative)
-        passed.append(plus * lower + minus * upper)
-    return passed, positive * planes.lower_gap - negative * planes.upper_gap
+        plus, minus = (positive[None], negative[None]) if wide else (positive, negative)
+        passed.append(plus * _beside(lower, parent) + minus * _beside(upper, parent))
+    return passed, positive * _beside(planes.lower_gap, node) - negative * _beside(planes.upper_gap, node)
+
+
+def _beside(x, node: Node):
+    """x of a node's shape, or with rows in front of that, broadcast against rows that stand in front of the batch."""
+    if x.ndim > node.value.ndim:
+        return jnp.moveaxis(x, 0, node.batch_axis)
+    return jnp.expand_dims(x, node.batch_axis)
 
 
 def by_example(x, node: Node) -> jax.Array:
-    """Sum over all axes but the rows' and the batch's: [row, *node shape] -> [row, batch]."""
-    return x.sum([i for i in range(1, x.ndim) if i != node.batch_axis + 1])
+    """Sum of what belongs to one example: [..., row, batch, ...] -> [row, batch]."""
+    inner = x.sum(tuple(range(node.batch_axis + 2, x.ndim)))
+    return inner.sum(tuple(range(node.batch_axis)))
 
 
 def rows_of(node: Node, places) -> jax.Array:

@@ -93,7 +93,7 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
         for leaf in leaves:
             if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
                 raise InputError(f"x leaves the range of clip={clip}: it spans {float(leaf.min()):g} to {float(leaf.max()):g}")
-    radius = jnp.broadcast_to(radius, (batch,))
+    radius = lax.optimization_barrier(jnp.broadcast_to(radius, (batch,)))  # else XLA folds whole layers of a constant radius
     boxes = []
     for leaf in leaves:
         wide = jnp.broadcast_to(radius.reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape)

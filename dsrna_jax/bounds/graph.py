@@ -22,6 +22,7 @@ from dsrna_jax.errors import InputError
 class Linear:
     """An affine operation: how it maps deviations of its parents, and, by its absolute coefficients, bounds on their size.
 
+    `transposed` takes functionals of the result to those of the parents; by default it is derived from `deviation`.
     `structural`: it only moves entries of one parent about, so that bounds of the parent's entries are bounds of its own.
     `singleton`: each entry depends on one entry of the parent, and no two on the same; `power(q)`, where the
     operation has one parent, is the operation with its coefficients' absolute values to the power q.
@@ -29,6 +30,7 @@ class Linear:
 
     deviation: Callable
     magnitude: Callable
+    transposed: Callable | None = None
     structural: bool = False
     singleton: bool = False
     power: Callable[[int], Callable] | None = None

@@ -106,7 +106,7 @@ def _elementwise_sum(sign):
     return rule
 
 
-def _scaled(singleton=False):
+def _scaled(singleton=False, **kinds):
     """Bilinear operations with one constant operand."""
 
     def rule(tracer, primitive, operands, params, axes):
@@ -114,7 +114,7 @@ def _scaled(singleton=False):
             return _both_bounded(tracer, primitive, operands, params, axes)
         absolute = lambda q: [o if isinstance(o, Node) else jnp.abs(o) ** q for o in operands]  # noqa: E731
         alone = singleton and _bounded(operands)[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
-        return _linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone)
+        return _linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone, **kinds)
 
     return rule
 
@@ -156,6 +156,28 @@ def _shifted_convolution(image, kernel, *, window_strides, padding, rhs_dilation
 def evaluated_shape(primitive, operands, params):
     """Shape of the primitive's output."""
     return jax.eval_shape(lambda *v: evaluated(primitive, v, params)[0], *_values(operands)).shape
+
+
+def _product_of_matrices(tracer, primitive, operands, params, axes):
+    kinds = {}
+    if len(_bounded(operands)) == 1:
+        # As an einsum, which puts the result's axes where they belong; JAX's own transposition copies the whole array for that.
+        is_left = isinstance(operands[0], Node)
+        bounded, constant, result = _dot_labels(*map(np.ndim, _values(operands)), params["dimension_numbers"], is_left)
+        matrix = operands[1] if is_left else operands[0]
+        kinds["transposed"] = lambda rows: (jnp.einsum(matrix, constant, rows, result, bounded),)
+    return _scaled(**kinds)(tracer, primitive, operands, params, axes)
+
+
+def _dot_labels(left_rank, right_rank, dimension_numbers, is_left):
+    """Labels of the axes of a dot_general: of the bounded operand, of the constant one, and of the result."""
+    (left_sum, right_sum), (left_batch, right_batch) = dimension_numbers
+    left, right = list(range(left_rank)), [left_rank + i for i in range(right_rank)]
+    for i, j in itertools.chain(zip(left_sum, right_sum, strict=True), zip(left_batch, right_batch, strict=True)):
+        right[j] = left[i]
+    shared, summed = [left[i] for i in left_batch], [left[i] for i in left_sum]
+    result = shared + [n for n in left + right if n not in shared + summed]
+    return (left, right, result) if is_left else (right, left, result)
 
 
 def _both_bounded(tracer, primitive, operands, params, axes):
@@ -435,7 +457,7 @@ RULES |= {
     "neg": _rewrite(lambda x: -1 * x),
     "mul": _scaled(singleton=True),
     "div": _quotient,
-    "dot_general": _scaled(),
+    "dot_general": _product_of_matrices,
     "conv_general_dilated": _convolution,
     "depthwise": _depthwise,
     "max": _hinge(0.0, 1.0),
