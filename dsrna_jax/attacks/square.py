@@ -1,0 +1,161 @@
+"""Square attack (Andriushchenko et al. 2020, arXiv:1912.00049): random search by squares, which needs no gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from dsrna_jax.attacks import ball
+from dsrna_jax.attacks.losses import margin
+from dsrna_jax.attacks.result import AttackResult, checked, example_keys, folded, is_fooled, result
+from dsrna_jax.errors import InputError
+
+
+def square(
+    logits_fn,
+    x: Array,
+    y: Array,
+    key: Array,
+    *,
+    radius: Array | float,
+    norm: str = "linf",
+    steps: int = 5000,
+    share: float = 0.8,
+) -> AttackResult:
+    """Tries `steps` squares and keeps each that lowers the margin; arguments as in `dsrna_jax.attacks`.
+
+    An example is left alone once it is misclassified, and `steps` of the result counts the forward passes until then. Squares are
+    drawn for each example by itself (in the PyTorch code for the batch), at every position (there never at the far border).
+
+    Args:
+      x: [batch, height, width, channel].
+      share: of the pixels that the first squares cover; it is halved after 10, 50, 200, 500, 1000, 2000, 4000 ... steps.
+    """
+    x, y = checked(x, y)
+    ball.check_norm(norm)
+    if x.ndim != 4:
+        raise InputError(f"square needs images [batch, height, width, channel], got {x.shape}")
+    keys, radius = example_keys(key, len(x)), jnp.broadcast_to(jnp.asarray(radius, x.dtype), len(x))
+    phases = np.searchsorted(_HALVINGS, np.arange(steps))
+    first, changed = (_linf if norm == "linf" else _l2)(x.shape[1:], share)
+
+    def tried(candidates, state):
+        points, loss, fooled, spent = state
+        logits = logits_fn(candidates)
+        values, now = margin(logits, y), is_fooled(logits, y)
+        is_better = ~fooled & ((values > loss) | now)
+        spent = spent + ~fooled
+        return ball.pick(is_better, candidates, points), jnp.where(is_better, values, loss), fooled | now, spent
+
+    def step(i, state):
+        draw = jax.vmap(changed, (0, 0, 0, 0, None))
+        return i + 1, tried(draw(folded(keys, i + 1), x, state[0], radius, jnp.asarray(phases)[i]), state)
+
+    nothing = (x, jnp.full(len(x), -jnp.inf, x.dtype), jnp.zeros(len(x), bool), jnp.zeros(len(x), jnp.int32))
+    state = tried(jax.vmap(first)(folded(keys, 0), x, radius), nothing)
+    _, state = lax.while_loop(lambda s: (s[0] < steps) & ~s[1][2].all(), lambda s: step(*s), (0, state))
+    points, loss, fooled, spent = state
+    return result(x, points, fooled, loss, spent, norm)
+
+
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # the last step of each phase but the last
+
+
+def _sides(share, height, width):
+    """The side of the squares in each phase."""
+    sides = np.round(np.sqrt(share / 2.0 ** np.arange(len(_HALVINGS) + 1) * height * width)).astype(int)
+    return np.clip(sides, 1, min(height, width))
+
+
+def _linf(shape, share):
+    """How linf starts, at a radius up or down for each column and channel, and what it tries: one square moved up or down."""
+    sides = jnp.asarray(_sides(share, *shape[:2]))
+
+    def start(key, x, radius):
+        return jnp.clip(x + radius * _signs(key, (1, *shape[1:]), x.dtype), 0, 1)
+
+    def changed(key, x, x_adv, radius, phase):
+        place, sign = jax.random.split(key)
+        square = _window(_corner(place, shape, sides[phase]), shape, sides[phase])
+        change = 2 * radius * _signs(sign, shape[2:], x.dtype)
+        return jnp.clip(jnp.clip(jnp.where(square, x_adv + change, x_adv), x - radius, x + radius), 0, 1)
+
+    return start, changed
+
+
+def _l2(shape, share):
+    """How l2 starts, with a grid of bumps, and what it tries: a bump added in one window, paid for by erasing another."""
+    height, width, channels = shape
+    sides = np.minimum(np.maximum(_sides(share, height, width), 3) // 2 * 2 + 1, min(height, width))
+    canvases = np.zeros((len(sides), 2, 2 * height, 2 * width), np.float32)  # a bump, and it turned, in the middle of each
+    for canvas, side in zip(canvases, sides, strict=True):
+        canvas[:, height : height + side, width : width + side] = _bump(side), _bump(side).T
+
+    def start(key, x, radius):
+        side = max(height // 5, 1)
+        row, column = (i - (height - 5 * side) // 2 for i in np.indices((height, width)))
+        is_inside = (row >= 0) & (row < height // side * side) & (column >= 0) & (column < width // side * side)
+        turn, sign = jax.random.split(key)
+        tile, place = (row // side, column // side), (row % side, column % side)
+        turned = jax.random.bernoulli(turn, shape=(height, width))[tile]
+        bumps = jnp.where(turned, _bump(side).T[place], _bump(side)[place]) * is_inside
+        delta = bumps[..., None].astype(x.dtype) * _signs(sign, shape, x.dtype)[tile]
+        return jnp.clip(x + radius * _unit(delta), 0, 1)
+
+    def changed(key, x, x_adv, radius, phase):
+        here, there, turn, sign = jax.random.split(key, 4)
+        side, delta = jnp.asarray(sides)[phase], x_adv - x
+        corner = _corner(here, shape, side)
+        window, erased = _window(corner, shape, side), _window(_corner(there, shape, side), shape, side)
+        canvas = jnp.asarray(canvases, x.dtype)[phase, jax.random.bernoulli(turn).astype(int)]
+        bump = lax.dynamic_slice(canvas, (height - corner[0], width - corner[1]), (height, width))
+        old = jnp.where(window, delta, 0)
+        new = bump[..., None] * _signs(sign, shape[2:], x.dtype) + old / (1e-12 + jnp.sqrt(_energy(old)))
+        spare = jnp.maximum(radius**2 - jnp.square(delta).sum(), 0) / channels
+        energy = spare + _energy(jnp.where(window | erased, delta, 0))
+        new = new / (1e-12 + jnp.sqrt(_energy(new))) * jnp.sqrt(energy)
+        delta = jnp.where(window, new, jnp.where(erased, 0, delta))
+        return jnp.clip(x + radius * _unit(delta), 0, 1)
+
+    return start, changed
+
+
+def _bump(side):
+    """[side, side], of length one: a bump above and one below it of opposite sign.
+
+    Each is a sum of nested rectangles around its centre, the n-th of height 1 / n^2.
+    """
+
+    def half(rows):
+        centre = rows // 2, side // 2
+        ring = np.maximum(*(abs(i - c) for i, c in zip(np.indices((rows, side)), centre, strict=True)))
+        heights = np.cumsum(1.0 / np.arange(max(centre) + 1, 0, -1) ** 2)[::-1]  # of the ring 0, 1, ...
+        bump = heights[ring]
+        return bump / max(np.linalg.norm(bump), 1e-12)
+
+    bump = np.concatenate([half(side // 2), -half(side - side // 2)])
+    return bump / np.linalg.norm(bump)
+
+
+def _unit(delta):
+    return ball.unit(delta[None], "l2")[0]
+
+
+def _energy(part):
+    """Sum of squares of each channel."""
+    return jnp.square(part).sum((0, 1))
+
+
+def _signs(key, shape, dtype):
+    return jax.random.rademacher(key, shape, dtype)
+
+
+def _corner(key, shape, side):
+    """The upper left pixel of a square that lies anywhere in the image."""
+    return jax.random.randint(key, (2,), 0, jnp.array(shape[:2]) - side + 1)
+
+
+def _window(corner, shape, side):
+    """[height, width, 1]: whether a pixel is in the square."""
+    row, column = (i - c for i, c in zip(np.indices(shape[:2]), corner, strict=True))
+    return ((row >= 0) & (row < side) & (column >= 0) & (column < side))[..., None]
