@@ -54,14 +54,14 @@ def restore_arrays(path):
 
 def at_step(monkeypatch, step, action):
     """Lets `action(loop)` happen just before step number `step` (from 0) is taken."""
-    take_step = Loop._take_step
+    take_step = Loop.take_step
 
     def with_action(loop):
         if loop.step == step:
             action(loop)
         return take_step(loop)
 
-    monkeypatch.setattr(Loop, "_take_step", with_action)
+    monkeypatch.setattr(Loop, "take_step", with_action)
 
 
 def test_one_row_an_epoch_and_no_clock_in_it(smoke_run):
