@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax import genotype as genotypes
-from dsrna_jax import records
-from dsrna_jax.checkpoint import FOLDER, Checkpoints
+from dsrna_jax import records, zoo
+from dsrna_jax.checkpoint import BEST, FOLDER, Checkpoints
 from dsrna_jax.config import SearchConfig, differences
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotype import Genotype
@@ -106,6 +106,24 @@ class SearchFolder(RunFolder):
         )
 
 
+class TrainingFolder(RunFolder):
+    """The files of a training: also genotype.json, best/ (the checkpoint that did best on held-out images) and pictures."""
+
+    experiment = "training"
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path)
+        self.best = Checkpoints(self.path / BEST, keep=1)
+
+    def draw(self, architecture: zoo.Architecture, title: str) -> None:
+        """Draws curves.png from what has been recorded, and cells.png."""
+        from dsrna_jax import plots
+
+        plots.training_curves(records.rows(self.metrics.path), self.path / "curves.png", title=title)
+        if isinstance(architecture, Genotype):
+            plots.cells(architecture, self.path / "cells.png", title=title)
+
+
 def resolved_configuration(path: str | os.PathLike, experiment: str = "search") -> dict[str, Any]:
     """What config.json of the folder of a run says.
 
@@ -136,7 +154,12 @@ def configuration(path: str | os.PathLike, kind: type = SearchConfig, experiment
 
 def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
     """What must stay the same when a run goes on: all but the place where the data lie."""
-    return {**resolved["config"], **{f"data {k}": v for k, v in resolved["data"].items()}, "data_dir": None}
+    return {
+        **resolved["config"],
+        "genotype": resolved.get("genotype"),
+        **{f"data {k}": v for k, v in resolved["data"].items()},
+        "data_dir": None,
+    }
 
 
 def _write_whole(path: Path, text: str) -> None:
