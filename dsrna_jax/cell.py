@@ -18,9 +18,9 @@ from dsrna_jax.ops import (
     Statistics,
     average_pool,
     max_pool,
-    pointwise,
     torch_uniform,
 )
+from dsrna_jax.pointwise import pointwise
 
 
 @dataclasses.dataclass(frozen=True)

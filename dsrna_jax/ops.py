@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.depthwise import depthwise, square_taps
+from dsrna_jax.pointwise import pointwise
 
 Statistics = Literal["batch", "frozen", "running"]
 
@@ -64,11 +65,6 @@ class BatchNorm(nn.Module):
             gain = self.param("scale", nn.initializers.ones, shape)
             scale, shift = scale * gain, shift * gain + self.param("bias", nn.initializers.zeros, shape)
         return x * scale[..., None, None, None] + shift[..., None, None, None]
-
-
-def pointwise(x, kernel):
-    """1×1 convolution of each map of a stack: [..., channel, batch, h, w] by [..., channel out, channel]."""
-    return jnp.einsum("...dc,...cbhw->...dbhw", kernel, x)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
@@ -144,7 +140,8 @@ class FactorizedReduce(nn.Module):
             ("odd", x[..., 1::2, 1::2], self.channels - self.channels // 2),
         ):
             kernel = self.param(name, torch_uniform(c), (*stack, self.edges, width, c))
-            parts.append(jnp.einsum("...edc,...cbhw->...edbhw", kernel, grid))
+            part = pointwise(grid, kernel.reshape(*stack, -1, c))
+            parts.append(part.reshape(*stack, self.edges, width, *part.shape[-3:]))
         return BatchNorm(self.affine)(jnp.concatenate(parts, axis=-4), statistics)
 
 
