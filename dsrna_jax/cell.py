@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,14 +12,15 @@ from dsrna_jax.depthwise import depthwise, square_taps
 from dsrna_jax.genotype import PRIMITIVES, edges
 from dsrna_jax.ops import (
     BatchNorm,
+    Crossed,
     FactorizedReduce,
     Preprocess,
     Statistics,
     average_pool,
     max_pool,
-    pointwise,
     torch_uniform,
 )
+from dsrna_jax.pointwise import pointwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Branch:
 # Side and dilation of the depthwise kernels. Separable convolutions apply theirs twice, dilated ones once.
 SEPARABLE = {"sep_conv_3x3": (3, 1), "sep_conv_5x5": (5, 1), "sep_conv_7x7": (7, 1)}
 DILATED = {"dil_conv_3x3": (3, 2), "dil_conv_5x5": (5, 2)}
+CROSSED = {"conv_7x1_1x7": 7, "conv_3x1_1x3": 3}
 POOLS = {"max_pool_3x3": functools.partial(max_pool, padding=1), "avg_pool_3x3": average_pool}
 
 
@@ -65,7 +68,8 @@ class Fan(nn.Module):
         """What each target node receives from here.
 
         Args:
-          x: [stack, channel, batch, height, width]. weights: [stack, branch], in the order of `kinds`.
+          x: [stack, channel, batch, height, width].
+          weights: [stack, branch], in the order of `kinds`; [stack, branch, batch] if each example has its own; None for ones.
         Returns: dict from target node to [channel, batch, height', width'].
         """
         pools, separable, dilated = (tuple(k for k in self.kinds if k[0] in family) for family in (POOLS, SEPARABLE, DILATED))
@@ -92,9 +96,36 @@ class Fan(nn.Module):
         elif skips:
             maps.append(FactorizedReduce(x.shape[1], self.affine, len(skips), name="skip_connect")(x, statistics))
             served += [[k] for k in skips]
+        for kind in self.kinds:
+            if kind[0] in CROSSED:
+                crossed = Crossed(CROSSED[kind[0]], self.stride, self.affine, name=f"{kind[0]}_to_{kind[1]}")
+                maps.append(crossed(x, statistics)[:, None])
+                served.append([kind])
+            elif kind[0] == "noise":
+                maps.append(self.noise(x)[:, None])
+                served.append([kind])
+        if weights is None or weights.ndim == 3:
+            return self.sums(maps, served, weights)
         targets = sorted({t for _, t in self.kinds})
         total = jnp.einsum("smcbhw,smt->tcbhw", _joined(maps), self.placed(weights, served, targets))
         return {t: total[i] for i, t in enumerate(targets)}
+
+    def sums(self, maps, served, weights):
+        """The same in plain additions: better where few branches meet in a node, as in a derived network."""
+        totals = {}
+        for kinds, y in zip(served, (y for part in maps for y in jnp.unstack(part, axis=1)), strict=True):
+            for kind in kinds:
+                column = self.kinds.index(kind)
+                for stack, term in enumerate(jnp.unstack(y)):
+                    if weights is not None:
+                        term = term * weights[stack, column][:, None, None]
+                    totals[kind[1]] = totals[kind[1]] + term if kind[1] in totals else term
+        return totals
+
+    def noise(self, x):
+        """White noise in place of the map, where there is a generator for it (in training); else its mean, zero."""
+        x = x[..., :: self.stride, :: self.stride]
+        return jax.random.normal(self.make_rng("noise"), x.shape, x.dtype) if self.has_rng("noise") else jnp.zeros_like(x)
 
     def placed(self, weights, served, targets):
         """[stack, map, target]: the weight with which a target receives a map, zero where it does not."""
@@ -149,8 +180,8 @@ class Cell(nn.Module):
 
         Args:
           before, last: outputs of the cell before the last one and of the last one, [channel, batch, height, width].
-          branch_weights: [branch], in the order of `branches`. edge_weights: [edge], of the bypass of each edge, in the order of
-            `edges_of(branches)`.
+          branch_weights: [branch], in the order of `branches`; [branch, batch] if each example has its own; None for ones.
+          edge_weights: [edge], of the bypass of each edge, in the order of `edges_of(branches)`; needed if `partial` > 1.
         Returns: [len(concat) * channels, batch, height', width'].
         """
         if self.after_reduction:
@@ -174,7 +205,7 @@ class Cell(nn.Module):
             stride = 2 if self.reduction and max(sources) < 2 else 1
             x = jnp.stack([nodes[s] for s in sources])
             fan = Fan(kinds, stride, self.affine, name=f"from_{'_'.join(map(str, sources))}")
-            received = fan(x[:, :active], branch_weights[columns], statistics)
+            received = fan(x[:, :active], None if branch_weights is None else branch_weights[columns], statistics)
             for target, y in received.items():
                 sums[target] = sums[target] + y if target in sums else y
             if self.partial > 1:

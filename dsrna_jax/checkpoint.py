@@ -25,7 +25,8 @@ from orbax.checkpoint import v1 as ocp
 from dsrna_jax.errors import InputError
 
 FOLDER = "checkpoints"  # where a run folder keeps them
-VARIABLES = ("weights", "batch_stats", "alphas")  # what evaluation needs of a state
+BEST = "best"  # where a training keeps the one that did best on held-out images
+VARIABLES = ("weights", "batch_stats", "alphas", "average")  # what evaluation needs of a state
 _SUMS = "SHA256SUMS"
 _UNFINISHED = ".unfinished"  # what is being written or deleted; nothing in it is ever read
 

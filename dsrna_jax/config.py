@@ -47,23 +47,32 @@ class SearchConfig:
     seed: int = option(0, "seed of weights, alphas, halves, batches and projections")
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value, choices = getattr(self, field.name), field.metadata["choices"]
-            if choices and value not in choices:
-                raise InputError(f"{field.name}={value!r}: expected one of {', '.join(choices)}")
-        for name, least in {"cells": 3, "channels": 1, "steps": 1, "epochs": 1, "batch_size": 1, "n_proj": 1}.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name}={getattr(self, name)}: expected at least {least}")
-        for name in ("warmup_epochs", "gamma", "weight_lr", "weight_lr_min", "momentum", "weight_decay", "alpha_lr",
-                     "alpha_decay", "crop_padding", "cutout", "image_size", "seed"):  # fmt: skip
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name}={getattr(self, name)}: expected zero or more")
+        check(
+            self,
+            least={"cells": 3, "channels": 1, "steps": 1, "epochs": 1, "batch_size": 1, "n_proj": 1},
+            not_negative=("warmup_epochs", "gamma", "weight_lr", "weight_lr_min", "momentum", "weight_decay", "alpha_lr",
+                          "alpha_decay", "crop_padding", "cutout", "image_size", "seed"),
+        )  # fmt: skip
         if not self.clip > 0:
             raise InputError(f"clip={self.clip}: expected more than zero")
         if self.metric == "jacobian" and self.norm not in ESTIMABLE[self.method]:
             raise InputError(
                 f"method={self.method!r} cannot estimate norm={self.norm!r}: expected one of {', '.join(ESTIMABLE[self.method])}"
             )
+
+
+def check(config, least: dict[str, int], not_negative: tuple[str, ...]) -> None:
+    """Raises: InputError, naming the field, if one has none of its choices or is smaller than it may be."""
+    for field in dataclasses.fields(config):
+        value, choices = getattr(config, field.name), field.metadata["choices"]
+        if choices and value not in choices:
+            raise InputError(f"{field.name}={value!r}: expected one of {', '.join(choices)}")
+    for name, smallest in least.items():
+        if getattr(config, name) < smallest:
+            raise InputError(f"{name}={getattr(config, name)}: expected at least {smallest}")
+    for name in not_negative:
+        if not getattr(config, name) >= 0:
+            raise InputError(f"{name}={getattr(config, name)}: expected zero or more")
 
 
 def differences(old: dict, new: dict) -> list[str]:

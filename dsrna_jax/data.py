@@ -92,6 +92,18 @@ def search_halves(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nda
     return np.sort(order[::2]), np.sort(order[1::2])
 
 
+def stratified_shares(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Disjoint int32 indices (part, rest), each ascending, that together cover `labels` [examples].
+
+    `part` has that share of every class, rounded down to whole examples.
+    """
+    order = _order_by_class(labels, seed)
+    rank = np.concatenate([np.arange(count) for count in np.unique(labels, return_counts=True)[1]])
+    sizes = np.bincount(labels)[np.asarray(labels)[order]]
+    chosen = rank < np.floor(share * sizes + 1e-9)
+    return np.sort(order[chosen]), np.sort(order[~chosen])
+
+
 def batches_per_epoch(examples: int, batch_size: int) -> int:
     """Whole batches in one pass over `examples`. Raises: InputError if not even one fits."""
     if not 1 <= batch_size <= examples:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -151,7 +151,7 @@ def from_json(value: Mapping[str, Any] | str) -> Genotype:
     return Genotype(**fields)
 
 
-def save(genotype: Genotype, path: str | os.PathLike) -> None:
+def save(genotype: Any, path: str | os.PathLike, to_json: Callable[[Any], dict[str, Any]] = to_json) -> None:
     """Writes the genotype as JSON, one field a line. The file is replaced as a whole or not at all."""
     lines = [f"  {json.dumps(name)}: {json.dumps(field)}" for name, field in to_json(genotype).items()]
     path = Path(path)
@@ -163,7 +163,7 @@ def save(genotype: Genotype, path: str | os.PathLike) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike) -> Genotype:
+def load(path: str | os.PathLike, from_json: Callable[[str], Any] = from_json) -> Any:
     """The genotype in a JSON file. Raises: InputError, which names the file, if there is none in it."""
     try:
         return from_json(Path(path).read_text(encoding="utf-8"))

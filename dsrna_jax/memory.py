@@ -1,12 +1,14 @@
-"""What a search needs before it is compiled: weights, exactly, and device memory, as an estimate."""
+"""What a search or a training needs before it is compiled: weights, exactly, and device memory, as an estimate."""
 
 import math
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from dsrna_jax import network, programs, sharding
+from dsrna_jax import network, programs, sharding, training_task
+from dsrna_jax.cost import multiply_adds
 from dsrna_jax.task import Task
+from dsrna_jax.training_task import TrainingTask
 
 
 def peak_bytes(f, *arguments) -> int:
@@ -46,14 +48,29 @@ def report(job: Task) -> str:
     """For people: number of steps, exact weight count, estimate of the memory that a step needs on one device."""
     mesh = sharding.mesh(1)
     shapes = programs.arguments(job.search, job.dataset, job.config.batch_size, mesh)
-    functions = programs.functions(job.search, mesh)
-    count = network.weight_count(job.supernet, job.dataset.image_shape)
-    config = job.config
-    lines = [
-        f"weights: {count:,}",
+    functions, config = programs.functions(job.search, mesh), job.config
+    return "\n".join([
+        f"weights: {network.weight_count(job.supernet, job.dataset.image_shape):,}",
         f"steps: {job.steps_per_epoch} in each of {config.epochs} epochs, {config.warmup_epochs} of which are warm-up",
-        "memory of one device, estimated without compiling (XLA may take up to twice as much):",
-    ]
-    for name in ("weight_step", "alpha_step"):
+        *_estimates(functions, shapes, ("weight_step", "alpha_step")),
+    ])  # fmt: skip
+
+
+def training_report(job: TrainingTask) -> str:
+    """For people: exact weight count, multiply-adds, number of steps, estimate of the memory that a step needs."""
+    mesh = sharding.mesh(1)
+    functions, shapes = training_task.functions(job.training, mesh), training_task.arguments(job, mesh)
+    height, width, _ = job.dataset.image_shape
+    return "\n".join([
+        f"weights: {network.weight_count(job.network, job.dataset.image_shape):,} (without an auxiliary head)",
+        f"multiply-adds: {multiply_adds(job.network, job.dataset.image_shape):,} for an image of {width}x{height}",
+        f"steps: {job.steps_per_epoch} in each of {job.config.epochs} epochs",
+        *_estimates(functions, shapes, ("train_step",)),
+    ])  # fmt: skip
+
+
+def _estimates(functions, shapes, names) -> list[str]:
+    lines = ["memory of one device, estimated without compiling (XLA may take up to twice as much):"]
+    for name in names:
         lines.append(f"  {name.replace('_', ' ')}: {peak_bytes(getattr(functions, name), *shapes[name]) / 1e6:,.0f} MB")
-    return "\n".join(lines)
+    return lines

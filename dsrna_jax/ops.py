@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.depthwise import depthwise, square_taps
+from dsrna_jax.pointwise import pointwise
 
 Statistics = Literal["batch", "frozen", "running"]
 
@@ -64,11 +65,6 @@ class BatchNorm(nn.Module):
             gain = self.param("scale", nn.initializers.ones, shape)
             scale, shift = scale * gain, shift * gain + self.param("bias", nn.initializers.zeros, shape)
         return x * scale[..., None, None, None] + shift[..., None, None, None]
-
-
-def pointwise(x, kernel):
-    """1×1 convolution of each map of a stack: [..., channel, batch, h, w] by [..., channel out, channel]."""
-    return jnp.einsum("...dc,...cbhw->...dbhw", kernel, x)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
@@ -144,5 +140,31 @@ class FactorizedReduce(nn.Module):
             ("odd", x[..., 1::2, 1::2], self.channels - self.channels // 2),
         ):
             kernel = self.param(name, torch_uniform(c), (*stack, self.edges, width, c))
-            parts.append(jnp.einsum("...edc,...cbhw->...edbhw", kernel, grid))
+            part = pointwise(grid, kernel.reshape(*stack, -1, c))
+            parts.append(part.reshape(*stack, self.edges, width, *part.shape[-3:]))
         return BatchNorm(self.affine)(jnp.concatenate(parts, axis=-4), statistics)
+
+
+class Crossed(nn.Module):
+    """ReLU, full 1×side convolution, full side×1 convolution, batch norm: conv_7x1_1x7 of AmoebaNet, conv_3x1_1x3 of SETN."""
+
+    side: int
+    stride: int
+    affine: bool
+
+    @nn.compact
+    def __call__(self, x, statistics: Statistics):
+        """[stack, c, b, h, w] -> [stack, c, b, ceil(h / stride), ceil(w / stride)]."""
+        stack, c = x.shape[:2]
+        x = nn.relu(x)
+        for name, axis in (("row", 4), ("column", 3)):
+            kernel = self.param(name, torch_uniform(self.side * c), (stack, c, self.side * c))
+            x = pointwise(self.shifts(x, axis), kernel)
+        return BatchNorm(self.affine)(x, statistics)
+
+    def shifts(self, x, axis: int):
+        """What each tap along `axis` sees, one after the other on the channel axis."""
+        margin, last = self.side // 2, self.stride * (-(-x.shape[axis] // self.stride) - 1) + 1
+        x = jnp.pad(x, [(margin, margin) if a == axis else (0, 0) for a in range(x.ndim)])
+        parts = [lax.slice_in_dim(x, i, i + last, self.stride, axis) for i in range(self.side)]
+        return jnp.concatenate(parts, axis=1)

@@ -345,10 +345,32 @@ def search_curves(
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
     """
+    return _curves(rows, _panels(metric), path, warmup, title, width)
+
+
+def training_curves(
+    rows: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike | None = None,
+    *,
+    title: str | None = None,
+    width: int = 1500,
+) -> Figure:
+    """Loss, accuracy and learning rate over the epochs of a training.
+
+    Args:
+      rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy", "val_accuracy" and
+        "val_robust_accuracy" (in [0, 1]), "learning_rate".
+      width: of the picture, in pixels; the height follows.
+    """
+    return _curves(rows, _training_panels(), path, 0, title, width)
+
+
+def _curves(rows, panels, path, warmup, title, width) -> Figure:
+    """One panel for each (heading, label of the y axis, lines) that has a number."""
     rows = [row for row in rows if np.isfinite(_number(row.get("epoch")))]
     panels = [
         (heading, label, lines)
-        for heading, label, lines in _panels(metric)
+        for heading, label, lines in panels
         if any(np.isfinite(line(row)) for _, line, _ in lines for row in rows)
     ]
     dpi, columns = 110, min(2, max(1, len(panels)))
@@ -417,6 +439,28 @@ def _panels(metric):
                 ("reduction", of("skips_reduction"), val | dashed),
             ],
         ),
+    ]
+
+
+def _training_panels():
+    """As `_panels`, of `training_curves`."""
+    train, val, robust = ({"color": colour} for colour in ("#4477aa", "#cc3311", "#228833"))
+
+    def of(key, factor=1.0):
+        return lambda row: factor * _number(row.get(key))
+
+    return [
+        ("loss", "cross-entropy [nat]", [("train", of("train_loss"), train), ("held out", of("val_loss"), val)]),
+        (
+            "accuracy",
+            "accuracy [%]",
+            [
+                ("train, as trained on", of("train_accuracy", 100), train),
+                ("held out", of("val_accuracy", 100), val),
+                ("held out, under PGD", of("val_robust_accuracy", 100), robust),
+            ],
+        ),
+        ("learning rate", "learning rate", [("learning rate", of("learning_rate"), {"color": _INK})]),
     ]
 
 

@@ -4,8 +4,8 @@ Indices go in, the images never leave the device. Randomness is a pure function 
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from dsrna_jax import augment, sharding
 from dsrna_jax.data import Dataset
-from dsrna_jax.search import Batch, Search, SearchState
+from dsrna_jax.search import Batch, Search
 
 _TRAIN, _VAL, _PROJECTIONS = range(3)  # streams of randomness
 
@@ -77,8 +77,8 @@ def on_devices(dataset: Dataset, mesh: Mesh) -> Examples:
     return jax.device_put(Examples(dataset.images, dataset.labels), sharding.replicated(mesh))
 
 
-def initial_state(search: Search, seed: int, mesh: Mesh) -> SearchState:
-    """The state before the first step, on every device.
+def initial_state(search: Any, seed: int, mesh: Mesh) -> Any:
+    """The state before the first step, `search.init(key)`, on every device.
 
     Drawn by XLA's own generator: the dozens of threefry draws that make a supernet take XLA half a minute to compile.
     """
@@ -88,45 +88,39 @@ def initial_state(search: Search, seed: int, mesh: Mesh) -> SearchState:
 
 
 def arguments(search: Search, examples: Examples | Dataset, batch_size: int, mesh: Mesh) -> dict[str, tuple]:
-    """Shapes and shardings of the arguments of each of the `Functions`."""
+    """Shapes and shardings of the arguments of each of the `Functions`, in the order in which a search needs them."""
     whole, split = sharding.replicated(mesh), sharding.split(mesh)
-    state = _placed(jax.eval_shape(search.init, jax.random.key(0)), whole)
-    data = _placed(Examples(examples.images, examples.labels), whole)
-    key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
+    state = placed(jax.eval_shape(search.init, jax.random.key(0)), whole)
+    data = placed(Examples(examples.images, examples.labels), whole)
+    key = placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
     indices = jax.ShapeDtypeStruct((batch_size,), jnp.int32, sharding=split)
     counts = jax.ShapeDtypeStruct((batch_size,), jnp.bool_, sharding=split)
     return {
         "weight_step": (state, data, indices, key),
-        "alpha_step": (state, data, indices, indices, key),
         "evaluate": (state, data, indices, counts),
+        "alpha_step": (state, data, indices, indices, key),
     }
 
 
-def _placed(tree, placement):
+def placed(tree, placement):
+    """Shapes and dtypes of the arrays of a tree, to be placed there."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement), tree)
 
 
-class Programs(NamedTuple):
-    """Compiled `Functions`, each a future: a step that is not needed yet may still be compiling. States are donated."""
+def compiled(functions: NamedTuple, arguments: dict[str, tuple], mesh: Mesh) -> Any:
+    """The functions compiled, side by side, in the order of `arguments`: each a future, in a tuple of the same type.
 
-    weight_step: Future
-    alpha_step: Future
-    evaluate: Future
-
-
-def compiled(functions: Functions, arguments: dict[str, tuple], mesh: Mesh) -> Programs:
-    """Compiles the functions, side by side, in the order in which a search needs them.
-
+    One that is not needed yet may still be compiling. Their first argument, the state, is donated, but to `evaluate`.
     Tracing is Python and goes one by one; XLA compiles without Python's lock.
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
     futures, options = {}, sharding.compiler_options(mesh)
-    for name in ("weight_step", "evaluate", "alpha_step"):
+    for name in arguments:
         donated = () if name == "evaluate" else (0,)
         jitted = jax.jit(getattr(functions, name), donate_argnums=donated, out_shardings=sharding.replicated(mesh))
         futures[name] = pool.submit(jitted.lower(*arguments[name]).compile, compiler_options=options)
     pool.shutdown(wait=False)
-    return Programs(**futures)
+    return type(functions)(**futures)
 
 
 def evaluation_batches(indices: np.ndarray, batch_size: int):

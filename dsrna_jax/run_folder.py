@@ -1,4 +1,4 @@
-"""What a search leaves behind: the configuration, one row an epoch, genotypes, checkpoints and pictures."""
+"""What a run leaves behind: the configuration, one row an epoch, checkpoints; of a search also genotypes and pictures."""
 
 import dataclasses
 import json
@@ -9,23 +9,24 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax import genotype as genotypes
-from dsrna_jax import records
-from dsrna_jax.checkpoint import FOLDER, Checkpoints
+from dsrna_jax import records, zoo
+from dsrna_jax.checkpoint import BEST, FOLDER, Checkpoints
 from dsrna_jax.config import SearchConfig, differences
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotype import Genotype
 
 
 class RunFolder:
-    """The files of one run: config.json, metrics.jsonl, alphas.jsonl, genotype.json, genotypes/, checkpoints/, *.png.
+    """The files of one run: config.json, metrics.jsonl, checkpoints/.
 
     A row and a checkpoint carry the number of steps done; `rewind` drops what came after one.
     """
 
+    experiment = "search"
+
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self.metrics = records.Records(self.path / "metrics.jsonl")
-        self.alphas = records.Records(self.path / "alphas.jsonl")
         self.checkpoints = Checkpoints(self.path / FOLDER)
 
     @property
@@ -38,25 +39,36 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"run_dir {self.path} is a file: expected a folder, or a path where one can be made")
         if resume:
-            resolved_configuration(self.path)
+            resolved_configuration(self.path, self.experiment)
         elif self.is_taken:
             raise InputError(f"{self.path} already holds a run: give --resume to go on with it, or another --run_dir")
 
     def claim(self, resolved: dict[str, Any]) -> None:
         """Makes the folder this run's. Raises: InputError if it holds a run with another configuration."""
         if self.is_taken:
-            before = resolved_configuration(self.path)
+            before = resolved_configuration(self.path, self.experiment)
             if changed := differences(_identity(before), _identity(resolved)):
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changed)}): "
                     "resume with what it was started with, or give another --run_dir"
                 )
-        (self.path / "genotypes").mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         _write_whole(self.path / "config.json", json.dumps(resolved, indent=2) + "\n")
 
     def rewind(self, step: int) -> None:
         """Drops the rows after `step`; those of a run that starts afresh are all after -1."""
         self.metrics.truncate(step)
+
+
+class SearchFolder(RunFolder):
+    """The files of a search: also alphas.jsonl, genotype.json, genotypes/ and pictures."""
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path)
+        self.alphas = records.Records(self.path / "alphas.jsonl")
+
+    def rewind(self, step: int) -> None:
+        super().rewind(step)
         self.alphas.truncate(step)
 
     def write_alphas(self, epoch: int, step: int, alphas: dict[str, Any]) -> None:
@@ -65,6 +77,7 @@ class RunFolder:
 
     def write_genotype(self, genotype: Genotype, epoch: int | None = None) -> None:
         """Writes genotype.json, and that of an epoch."""
+        (self.path / "genotypes").mkdir(exist_ok=True)
         genotypes.save(genotype, self.path / "genotype.json")
         if epoch is not None:
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
@@ -93,8 +106,29 @@ class RunFolder:
         )
 
 
-def resolved_configuration(path: str | os.PathLike) -> dict[str, Any]:
-    """What config.json of a run folder says. Raises: InputError if there is none or it is damaged."""
+class TrainingFolder(RunFolder):
+    """The files of a training: also genotype.json, best/ (the checkpoint that did best on held-out images) and pictures."""
+
+    experiment = "training"
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path)
+        self.best = Checkpoints(self.path / BEST, keep=1)
+
+    def draw(self, architecture: zoo.Architecture, title: str) -> None:
+        """Draws curves.png from what has been recorded, and cells.png."""
+        from dsrna_jax import plots
+
+        plots.training_curves(records.rows(self.metrics.path), self.path / "curves.png", title=title)
+        if isinstance(architecture, Genotype):
+            plots.cells(architecture, self.path / "cells.png", title=title)
+
+
+def resolved_configuration(path: str | os.PathLike, experiment: str = "search") -> dict[str, Any]:
+    """What config.json of the folder of a run says.
+
+    Raises: InputError if there is none, if it is damaged or that of another experiment.
+    """
     file = Path(path) / "config.json"
     try:
         resolved = json.loads(file.read_text(encoding="utf-8"))
@@ -103,22 +137,29 @@ def resolved_configuration(path: str | os.PathLike) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error}): give another --run_dir") from None
     if not isinstance(resolved, dict) or not {"config", "data"} <= set(resolved):
-        raise InputError(f"{file} is not that of a search: give another --run_dir")
+        raise InputError(f"{file} is not that of a {experiment}: give another --run_dir")
+    if resolved.get("experiment") != experiment:
+        raise InputError(f"{path} holds a {resolved.get('experiment')}, not a {experiment}: give another --run_dir")
     return resolved
 
 
-def configuration(path: str | os.PathLike) -> SearchConfig:
-    """The configuration that the run in `path` was started with. Raises: InputError if there is none."""
-    saved = resolved_configuration(path)["config"]
-    known = {field.name for field in dataclasses.fields(SearchConfig)}
+def configuration(path: str | os.PathLike, kind: type = SearchConfig, experiment: str = "search") -> Any:
+    """The configuration, a value of `kind`, that the run in `path` was started with. Raises: InputError if there is none."""
+    saved = resolved_configuration(path, experiment)["config"]
+    known = {field.name for field in dataclasses.fields(kind)}
     if strange := sorted(set(saved) ^ known):
         raise InputError(f"{path} was written by another version: it and this one differ in {', '.join(strange)}")
-    return SearchConfig(**saved)
+    return kind(**saved)
 
 
 def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
     """What must stay the same when a run goes on: all but the place where the data lie."""
-    return {**resolved["config"], **{f"data {k}": v for k, v in resolved["data"].items()}, "data_dir": None}
+    return {
+        **resolved["config"],
+        "genotype": resolved.get("genotype"),
+        **{f"data {k}": v for k, v in resolved["data"].items()},
+        "data_dir": None,
+    }
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -34,6 +34,11 @@ class Task(NamedTuple):
         }
         return {"experiment": "search", "config": dataclasses.asdict(self.config), "data": data}
 
+    @property
+    def summary(self) -> str:
+        """What is done with which data, in a line."""
+        return f"{self.config.dataset}: {len(self.dataset)} images, half of them for the weights, half for the alphas"
+
     def batch(self, half: str, step: int) -> np.ndarray:
         """Indices [batch] into the training split of batch number `step` from "search_train" or "search_val"."""
         indices = self.halves[half]

@@ -43,25 +43,25 @@ def assert_same_end(path, unbroken):
         assert array.tobytes() == ends[1][name].tobytes(), name
 
 
-def restore_arrays(path):
+def restore_arrays(path, folder="checkpoints"):
     """All arrays of the newest checkpoint, optimisers' too."""
     from orbax.checkpoint import v1 as ocp
 
-    newest = path / "checkpoints" / str(Checkpoints(path / "checkpoints").steps[-1])
+    newest = path / folder / str(Checkpoints(path / folder).steps[-1])
     leaves, _ = jax.tree_util.tree_flatten_with_path(ocp.load(newest))
     return {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
 
 
-def at_step(monkeypatch, step, action):
-    """Lets `action(loop)` happen just before step number `step` (from 0) is taken."""
-    take_step = Loop._take_step
+def at_step(monkeypatch, step, action, kind=Loop):
+    """Lets `action(loop)` happen just before step number `step` (from 0) is taken by a loop of that kind."""
+    take_step = kind.take_step
 
     def with_action(loop):
         if loop.step == step:
             action(loop)
         return take_step(loop)
 
-    monkeypatch.setattr(Loop, "_take_step", with_action)
+    monkeypatch.setattr(kind, "take_step", with_action)
 
 
 def test_one_row_an_epoch_and_no_clock_in_it(smoke_run):

@@ -348,9 +348,9 @@ def _window_largest(tracer, primitive, operands, params, axes):
     return [tracer.node(Largest(), (entries,), entries.value.max(0), axes[0], "max_pool")]
 
 
-def _depthwise(tracer, primitive, operands, params, axes):
+def _trilinear(tracer, primitive, operands, params, axes):
     if params["solve"] != "output" or not isinstance(operands[0], Node) or isinstance(operands[1], Node):
-        raise NotImplementedError(f"no bounds of depthwise but by its image{tracer.where}")
+        raise NotImplementedError(f"no bounds of {primitive.name} but by its image{tracer.where}")
     return _scaled()(tracer, primitive, operands, params, axes)
 
 
@@ -457,9 +457,10 @@ RULES |= {
     "neg": _rewrite(lambda x: -1 * x),
     "mul": _scaled(singleton=True),
     "div": _quotient,
-    "dot_general": _product_of_matrices,
+"dot_general": _product_of_matrices,
     "conv_general_dilated": _convolution,
-    "depthwise": _depthwise,
+    "depthwise": _trilinear,
+    "pointwise": _trilinear,
     "max": _hinge(0.0, 1.0),
     "min": _hinge(1.0, 0.0),
     "abs": lambda tracer, primitive, operands, params, axes: [

@@ -1,0 +1,52 @@
+"""Learning rates and what else changes from epoch to epoch. Epochs count from 0, and may be traced or have fractions."""
+
+import jax.numpy as jnp
+
+
+def cosine(progress):
+    """Half a cosine from 1 to 0 (DARTS)."""
+    return (1 + jnp.cos(jnp.pi * progress)) / 2
+
+
+def linear(progress):
+    """A straight line from 1 to 0 (PC-DARTS on ImageNet)."""
+    return 1 - progress
+
+
+def decay(progress):
+    """0.97 to the power of the epoch, for 250 epochs (DARTS on ImageNet)."""
+    return 0.97 ** (250 * progress)
+
+
+def steps(progress):
+    """A tenth from the middle on, a hundredth from three quarters on (as adversarial training is published)."""
+    return jnp.where(progress < 0.5, 1.0, jnp.where(progress < 0.75, 0.1, 0.01))
+
+
+def triangle(progress):
+    """From 0 up to 1 in the middle and back to 0 (Wong et al. 2020)."""
+    return 1 - jnp.abs(2 * progress - 1)
+
+
+def constant(progress):
+    """1."""
+    return jnp.ones_like(progress)
+
+
+SCHEDULES = {"cosine": cosine, "linear": linear, "decay": decay, "steps": steps, "triangle": triangle, "constant": constant}
+BY_STEP = ("triangle",)  # the others change between epochs only
+
+
+def learning_rate(config, epoch):
+    """The rate in an epoch, or in a fraction of one, of a configuration with `lr`, `schedule`, `lr_warmup_epochs`, `epochs`.
+
+    It changes between epochs only, as in torch, but for `triangle`. The warm-up multiplies by (epoch + 1) / warm-up epochs.
+    """
+    progress = epoch if config.schedule in BY_STEP else jnp.floor(epoch)
+    rate = config.lr * SCHEDULES[config.schedule](jnp.minimum(progress / config.epochs, 1))
+    return rate * ramp(jnp.floor(epoch) + 1, config.lr_warmup_epochs)
+
+
+def ramp(value, end):
+    """value / end, at most 1; 1 if `end` is 0."""
+    return jnp.minimum(value / end, 1) if end else 1.0

@@ -1,0 +1,86 @@
+"""Trains the network that a genotype describes, from scratch, and leaves all it learns in a run folder.
+
+python -m experiments.train --genotype=runs/digits_dsrna_jacobian          what a search has found, on handwritten digits
+python -m experiments.train --genotype=PC_DARTS_cifar --adversarial=pgd    a published cell, against PGD
+python -m experiments.train --genotype=list                                the published cells
+python -m experiments.train --preset=cifar10 --genotype=DARTS_V2 --data_dir=PATH --dry_run      weights, operations, memory
+python -m experiments.train --run_dir=runs/... --resume                    goes on where a run stopped
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from dsrna_jax import run_folder, zoo
+from dsrna_jax.interruption import Stopped
+from dsrna_jax.training_config import TrainingConfig
+from experiments.command import execute, keep_compilations
+from experiments.flags import config_flags, parse, typed
+from experiments.training_presets import TRAINING_PRESETS
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`."""
+    values = config_flags(TRAINING_PRESETS["digits"])
+    own = {"flag_values": values, "module_name": "command"}
+    flags.DEFINE_enum("preset", "digits", list(TRAINING_PRESETS), "configuration that flags override", **own)
+    flags.DEFINE_string("run_dir", None, "folder of the run; by default runs/train_PRESET_GENOTYPE", **own)
+    flags.DEFINE_boolean("resume", False, "go on with the run in run_dir, with its own configuration", **own)
+    flags.DEFINE_boolean("dry_run", False, "show configuration, weights, operations and memory, and train nothing", **own)
+    flags.DEFINE_integer("devices", 0, "devices that share a batch; 0 for all", **own)
+    parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\nDefaults are those of the preset digits.\n{values.get_help()}")
+        return
+    if values.genotype == "list":
+        print(zoo.listing())
+        return
+    name = Path(values.genotype).name.removesuffix(".json").replace(":", "_")
+    run_dir = Path(values.run_dir or f"runs/train_{values.preset}_{name}")
+    is_given = values["preset"].present or not values.resume
+    kept = TRAINING_PRESETS[values.preset] if is_given else run_folder.configuration(run_dir, TrainingConfig, "training")
+    config = dataclasses.replace(kept, **typed(values, kept))
+    keep_compilations()
+    if values.dry_run:
+        print(resolved(config))
+        return
+    from dsrna_jax import training_run  # imports much, which --help need not wait for
+
+    try:
+        trained = training_run.run(config, run_dir, resume=values.resume, devices=values.devices)
+    except Stopped as stopped:
+        raise Stopped(stopped.number, f"{stopped}; go on by --run_dir={run_dir} --resume") from None
+    print(found(trained, run_dir))
+
+
+def resolved(config: TrainingConfig) -> str:
+    """What a configuration amounts to."""
+    from dsrna_jax import memory
+    from dsrna_jax.training_task import training_task
+
+    task = training_task(config)
+    return f"{json.dumps(task.resolved, indent=2)}\n{memory.training_report(task)}"
+
+
+def found(trained, run_dir: Path) -> str:
+    """What a person wants to know when a training is over."""
+    lines = ["", f"trained for {trained.epochs} epochs; accuracy on held-out images:"]
+    for name, row in (("best", trained.best), ("last", trained.last)):
+        if row and row.get("val_accuracy") is not None:
+            robust = row["val_robust_accuracy"]
+            attacked = "" if robust is None else f", {robust:.1%} under attack"
+            lines.append(f"  {name} (epoch {row['epoch']}): {row['val_accuracy']:.1%} clean{attacked}")
+    if trained.best is None:
+        lines[-1] = f"trained for {trained.epochs} epochs; nothing was held out, so the last checkpoint is the one to use"
+    return "\n".join([
+        *lines, "",
+        f"{run_dir} holds genotype.json, curves.png, metrics.jsonl, checkpoints (the last){' and best' if trained.best else ''}.",
+        f"next: python -m experiments.attack --checkpoint={run_dir}",
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    execute(main)

@@ -1,0 +1,135 @@
+"""The derived network in training: repeated cells, the auxiliary head, lost branches, ImageNet's stem."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import network
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotype import Genotype
+from dsrna_jax.stem import AuxiliaryHead, _ends
+
+QUICKLY = {"compiler_options": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
+CELL = (("sep_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1), ("dil_conv_3x3", 2))
+GENOTYPE = Genotype(CELL, (2, 3), CELL, (2, 3))
+SETTINGS = {"channels": 4, "classes": 5, "mean": (0.4,), "deviation": (0.3,)}
+DEEP = network.derived(GENOTYPE, cells=5, auxiliary=True, **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Variables of `DEEP`, drawn so that signals reach its end, and images."""
+    images, generator = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1)), np.random.default_rng(0)
+    shapes = jax.eval_shape(DEEP.init, jax.random.key(1), images)
+    weights = jax.tree.map(lambda s: generator.normal(size=s.shape).astype(np.float32), shapes["params"])
+    stats = jax.tree.map(lambda s: generator.uniform(0.5, 2, size=s.shape).astype(np.float32), shapes["batch_stats"])
+    return {"params": weights, "batch_stats": stats}, images
+
+
+def test_equal_cells_are_found():
+    assert network.equal_runs(DEEP.layouts) == [(i, 1) for i in range(5)]
+    deeper = network.derived(GENOTYPE, cells=20, **SETTINGS)
+    assert [run for run in network.equal_runs(deeper.layouts) if run[1] > 1] == [(2, 4), (8, 5), (15, 5)]
+    reduction = Genotype(CELL, (2, 3), CELL, (3,))  # its output has fewer channels than that of a normal cell
+    runs = network.equal_runs(network.derived(reduction, cells=20, **SETTINGS).layouts)
+    assert [run for run in runs if run[1] > 1] == [(2, 4), (9, 4), (16, 4)]
+
+
+@pytest.fixture(scope="module")
+def twelve():
+    net = network.derived(GENOTYPE, cells=12, **SETTINGS)
+    images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1))
+    variables = jax.jit(net.init, **QUICKLY)(jax.random.key(1, impl="rbg"), images)
+    return net, variables, images
+
+
+def test_repeated_cells_are_those_cells_one_after_the_other(twelve):
+    """Outputs and updated statistics of the scan equal those of the same cells, each with its slice of the variables."""
+    net, variables, images = twelve
+    assert "cells_2" in variables["params"] and "cells_6" in variables["params"]
+    whole = jax.jit(lambda: net.apply(variables, images), **QUICKLY)()
+
+    def one_by_one():
+        before, last = net.apply(variables, images, method="stem")
+        for i in range(net.cells):
+            before, last = last, net.apply(variables, i, before, last, method="cell")
+        return net.apply(variables, last, method="head")
+
+    np.testing.assert_allclose(whole, jax.jit(one_by_one, **QUICKLY)(), rtol=1e-4, atol=1e-5)
+    own = jax.tree.leaves(variables["params"]["cells_6"])
+    assert all(len(leaf) == 2 for leaf in own)
+    assert any(np.abs(leaf[0] - leaf[1]).max() > 0 for leaf in own)  # each cell begins with weights of its own
+
+
+def test_repeated_cells_keep_their_own_statistics(twelve):
+    net, variables, images = twelve
+    _, updated = jax.jit(lambda: net.apply(variables, images, None, "batch", mutable=["batch_stats", "moments"]), **QUICKLY)()
+    stats = jax.tree.leaves(updated["batch_stats"]["cells_6"])
+    assert all(len(leaf) == 2 for leaf in stats)
+    assert any(np.abs(leaf[0] - leaf[1]).max() > 1e-6 for leaf in stats)
+    frozen = {**variables, "moments": updated["moments"]}
+    batch = jax.jit(lambda: net.apply(variables, images, None, "batch"), **QUICKLY)()
+    np.testing.assert_allclose(
+        jax.jit(lambda: net.apply(frozen, images, None, "frozen"), **QUICKLY)(), batch, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_paths_of_one_change_nothing_and_lost_ones_do(deep):
+    variables, images = deep
+    apply = jax.jit(lambda paths: DEEP.apply(variables, images, None, "running", paths), **QUICKLY)
+    ones = jnp.ones((5, 4, 3))
+    plain = jax.jit(lambda: DEEP.apply(variables, images), **QUICKLY)()
+    scale = np.abs(plain).max()
+    np.testing.assert_allclose(apply(ones), plain, atol=1e-5 * scale)
+    lost = apply(ones.at[2, 0, 1].set(0))  # the first branch of cell 2, in example 1 alone
+    assert np.abs(lost - plain)[1].max() > 1e-2 * scale and np.abs(lost - plain)[[0, 2]].max() < 1e-5 * scale
+
+
+def test_lost_paths_keep_their_mean_and_identities_stay():
+    paths = network.drop_paths(DEEP, jax.random.key(0), 0.3, 2000)
+    assert set(np.unique(paths)) == {0.0, np.float32(1 / 0.7), 1.0}
+    identities = np.array([[layout.plan.branches[i].primitive == "skip_connect" for i in range(4)] for layout in DEEP.layouts])
+    identities &= ~np.array([layout.reduction for layout in DEEP.layouts])[:, None]  # in those the skip halves the map
+    np.testing.assert_array_equal((paths == 1).all(-1), identities)
+    np.testing.assert_allclose(paths.mean(-1), 1, atol=0.08)
+    assert (network.drop_paths(DEEP, jax.random.key(0), 0.0, 5) == 1).all()
+
+
+def test_the_auxiliary_head_is_there_only_when_asked_for(deep):
+    variables, images = deep
+    logits, auxiliary = jax.eval_shape(lambda: DEEP.apply(variables, images, with_auxiliary=True))
+    assert logits.shape == auxiliary.shape == (3, 5)
+    without = network.derived(GENOTYPE, cells=5, **SETTINGS)
+    assert jax.eval_shape(lambda: without.apply(variables, images)).shape == (3, 5)
+    assert network.weight_count(DEEP, (8, 8, 1)) == network.weight_count(without, (8, 8, 1))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(8, 3), (7, 2)])
+def test_the_auxiliary_pool_is_the_published_one(size, stride):
+    x = np.random.default_rng(0).normal(size=(size,))
+    windows = [x[start : start + 5].mean() for start in range(0, size - 4, stride)]
+    np.testing.assert_allclose(x @ _ends(size, jnp.float32), windows, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 6, 9, 16, 31])
+def test_the_auxiliary_pool_sees_every_pixel(size):
+    ends = np.asarray(_ends(size, jnp.float32))
+    assert (ends.sum(1) > 0).all() and (ends[0] > 0).tolist() == [True, False]
+    np.testing.assert_allclose(ends.sum(0), 1, rtol=1e-6)
+
+
+def test_the_auxiliary_head_refuses_a_single_pixel():
+    head = AuxiliaryHead(10)
+    with pytest.raises(InputError, match="at least 2x2.*auxiliary_weight=0"):
+        jax.eval_shape(lambda: head.init(jax.random.key(0), jnp.zeros((8, 2, 1, 3)), "batch"))
+
+
+@pytest.mark.parametrize(("start", "sides"), [("cifar", (64, 64)), ("imagenet", (16, 8))])
+def test_how_images_enter(start, sides):
+    net = network.derived(GENOTYPE, cells=5, start=start, **SETTINGS)
+    images = jnp.zeros((2, 64, 64, 1))
+    variables = jax.eval_shape(net.init, jax.random.key(0), images)
+    before, last = jax.eval_shape(lambda v: net.apply(v, images, method="stem"), variables)
+    assert (before.shape[-1], last.shape[-1]) == sides
+    assert jax.eval_shape(lambda v: net.apply(v, images), variables).shape == (2, 5)

@@ -1,0 +1,73 @@
+"""The 1×1 convolution against `dot_general`, with its derivatives of every order and mode, and its bounds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import bounds
+from dsrna_jax.pointwise import pointwise
+
+GENERATOR = np.random.default_rng(0)
+IMAGE, KERNEL = GENERATOR.normal(size=(2, 3, 4, 2, 3, 5)), GENERATOR.normal(size=(2, 3, 6, 4))
+
+
+def plain(image, kernel):
+    return jnp.einsum("...dc,...cbhw->...dbhw", kernel, image)
+
+
+def energy(f):
+    return lambda image, kernel: jnp.sum(jnp.sin(f(image, kernel)))
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def assert_equal(first, second):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), first, second)
+
+
+def test_value_and_gradients():
+    assert_equal(pointwise(IMAGE, KERNEL), plain(IMAGE, KERNEL))
+    assert_equal(*(jax.grad(energy(f), (0, 1))(IMAGE, KERNEL) for f in (pointwise, plain)))
+
+
+def test_second_order_in_both_modes():
+    """Hessian-vector products, reverse over reverse and forward over reverse, mixed ones too."""
+    direction = (GENERATOR.normal(size=IMAGE.shape), GENERATOR.normal(size=KERNEL.shape))
+
+    def products(f):
+        gradient = jax.grad(energy(f), (0, 1))
+        forward = jax.jvp(gradient, (IMAGE, KERNEL), direction)[1]
+        inner = lambda *a: sum(jnp.vdot(g, d) for g, d in zip(gradient(*a), direction, strict=True))  # noqa: E731
+        return forward, jax.grad(inner, (0, 1))(IMAGE, KERNEL)
+
+    assert_equal(products(pointwise), products(plain))
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 1), (2, 0), (5, None)])
+def test_vmap(axes):
+    image = np.stack([IMAGE, 2 * IMAGE, -IMAGE], axis=axes[0]) if axes[0] is not None else IMAGE
+    kernel = np.stack([KERNEL, 3 * KERNEL, -KERNEL], axis=axes[1]) if axes[1] is not None else KERNEL
+    assert_equal(*(jax.vmap(f, axes)(image, kernel) for f in (pointwise, plain)))
+    assert_equal(*(jax.vmap(jax.grad(energy(f), (0, 1)), axes)(image, kernel) for f in (pointwise, plain)))
+
+
+def test_one_kernel_for_a_stack():
+    assert_equal(pointwise(IMAGE, KERNEL[0, 0]), plain(IMAGE, KERNEL[0, 0]))
+    assert_equal(*(jax.grad(energy(f), 1)(IMAGE, KERNEL[0, 0]) for f in (pointwise, plain)))
+
+
+def test_bounds_are_those_of_the_product():
+    image, kernel = IMAGE[0, 0].swapaxes(0, 1)[:, :, None], KERNEL[0, 0]  # [batch, channel, 1, height, width]
+
+    def bounded(f):
+        def g(x):
+            return f(jnp.moveaxis(x, 0, 1)[:, :, 0], kernel)[:, :, 0, 0].T
+
+        return bounds.bound(g, image, 0.1, norm="linf", method="crown")
+
+    assert_equal(*(tuple(bounded(f)) for f in (pointwise, plain)))
