@@ -1,0 +1,125 @@
+# %% [markdown]
+# # Bounds of any JAX function
+#
+# `dsrna_jax.bounds` takes a function, as `jax.grad` does, and gives what its outputs can be for every input of a ball. The function
+# may be a Flax or Equinox network or a plain one; nothing in it has to know. Open this file as a notebook in Jupyter (with jupytext)
+# or VS Code, or run it: `python -m experiments.notebooks.bounds_of_any_function`.
+
+# %%
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+from dsrna_jax import attacks, bounds
+
+
+class Small(nn.Module):
+    @nn.compact
+    def __call__(self, x):  # [batch, 8, 8, 1] -> [batch, 4]
+        x = nn.relu(nn.Conv(6, (3, 3))(x))
+        x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        x = nn.gelu(nn.Conv(8, (3, 3))(x))
+        return nn.Dense(4)(x.reshape(len(x), -1))
+
+
+x = jax.random.uniform(jax.random.key(0), (8, 8, 8, 1))
+network = Small()
+variables = network.init(jax.random.key(1), x)
+
+
+def f(x):
+    return network.apply(variables, x)
+
+
+labels = f(x).argmax(1)
+
+# %% [markdown]
+# ## What is there to bound, and what would it cost?
+#
+# `explain` runs nothing. A clean pass is one evaluation of `f` on the same batch.
+
+# %%
+print(bounds.explain(f, x))
+
+# %% [markdown]
+# ## The bounds hold for every input of the ball
+#
+# Random points, and points that a PGD attack drives to the edge, lie inside.
+
+# %%
+radius = 0.02
+lower, upper = jax.jit(lambda x: bounds.bound(f, x, radius, method="crown", clip=(0.0, 1.0)))(x)
+
+noise = jax.random.uniform(jax.random.key(2), (200, *x.shape), minval=-radius, maxval=radius)
+random_outputs = jax.vmap(f)(jnp.clip(x + noise, 0, 1))
+attacked = attacks.pgd(f, x, labels, jax.random.key(3), radius=radius, norm="linf", steps=50)
+attacked_outputs = f(attacked.x_adv)
+for outputs in (*random_outputs, attacked_outputs):
+    assert ((lower <= outputs) & (outputs <= upper)).all()
+
+figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+classes = np.arange(4)
+axes.vlines(classes, lower[0], upper[0], lw=14, color="0.88", label="certified")
+axes.plot(np.broadcast_to(classes, (200, 4)).T, random_outputs[:, 0].T, ".", ms=3, color="C0", alpha=0.3)
+axes.plot(classes, attacked_outputs[0], "x", color="C3", label="attacked")
+axes.plot(classes, f(x)[0], "_", ms=18, color="k", label="clean")
+axes.set(xticks=classes, xlabel="class", ylabel="logit", title=f"one image, l∞ radius {radius}")
+axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+
+# %% [markdown]
+# ## A margin above 0 is a certificate
+#
+# The difference of two logits is bounded, not the difference of their bounds. The radius itself is found by bisection.
+
+# %%
+margins = bounds.margin(f, x, labels, radius, method="crown", clip=(0.0, 1.0))
+print(
+    f"certified at {radius}: {int((margins > 0).sum())} of {len(x)}; attacked and still right: {int((~attacked.success).sum())}"
+)
+for norm in bounds.NORMS:
+    certified = jax.jit(lambda x, norm=norm: bounds.certified_radius(f, x, labels, norm=norm, clip=(0.0, 1.0)))(x)
+    print(f"{norm:>5}: certified radius {certified.mean():.4f} on average, {certified.min():.4f} at least")
+
+# %% [markdown]
+# ## Tightness against cost
+
+# %%
+widths, times = {}, {}
+for method in bounds.METHODS:
+    run = jax.jit(lambda x, method=method: bounds.bound(f, x, radius, method=method, clip=(0.0, 1.0)))
+    low, high = jax.block_until_ready(run(x))
+    start = time.perf_counter()
+    jax.block_until_ready(run(x))
+    times[method], widths[method] = time.perf_counter() - start, float((high - low).mean())
+
+figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+for method in bounds.METHODS:
+    axes.plot(1e3 * times[method], widths[method], "o", color="C0")
+    axes.annotate(method, (1e3 * times[method], widths[method]), textcoords="offset points", xytext=(2, 6), rotation=50)
+seen = float((random_outputs.max(0) - random_outputs.min(0)).mean())
+axes.axhline(seen, color="0.6", lw=1, ls=":")
+axes.annotate("random points reach", (1, seen), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4")
+axes.set(xscale="log", yscale="log", xlabel="milliseconds for 8 images", ylabel="mean width of the bounds")
+axes.margins(x=0.2, y=0.3)
+
+# %% [markdown]
+# ## Bounds have gradients
+#
+# By whatever `f` closes over: here the weights move so that more is certified.
+
+
+# %%
+@jax.jit
+def worst_margin(variables):
+    return bounds.margin(lambda x: network.apply(variables, x), x, labels, radius).mean()
+
+
+before, gradient = jax.value_and_grad(worst_margin)(variables)
+after = worst_margin(jax.tree.map(lambda w, g: w + 0.01 * g, variables, gradient))
+print(f"mean margin {before:.3f} -> {after:.3f} after one step")
+assert after > before
+plt.show()
