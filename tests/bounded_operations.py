@@ -1,6 +1,6 @@
 """Random operations with random attributes for tests of the bounds, and points of a ball that reach for an output's extremes.
 
-An operation is made by `OPERATIONS[name](draw)` as `(function, shape of one example)`; a function of [batch, *shape] whose constants
+`OPERATIONS[name](draw)` is an operation and the shape of one example of its input: a function of [batch, *shape] whose constants
 follow the precision of what it is given. `POSITIVE` ones need values above zero.
 """
 
@@ -171,20 +171,30 @@ def padding(draw):
 def slicing(draw):
     row, step = draw.integer(0, 2), draw.integer(1, 2)
     return draw.one(
-        lambda x: x[:, row:, ::step], lambda x: x[:, row], lambda x: x[..., -1], lambda x: x[:, ::-step, :, 0],
+        lambda x: x[:, row:, ::step],
+        lambda x: x[:, row],
+        lambda x: x[..., -1],
+        lambda x: x[:, ::-step, :, 0],
         lambda x: x[:, None, row : row + 2, ..., :1],
-    )  # fmt: skip
+    )
 
 
 @operation(IMAGE)
 def moving(draw):
     shift = draw.integer(-3, 3)
     return draw.one(
-        lambda x: x.reshape(x.shape[0], -1), lambda x: x.reshape(x.shape[0], 4, 5, 2), lambda x: x.transpose(0, 3, 2, 1),
-        lambda x: jnp.roll(x, shift, 2), lambda x: jnp.flip(x, (1, 3)), lambda x: jnp.rot90(x, 1, (1, 2)),
-        lambda x: jnp.swapaxes(x.transpose(1, 0, 2, 3), 0, 1), lambda x: jnp.squeeze(x[:, :1], 1), lambda x: jnp.tile(x, (1, 1, 2, 1)),
-        lambda x: jnp.repeat(x, 2, axis=2), lambda x: jnp.roll(x, (1, shift), (1, 3)),
-    )  # fmt: skip
+        lambda x: x.reshape(x.shape[0], -1),
+        lambda x: x.reshape(x.shape[0], 4, 5, 2),
+        lambda x: x.transpose(0, 3, 2, 1),
+        lambda x: jnp.roll(x, shift, 2),
+        lambda x: jnp.flip(x, (1, 3)),
+        lambda x: jnp.rot90(x, 1, (1, 2)),
+        lambda x: jnp.swapaxes(x.transpose(1, 0, 2, 3), 0, 1),
+        lambda x: jnp.squeeze(x[:, :1], 1),
+        lambda x: jnp.tile(x, (1, 1, 2, 1)),
+        lambda x: jnp.repeat(x, 2, axis=2),
+        lambda x: jnp.roll(x, (1, shift), (1, 3)),
+    )
 
 
 @operation(VECTOR)
@@ -192,23 +202,34 @@ def indexing(draw):
     places = draw.generator.integers(0, 6, draw.integer(1, 8))
     start = draw.integer(0, 8)
     return draw.one(
-        lambda x: x[:, places], lambda x: jnp.take(x, places, axis=1, mode="clip"), lambda x: lax.dynamic_slice_in_dim(x, start, 3, 1),
-        lambda x: jnp.take_along_axis(x, jnp.broadcast_to(places, (x.shape[0], len(places))), 1), lambda x: x.at[:, 1].set(0.5),
-        lambda x: x.at[:, jnp.asarray([0, 0, 3])].add(1.0), lambda x: lax.dynamic_update_slice_in_dim(x, 2 * x[:, :2], start, 1),
-        lambda x: lax.dynamic_index_in_dim(x, start % 6, 1), lambda x: jnp.zeros((x.shape[0], 9), x.dtype).at[:, 2:8].set(x),
-        lambda x: jnp.zeros((x.shape[0], 9), x.dtype).at[:, places].add(x[:, : len(places)] if len(places) <= 6 else x[:, places]),
-    )  # fmt: skip
+        lambda x: x[:, places],
+        lambda x: jnp.take(x, places, axis=1, mode="clip"),
+        lambda x: lax.dynamic_slice_in_dim(x, start, 3, 1),
+        lambda x: jnp.take_along_axis(x, jnp.broadcast_to(places, (x.shape[0], len(places))), 1),
+        lambda x: x.at[:, 1].set(0.5),
+        lambda x: x.at[:, jnp.asarray([0, 0, 3])].add(1.0),
+        lambda x: lax.dynamic_update_slice_in_dim(x, 2 * x[:, :2], start, 1),
+        lambda x: lax.dynamic_index_in_dim(x, start % 6, 1),
+        lambda x: jnp.zeros((x.shape[0], 9), x.dtype).at[:, 2:8].set(x),
+        lambda x: (
+            jnp.zeros((x.shape[0], 9), x.dtype).at[:, places].add(x[:, : len(places)] if len(places) <= 6 else x[:, places])
+        ),
+    )
 
 
 @operation((3, 4))
 def einsum(draw):
     a, b, c = draw.normal(4, 5), draw.normal(3, 4), draw.normal(2, 3)
     return draw.one(
-        lambda x: jnp.einsum("bij,jk->bik", x, like(x, a)), lambda x: jnp.einsum("bij,ij->bj", x, like(x, b)),
-        lambda x: jnp.einsum("ki,bij->bkj", like(x, c), x), lambda x: jnp.einsum("bij,ij->b", x, like(x, b))[:, None],
-        lambda x: jnp.einsum("ki,bij,jl->kbl", like(x, c), x, like(x, a)).transpose(1, 0, 2), lambda x: jnp.einsum("bij->bji", x),
-        lambda x: jnp.tensordot(x, like(x, a), 1), lambda x: jnp.vecdot(x, like(x, b)),
-    )  # fmt: skip
+        lambda x: jnp.einsum("bij,jk->bik", x, like(x, a)),
+        lambda x: jnp.einsum("bij,ij->bj", x, like(x, b)),
+        lambda x: jnp.einsum("ki,bij->bkj", like(x, c), x),
+        lambda x: jnp.einsum("bij,ij->b", x, like(x, b))[:, None],
+        lambda x: jnp.einsum("ki,bij,jl->kbl", like(x, c), x, like(x, a)).transpose(1, 0, 2),
+        lambda x: jnp.einsum("bij->bji", x),
+        lambda x: jnp.tensordot(x, like(x, a), 1),
+        lambda x: jnp.vecdot(x, like(x, b)),
+    )
 
 
 @operation(VECTOR)
@@ -238,9 +259,11 @@ def running_sum(draw):
 @operation(IMAGE)
 def splitting(draw):
     return draw.one(
-        lambda x: jnp.stack([p * (i + 1) for i, p in enumerate(jnp.split(x, 2, 2))], 1), lambda x: jnp.stack(list(jnp.unstack(x, axis=2)), 1),
-        lambda x: sum(jnp.split(x, [1, 3], axis=2)[1:2]), lambda x: jnp.stack([x[:, 0], x[:, 1] * 2]).sum(0),
-    )  # fmt: skip
+        lambda x: jnp.stack([p * (i + 1) for i, p in enumerate(jnp.split(x, 2, 2))], 1),
+        lambda x: jnp.stack(list(jnp.unstack(x, axis=2)), 1),
+        lambda x: sum(jnp.split(x, [1, 3], axis=2)[1:2]),
+        lambda x: jnp.stack([x[:, 0], x[:, 1] * 2]).sum(0),
+    )
 
 
 # Control flow
@@ -294,12 +317,25 @@ def scan(draw):
 def hinge(draw):
     a, c = draw.number(-1, 1), draw.normal(6)
     return draw.one(
-        jax.nn.relu, lambda x: jax.nn.leaky_relu(x, a), lambda x: jnp.clip(x, -abs(a), 0.3), jnp.abs, lambda x: jnp.maximum(x, like(x, c)),
-        lambda x: jnp.minimum(like(x, c), x), lambda x: jnp.maximum(a, -x), jax.nn.relu6, jax.nn.hard_tanh, lambda x: jnp.where(x > 0, x, 0.0),
-        lambda x: jnp.where(x < 0.1, a * x + 0.1 * (1 - a), x), lambda x: jnp.clip(x, like(x, c), like(x, c) + 0.5), lambda x: x * (x > 0),
-        lambda x: lax.clamp(np.asarray(-0.2, x.dtype), x, np.asarray(0.4, x.dtype)), jax.nn.hard_sigmoid, jax.nn.hard_swish,
-        lambda x: jnp.where(x >= 0, a * x, 2 * x), lambda x: jnp.maximum(x, jnp.zeros_like(x)),
-    )  # fmt: skip
+        jax.nn.relu,
+        lambda x: jax.nn.leaky_relu(x, a),
+        lambda x: jnp.clip(x, -abs(a), 0.3),
+        jnp.abs,
+        lambda x: jnp.maximum(x, like(x, c)),
+        lambda x: jnp.minimum(like(x, c), x),
+        lambda x: jnp.maximum(a, -x),
+        jax.nn.relu6,
+        jax.nn.hard_tanh,
+        lambda x: jnp.where(x > 0, x, 0.0),
+        lambda x: jnp.where(x < 0.1, a * x + 0.1 * (1 - a), x),
+        lambda x: jnp.clip(x, like(x, c), like(x, c) + 0.5),
+        lambda x: x * (x > 0),
+        lambda x: lax.clamp(np.asarray(-0.2, x.dtype), x, np.asarray(0.4, x.dtype)),
+        jax.nn.hard_sigmoid,
+        jax.nn.hard_swish,
+        lambda x: jnp.where(x >= 0, a * x, 2 * x),
+        lambda x: jnp.maximum(x, jnp.zeros_like(x)),
+    )
 
 
 @operation(VECTOR)
@@ -307,19 +343,26 @@ def choice(draw):
     c = draw.normal(6)
     mask = draw.generator.integers(0, 2, 6).astype(bool)
     return draw.one(
-        lambda x: jnp.where(x > x[:, ::-1], x, 2 * x), lambda x: jnp.where(mask, x, 0.2), lambda x: jnp.where(x < like(x, c), x[:, ::-1], 0.5),
-        lambda x: jnp.where(x[:, :1] >= 0.1, x, -x), lambda x: jnp.where(0.2 > x, 1.0, jnp.zeros_like(x)), lambda x: jnp.where(mask, x, -x),
+        lambda x: jnp.where(x > x[:, ::-1], x, 2 * x),
+        lambda x: jnp.where(mask, x, 0.2),
+        lambda x: jnp.where(x < like(x, c), x[:, ::-1], 0.5),
+        lambda x: jnp.where(x[:, :1] >= 0.1, x, -x),
+        lambda x: jnp.where(0.2 > x, 1.0, jnp.zeros_like(x)),
+        lambda x: jnp.where(mask, x, -x),
         lambda x: jnp.where(x > 0.1, like(x, c), x),
-    )  # fmt: skip
+    )
 
 
 @operation(VECTOR)
 def larger(draw):
     a = draw.normal(6, 6)
     return draw.one(
-        lambda x: jnp.maximum(x, x @ like(x, a)), lambda x: jnp.minimum(x @ like(x, a), x[:, ::-1]), lambda x: jnp.maximum(x, -x),
-        lambda x: jnp.maximum(x[:, :1], x), lambda x: jnp.minimum(x[:, :3], x[:, 3:]),
-    )  # fmt: skip
+        lambda x: jnp.maximum(x, x @ like(x, a)),
+        lambda x: jnp.minimum(x @ like(x, a), x[:, ::-1]),
+        lambda x: jnp.maximum(x, -x),
+        lambda x: jnp.maximum(x[:, :1], x),
+        lambda x: jnp.minimum(x[:, :3], x[:, 3:]),
+    )
 
 
 @operation(IMAGE)
@@ -387,18 +430,23 @@ _smooth("reciprocal", lambda x: 1 / x, lambda x: x**-1, lambda x: -2 / x, lambda
 def product(draw):
     w = draw.normal(6, 6)
     return draw.one(
-        lambda x: x * (x @ like(x, w)), lambda x: x[:, :1] * jnp.tanh(x), lambda x: (x * x[:, ::-1]).sum(1, keepdims=True),
-        lambda x: x * jax.nn.sigmoid(x @ like(x, w)), lambda x: x * x * x,
-    )  # fmt: skip
+        lambda x: x * (x @ like(x, w)),
+        lambda x: x[:, :1] * jnp.tanh(x),
+        lambda x: (x * x[:, ::-1]).sum(1, keepdims=True),
+        lambda x: x * jax.nn.sigmoid(x @ like(x, w)),
+        lambda x: x * x * x,
+    )
 
 
 @operation((3, 4))
 def dot(draw):
     w = draw.normal(4, 4)
     return draw.one(
-        lambda x: jnp.einsum("bij,bkj->bik", x, x @ like(x, w)), lambda x: jnp.einsum("bij,bik->bjk", x, x),
-        lambda x: jnp.einsum("bij,bij->bi", x, jnp.tanh(x)), lambda x: jnp.einsum("bij,bj->bi", x, x[:, 0]),
-    )  # fmt: skip
+        lambda x: jnp.einsum("bij,bkj->bik", x, x @ like(x, w)),
+        lambda x: jnp.einsum("bij,bik->bjk", x, x),
+        lambda x: jnp.einsum("bij,bij->bi", x, jnp.tanh(x)),
+        lambda x: jnp.einsum("bij,bj->bi", x, x[:, 0]),
+    )
 
 
 @operation(VECTOR, positive=True)
@@ -410,9 +458,11 @@ def quotient(draw):
 @operation(VECTOR)
 def softmax(draw):
     return draw.one(
-        lambda x: jax.nn.softmax(x, -1), lambda x: jax.nn.logsumexp(x, 1, keepdims=True), lambda x: jax.nn.log_softmax(3 * x),
+        lambda x: jax.nn.softmax(x, -1),
+        lambda x: jax.nn.logsumexp(x, 1, keepdims=True),
+        lambda x: jax.nn.log_softmax(3 * x),
         lambda x: jnp.exp(x) / jnp.exp(x).sum(1, keepdims=True),
-    )  # fmt: skip
+    )
 
 
 @operation(VECTOR)

@@ -1,7 +1,7 @@
 """Functions of one value that users write out of several operations, recognised by what they compute.
 
-silu is written as a product, softplus as a sum, leaky relu as a choice; bounded one operation at a time they are sound, and loose.
-Affine functions are followed exactly. Others are compared with `CURVES` on a grid, if they are analytic on both sides of 0
+silu is written as a product, softplus as a sum, leaky relu as a choice; bounded one operation at a time they are sound, but
+loose. Affine functions are followed exactly. Others are compared with `CURVES` on a grid, if they are analytic on both sides of 0
 and made with moderate numbers, so that nothing hides between the points of the grid, or beyond it as in clip(x, 0, 100).
 """
 

@@ -335,7 +335,7 @@ class Curve:
         return Planes((below,), (above,), below_gap, above_gap)
 
     def _tangents(self, low, high):
-        """Slopes, for each inflection, of the lines through either end that touch the curve beyond it, else reach the other end."""
+        """Slopes of the lines through either end that touch the curve beyond each inflection, else reach the other end."""
         point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
         near = jnp.stack([jnp.maximum(low, point), jnp.minimum(high, point)])
         anchor, far = (jnp.broadcast_to(jnp.stack(ends)[:, None], near.shape) for ends in ((low, high), (high, low)))
