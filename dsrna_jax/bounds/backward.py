@@ -29,6 +29,13 @@ class Relaxed:
             self.planes[node] = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
         return self.planes[node]
 
+    def prepared(self, graph: Graph, target: Node) -> "Relaxed":
+        """The same, with all that bounds of `target` need: loops over rows then do not make it again and again."""
+        for node in graph.nodes:
+            if node.index <= target.index and node.operation is not None and not isinstance(node.operation, Linear):
+                self[node]
+        return self
+
 
 def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, *, stop: bool = False) -> jax.Array:
     """Lower bound of <functional, deviation of target> over the ball: functional [row, *target shape] -> [row, batch].

@@ -38,11 +38,14 @@ class Ball:
         return jnp.maximum(self._dual(coefficients), box)
 
     def _dual(self, coefficients):
+        """By deviations u = d / radius, so that nothing depends on how small the radius is."""
+        unit = jnp.where(self.radius > 0, self.radius, 1)[:, None]
         flat = jnp.concatenate([c.reshape(*c.shape[:2], -1) for c in coefficients], -1)
         low, high = (
-            jnp.concatenate([getattr(b, side).reshape(len(b.radius), -1) for b in self.boxes], -1) for side in ("lower", "upper")
+            jnp.concatenate([getattr(b, side).reshape(len(b.radius), -1) for b in self.boxes], -1) / unit
+            for side in ("lower", "upper")
         )
-        row = self.radius[:, None]
+        power = 2 if self.norm == "l2" else 1
 
         def minimiser(multiplier):
             if self.norm == "l2":
@@ -50,30 +53,24 @@ class Ball:
             outside = jnp.abs(flat) > multiplier
             return jnp.where(outside, jnp.where(flat > 0, low, high), jnp.clip(0, low, high))
 
-        def cost(multiplier, d):
-            if self.norm == "l2":
-                penalty = (jnp.sum(d * d, -1, keepdims=True) - row**2) / 2
-            else:
-                penalty = jnp.sum(jnp.abs(d), -1, keepdims=True) - row
-            return (jnp.sum(flat * d, -1, keepdims=True) + multiplier * penalty)[..., 0]
+        def excess(u):
+            return jnp.sum(jnp.abs(u) ** power, -1, keepdims=True) - 1
 
         def halve(_, ends):
             small, large = ends
-            middle = (small + large) / 2 if self.norm == "l1" else jnp.sqrt(jnp.maximum(small, np.finfo(flat.dtype).tiny) * large)
-            d = minimiser(middle)
-            size = (
-                jnp.sum(d * d, -1, keepdims=True) - row**2 if self.norm == "l2" else jnp.sum(jnp.abs(d), -1, keepdims=True) - row
-            )
-            return jnp.where(size > 0, middle, small), jnp.where(size > 0, large, middle)
+            middle = jnp.sqrt(small * large) if self.norm == "l2" else (small + large) / 2
+            outside = excess(minimiser(middle)) > 0
+            return jnp.where(outside, middle, small), jnp.where(outside, large, middle)
 
-        greatest = jnp.abs(flat).max(-1, keepdims=True)
         if self.norm == "l2":
-            greatest = jnp.linalg.norm(flat, axis=-1, keepdims=True) / jnp.maximum(row, np.finfo(flat.dtype).tiny)
-            ends = (greatest * 1e-6, greatest)
+            greatest = jnp.linalg.norm(lax.stop_gradient(flat), axis=-1, keepdims=True)
+            ends = (greatest * 1e-7, greatest)
         else:
+            greatest = jnp.abs(flat).max(-1, keepdims=True)
             ends = (jnp.zeros_like(greatest), greatest)
-        multiplier = lax.stop_gradient(lax.fori_loop(0, 30, halve, lax.stop_gradient(ends))[1])
-        return cost(multiplier, lax.stop_gradient(minimiser(multiplier)))
+        multiplier = lax.stop_gradient(lax.fori_loop(0, 40, halve, lax.stop_gradient(ends))[1])
+        u = minimiser(multiplier)
+        return unit[:, 0] * (jnp.sum(flat * u, -1) + (multiplier * excess(u))[..., 0] / power)
 
 
 def ball(leaves, radius, norm: str, clip) -> Ball:

@@ -22,7 +22,8 @@ def step(node: Node, intervals: Intervals) -> Interval:
 
 
 def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
-    """Interval of every node; for those that relaxations start from `refine(node, intervals)` gives more (lower, upper) or None.
+    """Interval of every node. `refine(node, intervals, is_exact)` gives more (lower, upper), or None, of those nodes that
+    relaxations start from; `is_exact` where a row norm was at hand.
 
     Under l2 and l1, where a box around the ball would be loose, the values that are one affine layer away from the
     input have the exact radius, ball radius * ||row||_q.
@@ -37,10 +38,9 @@ def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
         if exact is not None:
             found[node] = intersection(found[node], Interval(None, exact))
         if refine is not None and node in starts:
-            sides = refine(node, found)
-            if sides is not None:
-                lower, upper = found[node].lower, found[node].upper
-                found[node] = between(jnp.maximum(lower, sides[0]), jnp.minimum(upper, sides[1]))
+            sides = refine(node, found, exact is not None)
+            if sides is not None:  # what is not known, NaN, gives way
+                found[node] = between(jnp.fmax(found[node].lower, sides[0]), jnp.fmin(found[node].upper, sides[1]))
     return found
 
 

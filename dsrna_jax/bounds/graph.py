@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from dsrna_jax.bounds.composed import Composed, itself, joined, number
+from dsrna_jax.bounds.separable import keeps_examples_apart
 from dsrna_jax.errors import InputError
 
 
@@ -46,7 +48,6 @@ class Node:
     parents: tuple["Node", ...]
     value: jax.Array
     batch_axis: int
-    curve: tuple["Node", Callable] | None = None
 
     @property
     def size(self) -> int:
@@ -54,14 +55,18 @@ class Node:
         return self.value.size // self.value.shape[self.batch_axis]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Predicate:
-    """A comparison of a node with constants: `select_n` alone can use it."""
+    """A comparison of nodes and constants: a choice can use it, or a conversion to 0 and 1.
+
+    outcome: of a test for NaN or infinity, which real arithmetic does not have; else None, and `difference` is left - right.
+    """
 
     compare: str
     left: Any
     right: Any
-    curve: tuple[Node, Callable] | None = None
+    difference: Node | None
+    outcome: bool | None = None
 
 
 @dataclasses.dataclass
@@ -83,14 +88,16 @@ class Tracer:
         self.known: dict[Any, tuple] = {}
         self.kept: list[Any] = []
         self.counts: dict[str, int] = {}
+        self.composed: dict[Node | Predicate, Composed] = {}
+        self.other_shapes: dict[int, tuple[int, ...]] = {}
         self.where = ""
 
-    def node(self, operation, parents: Sequence[Node], value, batch_axis: int, name: str | None = None, curve=None) -> Node:
+    def node(self, operation, parents: Sequence[Node], value, batch_axis: int, name: str | None = None) -> Node:
         """A new node; relaxed operations are numbered by name, such as relu_0, relu_1."""
         if name is not None:
             count = self.counts.get(name, 0)
             self.counts[name], name = count + 1, f"{name}_{count}"
-        node = Node(len(self.nodes), name or "", operation, tuple(parents), value, batch_axis, curve)
+        node = Node(len(self.nodes), name or "", operation, tuple(parents), value, batch_axis)
         self.nodes.append(node)
         return node
 
@@ -100,9 +107,11 @@ class Tracer:
         for operand in operands:
             array = operand.value if isinstance(operand, Node) else jnp.asarray(operand)
             shapes.append(jax.ShapeDtypeStruct(array.shape, array.dtype))
-            other = list(array.shape)
             if isinstance(operand, Node):
+                other = list(array.shape)
                 other[operand.batch_axis] = self.other_batch
+            else:
+                other = self.other_shapes.get(id(operand), array.shape)
             others.append(jax.ShapeDtypeStruct(tuple(other), array.dtype))
         return self.interpret(jax.make_jaxpr(f)(*shapes), jax.make_jaxpr(f)(*others), operands)
 
@@ -116,13 +125,16 @@ class Tracer:
         def read(atom):
             return atom.val if isinstance(atom, core.Literal) else env[atom]
 
+        used = _used(jaxpr)
         for equation, other_equation in zip(jaxpr.eqns, twin.eqns, strict=True):
+            if not used(equation):
+                continue
             inputs = [read(atom) for atom in equation.invars]
             if any(isinstance(i, Node | Predicate) for i in inputs):
                 self.where = user_line(equation)
                 outputs = self.bounded(equation, other_equation, inputs)
             else:
-                outputs = evaluated(equation.primitive, inputs, equation.params)
+                outputs = constant(equation.primitive, inputs, equation.params)
             env.update(zip(equation.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
@@ -140,14 +152,49 @@ class Tracer:
             raise NotImplementedError(f"no bound rule for the primitive {name}{self.where}; bounds.register can add one")
         key = self._key(equation, inputs)
         if key is None or key not in self.known:
-            axes = [
-                self.batch_axis(name, o.aval.shape, t.aval.shape) for o, t in zip(equation.outvars, twin.outvars, strict=True)
-            ]
+            axes = self.batch_axes(equation, twin, inputs)
+            before = self.other_shapes
+            self.other_shapes = {id(i): v.aval.shape for i, v in zip(inputs, twin.invars, strict=True)}
             outputs = self.rules[name](self, equation.primitive, inputs, equation.params, axes)
+            self.other_shapes = before
+            self._compose(equation, inputs, outputs)
             if key is None:
                 return outputs
             self.known[key] = outputs
         return self.known[key]
+
+    def as_function(self, primitive, inputs, params) -> Composed | None:
+        """What a primitive of operands gives, as a function of one node; None if there is none."""
+        parts = [self.composed_of(i) for i in inputs]
+        if any(part is None and isinstance(i, Predicate) for i, part in zip(inputs, parts, strict=True)):
+            return None
+        return joined(primitive.name, lambda *v: evaluated(primitive, v, params)[0], inputs, parts)
+
+    def composed_of(self, operand) -> Composed | None:
+        """An operand as a function of one node, at the least of itself; None for constants."""
+        return (
+            self.composed.get(operand, itself(operand))
+            if isinstance(operand, Node)
+            else (self.composed.get(operand) if isinstance(operand, Predicate) else None)
+        )
+
+    def _compose(self, equation, inputs, outputs):
+        (output, *others) = outputs
+        if others or not isinstance(output, Node | Predicate) or output in self.composed:
+            return
+        composed = self.as_function(equation.primitive, inputs, equation.params)
+        if composed is not None and composed.root is not output:
+            self.composed[output] = composed
+
+    def batch_axes(self, equation, twin, inputs) -> list[int]:
+        """The batch axis of each output; InputError if the operation mixes examples."""
+        name, axes = equation.primitive.name, []
+        operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(inputs) if isinstance(n, Node)]
+        for out, other in zip(equation.outvars, twin.outvars, strict=True):
+            axes.append(self.batch_axis(name, out.aval.shape, other.aval.shape))
+            if not keeps_examples_apart(name, equation.params, operands, out.aval.shape, axes[-1]):
+                raise InputError(f"f is not batch-separable: {name}{self.where} moves entries from one example to another")
+        return axes
 
     def batch_axis(self, name: str, shape, other) -> int:
         """The axis that follows the batch size."""
@@ -182,8 +229,8 @@ class Tracer:
                 return value.index
             if isinstance(value, Predicate):
                 return id(value)
-            if np.ndim(value) == 0 and not isinstance(value, jax.core.Tracer):
-                return (np.asarray(value).item(), str(np.asarray(value).dtype))
+            if number(value) is not None:
+                return (number(value).item(), str(np.asarray(value).dtype), np.shape(value))
             self.kept.append(value)
             return ("array", id(value))
 
@@ -244,6 +291,27 @@ def evaluated(primitive, inputs, params) -> list:
     """Outputs of a primitive on arrays."""
     outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
     return list(outputs) if primitive.multiple_results else [outputs]
+
+
+def constant(primitive, inputs, params) -> list:
+    """Outputs of a primitive on constants; numbers stay numbers, also where JAX would trace them, and when they are spread."""
+    if all(number(i) is not None for i in inputs) and inputs:
+        if primitive.name == "broadcast_in_dim":
+            return [np.broadcast_to(number(inputs[0]), params["shape"])]
+        if all(np.ndim(i) == 0 for i in inputs):
+            with jax.ensure_compile_time_eval():
+                return evaluated(primitive, inputs, params)
+    return evaluated(primitive, inputs, params)
+
+
+def _used(jaxpr):
+    """Whether an equation's outputs are used for those of the jaxpr."""
+    needed, kept = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}, set()
+    for equation in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars) or equation.effects:
+            kept.add(id(equation))
+            needed.update(v for v in equation.invars if not isinstance(v, core.Literal))
+    return lambda equation: id(equation) in kept
 
 
 def user_line(equation) -> str:

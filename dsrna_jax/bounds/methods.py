@@ -28,20 +28,25 @@ class Bounded:
         self.given = given
         self.slopes = "parallel" if method == "fastlin" else "adaptive"
         self.interval = forward.intervals(graph, ball)
-        if method != "ibp" or given:
-            self.boxes, self.interval = self.interval, forward.intervals(graph, ball, self._refined(method))
+        if method != "ibp" or given or ball.norm != "linf":
+            boxes, self.relaxed = self.interval, None
+            self.interval = forward.intervals(graph, ball, self._refined(method))
+            self.relaxed = (self.relaxed or Relaxed(self.interval, self.slopes)).prepared(graph, graph.output)
+            if method in ("crown", "alpha_crown", "hz_crown"):
+                self.relaxed_boxes = Relaxed(boxes).prepared(graph, graph.output)
 
     def _refined(self, method):
         zonotopes = Zonotopes(self.graph, self.ball) if method == "hz_crown" else None
 
-        def refine(node: Node, intervals):
+        def refine(node: Node, intervals, is_exact):
             sides = []
             if self.names[node] in self.given:
                 lower, upper = self.given[self.names[node]]
                 sides.append((lower - node.value, upper - node.value))
             if zonotopes is not None:
                 sides.append(zonotopes.sides(node, intervals))
-            if method in ("crown", "fastlin", "alpha_crown") or (self.ball.norm != "linf" and _is_affine(node)):
+            is_affine = self.ball.norm != "linf" and not is_exact and _is_affine(node)
+            if method in ("crown", "fastlin", "alpha_crown") or is_affine:
                 sides.append(self._pulled(node, intervals))
             if not sides:
                 return None
@@ -50,7 +55,7 @@ class Bounded:
         return refine
 
     def _pulled(self, node, intervals):
-        relaxed = Relaxed(intervals, self.slopes)
+        self.relaxed = relaxed = (self.relaxed or Relaxed(intervals, self.slopes)).prepared(self.graph, node)
         wanted = [_undecided(user, node, intervals) for user in forward.relaxed_inputs(self.graph)[node]]
         everything = any(w is None for w in wanted)
         wanted = None if everything else sum(wanted) > 0
@@ -65,11 +70,11 @@ class Bounded:
         folded = lower_bound(self.graph, self.ball, Relaxed(self.interval), output, rows, stop=True)
         if self.method == "ibp":
             return folded
-        best = jnp.maximum(folded, self._lower(Relaxed(self.interval, self.slopes), output, rows))
+        best = jnp.fmax(folded, self._lower(self.relaxed, output, rows))
         if self.method in ("crown", "alpha_crown", "hz_crown"):
-            best = jnp.maximum(best, self._lower(Relaxed(self.boxes), output, rows))
+            best = jnp.fmax(best, self._lower(self.relaxed_boxes, output, rows))
         if self.method == "alpha_crown":
-            best = jnp.maximum(best, self._optimised(rows))
+            best = jnp.fmax(best, self._optimised(rows))
         return best
 
     def _optimised(self, rows):
@@ -94,16 +99,16 @@ class Bounded:
             gradient, value = jax.grad(bound, has_aux=True)(shares)
             updates, state = optimizer.update(jax.tree.map(jnp.negative, gradient), state)
             shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), shares, updates)
-            return (shares, state, jnp.maximum(best, value)), None
+            return (shares, state, jnp.fmax(best, value)), None
 
         worst = jnp.full((count, self.ball.radius.shape[0]), -jnp.inf, rows.dtype)
         (shares, _, best), _ = lax.scan(climb, (shares, optimizer.init(shares), worst), length=self.iterations)
-        return jnp.maximum(best, bound(lax.stop_gradient(shares))[1])
+        return jnp.fmax(best, bound(lax.stop_gradient(shares))[1])
 
     def sides(self) -> tuple[jax.Array, jax.Array]:
         """Bounds of every entry of the output's deviation."""
         interval = self.interval[self.graph.output]
-        if self.method == "ibp":
+        if self.method == "ibp" and (self.ball.norm == "linf" or not _is_affine(self.graph.output)):
             return interval.lower, interval.upper
         return _tightest([(interval.lower, interval.upper), sides_of(self.graph.output, self.lower, chunk=self.chunk)])
 
@@ -130,7 +135,7 @@ def _start(node):
 def _tightest(sides):
     lower, upper = sides[0]
     for other in sides[1:]:
-        lower, upper = jnp.maximum(lower, other[0]), jnp.minimum(upper, other[1])
+        lower, upper = jnp.fmax(lower, other[0]), jnp.fmin(upper, other[1])  # NaN is what is not known
     return lower, upper
 
 

@@ -76,7 +76,7 @@ class Hinge:
     def is_undecided(self, node, intervals):
         """Where the interval spans the kink: only there a relaxation is needed."""
         _, low, high = self.bounded_sides(node, intervals[0])
-        return (low < 0) & (high > 0)
+        return spans(low, high)
 
     def enclosure(self, node, intervals):
         (interval,) = intervals
@@ -90,16 +90,16 @@ class Hinge:
         first, second = shift(low, interval.lower), shift(high, interval.upper)
         down, up = jnp.minimum(first, second), jnp.maximum(first, second)
         bottom = -(jnp.where(t >= 0, self.right, self.left) * t)  # the kink's own value, 0, less phi(t)
-        spans = (low < 0) & (high > 0)
+        undecided = spans(low, high)
         return between(
-            jnp.where(spans, jnp.minimum(down, bottom), down),
-            jnp.where(spans, jnp.maximum(up, bottom), up),
+            jnp.where(undecided, jnp.minimum(down, bottom), down),
+            jnp.where(undecided, jnp.maximum(up, bottom), up),
         )
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,) = intervals
         t, low, high = self.bounded_sides(node, interval)
-        undecided = (low < 0) & (high > 0)
+        undecided = spans(low, high)
         value = jnp.where(t >= 0, self.right, self.left) * t
         decided = jnp.where(low >= 0, self.right, self.left)
         chord = _ratio(self.right * high - self.left * low, jnp.where(undecided, high - low, 1))
@@ -113,6 +113,11 @@ class Hinge:
             return Planes((free,), (chord,), free_gap, chord_gap)
         pick = lambda a, b: jnp.where(convex, a, b)  # noqa: E731
         return Planes((pick(free, chord),), (pick(chord, free),), pick(free_gap, -chord_gap), pick(chord_gap, -free_gap))
+
+
+def spans(low, high):
+    """Whether 0 lies within an interval; one that is not known, NaN, is taken to, so that nothing is concluded from it."""
+    return ~((low >= 0) | (high <= 0))
 
 
 def adaptive_share(low, high):
@@ -255,37 +260,54 @@ class Curve:
     difference to the curve: over the ends and the stationary points, of which each stretch of one curvature has at most one.
 
     Args:
-      function: elementwise, differentiable twice in JAX.
+      function: elementwise, differentiable twice in JAX but at the inflections.
       inflections: ascending; () for a convex or concave function.
+      poles: where it has no value; intervals that reach there have no bounds.
+      signs: of the second derivative between the inflections, where it cannot be seen at their middles and at 1 beyond them.
     """
 
     function: Callable
     inflections: tuple[float, ...] = ()
+    poles: tuple[float, ...] = ()
+    signs: tuple[int, ...] | None = None
 
     def slope(self, x):
         return jax.jvp(self.function, (x,), (jnp.ones_like(x),))[1]
 
     def convexity(self) -> tuple[int, ...]:
         """Sign of the second derivative between the inflections."""
+        if self.signs is not None:
+            return self.signs
         ends = (self.inflections[0] - 1, *self.inflections, self.inflections[-1] + 1) if self.inflections else (0.5, 1.5)
         with jax.ensure_compile_time_eval():
             middles = jnp.array([(a + b) / 2 for a, b in zip(ends[:-1], ends[1:], strict=True)])
             return tuple(int(s) for s in np.sign(np.asarray(jax.jvp(self.slope, (middles,), (jnp.ones_like(middles),))[1])))
 
-    def extremes(self, low, high, slope):
-        """Least and greatest of function(x) - slope * x for x from low to high."""
-        points = [low, high]
-        borders = (-np.inf, *self.inflections, np.inf)
-        for left, right in zip(borders[:-1], borders[1:], strict=True):
-            a, b = jnp.clip(low, left, right), jnp.clip(high, left, right)
-            points.append(_crossing(lambda x: self.slope(x) - slope, jnp.clip(a, low, high), jnp.clip(b, low, high)))
-        differences = [self.function(p) - slope * p for p in points]
-        return _least(differences), -_least([-d for d in differences])
+    def extremes(self, low, high, slopes):
+        """Least and greatest of function(x) - slope * x for x from low to high, for each of the slopes."""
+        slope = jnp.stack(slopes)[:, None]
+        borders = np.array([-np.inf, *self.inflections, np.inf], low.dtype).reshape(-1, *[1] * low.ndim)
+        ends = (jnp.clip(jnp.clip(x, borders[:-1], borders[1:]), low, high) for x in (low, high))
+        ends = [jnp.broadcast_to(e, (len(slopes), *e.shape)) for e in ends]
+        stationary = _crossing(lambda x: self.slope(x) - slope, *ends)
+        points = jnp.concatenate([stationary, *(jnp.broadcast_to(x, (len(slopes), 1, *x.shape)) for x in (low, high))], 1)
+        differences = self.function(points) - slope * points
+        least, greatest = differences.min(1), differences.max(1)
+        for pole in self.poles:
+            broken = (low <= pole) & (high >= pole)
+            least, greatest = jnp.where(broken, np.nan, least), jnp.where(broken, np.nan, greatest)
+        return least, greatest
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
-        least, greatest = self.extremes(x + interval.lower, x + interval.upper, jnp.zeros_like(x))
-        return between(least - node.value, greatest - node.value)
+        (least,), (greatest,) = self.extremes(x + interval.lower, x + interval.upper, [jnp.zeros_like(x)])
+        slack = self.rounding(node, interval, 0)
+        return between(least - node.value - slack, greatest - node.value + slack)
+
+    def rounding(self, node, interval, slope):
+        """What is lost where values that are alike are subtracted."""
+        terms = jnp.abs(node.value) + jnp.abs(slope * node.parents[0].value)
+        return jnp.where(interval.radius > 0, 4 * jnp.finfo(node.value.dtype).eps * lax.stop_gradient(terms), 0)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
@@ -301,18 +323,22 @@ class Curve:
                 below = jnp.where(within, middle, below)
             if sign <= 0:
                 above = jnp.where(within, middle, above)
+        if self.inflections:
+            to_right, to_left = self._tangents(low, high)
         for i, point in enumerate(self.inflections):
-            outer = (borders[i], borders[i + 2])
-            within = (low > outer[0]) & (high < outer[1]) & (low < point) & (high > point)
-            to_right = self._tangent(low, jnp.maximum(low, point), high)
-            to_left = self._tangent(high, jnp.minimum(high, point), low)
-            over, under = (to_right, to_left) if signs[i] > 0 else (to_left, to_right)
+            within = (low > borders[i]) & (high < borders[i + 2]) & (low < point) & (high > point)
+            over, under = (to_right[i], to_left[i]) if signs[i] > 0 else (to_left[i], to_right[i])
             above, below = jnp.where(within, over, above), jnp.where(within, under, below)
-        least, greatest = self.extremes(low, high, below)[0], self.extremes(low, high, above)[1]
-        return Planes((below,), (above,), node.value - below * x - least, greatest + above * x - node.value)
+        (least, _), (_, greatest) = self.extremes(low, high, [below, above])
+        below_gap = node.value - below * x - least + self.rounding(node, interval, below)
+        above_gap = greatest + above * x - node.value + self.rounding(node, interval, above)
+        return Planes((below,), (above,), below_gap, above_gap)
 
-    def _tangent(self, anchor, near, far):
-        """Slope of the line through `anchor` that touches the curve between `near` and `far`, else of the chord to `far`."""
+    def _tangents(self, low, high):
+        """Slopes of the lines through either end that touch the curve beyond each inflection, else reach the other end."""
+        point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
+        near = jnp.stack([jnp.maximum(low, point), jnp.minimum(high, point)])
+        anchor, far = (jnp.broadcast_to(jnp.stack(ends)[:, None], near.shape) for ends in ((low, high), (high, low)))
         touch = _crossing(
             lambda x: self.slope(x) * (x - anchor) - (self.function(x) - self.function(anchor)), near, far, otherwise=far
         )
@@ -320,7 +346,7 @@ class Curve:
         return jnp.where(gap == 0, self.slope(anchor), _ratio(self.function(touch) - self.function(anchor), gap))
 
 
-def _crossing(f, a, b, otherwise=None, steps=40):
+def _crossing(f, a, b, otherwise=None):
     """Where the monotone f crosses zero between a and b, by bisection, as a constant; b or `otherwise` where it does not."""
     a, b = lax.stop_gradient((a, b))
     stopped = lambda x: lax.stop_gradient(f(x))  # noqa: E731
@@ -333,5 +359,5 @@ def _crossing(f, a, b, otherwise=None, steps=40):
         return jnp.where(same, middle, near), jnp.where(same, far, middle)
 
     crosses = jnp.sign(first) * jnp.sign(stopped(b)) < 0
-    near, _ = lax.fori_loop(0, steps, halve, (a, b))
+    near, _ = lax.fori_loop(0, 30 if a.dtype == jnp.float32 else 48, halve, (a, b))
     return jnp.where(crosses, near, b if otherwise is None else lax.stop_gradient(otherwise))

@@ -1,5 +1,6 @@
 """What each JAX primitive does to bounded values: a table by the primitive's name, and how to add to it."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dsrna_jax.bounds.composed import difference as affine_difference
+from dsrna_jax.bounds.composed import meet, number, recognised
 from dsrna_jax.bounds.graph import Linear, Node, Predicate, evaluated
 from dsrna_jax.bounds.relaxations import Choice, Curve, Hinge, Larger, Largest, Product
 from dsrna_jax.depthwise import depthwise
@@ -55,7 +58,6 @@ def _linear(tracer, primitive, operands, params, axes, constants, positive, **ki
     """Nodes of an operation that is linear in its bounded operands, with `constants` for the others, |.|^q by `positive`."""
     call = _call(primitive, operands, params)
     outputs = evaluated(primitive, _values(operands), params)
-    curve = _joined(operands, call) if len(axes) == 1 else None
 
     def node(i, value, axis):
         operation = Linear(
@@ -64,7 +66,7 @@ def _linear(tracer, primitive, operands, params, axes, constants, positive, **ki
             power=lambda q: lambda r: call(r, constants=positive(q))[i],
             **kinds,
         )
-        return tracer.node(operation, _bounded(operands), value, axis, curve=curve)
+        return tracer.node(operation, _bounded(operands), value, axis)
 
     return [node(i, *pair) for i, pair in enumerate(zip(outputs, axes, strict=True))]
 
@@ -73,6 +75,9 @@ def _moving(*data, structural=True, singleton=False):
     """Moves or sums entries; constants among the operands `data` count as zero, all others are indices and the like."""
 
     def rule(tracer, primitive, operands, params, axes):
+        if isinstance(operands[0], Predicate):
+            (moved,) = rule(tracer, primitive, [operands[0].difference], params, axes)
+            return [dataclasses.replace(operands[0], left=moved, right=0.0, difference=moved)]
         zero = lambda o: jnp.zeros(jnp.shape(o), jnp.result_type(o))  # noqa: E731
         constants = [zero(o) if i in (data or range(1)) and not isinstance(o, Node) else o for i, o in enumerate(operands)]
         kinds = {"structural": structural and len(_bounded(operands)) == 1, "singleton": singleton}
@@ -85,6 +90,8 @@ def _elementwise_sum(sign):
     """add and sub; with one bounded operand the deviation stays what it is, but for its sign."""
 
     def rule(tracer, primitive, operands, params, axes):
+        if len(_bounded(operands)) == 2 and (known := _recognised(tracer, primitive, operands, params, axes)) is not None:
+            return known
         value = evaluated(primitive, _values(operands), params)[0]
         signs = [s for s, o in zip((1, sign), operands, strict=True) if isinstance(o, Node)]
         parents = _bounded(operands)
@@ -100,8 +107,7 @@ def _elementwise_sum(sign):
 
         single = len(parents) == 1 and parents[0].value.shape == value.shape
         operation = Linear(deviation, magnitude, structural=single and signs == [1], singleton=single, power=lambda q: magnitude)
-        curve = _joined(operands, _call(primitive, operands, params))
-        return [tracer.node(operation, parents, value, axes[0], curve=curve)]
+        return [tracer.node(operation, parents, value, axes[0])]
 
     return rule
 
@@ -209,21 +215,44 @@ def _dot_by_products(a, b, *, dimension_numbers, **_):
     return product.sum(tuple(range(len(shared) + len(free), len(order))))
 
 
+def _recognised(tracer, primitive, operands, params, axes):
+    """[node] of what users write out of several operations, else None."""
+    composed = tracer.as_function(primitive, operands, params)
+    found = recognised(composed)
+    if found is None:
+        return None
+    name, operation = found
+    return [tracer.node(operation, (composed.root,), composed.function(composed.root.value), axes[0], name)]
+
+
 def _product(tracer, primitive, operands, params, axes):
-    known = _known_curve(tracer, operands, _call(primitive, operands, params), axes)
+    known = _recognised(tracer, primitive, operands, params, axes)
     if known is not None:
         return known
-    a, b = tracer.inline(lambda a, b: jnp.broadcast_arrays(a, b), *operands)
+    a, b = _spread(tracer, operands, axes)
     return [tracer.node(Product(), (a, b), a.value * b.value, axes[0], "product")]
 
 
 def _quotient(tracer, primitive, operands, params, axes):
     if isinstance(operands[1], Node):
-        (inverse,) = _curve(Curve(lambda x: 1 / x, inflections=(0.0,)), "reciprocal")(tracer, None, [operands[1]], {}, axes)
+        known = _recognised(tracer, primitive, operands, params, axes)
+        if known is not None:
+            return known
+        (inverse,) = _curve(RECIPROCAL, "reciprocal")(tracer, None, [operands[1]], {}, axes)
         return tracer.inline(lambda a, b: a * b, operands[0], inverse)
     absolute = lambda q: [operands[0], jnp.abs(operands[1]) ** q]  # noqa: E731
     alone = operands[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
     return _linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone)
+
+
+def _spread(tracer, operands, axes) -> list[Node]:
+    """The bounded operands, brought to the shape that all operands have together."""
+    shape = jnp.broadcast_shapes(*map(jnp.shape, _values(operands)))
+    move = lambda x: jnp.broadcast_to(x, shape)  # noqa: E731
+    return [
+        n if n.value.shape == shape else tracer.node(Linear(move, move, structural=True), (n,), move(n.value), axes[0])
+        for n in _bounded(operands)
+    ]
 
 
 def _hinge(left, right):
@@ -232,33 +261,29 @@ def _hinge(left, right):
     def rule(tracer, primitive, operands, params, axes):
         nodes = _bounded(operands)
         if len(nodes) == 2:
-            a, b = tracer.inline(lambda a, b: jnp.broadcast_arrays(a, b), *operands)
+            known = _recognised(tracer, primitive, operands, params, axes)
+            if known is not None:
+                return known
+            a, b = _spread(tracer, operands, axes)
             if right < left:
                 (negative,) = tracer.inline(lambda a, b: jnp.maximum(-a, -b), a, b)
                 return tracer.inline(jnp.negative, negative)
             (above,) = tracer.inline(lambda a, b: jax.nn.relu(a - b), a, b)
             return [tracer.node(Larger(), (a, b, above), jnp.maximum(a.value, b.value), axes[0], "max")]
-        (constant,) = (o for o in operands if not isinstance(o, Node))
-        if _is_infinite(constant, -1 if right > left else 1):
+        (constant,) = (o if number(o) is None else number(o) for o in operands if not isinstance(o, Node))
+        if number(constant) is not None and constant == (-np.inf if right > left else np.inf):
             return nodes
-        (node,) = tracer.inline(lambda a: jnp.broadcast_to(a, jnp.broadcast_shapes(a.shape, jnp.shape(constant))), nodes[0])
         value = evaluated(primitive, _values(operands), params)[0]
         name = {"max": "relu"}.get(primitive.name, primitive.name)
-        curve = _joined(operands, _call(primitive, operands, params))
-        return [tracer.node(Hinge(left, right, constant), (node,), value, axes[0], name, curve)]
+        return [tracer.node(Hinge(left, right, constant), _spread(tracer, operands, axes), value, axes[0], name)]
 
     return rule
-
-
-def _is_infinite(constant, sign):
-    return not isinstance(constant, jax.core.Tracer) and bool(np.all(np.asarray(constant) == sign * np.inf))
 
 
 def _curve(curve: Curve, name=None):
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
-        composed = _joined(operands, lambda v: [curve.function(v)])
-        return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name, composed)]
+        return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name)]
 
     return rule
 
@@ -267,46 +292,110 @@ def _power(tracer, primitive, operands, params, axes):
     exponent = params["y"]
     if exponent == 1:
         return operands
-    poles = (0.0,) if exponent < 0 or exponent % 2 else ()
-    return _curve(Curve(lambda x: x**exponent, poles), "power")(tracer, primitive, operands, params, axes)
+    return _curve(power_curve(exponent), "power")(tracer, primitive, operands, params, axes)
+
+
+def power_curve(exponent: int) -> Curve:
+    """x ** exponent."""
+    odd_or_pole = (0.0,) if exponent < 0 or exponent % 2 else ()
+    return Curve(lambda x: x**exponent, odd_or_pole, poles=(0.0,) if exponent < 0 else ())
+
+
+RECIPROCAL = power_curve(-1)
+
+
+def _real_power(tracer, primitive, operands, params, axes):
+    """x ** constant for x > 0, and constant ** x for a constant > 0."""
+    base, exponent = operands
+    if not isinstance(exponent, Node) and (power := number(exponent)) is not None:
+        return _curve(Curve(lambda x: x**power), "power")(tracer, primitive, [base], params, axes)
+    return tracer.inline(lambda base, exponent: jnp.exp(exponent * jnp.log(base)), base, exponent)
 
 
 def _comparison(tracer, primitive, operands, params, axes):
-    curve = _joined(operands, _call(primitive, operands, params))
-    return [Predicate(primitive.name, *operands, curve)]
+    name, left, right = primitive.name, operands[0], operands[-1]
+    if name == "is_finite":
+        return [Predicate(name, left, None, None, True)]
+    is_infinite = any(number(o) is not None and np.isinf(number(o)) for o in operands if not isinstance(o, Node))
+    if name in ("eq", "ne") and (left is right or is_infinite):
+        return [Predicate(name, left, right, None, (left is right) == (name == "eq"))]
+    (difference,) = tracer.inline(jnp.subtract, left, right)
+    return [Predicate(name, left, right, difference)]
+
+
+def _opposite(tracer, primitive, operands, params, axes):
+    (predicate,) = operands
+    if predicate.outcome is not None:
+        return [dataclasses.replace(predicate, outcome=not predicate.outcome)]
+    opposite = {"gt": "le", "le": "gt", "lt": "ge", "ge": "lt"}.get(predicate.compare, "ne")
+    return [dataclasses.replace(predicate, compare=opposite)]
 
 
 def _select(tracer, primitive, operands, params, axes):
     predicate, *cases = operands
     if not isinstance(predicate, Predicate):
         return _moving(*range(1, len(operands)), structural=False)(tracer, primitive, operands, params, axes)
+    if predicate.outcome is not None:
+        return [cases[predicate.outcome]]
     if predicate.compare not in ("gt", "ge", "lt", "le"):
-        if predicate.compare == "ne" and predicate.left is predicate.right:  # a test for NaN
-            return [cases[0]]
         raise NotImplementedError(f"no bounds of a choice by {predicate.compare}{tracer.where}")
-    curve = predicate.curve
-    if curve is not None and all(not isinstance(c, Node) or _root(c) is curve[0] or c is curve[0] for c in cases):
-
-        def chosen(x):
-            sides = [_function(c)(x) if isinstance(c, Node) else c for c in cases]
-            return evaluated(primitive, [curve[1](x), *(jnp.broadcast_to(s, jnp.shape(x)) for s in sides)], params)
-
-        known = _known(tracer, curve[0], chosen, axes)
-        if known is not None:
-            return known
-    (difference,) = tracer.inline(jnp.subtract, predicate.left, predicate.right)
-    shape = jnp.broadcast_shapes(*(jnp.shape(v) for v in _values([difference, *cases])))
-    anchored = [c if isinstance(c, Node) else tracer.inline(lambda d, c=c: c + 0 * d, difference)[0] for c in cases]
-    parents = [tracer.inline(lambda a: jnp.broadcast_to(a, shape), c)[0] for c in (difference, *anchored)]
-    compared = evaluated_comparison(predicate)
-    value = lax.select_n(jnp.broadcast_to(compared, shape), *(p.value for p in parents[1:]))
+    known = _piecewise(tracer, primitive, operands, params, axes)
+    if known is not None:
+        return known
+    parents = [predicate.difference, *(c if isinstance(c, Node) else _fixed(tracer, c, predicate.difference) for c in cases)]
+    value = lax.select_n(_is_true(predicate), *(p.value for p in parents[1:]))
     return [tracer.node(Choice(predicate.compare), parents, value, axes[0], "select")]
 
 
-def evaluated_comparison(predicate: Predicate):
+def _fixed(tracer, constant, parent):
+    """A node that is a constant."""
+    value = jnp.broadcast_to(constant, parent.value.shape)
+    return tracer.node(Linear(lambda d: 0 * d, lambda r: 0 * r), (parent,), value, parent.batch_axis)
+
+
+def _piecewise(tracer, primitive, operands, params, axes):
+    """A choice between two functions of one value that meet where the choice changes, else None."""
+    predicate, *cases = operands
+    sides = [tracer.composed_of(o) for o in (predicate.left, predicate.right)]
+    parts = [tracer.composed_of(c) for c in cases]
+    if len({id(p.root) for p in sides + parts if p is not None}) != 1:
+        return None
+    root = next(p.root for p in sides if p is not None)
+    pair = lambda part, o: (0.0, o if number(o) is None else number(o)) if part is None else part.affine  # noqa: E731
+    bend = affine_difference(*map(pair, sides, (predicate.left, predicate.right)))
+    if bend is None or number(bend[0]) is None or bend[0] == 0:
+        return None
+    at = 0.0 if number(bend[1]) == 0 else -bend[1] / bend[0]
+    true_above = (predicate.compare in ("gt", "ge")) == bool(bend[0] > 0)
+    order = (0, 1) if true_above else (1, 0)
+    lines = [pair(parts[i], cases[i]) for i in order]
+    if None not in lines and meet(*lines, at, np.finfo(root.value.dtype).eps):
+        value = lax.select_n(_is_true(predicate), *(jnp.broadcast_to(v, root.value.shape) for v in _values(cases)))
+        return [tracer.node(Hinge(lines[0][0], lines[1][0], at), (root,), value, axes[0], "relu")]
+    known = _recognised(tracer, primitive, operands, params, axes)
+    if known is not None or number(at) is None:
+        return known
+    functions = [_function(parts[i], cases[i]) for i in order]
+    if None in functions:
+        return None
+    with jax.ensure_compile_time_eval():
+        left, right = (np.asarray(f(jnp.asarray(at, root.value.dtype))) for f in functions)
+    if not np.abs(left - right) <= 8 * np.finfo(left.dtype).eps * np.abs(left):
+        return None
+    below, above = functions
+    return tracer.inline(lambda x: below(jnp.minimum(x, at)) + (above(jnp.maximum(x, at)) - right), root)
+
+
+def _function(part, constant):
+    if part is not None:
+        return part.function
+    return None if number(constant) is None else lambda x: number(constant)
+
+
+def _is_true(predicate: Predicate):
     """The truth of a comparison at the point of the trace."""
-    left, right = _values([predicate.left, predicate.right])
-    return {"gt": jnp.greater, "ge": jnp.greater_equal, "lt": jnp.less, "le": jnp.less_equal}[predicate.compare](left, right)
+    compare = {"gt": jnp.greater, "ge": jnp.greater_equal, "lt": jnp.less, "le": jnp.less_equal}[predicate.compare]
+    return compare(predicate.difference.value, 0)
 
 
 def _largest(sign):
@@ -354,23 +443,14 @@ def _trilinear(tracer, primitive, operands, params, axes):
     return _scaled()(tracer, primitive, operands, params, axes)
 
 
-def _reversed(tracer, primitive, operands, params, axes):
-    if operands[0].batch_axis in params["dimensions"]:
-        tracer.batch_axis(primitive.name, (), ())
-    return _moving(0, singleton=True)(tracer, primitive, operands, params, axes)
-
-
-def _cumulative(tracer, primitive, operands, params, axes):
-    if operands[0].batch_axis == params["axis"]:
-        tracer.batch_axis(primitive.name, (), ())
-    return _moving(0, structural=False)(tracer, primitive, operands, params, axes)
-
-
 def _identity(tracer, primitive, operands, params, axes):
     return list(operands)
 
 
 def _cast(tracer, primitive, operands, params, axes):
+    if isinstance(operands[0], Predicate):
+        cases = [np.broadcast_to(np.asarray(v, params["new_dtype"]), operands[0].difference.value.shape) for v in (0, 1)]
+        return _select(tracer, lax.select_n_p, [operands[0], *cases], {}, axes)
     if not jnp.issubdtype(params["new_dtype"], jnp.floating):
         raise NotImplementedError(f"no bounds of a conversion to {np.dtype(params['new_dtype']).name}{tracer.where}")
     return _moving(0, singleton=True)(tracer, primitive, operands, params, axes)
@@ -381,73 +461,6 @@ def _rewrite(function):
         return tracer.inline(functools.partial(function, **params), *operands)
 
     return rule
-
-
-# Functions of one value that users write out of several operations are recognised by what they compute.
-
-
-def _root(node):
-    return node.curve[0] if node.curve else None
-
-
-def _function(node):
-    return node.curve[1] if node.curve else lambda x: x
-
-
-def _joined(operands, call):
-    """(root, function) if all bounded operands are functions of one node, and all constants are numbers."""
-    roots = {id(_root(o) or o): _root(o) or o for o in _bounded(operands)}
-    numbers = all(np.ndim(o) == 0 and not isinstance(o, jax.core.Tracer) for o in operands if not isinstance(o, Node))
-    if len(roots) != 1 or not numbers:
-        return None
-    (root,) = roots.values()
-    if any(o.value.shape != root.value.shape for o in _bounded(operands)):
-        return None
-
-    def function(x):
-        inner = [(_function(o) if o is not root else lambda v: v)(x) for o in _bounded(operands)]
-        return call(*inner)[0]
-
-    return root, function
-
-
-def _softplus(x):
-    return jnp.logaddexp(x, 0)
-
-
-NAMED_CURVES = {
-    "square": Curve(jnp.square),
-    "silu": Curve(lambda x: x * jax.nn.sigmoid(x), (-2.399357280515468, 2.399357280515468)),
-    "gelu": Curve(functools.partial(jax.nn.gelu, approximate=False), (-np.sqrt(2), np.sqrt(2))),
-    "tanh_gelu": Curve(functools.partial(jax.nn.gelu, approximate=True), ()),
-    "softplus": Curve(_softplus),
-}
-
-
-def _known_curve(tracer, operands, call, axes):
-    joined = _joined(operands, call)
-    return None if joined is None else _known(tracer, joined[0], lambda x: call_at(joined[1], x), axes)
-
-
-def call_at(function, x):
-    """[function(x)]."""
-    return [function(x)]
-
-
-def _known(tracer, root, function, axes):
-    """A node for a function of `root` that is a hinge or one of the named curves, else None."""
-    grid = np.concatenate([np.linspace(-12, 12, 97), np.linspace(-1, 1, 21)]).astype(root.value.dtype)
-    with jax.ensure_compile_time_eval():
-        got = np.asarray(function(jnp.asarray(grid))[0], np.float64)
-        one = lambda x: float(function(jnp.asarray(np.full(1, x, grid.dtype)))[0][0])  # noqa: E731
-        left, right = -one(-1.0), one(1.0)
-        tolerance = 1e-5
-        if np.allclose(got, np.where(grid < 0, left, right) * grid, rtol=tolerance, atol=tolerance):
-            return [tracer.node(Hinge(left, right), (root,), function(root.value)[0], axes[0], "relu")]
-        for name, curve in NAMED_CURVES.items():
-            if np.allclose(got, np.asarray(curve.function(jnp.asarray(grid))), rtol=tolerance, atol=tolerance):
-                return [tracer.node(curve, (root,), function(root.value)[0], axes[0], name)]
-    return None
 
 
 RULES |= {
@@ -474,6 +487,7 @@ RULES |= {
     "integer_pow": _power,
     "square": _curve(Curve(jnp.square)),
     "exp": _curve(Curve(jnp.exp)),
+    "exp2": _curve(Curve(jnp.exp2)),
     "expm1": _curve(Curve(jnp.expm1)),
     "log": _curve(Curve(jnp.log)),
     "log1p": _curve(Curve(jnp.log1p)),
@@ -484,7 +498,10 @@ RULES |= {
     "erf": _curve(Curve(lax.erf, (0.0,))),
     "erfc": _curve(Curve(lax.erfc, (0.0,))),
     "convert_element_type": _cast,
-    "rev": _reversed,
+    "rev": _moving(0, singleton=True),
+    "not": _opposite,
+    "pow": _real_power,
+    "tile": _moving(0, structural=True),
     "split": _moving(0, structural=True),
     "unstack": _moving(0, structural=True),
     "gather": _moving(0, structural=True),
@@ -499,8 +516,8 @@ RULES |= {
 RULES |= {name: _moving(0, singleton=True) for name in ("reshape", "transpose", "squeeze", "expand_dims", "slice")}
 RULES |= {name: _moving(0) for name in ("broadcast_in_dim", "reduce_precision")}
 RULES |= {name: _moving(*range(1000)) for name in ("concatenate", "stack")}
-RULES |= {name: _cumulative for name in ("cumsum",)}
-RULES |= {name: _comparison for name in ("gt", "ge", "lt", "le", "ne", "eq")}
+RULES |= {"cumsum": _moving(0, structural=False)}
+RULES |= {name: _comparison for name in ("gt", "ge", "lt", "le", "ne", "eq", "is_finite")}
 RULES |= {
     name: _identity
     for name in ("stop_gradient", "optimization_barrier", "copy", "copy_p", "sharding_constraint", "layout_constraint")

@@ -1,0 +1,63 @@
+"""Whether one operation treats each example by itself, seen from its parameters alone, so that it is known before anything runs.
+
+That the output's shape follows the batch size is not enough: reshape, gather, pad and products with square matrices can move
+entries from one example to another without a trace in the shape.
+"""
+
+import math
+
+ANYWHERE = frozenset(
+    "squeeze expand_dims stack unstack split reduce_sum reduce_max reduce_min gather dot_general conv_general_dilated".split()
+    + "transpose broadcast_in_dim reshape depthwise scatter scatter-add".split()
+)
+
+
+def keeps_examples_apart(
+    name: str, params: dict, operands: list[tuple[int, tuple[int, ...], int] | None], shape, axis: int
+) -> bool:
+    """Whether entry i of the batch comes from entry i alone.
+
+    operands: (place among all operands, shape, batch axis) of each bounded one. shape, axis: the output's, whose `axis` is as
+    long as the batch.
+    """
+    return all(_keeps_apart(name, params, place, own, batch, shape, axis) for place, own, batch in operands)
+
+
+def _keeps_apart(name, params, place, own, batch, shape, axis):
+    if name not in ANYWHERE and batch != axis:
+        return False
+    if name == "reshape":
+        return math.prod(own[:batch]) == math.prod(shape[:axis])
+    if name == "transpose":
+        return params["permutation"][axis] == batch
+    if name == "broadcast_in_dim":
+        return params["broadcast_dimensions"][batch] == axis
+    if name == "dot_general":
+        return batch not in params["dimension_numbers"][0][place]
+    if name == "conv_general_dilated":
+        numbers = params["dimension_numbers"]
+        return batch == (numbers.lhs_spec, numbers.rhs_spec)[place][0] and axis == numbers.out_spec[place]
+    if name == "pad":
+        return tuple(params["padding_config"][batch]) == (0, 0, 0)
+    if name.startswith("reduce_window"):
+        return params["window_dimensions"][batch] == 1 and tuple(params["padding"][batch]) == (0, 0)
+    if name in ("rev", "tile"):
+        return batch not in params["dimensions"] if name == "rev" else params["reps"][batch] == 1
+    if name == "cumsum":
+        return batch != params["axis"]
+    if name == "gather":
+        numbers = params["dimension_numbers"]
+        return batch in numbers.operand_batching_dims or params["slice_sizes"][batch] == own[batch]
+    if name in ("scatter", "scatter-add"):
+        return batch == axis if place == 0 else _window_of_update(params["dimension_numbers"], batch, len(shape)) == axis
+    if name == "depthwise":
+        return batch in (0, 1, 2)
+    return True
+
+
+def _window_of_update(numbers, batch, rank):
+    """The axis of the result that a scatter's update window, along its own axis `batch`, runs along."""
+    if batch not in numbers.update_window_dims:
+        return None
+    windows = [i for i in range(rank) if i not in (*numbers.inserted_window_dims, *numbers.operand_batching_dims)]
+    return windows[numbers.update_window_dims.index(batch)]
