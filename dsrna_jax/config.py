@@ -3,6 +3,8 @@
 import dataclasses
 
 from dsrna_jax.bilevel import HYPERGRADIENTS
+from dsrna_jax.bounds import METHODS, NORMS
+from dsrna_jax.certificates import CERTIFICATES, SCHEDULES
 from dsrna_jax.errors import InputError
 from dsrna_jax.jacobian import ESTIMABLE
 from dsrna_jax.network import PARTIAL
@@ -29,6 +31,12 @@ class SearchConfig:
     norm: str = option("row_l2", "Jacobian norm: row_l2 against l2, l1 against l-infinity", ("row_l2", "l1", "fro", "fro2"))
     method: str = option("rows", "how the Jacobian norm is estimated", tuple(ESTIMABLE))
     n_proj: int = option(1, "projections an estimate takes")
+    certificate: str = option("cell", "what is certified: every cell, the margin, or the largest radius", tuple(CERTIFICATES))
+    certificate_method: str = option("ibp", "how it is bounded", METHODS)
+    certificate_norm: str = option("linf", "norm of the ball that is certified", NORMS)
+    entries: int = option(4, "output entries of a cell that are bounded, by methods other than ibp")
+    radius: float = option(0.03, "radius of certificates at the start")
+    radius_schedule: str = option("controller", "how the radius moves: by what is certified, not, or up to it", tuple(SCHEDULES))
     gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)")
     order: str = option("first", "hypergradient", tuple(HYPERGRADIENTS))
     epochs: int = option(15, "passes over the search_train half")
@@ -49,12 +57,13 @@ class SearchConfig:
     def __post_init__(self):
         check(
             self,
-            least={"cells": 3, "channels": 1, "steps": 1, "epochs": 1, "batch_size": 1, "n_proj": 1},
+            least={"cells": 3, "channels": 1, "steps": 1, "epochs": 1, "batch_size": 1, "n_proj": 1, "entries": 1},
             not_negative=("warmup_epochs", "gamma", "weight_lr", "weight_lr_min", "momentum", "weight_decay", "alpha_lr",
                           "alpha_decay", "crop_padding", "cutout", "image_size", "seed"),
         )  # fmt: skip
-        if not self.clip > 0:
-            raise InputError(f"clip={self.clip}: expected more than zero")
+        for name in ("clip", "radius"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}={getattr(self, name)}: expected more than zero")
         if self.metric == "jacobian" and self.norm not in ESTIMABLE[self.method]:
             raise InputError(
                 f"method={self.method!r} cannot estimate norm={self.norm!r}: expected one of {', '.join(ESTIMABLE[self.method])}"

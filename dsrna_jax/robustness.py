@@ -1,27 +1,31 @@
 """Robustness measures R (DSRNA Eq. 16): one shape for all, differentiable, higher is more robust."""
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
 
+from dsrna_jax.certificates import CERTIFICATES
 from dsrna_jax.errors import InputError
 from dsrna_jax.jacobian import check_estimable, logits_and_jacobian_norm
 
-Measure = Callable[[Callable[[Array], Array], Array, Array, Array | None], tuple[Array, Array]]
-"""(logits_fn, images, labels, key) -> (logits [batch, classes], R [batch]), both from one forward pass.
+Measure = Callable[..., tuple[Array, Array, Array]]
+"""(logits_fn, images, labels, key, log_radius=None) -> (logits [batch, classes], R [batch], slack [batch]).
 
 `logits_fn` maps images [batch, ...] in [0, 1] to logits, each image by itself. Gradients with respect to what it closes
-over (alphas, weights) flow through both results. A measure ignores what it does not need of labels and key.
+over (alphas, weights) flow through logits and R. A measure ignores what it does not need of labels, key and radius. `slack` is
+what a radius schedule follows (`certificates`), zero for measures that have no radius.
 """
 
 
 def none() -> Measure:
     """R = 0: plain architecture search."""
 
-    def zero(logits_fn, images, labels, key):
+    def zero(logits_fn, images, labels, key, log_radius=None):
         logits = logits_fn(images)
-        return logits, jnp.zeros(len(logits), jnp.promote_types(logits.dtype, jnp.float32))
+        nothing = jnp.zeros(len(logits), jnp.promote_types(logits.dtype, jnp.float32))
+        return logits, nothing, nothing
 
     return zero
 
@@ -35,14 +39,24 @@ def jacobian(norm: str = "row_l2", method: str = "rows", n_proj: int = 1) -> Mea
     """
     check_estimable(norm, method)
 
-    def minus_mean_row_norm(logits_fn, images, labels, key):
+    def minus_mean_row_norm(logits_fn, images, labels, key, log_radius=None):
         logits, norms = logits_and_jacobian_norm(logits_fn, images, key, norm=norm, method=method, n_proj=n_proj)
-        return logits, -norms / logits.shape[1]
+        return logits, -norms / logits.shape[1], jnp.zeros_like(norms)
 
     return minus_mean_row_norm
 
 
-MEASURES = {"none": none, "jacobian": jacobian}
+def certified(certificate: str = "cell", norm: str = "linf", method: str = "ibp", entries: int = 4) -> Measure:
+    """R of DSRNA-CB, from bounds over the ball of radius exp(log_radius): one of `certificates.CERTIFICATES`.
+
+    `logits_fn` is a `network.NetworkFunction`, which shows its stages. norm and method as in `bounds`.
+    """
+    if certificate not in CERTIFICATES:
+        raise InputError(f"unknown certificate {certificate!r}; expected one of {', '.join(CERTIFICATES)}")
+    return functools.partial(CERTIFICATES[certificate], norm=norm, method=method, entries=entries)
+
+
+MEASURES = {"none": none, "jacobian": jacobian, "certified": certified}
 
 
 def measure(name: str, **options) -> Measure:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dsrna_jax import augment, bilevel, network, robustness
+from dsrna_jax import augment, bilevel, certificates, network, robustness
 from dsrna_jax.config import SearchConfig
 
 
@@ -29,6 +29,7 @@ class SearchState:
     alphas: dict[str, jax.Array]
     weight_optimizer: Any
     alpha_optimizer: Any
+    log_radius: jax.Array
 
 
 class Search(NamedTuple):
@@ -79,8 +80,9 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
     """The functions of a search with the given supernet on images of `image_shape` (height, width, channel)."""
     optimizer, architect = weight_optimizer(config, steps_per_epoch), alpha_optimizer(config)
     hypergradient = bilevel.hypergradient(config.order)
-    options = {"norm": config.norm, "method": config.method, "n_proj": config.n_proj} if config.metric == "jacobian" else {}
-    measure = robustness.measure(config.metric, **options)
+    measure = robustness.measure(config.metric, **measure_options(config))
+    schedule = certificates.SCHEDULES[config.radius_schedule]
+    alpha_steps = max(1, (config.epochs - config.warmup_epochs) * steps_per_epoch)
 
     def init(key):
         weights_key, alphas_key = jax.random.split(key)
@@ -93,6 +95,7 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
             alphas,
             optimizer.init(variables["params"]),
             architect.init(alphas),
+            schedule(jnp.log(jnp.float32(config.radius)), jnp.zeros(1), 1 / alpha_steps, config.radius),
         )
 
     def forward(weights, batch_stats, alphas, images, mutable):
@@ -103,24 +106,26 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         logits, updated = forward(weights, batch_stats, alphas, batch.images, ["batch_stats"])
         return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
 
-    def objective(weights, alphas, batch_stats, batch, key):
+    def objective(weights, alphas, batch_stats, log_radius, batch, key):
         """Validation loss - gamma * R (Eq. 16); R sees each image alone, by the statistics of this batch as constants."""
         logits, moments = forward(weights, batch_stats, alphas, batch.images, ["moments"])
         loss = cross_entropy(logits, batch.labels).mean()
         frozen = {"params": weights, "batch_stats": batch_stats, **moments}
-        mixtures = network.mixtures(alphas, config.steps)
-        _, r = measure(lambda x: supernet.apply(frozen, x, mixtures, "frozen"), batch.images, batch.labels, key)
+        function = network.NetworkFunction(supernet, frozen, network.mixtures(alphas, config.steps), "frozen")
+        _, r, slack = measure(function, batch.images, batch.labels, key, log_radius)
         metrics = {"val_batch_loss": loss, "robustness": r.mean(), "val_batch_accuracy": accuracy(logits, batch.labels)}
-        return loss - config.gamma * r.mean(), metrics
+        if config.metric == "certified":
+            metrics |= {"log_radius": log_radius, "certified": jnp.mean(slack > 0)}
+        return loss - config.gamma * r.mean(), (metrics, slack)
 
     def alpha_step(state, train, val, key):
         def weight_update(gradient):
             updates, _ = optimizer.update(gradient, state.weight_optimizer, state.weights)
             return optax.apply_updates(state.weights, updates)
 
-        gradient, metrics = hypergradient(
+        gradient, (metrics, slack) = hypergradient(
             lambda w, a: train_loss(w, a, state.batch_stats, train)[0],
-            lambda w, a: objective(w, a, state.batch_stats, val, key),
+            lambda w, a: objective(w, a, state.batch_stats, state.log_radius, val, key),
             weight_update,
             state.weights,
             state.alphas,
@@ -128,7 +133,9 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         updates, alpha_state = architect.update(gradient, state.alpha_optimizer, state.alphas)
         alphas = optax.apply_updates(state.alphas, updates)
         metrics |= {"alpha_gradient": optax.tree.norm(gradient)}
-        return state.replace(alphas=alphas, alpha_optimizer=alpha_state), metrics
+        next_progress = (state.step - config.warmup_epochs * steps_per_epoch + 2) / alpha_steps
+        log_radius = schedule(state.log_radius, slack, next_progress, config.radius)
+        return state.replace(alphas=alphas, alpha_optimizer=alpha_state, log_radius=log_radius), metrics
 
     def weight_step(state, train):
         gradient_of = jax.value_and_grad(train_loss, has_aux=True)
@@ -154,6 +161,20 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         )
 
     return Search(init, alpha_step, weight_step, evaluate, augmented)
+
+
+def measure_options(config: SearchConfig) -> dict[str, Any]:
+    """What the configuration says about its measure."""
+    if config.metric == "jacobian":
+        return {"norm": config.norm, "method": config.method, "n_proj": config.n_proj}
+    if config.metric == "certified":
+        return {
+            "certificate": config.certificate,
+            "norm": config.certificate_norm,
+            "method": config.certificate_method,
+            "entries": config.entries,
+        }
+    return {}
 
 
 def cross_entropy(logits, labels):

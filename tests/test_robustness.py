@@ -18,7 +18,7 @@ def logits_fn(images, alpha=1.0):
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure_has_one_shape(name):
-    logits, r = jax.jit(lambda x, y, key: measure(name)(logits_fn, x, y, key))(IMAGES, LABELS, jax.random.key(0))
+    logits, r, slack = jax.jit(lambda x, y, key: measure(name)(logits_fn, x, y, key))(IMAGES, LABELS, jax.random.key(0))
     np.testing.assert_allclose(logits, logits_fn(IMAGES), rtol=1e-6)
     assert (r.shape, r.dtype) == ((4,), jnp.float32)
 
@@ -26,13 +26,13 @@ def test_every_measure_has_one_shape(name):
 @pytest.mark.parametrize(("norm", "by_hand"), [("row_l2", 7 / 2), ("l1", 9 / 2), ("fro", 29**0.5 / 2)])
 def test_jacobian_is_equation_15(norm, by_hand):
     """-(1/K) times the sum over K classes of the length of each gradient."""
-    _, r = jacobian(norm, "exact")(logits_fn, IMAGES, LABELS, None)
+    _, r, _ = jacobian(norm, "exact")(logits_fn, IMAGES, LABELS, None)
     np.testing.assert_allclose(r, np.full(4, -by_hand), rtol=1e-6)
 
 
 def test_jacobian_is_minus_the_norm_over_classes():
     key = jax.random.key(3)
-    _, r = measure("jacobian", norm="l1", method="rows", n_proj=1)(logits_fn, IMAGES, LABELS, key)
+    _, r, _ = measure("jacobian", norm="l1", method="rows", n_proj=1)(logits_fn, IMAGES, LABELS, key)
     np.testing.assert_allclose(r, -jacobian_norm(logits_fn, IMAGES, key, norm="l1", method="rows") / 2)
 
 
@@ -47,7 +47,7 @@ def test_none_is_zero_and_leaves_the_loss_alone():
 
 def test_smaller_gain_is_more_robust_and_gradients_flow_through_both():
     def both(alpha):
-        logits, r = jacobian()(lambda x: logits_fn(x, alpha), IMAGES, LABELS, jax.random.key(1))
+        logits, r, _ = jacobian()(lambda x: logits_fn(x, alpha), IMAGES, LABELS, jax.random.key(1))
         return logits.sum(), r.mean()
 
     values_and_gradients = jax.jit(lambda alpha: (both(alpha), jax.jacrev(both)(alpha)))

@@ -36,7 +36,9 @@ from dsrna_jax.bounds.relaxations import Curve
 from dsrna_jax.bounds.rules import RULES, register
 from dsrna_jax.errors import InputError
 
-__all__ = ["METHODS", "NORMS", "Curve", "bound", "certified_radius", "explain", "intermediate", "margin", "register"]
+__all__ = [
+    "METHODS", "NORMS", "Curve", "bound", "certified_radius", "deviation", "explain", "intermediate", "margin", "register",
+]  # fmt: skip
 
 ROUNDING = 64
 
@@ -61,6 +63,27 @@ def bound(
     lower, upper = bounded.sides()
     by_entry = bounded.ball.radius.reshape(-1, *[1] * (value.ndim - 1))
     return _widened(value, lower, by_entry), -_widened(-value, -upper, by_entry)
+
+
+def deviation(
+    f: Callable, x, radius, *, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=128, iterations=20, given=None
+) -> tuple[jax.Array, jax.Array]:
+    """Lower and upper bounds of f(x') - f(x), which keep their precision where they are small beside f(x), or radius beside x.
+
+    Arguments as in `bound`. With rows [row, batch, ...], functionals of f's output for each example, the bounds are those of
+    <rows, f(x') - f(x)>; every row costs a backward pass a side (none in `ibp`).
+
+    Returns: (lower, upper), each of the shape of f(x), or [row, batch].
+    """
+    bounded = _bounded(f, x, radius, norm, method, clip, chunk, iterations, given)
+    if rows is None:
+        lower, upper = bounded.sides()
+    else:
+        both = bounded.lower(jnp.concatenate([rows, -rows]))
+        lower, upper = both[: len(rows)], -both[len(rows) :]
+    slack = ROUNDING * jnp.finfo(lower.dtype).eps
+    lower, upper = lower - slack * jnp.abs(lower), upper + slack * jnp.abs(upper)
+    return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
 
 
 def margin(

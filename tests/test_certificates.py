@@ -1,0 +1,286 @@
+"""R from certified bounds: closed forms on linear chains, soundness and derivatives on a small supernet, the radius."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import bounds, certificates, network
+from dsrna_jax.errors import InputError
+from dsrna_jax.robustness import certified
+
+LABELS = np.array([1, 0, 2])
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A network of dense layers in the stages of a `NetworkFunction`: cell i is matrices[i] @ (before + last), on states [c, b, 1, 1]."""
+
+    matrices: tuple
+    weights: jax.Array  # of the head, [class, c]
+
+    def stem(self, images):
+        state = images.reshape(len(images), -1).T[..., None, None]
+        return state, state
+
+    @property
+    def cells(self):
+        return [lambda before, last, m=m: jnp.einsum("dc,cbhw->dbhw", m, before + last) for m in self.matrices]
+
+    def head(self, last):
+        return jnp.einsum("kc,cb->bk", self.weights, last[..., 0, 0])
+
+    def __call__(self, images):
+        return self.rescaled([1.0] * len(self.matrices))(images)
+
+    def rescaled(self, factors, zoom=1.0):
+        def whole(images):
+            before, last = self.stem(images)
+            for factor, cell in zip(factors, self.cells, strict=True):
+                before, last = factor * last, cell(factor * before, factor * last)
+            return self.head(last)
+
+        return whole
+
+
+def chain(cells=3, gain=1.0):
+    generator = np.random.default_rng(0)
+    matrices = tuple(gain * generator.normal(size=(4, 4)).astype(np.float32) for _ in range(cells))
+    return Chain(matrices, generator.normal(size=(3, 4)).astype(np.float32))
+
+
+IMAGES = np.random.default_rng(1).uniform(0.2, 0.8, (3, 2, 2, 1)).astype(np.float32)
+KEY = jax.random.key(0)
+
+
+def log(radius):
+    return jnp.log(jnp.float32(radius))
+
+
+# ---- closed forms
+
+
+@pytest.mark.parametrize("radius", [0.3, 1e-3, 1e-12])
+@pytest.mark.parametrize("options", [{"method": "ibp"}, {"method": "crown_ibp", "entries": 4}], ids=lambda o: o["method"])
+def test_a_linear_cells_width_is_its_mean_absolute_row_sum(radius, options):
+    """Of both states together, at any radius: log of 2 * mean_i sum_j |M_ij|, with its sign turned, summed over cells."""
+    net = chain()
+    expected = -sum(np.log(2 * np.abs(m).sum(1).mean()) for m in net.matrices)
+    logits, r, _ = certificates.cell(net, IMAGES, LABELS, KEY, log(radius), **options)
+    np.testing.assert_allclose(r, np.full(3, expected), rtol=1e-4)
+    np.testing.assert_allclose(logits, net(IMAGES), rtol=1e-6)
+
+
+def test_drawn_entries_estimate_the_width_without_bias():
+    net = Chain(chain(1).matrices, chain().weights)
+    (m,) = net.matrices
+    images = np.tile(IMAGES[:1], (400, 1, 1, 1))
+    one = certificates.cell(net, images, None, KEY, log(0.01), method="crown_ibp", entries=1)[1]
+    widths, expected = np.exp(-np.asarray(one)), 2 * np.abs(m).sum(1)
+    assert all(np.isclose(widths, w, rtol=1e-4).any() for w in expected)  # every entry gets its turn
+    np.testing.assert_allclose(widths.mean(), expected.mean(), rtol=0.1)
+    two = np.exp(-np.asarray(certificates.cell(net, images, None, KEY, log(0.01), method="crown_ibp", entries=2)[1]))
+    halves = expected.reshape(2, 2)  # one of each half of the map
+    allowed = [(a + b) / 2 for a in halves[0] for b in halves[1]]
+    assert np.isclose(two[:, None], allowed, rtol=1e-4).any(1).all()
+
+
+def margins(net, radius):
+    """Those of a linear network over the l_inf ball, unclipped."""
+    product = np.asarray(jax.jacobian(lambda x: net(x[None])[0])(IMAGES[0])).reshape(3, -1)
+    logits, rows = np.asarray(net(IMAGES)), np.arange(3)
+    both = [[(logits[i, y] - logits[i, j], np.abs(product[y] - product[j]).sum()) for j in rows if j != y] for i, y in enumerate(LABELS)]
+    return np.array([min(gap - radius * size for gap, size in pairs) for pairs in both]), both
+
+
+def right_labels(net):
+    return np.asarray(net(IMAGES).argmax(1))
+
+
+@pytest.mark.parametrize("radius", [0.05, 1e-4])
+def test_margin_is_a_bounded_function_of_the_certified_margin(radius):
+    net = chain()
+    bound, _ = margins(net, radius)
+    _, r, slack = certificates.margin(net, IMAGES, LABELS, KEY, log(radius), method="crown_ibp")
+    np.testing.assert_allclose(r, -np.log1p(np.logaddexp(0, -bound)), rtol=2e-3, atol=1e-3)
+    is_right = right_labels(net) == LABELS
+    assert np.array_equal(np.asarray(slack) > 0, bound > 0) and not np.asarray(slack)[~is_right].any()
+
+
+def test_radius_is_where_the_margin_ends():
+    net = chain()
+    labels = right_labels(net)
+    _, pairs = margins(net, 0.0)
+    logits, r, slack = certificates.radius(net, IMAGES, labels, KEY, log(1e-3), method="crown_ibp")
+    product = np.asarray(jax.jacobian(lambda x: net(x[None])[0])(IMAGES[0])).reshape(3, -1)
+    ends = [
+        min((logits[i, y] - logits[i, j]) / np.abs(product[y] - product[j]).sum() for j in range(3) if j != y)
+        for i, y in enumerate(labels)
+    ]
+    found = np.exp(np.asarray(r)) - 1e-3
+    assert (found <= np.array(ends) * 1.001).all() and (found > np.array(ends) / 2).all()
+    np.testing.assert_allclose(slack, np.log(found / 1e-3), rtol=1e-2, atol=1e-2)
+
+
+def test_wrongly_classified_images_have_no_radius_and_no_say():
+    net = chain()
+    wrong = (right_labels(net) + 1) % 3
+    for certificate in (certificates.margin, certificates.radius):
+        assert not np.asarray(certificate(net, IMAGES, wrong, KEY, log(0.01))[2]).any()
+    np.testing.assert_allclose(certificates.radius(net, IMAGES, wrong, KEY, log(0.01))[1], np.log(0.01), rtol=1e-4)
+
+
+# ---- whatever the depth
+
+
+@pytest.mark.parametrize("name", certificates.CERTIFICATES)
+@pytest.mark.parametrize(("cells", "gain"), [(8, 1e5), (24, 2e5), (3, 1e-9)], ids=["8 cells", "24 cells", "shrinking"])
+def test_finite_and_alive_where_a_bound_would_leave_float32(name, cells, gain):
+    net = chain(cells, gain)
+    labels = right_labels(chain(cells, 1e-1))
+
+    def mean(scale):
+        scaled = Chain(tuple(m.at[0].mul(scale) for m in map(jnp.asarray, net.matrices)), net.weights)
+        _, r, slack = certificates.CERTIFICATES[name](scaled, IMAGES, labels, KEY, log(0.03))
+        return r.mean(), (r, slack)
+
+    (_, (r, slack)), slope = jax.value_and_grad(mean, has_aux=True)(1.0)
+    assert np.isfinite(r).all() and np.isfinite(slack).all() and np.isfinite(slope)
+    if name != "radius":
+        assert slope < 0  # amplifying more is less robust
+
+
+def test_the_controller_sinks_as_far_as_a_deep_network_needs():
+    net = chain(8, 3e4)
+    labels = right_labels(chain(8, 1e-1))
+    step = jax.jit(lambda r: certificates.margin(net, IMAGES, labels, KEY, r))
+    log_radius = log(0.03)
+    for _ in range(400):
+        _, _, slack = step(log_radius)
+        log_radius = certificates.controller(log_radius, slack, 0.0, 0.03)
+    assert log_radius < np.log(1e-38) and abs(np.clip(slack, -1, 1).mean()) < 0.01
+    assert (np.asarray(slack) > 0).any()
+
+
+def test_the_radius_moves_by_votes_and_never_becomes_nan():
+    move = functools.partial(certificates.controller, log(0.03), progress=0.5, start=0.03)
+    assert move(jnp.array([0.1, 0.1])) > log(0.03) > move(jnp.array([-0.1, -0.1]))
+    assert move(jnp.array([0.0, 0.0])) == log(0.03)
+    assert move(jnp.array([1.0, 1.0, -1e30])) > log(0.03)  # one image does not decide
+    assert np.isclose(move(jnp.array([np.nan, -np.inf])) - log(0.03), -0.5)
+    assert certificates.controller(0.0, jnp.array([9.0]), 0.5, 0.03) == 0  # never wider than all pixels
+
+
+def test_other_schedules():
+    slack = jnp.array([-5.0])
+    assert certificates.fixed(log(0.01), slack, 0.5, 0.03) == log(0.01)
+    np.testing.assert_allclose(np.exp(certificates.ramp(log(0.01), slack, 0.25, 0.04)), 0.01, rtol=1e-5)
+
+
+# ---- on a small supernet, in float64
+
+PRIMITIVES = ("none", "skip_connect", "max_pool_3x3", "dil_conv_3x3")
+NETWORK = network.supernet(
+    "darts", steps=1, primitives=PRIMITIVES, cells=3, channels=2, classes=3, mean=(0.5,), deviation=(0.25,)
+)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """(variables with the batch's moments, alphas, images) in float64."""
+    with jax.enable_x64():
+        images = jax.random.uniform(jax.random.key(0), (3, 6, 6, 1), jnp.float64, 0.1, 0.9)
+        variables = jax.tree.map(lambda a: a.astype(jnp.float64), NETWORK.init(jax.random.key(1), images))
+        alphas = network.initial_alphas(jax.random.key(2), "darts", 1, PRIMITIVES)
+        alphas = jax.tree.map(lambda a: 1000 * a.astype(jnp.float64), alphas)
+        mixtures = network.mixtures(alphas, 1, PRIMITIVES)
+        _, moments = NETWORK.apply(variables, images, mixtures, "batch", mutable=["moments"])
+        return {**variables, **moments}, alphas, images
+
+
+def function(variables, alphas, statistics="frozen"):
+    return network.NetworkFunction(NETWORK, variables, network.mixtures(alphas, 1, PRIMITIVES), statistics)
+
+
+MEASURES = {
+    "cell": (certified("cell"), -5.0),
+    "cell, crown_ibp": (certified("cell", method="crown_ibp", norm="l2", entries=2), -3.0),
+    "margin": (certified("margin"), -6.0),
+    "radius": (certified("radius"), -6.0),
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_derivatives_are_those_of_finite_differences_and_no_image_carries_them(case, name):
+    """By alphas and weights together, of every image; none has most of the batch's gradient."""
+    measure, log_radius = MEASURES[name]
+    variables, alphas, images = case
+    with jax.enable_x64():
+        labels = function(variables, alphas)(images).argmax(1)
+
+        @jax.jit
+        def r(alphas, params):
+            return measure(function({**variables, "params": params}, alphas), images, labels, KEY, jnp.float64(log_radius))[1]
+
+        point = (alphas, variables["params"])
+        direction = jax.tree.map(lambda a: jnp.asarray(np.random.default_rng(a.size).normal(size=a.shape)), point)
+        slope = jax.jit(lambda p, d: jax.jvp(r, p, d)[1])(point, direction)
+        moved = [jax.tree.map(lambda p, d, s=s: p + s * d, point, direction) for s in (1e-6, -1e-6)]
+        difference = (r(*moved[0]) - r(*moved[1])) / 2e-6
+        if name != "radius":  # found by bisection: only its derivative is exact
+            np.testing.assert_allclose(slope, difference, rtol=1e-4, atol=1e-6)
+        by_alphas = jax.jit(jax.jacrev(r))(*point)
+        norms = np.sqrt(sum((np.asarray(leaf) ** 2).reshape(3, -1).sum(1) for leaf in jax.tree.leaves(by_alphas)))
+        assert (norms > 0).all() and norms.max() < 0.8 * norms.sum()
+        forwards = sum((leaf * d).reshape(3, -1).sum(1) for leaf, d in zip(*map(jax.tree.leaves, (by_alphas, direction[0])), strict=True))
+        only_alphas = jax.jit(lambda p, d: jax.jvp(lambda a: r(a, p[1]), p[:1], d[:1])[1])(point, direction)
+        np.testing.assert_allclose(forwards, only_alphas, rtol=1e-6)
+
+
+def test_the_radius_follows_its_implicit_gradient(case):
+    """A step of the alphas along dr/dalpha moves the radius at which the margin vanishes by what it says."""
+    variables, alphas, images = case
+    with jax.enable_x64():
+        labels = function(variables, alphas)(images).argmax(1)
+
+        def end(alphas):
+            return bounds.certified_radius(function(variables, alphas), images, labels, method="ibp", clip=(0, 1), steps=60)
+
+        slope = jax.jit(jax.jacrev(end))(alphas)["normal"]
+        step = 1e-4 * jnp.ones_like(slope[0]).at[:, 1].set(-1e-4)
+        ends = [jax.jit(end)(alphas | {"normal": alphas["normal"] + s * step}) for s in (1, -1)]
+        np.testing.assert_allclose((slope * step).sum((1, 2)), (ends[0] - ends[1]) / 2, rtol=1e-3, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
+def test_the_chain_of_cells_contains_what_the_network_does(case, method):
+    variables, alphas, images = case
+    with jax.enable_x64():
+        net, radius = function(variables, alphas), jnp.array([0.01, 0.003, 0.0])
+        lower, upper = jax.jit(lambda x: certificates.chained(net, x, radius, method=method))(images)
+        generator = np.random.default_rng(0)
+        corners = generator.choice([-1.0, 1.0], size=(40, *images.shape))
+        inner = generator.uniform(-1, 1, size=(40, *images.shape))
+        moves = np.concatenate([corners, inner]) * np.asarray(radius)[:, None, None, None]
+        logits = jax.jit(jax.vmap(net))(images + moves)
+        assert (lower <= logits).all() and (logits <= upper).all()
+        whole = bounds.bound(net, images, radius, method=method)
+        assert (lower <= whole[0] + 1e-9).all() and (upper >= whole[1] - 1e-9).all()
+        np.testing.assert_allclose(lower[2], upper[2], atol=1e-9)
+
+
+@pytest.mark.parametrize("statistics", ["frozen", "running"])
+def test_rescaled_states_change_only_the_unit(case, statistics):
+    variables, alphas, images = case
+    with jax.enable_x64():
+        net = function(variables, alphas, statistics)
+        whole = net.rescaled([1e-3, 10.0, 0.5], zoom=64.0)
+        np.testing.assert_allclose(whole(64 * images), 64e-3 * 5 * net(images), rtol=1e-9, atol=1e-15)
+
+
+def test_unknown_certificate_lists_the_known():
+    with pytest.raises(InputError, match="'cells'; expected one of cell, margin, radius"):
+        certified("cells")

@@ -1,0 +1,55 @@
+"""Bounds of f(x') - f(x), on a small convolutional network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import bounds
+
+KERNEL = np.random.default_rng(0).normal(size=(3, 3, 1, 2)).astype(np.float32)
+WEIGHTS = np.random.default_rng(1).normal(size=(32, 4)).astype(np.float32)
+X = np.random.default_rng(2).uniform(size=(3, 4, 4, 1)).astype(np.float32)
+
+
+def f(x):
+    y = jax.lax.conv_general_dilated(x, KERNEL, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    y = jax.lax.reduce_window(jax.nn.relu(y - 0.3), -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "SAME")
+    return 1e3 + y.reshape(len(x), -1) @ WEIGHTS  # a large offset, which deviations must not see
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown_ibp", "crown"])
+def test_bounds_are_the_value_and_the_deviation(method):
+    with jax.enable_x64():
+        x = X.astype(np.float64)
+        lower, upper = bounds.bound(f, x, 0.05, method=method)
+        below, above = bounds.deviation(f, x, 0.05, method=method)
+        np.testing.assert_allclose([lower, upper], [f(x) + below, f(x) + above], rtol=1e-9)
+        assert (below < 0).all() and (above > 0).all()
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
+def test_tiny_radii_keep_their_precision(method):
+    """Where no kink is near, deviations are proportional to the radius, down to 1e-30 in float32."""
+    small, tiny = (bounds.deviation(f, X, radius, method=method) for radius in (1e-7, 1e-30))
+    np.testing.assert_allclose(np.array(small) * 1e7, np.array(tiny) * 1e30, rtol=1e-3)
+    assert not np.array(bounds.deviation(f, X, 0.0, method=method)).any()
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown_ibp", "crown"])
+def test_rows_are_functionals_of_each_example(method):
+    whole = np.array(bounds.deviation(f, X, 0.02, method=method))
+    picks = np.array([[0, 1, 2], [3, 3, 0]])  # [row, example]
+    rows = np.eye(4, dtype=np.float32)[picks]
+    by_row = np.array(bounds.deviation(f, X, 0.02, rows=rows, method=method))
+    np.testing.assert_allclose(by_row, whole[:, np.arange(3), picks], rtol=1e-5)
+    differences = bounds.deviation(f, X, 0.02, rows=rows[:1] - rows[1:], method=method)
+    assert (differences[0] >= by_row[0, :1] - by_row[1, 1:] - 1e-4).all()
+
+
+def test_deviations_contain_what_moves():
+    below, above = bounds.deviation(f, X, 0.03, method="crown_ibp")
+    moves = 0.03 * np.random.default_rng(3).choice([-1.0, 1.0], size=(200, *X.shape)).astype(np.float32)
+    change = jax.vmap(lambda d: f(X + d) - f(X))(moves)
+    assert (below <= change + 1e-3).all() and (change <= above + 1e-3).all()
+    assert jnp.isfinite(below).all()
