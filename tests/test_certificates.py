@@ -116,12 +116,16 @@ def test_radius_is_where_the_margin_ends():
     _, pairs = margins(net, 0.0)
     logits, r, slack = certificates.radius(net, IMAGES, labels, KEY, log(1e-3), method="crown_ibp")
     product = np.asarray(jax.jacobian(lambda x: net(x[None])[0])(IMAGES[0])).reshape(3, -1)
-    ends = [
-        min((logits[i, y] - logits[i, j]) / np.abs(product[y] - product[j]).sum() for j in range(3) if j != y)
-        for i, y in enumerate(labels)
-    ]
+
+    def exact_margin(i, radius):  # of a linear network over the valid pixels of the ball
+        x, y = IMAGES[i].ravel(), labels[i]
+        ends = np.maximum(-radius, -x), np.minimum(radius, 1 - x)
+        slopes = [product[y] - product[j] for j in range(3) if j != y]
+        return min(s @ x + np.minimum(s * ends[0], s * ends[1]).sum() for s in slopes)
+
     found = np.exp(np.asarray(r)) - 1e-3
-    assert (found <= np.array(ends) * 1.001).all() and (found > np.array(ends) / 2).all()
+    assert all(exact_margin(i, 0.999 * radius) > -1e-4 for i, radius in enumerate(found))
+    assert all(exact_margin(i, 1.3 * radius) < 1e-4 for i, radius in enumerate(found))
     np.testing.assert_allclose(slack, np.log(found / 1e-3), rtol=1e-2, atol=1e-2)
 
 
