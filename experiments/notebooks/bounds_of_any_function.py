@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Bounds of any JAX function
 #
-# `dsrna_jax.bounds` takes a function, as `jax.grad` does, and gives what its outputs can be for every input of a ball. The function
-# may be a Flax or Equinox network or a plain one; nothing in it has to know. Open this file as a notebook in Jupyter (with jupytext)
-# or VS Code, or run it: `python -m experiments.notebooks.bounds_of_any_function`.
+# `dsrna_jax.bounds` takes a function, as `jax.grad` does, and gives what its outputs can be for every input of a ball. The
+# function may be a Flax or Equinox network or a plain one; nothing in it has to know. Open this file as a notebook in Jupyter
+# (with jupytext) or VS Code, or run it: `python -m experiments.notebooks.bounds_of_any_function`.
 
 # %%
 import time
