@@ -80,7 +80,7 @@ def example_keys(key: Array | None, examples: int | Array) -> Array:
 def folded(keys: Array, number: Array | int) -> Array:
     """Each key folded with `number`, which may be one for all; one key with many numbers gives many."""
     keys, number = jnp.broadcast_arrays(keys, jnp.asarray(number, jnp.uint32))
-    return jax.vmap(jax.random.fold_in)(keys, number)
+    return jax.vmap(jax.random.fold_in)(keys, number) if keys.ndim else jax.random.fold_in(keys, number)
 
 
 def climb(logits_fn, loss, x, y):

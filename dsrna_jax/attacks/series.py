@@ -41,6 +41,11 @@ class Batch(NamedTuple):
     result: AttackResult
 
 
+def stage_key(key: Array, stage: Stage) -> Array:
+    """The key of a stage; example i of the data set draws from `example_keys` of it."""
+    return jax.random.fold_in(key, zlib.crc32(stage.name.encode()))
+
+
 @functools.partial(jax.jit, static_argnames=("stage", "norm"))
 def run_of(logits_fn: Partial, x: Array, y: Array, keys: Array, radius: Array, run: Array, *, stage: Stage, norm: str):
     """One run of a stage on a batch, as a compiled program."""
@@ -104,7 +109,7 @@ def run_series(
     """Yields what each run of each stage does, batch by batch, and marks in `robust` what falls.
 
     Args:
-      x, y: the whole data set; example i draws from `example_keys(key, i)`, whatever its batch.
+      x, y: the whole data set; what example i draws depends on key and i, not on its batch.
       robust: [examples] bool, those that count as robust so far; changed in place.
       known: examples that fell in a batch of a run before this one, by (stage, run, number of the batch): it is not run again.
       place: puts a batch on devices.
@@ -114,7 +119,7 @@ def run_series(
     judge = Partial(drawn, network, key) if is_random else network
     classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)).shape[1]
     for stage in stages:
-        own = jax.random.fold_in(key, zlib.crc32(stage.name.encode()))
+        own = stage_key(key, stage)
         for run in range(min(stage.runs, classes - 1) if stage.is_targeted else stage.runs):
             for number, (indices, padded) in enumerate(batches(np.flatnonzero(robust), batch_size)):
                 if known and (stage.name, run, number) in known:

@@ -1,0 +1,286 @@
+"""Attacks: closed forms on linear models, ball and box, monotonicity, independence of the batch, one compilation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_network import X, Y, logits_fn
+
+from dsrna_jax import attacks
+from dsrna_jax.attacks import ball, losses
+from dsrna_jax.attacks.fab import to_plane
+from dsrna_jax.errors import InputError
+
+KEY = jax.random.key(0)
+RADIUS = {"linf": 0.1, "l2": 0.5}
+x, y = jnp.asarray(X[:24]), jnp.asarray(Y[:24])
+
+# Name, norm, static options: small budgets, each compiled once.
+CASES = [
+    ("fgsm", "linf", {}),
+    ("fgsm", "linf", {"random_start": True}),
+    ("fgsm", "l2", {}),
+    ("pgd", "linf", {"steps": 8}),
+    ("pgd", "l2", {"steps": 8, "restarts": 3, "loss": "margin"}),
+    ("pgd", "linf", {"steps": 4, "loss": "dlr", "keep": "last"}),
+    ("multi_targeted", "linf", {"steps": 4, "targets": 3}),
+    ("apgd", "linf", {"steps": 12}),
+    ("apgd", "l2", {"steps": 12, "loss": "dlr", "restarts": 2}),
+    ("apgd_t", "linf", {"steps": 6, "targets": 3}),
+    ("cw", "l2", {"steps": 20, "searches": 4}),
+    ("ddn", "l2", {"steps": 20}),
+    ("fab", "linf", {"steps": 8}),
+    ("fab", "l2", {"steps": 8, "restarts": 2}),
+    ("fab_t", "l2", {"steps": 8, "targets": 3}),
+    ("square", "linf", {"steps": 300}),
+    ("square", "l2", {"steps": 300}),
+]
+names = [f"{name}-{norm}-{'-'.join(map(str, options.values()))}" for name, norm, options in CASES]
+
+
+@functools.cache
+def compiled(number):
+    name, norm, options = CASES[number]
+    return jax.jit(functools.partial(attacks.attack(name), logits_fn, norm=norm, **options))
+
+
+@functools.cache
+def found(number, scale=1.0):
+    """The result of a case at `scale` times its usual radius."""
+    return jax.device_get(compiled(number)(x, y, KEY, radius=scale * RADIUS[CASES[number][1]]))
+
+
+cases = pytest.mark.parametrize("number", range(len(CASES)), ids=names)
+
+
+@cases
+def test_stays_in_ball_and_box_and_says_what_it_did(number):
+    norm, (x_adv, success, distance, loss, steps) = CASES[number][1], found(number)
+    assert x_adv.dtype == x.dtype and x_adv.shape == x.shape and np.isfinite(x_adv).all()
+    assert x_adv.min() >= 0 and x_adv.max() <= 1
+    delta = (x_adv - X[:24]).reshape(24, -1)
+    size = np.abs(delta).max(1) if norm == "linf" else np.linalg.norm(delta, axis=1)
+    np.testing.assert_allclose(distance, size, atol=1e-6)
+    assert (size <= RADIUS[norm] * (1 + 1e-5) + 1e-6).all()
+    np.testing.assert_array_equal(success, np.asarray(logits_fn(x_adv)).argmax(1) != Y[:24])
+    assert 0.2 < success.mean() and (steps > 0).all() and not np.isnan(loss).any()
+
+
+@cases
+def test_radius_zero_leaves_the_image(number):
+    none = found(number, 0.0)
+    np.testing.assert_array_equal(none.x_adv, X[:24])
+    np.testing.assert_array_equal(none.success, np.asarray(logits_fn(x)).argmax(1) != Y[:24])
+
+
+@cases
+def test_more_radius_finds_more(number):
+    rates = [found(number, scale).success.mean() for scale in (0.0, 0.5, 1.0, 2.0)]
+    assert rates == sorted(rates)
+
+
+@cases
+def test_depends_on_neither_batch_nor_order(number):
+    """Examples keep their keys, whoever their neighbours are."""
+    norm, own = CASES[number][1], np.array([5, 17, 2, 11, 3, 8])
+    keys = attacks.example_keys(KEY, own)
+    alone = compiled(number)(x[own], y[own], keys, radius=RADIUS[norm])
+    whole = found(number)
+    np.testing.assert_array_equal(alone.success, whole.success[own])
+    np.testing.assert_array_equal(alone.steps, whole.steps[own])
+    np.testing.assert_allclose(alone.x_adv, whole.x_adv[own], atol=2e-3)
+
+
+@cases
+def test_a_second_radius_compiles_nothing(number):
+    found(number)
+    before = compiled(number)._cache_size()
+    found(number, 0.37)
+    assert compiled(number)._cache_size() == before
+
+
+@pytest.mark.parametrize(("option", "values"), [("steps", (2, 5, 10, 20)), ("restarts", (1, 2, 3, 5))])
+def test_pgd_is_monotone_in_steps_and_restarts(option, values):
+    base = {"steps": 3, "radius": 0.06, "norm": "linf"}
+    run = jax.jit(functools.partial(attacks.pgd, logits_fn), static_argnames=("norm", "steps", "restarts"))
+    fooled = [np.asarray(run(x, y, KEY, **(base | {option: value})).success) for value in values]
+    assert all((less <= more).all() for less, more in zip(fooled, fooled[1:], strict=False))
+    assert fooled[0].sum() < fooled[-1].sum()
+
+
+def linear_model(norm):
+    """A linear network of 4 classes, images far from the walls of the box, and the exact distance of each to its boundary."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(20, 4)).astype(np.float32)
+    images = rng.uniform(0.45, 0.55, size=(40, 5, 4, 1)).astype(np.float32)
+    z = images.reshape(40, -1) @ weights
+    labels = z.argmax(1)
+    slopes = weights.T[None] - weights.T[labels][:, None]
+    slopes = np.abs(slopes).sum(2) if norm == "linf" else np.linalg.norm(slopes, axis=2)
+    gaps = z[np.arange(40), labels][:, None] - z
+    is_other = np.arange(4) != labels[:, None]
+    distance = np.where(is_other, gaps / np.where(is_other, slopes, 1), np.inf).min(1)
+    return lambda x: x.reshape(len(x), -1) @ weights, jnp.asarray(images), jnp.asarray(labels), distance
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("multi_targeted", {"steps": 5}),
+        ("apgd", {"loss": "dlr"}),
+        ("apgd_t", {"steps": 20}),
+        ("fab", {"steps": 10}),
+    ],
+)
+def test_linear_models_fall_just_beyond_their_exact_distance(name, options, norm):
+    f, images, labels, distance = linear_model(norm)
+    run = jax.jit(functools.partial(attacks.attack(name), f, norm=norm, **options))
+    for factor, falls in ((0.995, False), (1.005, True)):
+        assert (np.asarray(run(images, labels, KEY, radius=factor * distance).success) == falls).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_fgsm_reaches_the_exact_loss_of_a_linear_model_with_two_classes(norm):
+    f, images, *_ = linear_model(norm)
+    labels = jnp.zeros(40, int)
+    found = attacks.fgsm(lambda x: f(x)[:, :2], images, labels, radius=0.1, norm=norm, loss="margin")
+    w = np.asarray(f(jnp.eye(20).reshape(20, 5, 4, 1)))
+    slope = w[:, 1] - w[:, 0]
+    dual = np.abs(slope).sum() if norm == "linf" else np.linalg.norm(slope)
+    before = np.asarray(losses.margin(f(images)[:, :2], labels))
+    np.testing.assert_allclose(found.loss, before + 0.1 * dual, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "options", "tolerance"),
+    [
+        ("cw", "l2", {"rate": 0.02, "steps": 200}, 0.02),
+        ("ddn", "l2", {"steps": 300}, 0.02),
+        ("fab", "l2", {}, 1e-3),
+        ("fab", "linf", {}, 1e-3),
+    ],
+)
+def test_smallest_perturbations_of_linear_models(name, norm, options, tolerance):
+    f, images, labels, distance = linear_model(norm)
+    found = jax.jit(functools.partial(attacks.attack(name), f, norm=norm, **options))(images, labels)
+    assert found.success.all()
+    np.testing.assert_array_equal(found.loss, -found.distance)
+    assert (np.asarray(found.distance) >= distance * (1 - 1e-4)).all()
+    assert np.median(np.asarray(found.distance) / distance) <= 1 + tolerance
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_step_to_a_plane_inside_the_box_is_the_shortest(norm):
+    """Against the definition, by a fine bisection over the multiplier."""
+    rng = np.random.default_rng(0)
+    points, normal = rng.uniform(size=(200, 30)), rng.normal(size=(200, 30)) * (rng.uniform(size=(200, 30)) > 0.2)
+    offset = (normal * points).sum(1) + rng.normal(size=200) * 5
+    with jax.enable_x64(True):
+        step = np.asarray(to_plane(*map(jnp.asarray, (points, normal, offset)), norm))
+    sign = np.sign(offset - (normal * points).sum(1))[:, None]
+
+    def moved(time):
+        speed = np.sign(normal) if norm == "linf" else normal
+        return np.clip(points + time[:, None] * sign * speed, 0, 1) - points
+
+    low, high = np.zeros(200), np.full(200, 1e6)
+    for _ in range(200):
+        middle = (low + high) / 2
+        is_short = (sign[:, 0] * ((normal * (points + moved(middle))).sum(1) - offset)) < 0
+        low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
+    np.testing.assert_allclose(step, moved(high), atol=1e-9)
+    assert 0.05 < (high > 1e5).mean() < 0.95  # some planes miss the box
+
+
+def test_starts_fill_the_ball_evenly():
+    centre = jnp.full((4000, 3, 1, 1), 0.5)
+    keys = attacks.example_keys(KEY, 4000)
+    for norm, power in (("linf", 3), ("l2", 3)):
+        size = np.asarray(ball.size(ball.uniform(keys, centre, 0.2, norm) - centre, norm)) / 0.2
+        np.testing.assert_allclose(np.quantile(size**power, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
+        on = np.asarray(ball.size(ball.on_sphere(keys, centre, 0.2, norm) - centre, norm))
+        np.testing.assert_allclose(on, 0.2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_projection_keeps_what_is_inside_and_cuts_the_rest(norm):
+    rng = np.random.default_rng(1)
+    centre, points = (jnp.asarray(rng.uniform(low, high, (50, 12))) for low, high in ((0, 1), (-0.5, 1.5)))
+    cut = ball.project(points, centre, 0.2, norm)
+    assert (ball.size(cut - centre, norm) <= 0.2 + 1e-6).all() and cut.min() >= 0 and cut.max() <= 1
+    np.testing.assert_allclose(ball.project(cut, centre, 0.2, norm), cut, atol=1e-6)
+
+
+def test_dlr_knows_neither_shift_nor_scale_and_margin_is_its_sign():
+    rng = np.random.default_rng(2)
+    z, labels, target = rng.normal(size=(50, 6)), rng.integers(0, 6, 50), rng.integers(0, 6, 50)
+    with jax.enable_x64(True):
+        z, labels, target = map(jnp.asarray, (z, labels, target))
+        for loss in (losses.dlr, losses.targeted("dlr", target)):
+            np.testing.assert_allclose(loss(z, labels), loss(7 * z + 3, labels), rtol=1e-9)
+        assert ((losses.margin(z, labels) > 0) == (z.argmax(1) != labels)).all()
+        np.testing.assert_array_equal(losses.runner_up(z, labels, 5), jnp.argmin(losses.without(z, labels) % 1e9, axis=1))
+
+
+def test_inside_a_training_step_weights_are_traced_and_last_points_cost_no_forward_pass():
+    def step(scale, keep):
+        found = attacks.pgd(lambda x: scale * logits_fn(x), x, y, KEY, radius=0.1, norm="linf", steps=3, keep=keep)
+        return losses.cross_entropy(scale * logits_fn(jax.lax.stop_gradient(found.x_adv)), y).mean()
+
+    assert np.isfinite(jax.jit(jax.grad(step), static_argnames="keep")(1.0, "last"))
+    seen = []
+
+    def counted(x):
+        jax.debug.callback(lambda: seen.append(1))
+        return logits_fn(x)
+
+    run = jax.jit(lambda x: attacks.pgd(counted, x, y, KEY, radius=0.1, norm="linf", steps=3, keep="last").x_adv)
+    run(x).block_until_ready()
+    jax.effects_barrier()
+    assert len(seen) <= 4  # a callback cannot be dropped as the forward pass behind it is
+
+
+def test_targeted_attacks_go_where_they_are_told():
+    target = (y + 1) % 10
+    found = attacks.pgd(logits_fn, x, y, KEY, radius=0.5, norm="linf", steps=20, loss="margin", target=target)
+    assert (np.asarray(logits_fn(found.x_adv)).argmax(1) == target).mean() > 0.9
+
+
+def test_own_loss_and_own_start():
+    start = jnp.clip(x + 0.05, 0, 1)
+    found = attacks.pgd(logits_fn, x, y, radius=0.1, norm="linf", steps=0, random_start=False, x_init=start, loss=losses.margin)
+    np.testing.assert_allclose(found.x_adv, start, atol=1e-6)
+    np.testing.assert_allclose(found.loss, losses.margin(logits_fn(start), y), atol=1e-4)
+
+
+def test_random_networks_are_attacked_through_the_mean_of_their_gradients():
+    def noisy(x, key):
+        return logits_fn(x + 0.05 * jax.random.normal(key, x.shape))
+
+    found = jax.jit(functools.partial(attacks.apgd, noisy, norm="linf", steps=10, draws=4))(x, y, KEY, radius=0.1)
+    assert found.success.mean() > 0.5 and (found.steps == 44).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: attacks.attack("fgms"), "unknown attack 'fgms': expected one of fgsm"),
+        (lambda: attacks.pgd(logits_fn, x, y, KEY, radius=0.1, norm="l1"), "norm 'l1': expected 'linf' or 'l2'"),
+        (lambda: attacks.ddn(logits_fn, x, y, norm="linf"), "norm 'linf': expected 'l2'"),
+        (lambda: attacks.pgd(logits_fn, x, y, KEY, radius=0.1, norm="l2", loss="CE"), "unknown loss 'CE'"),
+        (lambda: attacks.pgd(logits_fn, x, y, radius=0.1, norm="l2"), "expected a key"),
+        (lambda: attacks.pgd(logits_fn, X.astype(int), y, KEY, radius=0.1, norm="l2"), "floating point"),
+        (lambda: attacks.pgd(logits_fn, x, y[:3], KEY, radius=0.1, norm="l2"), "integer labels, one for each of 24"),
+        (lambda: attacks.pgd(logits_fn, x, y, radius=1, random_start=False, restarts=2), "would all be the same"),
+        (lambda: attacks.square(lambda x: x, x[..., 0, 0], y, KEY, radius=0.1), "square needs images"),
+        (lambda: attacks.apgd(lambda z: logits_fn(z)[:, :2], x, y, KEY, radius=0.1, loss="dlr"), "dlr loss needs 3 classes"),
+        (lambda: attacks.apgd_t(lambda z: logits_fn(z)[:, :3], x, y % 3, KEY, radius=0.1), "targeted dlr loss needs 4 classes"),
+        (lambda: attacks.autoattack(logits_fn, x, y, KEY, radius=0.1, version="fast"), "unknown version 'fast' of AutoAttack"),
+    ],
+)
+def test_bad_input_says_what_was_expected(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
