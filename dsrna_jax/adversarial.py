@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dsrna_jax import attacks
 from dsrna_jax.training_config import TrainingConfig
 
 
@@ -64,12 +65,9 @@ def mart_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, 
 
 def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, radius, key):
     """Images in the ball of `radius` on which the network does worse, as constants. Nothing of the network is updated."""
-    from dsrna_jax.attacks.fgsm import fgsm
-    from dsrna_jax.attacks.pgd import pgd
-
     options = {"radius": radius, "norm": config.norm}
     if config.adversarial == "fast":
-        found = fgsm(passes.attacked, images, labels, key, random_start=True, **options)
+        found = attacks.fgsm(passes.attacked, images, labels, key, random_start=True, **options)
     else:
         options |= {"steps": config.attack_steps, "step_size": config.attack_step * radius, "keep": "last"}
         if config.adversarial == "trades":
@@ -77,7 +75,7 @@ def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, r
             clean = jax.lax.stop_gradient(passes.attacked(images))
             options |= {"loss": lambda logits, _: divergence(clean, logits), "random_start": False}
             options |= {"x_init": images + 1e-3 * jax.random.normal(key, images.shape)}
-        found = pgd(passes.attacked, images, labels, key, **options)
+        found = attacks.pgd(passes.attacked, images, labels, key, **options)
     return jax.lax.stop_gradient(found.x_adv)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from dsrna_jax import adversarial, augment, network
+from dsrna_jax import adversarial, attacks, augment, network
 from dsrna_jax.adversarial import Passes
 from dsrna_jax.programs import step_key
 from dsrna_jax.rates import learning_rate, ramp
@@ -169,10 +169,8 @@ def make_training(config: TrainingConfig, net: network.Network, image_shape, ste
         right = jnp.argmax(logits, axis=1) == labels
         robust = right
         if config.is_adversarial:
-            from dsrna_jax.attacks.pgd import pgd
-
             options = {"norm": config.norm, "steps": config.val_attack_steps, "step_size": config.radius / 4}
-            found = pgd(
+            found = attacks.pgd(
                 lambda x: net.apply(variables, x),
                 images,
                 labels,

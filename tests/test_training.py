@@ -28,8 +28,6 @@ from experiments import train
 from experiments.command import status
 from experiments.training_presets import TRAINING_PRESETS
 
-pytest.importorskip("dsrna_jax.attacks")
-
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1))
 TINY = genotype.Genotype(CELL, (2,), CELL, (2,))
 
