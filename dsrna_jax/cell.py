@@ -139,20 +139,39 @@ class Fan(nn.Module):
         """Depthwise and pointwise convolution for each of `kinds`, of one map for all (x.shape[1] == 1) or of one each."""
         stack, shared, c = x.shape[0], x.shape[1] == 1 < len(kinds), x.shape[2]
         own = [square_taps(*(SEPARABLE.get(p) or DILATED[p])) for p, _ in kinds]
-        taps = sorted(set().union(*own))
-        rows = [(tap, i) for i, branch in enumerate(own) for tap in branch]
-        index = np.full((len(taps), len(kinds)), len(rows))
-        for row, (tap, i) in enumerate(rows):
-            index[taps.index(tap), i] = row
-        fan_in = np.array([len(own[i]) for _, i in rows])[:, None, None]
-        kernel = self.param(f"{name}_depthwise", torch_uniform(fan_in), (len(rows), stack, c))
-        kernel = jnp.pad(kernel, ((0, 1), (0, 0), (0, 0)))[index].swapaxes(1, 2)  # [tap, stack, branch, channel]
-        if shared:
-            y = depthwise(x[:, 0], kernel, taps, stride=stride)
-        else:
-            y = depthwise(x.reshape(-1, *x.shape[2:]), kernel.reshape(len(taps), -1, 1, c), taps, stride=stride)
-        kernel = self.param(f"{name}_pointwise", torch_uniform(c), (stack, len(kinds), c, c))
-        return pointwise(y.reshape(stack, len(kinds), *y.shape[2:]), kernel)
+        starts = np.cumsum([0, *map(len, own)])
+        fan_in = np.repeat([len(taps) for taps in own], [len(taps) for taps in own])[:, None, None]
+        depthwise_kernel = self.param(f"{name}_depthwise", torch_uniform(fan_in), (starts[-1], stack, c))
+        padded_kernel = jnp.pad(depthwise_kernel, ((0, 1), (0, 0), (0, 0)))
+        pointwise_kernel = self.param(f"{name}_pointwise", torch_uniform(c), (stack, len(kinds), c, c))
+        maps = [None] * len(kinds)
+        for group in self.groups(own):
+            taps = sorted(set().union(*(own[i] for i in group)))
+            index = np.full((len(taps), len(group)), starts[-1])  # of the row of a tap; of the zeros, where a branch has it not
+            for column, i in enumerate(group):
+                for row, tap in enumerate(own[i], starts[i]):
+                    index[taps.index(tap), column] = row
+            kernel = padded_kernel[index].swapaxes(1, 2)  # [tap, stack, branch, channel]
+            if shared:
+                y = depthwise(x[:, 0], kernel, taps, stride=stride)
+            else:
+                images = x if len(group) == len(kinds) else x[:, np.array(group)]
+                y = depthwise(images.reshape(-1, *x.shape[2:]), kernel.reshape(len(taps), -1, 1, c), taps, stride=stride)
+            y = y.reshape(stack, len(group), *y.shape[2:])
+            if len(group) == len(kinds):
+                return pointwise(y, pointwise_kernel)
+            for i, map_ in zip(group, jnp.unstack(pointwise(y, pointwise_kernel[:, np.array(group)]), axis=1), strict=True):
+                maps[i] = map_
+        return jnp.stack(maps, axis=1)
+
+    def groups(self, own):
+        """Branches, by number, whose depthwise convolutions go together.
+
+        All of a supernet's, which has so many that compiling decides; else those with the same taps, which wastes nothing.
+        """
+        if not self.affine:
+            return [list(range(len(own)))]
+        return [[i for i, taps in enumerate(own) if taps == kind] for kind in dict.fromkeys(own)]
 
 
 def _joined(parts, axis=1):
