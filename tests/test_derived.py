@@ -17,14 +17,19 @@ SETTINGS = {"channels": 4, "classes": 5, "mean": (0.4,), "deviation": (0.3,)}
 DEEP = network.derived(GENOTYPE, cells=5, auxiliary=True, **SETTINGS)
 
 
-@pytest.fixture(scope="module")
-def deep():
-    """Variables of `DEEP`, drawn so that signals reach its end, and images."""
-    images, generator = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1)), np.random.default_rng(0)
-    shapes = jax.eval_shape(DEEP.init, jax.random.key(1), images)
+def drawn(net, images):
+    """Variables of a network, such that signals reach its end."""
+    generator, shapes = np.random.default_rng(0), jax.eval_shape(net.init, jax.random.key(1), images)
     weights = jax.tree.map(lambda s: generator.normal(size=s.shape).astype(np.float32), shapes["params"])
     stats = jax.tree.map(lambda s: generator.uniform(0.5, 2, size=s.shape).astype(np.float32), shapes["batch_stats"])
-    return {"params": weights, "batch_stats": stats}, images
+    return {"params": weights, "batch_stats": stats}
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Variables of `DEEP`, and images."""
+    images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1))
+    return drawn(DEEP, images), images
 
 
 def test_equal_cells_are_found():
@@ -84,6 +89,20 @@ def test_paths_of_one_change_nothing_and_lost_ones_do(deep):
     np.testing.assert_allclose(apply(ones), plain, atol=1e-5 * scale)
     lost = apply(ones.at[2, 0, 1].set(0))  # the first branch of cell 2, in example 1 alone
     assert np.abs(lost - plain)[1].max() > 1e-2 * scale and np.abs(lost - plain)[[0, 2]].max() < 1e-5 * scale
+
+
+def test_repeated_cells_lose_branches_of_their_own(twelve):
+    """A branch that is lost in the second of two equal cells changes the logits of its example, and not as in the first."""
+    net, _, images = twelve
+    variables = drawn(net, images)
+    apply = jax.jit(lambda paths: net.apply(variables, images, None, "running", paths), **QUICKLY)
+    ones = jnp.ones((12, 4, 3))
+    plain, first, second = apply(ones), apply(ones.at[6, 0, 1].set(0)), apply(ones.at[7, 0, 1].set(0))
+    scale = np.abs(plain).max()
+    np.testing.assert_allclose(jax.jit(lambda: net.apply(variables, images), **QUICKLY)(), plain, atol=1e-4 * scale)
+    for lost in (first, second):
+        assert np.abs(lost - plain)[1].max() > 1e-2 * scale and np.abs(lost - plain)[[0, 2]].max() < 1e-4 * scale
+    assert np.abs(first - second)[1].max() > 1e-2 * scale
 
 
 def test_lost_paths_keep_their_mean_and_identities_stay():
