@@ -13,7 +13,7 @@ X = np.random.default_rng(2).uniform(size=(3, 4, 4, 1)).astype(np.float32)
 
 
 def f(x):
-    y = jax.lax.conv_general_dilated(x, KERNEL, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    y = jax.lax.conv_general_dilated(x, KERNEL.astype(x.dtype), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     y = jax.lax.reduce_window(jax.nn.relu(y - 0.3), -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "SAME")
     return 1e3 + y.reshape(len(x), -1) @ WEIGHTS  # a large offset, which deviations must not see
 
