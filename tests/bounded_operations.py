@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.depthwise import depthwise, square_taps
+from dsrna_jax.pointwise import pointwise
 
 OPERATIONS, POSITIVE = {}, set()
 IMAGE, VECTOR = (5, 4, 2), (6,)
@@ -94,6 +95,12 @@ def depthwise_primitive(draw):
         return y.reshape(4, *y.shape[3:]).transpose(1, 2, 3, 0)
 
     return function
+
+
+@operation(IMAGE)
+def pointwise_primitive(draw):
+    w = draw.normal(3, 2)
+    return lambda x: pointwise(x.transpose(3, 0, 1, 2), like(x, w)).transpose(1, 2, 3, 0)
 
 
 @operation(IMAGE)

@@ -14,6 +14,10 @@ from dsrna_jax import bounds
 from dsrna_jax.bounds.balls import ball
 from dsrna_jax.bounds.relaxations import Largest, Planes
 
+# Tiny programs that run once: XLA is to compile fast.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+quick = functools.partial(jax.jit, compiler_options=QUICK)
+
 
 @pytest.fixture(autouse=True)
 def _double():
@@ -38,7 +42,8 @@ def dense(weights):
 
 
 def sides(f, x, radius, **options):
-    return jax.jit(lambda x, radius: bounds.bound(f, x, radius, **options))(jnp.asarray(x), jnp.asarray(radius))
+    compute = quick(lambda x, radius: bounds.bound(f, x, radius, **options))
+    return [np.asarray(side) for side in compute(jnp.asarray(x), jnp.asarray(radius))]
 
 
 @pytest.mark.parametrize("sizes", [(2, 4, 2), (3, 3, 3, 2), (1, 5, 1)])
@@ -135,7 +140,7 @@ def test_methods_equal_those_written_in_numpy(name, norm):
     rows = [np.stack([eye[y] - eye[j] for j in range(3) if j != y]) for y in labels]
     methods = [m for m in bounds.METHODS if m != "hz_crown" and (m != "alpha_crown" or name != "convolutional")]
 
-    @jax.jit
+    @quick
     def ours(x):
         options = {"norm": norm, "iterations": 6, "chunk": 7}
         return {m: bounds.margin(f, x, labels, radius, method=m, per_class=True, **options) for m in methods}
@@ -205,7 +210,7 @@ def test_clip_equals_the_box_under_linf_and_never_loosens():
 def test_gradients_of_bounds(method, norm, clip):
     network, x = layers(3, 5, 4, 2, seed=3), jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 3)))
 
-    @jax.jit
+    @quick
     def total(weights, x, radius):
         lower, upper = bounds.bound(dense(weights), x, radius, norm=norm, method=method, clip=clip)
         return (upper - 2 * lower).sum()
@@ -213,7 +218,7 @@ def test_gradients_of_bounds(method, norm, clip):
     radius = jnp.array([0.15, 0.3])
     direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), (network, x, radius))
     move = lambda t: total(*jax.tree.map(lambda w, d: w + t * d, (network, x, radius), direction))  # noqa: E731
-    gradient = jax.jit(jax.grad(total, (0, 1, 2)))(network, x, radius)
+    gradient = quick(jax.grad(total, (0, 1, 2)))(network, x, radius)
     along = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
     step = 1e-6
     np.testing.assert_allclose(along, (move(step) - move(-step)) / (2 * step), rtol=2e-5)
@@ -223,7 +228,7 @@ def test_gradients_through_curves_and_pools():
     rng = np.random.default_rng(0)
     kernel, x = jnp.asarray(rng.normal(size=(2, 2, 1, 2))), jnp.asarray(rng.uniform(size=(1, 4, 4, 1)))
 
-    @jax.jit
+    @quick
     def total(kernel):
         def f(x):
             y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -243,13 +248,13 @@ def test_nothing_depends_on_batch_order_jit_chunks_or_vmap():
     radius = jnp.array([0.05, 0.1, 0.2, 0.3])
     for method, norm in (("crown", "linf"), ("alpha_crown", "l2"), ("hz_crown", "linf"), ("ibp", "l1")):
         compute = functools.partial(bounds.bound, f, norm=norm, method=method, iterations=3)
-        whole = jax.jit(compute)(x, radius)
+        whole = quick(compute)(x, radius)
         order = np.array([2, 0, 3, 1])
         others = {
-            "order": jax.jit(lambda x, r: [s[np.argsort(order)] for s in compute(x[order], r[order])])(x, radius),
+            "order": quick(lambda x, r: [s[np.argsort(order)] for s in compute(x[order], r[order])])(x, radius),
             "eager": compute(x, radius),
-            "chunk": jax.jit(functools.partial(compute, chunk=3))(x, radius),
-            "vmap": jax.jit(jax.vmap(lambda x, r: [s[0] for s in compute(x[None], r)]))(x, radius),
+            "chunk": quick(functools.partial(compute, chunk=3))(x, radius),
+            "vmap": quick(jax.vmap(lambda x, r: [s[0] for s in compute(x[None], r)]))(x, radius),
             "single": [jnp.concatenate(s) for s in zip(*(compute(x[i : i + 1], float(radius[i])) for i in range(4)), strict=True)],
         }
         for what, other in others.items():
@@ -262,7 +267,7 @@ def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_impli
     labels = np.asarray(dense(network)(x)).argmax(1)
     labels[4] = (labels[4] + 1) % 3
 
-    @functools.partial(jax.jit, static_argnames="norm")
+    @functools.partial(quick, static_argnames="norm")
     def radius(network, norm="l2"):
         return bounds.certified_radius(dense(network), x, labels, norm=norm, method="crown", steps=60)
 
