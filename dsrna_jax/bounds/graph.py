@@ -125,13 +125,13 @@ class Tracer:
         def read(atom):
             return atom.val if isinstance(atom, core.Literal) else env[atom]
 
-        used = _used(jaxpr)
+        used, outside = _used(jaxpr), self.where
         for equation, other_equation in zip(jaxpr.eqns, twin.eqns, strict=True):
             if not used(equation):
                 continue
             inputs = [read(atom) for atom in equation.invars]
             if any(isinstance(i, Node | Predicate) for i in inputs):
-                self.where = user_line(equation)
+                self.where = user_line(equation) or outside
                 outputs = self.bounded(equation, other_equation, inputs)
             else:
                 outputs = constant(equation.primitive, inputs, equation.params)

@@ -133,6 +133,8 @@ def _is_concrete(*values):
 class Larger:
     """max(a, b) of parents a, b and relu(a - b): the interval from a and b, the planes from b + relu(a - b)."""
 
+    used_intervals = 2
+
     def enclosure(self, node, intervals):
         a, b = (p.value - node.value for p in node.parents[:2])
         return between(

@@ -447,12 +447,25 @@ def _identity(tracer, primitive, operands, params, axes):
     return list(operands)
 
 
+def _scatter(tracer, primitive, operands, params, axes):
+    """Entries overwritten by constants are a product with 0 and 1."""
+    target, indices, updates = operands
+    if isinstance(updates, Node):
+        if not params["unique_indices"]:
+            raise NotImplementedError(f"no bounds of {primitive.name} of bounded values to indices that may repeat{tracer.where}")
+        return _moving(0, 2, structural=False)(tracer, primitive, operands, params, axes)
+    (kept,) = evaluated(primitive, [jnp.ones_like(target.value), indices, jnp.zeros_like(updates)], params)
+    (value,) = evaluated(primitive, _values(operands), params)
+    scaled = lambda d: d * kept  # noqa: E731
+    return [tracer.node(Linear(scaled, scaled, power=lambda q: scaled, singleton=True), (target,), value, axes[0])]
+
+
 def _cast(tracer, primitive, operands, params, axes):
+    if not jnp.issubdtype(params["new_dtype"], jnp.floating):
+        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(params['new_dtype']).name}{tracer.where}")
     if isinstance(operands[0], Predicate):
         cases = [np.broadcast_to(np.asarray(v, params["new_dtype"]), operands[0].difference.value.shape) for v in (0, 1)]
         return _select(tracer, lax.select_n_p, [operands[0], *cases], {}, axes)
-    if not jnp.issubdtype(params["new_dtype"], jnp.floating):
-        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(params['new_dtype']).name}{tracer.where}")
     return _moving(0, singleton=True)(tracer, primitive, operands, params, axes)
 
 
@@ -509,7 +522,7 @@ RULES |= {
     "reduce_sum": _moving(0, structural=False),
     "reduce_window_sum": _moving(0, structural=False),
     "scatter-add": _moving(0, 2, structural=False),
-    "scatter": _moving(0, 2, structural=False),
+    "scatter": _scatter,
     "dynamic_update_slice": _moving(0, 1, structural=False),
     "pad": _moving(0, 1, singleton=True),
 }

@@ -52,6 +52,8 @@ def _keeps_apart(name, params, place, own, batch, shape, axis):
         return batch == axis if place == 0 else _window_of_update(params["dimension_numbers"], batch, len(shape)) == axis
     if name == "depthwise":
         return batch in (0, 1, 2)
+    if name == "pointwise":
+        return batch != len(shape) - 4
     return True
 
 

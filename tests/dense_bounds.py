@@ -1,0 +1,147 @@
+"""Bounds of dense relu networks in numpy, written from the papers and without a graph: what the tests compare with.
+
+A network is a list of (weights [out, in], offset [out]); relu stands between them. One example at a time.
+"""
+
+import itertools
+
+import numpy as np
+from scipy.optimize import linprog
+
+DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
+
+
+def least_in_ball(coefficients, x, radius, norm):
+    """Least <coefficients, x'> over the ball."""
+    return coefficients @ x - radius * dual_norm(coefficients, norm)
+
+
+def dual_norm(rows, norm):
+    """Dual norm of the last axis; of complex rows, by their real part's signs."""
+    if norm == "linf":
+        return (rows * np.sign(rows.real)).sum(-1)
+    if norm == "l2":
+        return np.sqrt((rows * rows).sum(-1))
+    largest = np.abs(rows.real).argmax(-1)[..., None]
+    picked = np.take_along_axis(rows, largest, -1)[..., 0]
+    return picked * np.sign(picked.real)
+
+
+def interval_bounds(layers, x, radius, norm):
+    """Of every layer, before its relu: [(lower, upper)]; the first layer exactly."""
+    weights, offset = layers[0]
+    middle, half = weights @ x + offset, radius * dual_norm(weights, norm)
+    found = [(middle - half, middle + half)]
+    for weights, offset in layers[1:]:
+        lower, upper = (np.maximum(side, 0) for side in found[-1])
+        middle, half = (lower + upper) / 2, (upper - lower) / 2
+        found.append((weights @ middle + offset - np.abs(weights) @ half, weights @ middle + offset + np.abs(weights) @ half))
+    return found
+
+
+def linear_lower(layers, between, x, radius, norm, rows, slopes):
+    """Lower bound of rows @ (last layer) by linear relaxations of the relus on `between`; slopes(i, lower, upper) below."""
+    weights, offset = layers[-1]
+    bias, rows = rows @ offset, rows @ weights
+    for i in range(len(layers) - 2, -1, -1):
+        lower, upper = between[i]
+        active, unstable = lower >= 0, (lower < 0) & (upper > 0)
+        steep = np.where(unstable, upper / np.where(unstable, upper - lower, 1), active)
+        below = np.where(unstable, slopes(i, lower, upper), active)
+        positive, negative = np.where(rows.real > 0, rows, 0), np.where(rows.real < 0, rows, 0)
+        bias = bias + (negative * np.where(unstable, -steep * lower, 0)).sum(-1)
+        rows = positive * below + negative * steep
+        weights, offset = layers[i]
+        bias, rows = bias + rows @ offset, rows @ weights
+    return bias + least_in_ball(rows, x, radius, norm)
+
+
+def adaptive(i, lower, upper):
+    return (upper > -lower).astype(float)
+
+
+def parallel(i, lower, upper):
+    return upper / np.where(upper > lower, upper - lower, 1)
+
+
+def backward_bounds(layers, x, radius, norm, slopes):
+    """Every layer bounded by a backward pass, and by intervals where those are tighter."""
+    found = interval_bounds(layers[:1], x, radius, norm)
+    for depth in range(2, len(layers) + 1):
+        weights, offset = layers[depth - 1]
+        lower, upper = (np.maximum(side, 0) for side in found[-1])
+        middle, half = weights @ (lower + upper) / 2 + offset, np.abs(weights) @ (upper - lower) / 2
+        eye = np.eye(len(offset))
+        least = linear_lower(layers[:depth], found, x, radius, norm, eye, slopes)
+        greatest = -linear_lower(layers[:depth], found, x, radius, norm, -eye, slopes)
+        found.append((np.maximum(least, middle - half), np.minimum(greatest, middle + half)))
+    return found
+
+
+def folded_lower(layers, between, rows):
+    """rows @ (last layer) by the intervals of the layer before."""
+    if len(layers) == 1:
+        return np.full(len(rows), -np.inf)
+    weights, offset = layers[-1]
+    lower, upper = (np.maximum(side, 0) for side in between[len(layers) - 2])
+    rows_in = rows @ weights
+    return rows @ offset + np.maximum(rows_in, 0) @ lower + np.minimum(rows_in, 0) @ upper
+
+
+def lower_bounds(method, layers, x, radius, norm, rows, iterations=0):
+    """Lower bounds of rows @ (last layer): [row]."""
+    by_intervals = interval_bounds(layers, x, radius, norm)
+    if method == "ibp":
+        return folded_lower(layers, by_intervals, rows)
+    if method == "crown_ibp":
+        passed = linear_lower(layers, by_intervals, x, radius, norm, rows, adaptive)
+        return np.maximum(passed, folded_lower(layers, by_intervals, rows))
+    slopes = parallel if method == "fastlin" else adaptive
+    between = backward_bounds(layers, x, radius, norm, slopes)
+    best = np.maximum(linear_lower(layers, between, x, radius, norm, rows, slopes), folded_lower(layers, between, rows))
+    if method != "fastlin":
+        best = np.maximum(best, lower_bounds("crown_ibp", layers, x, radius, norm, rows))
+    if method == "alpha_crown":
+        best = np.maximum(best, [_climbed(layers, between, x, radius, norm, row[None], iterations) for row in rows])
+    return best
+
+
+def _climbed(layers, between, x, radius, norm, row, iterations):
+    """Adam on the lower slopes of one row, by complex steps."""
+    alphas = np.concatenate([adaptive(i, *between[i]) for i in range(len(layers) - 1)])
+    starts = np.cumsum([0] + [len(between[i][0]) for i in range(len(layers) - 1)])
+
+    def bound(alphas):
+        return linear_lower(layers, between, x, radius, norm, row, lambda i, *_: alphas[starts[i] : starts[i + 1]])[0]
+
+    first, second, best = np.zeros_like(alphas), np.zeros_like(alphas), -np.inf
+    for step in range(iterations):
+        best = max(best, bound(alphas))
+        gradient = -np.array([bound(alphas + 1e-30j * unit).imag / 1e-30 for unit in np.eye(len(alphas))])
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        size = (first / (1 - 0.9 ** (step + 1))) / (np.sqrt(second / (1 - 0.999 ** (step + 1))) + 1e-8)
+        alphas = np.clip(alphas - 0.5 * 0.98**step * size, 0, 1)
+    return max(best, bound(alphas))
+
+
+def exact_least(layers, x, radius, row):
+    """Least row @ (last layer) over the l-infinity ball, by a linear program for every pattern of active relus."""
+    sizes = [len(offset) for _, offset in layers[:-1]]
+    best = np.inf
+    for pattern in itertools.product((0, 1), repeat=sum(sizes)):
+        slope, offset, upper, limit, place = np.eye(len(x)), np.zeros(len(x)), [], [], 0
+        for weights, bias in layers[:-1]:
+            slope, offset = weights @ slope, weights @ offset + bias
+            active = np.array(pattern[place : place + len(bias)])
+            place += len(bias)
+            sign = np.where(active, -1.0, 1.0)
+            upper.append(sign[:, None] * slope)
+            limit.append(-sign * offset)
+            slope, offset = active[:, None] * slope, active * offset
+        weights, bias = layers[-1]
+        found = linprog(
+            row @ weights @ slope, np.concatenate(upper), np.concatenate(limit), bounds=np.stack([x - radius, x + radius], 1)
+        )
+        if found.status == 0:
+            best = min(best, found.fun + row @ (weights @ offset + bias))
+    return best

@@ -1,0 +1,246 @@
+"""What cannot be bounded says so in one line; what can be taught, named, mixed and explained."""
+
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from dsrna_jax import bounds
+from dsrna_jax.bounds import rules
+from dsrna_jax.errors import InputError
+
+X = np.random.default_rng(0).uniform(size=(3, 4)).astype(np.float32)
+W = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
+PERMUTATION = np.array([2, 0, 1, 3])
+
+
+def linear(x):
+    return x @ W
+
+
+def error(f, x=X, radius=0.1, **options) -> str:
+    with pytest.raises(InputError) as caught:
+        bounds.bound(f, x, radius, **options)
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
+MIXING = {
+    "mean": lambda x: x - x.mean(0),
+    "batch norm": lambda x: (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1e-5),
+    "reversed": lambda x: x[::-1],
+    "roll": lambda x: jnp.roll(x, 1, 0),
+    "gram": lambda x: x @ x.T,
+    "covariance": lambda x: x.T @ x,
+    "slice": lambda x: x[:2],
+    "sum": lambda x: x.sum(),
+    "cumulated": lambda x: jnp.cumsum(x, 0),
+    "gathered": lambda x: x[jnp.arange(len(x)) // 2],
+    "taken": lambda x: jnp.take(x, jnp.arange(len(x))[::-1], axis=0),
+    "reshaped": lambda x: x.reshape(x.shape[1], -1).T,
+    "flattened": lambda x: x.reshape(-1),
+    "padded": lambda x: lax.pad(x, np.float32(0), [(1, -1, 0), (0, 0, 0)]),
+    "mixed": lambda x: jnp.ones((len(x), len(x))) @ x,
+    "pooled": lambda x: lax.reduce_window(x, -np.inf, lax.max, (3, 1), (1, 1), "SAME"),
+    "averaged": lambda x: lax.reduce_window(x, 0.0, lax.add, (3, 1), (1, 1), "SAME"),
+    "convolved": lambda x: lax.conv_general_dilated(x[None], np.ones((3, 4, 2), np.float32), (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")),
+    "scattered": lambda x: jnp.zeros_like(x).at[jnp.arange(len(x))[::-1]].set(x),
+    "scanned": lambda x: lax.scan(lambda c, a: (c + a, c), jnp.zeros(4), x)[1],
+    "more when larger": lambda x: x if len(x) == 3 else jnp.tanh(x),
+    "transposed": lambda x: x.T,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_mixes_examples_is_told_apart(name):
+    assert re.search("not batch-separable|must return .batch", error(MIXING[name]))
+    jitted = jax.jit(lambda x: bounds.bound(MIXING[name], x, 0.1))  # also where no number is known
+    with pytest.raises(InputError):
+        jitted(X)
+
+
+def test_what_looks_like_mixing_is_not():
+    for f in (
+        lambda x: x.reshape(len(x), 2, 2).swapaxes(0, 1).reshape(2, -1, 2).transpose(1, 2, 0).reshape(len(x), -1),
+        lambda x: jnp.take_along_axis(x, jnp.broadcast_to(PERMUTATION, x.shape), 1),
+        lambda x: x.at[jnp.arange(len(x)), 1].set(0.0),
+        lambda x: jnp.concatenate(jnp.split(x, 2, 1), 1)[:, ::-1],
+        lambda x: jax.vmap(lambda row: jnp.convolve(row, jnp.ones(2)))(x),
+        lambda x: jax.vmap(lambda row: row[PERMUTATION] @ W)(x),
+    ):
+        lower, upper = bounds.bound(f, X, 0.1, method="crown")
+        np.testing.assert_allclose((lower + upper) / 2, f(X), rtol=1e-5, atol=1e-6)
+
+
+def test_bad_input_is_refused_in_one_line():
+    assert "integer" not in error(linear, np.zeros((2, 4), np.int32)) and "int32" in error(linear, np.zeros((2, 4), np.int32))
+    assert "at least 0, got -0.1" in error(linear, radius=-0.1)
+    assert "at least 0" in error(linear, radius=np.nan)
+    assert "one for each of the 3 examples" in error(linear, radius=np.ones(2))
+    assert all(norm in error(linear, norm="l3") for norm in bounds.NORMS)
+    assert all(method in error(linear, method="crowns") for method in bounds.METHODS)
+    assert "not finite" in error(lambda x: x @ (W * np.nan))
+    assert "clip" in error(linear, X + 1, clip=(0.0, 1.0)) and "(low, high)" in error(linear, clip=(1.0, 0.0))
+    assert "does not depend on x" in error(lambda x: jnp.ones((len(x), 2)))
+    assert "one array, got 2" in error(lambda x: (x, x))
+    assert "relu_0" in error(lambda x: jax.nn.relu(linear(x)), given={"relu_7": (X, X)})
+    assert "any size" in error(lambda x: x * jnp.ones((3, 4)))
+    assert "[batch, ...]" in error(linear, np.float32(3.0))
+
+
+@pytest.mark.parametrize(
+    "f,labels,said",
+    [
+        (linear, [0, 1, 4], "0 .. 3, got 0 .. 4"),
+        (linear, [0, 1, -1], "got -1 .. 1"),
+        (linear, [0, 1], "3 integers"),
+        (linear, [0.0, 1.0, 2.0], "integers"),
+        (lambda x: x.reshape(3, 2, 2) if len(x) == 3 else x.reshape(-1, 2, 2), [0, 1, 1], "logits"),
+        (lambda x: x.reshape(len(x), 2, 2), [0, 1, 1], r"\[batch, classes\], got \[3, 2, 2\]"),
+        (lambda x: linear(x)[:, :1], [0, 0, 0], "logits"),
+    ],
+)
+def test_margins_need_logits_and_labels(f, labels, said):
+    for function in (bounds.margin, bounds.certified_radius):
+        radius = (0.1,) if function is bounds.margin else ()
+        with pytest.raises(InputError, match=said):
+            function(f, X, np.array(labels), *radius)
+
+
+def test_an_operation_without_a_rule_names_itself_and_the_line():
+    def f(x):
+        return jnp.sort(linear(x), axis=1)  # the line
+
+    with pytest.raises(NotImplementedError) as caught:
+        bounds.bound(f, X, 0.1)
+    said = str(caught.value)
+    line = f.__code__.co_firstlineno + 1
+    assert "sort" in said and f"{__file__}:{line}" in said and "register" in said and "\n" not in said
+
+
+def test_control_flow_by_values_is_refused():
+    def until(x):
+        return lax.while_loop(lambda h: h.sum() < 10, lambda h: h + 1, x)
+
+    for f, name in (
+        (until, "while"),
+        (lambda x: lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), "(cond|reduce_sum|gt)"),
+        (lambda x: jnp.where(x == 0.5, x, 0), "eq"),
+        (lambda x: jnp.round(x), "round"),
+        (lambda x: jnp.where((x > 0) & (x < 1), x, 0), "and"),
+        (lambda x: x * (x > 0.2).astype(int), "convert|conversion|int"),
+    ):
+        with pytest.raises((NotImplementedError, InputError), match=name):
+            bounds.bound(f, X, 0.1)
+
+
+def test_a_method_that_would_not_fit_says_so(monkeypatch):
+    monkeypatch.setattr(bounds, "free_memory", lambda: 1000)
+    said = error(lambda x: jax.nn.relu(linear(x)) @ W, method="crown")
+    assert "crown would take about" in said and "1.0 kB are free" in said and "chunk" in said
+
+
+def test_register_teaches_a_curve_and_a_rewrite(monkeypatch):
+    """`sin` between -pi / 2 and pi / 2 bends once, at 0; `sort` of two is their min and max."""
+    monkeypatch.setattr(rules, "RULES", dict(rules.RULES))
+    monkeypatch.setattr(bounds, "RULES", rules.RULES)
+    bounds.register("sin", bounds.Curve(jnp.sin, inflections=(0.0,)))
+
+    def sort(x, *, dimension, **_):
+        assert dimension == 1 and x.shape[1] == 2
+        return jnp.stack([x.min(1), x.max(1)], 1)
+
+    bounds.register("sort", sort)
+    f = lambda x: jnp.sort(jnp.sin(linear(x)[:, :2] / 2), axis=1)  # noqa: E731
+    points = X[:, None] + np.random.default_rng(0).uniform(-0.1, 0.1, size=(3, 200, 4)).astype(np.float32)
+    values = np.asarray(f(points.reshape(-1, 4))).reshape(3, 200, 2)
+    for method in ("ibp", "crown"):
+        lower, upper = bounds.bound(f, X, 0.1, method=method)
+        assert np.all(lower[:, None] <= values) and np.all(values <= upper[:, None])
+    assert np.all(upper - lower < 3 * np.ptp(values, axis=1))
+
+
+class Linen(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(3, (3, 3))(x[..., None].reshape(len(x), 2, 2, 1))
+        x = nn.max_pool(nn.relu(nn.BatchNorm(use_running_average=True)(x)), (2, 2), (1, 1))
+        return nn.Dense(3)(x.reshape(len(x), -1))
+
+
+class Nnx(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.norm = nnx.Linear(4, 5, rngs=rngs), nnx.BatchNorm(5, use_running_average=True, rngs=rngs)
+        self.second = nnx.Linear(5, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(nnx.gelu(self.norm(self.first(x))))
+
+
+@jax.tree_util.register_pytree_node_class
+class Module:  # as Equinox has them: a callable pytree for one example
+    def __init__(self, weights):
+        self.weights = weights
+
+    def tree_flatten(self):
+        return (self.weights,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(*children)
+
+    def __call__(self, x):
+        return self.weights[1] @ jax.nn.relu(self.weights[0] @ x)
+
+
+def test_flax_networks_and_callable_pytrees_need_nothing():
+    linen = Linen()
+    variables = linen.init(jax.random.key(0), X)
+    module = Module([W, W[:3]])
+    for f in (lambda x: linen.apply(variables, x), Nnx(nnx.Rngs(0)), jax.vmap(module)):
+        margin = jax.jit(lambda x, f=f: bounds.margin(f, x, np.array([0, 1, 2]), 0.01, method="crown"))(X)
+        clean = np.asarray(f(X))
+        gaps = np.array([min(clean[i, i] - clean[i, j] for j in range(3) if j != i) for i in range(3)])
+        assert np.all(margin < gaps) and np.all(margin > gaps - 0.5)
+
+
+def test_intermediate_bounds_have_names_and_can_be_given():
+    f = lambda x: jnp.maximum(jax.nn.relu(linear(x)) @ W, jnp.tanh(x)) @ W  # noqa: E731
+    found = bounds.intermediate(f, X, 0.2, method="crown")
+    assert set(found) == {"relu_0", "relu_1", "max_0.0", "max_0.1"}  # tanh starts from the input
+    hidden = np.asarray(linear(X))
+    lower, upper = found["relu_0"]
+    assert np.all(lower <= hidden) and np.all(hidden <= upper)
+    mixed = bounds.bound(f, X, 0.2, method="crown_ibp", given=found)
+    loose = bounds.bound(f, X, 0.2, method="crown_ibp")
+    tight = bounds.bound(f, X, 0.2, method="crown")
+    width = lambda sides: float((sides[1] - sides[0]).mean())  # noqa: E731
+    assert width(tight) <= 1.00001 * width(mixed) < 0.99 * width(loose)
+    narrow = {"relu_0": (hidden - 1e-4, hidden + 1e-4)}  # trusted: the bounds are of those points alone
+    assert width(bounds.bound(f, X, 0.2, method="ibp", given=narrow)) < width(bounds.bound(f, X, 0.2, method="ibp"))
+
+
+def test_explain_counts_what_is_there():
+    def f(x):
+        y = jnp.pad(jax.nn.relu(linear(x)), ((0, 0), (0, 1)))
+        return jnp.abs(y).max(1, keepdims=True) + jax.nn.relu(y)[:, :2]
+
+    told = bounds.explain(f, jax.ShapeDtypeStruct((7, 4), jnp.float32))
+    assert {k: v for k, v in told.operations.items() if k != "affine"} == {"relu": 2, "abs": 1, "max": 1}
+    assert (told.outputs, told.neurons) == (2, 4 + 4 + 5)
+    assert set(told.costs) == set(bounds.METHODS)
+    assert told.costs["ibp"].passes < told.costs["crown_ibp"].passes < told.costs["crown"].passes < told.costs["alpha_crown"].passes
+    assert all(cost.bytes > 0 for cost in told.costs.values())
+    lines = str(told).splitlines()
+    assert len(lines) == 3 + len(bounds.METHODS) and len({len(line) for line in lines[2:]}) == 1
+    assert "2 relu" in lines[0] and "13 neurons" in lines[1] and lines[2].split() == ["method", "clean", "passes", "memory"]
+
+
+def test_the_error_of_x_64_bit_inputs_in_single_precision_is_none():
+    lower, upper = bounds.bound(linear, X.astype(np.float64), 0.1)
+    assert lower.dtype == upper.dtype == jnp.float32

@@ -1,0 +1,101 @@
+"""Soundness: attacked points of the ball lie within the bounds, for every operation with random attributes, and chains of them.
+
+DSRNA_SOAK=seconds makes `test_soak` go on for that long, one random network after another with every method, printing its seeds.
+"""
+
+import itertools
+import os
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bounded_operations import OPERATIONS, attacked, network
+
+from dsrna_jax import bounds
+
+# Tiny programs that run once: XLA is to compile fast.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+NESTED = [("ibp", "crown_ibp"), ("ibp", "crown"), ("crown_ibp", "crown"), ("crown_ibp", "hz_crown"), ("crown", "alpha_crown")]
+RADII = (0.3, 0.1, 0.02, 1e-3)
+
+
+def check(names, seed, norm, clip, dtype, radius, methods):
+    """Fails where an attacked point leaves the bounds, a tighter method leaves a looser one, or radius 0 is not exact."""
+    case = f"{names} seed={seed} {norm} clip={clip} {np.dtype(dtype)} radius={radius}"
+    f = network(names, seed)
+    with jax.enable_x64(True):
+        x = np.random.default_rng(seed).uniform(size=(3, 2, 3)).astype(dtype)
+        radii = (radius * np.array([1, 0.5, 0])).astype(dtype)
+
+        def everything(x, radii):
+            return {m: bounds.bound(f, x, radii, norm=norm, clip=clip, method=m, iterations=3, chunk=5) for m in methods}
+
+        found = jax.jit(everything, compiler_options=QUICK)(x, radii)
+        found = {m: np.asarray(sides, np.float64) for m, sides in found.items()}
+        exact = jax.jit(lambda x, radii: attacked(f, x, radii, norm, clip, 3), compiler_options=QUICK)
+        values = np.asarray(exact(x.astype(np.float64), radii.astype(np.float64)))
+        here = np.asarray(f(jnp.asarray(x)), np.float64)
+    if not np.all(np.isfinite(values)):
+        pytest.skip(f"not finite itself: {case}")
+    resolution = 4e-16 * np.abs(values).max()
+    for method, (lower, upper) in found.items():
+        assert np.all(lower[:, None] <= values + resolution), f"{method}: below the lower bound: {case}"
+        assert np.all(upper[:, None] >= values - resolution), f"{method}: above the upper bound: {case}"
+        np.testing.assert_allclose([lower[2], upper[2]], [here[2]] * 2, rtol=1e-5, atol=1e-6, err_msg=f"{method} {case}")
+    rounding = 1e-4 if dtype == np.float32 else 1e-9
+    for loose, tight in NESTED:
+        if loose in found and tight in found:
+            slack = rounding * (1e-3 + np.abs(found[loose]).max()) * np.array([1, -1]).reshape(2, 1, 1)
+            inside = (found[loose] - slack - found[tight]) * np.array([1, -1]).reshape(2, 1, 1)
+            assert np.all(inside[np.isfinite(inside)] <= 0), f"{tight} leaves {loose}: {case}"
+    return {m: np.mean(upper - lower) / np.mean(np.ptp(values, axis=1)) for m, (lower, upper) in found.items()}
+
+
+def cases():
+    """Each operation once in a pair of two, with norm, clipping, precision, radius and methods taken in turn."""
+    order = np.random.default_rng(0).permutation(sorted(OPERATIONS))
+    turns = zip(
+        itertools.cycle(bounds.NORMS),
+        itertools.cycle([None, (0.0, 1.0)]),
+        itertools.cycle([np.float32, np.float32, np.float64, np.float64]),
+        itertools.cycle(RADII + (0.05,)),
+        itertools.cycle(["alpha_crown", "crown_ibp", "hz_crown", "fastlin", "crown_ibp"]),
+    )
+    for pair, (norm, clip, dtype, radius, method) in zip(order.reshape(-1, 2), turns, strict=False):
+        yield pytest.param(tuple(map(str, pair)), norm, clip, dtype, radius, method, id="-".join(pair))
+
+
+@pytest.mark.parametrize("names,norm,clip,dtype,radius,method", cases())
+def test_attacked_points_lie_within(names, norm, clip, dtype, radius, method):
+    check(names, 7, norm, clip, dtype, radius, ("ibp", "crown", method))
+
+
+@pytest.mark.parametrize("norm", bounds.NORMS)
+def test_interval_bounds_nest_with_the_radius(norm):
+    f = network(("convolution", "max_pool", "silu"), 3)
+    x = np.random.default_rng(0).uniform(size=(2, 2, 3)).astype(np.float32)
+    compute = jax.jit(lambda radius: bounds.bound(f, x, radius, norm=norm, method="ibp", clip=(0.0, 1.0)))
+    found = [compute(r) for r in (0.0, 1e-4, 0.01, 0.1, 0.5)]
+    for (low, high), (lower, higher) in itertools.pairwise(found):
+        assert np.all(lower <= low) and np.all(higher >= high)
+
+
+@pytest.mark.skipif("DSRNA_SOAK" not in os.environ, reason="DSRNA_SOAK=seconds tells how long")
+def test_soak():
+    rng, end, failures, count = np.random.default_rng(int(time.time())), time.time() + float(os.environ["DSRNA_SOAK"]), [], 0
+    names = itertools.cycle(sorted(OPERATIONS))
+    while time.time() < end:
+        chain = (next(names), *rng.choice(sorted(OPERATIONS), rng.integers(0, 3)))
+        norm, clip = rng.choice(bounds.NORMS), (None, (0.0, 1.0))[rng.integers(2)]
+        dtype, radius = (np.float32, np.float64)[rng.integers(2)], float(rng.choice(RADII + (1e-5,)))
+        try:
+            check(tuple(map(str, chain)), int(rng.integers(1 << 30)), norm, clip, dtype, radius, bounds.METHODS)
+        except AssertionError as error:
+            failures.append(str(error).splitlines()[0])
+            print(failures[-1], flush=True)
+        except pytest.skip.Exception:
+            pass
+        count += 1
+    assert not failures, f"{len(failures)} of {count}"

@@ -1,0 +1,342 @@
+"""Bounds against what they are bounds of: enumeration, closed forms, solvers, finite differences, and bounds written in numpy."""
+
+import functools
+
+import dense_bounds
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from scipy.optimize import linprog, minimize
+
+from dsrna_jax import bounds
+from dsrna_jax.bounds.balls import ball
+from dsrna_jax.bounds.relaxations import Largest, Planes
+
+# Tiny programs that run once: XLA is to compile fast.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+quick = functools.partial(jax.jit, compiler_options=QUICK)
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    with jax.enable_x64(True):
+        yield
+
+
+def layers(*sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [(rng.normal(size=(o, i)) / np.sqrt(i), 0.3 * rng.normal(size=o)) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+
+
+def dense(weights):
+    """The network of dense_bounds as a function of [batch, in]."""
+
+    def f(x):
+        for i, (w, b) in enumerate(weights):
+            x = (jax.nn.relu(x) if i else x) @ jnp.asarray(w).T + jnp.asarray(b)
+        return x
+
+    return f
+
+
+def sides(f, x, radius, **options):
+    compute = quick(lambda x, radius: bounds.bound(f, x, radius, **options))
+    return [np.asarray(side) for side in compute(jnp.asarray(x), jnp.asarray(radius))]
+
+
+@pytest.mark.parametrize("sizes", [(2, 4, 2), (3, 3, 3, 2), (1, 5, 1)])
+def test_bounds_hold_the_exact_range_of_small_networks(sizes):
+    network = layers(*sizes, seed=sum(sizes))
+    x, radius = np.linspace(0.2, 0.8, sizes[0]), 0.4
+    eye = np.eye(sizes[-1])
+    least = np.array([dense_bounds.exact_least(network, x, radius, row) for row in eye])
+    greatest = -np.array([dense_bounds.exact_least(network, x, radius, -row) for row in eye])
+    for method in bounds.METHODS:
+        lower, upper = (np.asarray(s[0]) for s in sides(dense(network), x[None], radius, method=method))
+        assert np.all(lower <= least + 1e-12) and np.all(upper >= greatest - 1e-12), method
+
+
+def test_a_single_hidden_unit_is_bounded_exactly():
+    """The planes of one relu, concretised over a box, reach the ends of its range: convex, so its maximum is at a vertex."""
+    network = [(np.array([[1.0, -0.5]]), np.array([0.1])), (np.array([[1.0]]), np.array([0.0]))]
+    x, radius = np.array([[0.1, 0.2]]), 0.3
+    lower, upper = sides(dense(network), x, radius, method="alpha_crown")
+    np.testing.assert_allclose(upper[0, 0], 0.1 + 0.1 - 0.1 + 0.3 * 1.5, rtol=1e-12)
+    np.testing.assert_allclose(lower[0, 0], 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", bounds.NORMS)
+def test_affine_networks_are_exact(norm):
+    rng = np.random.default_rng(1)
+    kernel, w = rng.normal(size=(2, 2, 2, 3)), rng.normal(size=(12, 3))
+
+    def f(x):
+        y = lax.conv_general_dilated(x, jnp.asarray(kernel), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return y.reshape(len(x), -1) @ jnp.asarray(w) + 0.2
+
+    x, radius, labels = rng.uniform(size=(2, 3, 3, 2)), np.array([0.3, 0.1]), np.array([0, 2])
+    rows = np.asarray(jax.jacobian(f)(jnp.asarray(x[:1]))).reshape(3, -1)
+    logits = np.asarray(f(jnp.asarray(x)))
+    half = radius[:, None] * dense_bounds.dual_norm(rows, norm)
+    for method in bounds.METHODS:
+        if (norm, method) == ("linf", "ibp"):
+            continue  # intervals of one layer after the other are no longer exact
+        lower, upper = sides(f, x, radius, norm=norm, method=method)
+        np.testing.assert_allclose(lower, logits - half, rtol=1e-9)
+        np.testing.assert_allclose(upper, logits + half, rtol=1e-9)
+    labels = logits.argmax(1)
+    gaps = logits[[0, 1], labels][:, None] - logits
+    norms = dense_bounds.dual_norm(rows[labels][:, None] - rows, norm)
+    closed = np.min(gaps / np.where(norms == 0, 1, norms) + np.where(norms == 0, np.inf, 0), axis=1)
+    found = bounds.certified_radius(f, jnp.asarray(x), labels, norm=norm, method="crown_ibp", steps=60)
+    np.testing.assert_allclose(found, closed, rtol=1e-7)
+    assert np.all(found <= closed)
+    by_class = bounds.certified_radius(f, jnp.asarray(x), labels, norm=norm, steps=60, per_class=True)
+    np.testing.assert_allclose(by_class.min(1), closed, rtol=1e-7)
+
+
+@pytest.mark.parametrize("norm", bounds.NORMS)
+def test_single_layers_are_exact_for_intervals_too(norm):
+    (network,) = layers(4, 3)
+    x, radius = np.linspace(0, 1, 8).reshape(2, 4), 0.2
+    half = radius * dense_bounds.dual_norm(network[0], norm)
+    lower, upper = sides(dense([network]), x, radius, norm=norm, method="ibp")
+    np.testing.assert_allclose([lower, upper], dense([network])(x) + np.array([-1, 1])[:, None, None] * half, rtol=1e-12)
+
+
+def convolutional(seed=0):
+    """A small convolutional network, and the same as explicit matrices."""
+    rng = np.random.default_rng(seed)
+    first, second, w = rng.normal(size=(3, 3, 2, 3)) / 3, rng.normal(size=(3, 3, 1, 6)) / 2, rng.normal(size=(24, 3)) / 4
+    convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    parts = [
+        lambda x: convolve(x.reshape(-1, 4, 4, 2), jnp.asarray(first), (1, 1), "SAME") - 0.1,
+        lambda x: convolve(x, jnp.asarray(second), (2, 2), ((2, 1), (2, 1)), rhs_dilation=(2, 2), feature_group_count=3) + 0.1,
+        lambda x: x.reshape(len(x), -1) @ jnp.asarray(w),
+    ]
+    shapes, matrices = [(4, 4, 2), (4, 4, 3), (2, 2, 6)], []
+    for part, shape in zip(parts, shapes, strict=True):
+        offset = np.asarray(part(jnp.zeros((1, *shape)))).ravel()
+        matrices.append((np.asarray(jax.jacobian(part)(jnp.zeros((1, *shape)))).reshape(len(offset), -1), offset))
+    return lambda x: parts[2](jax.nn.relu(parts[1](jax.nn.relu(parts[0](x))))), matrices
+
+
+NETWORKS = {
+    "shallow": lambda: (dense(layers(4, 6, 3)), layers(4, 6, 3), (4,)),
+    "deep": lambda: (dense(layers(4, 6, 5, 4, 3, seed=2)), layers(4, 6, 5, 4, 3, seed=2), (4,)),
+    "convolutional": lambda: (*convolutional(), (32,)),
+}
+
+
+@pytest.mark.parametrize("norm", bounds.NORMS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_methods_equal_those_written_in_numpy(name, norm):
+    f, matrices, shape = NETWORKS[name]()
+    x = np.random.default_rng(5).uniform(size=(2, *shape))
+    radius, labels = {"linf": 0.05, "l2": 0.2, "l1": 0.5}[norm], np.array([2, 0])
+    eye = np.eye(3)
+    rows = [np.stack([eye[y] - eye[j] for j in range(3) if j != y]) for y in labels]
+    methods = [m for m in bounds.METHODS if m != "hz_crown" and (m != "alpha_crown" or name != "convolutional")]
+
+    @quick
+    def ours(x):
+        options = {"norm": norm, "iterations": 6, "chunk": 7}
+        return {m: bounds.margin(f, x, labels, radius, method=m, per_class=True, **options) for m in methods}
+
+    for method, got in ours(jnp.asarray(x)).items():
+        expected = [dense_bounds.lower_bounds(method, matrices, x[i], radius, norm, rows[i], 6) for i in range(2)]
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-11, err_msg=method)
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_first_layers_have_exact_row_norms(norm):
+    """Border rows of a padded convolution are shorter; batch norm, and a second affine layer, belong to the same row."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(3, 3, 2, 2)), rng.normal(size=(2, 2, 2, 3))
+    convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    one = lambda x: convolve(x, jnp.asarray(first), (2, 1), "SAME") * jnp.array([0.5, -2]) + 1  # noqa: E731
+    two = lambda x: convolve(one(x), jnp.asarray(second), (1, 1), "SAME")  # noqa: E731
+    x = jnp.asarray(rng.uniform(size=(1, 4, 3, 2)))
+    for affine in (one, two):
+        shape = affine(x).shape
+        rows = np.asarray(jax.jacobian(affine)(x)).reshape(np.prod(shape), -1)
+        for method in ("ibp", "crown_ibp", "crown"):
+            f = lambda x, affine=affine: jax.nn.relu(affine(x)).reshape(len(x), -1)  # noqa: E731
+            lower, upper = bounds.intermediate(f, x, 0.1, norm=norm, method=method)["relu_0"]
+            np.testing.assert_allclose((upper - lower) / 2, 0.1 * dense_bounds.dual_norm(rows, norm).reshape(shape), rtol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+@pytest.mark.parametrize("radius", [1e-4, 0.1, 0.6, 3.0])
+def test_a_ball_cut_by_the_box_is_exact(norm, radius):
+    rng = np.random.default_rng(0)
+    x, rows = rng.uniform(size=(2, 5)), rng.normal(size=(3, 2, 5))
+    x[0, 0], rows[0, 0, 1] = 0.0, 0.0
+    got = ball([jnp.asarray(x)], radius, norm, (0.0, 1.0)).dot_lower([jnp.asarray(rows)])
+    for row in range(3):
+        for i in range(2):
+            low, high, c = -x[i], 1 - x[i], rows[row, i]
+            if norm == "l1":  # d = p - q, sum p + q <= radius
+                solved = linprog(
+                    np.concatenate([c, -c]), np.ones((1, 10)), [radius], bounds=[(0, h) for h in high] + [(0, -v) for v in low]
+                )
+                least = solved.fun
+            else:
+                solved = minimize(
+                    lambda d, c=c: c @ d, np.zeros(5), jac=lambda d, c=c: c, bounds=list(zip(low, high, strict=True)), method="SLSQP",
+                    constraints={"type": "ineq", "fun": lambda d: radius**2 - d @ d, "jac": lambda d: -2 * d},
+                    options={"ftol": 1e-14, "maxiter": 500},
+                )  # fmt: skip
+                least = solved.fun
+            np.testing.assert_allclose(got[row, i], least, rtol=2e-6)
+            assert got[row, i] <= least + 1e-9
+
+
+def test_clip_equals_the_box_under_linf_and_never_loosens():
+    network, rng = dense(layers(4, 6, 3)), np.random.default_rng(0)
+    x = rng.uniform(size=(3, 4))
+    for norm in bounds.NORMS:
+        free = sides(network, x, 0.4, norm=norm, method="crown")
+        cut = sides(network, x, 0.4, norm=norm, method="crown", clip=(0.0, 1.0))
+        assert np.all(cut[0] >= free[0] - 0.05) and np.mean(cut[1] - cut[0]) < np.mean(free[1] - free[0])
+        for a, b in zip(free, sides(network, x, 0.4, norm=norm, method="crown", clip=(-9.0, 9.0)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm,clip", [("linf", None), ("l2", (0.0, 1.0)), ("l1", None)])
+@pytest.mark.parametrize("method", ["ibp", "crown_ibp", "fastlin", "crown", "hz_crown"])
+def test_gradients_of_bounds(method, norm, clip):
+    network, x = layers(3, 5, 4, 2, seed=3), jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 3)))
+
+    @quick
+    def total(weights, x, radius):
+        lower, upper = bounds.bound(dense(weights), x, radius, norm=norm, method=method, clip=clip)
+        return (upper - 2 * lower).sum()
+
+    radius = jnp.array([0.15, 0.3])
+    direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), (network, x, radius))
+    move = lambda t: total(*jax.tree.map(lambda w, d: w + t * d, (network, x, radius), direction))  # noqa: E731
+    gradient = quick(jax.grad(total, (0, 1, 2)))(network, x, radius)
+    along = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
+    step = 1e-6
+    np.testing.assert_allclose(along, (move(step) - move(-step)) / (2 * step), rtol=2e-5)
+
+
+def test_gradients_through_curves_and_pools():
+    rng = np.random.default_rng(0)
+    kernel, x = jnp.asarray(rng.normal(size=(2, 2, 1, 2))), jnp.asarray(rng.uniform(size=(1, 4, 4, 1)))
+
+    @quick
+    def total(kernel):
+        def f(x):
+            y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            y = lax.reduce_window(jnp.tanh(2 * y), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 1, 1), "SAME")
+            return jax.nn.silu(y * y[:, ::-1]).reshape(len(x), -1)
+
+        lower, upper = bounds.bound(f, x, 0.1, method="crown_ibp")
+        return (upper - 2 * lower).sum()
+
+    direction, step = rng.normal(size=kernel.shape), 1e-6
+    along = (jax.grad(total)(kernel) * direction).sum()
+    assert abs(along - (total(kernel + step * direction) - total(kernel - step * direction)) / (2 * step)) < 1e-4 * abs(along)
+
+
+def test_nothing_depends_on_batch_order_jit_chunks_or_vmap():
+    f, x = dense(layers(4, 7, 6, 5, seed=1)), jnp.asarray(np.random.default_rng(0).uniform(size=(4, 4)))
+    radius = jnp.array([0.05, 0.1, 0.2, 0.3])
+    for method, norm in (("crown", "linf"), ("alpha_crown", "l2"), ("hz_crown", "linf"), ("ibp", "l1")):
+        compute = functools.partial(bounds.bound, f, norm=norm, method=method, iterations=3)
+        whole = quick(compute)(x, radius)
+        order = np.array([2, 0, 3, 1])
+        others = {
+            "order": quick(lambda x, r: [s[np.argsort(order)] for s in compute(x[order], r[order])])(x, radius),
+            "eager": compute(x, radius),
+            "chunk": quick(functools.partial(compute, chunk=3))(x, radius),
+            "vmap": quick(jax.vmap(lambda x, r: [s[0] for s in compute(x[None], r)]))(x, radius),
+            "single": [jnp.concatenate(s) for s in zip(*(compute(x[i : i + 1], float(radius[i])) for i in range(4)), strict=True)],
+        }
+        for what, other in others.items():
+            np.testing.assert_allclose(other, whole, rtol=1e-9, err_msg=f"{method} {what}")
+
+
+def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_implicit_function():
+    network = layers(4, 8, 6, 3, seed=4)
+    x = jnp.asarray(np.random.default_rng(1).uniform(size=(5, 4)))
+    labels = np.asarray(dense(network)(x)).argmax(1)
+    labels[4] = (labels[4] + 1) % 3
+
+    @functools.partial(quick, static_argnames="norm")
+    def radius(network, norm="l2"):
+        return bounds.certified_radius(dense(network), x, labels, norm=norm, method="crown", steps=60)
+
+    for norm in bounds.NORMS:
+        found = radius(network, norm)
+        assert np.all(found[:4] > 1e-3) and found[4] == 0
+        assert np.all(bounds.margin(dense(network), x, labels, found, norm=norm, method="crown")[:4] > 0)
+        assert np.all(bounds.margin(dense(network), x, labels, 1.001 * found, norm=norm, method="crown")[:4] <= 1e-3)
+    direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), network)
+    move = lambda t: radius(jax.tree.map(lambda w, d: w + t * d, network, direction))  # noqa: E731
+    _, along = jax.jvp(radius, (jax.tree.map(jnp.asarray, network),), (jax.tree.map(jnp.asarray, direction),))
+    np.testing.assert_allclose(along, (move(1e-5) - move(-1e-5)) / 2e-5, rtol=1e-3, atol=1e-9)
+
+
+def test_radius_zero_is_exact_even_where_others_are_not():
+    f, x = dense(layers(4, 6, 3)), jnp.asarray(np.random.default_rng(0).uniform(size=(2, 4)))
+    for norm in bounds.NORMS:
+        for clip in (None, (0.0, 1.0)):
+            for method in bounds.METHODS:
+                lower, upper = sides(f, x, np.array([0.0, 0.1]), norm=norm, clip=clip, method=method)
+                np.testing.assert_allclose([lower[0], upper[0]], [f(x)[0]] * 2, rtol=1e-15)
+                assert np.all(upper[1] > lower[1])
+
+
+def test_two_relus_of_one_state_are_one_node():
+    (w, b), (v, c) = layers(4, 6, 3)
+
+    def twice(x):
+        state = x @ w.T + b
+        return jax.nn.relu(state) @ v.T + jax.nn.relu(state + 0.0) @ v.T * 0 + c + jnp.maximum(state, 0.0) @ v.T
+
+    once = lambda x: 2 * jax.nn.relu(x @ w.T + b) @ v.T + c  # noqa: E731
+    x = np.random.default_rng(0).uniform(size=(1, 4))
+    assert bounds.explain(lambda x: jax.nn.relu(x) - jax.nn.relu(x), x).operations["relu"] == 1
+    assert bounds.explain(lambda x: jax.nn.relu(x) - jnp.where(x > 0, x, 0), x).operations["relu"] <= 2
+    for method in ("crown_ibp", "crown"):
+        np.testing.assert_allclose(
+            sides(lambda x: jax.nn.relu(x @ w.T + b) @ v.T + c + jnp.maximum(x @ w.T + b, 0.0) @ v.T, x, 0.3, method=method),
+            sides(once, x, 0.3, method=method),
+            rtol=1e-9,
+        )
+    del twice
+
+
+def simple_planes(self, node, intervals, slopes="adaptive"):
+    """x_k if its lower bound is above all other upper bounds, else the constant greatest upper bound."""
+    values = node.parents[0].value - node.value
+    low, high = values + intervals[0].lower, values + intervals[0].upper
+    count = len(values)
+    lowest = jnp.arange(count).reshape(-1, *[1] * (values.ndim - 1)) == low.argmax(0)
+    others = jnp.where(lowest, -jnp.inf, high).max(0)
+    sure = low.max(0) >= others
+    value = jnp.where(lowest, values, 0).sum(0)
+    one = lowest.astype(values.dtype)
+    return Planes((one,), (one * sure,), -value, jnp.where(sure, value, high.max(0)))
+
+
+@pytest.mark.parametrize("window,stride", [(2, 2), (3, 2)])
+def test_max_pools_are_a_quarter_narrower_than_with_the_simple_relaxation(window, stride, monkeypatch):
+    rng = np.random.default_rng(0)
+    kernel, w = rng.normal(size=(3, 3, 1, 4)) / 3, rng.normal(size=(400, 5)) / 10
+
+    def f(x):
+        y = lax.conv_general_dilated(x, jnp.asarray(kernel), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        y = lax.reduce_window(y, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), "VALID")
+        return y.reshape(len(x), -1) @ jnp.asarray(np.resize(w, (y[0].size, 5)))
+
+    x = rng.uniform(size=(2, 10, 10, 1))
+    width = lambda: np.mean(np.subtract(*sides(f, x, 0.02, method="crown")[::-1]))  # noqa: E731
+    tight = width()
+    monkeypatch.setattr(Largest, "planes", simple_planes)
+    assert tight <= 0.75 * width()
