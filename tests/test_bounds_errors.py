@@ -48,7 +48,9 @@ MIXING = {
     "mixed": lambda x: jnp.ones((len(x), len(x))) @ x,
     "pooled": lambda x: lax.reduce_window(x, -np.inf, lax.max, (3, 1), (1, 1), "SAME"),
     "averaged": lambda x: lax.reduce_window(x, 0.0, lax.add, (3, 1), (1, 1), "SAME"),
-    "convolved": lambda x: lax.conv_general_dilated(x[None], np.ones((3, 4, 2), np.float32), (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")),
+    "convolved": lambda x: lax.conv_general_dilated(
+        x[None], np.ones((3, 4, 2), np.float32), (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
+    ),
     "scattered": lambda x: jnp.zeros_like(x).at[jnp.arange(len(x))[::-1]].set(x),
     "scanned": lambda x: lax.scan(lambda c, a: (c + a, c), jnp.zeros(4), x)[1],
     "more when larger": lambda x: x if len(x) == 3 else jnp.tanh(x),
@@ -234,7 +236,9 @@ def test_explain_counts_what_is_there():
     assert {k: v for k, v in told.operations.items() if k != "affine"} == {"relu": 2, "abs": 1, "max": 1}
     assert (told.outputs, told.neurons) == (2, 4 + 4 + 5)
     assert set(told.costs) == set(bounds.METHODS)
-    assert told.costs["ibp"].passes < told.costs["crown_ibp"].passes < told.costs["crown"].passes < told.costs["alpha_crown"].passes
+    assert (
+        told.costs["ibp"].passes < told.costs["crown_ibp"].passes < told.costs["crown"].passes < told.costs["alpha_crown"].passes
+    )
     assert all(cost.bytes > 0 for cost in told.costs.values())
     lines = str(told).splitlines()
     assert len(lines) == 3 + len(bounds.METHODS) and len({len(line) for line in lines[2:]}) == 1

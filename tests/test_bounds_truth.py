@@ -185,7 +185,8 @@ def test_a_ball_cut_by_the_box_is_exact(norm, radius):
                 least = solved.fun
             else:
                 solved = minimize(
-                    lambda d, c=c: c @ d, np.zeros(5), jac=lambda d, c=c: c, bounds=list(zip(low, high, strict=True)), method="SLSQP",
+                    lambda d, c=c: c @ d, np.zeros(5), jac=lambda d, c=c: c, bounds=list(zip(low, high, strict=True)),
+                    method="SLSQP",
                     constraints={"type": "ineq", "fun": lambda d: radius**2 - d @ d, "jac": lambda d: -2 * d},
                     options={"ftol": 1e-14, "maxiter": 500},
                 )  # fmt: skip
@@ -243,22 +244,22 @@ def test_gradients_through_curves_and_pools():
     assert abs(along - (total(kernel + step * direction) - total(kernel - step * direction)) / (2 * step)) < 1e-4 * abs(along)
 
 
-def test_nothing_depends_on_batch_order_jit_chunks_or_vmap():
+@pytest.mark.parametrize("method, norm", [("crown", "linf"), ("alpha_crown", "l2"), ("hz_crown", "linf"), ("ibp", "l1")])
+def test_nothing_depends_on_batch_order_jit_chunks_or_vmap(method, norm):
     f, x = dense(layers(4, 7, 6, 5, seed=1)), jnp.asarray(np.random.default_rng(0).uniform(size=(4, 4)))
     radius = jnp.array([0.05, 0.1, 0.2, 0.3])
-    for method, norm in (("crown", "linf"), ("alpha_crown", "l2"), ("hz_crown", "linf"), ("ibp", "l1")):
-        compute = functools.partial(bounds.bound, f, norm=norm, method=method, iterations=3)
-        whole = quick(compute)(x, radius)
-        order = np.array([2, 0, 3, 1])
-        others = {
-            "order": quick(lambda x, r: [s[np.argsort(order)] for s in compute(x[order], r[order])])(x, radius),
-            "eager": compute(x, radius),
-            "chunk": quick(functools.partial(compute, chunk=3))(x, radius),
-            "vmap": quick(jax.vmap(lambda x, r: [s[0] for s in compute(x[None], r)]))(x, radius),
-            "single": [jnp.concatenate(s) for s in zip(*(compute(x[i : i + 1], float(radius[i])) for i in range(4)), strict=True)],
-        }
-        for what, other in others.items():
-            np.testing.assert_allclose(other, whole, rtol=1e-9, err_msg=f"{method} {what}")
+    compute = functools.partial(bounds.bound, f, norm=norm, method=method, iterations=3)
+    whole = quick(compute)(x, radius)
+    order = np.array([2, 0, 3, 1])
+    others = {
+        "order": quick(lambda x, r: [s[np.argsort(order)] for s in compute(x[order], r[order])])(x, radius),
+        "eager": compute(x, radius),
+        "chunk": quick(functools.partial(compute, chunk=3))(x, radius),
+        "vmap": quick(jax.vmap(lambda x, r: [s[0] for s in compute(x[None], r)]))(x, radius),
+        "single": [jnp.concatenate(s) for s in zip(*(compute(x[i : i + 1], float(radius[i])) for i in range(4)), strict=True)],
+    }
+    for what, other in others.items():
+        np.testing.assert_allclose(other, whole, rtol=1e-9, err_msg=what)
 
 
 def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_implicit_function():

@@ -111,7 +111,10 @@ def margins(net, radius):
     """Those of a linear network over the l_inf ball, unclipped."""
     product = np.asarray(jax.jacobian(lambda x: net(x[None])[0])(IMAGES[0])).reshape(3, -1)
     logits, rows = np.asarray(net(IMAGES)), np.arange(3)
-    both = [[(logits[i, y] - logits[i, j], np.abs(product[y] - product[j]).sum()) for j in rows if j != y] for i, y in enumerate(LABELS)]
+    both = [
+        [(logits[i, y] - logits[i, j], np.abs(product[y] - product[j]).sum()) for j in rows if j != y]
+        for i, y in enumerate(LABELS)
+    ]
     return np.array([min(gap - radius * size for gap, size in pairs) for pairs in both]), both
 
 
@@ -250,7 +253,9 @@ def test_derivatives_are_those_of_finite_differences_and_no_image_carries_them(c
         by_alphas = jax.jit(jax.jacrev(r))(*point)
         norms = np.sqrt(sum((np.asarray(leaf) ** 2).reshape(3, -1).sum(1) for leaf in jax.tree.leaves(by_alphas)))
         assert (norms > 0).all() and norms.max() < 0.8 * norms.sum()
-        forwards = sum((leaf * d).reshape(3, -1).sum(1) for leaf, d in zip(*map(jax.tree.leaves, (by_alphas, direction[0])), strict=True))
+        forwards = sum(
+            (leaf * d).reshape(3, -1).sum(1) for leaf, d in zip(*map(jax.tree.leaves, (by_alphas, direction[0])), strict=True)
+        )
         only_alphas = jax.jit(lambda p, d: jax.jvp(lambda a: r(a, p[1]), p[:1], d[:1])[1])(point, direction)
         np.testing.assert_allclose(forwards, only_alphas, rtol=1e-6)
 
