@@ -56,11 +56,12 @@ def check(names, seed, norm, clip, dtype, radius, methods):
 def cases():
     """Each operation once in a pair of two, with norm, clipping, precision, radius and methods taken in turn."""
     order = np.random.default_rng(0).permutation(sorted(OPERATIONS))
+    order = np.concatenate([order, order[: len(order) % 2]])
     turns = zip(
         itertools.cycle(bounds.NORMS),
         itertools.cycle([None, (0.0, 1.0)]),
         itertools.cycle([np.float32, np.float32, np.float64, np.float64]),
-        itertools.cycle(RADII + (0.05,)),
+        itertools.cycle((*RADII, 0.05)),
         itertools.cycle(["alpha_crown", "crown_ibp", "hz_crown", "fastlin", "crown_ibp"]),
     )
     for pair, (norm, clip, dtype, radius, method) in zip(order.reshape(-1, 2), turns, strict=False):

@@ -46,7 +46,7 @@ class Chain:
 
     def rescaled(self, factors, zoom=1.0):
         def whole(images):
-            before, last, scale = *[self.stem(images)] * 2, zoom
+            before, last, scale = *self.stem(images), zoom
             for factor, matrix in zip(factors, self.matrices, strict=True):
                 scale = scale * factor
                 before, last = factor * last, self.cell(matrix, factor * before, factor * last, scale)
