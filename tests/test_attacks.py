@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_network import X, Y, logits_fn
+from small_network import X
 
 from dsrna_jax import attacks
 from dsrna_jax.attacks import ball, losses
@@ -14,8 +14,18 @@ from dsrna_jax.attacks.fab import to_plane
 from dsrna_jax.errors import InputError
 
 KEY = jax.random.key(0)
-RADIUS = {"linf": 0.1, "l2": 0.5}
-x, y = jnp.asarray(X[:24]), jnp.asarray(Y[:24])
+RADIUS = {"linf": 0.05, "l2": 0.3}
+rng = np.random.default_rng(0)
+FIRST, SECOND = (rng.normal(size=shape).astype(np.float32) for shape in ((64, 32), (32, 10)))
+
+
+def logits_fn(x):
+    """A network that compiles fast; the labels are what it says of digits."""
+    return jax.nn.relu(x.reshape(len(x), -1) @ jnp.asarray(FIRST, x.dtype)) @ jnp.asarray(SECOND, x.dtype)
+
+
+x = jnp.asarray(X[:24])
+y = logits_fn(x).argmax(1)
 
 # Name, norm, static options: small budgets, each compiled once.
 CASES = [
@@ -64,7 +74,7 @@ def test_stays_in_ball_and_box_and_says_what_it_did(number):
     size = np.abs(delta).max(1) if norm == "linf" else np.linalg.norm(delta, axis=1)
     np.testing.assert_allclose(distance, size, atol=1e-6)
     assert (size <= RADIUS[norm] * (1 + 1e-5) + 1e-6).all()
-    np.testing.assert_array_equal(success, np.asarray(logits_fn(x_adv)).argmax(1) != Y[:24])
+    np.testing.assert_array_equal(success, np.asarray(logits_fn(x_adv)).argmax(1) != np.asarray(y))
     assert 0.2 < success.mean() and (steps > 0).all() and not np.isnan(loss).any()
 
 
@@ -72,7 +82,7 @@ def test_stays_in_ball_and_box_and_says_what_it_did(number):
 def test_radius_zero_leaves_the_image(number):
     none = found(number, 0.0)
     np.testing.assert_array_equal(none.x_adv, X[:24])
-    np.testing.assert_array_equal(none.success, np.asarray(logits_fn(x)).argmax(1) != Y[:24])
+    assert not none.success.any()
 
 
 @cases
@@ -83,8 +93,8 @@ def test_more_radius_finds_more(number):
 
 @cases
 def test_depends_on_neither_batch_nor_order(number):
-    """Examples keep their keys, whoever their neighbours are."""
-    norm, own = CASES[number][1], np.array([5, 17, 2, 11, 3, 8])
+    """Examples keep their keys, whoever their neighbours are. (Sizes other than 24 are compiled again, so they are few.)"""
+    norm, own = CASES[number][1], np.resize([5, 17, 2, 11, 3, 8, 20], 6 if number in (3, 8) else 24)
     keys = attacks.example_keys(KEY, own)
     alone = compiled(number)(x[own], y[own], keys, radius=RADIUS[norm])
     whole = found(number)
@@ -101,9 +111,9 @@ def test_a_second_radius_compiles_nothing(number):
     assert compiled(number)._cache_size() == before
 
 
-@pytest.mark.parametrize(("option", "values"), [("steps", (2, 5, 10, 20)), ("restarts", (1, 2, 3, 5))])
+@pytest.mark.parametrize(("option", "values"), [("steps", (2, 5, 20)), ("restarts", (1, 3, 8))])
 def test_pgd_is_monotone_in_steps_and_restarts(option, values):
-    base = {"steps": 3, "radius": 0.06, "norm": "linf"}
+    base = {"steps": 3, "radius": 0.08, "norm": "linf"}
     run = jax.jit(functools.partial(attacks.pgd, logits_fn), static_argnames=("norm", "steps", "restarts"))
     fooled = [np.asarray(run(x, y, KEY, **(base | {option: value})).success) for value in values]
     assert all((less <= more).all() for less, more in zip(fooled, fooled[1:], strict=False))
@@ -129,10 +139,10 @@ def linear_model(norm):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("multi_targeted", {"steps": 5}),
+        ("multi_targeted", {"steps": 20}),
         ("apgd", {"loss": "dlr"}),
         ("apgd_t", {"steps": 20}),
-        ("fab", {"steps": 10}),
+        ("fab", {"steps": 10, "overshoot": 1.001}),
     ],
 )
 def test_linear_models_fall_just_beyond_their_exact_distance(name, options, norm):
@@ -159,8 +169,9 @@ def test_fgsm_reaches_the_exact_loss_of_a_linear_model_with_two_classes(norm):
     [
         ("cw", "l2", {"rate": 0.02, "steps": 200}, 0.02),
         ("ddn", "l2", {"steps": 300}, 0.02),
-        ("fab", "l2", {}, 1e-3),
-        ("fab", "linf", {}, 1e-3),
+        # It draws back by a tenth and overshoots by a twentieth of that.
+        ("fab", "l2", {}, 6e-3),
+        ("fab", "linf", {}, 6e-3),
     ],
 )
 def test_smallest_perturbations_of_linear_models(name, norm, options, tolerance):
@@ -222,7 +233,8 @@ def test_dlr_knows_neither_shift_nor_scale_and_margin_is_its_sign():
         for loss in (losses.dlr, losses.targeted("dlr", target)):
             np.testing.assert_allclose(loss(z, labels), loss(7 * z + 3, labels), rtol=1e-9)
         assert ((losses.margin(z, labels) > 0) == (z.argmax(1) != labels)).all()
-        np.testing.assert_array_equal(losses.runner_up(z, labels, 5), jnp.argmin(losses.without(z, labels) % 1e9, axis=1))
+        ranked = [losses.runner_up(z, labels, rank) for rank in range(1, 6)]
+        assert (np.diff([losses.of_class(z, c) for c in ranked], axis=0) <= 0).all() and all((c != labels).all() for c in ranked)
 
 
 def test_inside_a_training_step_weights_are_traced_and_last_points_cost_no_forward_pass():
@@ -245,8 +257,9 @@ def test_inside_a_training_step_weights_are_traced_and_last_points_cost_no_forwa
 
 def test_targeted_attacks_go_where_they_are_told():
     target = (y + 1) % 10
-    found = attacks.pgd(logits_fn, x, y, KEY, radius=0.5, norm="linf", steps=20, loss="margin", target=target)
-    assert (np.asarray(logits_fn(found.x_adv)).argmax(1) == target).mean() > 0.9
+    options = {"radius": 0.5, "norm": "linf", "steps": 40, "step_size": 0.03, "loss": "ce", "keep": "last"}
+    found = attacks.pgd(logits_fn, x, y, KEY, target=target, **options)
+    assert (np.asarray(logits_fn(found.x_adv)).argmax(1) == target).mean() > 0.8
 
 
 def test_own_loss_and_own_start():

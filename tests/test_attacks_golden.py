@@ -9,7 +9,7 @@ import pytest
 from small_network import GOLDEN, X, Y, logits_fn
 
 from dsrna_jax import attacks
-from dsrna_jax.attacks.losses import runner_up
+from dsrna_jax.attacks.losses import cross_entropy, runner_up
 
 RADIUS = {"linf": 0.1, "l2": 0.5}
 x, y = jnp.asarray(X), jnp.asarray(Y)
@@ -73,16 +73,21 @@ def foolbox_model():
     return fb, fb.JAXModel(logits_fn, bounds=(0, 1))
 
 
+def assert_same_attack(found, expected, fooled, tolerance):
+    np.testing.assert_array_equal(found.success, fooled)
+    # Where a network is all but sure, the gradient of its cross-entropy is what rounding leaves of it.
+    counts = np.asarray(cross_entropy(logits_fn(x), y)) > 1e-4
+    np.testing.assert_allclose(np.asarray(found.x_adv)[counts], np.asarray(expected)[counts], atol=tolerance)
+    assert counts.sum() > 40
+
+
 @norms
 def test_pgd_takes_the_steps_of_foolbox(foolbox_model, norm):
     fb, model = foolbox_model
     theirs = {"linf": fb.attacks.LinfPGD, "l2": fb.attacks.L2PGD}[norm](steps=10, abs_stepsize=0.025, random_start=False)
     _, expected, fooled = theirs(model, x, y, epsilons=RADIUS[norm])
     options = {"radius": RADIUS[norm], "norm": norm, "steps": 10, "step_size": 0.025, "random_start": False, "keep": "last"}
-    found = attacks.pgd(logits_fn, x, y, **options)
-    # The sign of a gradient of 1e-9 is a matter of rounding.
-    assert np.mean(np.abs(found.x_adv - expected) > 1e-3) < 1e-3
-    np.testing.assert_array_equal(found.success, fooled)
+    assert_same_attack(attacks.pgd(logits_fn, x, y, **options), expected, fooled, 1e-3)
 
 
 @norms
@@ -90,6 +95,4 @@ def test_fgsm_is_that_of_foolbox(foolbox_model, norm):
     fb, model = foolbox_model
     theirs = {"linf": fb.attacks.FGSM, "l2": fb.attacks.FGM}[norm](random_start=False)
     _, expected, fooled = theirs(model, x, y, epsilons=RADIUS[norm])
-    found = attacks.fgsm(logits_fn, x, y, radius=RADIUS[norm], norm=norm)
-    assert np.mean(np.abs(found.x_adv - expected) > 1e-5) < 1e-3
-    np.testing.assert_array_equal(found.success, fooled)
+    assert_same_attack(attacks.fgsm(logits_fn, x, y, radius=RADIUS[norm], norm=norm), expected, fooled, 1e-4)

@@ -72,6 +72,9 @@ def example_keys(key: Array | None, examples: int | Array) -> Array:
         raise InputError("this attack draws at random: expected a key such as jax.random.key(0), got None")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
+    if jax.random.key_impl(key) != "threefry2x32" and not key.ndim:
+        # Other generators draw for the batch as a whole.
+        key = jax.random.key(jax.random.bits(key), impl="threefry2x32")
     if key.ndim:
         return key
     return folded(key, jnp.arange(examples) if isinstance(examples, int) else jnp.asarray(examples))
