@@ -40,7 +40,7 @@ CASES = [
     ("apgd", "l2", {"steps": 12, "loss": "dlr", "restarts": 2}),
     ("apgd_t", "linf", {"steps": 6, "targets": 3}),
     ("cw", "l2", {"steps": 20, "searches": 4}),
-    ("ddn", "l2", {"steps": 20}),
+    ("ddn", "l2", {"steps": 40}),
     ("fab", "linf", {"steps": 8}),
     ("fab", "l2", {"steps": 8, "restarts": 2}),
     ("fab_t", "l2", {"steps": 8, "targets": 3}),
