@@ -76,7 +76,7 @@ def test_what_looks_like_mixing_is_not():
         lambda x: jax.vmap(lambda row: row[PERMUTATION] @ W)(x),
     ):
         lower, upper = bounds.bound(f, X, 0.1, method="crown")
-        np.testing.assert_allclose((lower + upper) / 2, f(X), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose((lower + upper) / 2, f(jnp.asarray(X)), rtol=1e-5, atol=1e-6)
 
 
 def test_bad_input_is_refused_in_one_line():
