@@ -497,7 +497,7 @@ RULES |= {
     "neg": _rewrite(lambda x: -1 * x),
     "mul": _scaled(singleton=True),
     "div": _quotient,
-"dot_general": _product_of_matrices,
+    "dot_general": _product_of_matrices,
     "conv_general_dilated": _convolution,
     "depthwise": _trilinear,
     "pointwise": _trilinear,
