@@ -1,6 +1,7 @@
 """Bounds against what they are bounds of: enumeration, closed forms, solvers, finite differences, and bounds written in numpy."""
 
 import functools
+import itertools
 
 import dense_bounds
 import jax
@@ -198,7 +199,7 @@ def test_a_ball_cut_by_the_box_is_exact(norm, radius):
 def test_clip_equals_the_box_under_linf_and_never_loosens():
     network, rng = dense(layers(4, 6, 3)), np.random.default_rng(0)
     x = rng.uniform(size=(3, 4))
-    for norm in bounds.NORMS:
+    for norm in ("linf", "l2"):
         free = sides(network, x, 0.4, norm=norm, method="crown")
         cut = sides(network, x, 0.4, norm=norm, method="crown", clip=(0.0, 1.0))
         assert np.all(cut[0] >= free[0] - 0.05) and np.mean(cut[1] - cut[0]) < np.mean(free[1] - free[0])
@@ -206,8 +207,16 @@ def test_clip_equals_the_box_under_linf_and_never_loosens():
             np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-@pytest.mark.parametrize("norm,clip", [("linf", None), ("l2", (0.0, 1.0)), ("l1", None)])
-@pytest.mark.parametrize("method", ["ibp", "crown_ibp", "fastlin", "crown", "hz_crown"])
+@pytest.mark.parametrize(
+    "method,norm,clip",
+    [
+        ("ibp", "linf", (0.0, 1.0)),
+        ("crown_ibp", "l2", (0.0, 1.0)),
+        ("fastlin", "linf", None),
+        ("crown", "l1", (0.0, 1.0)),
+        ("hz_crown", "l2", None),
+    ],
+)
 def test_gradients_of_bounds(method, norm, clip):
     network, x = layers(3, 5, 4, 2, seed=3), jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 3)))
 
@@ -244,22 +253,24 @@ def test_gradients_through_curves_and_pools():
     assert abs(along - (total(kernel + step * direction) - total(kernel - step * direction)) / (2 * step)) < 1e-4 * abs(along)
 
 
-@pytest.mark.parametrize("method, norm", [("crown", "linf"), ("alpha_crown", "l2"), ("hz_crown", "linf"), ("ibp", "l1")])
+@pytest.mark.parametrize("method, norm", [("crown_ibp", "l2"), ("alpha_crown", "linf")])
 def test_nothing_depends_on_batch_order_jit_chunks_or_vmap(method, norm):
-    f, x = dense(layers(4, 7, 6, 5, seed=1)), jnp.asarray(np.random.default_rng(0).uniform(size=(4, 4)))
+    f, x = dense(layers(4, 5, 4, 3, seed=1)), jnp.asarray(np.random.default_rng(0).uniform(size=(4, 4)))
     radius = jnp.array([0.05, 0.1, 0.2, 0.3])
-    compute = functools.partial(bounds.bound, f, norm=norm, method=method, iterations=3)
+    compute = functools.partial(bounds.bound, f, norm=norm, method=method, iterations=2)
     whole = quick(compute)(x, radius)
     order = np.array([2, 0, 3, 1])
     others = {
         "order": quick(lambda x, r: [s[np.argsort(order)] for s in compute(x[order], r[order])])(x, radius),
-        "eager": compute(x, radius),
-        "chunk": quick(functools.partial(compute, chunk=3))(x, radius),
+        "chunk": quick(functools.partial(compute, chunk=2))(x, radius),
         "vmap": quick(jax.vmap(lambda x, r: [s[0] for s in compute(x[None], r)]))(x, radius),
-        "single": [jnp.concatenate(s) for s in zip(*(compute(x[i : i + 1], float(radius[i])) for i in range(4)), strict=True)],
     }
+    if method == "crown_ibp":
+        others["eager"] = compute(x, radius)
     for what, other in others.items():
         np.testing.assert_allclose(other, whole, rtol=1e-9, err_msg=what)
+    single = quick(lambda x: compute(x, 0.1))(x[1:2])  # the radius a number, not traced
+    np.testing.assert_allclose(single, [side[1:2] for side in whole], rtol=1e-9)
 
 
 def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_implicit_function():
@@ -268,15 +279,14 @@ def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_impli
     labels = np.asarray(dense(network)(x)).argmax(1)
     labels[4] = (labels[4] + 1) % 3
 
-    @functools.partial(quick, static_argnames="norm")
-    def radius(network, norm="l2"):
-        return bounds.certified_radius(dense(network), x, labels, norm=norm, method="crown", steps=60)
+    @quick
+    def radius(network):
+        return bounds.certified_radius(dense(network), x, labels, norm="l2", method="crown", steps=60)
 
-    for norm in bounds.NORMS:
-        found = radius(network, norm)
-        assert np.all(found[:4] > 1e-3) and found[4] == 0
-        assert np.all(bounds.margin(dense(network), x, labels, found, norm=norm, method="crown")[:4] > 0)
-        assert np.all(bounds.margin(dense(network), x, labels, 1.001 * found, norm=norm, method="crown")[:4] <= 1e-3)
+    margin = quick(lambda r: bounds.margin(dense(network), x, labels, r, norm="l2", method="crown"))
+    found = radius(network)
+    assert np.all(found[:4] > 1e-3) and found[4] == 0
+    assert np.all(margin(found)[:4] > 0) and np.all(margin(1.001 * found)[:4] <= 1e-3)
     direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), network)
     move = lambda t: radius(jax.tree.map(lambda w, d: w + t * d, network, direction))  # noqa: E731
     _, along = jax.jvp(radius, (jax.tree.map(jnp.asarray, network),), (jax.tree.map(jnp.asarray, direction),))
@@ -285,58 +295,46 @@ def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_impli
 
 def test_radius_zero_is_exact_even_where_others_are_not():
     f, x = dense(layers(4, 6, 3)), jnp.asarray(np.random.default_rng(0).uniform(size=(2, 4)))
-    for norm in bounds.NORMS:
-        for clip in (None, (0.0, 1.0)):
-            for method in bounds.METHODS:
-                lower, upper = sides(f, x, np.array([0.0, 0.1]), norm=norm, clip=clip, method=method)
-                np.testing.assert_allclose([lower[0], upper[0]], [f(x)[0]] * 2, rtol=1e-15)
-                assert np.all(upper[1] > lower[1])
+    options = itertools.product((None, (0.0, 1.0)), bounds.NORMS)
+    for method, (clip, norm) in zip(bounds.METHODS, options, strict=True):
+        lower, upper = sides(f, x, np.array([0.0, 0.1]), norm=norm, clip=clip, method=method)
+        np.testing.assert_allclose([lower[0], upper[0]], [f(x)[0]] * 2, rtol=1e-15)
+        assert np.all(upper[1] > lower[1])
 
 
 def test_two_relus_of_one_state_are_one_node():
     (w, b), (v, c) = layers(4, 6, 3)
-
-    def twice(x):
-        state = x @ w.T + b
-        return jax.nn.relu(state) @ v.T + jax.nn.relu(state + 0.0) @ v.T * 0 + c + jnp.maximum(state, 0.0) @ v.T
-
-    once = lambda x: 2 * jax.nn.relu(x @ w.T + b) @ v.T + c  # noqa: E731
+    state = lambda x: x @ w.T + b  # noqa: E731
+    twice = lambda x: jax.nn.relu(state(x)) @ v.T + c + jnp.maximum(state(x), 0.0) @ v.T  # noqa: E731
+    once = lambda x: 2 * jax.nn.relu(state(x)) @ v.T + c  # noqa: E731
     x = np.random.default_rng(0).uniform(size=(1, 4))
-    assert bounds.explain(lambda x: jax.nn.relu(x) - jax.nn.relu(x), x).operations["relu"] == 1
-    assert bounds.explain(lambda x: jax.nn.relu(x) - jnp.where(x > 0, x, 0), x).operations["relu"] <= 2
-    for method in ("crown_ibp", "crown"):
-        np.testing.assert_allclose(
-            sides(lambda x: jax.nn.relu(x @ w.T + b) @ v.T + c + jnp.maximum(x @ w.T + b, 0.0) @ v.T, x, 0.3, method=method),
-            sides(once, x, 0.3, method=method),
-            rtol=1e-9,
-        )
-    del twice
+    assert bounds.explain(lambda x: jax.nn.relu(x) - jax.nn.relu(x) * 2, x).operations["relu"] == 1
+    np.testing.assert_allclose(sides(twice, x, 0.3, method="crown"), sides(once, x, 0.3, method="crown"), rtol=1e-9)
 
 
 def simple_planes(self, node, intervals, slopes="adaptive"):
     """x_k if its lower bound is above all other upper bounds, else the constant greatest upper bound."""
     values = node.parents[0].value - node.value
     low, high = values + intervals[0].lower, values + intervals[0].upper
-    count = len(values)
-    lowest = jnp.arange(count).reshape(-1, *[1] * (values.ndim - 1)) == low.argmax(0)
-    others = jnp.where(lowest, -jnp.inf, high).max(0)
-    sure = low.max(0) >= others
-    value = jnp.where(lowest, values, 0).sum(0)
-    one = lowest.astype(values.dtype)
-    return Planes((one,), (one * sure,), -value, jnp.where(sure, value, high.max(0)))
+    lowest = jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)) == low.argmax(0)
+    is_sure = low.max(0) >= jnp.where(lowest, -jnp.inf, high).max(0)
+    value, one = jnp.where(lowest, values, 0).sum(0), lowest.astype(values.dtype)
+    return Planes((one, None), (one * is_sure, None), -value, jnp.where(is_sure, value, high.max(0)))
 
 
-@pytest.mark.parametrize("window,stride", [(2, 2), (3, 2)])
-def test_max_pools_are_a_quarter_narrower_than_with_the_simple_relaxation(window, stride, monkeypatch):
+@pytest.mark.parametrize("window", [2, 3])
+def test_max_pools_are_a_quarter_narrower_than_with_the_simple_relaxation(window, monkeypatch):
     rng = np.random.default_rng(0)
-    kernel, w = rng.normal(size=(3, 3, 1, 4)) / 3, rng.normal(size=(400, 5)) / 10
+    kernels, w = [rng.uniform(-1, 1, size=(3, 3, i, 3)) / np.sqrt(9 * i) for i in (1, 3)], rng.normal(size=(48, 4))
+    convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     def f(x):
-        y = lax.conv_general_dilated(x, jnp.asarray(kernel), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        y = lax.reduce_window(y, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), "VALID")
-        return y.reshape(len(x), -1) @ jnp.asarray(np.resize(w, (y[0].size, 5)))
+        for kernel in kernels:
+            x = jax.nn.relu(convolve(x, jnp.asarray(kernel), (1, 1), "SAME"))
+            x = lax.reduce_window(x, -jnp.inf, lax.max, (1, window, window, 1), (1, 2, 2, 1), "SAME")
+        return x.reshape(len(x), -1) @ jnp.asarray(np.resize(w, (x[0].size, 4)))
 
-    x = rng.uniform(size=(2, 10, 10, 1))
+    x = np.asarray(jax.image.resize(rng.uniform(size=(1, 4, 4, 1)), (1, 10, 10, 1), "cubic"))
     width = lambda: np.mean(np.subtract(*sides(f, x, 0.02, method="crown")[::-1]))  # noqa: E731
     tight = width()
     monkeypatch.setattr(Largest, "planes", simple_planes)

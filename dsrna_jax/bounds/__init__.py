@@ -129,7 +129,8 @@ def certified_radius(
         def radius_of(rows):
             def margin(radius):
                 bounded = Bounded(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations, given={})
-                return _widened((rows * graph.output.value).sum(-1), bounded.lower(rows), radius).min(0)
+                # A little more than `margin` allows, which then certifies the radius found however XLA rounds it.
+                return _widened((rows * graph.output.value).sum(-1), bounded.lower(rows), radius, ROUNDING + 16).min(0)
 
             found = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
             return with_implicit_gradient(found, margin)
@@ -188,9 +189,9 @@ def _margin_rows(value, labels):
     return (classes == labels[:, None])[None].astype(value.dtype) - (classes == others.T[..., None]).astype(value.dtype)
 
 
-def _widened(value, deviation, radius):
+def _widened(value, deviation, radius, units=ROUNDING):
     """value + deviation, lowered by the allowance for rounding; -inf for NaN, and the value itself at radius 0."""
-    allowance = ROUNDING * jnp.finfo(value.dtype).eps * (jnp.abs(value) + jnp.abs(deviation))
+    allowance = units * jnp.finfo(value.dtype).eps * (jnp.abs(value) + jnp.abs(deviation))
     result = value + deviation - jnp.where(radius > 0, allowance, 0)
     return jnp.where(jnp.isnan(result), -jnp.inf, result)
 

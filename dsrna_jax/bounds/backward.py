@@ -60,7 +60,8 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
             passed, gaps = _pulled(node, relaxed[node], rows)
             total = total - by_example(gaps, node)
         for parent, part in zip(node.parents, passed, strict=True):
-            pending[parent] = pending[parent] + part if parent in pending else part
+            if part is not None:
+                pending[parent] = pending[parent] + part if parent in pending else part
     at_input = [pending.get(leaf) for leaf in graph.inputs]
     if any(part is not None for part in at_input):
         shape = functional.shape[:1]
@@ -83,6 +84,9 @@ def _pulled(node: Node, planes: Planes, rows):
     positive, negative = jnp.maximum(rows, 0), jnp.minimum(rows, 0)
     passed = []
     for lower, upper, parent in zip(planes.lower, planes.upper, node.parents, strict=True):
+        if lower is None:
+            passed.append(None)
+            continue
         wide = parent.value.ndim > node.value.ndim
         plus, minus = (positive[None], negative[None]) if wide else (positive, negative)
         passed.append(plus * _beside(lower, parent) + minus * _beside(upper, parent))

@@ -9,7 +9,7 @@ from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
-from dsrna_jax.bounds.relaxations import Hinge, adaptive_share
+from dsrna_jax.bounds.relaxations import Hinge, Largest, adaptive_share
 from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
 
@@ -123,7 +123,10 @@ class Bounded:
 def intermediate_name(start: Node, users: list[Node]) -> str:
     """The relaxed operation's name; with the parent's number where it has several."""
     user = users[0]
-    return user.name if len(user.parents) == 1 else f"{user.name}.{[_start(p) for p in user.parents].index(start)}"
+    place = [_start(p) for p in user.parents].index(start)
+    if isinstance(user.operation, Largest):
+        return user.name + ("", ".leads")[place]
+    return user.name if len(user.parents) == 1 else f"{user.name}.{place}"
 
 
 def _start(node):
@@ -141,6 +144,8 @@ def _tightest(sides):
 
 def _undecided(user, node, intervals):
     """Where a relaxed operation needs better bounds of `node` than it has; None for everywhere."""
+    if isinstance(user.operation, Largest) and node is user.parents[1]:
+        return user.operation.is_undecided(user, intervals[node])
     if user.parents != (node,) or not isinstance(user.operation, Hinge):
         return None
     return user.operation.is_undecided(user, [intervals[node]])

@@ -47,10 +47,13 @@ def intersection(a: Interval, b: Interval) -> Interval:
 
 
 class Planes(NamedTuple):
-    """Coefficients by parent, and gaps; the shapes are the node's, with an axis in front where a parent has one more."""
+    """Coefficients by parent, and gaps; the shapes are the node's, with an axis in front where a parent has one more.
 
-    lower: tuple[jax.Array, ...]
-    upper: tuple[jax.Array, ...]
+    None for a parent that only has bounds to give.
+    """
+
+    lower: tuple[jax.Array | None, ...]
+    upper: tuple[jax.Array | None, ...]
     lower_gap: jax.Array
     upper_gap: jax.Array
 
@@ -149,36 +152,70 @@ class Larger:
 
 @dataclasses.dataclass(frozen=True)
 class Largest:
-    """Maximum over the first axis of the parent.
+    """Maximum over the first axis of the parents: the entries, and how far each is above the leader, the largest at the trace.
 
     Below: the entry with the largest lower bound. Above: with k the entry of the largest upper bound and m what the others, and
-    its own lower bound, reach, the chord of max(x_k, m); a constant if x_k cannot exceed m.
+    its own lower bound, reach, the chord of max(x_k, m); a constant if x_k cannot exceed m. Or the leader plus that of the
+    leads, which are far narrower than the entries where neighbours move together: what is lower in the middle.
     """
 
     def enclosure(self, node, intervals):
-        (interval,) = intervals
-        values = node.parents[0].value - node.value
-        return between((values + interval.lower).max(0), (values + interval.upper).max(0))
+        entries, leads = intervals
+        values, leader = node.parents[0].value - node.value, leader_of(node.parents[0].value)
+        lead = node.parents[1].value
+        low, high = (jnp.where(leader, side, 0).sum(0) for side in (values + entries.lower, values + entries.upper))
+        return between(
+            jnp.maximum((values + entries.lower).max(0), low + (lead + leads.lower).max(0)),
+            jnp.minimum((values + entries.upper).max(0), high + (lead + leads.upper).max(0)),
+        )
 
-    def greatest(self, node, interval):
-        """The parent's values less the node's, where the greatest upper bound is, and the greatest of the others."""
-        values = node.parents[0].value - node.value
+    def is_undecided(self, node, leads):
+        """Which entries might become larger than the leader."""
+        values = node.parents[1].value
+        return ~((values + leads.upper <= 0) | leader_of(node.parents[0].value))
+
+    def greatest(self, values, interval):
+        """Where the greatest upper bound is, and the greatest of the others."""
         # top_k, because XLA would fuse, and compute again and again, anything that is made of comparisons.
-        (_, rival), (place, _) = _two_largest(values + interval.upper)
-        return values, _at(place, len(values)), rival
+        upper = values + interval.upper
+        (_, rival), (place, _) = _two_largest(jnp.where(jnp.isnan(upper), np.inf, upper))  # which may count NaN as least
+        return _at(place, len(values)), rival
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        (interval,) = intervals
-        values, greatest, rival = self.greatest(node, interval)
+    def chord(self, values, interval):
+        """Slopes, and value where nothing deviates, of a plane above the maximum."""
+        greatest, rival = self.greatest(values, interval)
         value, low, high = (jnp.where(greatest, x, 0).sum(0) for x in (values, values + interval.lower, values + interval.upper))
         floor = jnp.maximum(rival, low)
         slope = jnp.where(high > floor, _ratio(high - floor, jnp.where(high > floor, high - low, 1)), 0)
         slope = jnp.where(low >= rival, 1, slope)  # the entry is the maximum wherever it lies
-        upper_gap = jnp.where(low >= rival, value, floor + slope * (value - low))
-        _, (place, _) = _two_largest(values + interval.lower)
-        lowest = _at(place, len(values))
+        return jnp.where(greatest, slope, 0), jnp.where(low >= rival, value, floor + slope * (value - low))
+
+    def lowest(self, values, entries):
+        _, (place, _) = _two_largest(values + entries.lower)
+        return _at(place, len(values))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        entries, leads = intervals
+        values, leader = node.parents[0].value - node.value, leader_of(node.parents[0].value)
+        upper, gap = self.chord(values, entries)
+        above, lead_gap = self.chord(node.parents[1].value, leads)
+        above = above + jnp.where(leader, 1 - above.sum(0), 0)
+        middle = 0 if entries.mid is None else ((upper - above) * entries.mid).sum(0)
+        is_entry = gap + middle <= lead_gap
+        lowest = self.lowest(values, entries)
         lower_gap = -jnp.where(lowest, values, 0).sum(0)
-        return Planes((lowest.astype(values.dtype),), (jnp.where(greatest, slope, 0),), lower_gap, upper_gap)
+        return Planes(
+            (lowest.astype(values.dtype), None),
+            (jnp.where(is_entry, upper, above), None),
+            lower_gap,
+            jnp.where(is_entry, gap, lead_gap),
+        )
+
+
+def leader_of(values):
+    """Where the largest of the first axis is."""
+    _, (place, _) = _two_largest(lax.stop_gradient(values))
+    return _at(place, len(values))
 
 
 def _at(place, count):
@@ -349,17 +386,17 @@ class Curve:
 
 
 def _crossing(f, a, b, otherwise=None):
-    """Where the monotone f crosses zero between a and b, by bisection, as a constant; b or `otherwise` where it does not."""
-    a, b = lax.stop_gradient((a, b))
-    stopped = lambda x: lax.stop_gradient(f(x))  # noqa: E731
-    first = stopped(a)
+    """Where the monotone f crosses zero between a and b, by bisection; b or `otherwise` where it does not.
+
+    A crossing is a constant to derivatives: those of what is stationary there do not need it.
+    """
+    first, last = lax.stop_gradient((f(a), f(b)))
 
     def halve(_, ends):
         near, far = ends
         middle = (near + far) / 2
-        same = jnp.sign(stopped(middle)) == jnp.sign(first)
+        same = jnp.sign(lax.stop_gradient(f(middle))) == jnp.sign(first)
         return jnp.where(same, middle, near), jnp.where(same, far, middle)
 
-    crosses = jnp.sign(first) * jnp.sign(stopped(b)) < 0
-    near, _ = lax.fori_loop(0, 30 if a.dtype == jnp.float32 else 48, halve, (a, b))
-    return jnp.where(crosses, near, b if otherwise is None else lax.stop_gradient(otherwise))
+    near, _ = lax.fori_loop(0, 30 if a.dtype == jnp.float32 else 48, halve, lax.stop_gradient((a, b)))
+    return jnp.where(jnp.sign(first) * jnp.sign(last) < 0, near, b if otherwise is None else otherwise)

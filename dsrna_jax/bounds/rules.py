@@ -13,7 +13,7 @@ from jax import lax
 from dsrna_jax.bounds.composed import difference as affine_difference
 from dsrna_jax.bounds.composed import meet, number, recognised
 from dsrna_jax.bounds.graph import Linear, Node, Predicate, evaluated
-from dsrna_jax.bounds.relaxations import Choice, Curve, Hinge, Larger, Largest, Product
+from dsrna_jax.bounds.relaxations import Choice, Curve, Hinge, Larger, Largest, Product, leader_of
 from dsrna_jax.depthwise import depthwise
 
 # A rule is (tracer, primitive, operands, params, batch axes of the outputs) -> outputs; operands are nodes and arrays.
@@ -409,7 +409,7 @@ def _largest(sign):
             return jnp.transpose(sign * x, (*reduced, *kept)).reshape(-1, *(x.shape[i] for i in kept))
 
         (stacked,) = tracer.inline(ahead, *operands)
-        top = tracer.node(Largest(), (stacked,), stacked.value.max(0), axes[0], "max")
+        top = _top(tracer, stacked, axes[0], "max")
         return [top] if sign > 0 else tracer.inline(jnp.negative, top)
 
     return rule
@@ -434,7 +434,21 @@ def _window_largest(tracer, primitive, operands, params, axes):
     lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # padding: below all that is not, yet products of it stay finite
     move = functools.partial(windows, fill=0)
     entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest), axes[0] + 1)
-    return [tracer.node(Largest(), (entries,), entries.value.max(0), axes[0], "max_pool")]
+    return [_top(tracer, entries, axes[0], "max_pool")]
+
+
+def _top(tracer, entries, batch_axis, name):
+    """The node of the largest entry, on the first axis."""
+    leader = leader_of(entries.value)
+
+    def behind(d):
+        return d - jnp.where(leader, d, 0).sum(0)
+
+    def magnitude(r):
+        return jnp.where(leader, 0, r + jnp.where(leader, r, 0).sum(0))
+
+    leads = tracer.node(Linear(behind, magnitude), (entries,), behind(entries.value), entries.batch_axis)
+    return tracer.node(Largest(), (entries, leads), entries.value.max(0), batch_axis, name)
 
 
 def _trilinear(tracer, primitive, operands, params, axes):
@@ -483,7 +497,7 @@ RULES |= {
     "neg": _rewrite(lambda x: -1 * x),
     "mul": _scaled(singleton=True),
     "div": _quotient,
-"dot_general": _product_of_matrices,
+    "dot_general": _product_of_matrices,
     "conv_general_dilated": _convolution,
     "depthwise": _trilinear,
     "pointwise": _trilinear,

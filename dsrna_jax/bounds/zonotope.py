@@ -77,7 +77,8 @@ class Zonotopes:
         """Two parallel planes: the map goes through the slope, half their distance joins the box."""
         interval = intervals[node.parents[0]]
         if isinstance(node.operation, Largest):
-            values, greatest, rival = node.operation.greatest(node, interval)
+            values = node.parents[0].value - node.value
+            greatest, rival = node.operation.greatest(values, interval)
             at_greatest = lambda x: jnp.where(greatest, x, 0).sum(-node.value.ndim - 1)  # noqa: E731
             excess = jnp.maximum(rival - at_greatest(values + interval.lower), 0) / 2
             centre = at_greatest(parent.centre + values) + excess
