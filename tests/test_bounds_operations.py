@@ -39,7 +39,8 @@ def check(names, seed, norm, clip, dtype, radius, methods):
         here = np.asarray(f(jnp.asarray(x)), np.float64)
     if not np.all(np.isfinite(values)):
         pytest.skip(f"not finite itself: {case}")
-    resolution = 4e-16 * np.abs(values).max()
+    # At radius 0 the bounds are f(x) in the precision of x, and so off by its rounding.
+    resolution = np.where(radii == 0, 3e-6, 4e-16)[:, None, None] * np.abs(values).max()
     for method, (lower, upper) in found.items():
         assert np.all(lower[:, None] <= values + resolution), f"{method}: below the lower bound: {case}"
         assert np.all(upper[:, None] >= values - resolution), f"{method}: above the upper bound: {case}"

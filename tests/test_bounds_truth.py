@@ -220,37 +220,17 @@ def test_clip_equals_the_box_under_linf_and_never_loosens():
 def test_gradients_of_bounds(method, norm, clip):
     network, x = layers(3, 5, 4, 2, seed=3), jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 3)))
 
-    @quick
     def total(weights, x, radius):
         lower, upper = bounds.bound(dense(weights), x, radius, norm=norm, method=method, clip=clip)
         return (upper - 2 * lower).sum()
 
     radius = jnp.array([0.15, 0.3])
     direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), (network, x, radius))
-    move = lambda t: total(*jax.tree.map(lambda w, d: w + t * d, (network, x, radius), direction))  # noqa: E731
+    move = lambda t: quick(total)(*jax.tree.map(lambda w, d: w + t * d, (network, x, radius), direction))  # noqa: E731
     gradient = quick(jax.grad(total, (0, 1, 2)))(network, x, radius)
     along = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
     step = 1e-6
     np.testing.assert_allclose(along, (move(step) - move(-step)) / (2 * step), rtol=2e-5)
-
-
-def test_gradients_through_curves_and_pools():
-    rng = np.random.default_rng(0)
-    kernel, x = jnp.asarray(rng.normal(size=(2, 2, 1, 2))), jnp.asarray(rng.uniform(size=(1, 4, 4, 1)))
-
-    @quick
-    def total(kernel):
-        def f(x):
-            y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-            y = lax.reduce_window(jnp.tanh(2 * y), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 1, 1), "SAME")
-            return jax.nn.silu(y * y[:, ::-1]).reshape(len(x), -1)
-
-        lower, upper = bounds.bound(f, x, 0.1, method="crown_ibp")
-        return (upper - 2 * lower).sum()
-
-    direction, step = rng.normal(size=kernel.shape), 1e-6
-    along = (jax.grad(total)(kernel) * direction).sum()
-    assert abs(along - (total(kernel + step * direction) - total(kernel - step * direction)) / (2 * step)) < 1e-4 * abs(along)
 
 
 @pytest.mark.parametrize("method, norm", [("crown_ibp", "l2"), ("alpha_crown", "linf")])
@@ -332,7 +312,7 @@ def test_max_pools_are_a_quarter_narrower_than_with_the_simple_relaxation(window
         for kernel in kernels:
             x = jax.nn.relu(convolve(x, jnp.asarray(kernel), (1, 1), "SAME"))
             x = lax.reduce_window(x, -jnp.inf, lax.max, (1, window, window, 1), (1, 2, 2, 1), "SAME")
-        return x.reshape(len(x), -1) @ jnp.asarray(np.resize(w, (x[0].size, 4)))
+        return x.reshape(len(x), -1) @ jnp.asarray(np.resize(w, (x.size // len(x), 4)))
 
     x = np.asarray(jax.image.resize(rng.uniform(size=(1, 4, 4, 1)), (1, 10, 10, 1), "cubic"))
     width = lambda: np.mean(np.subtract(*sides(f, x, 0.02, method="crown")[::-1]))  # noqa: E731
