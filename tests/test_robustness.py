@@ -16,7 +16,7 @@ def logits_fn(images, alpha=1.0):
     return alpha * images.reshape(len(images), -1) @ W
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", sorted(set(MEASURES) - {"certified"}))  # that one needs a network: test_certificates.py
 def test_every_measure_has_one_shape(name):
     logits, r, slack = jax.jit(lambda x, y, key: measure(name)(logits_fn, x, y, key))(IMAGES, LABELS, jax.random.key(0))
     np.testing.assert_allclose(logits, logits_fn(IMAGES), rtol=1e-6)
@@ -38,7 +38,7 @@ def test_jacobian_is_minus_the_norm_over_classes():
 
 def test_none_is_zero_and_leaves_the_loss_alone():
     def loss(alpha, gamma):
-        logits, r = none()(lambda x: logits_fn(x, alpha), IMAGES, LABELS, None)
+        logits, r, _ = none()(lambda x: logits_fn(x, alpha), IMAGES, LABELS, None)
         return jnp.sum(logits) - gamma * jnp.sum(r)
 
     assert not none()(logits_fn, IMAGES, LABELS, None)[1].any()
