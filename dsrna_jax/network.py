@@ -232,8 +232,9 @@ def scaled_shifts(variables, factor):
 
     def scaled(path, leaf):
         names = [getattr(key, "key", getattr(key, "idx", None)) for key in path]
-        if names[0] == "batch_stats":
-            return leaf * jnp.array([factor, 1], leaf.dtype).reshape(2, *[1] * (leaf.ndim - 1))
+        if names[0] == "batch_stats":  # (mean, variance), and in front of it the number of a repeated cell
+            axis = int(names[1].startswith("cells_"))
+            return leaf * jnp.array([factor, 1], leaf.dtype).reshape(2, *[1] * (leaf.ndim - 1 - axis))
         is_shift = names[-1] in ("bias", "head_bias") or (names[0] == "moments" and names[-1] == 0)  # moments: (mean, variance)
         return factor * leaf if is_shift else leaf
 

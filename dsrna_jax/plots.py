@@ -340,7 +340,8 @@ def search_curves(
 
     Args:
       rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy" and "val_accuracy" (in
-        [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "skips_normal", "skips_reduction".
+        [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
+        certificates, at that radius), "skips_normal", "skips_reduction".
       metric: what R is, for the label of its axis.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
@@ -392,6 +393,8 @@ def _curves(rows, panels, path, warmup, title, width) -> Figure:
             if np.isfinite(values).any():
                 axes.plot(epochs, values, label=name, linewidth=1.8, **style, **_dots(epochs))
         _mark_epochs(axes, epochs, warmup, "alphas frozen" if index == 0 else None)
+        if heading == "radius":
+            axes.set_yscale("log")
         if heading == "skip connections":
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylim(-0.15, max(2.15, axes.get_ylim()[1]))
@@ -428,9 +431,11 @@ def _panels(metric):
             [
                 ("search_train", of("train_accuracy", 100), train),
                 ("search_val", of("val_accuracy", 100), val),
+                ("certified at the radius", of("certified_accuracy", 100), green),
             ],
         ),
         ("robustness", metric, [("R, higher is more robust", of("robustness"), green)]),
+        ("radius", "radius", [("of the certificates", of("radius"), black)]),
         (
             "skip connections",
             "genes of the derived cell",

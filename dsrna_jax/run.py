@@ -1,5 +1,6 @@
 """A search from beginning to end, or from where it stopped: compiled steps, and what it leaves behind."""
 
+import math
 import os
 from typing import Any, TextIO
 
@@ -94,6 +95,8 @@ class Loop(loop.Loop):
             "gamma_times_robustness": None if robustness is None else self.config.gamma * robustness,
             "weight_gradient": means["weight_gradient"],
             "alpha_gradient": means.get("alpha_gradient"),
+            "radius": _radius(means),
+            "certified_accuracy": means.get("certified_accuracy"),
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELLS},
         }
 
@@ -115,9 +118,15 @@ class Loop(loop.Loop):
             "loss": means.get("train_loss"),
             "val_acc": self.row.get("val_accuracy"),
             "R": means.get("robustness") if self.config.metric != "none" else None,
+            "radius": _radius(means) or means.get("radius"),
             "skips": "+".join(str(skip_count(self.genotype, cell)) for cell in CELLS),
             "train_acc": means.get("train_accuracy"),
         }
 
     def _batch(self, half: str) -> jax.Array:
         return self.placed(self.job.batch(half, self.step))
+
+
+def _radius(means: dict[str, float]) -> float | None:
+    """The geometric mean of the radii of certificates; in double precision, since deep supernets need tiny ones."""
+    return math.exp(means["log_radius"]) if "log_radius" in means else None

@@ -87,6 +87,7 @@ class SearchFolder(RunFolder):
         from dsrna_jax import plots
 
         history = records.rows(self.alphas.path)
+        certified = [config.certificate, config.certificate_method, config.certificate_norm]
         alphas = [{name: np.float32(logits) for name, logits in row["alphas"].items()} for row in history]
         warmup = config.warmup_epochs + 1  # epochs count from 1
         plots.cells(genotype, self.path / "cells.png", title=f"{self.path.name}: the cells found")
@@ -100,7 +101,7 @@ class SearchFolder(RunFolder):
         plots.search_curves(
             records.rows(self.metrics.path),
             self.path / "curves.png",
-            metric="R" if config.metric == "none" else f"R ({config.metric}, {config.norm})",
+            metric=" ".join(["R", *{"jacobian": [config.norm], "certified": certified}.get(config.metric, [])]),
             warmup=warmup if config.warmup_epochs else 0,
             title=f"{self.path.name}: the search",
         )

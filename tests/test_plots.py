@@ -200,6 +200,15 @@ def test_panels_without_numbers_are_left_out():
         assert headings(plots.search_curves(rows)) == []
 
 
+def test_certificates_have_their_radius_and_accuracy_drawn():
+    rows = [{**ROW, "radius": 1e-50}, {**ROW, "epoch": 1, "radius": 1e-20, "certified_accuracy": 0.25}]
+    figure = plots.search_curves(rows)
+    assert headings(figure) == ["loss", "accuracy", "robustness", "radius", "skip connections"]
+    lines = {line.get_label(): line.get_ydata() for axes in figure.axes for line in axes.lines}
+    assert lines["certified at the radius"][1] == 25 and list(lines["of the certificates"]) == [1e-50, 1e-20]
+    assert figure.axes[3].get_yscale() == "log"
+
+
 def test_curves_show_the_numbers_in_their_units():
     figure = plots.search_curves([ROW, {**ROW, "epoch": 1}], metric="-row_l2")
     lines = {(axes.get_title("left"), line.get_label()): line.get_ydata()[0] for axes in figure.axes for line in axes.lines}

@@ -124,6 +124,22 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, smoke_run, n
     assert_same_end(tmp_path, smoke_run[0])
 
 
+def test_the_radius_goes_on_where_it_stopped(monkeypatch, tmp_path):
+    """The controller's state is in the checkpoint; its radius is recorded and shown."""
+    config = dataclasses.replace(SMOKE, metric="certified", radius=0.3)
+    run(config, tmp_path / "unbroken", devices=1, file=io.StringIO())
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        at_step(patch, 7, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        run(config, tmp_path / "stopped", devices=1, file=io.StringIO())
+    said = io.StringIO()
+    run(config, tmp_path / "stopped", resume=True, devices=1, file=said)
+    assert_same_end(tmp_path / "stopped", tmp_path / "unbroken")
+    rows = records.rows(tmp_path / "unbroken" / "metrics.jsonl")
+    assert rows[0]["radius"] is None and rows[2]["radius"] != rows[1]["radius"] > 0
+    assert all(row["robustness"] < 0 and np.isfinite(row["alpha_gradient"]) for row in rows[1:])
+    assert "radius" in said.getvalue().splitlines()[-1]
+
+
 def test_divergence_and_a_damaged_checkpoint_lose_nothing_before(monkeypatch, tmp_path, smoke_run):
     """A loss that is not finite stops the run at once; resuming skips a damaged checkpoint and says so."""
 
