@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bounded_operations import OPERATIONS, attacked, network
+from quick import quick
 
 from dsrna_jax import bounds
 
-# Tiny programs that run once: XLA is to compile fast.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 NESTED = [("ibp", "crown_ibp"), ("ibp", "crown"), ("crown_ibp", "crown"), ("crown_ibp", "hz_crown"), ("crown", "alpha_crown")]
 RADII = (0.3, 0.1, 0.02, 1e-3)
 
@@ -32,9 +31,9 @@ def check(names, seed, norm, clip, dtype, radius, methods):
         def everything(x, radii):
             return {m: bounds.bound(f, x, radii, norm=norm, clip=clip, method=m, iterations=3, chunk=5) for m in methods}
 
-        found = jax.jit(everything, compiler_options=QUICK)(x, radii)
+        found = quick(everything)(x, radii)
         found = {m: np.asarray(sides, np.float64) for m, sides in found.items()}
-        exact = jax.jit(lambda x, radii: attacked(f, x, radii, norm, clip, 3), compiler_options=QUICK)
+        exact = quick(lambda x, radii: attacked(f, x, radii, norm, clip, 3))
         values = np.asarray(exact(x.astype(np.float64), radii.astype(np.float64)))
         here = np.asarray(f(jnp.asarray(x)), np.float64)
     if not np.all(np.isfinite(values)):

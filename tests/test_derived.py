@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick
 
 from dsrna_jax import network
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotype import Genotype
 from dsrna_jax.stem import AuxiliaryHead, _ends
 
-QUICKLY = {"compiler_options": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1), ("dil_conv_3x3", 2))
 GENOTYPE = Genotype(CELL, (2, 3), CELL, (2, 3))
 SETTINGS = {"channels": 4, "classes": 5, "mean": (0.4,), "deviation": (0.3,)}
@@ -45,7 +45,7 @@ def test_equal_cells_are_found():
 def twelve():
     net = network.derived(GENOTYPE, cells=12, **SETTINGS)
     images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1))
-    variables = jax.jit(net.init, **QUICKLY)(jax.random.key(1, impl="rbg"), images)
+    variables = quick(net.init)(jax.random.key(1, impl="rbg"), images)
     return net, variables, images
 
 
@@ -53,7 +53,7 @@ def test_repeated_cells_are_those_cells_one_after_the_other(twelve):
     """Outputs and updated statistics of the scan equal those of the same cells, each with its slice of the variables."""
     net, variables, images = twelve
     assert "cells_2" in variables["params"] and "cells_6" in variables["params"]
-    whole = jax.jit(lambda: net.apply(variables, images), **QUICKLY)()
+    whole = quick(lambda: net.apply(variables, images))()
 
     def one_by_one():
         before, last = net.apply(variables, images, method="stem")
@@ -61,7 +61,7 @@ def test_repeated_cells_are_those_cells_one_after_the_other(twelve):
             before, last = last, net.apply(variables, i, before, last, method="cell")
         return net.apply(variables, last, method="head")
 
-    np.testing.assert_allclose(whole, jax.jit(one_by_one, **QUICKLY)(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(whole, quick(one_by_one)(), rtol=1e-4, atol=1e-5)
     own = jax.tree.leaves(variables["params"]["cells_6"])
     assert all(len(leaf) == 2 for leaf in own)
     assert any(np.abs(leaf[0] - leaf[1]).max() > 0 for leaf in own)  # each cell begins with weights of its own
@@ -69,22 +69,20 @@ def test_repeated_cells_are_those_cells_one_after_the_other(twelve):
 
 def test_repeated_cells_keep_their_own_statistics(twelve):
     net, variables, images = twelve
-    _, updated = jax.jit(lambda: net.apply(variables, images, None, "batch", mutable=["batch_stats", "moments"]), **QUICKLY)()
+    _, updated = quick(lambda: net.apply(variables, images, None, "batch", mutable=["batch_stats", "moments"]))()
     stats = jax.tree.leaves(updated["batch_stats"]["cells_6"])
     assert all(len(leaf) == 2 for leaf in stats)
     assert any(np.abs(leaf[0] - leaf[1]).max() > 1e-6 for leaf in stats)
     frozen = {**variables, "moments": updated["moments"]}
-    batch = jax.jit(lambda: net.apply(variables, images, None, "batch"), **QUICKLY)()
-    np.testing.assert_allclose(
-        jax.jit(lambda: net.apply(frozen, images, None, "frozen"), **QUICKLY)(), batch, rtol=1e-4, atol=1e-4
-    )
+    batch = quick(lambda: net.apply(variables, images, None, "batch"))()
+    np.testing.assert_allclose(quick(lambda: net.apply(frozen, images, None, "frozen"))(), batch, rtol=1e-4, atol=1e-4)
 
 
 def test_paths_of_one_change_nothing_and_lost_ones_do(deep):
     variables, images = deep
-    apply = jax.jit(lambda paths: DEEP.apply(variables, images, None, "running", paths), **QUICKLY)
+    apply = quick(lambda paths: DEEP.apply(variables, images, None, "running", paths))
     ones = jnp.ones((5, 4, 3))
-    plain = jax.jit(lambda: DEEP.apply(variables, images), **QUICKLY)()
+    plain = quick(lambda: DEEP.apply(variables, images))()
     scale = np.abs(plain).max()
     np.testing.assert_allclose(apply(ones), plain, atol=1e-5 * scale)
     lost = apply(ones.at[2, 0, 1].set(0))  # the first branch of cell 2, in example 1 alone
@@ -95,11 +93,11 @@ def test_repeated_cells_lose_branches_of_their_own(twelve):
     """A branch that is lost in the second of two equal cells changes the logits of its example, and not as in the first."""
     net, _, images = twelve
     variables = drawn(net, images)
-    apply = jax.jit(lambda paths: net.apply(variables, images, None, "running", paths), **QUICKLY)
+    apply = quick(lambda paths: net.apply(variables, images, None, "running", paths))
     ones = jnp.ones((12, 4, 3))
     plain, first, second = apply(ones), apply(ones.at[6, 0, 1].set(0)), apply(ones.at[7, 0, 1].set(0))
     scale = np.abs(plain).max()
-    np.testing.assert_allclose(jax.jit(lambda: net.apply(variables, images), **QUICKLY)(), plain, atol=1e-4 * scale)
+    np.testing.assert_allclose(quick(lambda: net.apply(variables, images))(), plain, atol=1e-4 * scale)
     for lost in (first, second):
         assert np.abs(lost - plain)[1].max() > 1e-2 * scale and np.abs(lost - plain)[[0, 2]].max() < 1e-4 * scale
     assert np.abs(first - second)[1].max() > 1e-2 * scale

@@ -23,10 +23,7 @@ class Ball:
     is_clipped: bool
 
     def dot_lower(self, coefficients) -> jax.Array:
-        """Least value of <coefficients, d>, exactly: coefficients [row, batch, ...] by leaf -> [row, batch].
-
-        Where a ball meets a box, by duality: any multiplier gives a lower bound (weak duality), bisection finds the best one.
-        """
+        """Least value of <coefficients, d>, exactly: coefficients [row, batch, ...] by leaf -> [row, batch]."""
         box = sum(
             _entries(jnp.minimum(c * b.lower, c * b.upper) if b.mid is not None else -jnp.abs(c) * b.radius)
             for c, b in zip(coefficients, self.boxes, strict=True)
@@ -35,42 +32,45 @@ class Ball:
             return box
         if not self.is_clipped:
             return -self.radius * _norm(coefficients, self.norm)
-        return jnp.maximum(self._dual(coefficients), box)
-
-    def _dual(self, coefficients):
-        """By deviations u = d / radius, so that nothing depends on how small the radius is."""
-        unit = jnp.where(self.radius > 0, self.radius, 1)[:, None]
         flat = jnp.concatenate([c.reshape(*c.shape[:2], -1) for c in coefficients], -1)
+        # By deviations u = d / radius, so that nothing depends on how small the radius is.
+        unit = jnp.where(self.radius > 0, self.radius, 1)[:, None]
         low, high = (
             jnp.concatenate([getattr(b, side).reshape(len(b.radius), -1) for b in self.boxes], -1) / unit
             for side in ("lower", "upper")
         )
-        power = 2 if self.norm == "l2" else 1
+        least = _least_l2(flat, low, high) if self.norm == "l2" else _least_l1(flat, low, high)
+        return jnp.maximum(unit[:, 0] * least, box)
 
-        def minimiser(multiplier):
-            if self.norm == "l2":
-                return jnp.clip(-flat / jnp.maximum(multiplier, np.finfo(flat.dtype).tiny), low, high)
-            outside = jnp.abs(flat) > multiplier
-            return jnp.where(outside, jnp.where(flat > 0, low, high), jnp.clip(0, low, high))
 
-        def excess(u):
-            return jnp.sum(jnp.abs(u) ** power, -1, keepdims=True) - 1
+def _least_l1(flat, low, high):
+    """Least <flat, u> over sum |u| <= 1 within the box, which holds 0: what gains most is moved first, as far as it can."""
+    gain, room = jnp.abs(flat), jnp.where(flat > 0, -low, high)
+    order = jnp.argsort(-gain, -1)
+    gain, room = (jnp.take_along_axis(a, order, -1) for a in (gain, room))
+    spent = jnp.cumsum(room, -1) - room
+    return -jnp.sum(gain * jnp.clip(1 - spent, 0, room), -1)
 
-        def halve(_, ends):
-            small, large = ends
-            middle = jnp.sqrt(small * large) if self.norm == "l2" else (small + large) / 2
-            outside = excess(minimiser(middle)) > 0
-            return jnp.where(outside, middle, small), jnp.where(outside, large, middle)
 
-        if self.norm == "l2":
-            greatest = jnp.linalg.norm(lax.stop_gradient(flat), axis=-1, keepdims=True)
-            ends = (greatest * 1e-7, greatest)
-        else:
-            greatest = jnp.abs(flat).max(-1, keepdims=True)
-            ends = (jnp.zeros_like(greatest), greatest)
-        multiplier = lax.stop_gradient(lax.fori_loop(0, 40, halve, lax.stop_gradient(ends))[1])
-        u = minimiser(multiplier)
-        return unit[:, 0] * (jnp.sum(flat * u, -1) + (multiplier * excess(u))[..., 0] / power)
+def _least_l2(flat, low, high):
+    """Least <flat, u> over ||u||_2 <= 1 within the box, by duality: any multiplier gives a bound, bisection finds the best."""
+
+    def minimiser(multiplier):
+        return jnp.clip(-flat / jnp.maximum(multiplier, np.finfo(flat.dtype).tiny), low, high)
+
+    def excess(u):
+        return jnp.sum(jnp.square(u), -1, keepdims=True) - 1
+
+    def halve(_, ends):
+        small, large = ends
+        middle = jnp.sqrt(small * large)
+        outside = excess(minimiser(middle)) > 0
+        return jnp.where(outside, middle, small), jnp.where(outside, large, middle)
+
+    greatest = jnp.linalg.norm(lax.stop_gradient(flat), axis=-1, keepdims=True)
+    multiplier = lax.stop_gradient(lax.fori_loop(0, 40, halve, (greatest * 1e-7, greatest))[1])
+    u = minimiser(multiplier)
+    return jnp.sum(flat * u, -1) + (multiplier * excess(u))[..., 0] / 2
 
 
 def ball(leaves, radius, norm: str, clip) -> Ball:

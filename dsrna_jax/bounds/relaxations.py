@@ -191,7 +191,8 @@ class Largest:
         return jnp.where(greatest, slope, 0), jnp.where(low >= rival, value, floor + slope * (value - low))
 
     def lowest(self, values, entries):
-        _, (place, _) = _two_largest(values + entries.lower)
+        # Lower bounds are often alike, as those of ReLUs are: the wider entry then reaches higher, and rounding has no say.
+        _, (place, _) = _two_largest(values + entries.lower + 1e-3 * entries.radius)
         return _at(place, len(values))
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -200,8 +201,10 @@ class Largest:
         upper, gap = self.chord(values, entries)
         above, lead_gap = self.chord(node.parents[1].value, leads)
         above = above + jnp.where(leader, 1 - above.sum(0), 0)
+        lead_gap = lead_gap + jnp.where(leader, values, 0).sum(0)
         middle = 0 if entries.mid is None else ((upper - above) * entries.mid).sum(0)
-        is_entry = gap + middle <= lead_gap
+        # Both often end at one height; rounding then has no say, and fewer entries are the better choice.
+        is_entry = gap + middle <= lead_gap + 1e-3 * (jnp.abs(upper) * entries.radius).sum(0)
         lowest = self.lowest(values, entries)
         lower_gap = -jnp.where(lowest, values, 0).sum(0)
         return Planes(
@@ -213,8 +216,10 @@ class Largest:
 
 
 def leader_of(values):
-    """Where the largest of the first axis is."""
-    _, (place, _) = _two_largest(lax.stop_gradient(values))
+    """Where the largest of the first axis is; of those that are alike, as the zeros of ReLUs are, the first."""
+    values = lax.stop_gradient(values)
+    handicap = 16 * jnp.finfo(values.dtype).eps * jnp.abs(values)
+    _, (place, _) = _two_largest(values - handicap * jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)))
     return _at(place, len(values))
 
 
