@@ -238,7 +238,7 @@ def test_derivatives_are_those_of_finite_differences_and_no_image_carries_them(c
     measure, log_radius = MEASURES[name]
     variables, alphas, images = case
     with jax.enable_x64():
-        labels = quick(function(variables, alphas))(images).argmax(1)
+        labels = quick(lambda x: function(variables, alphas)(x))(images).argmax(1)
 
         def r(alphas, params):
             return measure(function({**variables, "params": params}, alphas), images, labels, KEY, jnp.float64(log_radius))[1]
@@ -263,7 +263,7 @@ def test_the_radius_follows_its_implicit_gradient(case):
     """A step of the alphas along dr/dalpha moves the radius at which the margin vanishes by what it says."""
     variables, alphas, images = case
     with jax.enable_x64():
-        labels = quick(function(variables, alphas))(images).argmax(1)
+        labels = quick(lambda x: function(variables, alphas)(x))(images).argmax(1)
 
         def end(alphas):
             return bounds.certified_radius(function(variables, alphas), images, labels, method="ibp", clip=(0, 1), steps=60)
@@ -297,7 +297,7 @@ def test_rescaled_states_change_only_the_unit(case, statistics):
     with jax.enable_x64():
         net = function(variables, alphas, statistics)
         whole = net.rescaled([1e-3, 10.0], zoom=64.0)
-        np.testing.assert_allclose(quick(whole)(64 * images), 64e-2 * quick(net)(images), rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(quick(lambda x: whole(x))(64 * images), 64e-2 * quick(lambda x: net(x))(images), rtol=1e-9, atol=1e-15)
 
 
 def test_unknown_certificate_lists_the_known():
