@@ -83,16 +83,24 @@ def radius(net: NetworkFunction, images, labels, key, log_radius, *, norm="linf"
     Images that are classified wrongly, or cannot be certified at all, stay at the current radius and have no gradient.
     Slack is the logarithm of certified radius over current one.
     """
-    log_factors = _log_factors(log_radius, len(net.cells))
-    whole = net.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
     current = jnp.exp(log_radius + np.log(ZOOM))
-    found = bounds.certified_radius(
-        whole, ZOOM * images, labels, norm=norm, method=method, clip=PIXELS, start=lax.stop_gradient(current)
-    )
+    found = _zoomed_radius(net, images, labels, log_radius, norm=norm, method=method)
     logits = net(images)
     slack = jnp.log(jnp.maximum(found, np.finfo(found.dtype).tiny)) - jnp.log(current)
     is_right = clean_margin(logits, labels) > 0
     return logits, jnp.log(current + found) - np.log(ZOOM), lax.stop_gradient(jnp.where(is_right, slack, 0))
+
+
+def log_certified_radius(net: NetworkFunction, images, labels, log_start, *, norm="linf", method="ibp") -> jax.Array:
+    """[batch]: logarithm of a certified radius of the whole network in pixels, -inf where there is none; a lower bound."""
+    return jnp.log(_zoomed_radius(net, images, labels, log_start, norm=norm, method=method)) - np.log(ZOOM)
+
+
+def _zoomed_radius(net, images, labels, log_start, **options):
+    log_factors = _log_factors(log_start, len(net.cells))
+    whole = net.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
+    start = lax.stop_gradient(jnp.exp(log_start + np.log(ZOOM)))
+    return bounds.certified_radius(whole, ZOOM * images, labels, clip=PIXELS, start=start, **options)
 
 
 CERTIFICATES = {"cell": cell, "margin": margin, "radius": radius}

@@ -341,7 +341,8 @@ def search_curves(
     Args:
       rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy" and "val_accuracy" (in
         [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
-        certificates, at that radius), "skips_normal", "skips_reduction".
+        certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "skips_normal",
+        "skips_reduction".
       metric: what R is, for the label of its axis.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
@@ -393,7 +394,7 @@ def _curves(rows, panels, path, warmup, title, width) -> Figure:
             if np.isfinite(values).any():
                 axes.plot(epochs, values, label=name, linewidth=1.8, **style, **_dots(epochs))
         _mark_epochs(axes, epochs, warmup, "alphas frozen" if index == 0 else None)
-        if heading == "radius":
+        if "radius" in label:
             axes.set_yscale("log")
         if heading == "skip connections":
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -411,6 +412,11 @@ def _panels(metric):
 
     def of(key, factor=1.0):
         return lambda row: factor * _number(row.get(key))
+
+    def positive(key):
+        return lambda row: _number(row.get(key)) or np.nan
+
+    shares = ((25, green), (50, black), (75, val))
 
     def objective(row):
         return _number(row.get("val_loss")) - _number(row.get("gamma_times_robustness"))
@@ -435,7 +441,12 @@ def _panels(metric):
             ],
         ),
         ("robustness", metric, [("R, higher is more robust", of("robustness"), green)]),
-        ("radius", "radius", [("of the certificates", of("radius"), black)]),
+        ("radius of the certificates", "radius", [("current", of("radius"), black)]),
+        (
+            "certified accuracy of the supernet",
+            "radius in pixels, log scale",
+            [(f"{share} % certified", positive(f"radius_certifying_{share}"), style) for share, style in shares],
+        ),
         (
             "skip connections",
             "genes of the derived cell",

@@ -33,11 +33,13 @@ class Functions(NamedTuple):
     weight_step(state, examples, train_indices, key) -> (state, metrics)
     alpha_step(state, examples, train_indices, val_indices, key) -> (state, metrics)
     evaluate(state, examples, indices, counts) -> (loss, right): sums over those of the batch that count.
+    certify(state, examples, indices) -> [batch]; None if nothing is certified.
     """
 
     weight_step: Callable
     alpha_step: Callable
     evaluate: Callable
+    certify: Callable | None = None
 
 
 def functions(search: Search, mesh: Mesh) -> Functions:
@@ -64,7 +66,11 @@ def functions(search: Search, mesh: Mesh) -> Functions:
         loss, right = search.evaluate(state, Batch(augment.pixels(images), labels))
         return jnp.sum(jnp.where(counts, loss, 0)), jnp.sum(right & counts)
 
-    return Functions(weight_step, alpha_step, evaluate)
+    def certify(state, examples, indices):
+        images, labels = gathered(examples, indices)
+        return search.certify(state, Batch(augment.pixels(images), labels))
+
+    return Functions(weight_step, alpha_step, evaluate, search.certify and certify)
 
 
 def step_key(key, stream: int, step):
@@ -99,6 +105,7 @@ def arguments(search: Search, examples: Examples | Dataset, batch_size: int, mes
         "weight_step": (state, data, indices, key),
         "evaluate": (state, data, indices, counts),
         "alpha_step": (state, data, indices, indices, key),
+        **({"certify": (state, data, indices)} if search.certify else {}),
     }
 
 
@@ -110,13 +117,13 @@ def placed(tree, placement):
 def compiled(functions: NamedTuple, arguments: dict[str, tuple], mesh: Mesh) -> Any:
     """The functions compiled, side by side, in the order of `arguments`: each a future, in a tuple of the same type.
 
-    One that is not needed yet may still be compiling. Their first argument, the state, is donated, but to `evaluate`.
+    One that is not needed yet may still be compiling. Steps take over the memory of their state.
     Tracing is Python and goes one by one; XLA compiles without Python's lock.
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
     futures, options = {}, sharding.compiler_options(mesh)
     for name in arguments:
-        donated = () if name == "evaluate" else (0,)
+        donated = () if name in ("evaluate", "certify") else (0,)
         jitted = jax.jit(getattr(functions, name), donate_argnums=donated, out_shardings=sharding.replicated(mesh))
         futures[name] = pool.submit(jitted.lower(*arguments[name]).compile, compiler_options=options)
     pool.shutdown(wait=False)

@@ -5,6 +5,7 @@ import os
 from typing import Any, TextIO
 
 import jax
+import numpy as np
 
 from dsrna_jax import genotype as genotypes
 from dsrna_jax import loop, programs
@@ -96,6 +97,7 @@ class Loop(loop.Loop):
             "weight_gradient": means["weight_gradient"],
             "alpha_gradient": means.get("alpha_gradient"),
             "radius": _radius(means),
+            **self._certified_radii(),
             "certified_accuracy": means.get("certified_accuracy"),
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELLS},
         }
@@ -109,6 +111,16 @@ class Loop(loop.Loop):
         ]
         loss, right = (sum(map(float, column)) for column in zip(*sums, strict=True))
         return loss / len(half), right / len(half)
+
+    def _certified_radii(self) -> dict[str, float]:
+        """The radius at which a quarter, half and three quarters of a batch of search_val are certified to be right."""
+        if self.programs.certify is None:
+            return {}
+        indices = self.placed(self.job.halves["search_val"][: self.config.batch_size].astype(np.int32))
+        log_radii = np.asarray(self.programs.certify.result()(self.state, self.examples, indices), float)
+        at = (len(log_radii) * np.array([0.25, 0.5, 0.75])).astype(int)
+        found = np.exp(np.sort(log_radii)[::-1][at])
+        return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), found, strict=True)}
 
     def metadata(self) -> dict[str, Any]:
         return {"genotype": genotypes.to_json(self.genotype)}

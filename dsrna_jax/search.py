@@ -39,12 +39,15 @@ class Search(NamedTuple):
     alpha_step(state, train, val, key) -> (state, metrics): moves the alphas; batch statistics stay.
     weight_step(state, train) -> (state, metrics): moves weights and batch statistics, and counts the step.
     evaluate(state, batch) -> sums over the batch of loss and of correct answers, by the running statistics.
+    certify(state, batch) -> [batch], logarithm of an interval bound of the supernet's certified radius, by the same; None
+      unless the measure is a certificate.
     """
 
     init: Callable
     alpha_step: Callable
     weight_step: Callable
     evaluate: Callable
+    certify: Callable | None
     augmented: Callable
 
 
@@ -157,12 +160,19 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         logits = supernet.apply(variables, batch.images, network.mixtures(state.alphas, config.steps), "running")
         return cross_entropy(logits, batch.labels), jnp.argmax(logits, axis=1) == batch.labels
 
+    def certify(state, batch):
+        variables = {"params": state.weights, "batch_stats": state.batch_stats}
+        function = network.NetworkFunction(supernet, variables, network.mixtures(state.alphas, config.steps), "running")
+        log_start = jnp.log(jnp.float32(config.radius))
+        norm = config.certificate_norm
+        return certificates.log_certified_radius(function, batch.images, batch.labels, log_start, norm=norm)
+
     def augmented(images, key):
         return augment.augmented(
             augment.pixels(images), key, crop_padding=config.crop_padding, flip=config.flip, cutout=config.cutout
         )
 
-    return Search(init, alpha_step, weight_step, evaluate, augmented)
+    return Search(init, alpha_step, weight_step, evaluate, certify if config.metric == "certified" else None, augmented)
 
 
 def measure_options(config: SearchConfig) -> dict[str, Any]:

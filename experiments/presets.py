@@ -10,6 +10,9 @@ from dsrna_jax.config import SearchConfig
 # The default: the paper's method on 8x8 images, with rates for a search that takes minutes.
 DIGITS_DSRNA_JACOBIAN = SearchConfig()
 
+# The same with certified bounds of cells in place of the Jacobian.
+DIGITS_DSRNA_CB = replace(DIGITS_DSRNA_JACOBIAN, metric="certified", certificate="cell", gamma=0.1)
+
 # Section 4.2.2. The paper leaves open the warm-up (here 15 epochs, as in PC-DARTS) and the end of the cosine.
 CIFAR10_DSRNA_JACOBIAN = SearchConfig(
     dataset="cifar10",
@@ -31,6 +34,8 @@ CIFAR10_DSRNA_JACOBIAN = SearchConfig(
     flip=True,
 )
 MNIST_DSRNA_JACOBIAN = replace(CIFAR10_DSRNA_JACOBIAN, dataset="mnist", crop_padding=0, flip=False)
+CIFAR10_DSRNA_CB = replace(CIFAR10_DSRNA_JACOBIAN, metric="certified")
+MNIST_DSRNA_CB = replace(MNIST_DSRNA_JACOBIAN, metric="certified")
 
 # Liu et al. 2019 (arXiv:1806.09055), section 3.1 and the published code: no warm-up, no robustness measure.
 DARTS_SECOND = replace(
@@ -55,8 +60,11 @@ SMOKE = SearchConfig(cells=3, channels=8, steps=1, order="first", epochs=3, warm
 
 PRESETS = {
     "digits_dsrna_jacobian": DIGITS_DSRNA_JACOBIAN,
+    "digits_dsrna_cb": DIGITS_DSRNA_CB,
     "cifar10_dsrna_jacobian": CIFAR10_DSRNA_JACOBIAN,
+    "cifar10_dsrna_cb": CIFAR10_DSRNA_CB,
     "mnist_dsrna_jacobian": MNIST_DSRNA_JACOBIAN,
+    "mnist_dsrna_cb": MNIST_DSRNA_CB,
     "darts_first": DARTS_FIRST,
     "darts_second": DARTS_SECOND,
     "pcdarts": PCDARTS,

@@ -139,6 +139,8 @@ def test_radius_is_where_the_margin_ends():
     labels = right_labels(net)
     _, r, slack = measured("radius", of(net), IMAGES, labels, log(0.5), method="crown_ibp")
     found = np.exp(np.asarray(r)) - 0.5
+    alone = certificates.log_certified_radius(net, IMAGES, labels, log(0.5), method="crown_ibp")
+    np.testing.assert_allclose(np.exp(alone), found, rtol=1e-3)
     for factor, sign in ((0.999, 1), (1.1, -1)):
         ends = [bounds.margin(net, IMAGES, labels, factor * found, method="crown_ibp", clip=(0, 1))]
         assert (sign * np.array(ends) > 0).all()
@@ -297,7 +299,9 @@ def test_rescaled_states_change_only_the_unit(case, statistics):
     with jax.enable_x64():
         net = function(variables, alphas, statistics)
         whole = net.rescaled([1e-3, 10.0], zoom=64.0)
-        np.testing.assert_allclose(quick(lambda x: whole(x))(64 * images), 64e-2 * quick(lambda x: net(x))(images), rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(
+            quick(lambda x: whole(x))(64 * images), 64e-2 * quick(lambda x: net(x))(images), rtol=1e-9, atol=1e-15
+        )
 
 
 def test_unknown_certificate_lists_the_known():

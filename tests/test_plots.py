@@ -201,12 +201,22 @@ def test_panels_without_numbers_are_left_out():
 
 
 def test_certificates_have_their_radius_and_accuracy_drawn():
-    rows = [{**ROW, "radius": 1e-50}, {**ROW, "epoch": 1, "radius": 1e-20, "certified_accuracy": 0.25}]
+    rows = [
+        {**ROW, "radius": 1e-50},
+        {**ROW, "epoch": 1, "radius": 1e-20, "certified_accuracy": 0.25, "radius_certifying_50": 1e-9},
+    ]
     figure = plots.search_curves(rows)
-    assert headings(figure) == ["loss", "accuracy", "robustness", "radius", "skip connections"]
+    assert headings(figure) == [
+        "loss",
+        "accuracy",
+        "robustness",
+        "radius of the certificates",
+        "certified accuracy of the supernet",
+        "skip connections",
+    ]
     lines = {line.get_label(): line.get_ydata() for axes in figure.axes for line in axes.lines}
-    assert lines["certified at the radius"][1] == 25 and list(lines["of the certificates"]) == [1e-50, 1e-20]
-    assert figure.axes[3].get_yscale() == "log"
+    assert lines["certified at the radius"][1] == 25 and list(lines["current"]) == [1e-50, 1e-20]
+    assert figure.axes[3].get_yscale() == figure.axes[4].get_yscale() == "log" and lines["50 % certified"][1] == 1e-9
 
 
 def test_curves_show_the_numbers_in_their_units():

@@ -137,6 +137,7 @@ def test_the_radius_goes_on_where_it_stopped(monkeypatch, tmp_path):
     rows = records.rows(tmp_path / "unbroken" / "metrics.jsonl")
     assert rows[0]["radius"] is None and rows[2]["radius"] != rows[1]["radius"] > 0
     assert all(row["robustness"] < 0 and np.isfinite(row["alpha_gradient"]) for row in rows[1:])
+    assert all(row["radius_certifying_25"] >= row["radius_certifying_50"] >= row["radius_certifying_75"] >= 0 for row in rows)
     assert "radius" in said.getvalue().splitlines()[-1]
 
 
