@@ -394,7 +394,8 @@ def _curves(rows, panels, path, warmup, title, width) -> Figure:
             if np.isfinite(values).any():
                 axes.plot(epochs, values, label=name, linewidth=1.8, **style, **_dots(epochs))
         _mark_epochs(axes, epochs, warmup, "alphas frozen" if index == 0 else None)
-        if "radius" in label:
+        low, high = axes.dataLim.intervaly
+        if "radius" in label and 0 < 30 * low < high:
             axes.set_yscale("log")
         if heading == "skip connections":
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -444,7 +445,7 @@ def _panels(metric):
         ("radius of the certificates", "radius", [("current", of("radius"), black)]),
         (
             "certified accuracy of the supernet",
-            "radius in pixels, log scale",
+            "radius in pixels",
             [(f"{share} % certified", positive(f"radius_certifying_{share}"), style) for share, style in shares],
         ),
         (

@@ -1,4 +1,4 @@
-"""What a search step costs: tracing, compiling and running its parts, on random images."""
+"""What a search step and what bounds cost: tracing, compiling and running, on random images."""
 
 import resource
 import statistics
@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from dsrna_jax import network, programs, sharding
+from dsrna_jax import bounds, network, programs, sharding, zoo
 from dsrna_jax.config import SearchConfig
 from dsrna_jax.search import Batch, make_search
 
@@ -62,6 +62,48 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
         "peak_mb": round(max(_megabytes(part) for part in parts)),
         "process_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "device": sharding.described(mesh),
+        "jax": jax.__version__,
+    }
+
+
+def bounds_cost(
+    config: SearchConfig, size: int, genotype: str, method: str, colours: int = 3, repeats: int = 5
+) -> dict[str, Any]:
+    """Seconds to compile and median milliseconds of certified margins of a derived network, and of its forward pass.
+
+    Of the configuration only cells, channels, batch_size and seed count. `ratio` is margins over forward pass.
+    """
+    statistics_of = {"mean": (0.5,) * colours, "deviation": (0.25,) * colours}
+    net = network.derived(zoo.resolve(genotype), cells=config.cells, channels=config.channels, classes=10, **statistics_of)
+    images = jax.random.uniform(jax.random.key(1), (config.batch_size, size, size, colours))
+    variables = jax.jit(net.init)(jax.random.key(config.seed, impl="rbg"), images[:1])
+    labels = jax.numpy.zeros(config.batch_size, int)
+
+    def margins(variables, images, radius):
+        return bounds.margin(lambda x: net.apply(variables, x), images, labels, radius, method=method)
+
+    forward = jax.jit(net.apply).lower(variables, images).compile()
+    began = time.perf_counter()
+    lowered = jax.jit(margins).lower(variables, images, 1e-3)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    compile_s = time.perf_counter() - traced
+    forward_ms = _median_ms(lambda: forward(variables, images), repeats)
+    margin_ms = _median_ms(lambda: compiled(variables, images, 1e-3), repeats)
+    return {
+        "genotype": genotype,
+        "method": method,
+        "cells": config.cells,
+        "channels": config.channels,
+        "size": size,
+        "batch_size": config.batch_size,
+        "trace_s": round(traced - began, 1),
+        "compile_s": round(compile_s, 1),
+        "forward_ms": forward_ms,
+        "margin_ms": margin_ms,
+        "ratio": round(margin_ms / forward_ms, 1),
+        "peak_mb": round(_megabytes(compiled)),
+        "device": sharding.described(sharding.mesh(1)),
         "jax": jax.__version__,
     }
 

@@ -1,0 +1,104 @@
+"""Which certificate ranks networks as their certified radii do? Trains small networks of random cells and compares.
+
+    python -m experiments.ranking --networks=20
+
+Every network has a random cell, is trained on the handwritten digits, and gets R from each certificate (by interval bounds) and
+its CROWN certified radius, all on the same images. Prints Spearman's rank correlations. A network that is done is not
+done again: run the same command after a stop.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.training_config import TrainingConfig
+from experiments.command import execute, keep_compilations
+from experiments.flags import parse
+
+CONFIG = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, epochs=8, held_out=0.0, batch_size=128)
+RADII = (0.03, 1e-3)  # of the certificates, in pixels; for `cell` in the units of states
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`."""
+    values = flags.FlagValues()
+    own = {"flag_values": values, "module_name": "command"}
+    flags.DEFINE_integer("networks", 20, "how many random cells", **own)
+    flags.DEFINE_integer("first", 0, "seed of the first of them", **own)
+    flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
+    flags.DEFINE_integer("epochs", CONFIG.epochs, "epochs of each training", **own)
+    flags.DEFINE_string("run_dir", "runs/ranking", "where trainings and results go", **own)
+    flags.DEFINE_boolean("help", False, "show this", short_name="h", **own)
+    parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return
+    if values.networks < 3 or values.images < 1:
+        raise InputError(f"networks={values.networks}, images={values.images}: expected at least 3 and 1")
+    keep_compilations()
+    rows = []
+    for seed in range(values.first, values.first + values.networks):
+        rows.append(row(seed, Path(values.run_dir) / f"random_{seed}", values.images, values.epochs))
+        print(" ".join(f"{name} {value:.4g}" for name, value in rows[-1].items()), flush=True)
+    print(correlations(rows))
+    print(f"\n{values.run_dir} holds a folder for each network, with ranking.json.")
+
+
+def row(seed: int, folder: Path, images: int, epochs: int) -> dict[str, float]:
+    """What the certificates and CROWN say of the network of one random cell, trained if it is not yet."""
+    import dataclasses
+
+    from dsrna_jax import training_run
+
+    file = folder / "ranking.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    config = dataclasses.replace(CONFIG, genotype=f"random:{seed}", epochs=epochs)
+    training_run.run(config, folder, resume=(folder / "config.json").exists())
+    found = {"seed": seed} | certified(folder, images)
+    file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def certified(folder: Path, count: int) -> dict[str, float]:
+    """Mean R of each certificate at each of `RADII`, the mean CROWN radius (l_inf, pixels), and accuracy."""
+    import jax
+    import jax.numpy as jnp
+
+    from dsrna_jax import bounds, data, robustness, trained
+    from dsrna_jax.network import NetworkFunction
+
+    loaded, test = trained.load(folder), data.load("digits", "test")
+    images, labels = jnp.asarray(test.images, jnp.float32) / 255, jnp.asarray(test.labels)
+    right = np.flatnonzero(np.asarray(jax.jit(loaded.logits_fn)(images)).argmax(1) == test.labels)
+    found = {"accuracy": len(right) / len(test.labels)}
+    images, labels = images[right[:count]], labels[right[:count]]
+    net = NetworkFunction(loaded.network, loaded.variables)
+
+    @jax.jit
+    def measured(log_radius):
+        measures = {name: robustness.certified(name) for name in ("cell", "margin", "radius")}
+        return {name: m(net, images, labels, jax.random.key(0), log_radius)[1].mean() for name, m in measures.items()}
+
+    for radius in RADII:
+        found |= {f"{name}@{radius:g}": float(r) for name, r in measured(jnp.log(jnp.float32(radius))).items()}
+    crown = jax.jit(lambda x: bounds.certified_radius(loaded.logits_fn, x, labels, method="crown", start=1e-3, steps=14))
+    return found | {"crown_radius": float(crown(images).mean())}
+
+
+def correlations(rows: list[dict[str, float]]) -> str:
+    """Spearman's rank correlation of each column with the CROWN radius, as a Markdown table."""
+    from scipy.stats import spearmanr
+
+    names = [name for name in rows[0] if name not in ("seed", "crown_radius")]
+    truth = [row["crown_radius"] for row in rows]
+    lines = [f"\n| of {len(rows)} networks | rank correlation with the CROWN radius |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {spearmanr([row[name] for row in rows], truth)[0]:.2f} |" for name in names)])
+
+
+if __name__ == "__main__":
+    execute(main)
