@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dsrna_jax.plots import save
 
 SHOWN = 10  # images in a sheet
-_INK, _FAINT, _RIGHT, _WRONG = "#333333", "#b8b8b8", "#228833", "#cc3311"
+_INK, _GREY, _FAINT, _RIGHT, _WRONG = "#333333", "#666666", "#b8b8b8", "#228833", "#cc3311"
 _COLOURS = {"FGSM": "#4477aa", "PGD-20": "#cc3311", "C&W-l2": "#aa3377", "DDN-100": "#ccbb44"}
 
 
@@ -61,8 +61,10 @@ def accuracy_against_radius(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_FAINT)
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, fontsize=9.5, labelspacing=0.8)
-    note = f"lines on {report['curve']['examples']}, diamonds on {report['examples']} images;\nbands and bars: 95 % intervals"
-    axes.text(1.035, 0.02, note, transform=axes.transAxes, fontsize=8.5, color="#666666", va="bottom")
+    probed, examples = report["curve"]["examples"], report["examples"]
+    images = f"{examples} images" if probed == examples else f"lines on {probed}, diamonds on {examples} images"
+    note = f"{images};\nbands and bars: 95 % intervals"
+    axes.text(1.035, 0.02, note, transform=axes.transAxes, fontsize=8.5, color=_GREY, va="bottom")
     if path is not None:
         save(figure, path)
     return figure
@@ -78,33 +80,36 @@ def attacked_images(
     title: str,
     note: str = "",
 ) -> Figure:
-    """A sheet: above each other the clean image, the attacked one, and their difference, amplified around grey.
+    """A sheet: the clean image, the attacked one, and their difference, amplified: red is brighter than before, blue darker.
 
     Args:
       x, x_adv: [images, height, width, channels] in [0, 1]. labels: true classes. predictions: of the attacked images.
     """
-    columns = max(len(x), 4)
     difference = x_adv - x
     factor = 0.5 / max(np.abs(difference).max(), 1e-6)
-    step, left, top, foot = 1.12, 0.95, 0.95, 0.12
-    pitch = step + 0.34
-    width, height = left + columns * step + 0.2, top + 3 * step + 2 * (pitch - step) + foot
+    side, pitch, left, top = 1.02, 1.12, 0.95, 0.98
+    tops = (top, top + pitch + 0.26, top + 2 * pitch + 0.36)  # the last line has no names above it
+    width, height = left + max(len(x), 5) * pitch + 0.2, tops[-1] + side + 0.2
     figure = _blank(width, height, title)
-    figure.text(0.3 / width, 1 - 0.62 / height, note, fontsize=9.5, color="#666666")
-    lines = (("clean", x), ("attacked", x_adv), (f"difference\n\u00d7{factor:.3g}", 0.5 + factor * difference))
-    for line, (name, images) in enumerate(lines):
-        bottom = height - top - step - line * pitch
-        figure.text((left - 0.1) / width, (bottom + step / 2) / height, name, ha="right", va="center", fontsize=9.5, color=_INK)
-        for column, image in enumerate(images):
-            axes = figure.add_axes(((left + column * step) / width, bottom / height, (step - 0.1) / width, (step - 0.1) / height))
-            shown = np.clip(image, 0, 1)
-            grey = {"cmap": "gray", "vmin": 0, "vmax": 1} if shown.shape[-1] == 1 else {}
-            axes.imshow(shown[..., 0] if grey else shown, interpolation="nearest", **grey)
-            axes.set_axis_off()
-            if line < 2:
-                text = (labels if line == 0 else predictions)[column]
-                colour = _RIGHT if text == labels[column] else _WRONG
-                axes.set_title(_short(text), fontsize=9.5, color=colour, pad=3)
+    figure.text(0.3 / width, 1 - 0.62 / height, note, fontsize=9.5, color=_GREY)
+    is_grey = x.shape[-1] == 1
+    shades = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    lines = (
+        ("clean", x, labels, shades),
+        ("attacked", x_adv, predictions, shades),
+        (f"difference\n\u00d7{factor:.3g}", 0.5 + factor * difference, None, shades | {"cmap": "RdBu_r"}),
+    )
+    for from_top, (name, images, names, options) in zip(tops, lines, strict=True):
+        bottom = height - from_top - side
+        figure.text((left - 0.1) / width, (bottom + side / 2) / height, name, ha="right", va="center", fontsize=9.5, color=_INK)
+        for column, image in enumerate(np.clip(images, 0, 1)):
+            axes = figure.add_axes(((left + column * pitch) / width, bottom / height, side / width, side / height))
+            axes.imshow(image[..., 0] if is_grey else image, interpolation="nearest", **(options if is_grey else {}))
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color=_FAINT, linewidth=0.6)
+            if names is not None:
+                colour = _RIGHT if names[column] == labels[column] else _WRONG
+                axes.set_title(_short(names[column]), fontsize=9.5, color=colour, pad=3)
     if path is not None:
         save(figure, path)
     return figure

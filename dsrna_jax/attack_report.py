@@ -96,7 +96,7 @@ def planned(config: AttackConfig, network: TrainedNetwork, examples: int) -> str
     operations = total * multiply_adds(network.network, network.image_shape)
     return "\n".join([
         f"{network.config.dataset} {config.split}: {examples} images; {network.weight_count:,} weights",
-        "", *_aligned(lines), "", f"sanity checks: {COUNT + 2}, on {probed} images",
+        "", *_aligned(lines), "", f"sanity checks: {COUNT + 3}, on {probed} images",
         f"at most {total:,.0f} forward passes of an image ({operations:.2g} multiply-adds), a gradient counted as three; "
         "less, the more images fall",
     ])  # fmt: skip

@@ -164,7 +164,8 @@ def _draw(out: Path, found: Evaluation, chosen: Examples, report, network: Train
         [network.class_names[label] for label in predicted(weights, x_adv, options["batch_size"])],
         out / "attacked_images.png",
         title=f"{name}: PGD-20 within {pixels(radius, norm)} ({norm})",
-        note=f"{batch.result.success.sum()} of {len(batch.indices)} fall; those that do come first",
+        note=f"{batch.result.success.sum()} of {len(batch.indices)} images fall, which come first; "
+        "above each image the class that is predicted, green where it is right",
     )
 
 

@@ -12,4 +12,4 @@ def wilson(count: int, total: int) -> tuple[float, float]:
     share, slack = count / total, Z**2 / total
     middle = (share + slack / 2) / (1 + slack)
     half = Z / (1 + slack) * math.sqrt(share * (1 - share) / total + slack / (4 * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return middle - half if count else 0.0, middle + half if count < total else 1.0

@@ -21,6 +21,7 @@ from dsrna_jax.attacks.series import Stage, as_partial, predicted, run_series
 
 COST = 3000  # of all checks, in forward passes for an example, about
 COUNT = 12  # of checks
+VANISHED = 1e-8
 DRAWS = 50  # of the random noise
 QUERIES = 1000  # of Square
 BOUNDLESS = {"linf": lambda pixels: 1.0, "l2": lambda pixels: float(np.sqrt(pixels))}  # the whole box, from anywhere in it
@@ -61,9 +62,11 @@ def forward_checks(logits_fn: Callable, x: np.ndarray, radius: float, norm: str)
 def gradient_checks(logits_fn: Callable, x: np.ndarray, y: np.ndarray, key: Array, radius: float, norm: str) -> Iterator[Check]:
     """What gradients tell, of cross-entropy and margin, at x [batch, ...] and at random points of the ball around it."""
     network, keys = as_partial(logits_fn), example_keys(key, len(x))
-    is_dead = np.asarray(_dead_gradients(network, x, y, keys, np.float32(radius), norm=norm))
-    says = f"{is_dead.mean():.1%} of the gradients of cross-entropy and margin, at images and random points near them"
-    yield check("zero gradients", is_dead.mean() <= 0.01, is_dead.mean(), says)
+    by_margin, by_entropy = np.asarray(_gradient_sizes(network, x, y, keys, np.float32(radius), norm=norm))
+    # The gradient of cross-entropy is about 1 - p of the margin's; float32 knows p = 1 only up to 1e-7, and the rest is noise.
+    shares = [float(np.mean(size <= VANISHED * by_margin)) for size in (by_entropy, by_margin)]
+    says = f"{shares[0]:.1%} of those of cross-entropy vanish, {shares[1]:.1%} of those of the margin, at images and near them"
+    yield check("zero gradients", max(shares) <= 0.05, max(shares), says)
     off = float(np.median(_gradient_errors(network, x, y, keys)))
     yield check("finite differences", off < 0.1, off, f"differ by {off:.1%} from the gradient of the margin (median)")
 
@@ -161,19 +164,20 @@ def _logits(logits_fn: Partial, x: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames="norm")
-def _dead_gradients(logits_fn: Partial, x: Array, y: Array, keys: Array, radius: Array, *, norm: str) -> Array:
-    """[4, batch]: whether the gradient is zero, of two losses at two points; one backward pass is compiled."""
+def _gradient_sizes(logits_fn: Partial, x: Array, y: Array, keys: Array, radius: Array, *, norm: str) -> Array:
+    """[2, 2, batch]: largest slope, of margin and cross-entropy, at x and at a random point; one backward pass is compiled."""
     points = jnp.stack([jnp.asarray(x), ball.uniform(keys, jnp.asarray(x), radius, norm)])
 
-    def is_dead(case):
+    def size(case):
         points, by_margin = case
 
         def loss(logits, y):
             return jnp.where(by_margin, losses.margin(logits, y), losses.cross_entropy(logits, y))
 
-        return ball.size(climb(logits_fn, loss, points, y)[2], "linf") == 0
+        return ball.size(climb(logits_fn, loss, points, y)[2], "linf")
 
-    return lax.map(is_dead, (jnp.concatenate([points, points]), jnp.array([False, False, True, True])))
+    cases = (jnp.concatenate([points, points]), jnp.array([True, True, False, False]))
+    return lax.map(size, cases).reshape(2, 2, -1)
 
 
 @jax.jit
