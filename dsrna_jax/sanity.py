@@ -120,7 +120,7 @@ def attack_checks(
     yield check("random noise", not is_more(fooled.mean(), 0.002), fooled.mean(), says)
 
     if x.ndim == 4:
-        fooled = survivors & ~left([Stage("square", square, (("steps", QUERIES),))], survivors)
+        fooled = survivors & ~left([Stage("square", square, numbers=(("steps", QUERIES),))], survivors)
         says = f"Square ({QUERIES} queries) fools {fooled.mean():.1%} of the images that PGD does not"
         yield check("black box", not is_more(fooled.mean(), 0.002), fooled.mean(), says)
 

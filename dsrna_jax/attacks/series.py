@@ -67,8 +67,8 @@ def run_of(
     stage: Stage,
     norm: str,
 ) -> AttackResult:
-    """One run of a stage on a batch, as a compiled program; `numbers` are those of the stage, traced."""
-    options = {**dict(stage.options), **(numbers or {})}
+    """One run of a stage on a batch, as a compiled program; `numbers` replace those of the stage, and are traced."""
+    options = {**dict(stage.options), **dict(stage.numbers), **(numbers or {})}
     if stage.is_targeted:
         options["target"] = runner_up(logits_fn(x), y, run + 1)
     return stage.attack(logits_fn, x, y, folded(keys, run), radius=radius, norm=norm, **options)
