@@ -24,7 +24,7 @@ class AttackConfig:
     restarts: int = option(5, "random starts of PGD, of which the worst counts")
     examples: int = option(1000, "images, drawn by the seed; 0 for all")
     probe_examples: int = option(128, "the first of these, by which the sanity checks and the curve over radii are made")
-    batch_size: int = option(100, "images per step")
+    batch_size: int = option(128, "images per step")
     split: str = option("test", "images: test, held_out (of the training), or a split that tfds knows, such as validation")
     data_dir: str = option("", "prepared tfds folder, if another than that of the training")
     seed: int = option(0, "seed of the choice of images and of all that the attacks draw")

@@ -133,19 +133,22 @@ def evaluate(
         raise InputError(
             f"labels go from {y.min()} to {y.max()}, but the network has {classes} classes: expected 0 to {classes - 1}"
         )
-    _refuse_coupled(network, x, config)
+    _refuse_what_fails(network, x, config)
     job = _Job(network, x, y, config, memory or Memory(), progress or Silence(), place, requests)
     return job.run(rows(config, classes), curve_rows(config))
 
 
-def _refuse_coupled(network, x, config):
+def _refuse_what_fails(network, x, config):
+    """Raises: InputError for what makes every number below meaningless, and not only suspect."""
     some = x[np.resize(np.arange(len(x)), max(2, min(config.batch_size, 64)))]
-    for found in sanity.forward_checks(network, some, config.size, config.norm):
-        if found.name == "batch neighbours" and found.status == "WARN":
-            raise InputError(
-                f"{found.says}: expected a network in evaluation mode (batch norm by running statistics, no dropout), "
-                "whose logits of an image are its own"
-            )
+    found = {check.name: check for check in sanity.forward_checks(network, some, config.size, config.norm)}
+    if found["logits"].value is None:
+        raise InputError("logits are not finite: expected those of a network whose training went well")
+    if found["batch neighbours"].status == "WARN":
+        raise InputError(
+            f"{found['batch neighbours'].says}: expected a network in evaluation mode (batch norm by running statistics, "
+            "no dropout), whose logits of an image are its own"
+        )
 
 
 class _Job:

@@ -37,8 +37,9 @@ class Check(NamedTuple):
 
 
 def check(name: str, is_good: bool, value: float | None, says: str) -> Check:
-    """A finding."""
-    return Check(name, "PASS" if is_good else "WARN", None if value is None else float(value), says)
+    """A finding; a value that is not finite is none."""
+    value = float(value) if value is not None and np.isfinite(value) else None
+    return Check(name, "PASS" if is_good else "WARN", value, says)
 
 
 def forward_checks(logits_fn: Callable, x: np.ndarray, radius: float, norm: str) -> Iterator[Check]:
@@ -49,12 +50,13 @@ def forward_checks(logits_fn: Callable, x: np.ndarray, radius: float, norm: str)
 
     half = len(x) // 2
     here, there = (np.asarray(_logits(network, part)) for part in (x, np.concatenate([1 - x[half:], x[:half]])))
-    moved = float(np.abs(here[:half] - there[len(x) - half :]).max() / max(np.ptp(here), 1e-30))
+    with np.errstate(invalid="ignore"):  # logits may be anything
+        moved = float(np.abs(here[:half] - there[len(x) - half :]).max() / max(np.ptp(here), 1e-30))
+        spread = float(np.ptp(here, axis=1).mean())
     says = f"logits move by {moved:.1e} of their range when place and neighbours in the batch change"
     yield check("batch neighbours", moved < 1e-3, moved, says)
 
     is_probability = here.min() >= 0 and here.max() <= 1 and np.allclose(here.sum(1), 1, atol=1e-3)
-    spread = float(np.ptp(here, axis=1).mean())
     says = "outputs are probabilities, but attacks climb logits" if is_probability else f"they spread over {spread:.3g} (mean)"
     yield check("logits", not is_probability and np.isfinite(spread), spread, says)
 

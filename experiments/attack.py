@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
     values = config_flags(TIERS["paper"])
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_string("checkpoint", None, "folder of a training, or of a checkpoint", **own)
-    flags.DEFINE_string("out", None, "folder of the results; by default CHECKPOINT/attack_TIER_NORM", **own)
+    flags.DEFINE_string("out", None, "folder of the results; by default attack_TIER_NORM in that of the training", **own)
     flags.DEFINE_boolean("resume", False, "go on with the evaluation in out", **own)
     flags.DEFINE_boolean("dry_run", False, "show attacks and budgets, and attack nothing", **own)
     flags.DEFINE_integer("devices", 0, "devices that share a batch; 0 for all", **own)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     if values.dry_run:
         print(attack_run.planned(config, values.checkpoint))
         return
-    out = Path(values.out or Path(values.checkpoint) / f"attack_{config.tier}_{config.norm}")
+    out = Path(values.out) if values.out else attack_run.home(values.checkpoint, config)
     try:
         report = attack_run.run(config, values.checkpoint, out, resume=values.resume, devices=values.devices)
     except Stopped as stopped:

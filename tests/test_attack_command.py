@@ -164,6 +164,14 @@ def test_checkpoints_of_something_else(trained_run, tmp_path, capsys):
         assert out == "" and expected in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+def test_results_never_go_into_a_checkpoint(trained_run, tmp_path):
+    config = TIERS["smoke"]
+    step = next((trained_run / "best").glob("[0-9]*"))
+    for checkpoint in (trained_run, trained_run / "best", step):
+        assert attack_run.home(checkpoint, config) == trained_run / "attack_smoke_linf"
+    assert attack_run.home(tmp_path / "copy", config) == tmp_path / "copy_attack_smoke_linf"
+
+
 def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, capsys):
     newest = trained_run / "checkpoints"
     same = trained.load(newest).digest == trained.load(trained_run).digest

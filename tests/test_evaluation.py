@@ -115,8 +115,9 @@ def test_an_image_that_nobody_gets_right_costs_nothing():
         (x, y[:3], network, "one for each of 40 images"),
         (x, y + 1, network, "labels go from 1 to 10, but the network has 10 classes: expected 0 to 9"),
         (x, y, lambda w, x: network(w, x - x.mean(0) + 0.3), "expected a network in evaluation mode"),
+        (x, y, lambda w, x: network(w, x) / 0.0, "logits are not finite"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_bad_input_says_what_was_expected(images, labels, function, message):
     with pytest.raises(InputError) as error:
