@@ -1,4 +1,4 @@
-"""Pictures of a search: its cells, the alphas over time, the curves. The only import of matplotlib.
+"""Pictures of a search: its cells, the alphas over time, the curves.
 
 Every picture is a function that returns a matplotlib Figure, and writes it as PNG if a path is given. Figures are made
 by the object API on an Agg canvas, so nothing here touches the state of pyplot or needs a display.

@@ -141,11 +141,10 @@ class Progress:
             self._line = ""
 
     def _draw(self, step: int, now: float) -> None:
-        epoch = min(max(step - 1, 0) // self._steps_per_epoch + 1, self._epochs)
         total = self._epochs * self._steps_per_epoch
         then, done = self._marks[0]
         rate = (step - done) / (now - then) if now > then else 0.0
-        parts = [f"epoch {epoch}/{self._epochs}", f"{100 * step / total:.0f} %", _rate(rate), _left(total - step, rate)]
+        parts = [*self._heading(step, rate), _left(total - step, rate)]
         parts += [_column(name, value) for name, value in self._columns.items() if value is not None]
         if not self._is_live:
             self._write("  ".join(parts) + "\n")
@@ -158,8 +157,23 @@ class Progress:
         self._line = line[:width]
         self._write(f"\r\x1b[K{self._line}")
 
+    def _heading(self, step: int, rate: float) -> list[str]:
+        epoch = min(max(step - 1, 0) // self._steps_per_epoch + 1, self._epochs)
+        share = 100 * step / (self._epochs * self._steps_per_epoch)
+        return [f"epoch {epoch}/{self._epochs}", f"{share:.0f} %", _rate(rate)]
+
     def _write(self, text: str) -> None:
         print(text, end="", file=self._file, flush=True)
+
+
+class WorkProgress(Progress):
+    """The same for work of `total` steps without epochs: share done, time left, and the caller's columns."""
+
+    def __init__(self, total: int, *, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        super().__init__(1, total, file=file, clock=clock)
+
+    def _heading(self, step: int, rate: float) -> list[str]:
+        return [f"{100 * step / self._steps_per_epoch:.0f} %"]
 
 
 def _rate(rate: float) -> str:

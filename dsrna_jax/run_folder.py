@@ -53,7 +53,7 @@ class RunFolder:
                     "resume with what it was started with, or give another --run_dir"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_whole(self.path / "config.json", json.dumps(resolved, indent=2) + "\n")
+        write_whole(self.path / "config.json", json.dumps(resolved, indent=2) + "\n")
 
     def rewind(self, step: int) -> None:
         """Drops the rows after `step`; those of a run that starts afresh are all after -1."""
@@ -163,7 +163,8 @@ def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file as a whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

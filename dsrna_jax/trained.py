@@ -1,11 +1,13 @@
 """A trained network from its checkpoint, with nothing but the path: what attacks, bounds and pictures are made of."""
 
+import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jax.tree_util import Partial
 
 from dsrna_jax import zoo
 from dsrna_jax.checkpoint import BEST, restore_for_eval
@@ -19,12 +21,13 @@ class TrainedNetwork(NamedTuple):
     """A network with its weights, as it was evaluated in training.
 
     logits_fn: images [batch, height, width, channel] in [0, 1] -> logits [batch, class], by running statistics: each image
-      by itself, normalisation inside. A pure function, not jitted.
+      by itself, normalisation inside. A pure function, not jitted; a pytree, whose leaves are the variables: as an argument
+      of a compiled program it needs no other program than the next checkpoint.
     network, variables: the same by hand, `network.apply(variables, images)`.
     metadata: of the checkpoint: "config", "genotype", "data" (image_shape, class_names, mean, deviation). step: of training.
     """
 
-    logits_fn: Callable[[jax.Array], jax.Array]
+    logits_fn: Partial
     network: Network
     variables: dict[str, Any]
     metadata: dict[str, Any]
@@ -34,6 +37,19 @@ class TrainedNetwork(NamedTuple):
     def config(self) -> TrainingConfig:
         """What it was trained with."""
         return TrainingConfig(**self.metadata["config"])
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal, of the weights and statistics: two checkpoints that compute the same have the same."""
+        found = hashlib.sha256()
+        for where, leaf in jax.tree_util.tree_flatten_with_path(self.variables)[0]:
+            found.update(jax.tree_util.keystr(where).encode() + np.asarray(leaf).tobytes())
+        return found.hexdigest()[:16]
+
+    @property
+    def weight_count(self) -> int:
+        """The number of weights; statistics are none."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
 
     @property
     def architecture(self) -> zoo.Architecture:
@@ -78,7 +94,7 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
     statistics = {name: part for name, part in chosen["batch_stats"].items() if name != "auxiliary_head"}
     kept = {"params": weights, "batch_stats": statistics}
     _check_fits(kept, network, tuple(data["image_shape"]), path)
-    return TrainedNetwork(lambda images: network.apply(kept, images), network, kept, metadata, step)
+    return TrainedNetwork(Partial(network.apply, kept), network, kept, metadata, step)
 
 
 def _check_fits(variables, network, image_shape, path) -> None:

@@ -26,3 +26,19 @@ def smoke_run(tmp_path_factory):
     path, said = tmp_path_factory.mktemp("smoke") / "run", io.StringIO()
     run(PRESETS["smoke"], path, devices=1, file=said)
     return path, said.getvalue()
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """The run folder of a small training on the digits: a network for attacks and certificates."""
+    import io
+
+    from dsrna_jax import genotype, training_run
+    from dsrna_jax.training_config import TrainingConfig
+
+    folder, cell = tmp_path_factory.mktemp("trained"), (("sep_conv_3x3", 0), ("skip_connect", 1))
+    genotype.save(genotype.Genotype(cell, (2,), cell, (2,)), folder / "tiny.json")
+    size = {"cells": 3, "channels": 4, "auxiliary_weight": 0.0, "epochs": 6, "batch_size": 64}
+    config = TrainingConfig(genotype=str(folder / "tiny.json"), **size)
+    training_run.run(config, folder / "run", devices=1, file=io.StringIO())
+    return folder / "run"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import search, train
+from experiments import attack, search, train
 from experiments.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +23,7 @@ def test_snippet_runs_by_itself(snippet, tmp_path, monkeypatch):
 def test_flags_exist(capsys):
     search.main(["search", "--help"])
     train.main(["train", "--help"])
+    attack.main(["attack", "--help"])
     known = set(re.findall(r"--(?:\[no\])?(\w+)", capsys.readouterr().out))
     ours = [line for line in README.splitlines() if "tfds build" not in line]
     assert set(re.findall(r"--(\w+)", "\n".join(ours))) <= known

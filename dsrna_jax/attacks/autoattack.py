@@ -26,7 +26,7 @@ def stages(version: str = "standard", *, steps: int = 100, queries: int = 5000, 
     towards = {"runs": targets, "is_targeted": True}
     apgd_t = Stage("apgd-t", apgd, (*budget, ("loss", "dlr")), **towards)
     fab_t = Stage("fab-t", fab, budget, **towards)
-    random_search = Stage("square", square, (("steps", queries),))
+    random_search = Stage("square", square, numbers=(("steps", queries),))
     if version == "standard":
         return ce(), apgd_t, fab_t, random_search
     if version == "plus":

@@ -20,7 +20,9 @@ from dsrna_jax.attacks.result import AttackResult, example_keys, folded
 class Stage(NamedTuple):
     """A member of a series.
 
-    name: in tables. attack: a function of `dsrna_jax.attacks`. options: (name, value) pairs of its static options.
+    name: in tables; what is drawn depends on it. attack: a function of `dsrna_jax.attacks`.
+    options: (name, value) pairs of its static options. numbers: the same of options that are traced: stages that differ in name
+      and numbers alone share a program.
     runs: how often it runs, with fresh keys, each time on what is still robust.
     is_targeted: run i pulls towards the i-th likeliest of the wrong classes, for as many as there are.
     """
@@ -28,17 +30,23 @@ class Stage(NamedTuple):
     name: str
     attack: Callable[..., AttackResult]
     options: tuple[tuple[str, Any], ...] = ()
+    numbers: tuple[tuple[str, float], ...] = ()
     runs: int = 1
     is_targeted: bool = False
 
 
 class Batch(NamedTuple):
-    """What one run of a stage did to the examples `indices`; `result` holds NumPy arrays, one row for each of them."""
+    """What one run of a stage did to the examples `indices`, its batch `number`.
+
+    result: NumPy arrays, one row for each of them. unconfirmed: how many successes the last forward pass denied.
+    """
 
     stage: str
     run: int
+    number: int
     indices: np.ndarray
     result: AttackResult
+    unconfirmed: int
 
 
 def stage_key(key: Array, stage: Stage) -> Array:
@@ -47,9 +55,20 @@ def stage_key(key: Array, stage: Stage) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames=("stage", "norm"))
-def run_of(logits_fn: Partial, x: Array, y: Array, keys: Array, radius: Array, run: Array, *, stage: Stage, norm: str):
-    """One run of a stage on a batch, as a compiled program."""
-    options = dict(stage.options)
+def run_of(
+    logits_fn: Partial,
+    x: Array,
+    y: Array,
+    keys: Array,
+    radius: Array,
+    run: Array,
+    numbers: Mapping[str, Array] | None = None,
+    *,
+    stage: Stage,
+    norm: str,
+) -> AttackResult:
+    """One run of a stage on a batch, as a compiled program; `numbers` replace those of the stage, and are traced."""
+    options = {**dict(stage.options), **dict(stage.numbers), **(numbers or {})}
     if stage.is_targeted:
         options["target"] = runner_up(logits_fn(x), y, run + 1)
     return stage.attack(logits_fn, x, y, folded(keys, run), radius=radius, norm=norm, **options)
@@ -119,16 +138,18 @@ def run_series(
     judge = Partial(drawn, network, key) if is_random else network
     classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)).shape[1]
     for stage in stages:
-        own = stage_key(key, stage)
+        own, program = stage_key(key, stage), stage._replace(name="", numbers=(), runs=1)
+        numbers = {name: np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for name, value in stage.numbers}
         for run in range(min(stage.runs, classes - 1) if stage.is_targeted else stage.runs):
             for number, (indices, padded) in enumerate(batches(np.flatnonzero(robust), batch_size)):
                 if known and (stage.name, run, number) in known:
                     robust[known[stage.name, run, number]] = False
                     continue
                 batch = place((x[padded], y[padded], example_keys(own, padded)))
-                found = run_of(network, *batch, np.float32(radius), np.int32(run), stage=stage, norm=norm)
+                found = run_of(network, *batch, np.float32(radius), np.int32(run), numbers, stage=program, norm=norm)
+                claimed = np.asarray(found.success)[: len(indices)]
                 # A forward pass by itself has the last word.
                 success = predictions(judge, found.x_adv) != y[padded]
                 found = AttackResult(*(np.asarray(part)[: len(indices)] for part in found._replace(success=success)))
                 robust[indices[found.success]] = False
-                yield Batch(stage.name, run, indices, found)
+                yield Batch(stage.name, run, number, indices, found, int((claimed & ~found.success).sum()))

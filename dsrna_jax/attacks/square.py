@@ -28,7 +28,7 @@ def square(
     drawn for each example by itself (in the PyTorch code for the batch), at every position (there never at the far border).
 
     Args:
-      x: [batch, height, width, channel].
+      x: [batch, height, width, channel]. steps: may be traced.
       share: of the pixels that the first squares cover; it is halved after 10, 50, 200, 500, 1000, 2000, 4000 ... steps.
     """
     x, y = checked(x, y)
@@ -36,7 +36,7 @@ def square(
     if x.ndim != 4:
         raise InputError(f"square needs images [batch, height, width, channel], got {x.shape}")
     keys, radius = example_keys(key, len(x)), jnp.broadcast_to(jnp.asarray(radius, x.dtype), len(x))
-    phases = np.searchsorted(_HALVINGS, np.arange(steps))
+    halvings = jnp.asarray(_HALVINGS)
     first, changed = (_linf if norm == "linf" else _l2)(x.shape[1:], share)
 
     def tried(candidates, state):
@@ -49,7 +49,7 @@ def square(
 
     def step(i, state):
         draw = jax.vmap(changed, (0, 0, 0, 0, None))
-        return i + 1, tried(draw(folded(keys, i + 1), x, state[0], radius, jnp.asarray(phases)[i]), state)
+        return i + 1, tried(draw(folded(keys, i + 1), x, state[0], radius, jnp.searchsorted(halvings, i)), state)
 
     nothing = (x, jnp.full(len(x), -jnp.inf, x.dtype), jnp.zeros(len(x), bool), jnp.zeros(len(x), jnp.int32))
     state = tried(jax.vmap(first)(folded(keys, 0), x, radius), nothing)

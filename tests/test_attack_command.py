@@ -1,0 +1,229 @@
+"""The command: one table, the same flags however often it is stopped, bad input in one line, pictures that are pictures."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from dsrna_jax import attack_plots, attack_run, evaluation, trained
+from dsrna_jax.attack_config import TIERS
+from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.data import Dataset
+from dsrna_jax.training_task import training_task
+from experiments import attack
+from experiments.command import status
+
+SMALL = ("--tier=smoke", "--examples=24", "--batch_size=8", "--probe_examples=8", "--radius=0.1", "--devices=1")
+
+
+def run_command(*arguments):
+    return status(attack.main, ["attack", *map(str, arguments)])
+
+
+@pytest.fixture(scope="session")
+def attacked(trained_run, tmp_path_factory):
+    """A finished evaluation, never stopped: its folder."""
+    out = tmp_path_factory.mktemp("attacked") / "out"
+    assert run_command(f"--checkpoint={trained_run}", f"--out={out}", *SMALL) == 0
+    return out
+
+
+def test_what_an_evaluation_leaves(trained_run, attacked):
+    report, flags = json.loads((attacked / "attack.json").read_text()), np.load(attacked / "flags.npz")
+    network = trained.load(trained_run)
+    assert report["experiment"] == "attack" and report["examples"] == 24 and report["weights"] == network.weight_count
+    assert report["checkpoint"] == {"path": str(trained_run), "step": network.step, "digest": network.digest}
+    assert report["config"]["radius"] == 0.1 and report["training"]["adversarial"] == "none"
+    rows = {row["name"]: row for row in report["rows"]}
+    assert list(rows) == ["FGSM 0.025", "FGSM 0.1", "PGD-10", "PGD-20", "C&W-l2", "APGD-CE+Square", "worst case"]
+    for name, row in {"clean": report["clean"], **rows}.items():
+        assert flags[name].shape == (24,) and flags[name].mean() == row["accuracy"]
+        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
+    assert all(row["budget"] and row["seconds"] >= 0 and row["norm"] and row["radius"] for row in rows.values())
+    assert (flags["worst case"] <= flags["PGD-20"]).all() and rows["worst case"]["accuracy"] < report["clean"]["accuracy"]
+    assert rows["C&W-l2"]["median_distance"] > 0 and flags["C&W-l2 distance"].shape == (24,)
+    assert all(check["status"] in ("PASS", "WARN") and check["says"] for check in report["checks"])
+    assert report["checks"][0]["name"] == "unseen images" and report["checks"][0]["status"] == "PASS"
+    for name in ("accuracy_against_radius.png", "attacked_images.png"):
+        assert (attacked / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_predictions_are_those_of_the_network_on_those_images(trained_run, attacked):
+    flags, network = np.load(attacked / "flags.npz"), trained.load(trained_run)
+    test = attack_run.load("digits", "test")
+    images = np.float32(test.images[flags["index"]]) / 255
+    np.testing.assert_array_equal(flags["label"], test.labels[flags["index"]])
+    np.testing.assert_array_equal(flags["prediction"], np.asarray(jax.jit(network.logits_fn)(images)).argmax(1))
+    assert len(set(flags["index"])) == 24 and flags["clean"].mean() > 0.5
+
+
+def test_more_images_begin_with_those_of_fewer(trained_run):
+    network, config = trained.load(trained_run), TIERS["smoke"]
+    few, more = (attack_run.examples(dataclasses.replace(config, examples=n), network).indices for n in (20, 200))
+    np.testing.assert_array_equal(few, more[:20])
+    every = attack_run.examples(dataclasses.replace(config, examples=0), network).indices
+    assert sorted(every) == list(range(360))
+
+
+def test_held_out_images_were_not_trained_on(trained_run):
+    network = trained.load(trained_run)
+    found = attack_run.examples(dataclasses.replace(TIERS["smoke"], split="held_out", examples=0), network)
+    assert sorted(found.indices) == training_task(network.config).parts["held_out"].tolist()
+
+
+def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trained_run, attacked):
+    add, count, after = evaluation.Memory.add, iter(range(1000)), 13  # in the middle of C&W
+
+    def add_and_stop(self, record):
+        add(self, record)
+        if next(count) == after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    arguments = (f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation.Memory, "add", add_and_stop)
+        assert run_command(*arguments) == 128 + signal.SIGTERM
+    assert "every batch so far is kept" in capsys.readouterr().err
+    batches = tmp_path / "out" / "batches.jsonl"
+    done = batches.read_bytes()
+    assert done.count(b"\n") == after + 1 and not (tmp_path / "out" / "attack.json").exists()
+    batches.write_bytes(done + b'{"row": "PGD-')  # killed while it wrote
+    assert run_command(*arguments, "--resume") == 0
+    assert batches.read_bytes().startswith(done)
+    assert (tmp_path / "out" / "flags.npz").read_bytes() == (attacked / "flags.npz").read_bytes()
+    reports = [json.loads((folder / "attack.json").read_text()) for folder in (tmp_path / "out", attacked)]
+    for report in reports:
+        for row in report["rows"]:
+            del row["seconds"]
+    assert reports[0] == reports[1]
+
+
+def test_a_finished_evaluation_runs_nothing_again(monkeypatch, capsys, trained_run, attacked):
+    before = (attacked / "flags.npz").read_bytes()
+    monkeypatch.setattr(evaluation.Memory, "add", lambda self, record: pytest.fail("ran again"))
+    assert run_command(f"--checkpoint={trained_run}", f"--out={attacked}", *SMALL, "--resume") == 0
+    assert (attacked / "flags.npz").read_bytes() == before
+    out = capsys.readouterr().out
+    assert "APGD-CE+Square" in out and "worst case" in out and "PASS  unseen images" in out
+    assert f"next: python -m experiments.certify --checkpoint={trained_run}" in out
+
+
+def test_dry_run_shows_attacks_and_budgets_and_attacks_nothing(trained_run, tmp_path, capsys):
+    assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", "--dry_run") == 0
+    out = capsys.readouterr().out
+    assert "9 searches of c from 0.01, 60 steps of Adam each at rate 0.01, kappa 0" in out
+    assert "APGD-T by dlr 100 x 9 targets" in out and "360 images" in out and "8/255" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_names_every_setting(capsys):
+    assert run_command("--help") == 0
+    out = capsys.readouterr().out
+    assert all(f"--{field.name}" in out.replace("[no]", "") for field in dataclasses.fields(TIERS["paper"]))
+    assert "--resume" in out.replace("[no]", "") and "python -m experiments.attack --checkpoint=RUN" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected --checkpoint=RUN"),
+        (["--checkpoint={0}/none"], "no checkpoint in"),
+        (["--checkpoint={1}", "--split=validation"], "expected split train or test, got 'validation'"),
+        (["--checkpoint={1}", "--radius=8"], "radius=8.0: expected at most 1"),
+        (["--checkpoint={1}", "--norm=l1"], "--norm"),
+        (["--checkpoint={1}", "--out={0}/none", "--resume"], "no evaluation to resume in"),
+        (["--checkpoint={1}", "--out={2}", *SMALL], "already holds an evaluation: give --resume"),
+        (["--checkpoint={1}", "--out={2}", "--resume", *SMALL, "--radius=0.2"], "other settings (radius: 0.1 -> 0.2)"),
+        (["--checkpoint={1}", "--out={2}", "--resume", *SMALL, "--tier=standard", "--restarts=1"], "tier: 'smoke' -> 'standard'"),
+    ],
+    ids=range(9),
+)
+def test_bad_input_ends_in_one_line(tmp_path, trained_run, attacked, capsys, arguments, expected):
+    assert run_command(*[argument.format(tmp_path, trained_run, attacked) for argument in arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+    assert expected in err
+    assert not any(tmp_path.iterdir())
+
+
+def test_checkpoints_of_something_else(trained_run, tmp_path, capsys):
+    step, metadata, variables = restore_for_eval(trained_run / "best")
+    strange = {
+        "holds the checkpoint of a search, expected that of a training": {**metadata, "experiment": "search"},
+        "does not hold the network that it describes": {**metadata, "config": {**metadata["config"], "channels": 6}},
+        "was written by another version": {**metadata, "config": {**metadata["config"], "shape": "round"}},
+    }
+    for number, (expected, described) in enumerate(strange.items()):
+        Checkpoints(tmp_path / f"{number}").save(step, variables, described)
+        assert run_command(f"--checkpoint={tmp_path / str(number)}", f"--out={tmp_path / 'out'}", *SMALL) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and expected in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_results_never_go_into_a_checkpoint(trained_run, tmp_path):
+    config = TIERS["smoke"]
+    step = next((trained_run / "best").glob("[0-9]*"))
+    for checkpoint in (trained_run, trained_run / "best", step):
+        assert attack_run.home(checkpoint, config) == trained_run / "attack_smoke_linf"
+    assert attack_run.home(tmp_path / "copy", config) == tmp_path / "copy_attack_smoke_linf"
+
+
+def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, capsys):
+    newest = trained_run / "checkpoints"
+    same = trained.load(newest).digest == trained.load(trained_run).digest
+    assert run_command(f"--checkpoint={newest}", f"--out={attacked}", *SMALL, "--resume") == (0 if same else 1)
+    assert same or "checkpoint digest: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "shape", "classes", "expected"),
+    [
+        (5, (9, 8, 1), "0123456789", "other images than those that the network was trained on: expected 8x8x1, got 9x8x1"),
+        (5, (8, 8, 1), "01", "other classes than those that the network was trained on: expected 10 classes, got 2 classes"),
+        (5, (8, 8, 1), "abcdefghij", "got 10 classes of other names"),
+        (0, (8, 8, 1), "0123456789", "split=test of digits holds no image: expected a split with images"),
+    ],
+)
+def test_images_that_do_not_fit_the_network(monkeypatch, capsys, tmp_path, trained_run, count, shape, classes, expected):
+    images, labels = np.zeros((count, *shape), np.uint8), np.zeros(count, np.int32)
+    monkeypatch.setattr(attack_run, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
+    assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and expected in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+# ---- pictures
+
+
+def test_the_sheet_shows_what_it_says():
+    x = np.random.default_rng(0).random((3, 8, 8, 3))
+    x_adv = np.clip(x + 0.1, 0, 1)
+    figure = attack_plots.attacked_images(x, x_adv, ["cat", "dog", "a very long class name"], ["dog", "dog", "cat"], title="t")
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    np.testing.assert_allclose(shown[0], x[0])
+    np.testing.assert_allclose(shown[3], x_adv[0])
+    factor = 0.5 / np.abs(x_adv - x).max()
+    np.testing.assert_allclose(shown[6], 0.5 + factor * (x_adv - x)[0], atol=1e-9)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["cat", "dog", "a very long \u2026", "dog", "dog", "cat", "", "", ""]
+    colours = [axes.title.get_color() for axes in figure.axes[3:6]]
+    assert colours[0] == colours[2] != colours[1]
+
+
+def test_the_curve_begins_at_radius_zero(attacked, tmp_path):
+    report = json.loads((attacked / "attack.json").read_text())
+    figure = attack_plots.accuracy_against_radius(report, {}, tmp_path / "a.png", title="t")
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    for name in ("FGSM", "PGD-20"):
+        assert lines[name].get_xdata()[0] == 0 and np.all(np.diff(lines[name].get_xdata()) > 0)
+    points = [p["accuracy"] for p in report["curve"]["points"] if p["name"] == "PGD-20"]
+    np.testing.assert_allclose(lines["PGD-20"].get_ydata()[1:], 100 * np.array(points))
+    report["config"]["norm"] = "l2"
+    figure = attack_plots.accuracy_against_radius(report, {"C&W-l2": np.array([0, 0.1, 0.2, np.inf])}, title="t")
+    curve = {line.get_label(): line for line in figure.axes[0].lines}["C&W-l2"].get_ydata()
+    assert curve[0] == 75 and curve[-1] == 25
