@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrna_jax import attack_plots, attack_run, evaluation, trained
+from dsrna_jax import attack_plots, attack_run, evaluation, records, trained
 from dsrna_jax.attack_config import TIERS
 from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.data import Dataset
@@ -94,6 +94,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trai
     batches.write_bytes(done + b'{"row": "PGD-')  # killed while it wrote
     assert run_command(*arguments, "--resume") == 0
     assert batches.read_bytes().startswith(done)
+    assert len(records.rows(batches)) == len(records.rows(attacked / "batches.jsonl"))
     assert (tmp_path / "out" / "flags.npz").read_bytes() == (attacked / "flags.npz").read_bytes()
     reports = [json.loads((folder / "attack.json").read_text()) for folder in (tmp_path / "out", attacked)]
     for report in reports:
