@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrna_jax import attack_plots, attack_run, evaluation, trained
+from dsrna_jax import attack_plots, attack_run, evaluation, examples, trained
 from dsrna_jax.attack_config import TIERS
 from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.data import Dataset
@@ -54,7 +54,7 @@ def test_what_an_evaluation_leaves(trained_run, attacked):
 
 def test_predictions_are_those_of_the_network_on_those_images(trained_run, attacked):
     flags, network = np.load(attacked / "flags.npz"), trained.load(trained_run)
-    test = attack_run.load("digits", "test")
+    test = examples.load("digits", "test")
     images = np.float32(test.images[flags["index"]]) / 255
     np.testing.assert_array_equal(flags["label"], test.labels[flags["index"]])
     np.testing.assert_array_equal(flags["prediction"], np.asarray(jax.jit(network.logits_fn)(images)).argmax(1))
@@ -190,7 +190,7 @@ def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, c
 )
 def test_images_that_do_not_fit_the_network(monkeypatch, capsys, tmp_path, trained_run, count, shape, classes, expected):
     images, labels = np.zeros((count, *shape), np.uint8), np.zeros(count, np.int32)
-    monkeypatch.setattr(attack_run, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
+    monkeypatch.setattr(examples, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
     assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL) == 1
     out, err = capsys.readouterr()
     assert out == "" and expected in err and err.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 from linear_run import STATISTICS, TINY, fitted, linear_network
+from scipy import stats
 
-from dsrna_jax import certification_report, genotype, network, trained
+from dsrna_jax import certification_report, finished, genotype, network, trained
 from dsrna_jax.checkpoint import Checkpoints
 from experiments import certify
 from experiments.command import status
@@ -103,6 +105,18 @@ def test_smoothing(linear, tmp_path, capsys):
     assert report["abstained"] == (found["smoothed"] == -1).mean()
     assert report["certified_accuracy"][0]["accuracy"] == right.mean()
     assert "of the smoothed network" in capsys.readouterr().out
+
+
+def test_a_trained_network_from_its_checkpoint(trained_run, tmp_path, capsys):
+    """Radii of all the classes that g names; and the comparison takes what is left in the run folder."""
+    flags = (f"--checkpoint={trained_run}", "--norm=l2", "--method=smoothing", "--sigma=0.05", "--n=100", "--examples=20")
+    out = tmp_path / "run" / "certify_smoothing_l2"
+    assert status(certify.main, ["certify", *flags, f"--out={out}"]) == 0
+    found, report = arrays(out), json.loads((out / "certify.json").read_text())
+    most = 0.05 * stats.norm.ppf(0.001 ** (1 / 100))
+    assert 0 < found["minimum"].max() <= most + 1e-9 and report["checkpoint"]["digest"] == trained.load(trained_run).digest
+    shutil.copytree(trained_run / "best", tmp_path / "run" / "best")
+    assert finished.read(tmp_path / "run").certificates == [report]
 
 
 def test_a_refuted_certificate_fails_loudly(linear, tmp_path, capsys, monkeypatch):
