@@ -83,7 +83,7 @@ def _text(cell: Cell | None, column: Column, runs: int) -> str:
         return ABSENT
     shown = "{:.3g}" if column.title in _PLAIN else "{:.2f}"
     text = shown.format(cell.value)
-    if cell.deviation is not None:
+    if cell.deviation is not None and (cell.deviation or column.title not in (PARAMS, MULTIPLY_ADDS)):
         text += " ± " + shown.format(cell.deviation)
     return f"{text} ({cell.count} of {runs})" if 0 < cell.count < runs else text
 
