@@ -22,13 +22,6 @@ from dsrna_jax.run_folder import write_whole
 from dsrna_jax.trained import TrainedNetwork
 
 
-def home(checkpoint: str | os.PathLike, config: AttackConfig) -> Path:
-    """Where results go by default: the folder of the run that a checkpoint is of, else beside the checkpoint, never inside."""
-    path, name = Path(checkpoint), f"attack_{config.tier}_{config.norm}"
-    runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
-    return runs[0] / name if runs else path.with_name(f"{path.absolute().name}_{name}")
-
-
 def run(
     config: AttackConfig,
     checkpoint: str | os.PathLike,

@@ -16,6 +16,13 @@ from dsrna_jax.run_folder import write_whole
 BATCHES, SETTINGS = "batches.jsonl", "settings.json"
 
 
+def home(checkpoint: str | os.PathLike, name: str) -> Path:
+    """Where results go by default: the folder of the run that a checkpoint is of, else beside the checkpoint, never inside."""
+    path = Path(checkpoint)
+    runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
+    return runs[0] / name if runs else path.with_name(f"{path.absolute().name}_{name}")
+
+
 def opened(out: Path, config: Any, identity: dict[str, Any], count: int, resume: bool) -> Records:
     """The records of the batches that `out` holds of an evaluation, which may be none yet; makes the folder.
 

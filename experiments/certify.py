@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
     values = config_flags(CertificationConfig())
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_string("checkpoint", None, "folder of a training, or of a checkpoint", **own)
-    flags.DEFINE_string("out", None, "folder of the results; by default CHECKPOINT/certify_METHOD_NORM", **own)
+    flags.DEFINE_string("out", None, "folder of the results; by default certify_METHOD_NORM in that of the training", **own)
     flags.DEFINE_boolean("resume", False, "go on with the certification in out", **own)
     flags.DEFINE_boolean("dry_run", False, "show what the methods would cost, and certify nothing", **own)
     parse(values, argv)
@@ -42,11 +42,12 @@ def main(argv: Sequence[str]) -> None:
     config = dataclasses.replace(config, **typed(values, config))
     keep_compilations()
     from dsrna_jax import certification_run  # imports much, which --help need not wait for
+    from dsrna_jax.evaluation_folder import home
 
     if values.dry_run:
         print(certification_run.planned(config, values.checkpoint))
         return
-    out = Path(values.out or Path(values.checkpoint) / f"certify_{config.method}_{config.norm}")
+    out = Path(values.out) if values.out else home(values.checkpoint, f"certify_{config.method}_{config.norm}")
     try:
         report = certification_run.run(config, values.checkpoint, out, resume=values.resume)
     except Stopped as stopped:

@@ -13,6 +13,7 @@ from dsrna_jax import attack_plots, attack_run, evaluation, examples, trained
 from dsrna_jax.attack_config import TIERS
 from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.data import Dataset
+from dsrna_jax.evaluation_folder import home
 from dsrna_jax.training_task import training_task
 from experiments import attack
 from experiments.command import status
@@ -165,11 +166,10 @@ def test_checkpoints_of_something_else(trained_run, tmp_path, capsys):
 
 
 def test_results_never_go_into_a_checkpoint(trained_run, tmp_path):
-    config = TIERS["smoke"]
     step = next((trained_run / "best").glob("[0-9]*"))
     for checkpoint in (trained_run, trained_run / "best", step):
-        assert attack_run.home(checkpoint, config) == trained_run / "attack_smoke_linf"
-    assert attack_run.home(tmp_path / "copy", config) == tmp_path / "copy_attack_smoke_linf"
+        assert home(checkpoint, "attack_smoke_linf") == trained_run / "attack_smoke_linf"
+    assert home(tmp_path / "copy", "attack_smoke_linf") == tmp_path / "copy_attack_smoke_linf"
 
 
 def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, capsys):
