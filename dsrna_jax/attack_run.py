@@ -1,10 +1,9 @@
 """A trained network under attack, from its checkpoint to a folder of results: data, resumed batches, report, pictures."""
 
-import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import jax
 import numpy as np
@@ -13,62 +12,14 @@ from dsrna_jax import attack_report, evaluation, sharding, trained
 from dsrna_jax.attack_config import AttackConfig
 from dsrna_jax.attack_plan import pgd_stage, pixels
 from dsrna_jax.attacks.series import predicted, run_series
-from dsrna_jax.config import differences
-from dsrna_jax.data import Dataset, batch_indices, load, stratified_shares
-from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation import Evaluation, Memory
+from dsrna_jax.evaluation_folder import opened, write_arrays
+from dsrna_jax.examples import Examples, examples
 from dsrna_jax.interruption import stop_requests
-from dsrna_jax.records import Records, WorkProgress
+from dsrna_jax.records import WorkProgress
 from dsrna_jax.records import rows as recorded
 from dsrna_jax.run_folder import write_whole
 from dsrna_jax.trained import TrainedNetwork
-
-BATCHES, SETTINGS = "batches.jsonl", "settings.json"
-
-
-class Examples(NamedTuple):
-    """What is attacked: `indices` into the split of the data set, images [examples, ...] in [0, 1], labels."""
-
-    indices: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-
-
-def examples(config: AttackConfig, network: TrainedNetwork) -> Examples:
-    """The images that a configuration draws for a network, in an order by which fewer of them are the first of more.
-
-    Raises: InputError if the split is absent or empty, or not of the images and classes that the network was trained on.
-    """
-    was = network.config
-    data_dir, is_held_out = config.data_dir or was.data_dir or None, config.split == "held_out"
-    dataset = load(was.dataset, "train" if is_held_out else config.split, data_dir, was.image_size)
-    _check_fits(dataset, network, config)
-    chosen = stratified_shares(dataset.labels, was.held_out, was.seed)[0] if is_held_out else np.arange(len(dataset))
-    if not len(chosen):
-        raise InputError(f"split={config.split} of {was.dataset} holds no image: expected a split with images, such as test")
-    order = chosen[batch_indices(0, len(chosen), len(chosen), config.seed, "attack")]
-    indices = order[: config.examples] if config.examples else order
-    return Examples(indices, np.float32(dataset.images[indices]) / 255, dataset.labels[indices])
-
-
-def _check_fits(dataset: Dataset, network: TrainedNetwork, config: AttackConfig) -> None:
-    for what, here, there in (
-        ("images", dataset.image_shape, network.image_shape),
-        ("classes", dataset.class_names, network.class_names),
-    ):
-        if tuple(here) != tuple(there):
-            here, there = (f"{len(v)} classes" if what == "classes" else "x".join(map(str, v)) for v in (here, there))
-            raise InputError(
-                f"{dataset.name} ({config.split}) has other {what} than those that the network was trained on: "
-                f"expected {there}, got {here}{' of other names' if here == there else ''}; give the data_dir of its training"
-            )
-
-
-def home(checkpoint: str | os.PathLike, config: AttackConfig) -> Path:
-    """Where results go by default: the folder of the run that a checkpoint is of, else beside the checkpoint, never inside."""
-    path, name = Path(checkpoint), f"attack_{config.tier}_{config.norm}"
-    runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
-    return runs[0] / name if runs else path.with_name(f"{path.absolute().name}_{name}")
 
 
 def run(
@@ -118,33 +69,8 @@ def planned(config: AttackConfig, checkpoint: str | os.PathLike) -> str:
 
 
 def _memory(out: Path, config: AttackConfig, identity: dict[str, Any], count: int, resume: bool) -> Memory:
-    """What `out` holds of this evaluation. Raises: InputError if it holds another one, or one that is not to go on."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"out {out} is a file: expected a folder, or a path where one can be made")
-    settings = {**dataclasses.asdict(config), "data_dir": None, "images": count}
-    settings |= {f"checkpoint {name}": identity[name] for name in ("step", "digest")}
-    batches = Records(out / BATCHES)
-    if not (out / SETTINGS).exists():
-        if resume:
-            raise InputError(f"no evaluation to resume in {out}: start it without --resume")
-    elif not resume:
-        raise InputError(f"{out} already holds an evaluation: give --resume to go on with it, or another --out")
-    elif changed := differences(_saved(out / SETTINGS), settings):
-        raise InputError(
-            f"{out} holds an evaluation with other settings ({'; '.join(changed)}): "
-            "resume with those it was started with, or give another --out"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / SETTINGS, json.dumps(settings, indent=2) + "\n")
-    batches.truncate(0)  # a line that was not finished
+    batches = opened(out, config, identity, count, resume)
     return Memory(recorded(batches.path) if batches.path.exists() else (), batches.write)
-
-
-def _saved(file: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{file} is damaged ({error}): give another --out") from None
 
 
 def _draw(out: Path, found: Evaluation, chosen: Examples, report, network: TrainedNetwork, weights) -> None:
@@ -183,9 +109,4 @@ def _write_flags(path: Path, found: Evaluation, chosen: Examples) -> None:
         arrays[outcome.row.name] = outcome.robust
         if outcome.distance is not None:
             arrays[f"{outcome.row.name} distance"] = outcome.distance
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, **arrays, **{"worst case": found.worst})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_arrays(path, **arrays, **{"worst case": found.worst})

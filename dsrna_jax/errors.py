@@ -1,4 +1,4 @@
-"""The one exception that a user can cause and mend."""
+"""The one exception that a user can cause and mend, and the one that says that a certificate is false."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Commands print the message as one line and exit with a non-zero status; library callers may catch it as a `ValueError`.
     """
+
+
+class RefutedError(ArithmeticError):
+    """An attack has found what a certificate excludes. Commands print it as a line that begins with FAIL, and exit with 2."""

@@ -42,11 +42,12 @@ def main(argv: Sequence[str]) -> None:
     config = dataclasses.replace(TIERS[values.tier], **typed(values, TIERS[values.tier]))
     keep_compilations()
     from dsrna_jax import attack_run  # imports much, which --help need not wait for
+    from dsrna_jax.evaluation_folder import home
 
     if values.dry_run:
         print(attack_run.planned(config, values.checkpoint))
         return
-    out = Path(values.out) if values.out else attack_run.home(values.checkpoint, config)
+    out = Path(values.out) if values.out else home(values.checkpoint, f"attack_{config.tier}_{config.norm}")
     try:
         report = attack_run.run(config, values.checkpoint, out, resume=values.resume, devices=values.devices)
     except Stopped as stopped:

@@ -6,17 +6,21 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, RefutedError
 from dsrna_jax.interruption import Stopped
 
 
 def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
-    """Runs `main(argv)`; its exit status: 0, 1 after an error that a person can mend, 128 + n after signal n."""
+    """Runs `main(argv)`; its exit status: 0, 1 after an error that a person can mend, 2 after a refuted certificate, 128 + n
+    after signal n."""
     try:
         main(argv)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return 128 + stopped.number
+    except RefutedError as error:
+        print(f"FAIL: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     except (InputError, FloatingPointError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

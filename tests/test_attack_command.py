@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from dsrna_jax import attack_plots, attack_run, evaluation, records, trained
+from dsrna_jax import attack_plots, attack_run, evaluation, examples, records, trained
 from dsrna_jax.attack_config import TIERS
 from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.data import Dataset
+from dsrna_jax.evaluation_folder import home
 from dsrna_jax.training_task import training_task
 from experiments import attack
 from experiments.command import status
@@ -54,7 +55,7 @@ def test_what_an_evaluation_leaves(trained_run, attacked):
 
 def test_predictions_are_those_of_the_network_on_those_images(trained_run, attacked):
     flags, network = np.load(attacked / "flags.npz"), trained.load(trained_run)
-    test = attack_run.load("digits", "test")
+    test = examples.load("digits", "test")
     images = np.float32(test.images[flags["index"]]) / 255
     np.testing.assert_array_equal(flags["label"], test.labels[flags["index"]])
     np.testing.assert_array_equal(flags["prediction"], np.asarray(jax.jit(network.logits_fn)(images)).argmax(1))
@@ -166,11 +167,10 @@ def test_checkpoints_of_something_else(trained_run, tmp_path, capsys):
 
 
 def test_results_never_go_into_a_checkpoint(trained_run, tmp_path):
-    config = TIERS["smoke"]
     step = next((trained_run / "best").glob("[0-9]*"))
     for checkpoint in (trained_run, trained_run / "best", step):
-        assert attack_run.home(checkpoint, config) == trained_run / "attack_smoke_linf"
-    assert attack_run.home(tmp_path / "copy", config) == tmp_path / "copy_attack_smoke_linf"
+        assert home(checkpoint, "attack_smoke_linf") == trained_run / "attack_smoke_linf"
+    assert home(tmp_path / "copy", "attack_smoke_linf") == tmp_path / "copy_attack_smoke_linf"
 
 
 def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, capsys):
@@ -191,7 +191,7 @@ def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, c
 )
 def test_images_that_do_not_fit_the_network(monkeypatch, capsys, tmp_path, trained_run, count, shape, classes, expected):
     images, labels = np.zeros((count, *shape), np.uint8), np.zeros(count, np.int32)
-    monkeypatch.setattr(attack_run, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
+    monkeypatch.setattr(examples, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
     assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL) == 1
     out, err = capsys.readouterr()
     assert out == "" and expected in err and err.count("\n") == 1

@@ -202,7 +202,7 @@ def test_panels_without_numbers_are_left_out():
 
 def test_certificates_have_their_radius_and_accuracy_drawn():
     rows = [
-        {**ROW, "radius": 1e-50},
+        {**ROW, "radius": 1e-50, "radius_certifying_50": 1e-12},
         {**ROW, "epoch": 1, "radius": 1e-20, "certified_accuracy": 0.25, "radius_certifying_50": 1e-9},
     ]
     figure = plots.search_curves(rows)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import attack, search, train
+from experiments import attack, certify, compare, search, train
 from experiments.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +24,8 @@ def test_flags_exist(capsys):
     search.main(["search", "--help"])
     train.main(["train", "--help"])
     attack.main(["attack", "--help"])
+    certify.main(["certify", "--help"])
+    compare.main(["compare", "--help"])
     known = set(re.findall(r"--(?:\[no\])?(\w+)", capsys.readouterr().out))
     ours = [line for line in README.splitlines() if "tfds build" not in line]
     assert set(re.findall(r"--(\w+)", "\n".join(ours))) <= known

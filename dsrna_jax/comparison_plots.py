@@ -1,0 +1,81 @@
+"""Pictures of a comparison: accuracies side by side, and what withstands which radius. As in `dsrna_jax.plots`, no pyplot."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+_INK, _FAINT = "#333333", "#b8b8b8"
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#1a1a1a", "#e69f00", "#56b4e9", "#882255", "#999933", "#332288")
+_MARKERS = "os^Dvph*Xd"
+
+
+def dots(names: Sequence[str], series: Mapping[str, Sequence[tuple[float, float]]], label: str, is_log: bool = False) -> Figure:
+    """A line a row, on it a mark for each measure, with its deviation over seeds.
+
+    Args:
+      names: of the rows. series: by measure, (value, deviation) of every row; NaN where there is none. label: of the axis.
+    """
+    figure, axes = _axes(max(2.2, 0.6 * len(names) + 1.1, 0.24 * len(series) + 1.1), left=0.3, bottom=0.55)
+    for index, (name, points) in enumerate(series.items()):
+        values, deviations = np.array(points, float).reshape(-1, 2).T
+        rows = np.arange(len(names)) + 0.5 * ((index + 0.5) / len(series) - 0.5)
+        style = {"color": PALETTE[index % len(PALETTE)], "marker": _MARKERS[index % len(_MARKERS)], "ls": "none", "ms": 6}
+        axes.plot(values, rows, label=_wrapped(name), **style)
+        several = np.isfinite(deviations)
+        axes.errorbar(values[several], rows[several], xerr=deviations[several], capsize=2, ls="none", color=style["color"])
+    axes.set_yticks(range(len(names)), map(_wrapped, names))
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(label, color=_INK)
+    if is_log:
+        axes.set_xscale("log")
+    axes.legend(fontsize=8.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.03))
+    return figure
+
+
+def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str) -> Figure:
+    """Accuracy in per cent against radius, a line a row. curves: by row, (radii, accuracies in 0 to 1)."""
+    figure, axes = _axes(3.6)
+    for index, (name, (radii, accuracies)) in enumerate(curves.items()):
+        style = {"color": PALETTE[index % len(PALETTE)], "marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "lw": 1.8}
+        axes.plot(radii, 100 * np.asarray(accuracies), label=_wrapped(name), **style)
+    return _labelled(figure, axes, label)
+
+
+def stairs(curves: Mapping[str, np.ndarray], label: str) -> Figure:
+    """Share of images that are certified at each radius, a staircase a row. curves: by row, radii [images], 0 for none."""
+    figure, axes = _axes(3.6)
+    known = np.concatenate([values[values > 0] for values in curves.values()])
+    first, last = (known.min() / 2, known.max() * 2) if len(known) else (1e-3, 1.0)
+    for index, (name, values) in enumerate(curves.items()):
+        radii = np.concatenate([[first], np.unique(values[values > 0]), [last]])
+        shares = [100 * np.mean(values >= radius) for radius in radii]
+        axes.plot(radii, shares, drawstyle="steps-pre", color=PALETTE[index % len(PALETTE)], lw=1.8, label=_wrapped(name))
+    axes.set_xscale("log")
+    return _labelled(figure, axes, label)
+
+
+def _wrapped(name):
+    return textwrap.fill(name, 34)
+
+
+def _labelled(figure, axes, label):
+    axes.set_xlabel(label, color=_INK)
+    axes.set_ylabel("accuracy [%]", color=_INK)
+    axes.set_ylim(-2, 102)
+    axes.legend(fontsize=8.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.03))
+    return figure
+
+
+def _axes(height, left=0.075, bottom=0.6):
+    figure = Figure(figsize=(10, height), dpi=150, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((left, bottom / height, 0.72 - left, 1 - (bottom + 0.15) / height))
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9, color=_FAINT, labelcolor=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_FAINT)
+    return figure, axes

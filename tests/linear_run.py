@@ -1,0 +1,59 @@
+"""A linear classifier of the digits in place of a trained network: what commands do with one, without compiling one."""
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from dsrna_jax import genotype, network, trained
+from dsrna_jax.data import load
+from dsrna_jax.genotype import Genotype
+from dsrna_jax.trained import TrainedNetwork
+from dsrna_jax.training_config import TrainingConfig
+
+_GENES = (("skip_connect", 0), ("sep_conv_3x3", 1))
+TINY = Genotype(_GENES, (2,), _GENES, (2,))
+STATISTICS = {"mean": (0.5,), "deviation": (0.25,)}
+
+
+def affine(variables, x):
+    weights = variables["params"]
+    return x.reshape(len(x), -1) @ weights["w"] + weights["b"]
+
+
+@functools.cache
+def fitted():
+    """Ridge regression on the training images."""
+    digits = load("digits", "train")
+    x = np.c_[digits.images.reshape(len(digits), -1) / 255, np.ones(len(digits))]
+    return np.linalg.solve(x.T @ x + 10 * np.eye(65), x.T @ np.eye(10)[digits.labels]).astype(np.float32)
+
+
+def linear_network(scale: float = 1.0, architecture: Genotype = TINY, **config) -> TrainedNetwork:
+    """The classifier, its weights times `scale`, as a training with that configuration would have left it."""
+    weights = fitted() * np.float32(scale)
+    variables = {"params": {"w": jnp.asarray(weights[:-1]), "b": jnp.asarray(weights[-1])}}
+    data = {"image_shape": [8, 8, 1], "class_names": list("0123456789"), **{k: list(v) for k, v in STATISTICS.items()}}
+    metadata = {
+        "experiment": "training",
+        "config": dataclasses.asdict(TrainingConfig(**config)),
+        "genotype": genotype.to_json(architecture),
+        "data": data,
+    }
+    described = network.derived(architecture, cells=3, channels=4, classes=10, **STATISTICS)
+    return TrainedNetwork(Partial(affine, variables), described, variables, metadata, 7)
+
+
+def certify_as_command() -> None:
+    """`python -m experiments.certify` of the linear classifier, whatever checkpoint is named."""
+    from experiments.certify import main
+    from experiments.command import execute
+
+    trained.load = lambda path: linear_network()
+    execute(main)
+
+
+if __name__ == "__main__":
+    certify_as_command()

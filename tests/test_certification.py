@@ -1,0 +1,148 @@
+"""What is certified is exact on linear models, lies below every attack on others, and is what was tried."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_network
+from jax.tree_util import Partial
+
+from dsrna_jax.attacks import example_keys
+from dsrna_jax.certification import (
+    TARGETS,
+    attack_radii,
+    bisected,
+    certified_radii,
+    check_not_refuted,
+    largest,
+    rivals,
+)  # fmt: skip
+from dsrna_jax.errors import InputError, RefutedError
+
+RANDOM = np.random.default_rng(0)
+WEIGHTS = {"w": np.float32(RANDOM.normal(size=(12, 5)) / 4), "b": np.float32(RANDOM.normal(size=5) / 8)}
+X = np.float32(RANDOM.uniform(0.4, 0.6, (24, 12)))
+DRAWS = RANDOM.uniform(size=24)
+DUAL = {"linf": 1, "l2": 2}
+KEYS = example_keys(jax.random.key(0), 24)
+
+
+def affine(weights, x):
+    return x @ weights["w"] + weights["b"]
+
+
+LINEAR = Partial(affine, WEIGHTS)
+LOGITS = X.astype(float) @ WEIGHTS["w"].astype(float) + WEIGHTS["b"].astype(float)
+LABELS = np.where(np.arange(24) % 6 == 5, (LOGITS.argmax(1) + 1) % 5, LOGITS.argmax(1))  # every sixth is wrong
+RIGHT = LOGITS.argmax(1) == LABELS
+
+
+def distances(norm):
+    """[batch, class]: how far the boundary to each class is; infinite for the own one."""
+    weights, rows = WEIGHTS["w"].astype(float).T, np.arange(24)
+    gaps = LOGITS[rows, LABELS][:, None] - LOGITS
+    lengths = np.linalg.norm(weights[LABELS][:, None] - weights[None], ord=DUAL[norm], axis=2)
+    exact = gaps / np.where(lengths > 0, lengths, 1)
+    exact[rows, LABELS] = np.inf
+    return exact
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("method", ["crown_ibp", "hz_crown"])
+def test_radii_of_a_linear_model_are_its_distances(norm, method):
+    found = certified_radii(LINEAR, X, LABELS, DRAWS, norm=norm, method=method, clip=False, chunk=16, steps=30)
+    exact, ranked = distances(norm), np.argsort(LOGITS, 1)
+    others = np.array([[c for c in range(5) if c != label] for label in LABELS])
+    classes = {
+        "random": others[np.arange(24), (DRAWS * 4).astype(int)],
+        "least_likely": ranked[:, 0],
+        "runner_up": ranked[:, -2],
+    }
+    for name, radius in zip(TARGETS, found, strict=True):
+        expected = exact.min(1) if name == "minimum" else exact[np.arange(24), classes[name]]
+        assert (radius[RIGHT] <= expected[RIGHT]).all()
+        np.testing.assert_allclose(radius[RIGHT], expected[RIGHT], rtol=0.012, err_msg=name)
+        assert (radius[~RIGHT] == 0).all()
+
+
+@pytest.mark.parametrize(("name", "norm"), [("pgd", "linf"), ("pgd", "l2"), ("fab", "linf"), ("fab", "l2"), ("ddn", "l2")])
+def test_attacks_of_a_linear_model_end_just_beyond_its_distances(name, norm):
+    found = attack_radii(LINEAR, X, LABELS, KEYS, name=name, norm=norm, steps=300 if name == "ddn" else 100, tries=14)
+    exact = distances(norm).min(1)
+    assert (found[RIGHT] >= exact[RIGHT] * (1 - 1e-5)).all() and (found[~RIGHT] == 0).all()
+    assert (found[RIGHT] <= exact[RIGHT] * (1.3 if name == "ddn" else 1.1)).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_nothing_is_certified_beyond_an_attack(norm):
+    """A trained network with convolutions and both kinds of pools, on real digits."""
+    network = Partial(small_network.network, jax.tree.map(jnp.asarray, small_network.WEIGHTS))
+    x, labels = small_network.X[:12], small_network.Y[:12]
+    attacked = attack_radii(network, x, labels, KEYS[:12], name="pgd", norm=norm, steps=20)
+    options = {"norm": norm, "chunk": 128, "steps": 16}
+    loose, tight, unclipped = (
+        certified_radii(network, x, labels, DRAWS[:12], method=method, clip=clip, **options)
+        for method, clip in (("ibp", True), ("crown_ibp", True), ("ibp", False))
+    )
+    right = attacked > 0
+    for minimum, *others in (loose, tight):
+        assert (minimum[right] > 0).all() and (minimum <= attacked).all()
+        assert all((minimum <= other * 1.01).all() for other in others)
+    assert loose[0].mean() < tight[0].mean() and unclipped[0].mean() < loose[0].mean()
+    check_not_refuted(tight[0], attacked)
+
+
+def test_a_refuted_certificate_is_an_error():
+    with pytest.raises(RefutedError, match="1 of 3 certificates are refuted: example 1 is certified up to 0.2.* at 0.1;"):
+        check_not_refuted(np.array([0.1, 0.2, 0.0]), np.array([0.1, 0.1, 0.0]))
+
+
+def test_attacks_that_know_no_such_norm():
+    with pytest.raises(InputError, match="attack='cw' knows no norm 'linf'"):
+        attack_radii(LINEAR, X, LABELS, KEYS, name="cw", norm="linf", steps=3)
+
+
+def test_rivals_of_a_label():
+    logits = np.array([[3.0, 1.0, 2.0, 0.0], [3.0, 1.0, 2.0, 0.0]])
+    found = rivals(logits, np.array([0, 3]), np.array([0.99, 0.34]))
+    assert found.shape == (4, 2, 3) and found[0].all()
+    np.testing.assert_array_equal(found[1:, 0].argmax(1), [2, 2, 1])  # of the classes 1, 2, 3
+    np.testing.assert_array_equal(found[1:, 1].argmax(1), [1, 1, 0])  # of the classes 0, 1, 2
+    assert (found[1:].sum(2) == 1).all()
+
+
+def test_bisection_returns_what_held_where_it_ends_and_is_not_monotone():
+    tried = []
+
+    def holds(radius):
+        tried.append(radius.copy())
+        edges = np.array([0.3, 1e-9, 0.0, 9.0, 0.3])
+        in_a_gap = (np.arange(5) == 4) & (radius > 0.05) & (radius < 0.2)
+        return ((radius <= edges) & ~in_a_gap)[None]
+
+    right = np.array([True] * 5)
+    found = bisected(holds, 1, right, start=0.1, limit=2.0, steps=40, accuracy=0.01)[0]
+    np.testing.assert_allclose(found[:4], [0.3, 1e-9, 0, 2.0], rtol=0.01)
+    assert 0.049 < found[4] < 0.0501  # what begins in the gap ends below it
+    for example, radius in enumerate(found):
+        assert radius in [0, *(float(t[example]) for t in tried)]
+
+
+def test_bisection_spends_no_more_than_its_steps_on_a_group_and_shares_what_it_tried():
+    tried = []
+
+    def holds(radius):
+        tried.append(radius)
+        return np.stack([radius <= 0.3, radius <= 0.3])
+
+    first = bisected(holds, 2, np.array([True]), start=0.1, limit=1.0, steps=40, accuracy=0.01)
+    assert first[0] == first[1] and len(tried) < 12
+    tried.clear()
+    bisected(holds, 2, np.array([True]), start=0.1, limit=1.0, steps=3, accuracy=1e-9)
+    assert len(tried) == 6
+    tried.clear()
+    assert bisected(holds, 2, np.array([False]), start=0.1, limit=1.0, steps=3, accuracy=0.1).max() == 0 and not tried
+
+
+def test_no_image_lies_farther_away():
+    assert largest("linf", (8, 8, 1)) == 1.0 and largest("l2", (8, 8, 1)) == 8.0

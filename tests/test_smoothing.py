@@ -1,0 +1,98 @@
+"""Randomised smoothing: closed forms on linear models, exact counts, and draws that depend on the example alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from scipy import stats
+
+from dsrna_jax.attacks import example_keys
+from dsrna_jax.smoothing import ABSTAINED, certificate, class_counts, lower_share
+
+RANDOM = np.random.default_rng(0)
+W = np.float32(RANDOM.normal(size=(6, 2)))
+X = np.float32(RANDOM.uniform(0, 1, (16, 6)))
+KEYS = example_keys(jax.random.key(0), 16)
+
+
+def affine(weights, x):
+    return x @ weights
+
+
+LINEAR = Partial(affine, jnp.asarray(W))
+DISTANCE = np.abs(X @ (W[:, 0] - W[:, 1]).astype(float)) / np.linalg.norm(W[:, 0] - W[:, 1])
+
+
+def counts(samples, first=0, x=X, keys=KEYS, sigma=0.5, chunk=256):
+    return class_counts(LINEAR, x, keys, sigma=sigma, first=first, samples=samples, chunk=chunk)
+
+
+def test_a_linear_model_is_certified_up_to_its_distance():
+    """Smoothing does not change a linear classifier: the radius of g is the distance of f, and the certificate lies below."""
+    found = certificate(counts(100), counts(20_000, first=100), sigma=0.5, alpha=0.001)
+    np.testing.assert_array_equal(found.classes[found.classes != ABSTAINED], (X @ W).argmax(1)[found.classes != ABSTAINED])
+    assert (found.radius <= DISTANCE).all()
+    clear = (DISTANCE > 0.1) & (DISTANCE < 1)
+    assert clear.sum() > 4
+    np.testing.assert_allclose(found.radius[clear], DISTANCE[clear], atol=0.05)
+
+
+def test_unanimous_draws():
+    won = np.array([[0, 1000]])
+    found = certificate(won, won, sigma=0.25, alpha=0.001)
+    np.testing.assert_allclose(found.radius, 0.25 * stats.norm.ppf(0.001 ** (1 / 1000)), rtol=1e-9)
+    assert found.classes == [1]
+
+
+def test_most_that_can_be_certified_is_what_the_paper_says():
+    won = np.array([[100_000, 0]])
+    assert certificate(won, won, sigma=1.0, alpha=0.001).radius[0] == pytest.approx(3.8, abs=0.02)
+
+
+def test_few_draws_and_close_ones_abstain():
+    nine, close = np.array([[9, 0]]), np.array([[505, 495]])
+    assert certificate(nine, nine, sigma=0.25, alpha=0.001) == (ABSTAINED, 0)
+    assert certificate(close, close, sigma=0.25, alpha=0.001) == (ABSTAINED, 0)
+    ten = np.array([[10, 0]])
+    assert certificate(ten, ten, sigma=0.25, alpha=0.001).classes == [0]
+
+
+def test_the_class_is_chosen_by_the_first_draws_alone():
+    found = certificate(np.array([[10, 90]]), np.array([[990, 10]]), sigma=0.25, alpha=0.001)
+    assert found == (ABSTAINED, 0)
+
+
+def test_the_lower_share_is_exact():
+    """Of all true shares, `alpha` is the probability of what was seen or more at the bound itself."""
+    successes, trials = np.array([1, 30, 77, 100]), np.full(4, 100)
+    shares = lower_share(successes, trials, 0.01)
+    np.testing.assert_allclose(stats.binom.sf(successes - 1, trials, shares), 0.01, rtol=1e-6)
+    assert lower_share(np.array([0]), np.array([100]), 0.01) == [0]
+
+
+def test_counts_add_up_and_depend_on_the_example_alone():
+    every = counts(700)
+    assert every.shape == (16, 2) and (every.sum(1) == 700).all()
+    np.testing.assert_array_equal(every, counts(700, chunk=64))
+    np.testing.assert_array_equal(every, counts(300) + counts(400, first=300))
+    order = RANDOM.permutation(16)[:5]
+    np.testing.assert_array_equal(every[order], counts(700, x=X[order], keys=KEYS[order]))
+    assert (counts(700, first=700) != every).any()
+
+
+def test_without_noise_it_is_the_network():
+    np.testing.assert_array_equal(counts(50, sigma=1e-9).argmax(1), (X @ W).argmax(1))
+
+
+def test_it_stops_between_two_chunks():
+    calls = []
+
+    def pause():
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        class_counts(LINEAR, X, KEYS, sigma=0.5, first=0, samples=1000, chunk=100, pause=pause)
+    assert len(calls) == 2
