@@ -12,7 +12,7 @@ search: $(VENV)/.installed
 	$(IN_VENV) experiments.search $(ARGS)
 
 test: lint
-	$(IN_VENV) pytest $(ARGS)
+	$(IN_VENV) pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(IN_VENV) ruff check .
