@@ -70,7 +70,7 @@ def test_attacks_of_a_linear_model_end_just_beyond_its_distances(name, norm):
     found = attack_radii(LINEAR, X, LABELS, KEYS, name=name, norm=norm, steps=300 if name == "ddn" else 100, tries=14)
     exact = distances(norm).min(1)
     assert (found[RIGHT] >= exact[RIGHT] * (1 - 1e-5)).all() and (found[~RIGHT] == 0).all()
-    assert (found[RIGHT] <= exact[RIGHT] * (1.3 if name == "ddn" else 1.1)).all()
+    assert (found[RIGHT] <= exact[RIGHT] * (1.5 if name == "ddn" else 1.1)).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -108,7 +108,7 @@ def folders(tmp_path):
         (["--cells=many"], "cells=many"),
         (["--cells=2"], "cells=2: expected at least 3"),
         (["--order=third"], "<first|unrolled|unrolled_fd>"),
-        (["--preset=imagenet"], "<digits_dsrna_jacobian|cifar10"),
+        (["--preset=imagenet"], "<digits_dsrna_jacobian|digits_dsrna_cb|cifar10"),
         (["--norm=l1", "--method=sphere"], "method='sphere' cannot estimate norm='l1': expected one of fro2"),
         (["cifar10"], "unexpected argument 'cifar10'"),
         (["--dataset=cifar11"], "unknown data set 'cifar11' (did you mean cifar10"),
