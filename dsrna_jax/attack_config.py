@@ -26,6 +26,7 @@ class AttackConfig:
     probe_examples: int = option(128, "the first of these, by which the sanity checks and the curve over radii are made")
     batch_size: int = option(128, "images per step")
     split: str = option("test", "images: test, held_out (of the training), or a split that tfds knows, such as validation")
+    surrogate: str = option("", "folder of another training, such as another seed, whose gradients make one more sanity check")
     data_dir: str = option("", "prepared tfds folder, if another than that of the training")
     seed: int = option(0, "seed of the choice of images and of all that the attacks draw")
 

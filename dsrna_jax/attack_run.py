@@ -12,6 +12,7 @@ from dsrna_jax import attack_report, evaluation, sharding, trained
 from dsrna_jax.attack_config import AttackConfig
 from dsrna_jax.attack_plan import pgd_stage, pixels
 from dsrna_jax.attacks.series import predicted, run_series
+from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation import Evaluation, Memory
 from dsrna_jax.evaluation_folder import opened, write_arrays
 from dsrna_jax.examples import Examples, examples
@@ -43,7 +44,7 @@ def run(
     mesh = sharding.mesh(devices)
     sharding.check_divides(config.batch_size, mesh)
     out, network = Path(out), trained.load(checkpoint)
-    chosen = examples(config, network)
+    chosen, surrogate = examples(config, network), _surrogate(config, network)
     identity = {"path": str(checkpoint), "step": network.step, "digest": network.digest}
     memory = _memory(out, config, identity, len(chosen.y), resume)
     weights = jax.device_put(network.logits_fn, sharding.replicated(mesh))
@@ -54,6 +55,7 @@ def run(
         found = evaluation.evaluate(
             weights, chosen.x, chosen.y, config, memory=memory, progress=progress, requests=requests,
             place=lambda batch: jax.device_put(batch, sharding.split(mesh)),
+            surrogate=surrogate and jax.device_put(surrogate, sharding.replicated(mesh)),
         )  # fmt: skip
     report = attack_report.report(found, config, network, identity, sharding.described(mesh))
     write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")
@@ -66,6 +68,21 @@ def planned(config: AttackConfig, checkpoint: str | os.PathLike) -> str:
     """What `run` would do, for people; loads checkpoint and images, and attacks nothing."""
     network = trained.load(checkpoint)
     return attack_report.planned(config, network, len(examples(config, network).y))
+
+
+def _surrogate(config: AttackConfig, network: TrainedNetwork):
+    """The function that lends its gradients, if any. Raises: InputError if it takes other images or knows other classes."""
+    if not config.surrogate:
+        return None
+    found = trained.load(config.surrogate)
+    if found.digest == network.digest:
+        raise InputError(f"surrogate={config.surrogate} is the attacked network itself: expected another training")
+    if (found.image_shape, found.class_names) != (network.image_shape, network.class_names):
+        raise InputError(
+            f"surrogate={config.surrogate} takes images {found.image_shape} of {len(found.class_names)} classes: expected "
+            f"{network.image_shape} and the same {len(network.class_names)} classes as the attacked network"
+        )
+    return found.logits_fn
 
 
 def _memory(out: Path, config: AttackConfig, identity: dict[str, Any], count: int, resume: bool) -> Memory:

@@ -98,8 +98,11 @@ def certified_radii(
 
     Args:
       x: images [batch, ...] in [0, 1]. draws: as in `rivals`. The rest as in `bounds.margin` and `bisected`.
+    Raises: InputError if logits are not finite.
     """
     logits = np.asarray(jax.jit(lambda f, x: f(x))(logits_fn, x))
+    if not np.isfinite(logits).all():
+        raise InputError("logits are not finite: expected those of a network whose training went well")
     chosen, right = rivals(logits, labels, draws), logits.argmax(1) == labels
 
     def holds(radius):

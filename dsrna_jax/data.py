@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import AbsentDataError, InputError
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of one split
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -61,7 +61,8 @@ def load(name: str, split: str, data_dir: str | None = None, image_size: int = 0
       image_size: resize to a square of this side, bilinear, aspect ratio not kept; 0 keeps the size. Grey images keep
         one channel, unless colour ones lie beside them; palettes and transparency become RGB.
 
-    Raises: InputError if the data set is unknown, absent, too large for memory, unreadable, or of unequal image sizes.
+    Raises: InputError if the data set is unknown, absent (AbsentDataError), too large for memory, unreadable, or of
+      unequal image sizes.
     """
     if image_size < 0:
         raise InputError(f"image_size must be 0 (as it is) or a side in pixels, got {image_size}")
@@ -80,6 +81,21 @@ def load(name: str, split: str, data_dir: str | None = None, image_size: int = 0
     if name and Path(name).expanduser().is_dir():
         return _folder(name, Path(name).expanduser(), split, image_size)
     raise _absent(name, root)
+
+
+def published_shape(name: str, image_size: int = 0) -> tuple[tuple[int, int, int], int]:
+    """Image shape (height, width, channels) and number of classes of a tfds set, by its definition: it need not be prepared.
+
+    Raises: InputError if the set is no image classification set, or its images differ in size and `image_size` is 0.
+    """
+    import tensorflow_datasets as tfds
+
+    (_, image), (_, label) = _image_and_label(tfds.builder(name, data_dir=os.devnull).info, name)
+    height, width, colours = image.shape
+    height, width = image_size or height, image_size or width
+    if not (height and width):
+        raise InputError(f"the images of {name} differ in size: give image_size, to which they are resized")
+    return (height, width, colours), label.num_classes
 
 
 def search_halves(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -225,25 +241,33 @@ def _absent(name: str, root: Path) -> InputError:
             " set by its name, or folder:PATH with one sub-folder of images a class"
         )
     missing = "" if root.is_dir() else ", which does not exist"
-    return InputError(
+    return AbsentDataError(
         f"data set {name} is not in data_dir {root}{missing}: give the data_dir that holds {base}/, or prepare it once"
         f" by `tfds build {name} --file_format=array_record --data_dir={root}` (preparing sets such as MNIST and"
         " CIFAR-10 needs `pip install tensorflow`, reading them does not)"
     )
 
 
-def _tfds(name: str, folder: Path, split: str, image_size: int) -> Dataset:
+def _image_and_label(info, name: str):
+    """The two features of an image classification set, each with its key. Raises: InputError if it is none."""
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(folder))
-    keys = builder.info.supervised_keys or ()
+    keys = info.supervised_keys or ()
     image_key, label_key = keys if len(keys) == 2 and all(isinstance(key, str) for key in keys) else ("image", "label")
-    features = dict(builder.info.features.items())
+    features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
     image, label = features.get(image_key), features.get(label_key)
     is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
     if not is_image or not isinstance(label, tfds.features.ClassLabel):
         found = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
         raise InputError(f"{name} is no image classification set: expected a uint8 Image and a ClassLabel, got {found}")
+    return (image_key, image), (label_key, label)
+
+
+def _tfds(name: str, folder: Path, split: str, image_size: int) -> Dataset:
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(folder))
+    (image_key, _), (label_key, label) = _image_and_label(builder.info, name)
     try:
         # tfds would decode with OpenCV if it is there and warn if not; PIL alone is quiet and the same everywhere.
         source = builder.as_data_source(split=split, decoders={image_key: tfds.decode.SkipDecoding()})

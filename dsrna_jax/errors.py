@@ -1,4 +1,4 @@
-"""The one exception that a user can cause and mend, and the one that says that a certificate is false."""
+"""Exceptions that a user can cause and mend, and the one that says that a certificate is false."""
 
 
 class InputError(ValueError):
@@ -6,6 +6,10 @@ class InputError(ValueError):
 
     Commands print the message as one line and exit with a non-zero status; library callers may catch it as a `ValueError`.
     """
+
+
+class AbsentDataError(InputError):
+    """A data set that is known but not prepared where it was looked for."""
 
 
 class RefutedError(ArithmeticError):

@@ -110,6 +110,7 @@ def evaluate(
     progress: Any = None,
     place: Callable[[Any], Any] = lambda batch: batch,
     requests: Sequence[int] = (),
+    surrogate: Callable | None = None,
 ) -> Evaluation:
     """Runs the attacks of a configuration on all of x, and the sanity checks.
 
@@ -123,6 +124,7 @@ def evaluate(
       config: its examples, split and data_dir are the caller's business.
       progress: a `records.WorkProgress` of `work` steps.
       place: puts a batch on devices. requests: not empty once the evaluation is to end (`interruption.stop_requests`).
+      surrogate: another network for the same images, for one more sanity check.
     Raises: InputError if images or labels are none, or if logits depend on the other images of a batch; Stopped.
     """
     x, y = np.asarray(x), np.asarray(y)
@@ -134,7 +136,7 @@ def evaluate(
             f"labels go from {y.min()} to {y.max()}, but the network has {classes} classes: expected 0 to {classes - 1}"
         )
     _refuse_what_fails(network, x, config)
-    job = _Job(network, x, y, config, memory or Memory(), progress or Silence(), place, requests)
+    job = _Job(network, x, y, config, memory or Memory(), progress or Silence(), place, requests, surrogate)
     return job.run(rows(config, classes), curve_rows(config))
 
 
@@ -154,8 +156,8 @@ def _refuse_what_fails(network, x, config):
 class _Job:
     """The rows, one after the other, and where they are."""
 
-    def __init__(self, network: Partial, x, y, config, memory, progress, place, requests):
-        self.network, self.x, self.y, self.config, self.place = network, x, y, config, place
+    def __init__(self, network: Partial, x, y, config, memory, progress, place, requests, surrogate):
+        self.network, self.x, self.y, self.config, self.place, self.surrogate = network, x, y, config, place, surrogate
         self.memory, self.progress, self.requests = memory, progress, requests
         self.key, self.done = jax.random.key(config.seed), 0
 
@@ -233,9 +235,10 @@ class _Job:
             return [Check(**check) for check in remembered[0]["checks"]]
         found, config = [], self.config
         options = {"radius": config.size, "norm": config.norm, "batch_size": config.batch_size, "place": self.place}
+        options |= {"surrogate": self.surrogate}
         for check in sanity.checks(self.network, self.x[:probed], self.y[:probed], self.key, **options):
             found.append(check)
-            self.done += sanity.COST * probed / sanity.COUNT
+            self.done += sanity.COST * probed / (sanity.COUNT + (self.surrogate is not None))
             self.progress.update(int(self.done), attack=f"sanity check: {check.name}", batch=None, robust_accuracy=None)
             self._stop_if_asked()
         self.memory.add({"row": "checks", "checks": [check._asdict() for check in found]})

@@ -60,13 +60,20 @@ def training_report(job: TrainingTask) -> str:
     """For people: exact weight count, multiply-adds, number of steps, estimate of the memory that a step needs."""
     mesh = sharding.mesh(1)
     functions, shapes = training_task.functions(job.training, mesh), training_task.arguments(job, mesh)
-    height, width, _ = job.dataset.image_shape
     return "\n".join([
-        f"weights: {network.weight_count(job.network, job.dataset.image_shape):,} (without an auxiliary head)",
-        f"multiply-adds: {multiply_adds(job.network, job.dataset.image_shape):,} for an image of {width}x{height}",
+        network_report(job.network, job.dataset.image_shape),
         f"steps: {job.steps_per_epoch} in each of {job.config.epochs} epochs",
         *_estimates(functions, shapes, ("train_step",)),
     ])  # fmt: skip
+
+
+def network_report(net: network.Network, image_shape: tuple[int, int, int]) -> str:
+    """For people: exact weight count and multiply-adds of a derived network."""
+    height, width, _ = image_shape
+    return (
+        f"weights: {network.weight_count(net, image_shape):,} (without an auxiliary head)\n"
+        f"multiply-adds: {multiply_adds(net, image_shape):,} for an image of {width}x{height}"
+    )
 
 
 def _estimates(functions, shapes, names) -> list[str]:

@@ -20,7 +20,7 @@ from dsrna_jax.attacks.result import climb, folded
 from dsrna_jax.attacks.series import Stage, as_partial, predicted, run_series
 
 COST = 3000  # of all checks, in forward passes for an example, about
-COUNT = 12  # of checks
+COUNT = 12  # of checks, without that by a surrogate
 VANISHED = 1e-8
 DRAWS = 50  # of the random noise
 QUERIES = 1000  # of Square
@@ -137,6 +137,34 @@ def attack_checks(
     yield check("growing radius", not is_more(rise), rise, says)
 
 
+def transfer_check(
+    logits_fn: Callable,
+    surrogate: Callable,
+    x: np.ndarray,
+    y: np.ndarray,
+    key: Array,
+    *,
+    radius: float,
+    norm: str,
+    batch_size: int = 128,
+    place: Callable[[Any], Any] = lambda batch: batch,
+) -> Check:
+    """Whether PGD on another network, such as one of another seed, fools this one where PGD on itself does not.
+
+    Its own gradients should tell more than those of a stranger; accuracies are those on all of x.
+    """
+    options = {"radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
+    survivors = predicted(logits_fn, x, batch_size) == y
+    for _ in run_series(logits_fn, [pgd_stage(20)], x, y, key, robust=survivors, **options):
+        pass
+    moved = x.copy()
+    for batch in run_series(surrogate, [pgd_stage(20)], x, y, key, robust=survivors.copy(), **options):
+        moved[batch.indices] = batch.result.x_adv
+    fooled = (survivors & (predicted(logits_fn, moved, batch_size) != y)).mean()
+    says = f"PGD-20 on the surrogate fools {fooled:.1%} of the images that PGD-20 on the network does not"
+    return check("transfer", fooled <= max(0.002, 1.5 / len(x)), fooled, says)
+
+
 def checks(
     logits_fn: Callable,
     x: np.ndarray,
@@ -147,17 +175,22 @@ def checks(
     norm: str = "linf",
     batch_size: int = 128,
     place: Callable[[Any], Any] = lambda batch: batch,
+    surrogate: Callable | None = None,
 ) -> Iterator[Check]:
     """All checks, each as soon as it is made.
 
     Args:
       logits_fn: as attacks take it; a `jax.tree_util.Partial` of it saves compiling for another checkpoint.
+      surrogate: another network for the same images, if there is one.
       x: [examples, height, width, channel] float32 in [0, 1]; some hundred are enough. y: [examples] labels.
     """
     some = np.resize(np.arange(len(x)), max(2, min(batch_size, 64)))
     yield from forward_checks(logits_fn, x[some], radius, norm)
     yield from gradient_checks(logits_fn, x[some], y[some], key, radius, norm)
-    yield from attack_checks(logits_fn, x, y, key, radius=radius, norm=norm, batch_size=batch_size, place=place)
+    options = {"radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
+    yield from attack_checks(logits_fn, x, y, key, **options)
+    if surrogate is not None:
+        yield transfer_check(logits_fn, surrogate, x, y, key, **options)
 
 
 @jax.jit

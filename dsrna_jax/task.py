@@ -55,25 +55,30 @@ def task(config: SearchConfig) -> Task:
             f"batch_size={config.batch_size}: expected at most {most}, half of the {len(dataset)} training images of "
             f"{config.dataset}, because weights and alphas learn from one half each"
         )
-    height, width, _ = dataset.image_shape
+    mean, deviation = channel_statistics(dataset.images[halves["search_train"]])
+    supernet = searched_network(config, dataset.image_shape, dataset.classes, mean, deviation)
+    steps_per_epoch = len(halves["search_train"]) // config.batch_size
+    search = make_search(config, supernet, dataset.image_shape, steps_per_epoch)
+    return Task(config, dataset, halves, supernet, search, steps_per_epoch)
+
+
+def searched_network(config: SearchConfig, image_shape: tuple[int, int, int], classes: int, mean, deviation) -> network.Network:
+    """The supernet of a configuration. Raises: InputError if images of that shape are too small for it."""
+    height, width, _ = image_shape
     if min(height, width) < 4:
         raise InputError(
             f"images of {config.dataset} are {width}x{height} pixels: expected at least 4x4, because two reductions "
             "halve them; give a larger image_size, to which they are resized"
         )
-    mean, deviation = channel_statistics(dataset.images[halves["search_train"]])
-    supernet = network.supernet(
+    return network.supernet(
         config.space,
         steps=config.steps,
         cells=config.cells,
         channels=config.channels,
-        classes=dataset.classes,
+        classes=classes,
         mean=mean,
         deviation=deviation,
     )
-    steps_per_epoch = len(halves["search_train"]) // config.batch_size
-    search = make_search(config, supernet, dataset.image_shape, steps_per_epoch)
-    return Task(config, dataset, halves, supernet, search, steps_per_epoch)
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

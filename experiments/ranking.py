@@ -69,7 +69,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from dsrna_jax import bounds, data, robustness, trained
+    from dsrna_jax import bounds, data, robustness, sharding, trained
     from dsrna_jax.network import NetworkFunction
 
     loaded, test = trained.load(folder), data.load("digits", "test")
@@ -79,14 +79,20 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     images, labels = images[right[:count]], labels[right[:count]]
     net = NetworkFunction(loaded.network, loaded.variables)
 
-    @jax.jit
+    options = sharding.compiler_options(sharding.mesh(1))
+
     def measured(log_radius):
         measures = {name: robustness.certified(name) for name in ("cell", "margin", "radius")}
         return {name: m(net, images, labels, jax.random.key(0), log_radius)[1].mean() for name, m in measures.items()}
 
+    measured = jax.jit(measured, compiler_options=options)
     for radius in RADII:
         found |= {f"{name}@{radius:g}": float(r) for name, r in measured(jnp.log(jnp.float32(radius))).items()}
-    crown = jax.jit(lambda x: bounds.certified_radius(loaded.logits_fn, x, labels, method="crown", start=1e-3, steps=14))
+
+    def crown(x):
+        return bounds.certified_radius(loaded.logits_fn, x, labels, method="crown", start=1e-3, steps=14)
+
+    crown = jax.jit(crown, compiler_options=options)
     return found | {"crown_radius": float(crown(images).mean())}
 
 

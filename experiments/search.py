@@ -16,6 +16,7 @@ from absl import flags
 
 from dsrna_jax import run_folder
 from dsrna_jax.config import SearchConfig
+from dsrna_jax.errors import AbsentDataError
 from dsrna_jax.genotype import CELLS, Genotype
 from dsrna_jax.interruption import Stopped
 from experiments.command import execute, keep_compilations
@@ -54,11 +55,18 @@ def main(argv: Sequence[str]) -> None:
 
 
 def resolved(config: SearchConfig) -> str:
-    """What a configuration amounts to."""
-    from dsrna_jax import memory
-    from dsrna_jax.task import task
+    """What a configuration amounts to; without its data, what their published shape tells."""
+    from dsrna_jax import data, memory, network
+    from dsrna_jax.task import searched_network, task
 
-    job = task(config)
+    try:
+        job = task(config)
+    except AbsentDataError as absent:
+        shape, classes = data.published_shape(config.dataset, config.image_size)
+        supernet = searched_network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
+        described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
+        count = network.weight_count(supernet, shape)
+        return f"{described}\nweights: {count:,}\nsteps and memory are not known: {absent}"
     return f"{json.dumps(job.resolved, indent=2)}\n{memory.report(job)}"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from dsrna_jax import run_folder, zoo
+from dsrna_jax.errors import AbsentDataError
 from dsrna_jax.interruption import Stopped
 from dsrna_jax.training_config import TrainingConfig
 from experiments.command import execute, keep_compilations
@@ -57,11 +58,18 @@ def main(argv: Sequence[str]) -> None:
 
 
 def resolved(config: TrainingConfig) -> str:
-    """What a configuration amounts to."""
-    from dsrna_jax import memory
-    from dsrna_jax.training_task import training_task
+    """What a configuration amounts to; without its data, what their published shape tells."""
+    from dsrna_jax import data, memory
+    from dsrna_jax.training_task import check_fits, trained_network, training_task
 
-    task = training_task(config)
+    try:
+        task = training_task(config)
+    except AbsentDataError as absent:
+        shape, classes = data.published_shape(config.dataset, config.image_size)
+        network = trained_network(config, zoo.resolve(config.genotype), classes, *[(0.5,) * shape[-1]] * 2)
+        check_fits(network, config, shape)
+        described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
+        return f"{described}\n{memory.network_report(network, shape)}\nsteps and memory are not known: {absent}"
     return f"{json.dumps(task.resolved, indent=2)}\n{memory.training_report(task)}"
 
 

@@ -122,6 +122,16 @@ def test_dry_run_shows_attacks_and_budgets_and_attacks_nothing(trained_run, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_surrogate_makes_one_more_check(trained_run, tmp_path):
+    step, metadata, variables = restore_for_eval(trained_run / "best")
+    moved = jax.tree.map(lambda leaf: leaf * 1.01, variables["weights"])
+    Checkpoints(tmp_path / "other").save(step, {**variables, "weights": moved}, metadata)
+    out = tmp_path / "out"
+    assert run_command(f"--checkpoint={trained_run}", f"--out={out}", f"--surrogate={tmp_path / 'other'}", *SMALL) == 0
+    report = json.loads((out / "attack.json").read_text())
+    assert [check["name"] for check in report["checks"]].count("transfer") == 1
+
+
 def test_help_names_every_setting(capsys):
     assert run_command("--help") == 0
     out = capsys.readouterr().out
@@ -137,12 +147,14 @@ def test_help_names_every_setting(capsys):
         (["--checkpoint={1}", "--split=validation"], "expected split train or test, got 'validation'"),
         (["--checkpoint={1}", "--radius=8"], "radius=8.0: expected at most 1"),
         (["--checkpoint={1}", "--norm=l1"], "--norm"),
+        (["--checkpoint={1}", "--surrogate={1}", *SMALL], "is the attacked network itself"),
+        (["--checkpoint={1}", "--surrogate={0}/none", *SMALL], "no checkpoint in"),
         (["--checkpoint={1}", "--out={0}/none", "--resume"], "no evaluation to resume in"),
         (["--checkpoint={1}", "--out={2}", *SMALL], "already holds an evaluation: give --resume"),
         (["--checkpoint={1}", "--out={2}", "--resume", *SMALL, "--radius=0.2"], "other settings (radius: 0.1 -> 0.2)"),
         (["--checkpoint={1}", "--out={2}", "--resume", *SMALL, "--tier=standard", "--restarts=1"], "tier: 'smoke' -> 'standard'"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_bad_input_ends_in_one_line(tmp_path, trained_run, attacked, capsys, arguments, expected):
     assert run_command(*[argument.format(tmp_path, trained_run, attacked) for argument in arguments]) == 1

@@ -92,6 +92,12 @@ def test_nothing_is_certified_beyond_an_attack(norm):
     check_not_refuted(tight[0], attacked)
 
 
+def test_logits_that_are_not_finite_are_an_error_and_no_radius_of_zero():
+    broken = Partial(affine, {**WEIGHTS, "b": np.float32(np.nan) * WEIGHTS["b"]})
+    with pytest.raises(InputError, match="not finite"):
+        certified_radii(broken, X, LABELS, DRAWS, norm="l2", method="ibp", clip=False, chunk=16, steps=3)
+
+
 def test_a_refuted_certificate_is_an_error():
     with pytest.raises(RefutedError, match="1 of 3 certificates are refuted: example 1 is certified up to 0.2.* at 0.1;"):
         check_not_refuted(np.array([0.1, 0.2, 0.0]), np.array([0.1, 0.1, 0.0]))

@@ -66,6 +66,15 @@ def test_rounded_inputs_are_seen_through():
     assert checks["zero gradients"].value == 1 and checks["black box"].value > 0.1
 
 
+def test_a_surrogate_sees_through_rounded_inputs_and_not_through_an_honest_network():
+    honest, rounded = (Partial(masked, WEIGHTS, np.float32(1), np.float32(levels)) for levels in (0, 16))
+    options = {"radius": 0.1, "norm": "linf", "batch_size": 48}
+    assert sanity.transfer_check(rounded, honest, x, y, KEY, **options).value > 0.1
+    assert sanity.transfer_check(honest, rounded, x, y, KEY, **options).status == "PASS"
+    *_, last = sanity.checks(rounded, x[:8], y[:8], KEY, radius=0.1, batch_size=48, surrogate=honest)
+    assert (last.name, last.status) == ("transfer", "WARN")
+
+
 @pytest.mark.parametrize(("function", "name"), [(coupled, "batch neighbours"), (noisy, "batch neighbours"), (probable, "logits")])
 def test_a_few_forward_passes_see(function, name):
     checks = {check.name: check for check in sanity.forward_checks(Partial(function, WEIGHTS), x, 0.1, "linf")}

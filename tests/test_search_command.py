@@ -87,6 +87,12 @@ def test_dry_run_shows_all_and_trains_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_needs_no_data(tmp_path, capsys):
+    assert status(search.main, ["search", "--preset=darts_first", f"--data_dir={tmp_path}", "--dry_run"]) == 0
+    out = capsys.readouterr().out
+    assert "weights: 1,930,618\n" in out and f"not in data_dir {tmp_path}" in out
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Folders of images that cannot be used, each in its own way."""

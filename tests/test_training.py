@@ -362,6 +362,25 @@ def test_dry_run_shows_all_and_trains_nothing(tiny, tmp_path, capsys):
     assert not run_dir.exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--genotype=PC_DARTS_cifar", "--dataset=cifar10", "--cells=20", "--channels=36"], "weights: 3,634,678 "),
+        (["--genotype=DARTS_V2", "--preset=imagenet"], "for an image of 224x224"),
+    ],
+)
+def test_dry_run_needs_no_data(flags, expected, tmp_path, capsys):
+    assert run_command(*flags, f"--data_dir={tmp_path}", "--dry_run") == 0
+    out = capsys.readouterr().out
+    assert expected in out and f"not in data_dir {tmp_path}" in out and " MB" not in out
+
+
+def test_dry_run_of_data_that_cannot_be_trained_on(tmp_path, capsys):
+    for name, expected in {"imdb_reviews": "no image classification set", "caltech101": "give image_size"}.items():
+        assert run_command(f"--dataset={name}", f"--data_dir={tmp_path}", "--dry_run") == 1
+        assert expected in capsys.readouterr().err
+
+
 def test_the_list_of_genotypes(capsys):
     assert run_command("--genotype=list") == 0
     assert "PC_DARTS_cifar" in capsys.readouterr().out
