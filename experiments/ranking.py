@@ -70,6 +70,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     import jax.numpy as jnp
 
     from dsrna_jax import bounds, data, robustness, sharding, trained
+    from dsrna_jax.certification import bisected
     from dsrna_jax.network import NetworkFunction
 
     loaded, test = trained.load(folder), data.load("digits", "test")
@@ -89,11 +90,14 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     for radius in RADII:
         found |= {f"{name}@{radius:g}": float(r) for name, r in measured(jnp.log(jnp.float32(radius))).items()}
 
-    def crown(x):
-        return bounds.certified_radius(loaded.logits_fn, x, labels, method="crown", start=1e-3, steps=14)
+    def margins(radius):
+        return bounds.margin(loaded.logits_fn, images, labels, radius, method="crown")
 
-    crown = jax.jit(crown, compiler_options=options)
-    return found | {"crown_radius": float(crown(images).mean())}
+    margins = jax.jit(margins, compiler_options=options)
+    everyone = np.ones(len(labels), bool)
+    search = {"start": 1e-3, "limit": 1.0, "steps": 14, "accuracy": 0.01}
+    crown = bisected(lambda radius: np.asarray(margins(radius))[None] > 0, 1, everyone, **search)
+    return found | {"crown_radius": float(crown.mean())}
 
 
 def correlations(rows: list[dict[str, float]]) -> str:
