@@ -10,7 +10,6 @@ from pathlib import Path
 from dsrna_jax.errors import InputError, RefutedError
 from dsrna_jax.interruption import Stopped
 
-
 _ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1  # options of mallopt, in malloc.h
 
 

@@ -1,0 +1,39 @@
+"""The ranking of certificates: rank correlations, and networks that are done stay done."""
+
+import json
+
+import pytest
+
+from experiments import ranking
+from experiments.command import status
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A folder in which four networks have been measured; `cell` orders them as CROWN does, `margin` the other way round."""
+    for seed, radius in enumerate((0.03, 0.01, 0.02, 0.04)):
+        folder = tmp_path / f"random_{seed}"
+        folder.mkdir()
+        row = {"seed": seed, "accuracy": 0.9 + seed / 100, "cell@0.03": radius**3, "margin@0.03": -radius, "crown_radius": radius}
+        (folder / "ranking.json").write_text(json.dumps(row))
+    return tmp_path
+
+
+def test_rank_correlations_of_networks_that_were_measured(finished, capsys):
+    assert status(ranking.main, ["ranking", "--networks=4", f"--run_dir={finished}"]) == 0
+    out = capsys.readouterr().out
+    for line in ("| of 4 networks |", "| accuracy | 0.40 |", "| cell@0.03 | 1.00 |", "| margin@0.03 | -1.00 |"):
+        assert line in out
+    assert len(list(finished.iterdir())) == 4  # no network was trained
+
+
+def test_too_few_networks_to_rank(tmp_path, capsys):
+    assert status(ranking.main, ["ranking", "--networks=2", f"--run_dir={tmp_path}"]) == 1
+    assert "networks=2" in capsys.readouterr().err
+
+
+def test_what_the_certificates_say_of_a_trained_network(trained_run):
+    found = ranking.certified(trained_run, 2)
+    assert set(found) == {"accuracy", "crown_radius", *(f"{c}@{r:g}" for c in ("cell", "margin", "radius") for r in ranking.RADII)}
+    assert 0 < found["crown_radius"] < 0.5 and found["accuracy"] > 0.5
+    assert found["cell@0.03"] < 0
