@@ -42,14 +42,15 @@ def main(argv: Sequence[str]) -> None:
     keep_compilations()
     rows = []
     for seed in range(values.first, values.first + values.networks):
-        rows.append(row(seed, Path(values.run_dir) / f"random_{seed}", values.images, values.epochs))
-        print(" ".join(f"{name} {value:.4g}" for name, value in rows[-1].items()), flush=True)
+        found = row(f"random:{seed}", Path(values.run_dir) / f"random_{seed}", values.images, values.epochs)
+        print(f"seed {seed} {' '.join(f'{name} {value:.4g}' for name, value in found.items())}", flush=True)
+        rows.append(found)
     print(correlations(rows))
     print(f"\n{values.run_dir} holds a folder for each network, with ranking.json.")
 
 
-def row(seed: int, folder: Path, images: int, epochs: int) -> dict[str, float]:
-    """What the certificates and CROWN say of the network of one random cell, trained if it is not yet."""
+def row(genotype: str, folder: Path, images: int, epochs: int = CONFIG.epochs) -> dict[str, float]:
+    """What the certificates and CROWN say of the network of one cell, trained if it is not yet."""
     import dataclasses
 
     from dsrna_jax import training_run
@@ -57,9 +58,9 @@ def row(seed: int, folder: Path, images: int, epochs: int) -> dict[str, float]:
     file = folder / "ranking.json"
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
-    config = dataclasses.replace(CONFIG, genotype=f"random:{seed}", epochs=epochs)
+    config = dataclasses.replace(CONFIG, genotype=genotype, epochs=epochs)
     training_run.run(config, folder, resume=(folder / "config.json").exists())
-    found = {"seed": seed} | certified(folder, images)
+    found = certified(folder, images)
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 
@@ -104,7 +105,7 @@ def correlations(rows: list[dict[str, float]]) -> str:
     """Spearman's rank correlation of each column with the CROWN radius, as a Markdown table."""
     from scipy.stats import spearmanr
 
-    names = [name for name in rows[0] if name not in ("seed", "crown_radius")]
+    names = [name for name in rows[0] if name != "crown_radius"]
     truth = [row["crown_radius"] for row in rows]
     lines = [f"\n| of {len(rows)} networks | rank correlation with the CROWN radius |", "|---|---|"]
     return "\n".join([*lines, *(f"| {name} | {spearmanr([row[name] for row in rows], truth)[0]:.2f} |" for name in names)])

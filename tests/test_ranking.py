@@ -14,7 +14,7 @@ def finished(tmp_path):
     for seed, radius in enumerate((0.03, 0.01, 0.02, 0.04)):
         folder = tmp_path / f"random_{seed}"
         folder.mkdir()
-        row = {"seed": seed, "accuracy": 0.9 + seed / 100, "cell@0.03": radius**3, "margin@0.03": -radius, "crown_radius": radius}
+        row = {"accuracy": 0.9 + seed / 100, "cell@0.03": radius**3, "margin@0.03": -radius, "crown_radius": radius}
         (folder / "ranking.json").write_text(json.dumps(row))
     return tmp_path
 
@@ -34,6 +34,10 @@ def test_too_few_networks_to_rank(tmp_path, capsys):
 
 def test_what_the_certificates_say_of_a_trained_network(trained_run):
     found = ranking.certified(trained_run, 2)
-    assert set(found) == {"accuracy", "crown_radius", *(f"{c}@{r:g}" for c in ("cell", "margin", "radius") for r in ranking.RADII)}
+    assert set(found) == {
+        "accuracy",
+        "crown_radius",
+        *(f"{c}@{r:g}" for c in ("cell", "margin", "radius") for r in ranking.RADII),
+    }
     assert 0 < found["crown_radius"] < 0.5 and found["accuracy"] > 0.5
     assert found["cell@0.03"] < 0
