@@ -1,0 +1,30 @@
+"""Cells that follow dR/dalpha and cells that flee it: they differ, and what is done is not done again."""
+
+import dataclasses
+import json
+
+from dsrna_jax.genotype import save
+from dsrna_jax.zoo import resolve
+from experiments import following
+from experiments.command import status
+
+
+def convolutions(cell):
+    return sum("conv" in primitive for primitive, _ in (*cell.normal, *cell.reduction))
+
+
+def test_what_flees_r_has_more_convolutions():
+    config = dataclasses.replace(following.CONFIG, steps=1, channels=4)
+    found = following.cells(config, steps=3, rate=0.5)
+    assert convolutions(found["along"]) < convolutions(found["against"])
+
+
+def test_the_table_of_networks_that_are_done(tmp_path, capsys):
+    for name, radius in {"along": 0.02, "against": 0.01}.items():
+        save(resolve("DARTS_V2"), tmp_path / f"{name}_0.json")
+        (tmp_path / f"{name}_0").mkdir()
+        (tmp_path / f"{name}_0" / "ranking.json").write_text(json.dumps({"accuracy": 0.9, "crown_radius": radius}))
+    assert status(following.main, ["following", "--seeds=1", f"--run_dir={tmp_path}"]) == 0
+    out = capsys.readouterr().out
+    assert "| along dR/dalpha | 0.0200 |" in out and "| against dR/dalpha | 0.0100 |" in out
+    assert status(following.main, ["following", "--seeds=0"]) == 1
