@@ -14,7 +14,7 @@ def convolutions(cell):
 
 
 def test_what_flees_r_has_more_convolutions():
-    config = dataclasses.replace(following.CONFIG, steps=1, channels=4)
+    config = dataclasses.replace(following.CONFIG, steps=1, channels=8)
     found = following.cells(config, steps=3, rate=0.5)
     assert convolutions(found["along"]) < convolutions(found["against"])
 
