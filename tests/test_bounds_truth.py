@@ -273,6 +273,16 @@ def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_impli
     np.testing.assert_allclose(along, (move(1e-5) - move(-1e-5)) / 2e-5, rtol=1e-3, atol=1e-9)
 
 
+def test_a_radius_that_nobody_differentiates_compiles_one_margin():
+    f, x, labels = dense(layers(4, 8, 6, 3)), jnp.zeros((2, 4)), jnp.zeros(2, int)
+    programs = [
+        jax.jit(lambda r: bounds.margin(f, x, labels, r, method="crown")),
+        jax.jit(lambda start: bounds.certified_radius(f, x, labels, method="crown", start=start)),
+    ]
+    one, found = (p.lower(0.1).compile().as_text().count(" dot(") for p in programs)
+    assert 0 < found <= one
+
+
 def test_radius_zero_is_exact_even_where_others_are_not():
     f, x = dense(layers(4, 6, 3)), jnp.asarray(np.random.default_rng(0).uniform(size=(2, 4)))
     options = itertools.product((None, (0.0, 1.0)), bounds.NORMS)

@@ -36,7 +36,17 @@ def with_implicit_gradient(radius, margin: Callable) -> jax.Array:
     """
     radius = lax.stop_gradient(radius)
     value, slope = jax.jvp(margin, (radius,), (jnp.ones_like(radius),))
-    slope = lax.stop_gradient(slope)
+    return _led(radius, value, lax.stop_gradient(slope))
+
+
+@jax.custom_jvp
+def _led(radius, value, slope):
+    """The radius; where nobody differentiates it, margin and slope are not computed."""
+    return radius
+
+
+@_led.defjvp
+def _led_jvp(primals, tangents):
+    radius, value, slope = primals
     falls = (radius > 0) & (slope < 0) & jnp.isfinite(value)
-    step = -(value - lax.stop_gradient(value)) / jnp.where(falls, slope, -1)
-    return radius + jnp.where(falls, step, 0)
+    return radius, jnp.where(falls, -tangents[1] / jnp.where(falls, slope, -1), 0)
