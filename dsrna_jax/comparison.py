@@ -18,6 +18,8 @@ MULTIPLY_ADDS, SMOOTHED = "Mult-adds (M)", "l2 radius of the smoothed network"
 _ALWAYS = (CLEAN, PARAMS, MULTIPLY_ADDS, COST)
 _TITLES = {"C&W-l2": CW, **{f"PGD-{n}": f"PGD ({n})" for n in (10, 20, 100)}}
 _SAME = ("seed", "data_dir", "genotype")  # what trainings may differ in and still be seeds of one
+_OF_ADVERSARIES = ("radius", "norm", "attack_steps", "attack_step", "attack_statistics", "radius_warmup_epochs", "replays", "beta",
+                   "val_attack_steps", "collapse")  # what they may also differ in if none is adversarial  # fmt: skip
 
 
 class Column(NamedTuple):
@@ -89,16 +91,21 @@ def comparison(runs: Sequence[Finished]) -> Comparison:
     known = {column for row in rows for column in row.cells}
     columns = _ordered(known | {Column(title) for title in _ALWAYS if title not in {column.title for column in known}})
     notes = _notes(rows, columns)
-    for index in reversed(range(len(rows))):
-        if printed := _printed(rows[index], columns):
-            rows.insert(index + 1, printed)
-            notes = [note for note in notes if note != _PAPER] + [_PAPER]
-    return Comparison(columns, rows, notes)
+    last = {name: index for index, row in enumerate(rows) if (name := _paper_name(row.runs[0]))}
+    printed = [(index, row) for name, index in last.items() if (row := _printed(name, rows[index], columns))]
+    for index, row in sorted(printed, reverse=True):
+        rows.insert(index + 1, row)
+    return Comparison(columns, rows, notes + [_PAPER] * bool(printed))
 
 
 def _identity(run: Finished) -> str:
-    config = {name: value for name, value in asdict(run.config).items() if name not in _SAME}
-    return repr((config, zoo.to_json(run.architecture)))
+    return repr((_settings(run), zoo.to_json(run.architecture)))
+
+
+def _settings(run: Finished) -> dict[str, Any]:
+    """The configuration, as far as it makes this training another."""
+    unused = _SAME if run.config.is_adversarial else _SAME + _OF_ADVERSARIES
+    return {name: value for name, value in asdict(run.config).items() if name not in unused}
 
 
 def _measured(run: Finished) -> dict[Column, float]:
@@ -156,16 +163,23 @@ def _ordered(columns: set[Column]) -> list[Column]:
 
 def _names(groups: list[list[Finished]]) -> list[str]:
     """The architecture of each group, and, where several share one, the settings in which these differ."""
-    names = [Path(group[0].config.genotype).name.removesuffix(".json") for group in groups]
+    names = [_name(group[0]) for group in groups]
     found = []
     for name, group in zip(names, groups, strict=True):
-        others = [asdict(g[0].config) for n, g in zip(names, groups, strict=True) if n == name]
-        own = asdict(group[0].config)
-        differing = [f for f in own if f not in _SAME and len({repr(other[f]) for other in others}) > 1]
+        others = [_settings(g[0]) for n, g in zip(names, groups, strict=True) if n == name]
+        own = _settings(group[0])
+        differing = [f for f in own if len({repr(other[f]) for other in others if f in other}) > 1]
         settings = [f"{field.replace('_', ' ')} {_short(own[field])}" for field in differing]
         found.append(", ".join([name, *settings]))
     # The same settings and the same name of two architectures: the folders tell them apart.
     return [n if found.count(n) == 1 else f"{n} ({g[0].path})" for n, g in zip(found, groups, strict=True)]
+
+
+def _name(run: Finished) -> str:
+    """The paper's, of what a search found; else that of the genotype."""
+    genotype = Path(run.config.genotype).name.removesuffix(".json")
+    found_by = _paper_name(run) if run.search else None
+    return f"{found_by} ({genotype})" if found_by else genotype
 
 
 def _short(value: Any) -> str:
@@ -178,11 +192,9 @@ def _paper_name(run: Finished) -> str | None:
     return paper.ROWS.get(run.config.genotype)
 
 
-def _printed(row: Row, columns: list[Column]) -> Row | None:
-    """The paper's row about the same method and data set, in the columns that are there."""
-    name, cells = _paper_name(row.runs[0]), {}
-    if name is None:
-        return None
+def _printed(name: str, row: Row, columns: list[Column]) -> Row | None:
+    """The paper's row of that name about the same data set, in the columns that are there."""
+    cells = {}
     for title, figure in paper.figures(name, row.runs[0].config.dataset).items():
         for column in columns:
             if column.title == title:
@@ -204,9 +216,12 @@ def _notes(rows: list[Row], columns: list[Column]) -> list[str]:
         notes.append("Rows of several seeds: mean ± standard deviation; (k of n) where only k of n seeds were measured.")
     if any(column.title in (LINF, L2) for column in columns):
         notes.append("Certified bounds are means over all images, in pixel units; wrongly classified images count with 0.")
-    counts = sorted({result["examples"] for row in rows for run in row.runs for result in (*run.attacks, *run.certificates)})
+    counts = []
+    for done, results in (("attacked", "attacks"), ("certified", "certificates")):
+        sizes = sorted({result["examples"] for row in rows for run in row.runs for result in getattr(run, results)})
+        counts += [f"{', '.join(map(str, sizes))} {done}"] * bool(sizes)
     if counts:
-        notes.append(f"Images evaluated: {', '.join(map(str, counts))}; the JSON files have 95 % intervals.")
+        notes.append(f"Images: {'; '.join(counts)}; the JSON files have 95 % intervals.")
     for kind, results in (("attack", "attacks"), ("certify", "certificates")):
         without = [run for row in rows for run in row.runs if not getattr(run, results)]
         if without:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from string import Template
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from dsrna_jax import comparison_plots, plots
@@ -138,10 +139,11 @@ def _radii(row, column):
 
 def _figure(caption: str, figure: Figure) -> str:
     file = io.BytesIO()
-    figure.canvas.print_png(file, metadata={"Software": None})
+    with rc_context({"svg.hashsalt": caption}):  # the same picture, the same file
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     data = base64.b64encode(file.getvalue()).decode()
     text = _safe(caption)
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def _safe(text: str) -> str:

@@ -178,6 +178,14 @@ def test_search_cost_and_the_papers_row(runs):
     assert COST not in {column.title for column in table_of(path).rows[0].cells}  # the folder has since found another cell
 
 
+def test_the_papers_row_stands_once_below_all_rows_of_its_method(runs):
+    standard = runs.make("a", genotype="PC_DARTS_cifar", dataset="cifar10")
+    adversarial = runs.make("b", genotype="PC_DARTS_cifar", dataset="cifar10", adversarial="fast", radius=0.1)
+    names = [row.name for row in table_of(standard, adversarial).rows]
+    assert names[:2] == ["PC_DARTS_cifar, adversarial none", "PC_DARTS_cifar, adversarial fast"]  # without a radius of no attack
+    assert len(names) == 3 and names[2].startswith("paper: ")
+
+
 def test_published_cells_have_the_papers_row_of_their_data_set_alone(runs):
     cifar = table_of(runs.make("a", genotype="PC_DARTS_cifar", dataset="cifar10")).rows
     assert [cell(cifar[1], title)[:2] for title in (CLEAN, PARAMS, COST)] == [(97.43, 0.07), (3.6, None), (0.1, None)]
@@ -237,7 +245,7 @@ def test_csv_says_the_same_numbers(runs):
 def test_the_page_needs_no_other_file(runs):
     text = page(whole_table(runs))
     assert "://" not in text and "<link" not in text and "<script" not in text and "@import" not in text and "url(" not in text
-    assert set(re.findall(r'src="([^,]*),', text)) == {"data:image/png;base64"}
+    assert set(re.findall(r'src="([^,]*),', text)) == {"data:image/svg+xml;base64"}
     assert "<b>&amp;" not in text and "&lt;b&gt;&amp;|SNAS" in text
     assert "color-scheme: light dark" in text and text.count("<tr class=paper>") == 1
     # accuracies, radii, a curve, two staircases, and the cell that both have
