@@ -18,8 +18,8 @@ MULTIPLY_ADDS, SMOOTHED = "Mult-adds (M)", "l2 radius of the smoothed network"
 _ALWAYS = (CLEAN, PARAMS, MULTIPLY_ADDS, COST)
 _TITLES = {"C&W-l2": CW, **{f"PGD-{n}": f"PGD ({n})" for n in (10, 20, 100)}}
 _SAME = ("seed", "data_dir", "genotype")  # what trainings may differ in and still be seeds of one
-_OF_ADVERSARIES = ("radius", "norm", "attack_steps", "attack_step", "attack_statistics", "radius_warmup_epochs", "replays", "beta",
-                   "val_attack_steps", "collapse")  # what they may also differ in if none is adversarial  # fmt: skip
+_OF_ADVERSARIES = ("radius", "norm", "attack_steps", "attack_step", "attack_statistics", "radius_warmup_epochs", "replays",
+                   "beta", "val_attack_steps", "collapse")  # what they may also differ in if none is adversarial  # fmt: skip
 
 
 class Column(NamedTuple):
