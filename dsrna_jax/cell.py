@@ -10,6 +10,7 @@ import numpy as np
 
 from dsrna_jax.depthwise import depthwise, square_taps
 from dsrna_jax.genotype import PRIMITIVES, edges
+from dsrna_jax.max_pool import max_pool
 from dsrna_jax.ops import (
     BatchNorm,
     Crossed,
@@ -17,9 +18,9 @@ from dsrna_jax.ops import (
     Preprocess,
     Statistics,
     average_pool,
-    max_pool,
     torch_uniform,
 )
+from dsrna_jax.placement import placed
 from dsrna_jax.pointwise import pointwise
 
 
@@ -142,16 +143,15 @@ class Fan(nn.Module):
         starts = np.cumsum([0, *map(len, own)])
         fan_in = np.repeat([len(taps) for taps in own], [len(taps) for taps in own])[:, None, None]
         depthwise_kernel = self.param(f"{name}_depthwise", torch_uniform(fan_in), (starts[-1], stack, c))
-        padded_kernel = jnp.pad(depthwise_kernel, ((0, 1), (0, 0), (0, 0)))
         pointwise_kernel = self.param(f"{name}_pointwise", torch_uniform(c), (stack, len(kinds), c, c))
         maps = [None] * len(kinds)
         for group in self.groups(own):
             taps = sorted(set().union(*(own[i] for i in group)))
-            index = np.full((len(taps), len(group)), starts[-1])  # of the row of a tap; of the zeros, where a branch has it not
+            index = np.full((len(taps), len(group)), -1)  # of the row of a tap, where a branch has it
             for column, i in enumerate(group):
                 for row, tap in enumerate(own[i], starts[i]):
                     index[taps.index(tap), column] = row
-            kernel = padded_kernel[index].swapaxes(1, 2)  # [tap, stack, branch, channel]
+            kernel = placed(depthwise_kernel, index).swapaxes(1, 2)  # [tap, stack, branch, channel]
             if shared:
                 y = depthwise(x[:, 0], kernel, taps, stride=stride)
             else:

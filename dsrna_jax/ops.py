@@ -5,7 +5,6 @@ without a transposition, and a batch norm a mean over contiguous memory. Leading
 Semantics follow DARTS (cnn/operations.py): symmetric padding, ReLU before convolution, no biases, batch norm after.
 """
 
-import functools
 import math
 from typing import Literal
 
@@ -65,37 +64,6 @@ class BatchNorm(nn.Module):
             gain = self.param("scale", nn.initializers.ones, shape)
             scale, shift = scale * gain, shift * gain + self.param("bias", nn.initializers.zeros, shape)
         return x * scale[..., None, None, None] + shift[..., None, None, None]
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
-def max_pool(x, window: int, stride: int, padding: int = 0):
-    """Max pool of the last two axes to ceil(size / stride), padded by -inf; tied pixels share the derivative."""
-    ones = (1,) * (x.ndim - 2)
-    borders = [(0, 0)] * (x.ndim - 2) + _borders(x, window, stride, padding)
-    lowest = np.asarray(-np.inf, x.dtype)
-    return lax.reduce_window(x, lowest, lax.max, (*ones, window, window), (*ones, stride, stride), borders)
-
-
-@max_pool.defjvp
-def _max_pool_jvp(window, stride, padding, primals, tangents):
-    """By comparing shifted maps, since XLA's own derivative of a window maximum is slow on a CPU."""
-    (x,), (direction,) = primals, tangents
-    y = max_pool(x, window, stride, padding)
-
-    def shifts(a, fill):
-        borders = _borders(a, window, stride, padding)
-        a = lax.pad(a, np.asarray(fill, a.dtype), [(0, 0, 0)] * (a.ndim - 2) + [(*b, 0) for b in borders])
-        last = [stride * (n - 1) + 1 for n in y.shape[-2:]]
-        for i, j in np.ndindex(window, window):
-            yield a[..., i : i + last[0] : stride, j : j + last[1] : stride]
-
-    wins = [shift == y for shift in shifts(x, -np.inf)]
-    share = 1 / sum(win.astype(x.dtype) for win in wins)
-    return y, sum(jnp.where(win, share * d, 0) for win, d in zip(wins, shifts(direction, 0), strict=True))
-
-
-def _borders(x, window, stride, padding):
-    return [(padding, max((-(-n // stride) - 1) * stride + window - n - padding, 0)) for n in x.shape[-2:]]
 
 
 def average_pool(x, window: int, stride: int):

@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from dsrna_jax import ops
+from dsrna_jax.max_pool import max_pool
 
 SIZES, STRIDES = [(8, 8), (7, 5)], [1, 2]
 
@@ -51,7 +52,7 @@ def test_max_pool_and_its_derivatives_pick_the_largest_pixel(size, side, stride,
     @jax.jit
     def derivatives(x, v, ct):
         def pool(x):
-            return ops.max_pool(x[None], side, stride, padding).ravel()
+            return max_pool(x[None], side, stride, padding).ravel()
 
         def energy(x):
             return (ct * pool(x) ** 2).sum() / 2
@@ -70,18 +71,29 @@ def test_max_pool_and_its_derivatives_pick_the_largest_pixel(size, side, stride,
 
 @pytest.mark.parametrize("size", SIZES)
 def test_max_pool_to_the_ceiling_of_half_the_size(size):
-    shape = jax.eval_shape(lambda x: ops.max_pool(x, 3, 2, 1), jnp.zeros((2, 3, 4, *size))).shape
+    shape = jax.eval_shape(lambda x: max_pool(x, 3, 2, 1), jnp.zeros((2, 3, 4, *size))).shape
     assert shape == (2, 3, 4, *(-(-n // 2) for n in size))
 
 
+def test_max_pool_derivatives_map_over_directions_images_or_both():
+    x, directions = normal(2, 5, 4), normal(3, 2, 5, 4, seed=1)
+    along = lambda x, d: jax.jvp(lambda x: max_pool(x, 3, 2, 1), (x,), (d,))[1]  # noqa: E731
+    each = np.array([[along(x[j], d[j]) for j in range(2)] for d in directions])
+    np.testing.assert_allclose(jax.vmap(along, (None, 0))(x, directions), each)
+    np.testing.assert_allclose(jax.vmap(jax.vmap(along), (None, 0))(x, directions), each)
+    np.testing.assert_allclose(jax.vmap(jax.vmap(along, (None, 0)), (0, 1), 1)(x, directions), each)
+    same = np.array([[along(x[j], directions[i, 0]) for j in range(2)] for i in range(3)])
+    np.testing.assert_allclose(jax.vmap(jax.vmap(along, (None, 0)), (0, None), 1)(x, directions[:, 0]), same)
+
+
 def test_tied_pixels_share_the_derivative_of_max_pool():
-    gradient = jax.grad(lambda x: ops.max_pool(x, 2, 2).sum())(jnp.array([[1.0, 1, 5, 0], [1, 1, 0, 5]]))
+    gradient = jax.grad(lambda x: max_pool(x, 2, 2).sum())(jnp.array([[1.0, 1, 5, 0], [1, 1, 0, 5]]))
     np.testing.assert_array_equal(gradient, [[0.25, 0.25, 0.5, 0], [0.25, 0.25, 0, 0.5]])
 
 
 def test_the_padding_of_max_pool_never_wins():
     x = -1 - np.abs(normal(5, 5))
-    assert (ops.max_pool(x, 3, 1, 1) < 0).all()
+    assert (max_pool(x, 3, 1, 1) < 0).all()
 
 
 @pytest.mark.parametrize("size", SIZES)
