@@ -65,6 +65,11 @@ class Loop:
         raise NotImplementedError
 
     @property
+    def identity(self) -> Any:
+        """All that decides the job's functions besides the shapes of what they take."""
+        return self.job.resolved, self.job.steps_per_epoch
+
+    @property
     def total(self) -> int:
         """Number of steps of the whole run."""
         return self.config.epochs * self.job.steps_per_epoch

@@ -3,6 +3,7 @@
 Indices go in, the images never leave the device. Randomness is a pure function of (seed, stream, step).
 """
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
-from dsrna_jax import augment, sharding
+from dsrna_jax import augment, executables, sharding
 from dsrna_jax.data import Dataset
 from dsrna_jax.search import Batch, Search
 
@@ -114,18 +115,25 @@ def placed(tree, placement):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement), tree)
 
 
-def compiled(functions: NamedTuple, arguments: dict[str, tuple], mesh: Mesh) -> Any:
+def compiled(functions: NamedTuple, arguments: dict[str, tuple], mesh: Mesh, identity: Any) -> Any:
     """The functions compiled, side by side, in the order of `arguments`: each a future, in a tuple of the same type.
 
     One that is not needed yet may still be compiling. Steps take over the memory of their state.
     Tracing is Python and goes one by one; XLA compiles without Python's lock.
+
+    Args:
+      identity: all that decides the functions besides the shapes of their arguments; programs are kept by it (`executables`).
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
-    futures, options = {}, sharding.compiler_options(mesh)
+    futures, options, devices = {}, sharding.compiler_options(mesh), list(mesh.devices.flat)
     for name in arguments:
         donated = () if name in ("evaluate", "certify") else (0,)
         jitted = jax.jit(getattr(functions, name), donate_argnums=donated, out_shardings=sharding.replicated(mesh))
-        futures[name] = pool.submit(jitted.lower(*arguments[name]).compile, compiler_options=options)
+        file = executables.path((name, list(map(str, jax.tree.leaves(arguments[name]))), options, identity), devices)
+        traced = functools.partial(jitted.lower, *arguments[name])
+        if file is None or not file.is_file():
+            traced = functools.partial(lambda lowered: lowered, traced())
+        futures[name] = pool.submit(executables.kept, file, devices, lambda f=traced: f().compile(compiler_options=options))
     pool.shutdown(wait=False)
     return type(functions)(**futures)
 

@@ -53,7 +53,7 @@ class Loop(loop.Loop):
         super().__init__(job, folder, mesh, progress)
         shapes = programs.arguments(job.search, self.examples, self.config.batch_size, mesh)
         self.abstract_state = shapes["weight_step"][0]
-        self.programs = programs.compiled(programs.functions(job.search, mesh), shapes, mesh)
+        self.programs = programs.compiled(programs.functions(job.search, mesh), shapes, mesh, self.identity)
 
     def begin(self) -> None:
         self.state = programs.initial_state(self.job.search, self.config.seed, self.mesh)

@@ -58,7 +58,7 @@ class Loop(loop.Loop):
         super().__init__(job, folder, mesh, progress)
         shapes = arguments(job, mesh)
         self.abstract_state = shapes["train_step"][0]
-        self.programs = programs.compiled(functions(job.training, mesh), shapes, mesh)
+        self.programs = programs.compiled(functions(job.training, mesh), shapes, mesh, self.identity)
         self.best: dict[str, Any] | None = None
 
     def begin(self) -> None:

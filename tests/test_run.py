@@ -280,7 +280,7 @@ def three_steps(devices):
     job, mesh = task.task(SMOKE), sharding.mesh(devices)
     examples = programs.on_devices(job.dataset, mesh)
     shapes = programs.arguments(job.search, examples, SMOKE.batch_size, mesh)
-    compiled = programs.compiled(programs.functions(job.search, mesh), shapes, mesh)
+    compiled = programs.compiled(programs.functions(job.search, mesh), shapes, mesh, job.resolved)
     state = programs.initial_state(job.search, 0, mesh)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     for step in range(3):

@@ -1,0 +1,100 @@
+"""Programs that are kept: found by what they were made of, and never traced again."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from dsrna_jax import executables, programs, sharding
+
+
+class Functions(NamedTuple):
+    step: object
+
+
+@pytest.fixture
+def traced(tmp_path):
+    """A function (identity, factor, argument) -> what a program of that identity gives; and how often it was traced."""
+    count, mesh, before = [], sharding.mesh(1), jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+
+    def run(identity, factor=2.0, argument=(1.0, 2.0)):
+        def step(x):
+            count.append(identity)
+            return {"product": factor * x}
+
+        x = jnp.array(argument)
+        shapes = {"step": (jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding.replicated(mesh)),)}
+        return programs.compiled(Functions(step), shapes, mesh, identity).step.result()(x)["product"]
+
+    yield run, count, tmp_path
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_program_is_traced_once(traced):
+    run, count, _ = traced
+    np.testing.assert_array_equal(run("a"), [2, 4])
+    np.testing.assert_array_equal(run("a"), [2, 4])
+    assert count == ["a"]
+
+
+def test_another_identity_shape_or_version_of_the_code_is_another_program(traced, monkeypatch):
+    run, count, _ = traced
+    run("a")
+    np.testing.assert_array_equal(run("b", 3.0), [3, 6])
+    np.testing.assert_array_equal(run("a", argument=(1.0, 2.0, 3.0)), [2, 4, 6])
+    monkeypatch.setattr(executables, "_surroundings", lambda: ("other sources",))
+    run("a")
+    assert count == ["a", "b", "a", "a"]
+
+
+def test_a_damaged_file_is_compiled_anew_and_replaced(traced):
+    run, count, folder = traced
+    run("a")
+    (file,) = folder.glob("program-*")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    np.testing.assert_array_equal(run("a"), [2, 4])
+    assert count == ["a", "a"]
+    run("a")
+    assert len(count) == 2 and [f.name for f in folder.glob("program-*")] == [file.name]
+
+
+def test_what_comes_from_jaxs_own_cache_is_not_kept(traced):
+    """XLA writes a program that it has read itself without its machine code."""
+    run, count, folder = traced
+    shortest = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.reset_cache()  # else it stays in the folder of its first use
+    run("a")
+    next(folder.glob("program-*")).unlink()
+    run("a")
+    run("a")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
+    compilation_cache.reset_cache()
+    assert count == ["a"] * 3 and not list(folder.glob("program-*"))
+
+
+def test_nothing_is_kept_without_a_folder_or_where_none_can_be_written(traced):
+    run, count, folder = traced
+    jax.config.update("jax_compilation_cache_dir", None)
+    run("a")
+    (folder / "file").write_text("")
+    jax.config.update("jax_compilation_cache_dir", str(folder / "file" / "inside"))
+    np.testing.assert_array_equal(run("a"), [2, 4])
+    assert count == ["a", "a"] and not list(folder.rglob("program-*"))
+
+
+def test_the_oldest_program_goes(traced, monkeypatch):
+    run, count, folder = traced
+    monkeypatch.setattr(executables, "KEPT", 2)
+    for identity in ("a", "b", "a", "c"):  # b was not used for longest
+        run(identity)
+    assert len(list(folder.glob("program-*"))) == 2
+    run("a")
+    assert count == ["a", "b", "c"]
+    run("b")
+    assert count == ["a", "b", "c", "b"]
