@@ -74,6 +74,19 @@ def average_pool(x, window: int, stride: int):
     return depthwise(x, weights, taps, stride=stride)[:, 0] / inside[0, 0]
 
 
+def shifted(x, offsets, strides: tuple[int, int]):
+    """What pixels at each of the (row, column) offsets see, one after the other on the channel axis; zeros outside.
+
+    [..., c, b, h, w] -> [..., offsets * c, b, ceil(h / stride), ceil(w / stride)]: a convolution is `pointwise` of that.
+    """
+    margins = [max(abs(o) for o in axis) for axis in zip(*offsets, strict=True)]
+    last = [stride * (-(-n // stride) - 1) + 1 for n, stride in zip(x.shape[-2:], strides, strict=True)]
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(m, m) for m in margins])
+    starts = [[m + o for m, o in zip(margins, offset, strict=True)] for offset in offsets]
+    parts = [x[..., i : i + last[0] : strides[0], j : j + last[1] : strides[1]] for i, j in starts]
+    return jnp.concatenate(parts, axis=-4)
+
+
 class Preprocess(nn.Module):
     """ReLU, 1×1 convolution, batch norm: brings a cell's input [channel, batch, h, w] to the cell's channels."""
 
@@ -125,14 +138,12 @@ class Crossed(nn.Module):
         """[stack, c, b, h, w] -> [stack, c, b, ceil(h / stride), ceil(w / stride)]."""
         stack, c = x.shape[:2]
         x = nn.relu(x)
-        for name, axis in (("row", 4), ("column", 3)):
+        reach = range(-(self.side // 2), self.side // 2 + 1)
+        lines = {
+            "row": ([(0, column) for column in reach], (1, self.stride)),
+            "column": ([(r, 0) for r in reach], (self.stride, 1)),
+        }
+        for name, (offsets, strides) in lines.items():
             kernel = self.param(name, torch_uniform(self.side * c), (stack, c, self.side * c))
-            x = pointwise(self.shifts(x, axis), kernel)
+            x = pointwise(shifted(x, offsets, strides), kernel)
         return BatchNorm(self.affine)(x, statistics)
-
-    def shifts(self, x, axis: int):
-        """What each tap along `axis` sees, one after the other on the channel axis."""
-        margin, last = self.side // 2, self.stride * (-(-x.shape[axis] // self.stride) - 1) + 1
-        x = jnp.pad(x, [(margin, margin) if a == axis else (0, 0) for a in range(x.ndim)])
-        parts = [lax.slice_in_dim(x, i, i + last, self.stride, axis) for i in range(self.side)]
-        return jnp.concatenate(parts, axis=1)

@@ -13,6 +13,7 @@ from dsrna_jax.bounds.relaxations import Hinge, Largest, adaptive_share
 from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
 
+CACHED = 2**20  # numbers
 METHODS = ("ibp", "crown_ibp", "fastlin", "crown", "alpha_crown", "hz_crown")
 
 
@@ -70,12 +71,20 @@ class Bounded:
         folded = lower_bound(self.graph, self.ball, Relaxed(self.interval), output, rows, stop=True)
         if self.method == "ibp":
             return folded
-        best = jnp.fmax(folded, self._lower(self.relaxed, output, rows))
+        best = jnp.fmax(folded, self._in_turn(self.relaxed, rows))
         if self.method in ("crown", "alpha_crown", "hz_crown"):
-            best = jnp.fmax(best, self._lower(self.relaxed_boxes, output, rows))
+            best = jnp.fmax(best, self._in_turn(self.relaxed_boxes, rows))
         if self.method == "alpha_crown":
             best = jnp.fmax(best, self._optimised(rows))
         return best
+
+    def _in_turn(self, relaxed, rows):
+        """Lower bounds of the output's functionals, as many at once as a processor's cache has room for."""
+        output = self.graph.output
+        room = CACHED // (output.value.shape[output.batch_axis] * max(node.size for node in self.graph.nodes))
+        count = max(n for n in range(1, len(rows) + 1) if len(rows) % n == 0 and (n <= room or n == 1))
+        turns = rows.reshape(-1, count, *rows.shape[1:])
+        return lax.map(lambda turn: self._lower(relaxed, output, turn), turns).reshape(len(rows), -1)
 
     def _optimised(self, rows):
         """Adam on the lower slopes of every row; each is sound, so the best value seen is (Xu et al. 2021, arXiv:2011.13824)."""
