@@ -1,4 +1,4 @@
-"""What a search step and what bounds cost: tracing, compiling and running, on random images."""
+"""What steps, attacks and bounds cost: tracing, compiling and running, on random images."""
 
 import resource
 import statistics
@@ -8,9 +8,12 @@ from typing import Any
 
 import jax
 
-from dsrna_jax import bounds, network, programs, sharding, zoo
+from dsrna_jax import attacks, bounds, network, programs, sharding, zoo
 from dsrna_jax.config import SearchConfig
 from dsrna_jax.search import Batch, make_search
+from dsrna_jax.training import make_training
+from dsrna_jax.training_config import TrainingConfig
+from dsrna_jax.training_task import trained_network
 
 
 def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes: int = 10, repeats: int = 5) -> dict[str, Any]:
@@ -73,39 +76,75 @@ def bounds_cost(
 
     Of the configuration only cells, channels, batch_size and seed count. `ratio` is margins over forward pass.
     """
-    statistics_of = {"mean": (0.5,) * colours, "deviation": (0.25,) * colours}
-    net = network.derived(zoo.resolve(genotype), cells=config.cells, channels=config.channels, classes=10, **statistics_of)
-    images = jax.random.uniform(jax.random.key(1), (config.batch_size, size, size, colours))
-    variables = jax.jit(net.init)(jax.random.key(config.seed, impl="rbg"), images[:1])
-    labels = jax.numpy.zeros(config.batch_size, int)
+    net, variables, images, labels = _derived(config, size, genotype, colours)
 
     def margins(variables, images, radius):
         return bounds.margin(lambda x: net.apply(variables, x), images, labels, radius, method=method)
 
-    forward = jax.jit(net.apply).lower(variables, images).compile()
-    began = time.perf_counter()
-    lowered = jax.jit(margins).lower(variables, images, 1e-3)
-    traced = time.perf_counter()
-    compiled = lowered.compile()
-    compile_s = time.perf_counter() - traced
+    forward, _ = _compiled(net.apply, variables, images)
+    compiled, cost = _compiled(margins, variables, images, 1e-3)
     forward_ms = _median_ms(lambda: forward(variables, images), repeats)
     margin_ms = _median_ms(lambda: compiled(variables, images, 1e-3), repeats)
-    return {
-        "genotype": genotype,
-        "method": method,
-        "cells": config.cells,
-        "channels": config.channels,
-        "size": size,
-        "batch_size": config.batch_size,
-        "trace_s": round(traced - began, 1),
-        "compile_s": round(compile_s, 1),
-        "forward_ms": forward_ms,
-        "margin_ms": margin_ms,
-        "ratio": round(margin_ms / forward_ms, 1),
-        "peak_mb": round(_megabytes(compiled)),
-        "device": sharding.described(sharding.mesh(1)),
-        "jax": jax.__version__,
-    }
+    found = {"forward_ms": forward_ms, "margin_ms": margin_ms, "ratio": round(margin_ms / forward_ms, 1)}
+    return _described(config, size, genotype) | {"method": method} | cost | found | _where(compiled)
+
+
+def attack_cost(config: SearchConfig, size: int, genotype: str, steps: int, repeats: int = 5) -> dict[str, Any]:
+    """Seconds to compile and median milliseconds of PGD within 8/255 (linf) on a derived network; arguments as `bounds_cost`."""
+    net, variables, images, labels = _derived(config, size, genotype)
+
+    def attack(variables, images, labels, key, radius):
+        logits = lambda x: net.apply(variables, x)  # noqa: E731
+        return attacks.pgd(logits, images, labels, key, radius=radius, steps=steps, keep="last").x_adv
+
+    arguments = variables, images, labels, jax.random.key(0)
+    compiled, cost = _compiled(attack, *arguments, 8 / 255)
+    found = {"steps": steps, "attack_ms": _median_ms(lambda: compiled(*arguments, 8 / 255), repeats)}
+    return _described(config, size, genotype) | cost | found | _where(compiled)
+
+
+def training_step_cost(config: SearchConfig, size: int, genotype: str, repeats: int = 5) -> dict[str, Any]:
+    """Seconds to compile and median milliseconds of a training step with auxiliary head and drop path, update included.
+
+    Arguments as `bounds_cost`.
+    """
+    shape = {"cells": config.cells, "channels": config.channels, "batch_size": config.batch_size}
+    training_config = TrainingConfig(genotype=genotype, **shape, auxiliary_weight=0.4, drop_path=0.3)
+    net = trained_network(training_config, zoo.resolve(genotype), 10, (0.5,) * 3, (0.25,) * 3)
+    training = make_training(training_config, net, (size, size, 3), steps_per_epoch=100)
+    state = programs.initial_state(training, config.seed, sharding.mesh(1))
+    images = jax.random.randint(jax.random.key(1), (config.batch_size, size, size, 3), 0, 256).astype("uint8")
+    arguments = state, images, jax.numpy.zeros(config.batch_size, int), jax.random.key(2)
+    compiled, cost = _compiled(training.train_step, *arguments)
+    found = {"weights": network.weight_count(net, (size, size, 3)), "step_ms": _median_ms(lambda: compiled(*arguments), repeats)}
+    return _described(config, size, genotype) | cost | found | _where(compiled)
+
+
+def _derived(config, size, genotype, colours=3):
+    """A derived network with random weights, and a batch of random images with labels."""
+    statistics_of = {"mean": (0.5,) * colours, "deviation": (0.25,) * colours}
+    net = network.derived(zoo.resolve(genotype), cells=config.cells, channels=config.channels, classes=10, **statistics_of)
+    images = jax.random.uniform(jax.random.key(1), (config.batch_size, size, size, colours))
+    variables = jax.jit(net.init)(jax.random.key(config.seed, impl="rbg"), images[:1])
+    return net, variables, images, jax.numpy.zeros(config.batch_size, int)
+
+
+def _compiled(f, *arguments):
+    """The compiled function, and what that took."""
+    began = time.perf_counter()
+    lowered = jax.jit(f).lower(*arguments)
+    traced = time.perf_counter()
+    compiled = lowered.compile(compiler_options=sharding.compiler_options(sharding.mesh(1)))
+    return compiled, {"trace_s": round(traced - began, 1), "compile_s": round(time.perf_counter() - traced, 1)}
+
+
+def _described(config, size, genotype):
+    shape = {"cells": config.cells, "channels": config.channels, "size": size, "batch_size": config.batch_size}
+    return {"genotype": genotype, **shape}
+
+
+def _where(compiled):
+    return {"peak_mb": round(_megabytes(compiled)), "device": sharding.described(sharding.mesh(1)), "jax": jax.__version__}
 
 
 def _median_ms(call, repeats):
