@@ -22,6 +22,8 @@ from dsrna_jax.records import rows as recorded
 from dsrna_jax.run_folder import write_whole
 from dsrna_jax.trained import TrainedNetwork
 
+_SHEET = 10  # attacked images that are drawn
+
 
 def run(
     config: AttackConfig,
@@ -92,22 +94,22 @@ def _memory(out: Path, config: AttackConfig, identity: dict[str, Any], count: in
 
 def _draw(out: Path, found: Evaluation, chosen: Examples, report, network: TrainedNetwork, weights) -> None:
     """accuracy_against_radius.png, and attacked_images.png: what PGD-20 makes of the first images that fall to it."""
-    from dsrna_jax import attack_plots
+    from dsrna_jax import plots
 
     norm, radius = report["config"]["norm"], report["config"]["radius"]
     name = Path(report["checkpoint"]["path"]).name
     distances = {o.row.name: o.distance for o in found.table if o.distance is not None}
     title = f"{name}: accuracy under attack"
-    attack_plots.accuracy_against_radius(report, distances, out / "accuracy_against_radius.png", title=title)
+    plots.accuracy_against_radius(report, distances, out / "accuracy_against_radius.png", title=title)
     key = jax.random.key(report["config"]["seed"])
     options = {"radius": radius, "norm": norm, "batch_size": report["config"]["batch_size"]}
     robust = found.clean[: found.probed].copy()
     batch = next(run_series(weights, [pgd_stage(20)], chosen.x, chosen.y, key, robust=robust, **options), None)
     if batch is None:
         return
-    order = np.argsort(~batch.result.success, kind="stable")[: attack_plots.SHOWN]
+    order = np.argsort(~batch.result.success, kind="stable")[:_SHEET]
     x_adv = batch.result.x_adv[order]
-    attack_plots.attacked_images(
+    plots.attacked_images(
         chosen.x[batch.indices[order]],
         x_adv,
         [network.class_names[label] for label in chosen.y[batch.indices[order]]],

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from dsrna_jax import comparison_plots, plots
+from dsrna_jax import plots
 from dsrna_jax.comparison import MULTIPLY_ADDS, SMOOTHED, Cell, Column, Comparison, radius_column
 from dsrna_jax.genotype import Genotype
 from dsrna_jax.paper import CLEAN, COST, L2, LINF, PARAMS
@@ -104,16 +104,16 @@ def _pictures(table: Comparison) -> Iterator[tuple[str, Figure]]:
             for column in columns
         }
         if rows and any(column.title != CLEAN for column in columns):
-            yield caption, comparison_plots.dots([row.name for row in rows], series, label, is_log)
+            yield caption, plots.compared_measures([row.name for row in rows], series, label, is_log)
     for norm in ("linf", "l2"):
         if curves := {row.name: curve for row in measured if (curve := _curve(row, norm))}:
-            yield f"Accuracy under PGD-20 ({norm})", comparison_plots.lines(curves, f"radius ({norm}) [pixel units]")
+            yield f"Accuracy under PGD-20 ({norm})", plots.compared_attacks(curves, f"radius ({norm}) [pixel units]")
     for column in table.columns:
         if column.title in _RADII:
             stairs = {row.name: radii for row in measured if (radii := _radii(row, column)) is not None}
             if stairs:
                 caption = f"Certified accuracy: {column.title}, {column.settings}"
-                yield caption, comparison_plots.stairs(stairs, "certified radius [pixel units]")
+                yield caption, plots.compared_certificates(stairs, "certified radius [pixel units]")
 
 
 def _curve(row, norm):

@@ -57,10 +57,10 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
         "weights": network.weight_count(supernet, (size, size, colours)),
         "trace_s": round(traced - began, 1),
         "compile_s": round(compiled - traced, 1),
-        "forward_ms": _median_ms(lambda: forward(state, batch), repeats),
-        "weight_gradient_ms": _median_ms(lambda: weight_step(state, batch), repeats),
-        "alpha_gradient_ms": _median_ms(lambda: alpha_step(state, batch, batch, draw), repeats),
-        "step_ms": _median_ms(lambda: weight_step(alpha_step(state, batch, batch, draw)[0], batch), repeats),
+        "forward_ms": median_ms(lambda: forward(state, batch), repeats),
+        "weight_gradient_ms": median_ms(lambda: weight_step(state, batch), repeats),
+        "alpha_gradient_ms": median_ms(lambda: alpha_step(state, batch, batch, draw), repeats),
+        "step_ms": median_ms(lambda: weight_step(alpha_step(state, batch, batch, draw)[0], batch), repeats),
         "operations": sum(_launched(part.as_text()) for part in parts),
         "peak_mb": round(max(_megabytes(part) for part in parts)),
         "process_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -83,8 +83,8 @@ def bounds_cost(
 
     forward, _ = _compiled(net.apply, variables, images)
     compiled, cost = _compiled(margins, variables, images, 1e-3)
-    forward_ms = _median_ms(lambda: forward(variables, images), repeats)
-    margin_ms = _median_ms(lambda: compiled(variables, images, 1e-3), repeats)
+    forward_ms = median_ms(lambda: forward(variables, images), repeats)
+    margin_ms = median_ms(lambda: compiled(variables, images, 1e-3), repeats)
     found = {"forward_ms": forward_ms, "margin_ms": margin_ms, "ratio": round(margin_ms / forward_ms, 1)}
     return _described(config, size, genotype) | {"method": method} | cost | found | _where(compiled)
 
@@ -99,7 +99,7 @@ def attack_cost(config: SearchConfig, size: int, genotype: str, steps: int, repe
 
     arguments = variables, images, labels, jax.random.key(0)
     compiled, cost = _compiled(attack, *arguments, 8 / 255)
-    found = {"steps": steps, "attack_ms": _median_ms(lambda: compiled(*arguments, 8 / 255), repeats)}
+    found = {"steps": steps, "attack_ms": median_ms(lambda: compiled(*arguments, 8 / 255), repeats)}
     return _described(config, size, genotype) | cost | found | _where(compiled)
 
 
@@ -116,7 +116,7 @@ def training_step_cost(config: SearchConfig, size: int, genotype: str, repeats: 
     images = jax.random.randint(jax.random.key(1), (config.batch_size, size, size, 3), 0, 256).astype("uint8")
     arguments = state, images, jax.numpy.zeros(config.batch_size, int), jax.random.key(2)
     compiled, cost = _compiled(training.train_step, *arguments)
-    found = {"weights": network.weight_count(net, (size, size, 3)), "step_ms": _median_ms(lambda: compiled(*arguments), repeats)}
+    found = {"weights": network.weight_count(net, (size, size, 3)), "step_ms": median_ms(lambda: compiled(*arguments), repeats)}
     return _described(config, size, genotype) | cost | found | _where(compiled)
 
 
@@ -147,7 +147,7 @@ def _where(compiled):
     return {"peak_mb": round(_megabytes(compiled)), "device": sharding.described(sharding.mesh(1)), "jax": jax.__version__}
 
 
-def _median_ms(call, repeats):
+def median_ms(call, repeats):
     jax.block_until_ready(call())
     times = []
     for _ in range(repeats):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrna_jax import attack_plots, attack_run, evaluation, examples, records, trained
+from dsrna_jax import attack_run, evaluation, examples, plots, records, trained
 from dsrna_jax.attack_config import TIERS
 from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.data import Dataset
@@ -216,7 +216,7 @@ def test_images_that_do_not_fit_the_network(monkeypatch, capsys, tmp_path, train
 def test_the_sheet_shows_what_it_says():
     x = np.random.default_rng(0).random((3, 8, 8, 3))
     x_adv = np.clip(x + 0.1, 0, 1)
-    figure = attack_plots.attacked_images(x, x_adv, ["cat", "dog", "a very long class name"], ["dog", "dog", "cat"], title="t")
+    figure = plots.attacked_images(x, x_adv, ["cat", "dog", "a very long class name"], ["dog", "dog", "cat"], title="t")
     shown = [axes.images[0].get_array() for axes in figure.axes]
     np.testing.assert_allclose(shown[0], x[0])
     np.testing.assert_allclose(shown[3], x_adv[0])
@@ -230,13 +230,13 @@ def test_the_sheet_shows_what_it_says():
 
 def test_the_curve_begins_at_radius_zero(attacked, tmp_path):
     report = json.loads((attacked / "attack.json").read_text())
-    figure = attack_plots.accuracy_against_radius(report, {}, tmp_path / "a.png", title="t")
+    figure = plots.accuracy_against_radius(report, {}, tmp_path / "a.png", title="t")
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     for name in ("FGSM", "PGD-20"):
         assert lines[name].get_xdata()[0] == 0 and np.all(np.diff(lines[name].get_xdata()) > 0)
     points = [p["accuracy"] for p in report["curve"]["points"] if p["name"] == "PGD-20"]
     np.testing.assert_allclose(lines["PGD-20"].get_ydata()[1:], 100 * np.array(points))
     report["config"]["norm"] = "l2"
-    figure = attack_plots.accuracy_against_radius(report, {"C&W-l2": np.array([0, 0.1, 0.2, np.inf])}, title="t")
+    figure = plots.accuracy_against_radius(report, {"C&W-l2": np.array([0, 0.1, 0.2, np.inf])}, title="t")
     curve = {line.get_label(): line for line in figure.axes[0].lines}["C&W-l2"].get_ydata()
     assert curve[0] == 75 and curve[-1] == 25

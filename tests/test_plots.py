@@ -12,6 +12,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 
 from dsrna_jax import plots
 from dsrna_jax.genotype import CELLS, EXTRA_PRIMITIVES, PRIMITIVES, Genotype, derive, edge_count
+from dsrna_jax.plots import canvas, drawings
 
 # NASNet-A and DARTS_V2 as in darts/cnn/genotypes.py:16 and :75; NASNet has two edges between the same nodes, twice.
 NASNET = Genotype(
@@ -97,10 +98,10 @@ def test_labels_and_edges_of_any_genotype_keep_apart(genotype):
 
 
 def test_edges_that_need_not_cross_do_not():
-    layout = plots._Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
+    layout = drawings._Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
     assert layout.rows[2:] == [0, 1]
     # In DARTS_V2 both inputs feed three nodes at the same depth: three crossings at least.
-    layout = plots._Layout(DARTS_V2.normal)
+    layout = drawings._Layout(DARTS_V2.normal)
     assert 3 <= layout._cost(layout.rows, layout.lanes) < 4
 
 
@@ -141,7 +142,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
         Path(file).write_bytes(b"half a picture")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(plots.FigureCanvasAgg, "print_png", disk_full)
+    monkeypatch.setattr(canvas.FigureCanvasAgg, "print_png", disk_full)
     with pytest.raises(OSError, match="no space"):
         plots.save(figure, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,18 +1,20 @@
-"""Pictures of a comparison: accuracies side by side, and what withstands which radius. As in `dsrna_jax.plots`, no pyplot."""
+"""Pictures of a comparison: accuracies side by side, and what withstands which radius."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_INK, _FAINT = "#333333", "#b8b8b8"
+from dsrna_jax.plots.canvas import INK, blank, quiet
+
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#1a1a1a", "#e69f00", "#56b4e9", "#882255", "#999933", "#332288")
 _MARKERS = "os^Dvph*Xd"
 
 
-def dots(names: Sequence[str], series: Mapping[str, Sequence[tuple[float, float]]], label: str, is_log: bool = False) -> Figure:
+def compared_measures(
+    names: Sequence[str], series: Mapping[str, Sequence[tuple[float, float]]], label: str, is_log: bool = False
+) -> Figure:
     """A line a row, on it a mark for each measure, with its deviation over seeds.
 
     Args:
@@ -28,14 +30,14 @@ def dots(names: Sequence[str], series: Mapping[str, Sequence[tuple[float, float]
         axes.errorbar(values[several], rows[several], xerr=deviations[several], capsize=2, ls="none", color=style["color"])
     axes.set_yticks(range(len(names)), map(_wrapped, names))
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(label, color=_INK)
+    axes.set_xlabel(label, color=INK)
     if is_log:
         axes.set_xscale("log")
     axes.legend(fontsize=8.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.03))
     return figure
 
 
-def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str) -> Figure:
+def compared_attacks(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str) -> Figure:
     """Accuracy in per cent against radius, a line a row. curves: by row, (radii, accuracies in 0 to 1)."""
     figure, axes = _axes(3.6)
     for index, (name, (radii, accuracies)) in enumerate(curves.items()):
@@ -44,7 +46,7 @@ def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: 
     return _labelled(figure, axes, label)
 
 
-def stairs(curves: Mapping[str, np.ndarray], label: str) -> Figure:
+def compared_certificates(curves: Mapping[str, np.ndarray], label: str) -> Figure:
     """Share of images that are certified at each radius, a staircase a row. curves: by row, radii [images], 0 for none."""
     figure, axes = _axes(3.6)
     known = np.concatenate([values[values > 0] for values in curves.values()])
@@ -62,20 +64,15 @@ def _wrapped(name):
 
 
 def _labelled(figure, axes, label):
-    axes.set_xlabel(label, color=_INK)
-    axes.set_ylabel("accuracy [%]", color=_INK)
+    axes.set_xlabel(label, color=INK)
+    axes.set_ylabel("accuracy [%]", color=INK)
     axes.set_ylim(-2, 102)
     axes.legend(fontsize=8.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.03))
     return figure
 
 
 def _axes(height, left=0.075, bottom=0.6):
-    figure = Figure(figsize=(10, height), dpi=150, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = blank(10, height, dpi=150)
     axes = figure.add_axes((left, bottom / height, 0.72 - left, 1 - (bottom + 0.15) / height))
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9, color=_FAINT, labelcolor=_INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_FAINT)
+    quiet(axes)
     return figure, axes

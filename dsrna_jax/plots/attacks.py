@@ -1,17 +1,15 @@
-"""Pictures of attacks: accuracy against radius, and attacked images. As in `dsrna_jax.plots`, no state of pyplot is touched."""
+"""Accuracy against the radius of attacks, and attacked images."""
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dsrna_jax.plots import save
+from dsrna_jax.plots.canvas import FAINT, GREY, INK, blank, quiet, save
 
-SHOWN = 10  # images in a sheet
-_INK, _GREY, _FAINT, _RIGHT, _WRONG = "#333333", "#666666", "#b8b8b8", "#228833", "#cc3311"
+_RIGHT, _WRONG = "#228833", "#cc3311"
 _COLOURS = {"FGSM": "#4477aa", "PGD-20": "#cc3311", "C&W-l2": "#aa3377", "DDN-100": "#ccbb44"}
 
 
@@ -27,7 +25,7 @@ def accuracy_against_radius(
     Args:
       report: the content of attack.json. distances: smallest l2 perturbation [examples] by the name of the row.
     """
-    figure = _blank(9.5, 4.9, title)
+    figure = blank(9.5, 4.9, title)
     axes = figure.add_axes((0.085, 0.13, 0.64, 0.75), ylim=(-2, 102))
     points, norm = report["curve"]["points"], report["config"]["norm"]
     unit = 255 if norm == "linf" else 1
@@ -42,29 +40,25 @@ def accuracy_against_radius(
         for name, distance in distances.items():
             grid = np.linspace(0, largest, 200)
             share = [100 * np.mean(distance > radius) for radius in grid]
-            axes.plot(grid, share, "--", color=_COLOURS.get(name, _INK), lw=1.6, label=name)
+            axes.plot(grid, share, "--", color=_COLOURS.get(name, INK), lw=1.6, label=name)
     for row in report["rows"]:
         if row.get("after") and row["norm"] == norm:
             accuracy, low, high = (100 * row[part] for part in ("accuracy", "low", "high"))
             bars = [[max(accuracy - low, 0)], [max(high - accuracy, 0)]]
-            style = {"color": _INK, "ms": 8, "capsize": 3, "lw": 1.2, "zorder": 5, "clip_on": False}
+            style = {"color": INK, "ms": 8, "capsize": 3, "lw": 1.2, "zorder": 5, "clip_on": False}
             axes.errorbar([unit * row["radius"]], [accuracy], bars, fmt="D", label=row["name"], **style)
     clean = report["clean"]["accuracy"]
     axes.plot([0], [100 * clean], "D", color=_RIGHT, ms=8, zorder=5, clip_on=False, label="clean")
-    axes.axvline(unit * report["config"]["radius"], color=_FAINT, lw=1, ls=":", zorder=0)
+    axes.axvline(unit * report["config"]["radius"], color=FAINT, lw=1, ls=":", zorder=0)
     axes.set_xlim(-0.01 * largest, 1.01 * largest)
-    axes.set_xlabel("radius (l-infinity) [1/255]" if norm == "linf" else "radius (l2) [pixel units]", color=_INK)
-    axes.set_ylabel("accuracy [%]", color=_INK)
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9, color=_FAINT, labelcolor=_INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_FAINT)
+    axes.set_xlabel("radius (l-infinity) [1/255]" if norm == "linf" else "radius (l2) [pixel units]", color=INK)
+    axes.set_ylabel("accuracy [%]", color=INK)
+    quiet(axes)
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, fontsize=9.5, labelspacing=0.8)
     probed, examples = report["curve"]["examples"], report["examples"]
     images = f"{examples} images" if probed == examples else f"lines on {probed}, diamonds on {examples} images"
     note = f"{images};\nbands and bars: 95 % intervals"
-    axes.text(1.035, 0.02, note, transform=axes.transAxes, fontsize=8.5, color=_GREY, va="bottom")
+    axes.text(1.035, 0.02, note, transform=axes.transAxes, fontsize=8.5, color=GREY, va="bottom")
     if path is not None:
         save(figure, path)
     return figure
@@ -90,8 +84,8 @@ def attacked_images(
     side, pitch, left, top = 1.02, 1.12, 0.95, 0.98
     tops = (top, top + pitch + 0.26, top + 2 * pitch + 0.36)  # the last line has no names above it
     width, height = left + max(len(x), 5) * pitch + 0.2, tops[-1] + side + 0.2
-    figure = _blank(width, height, title)
-    figure.text(0.3 / width, 1 - 0.62 / height, note, fontsize=9.5, color=_GREY)
+    figure = blank(width, height, title)
+    figure.text(0.3 / width, 1 - 0.62 / height, note, fontsize=9.5, color=GREY)
     is_grey = x.shape[-1] == 1
     shades = {"cmap": "gray", "vmin": 0, "vmax": 1}
     lines = (
@@ -101,12 +95,12 @@ def attacked_images(
     )
     for from_top, (name, images, names, options) in zip(tops, lines, strict=True):
         bottom = height - from_top - side
-        figure.text((left - 0.1) / width, (bottom + side / 2) / height, name, ha="right", va="center", fontsize=9.5, color=_INK)
+        figure.text((left - 0.1) / width, (bottom + side / 2) / height, name, ha="right", va="center", fontsize=9.5, color=INK)
         for column, image in enumerate(np.clip(images, 0, 1)):
             axes = figure.add_axes(((left + column * pitch) / width, bottom / height, side / width, side / height))
             axes.imshow(image[..., 0] if is_grey else image, interpolation="nearest", **(options if is_grey else {}))
             axes.set(xticks=[], yticks=[])
-            axes.spines[:].set(color=_FAINT, linewidth=0.6)
+            axes.spines[:].set(color=FAINT, linewidth=0.6)
             if names is not None:
                 colour = _RIGHT if names[column] == labels[column] else _WRONG
                 axes.set_title(_short(names[column]), fontsize=9.5, color=colour, pad=3)
@@ -117,10 +111,3 @@ def attacked_images(
 
 def _short(text: str) -> str:
     return text if len(text) <= 13 else text[:12] + "\u2026"
-
-
-def _blank(width: float, height: float, title: str) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.text(0.3 / width, 1 - 0.36 / height, title, fontsize=13, fontweight="bold", color=_INK)
-    return figure

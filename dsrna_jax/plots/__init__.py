@@ -1,0 +1,29 @@
+"""Pictures: cells, alphas over time, curves, accuracy against radius, attacked images.
+
+Every picture is a function that returns a matplotlib Figure, and writes it as PNG if a path is given. Figures are made
+by the object API on an Agg canvas, so nothing here touches the state of pyplot or needs a display.
+"""
+
+from dsrna_jax.plots.alphas import alphas_over_time
+from dsrna_jax.plots.attacks import accuracy_against_radius, attacked_images
+from dsrna_jax.plots.canvas import COLOURS, save
+from dsrna_jax.plots.certificates import certified_accuracy
+from dsrna_jax.plots.comparison import compared_attacks, compared_certificates, compared_measures
+from dsrna_jax.plots.curves import search_curves, training_curves
+from dsrna_jax.plots.drawings import cell, cells
+
+__all__ = [
+    "COLOURS",
+    "accuracy_against_radius",
+    "alphas_over_time",
+    "attacked_images",
+    "cell",
+    "cells",
+    "certified_accuracy",
+    "compared_attacks",
+    "compared_certificates",
+    "compared_measures",
+    "save",
+    "search_curves",
+    "training_curves",
+]

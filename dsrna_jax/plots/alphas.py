@@ -1,0 +1,90 @@
+"""The alphas over time."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from dsrna_jax.genotype import CELLS, PRIMITIVES, derive, edge_mixture, edges, mixture
+from dsrna_jax.plots.canvas import COLOURS, FROZEN, INK, MARGIN, blank, mark_epochs, markers, save
+
+
+def alphas_over_time(
+    epochs: Sequence[float],
+    history: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike | None = None,
+    *,
+    primitives: Sequence[str] = PRIMITIVES,
+    warmup: float = 0,
+    title: str | None = None,
+    width: int = 1500,
+) -> Figure:
+    """The mixture of every edge over time: a panel for each edge, a row for each node, both cells.
+
+    The title of a panel names the operation if the genotype derived from the last alphas keeps the edge. In the pcdarts
+    space a dashed line shows the weight of the edge among those into its node, times their number over that of the
+    primitives, so that it starts where the mixture does.
+
+    Args:
+      epochs: when the alphas were taken, as many as `history` has.
+      history: alphas as `derive` takes them.
+      primitives: what the columns of alphas stand for.
+      warmup: epochs before this one, in which alphas are frozen, are shaded.
+      width: of the picture, in pixels; the height follows.
+    """
+    genotype = derive(history[-1], primitives)
+    steps = genotype.steps
+    dpi, top, heading, foot, row, gap = 110, 0.5 if title else 0.1, 0.55, 0.5, 1.2, 0.14
+    inches = width / dpi
+    height = top + 2 * (heading + steps * row + foot)
+    figure = blank(inches, height, title, dpi=dpi)
+    legend = {"bbox_to_anchor": (1 - 0.15 / inches, 1 - top / height), "ncols": 4, "fontsize": 9, "frameon": False}
+    panel_width = (inches - 0.85) / (steps + 1) - gap
+    mixtures = {name: np.stack([mixture(alphas[name]) for alphas in history]) for name in CELLS}
+    # An equal share of a node's edges is drawn where an equal share of the operations is.
+    shares = np.array([target for _, target in edges(steps)]) / len(primitives)
+    weights = {
+        name: shares * np.stack([edge_mixture(alphas[f"{name}_edges"]) for alphas in history])
+        for name in CELLS
+        if f"{name}_edges" in history[-1]
+    }
+    drawn = np.concatenate([values.ravel() for values in (*mixtures.values(), *weights.values())])
+    margin = 0.04 * np.ptp(drawn) + 1e-3
+    for name in CELLS:
+        figure.text(MARGIN / inches, 1 - (top + 0.3) / height, f"{name} cell", size=12, weight="bold", color=INK)
+        kept = {(source, index // 2 + 2): op for index, (op, source) in enumerate(getattr(genotype, name))}
+        for edge, (source, target) in enumerate(edges(steps)):
+            left, bottom = 0.65 + source * (panel_width + gap), height - top - heading - (target - 1) * row
+            box = (left / inches, bottom / height, panel_width / inches, (row - 0.3) / height)
+            axes = figure.add_axes(box, ylim=(drawn.min() - margin, drawn.max() + margin))
+            _draw_mixture(axes, epochs, mixtures[name][:, edge], primitives, kept.get((source, target)))
+            if name in weights:
+                axes.plot(epochs, weights[name][:, edge], "--", color=INK, lw=1)
+            mark_epochs(axes, epochs, warmup)
+            axes.set_title(f"{source}\u2192{target}", fontsize=9, loc="left", pad=3, color=INK)
+            axes.tick_params(labelleft=source == 0, labelbottom=target == steps + 1)
+            axes.set_ylabel("mixture" if source == 0 else "", fontsize=9, color=INK)
+            axes.set_xlabel("epoch" if target == steps + 1 else "", fontsize=9, color=INK)
+        top += heading + steps * row + foot
+    handles = [Line2D([], [], color=COLOURS[name], lw=2, label=name) for name in primitives]
+    handles.append(Line2D([], [], color=INK, lw=2.6, label="bold: kept in the genotype"))
+    if weights:
+        label = f"weight of the edge (equal share at 1/{len(primitives)})"
+        handles.append(Line2D([], [], color=INK, lw=1, ls="--", label=label))
+    if warmup > min(epochs):
+        handles.append(Patch(color=FROZEN, label="alphas frozen"))
+    figure.legend(handles=handles, loc="upper right", **legend)
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def _draw_mixture(axes, epochs, values, primitives, kept):
+    for index, name in enumerate(primitives):
+        axes.plot(epochs, values[:, index], color=COLOURS[name], lw=2.6 if name == kept else 1.2, **markers(epochs))
+    if kept:
+        axes.set_title(kept, fontsize=9, fontweight="bold", loc="right", pad=3, color=COLOURS[kept])

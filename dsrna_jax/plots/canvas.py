@@ -1,0 +1,78 @@
+"""What all pictures share: colours, blank figures, quiet axes, and how they are written."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# One colour per primitive in every picture, after Okabe and Ito and, for the rare ones, Tol: told apart by colour-blind
+# readers too. Skips are black, so that a cell that collapses to skips goes dark.
+COLOURS = {
+    "none": "#a0a0a0",
+    "max_pool_3x3": "#e69f00",
+    "avg_pool_3x3": "#d55e00",
+    "skip_connect": "#1a1a1a",
+    "sep_conv_3x3": "#0072b2",
+    "sep_conv_5x5": "#56b4e9",
+    "dil_conv_3x3": "#009e73",
+    "dil_conv_5x5": "#cc79a7",
+    "sep_conv_7x7": "#332288",
+    "conv_7x1_1x7": "#882255",
+    "conv_3x1_1x3": "#999933",
+    "noise": "#ddcc77",
+}
+INK = "#333333"
+GREY = "#666666"
+FAINT = "#b8b8b8"
+PALE = "#e8e8e8"
+FROZEN = "#f0f0f0"
+MARGIN = 0.3  # of a page, in inches
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+    """Writes the figure as PNG: equal figures give equal bytes. The file is replaced as a whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def blank(width: float, height: float, title: str | None = None, *, dpi: float = 110) -> Figure:
+    """A white page, in inches, with its title."""
+    # Half a pixel more, or rounding could cost one.
+    figure = Figure(figsize=(width + 0.5 / dpi, height + 0.5 / dpi), dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.text(MARGIN / width, 1 - 0.35 / height, title, fontsize=14, fontweight="bold", color=INK)
+    return figure
+
+
+def quiet(axes, labelsize: float = 9) -> None:
+    """A light grid behind what is drawn, and no more of a frame than two faint lines."""
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=labelsize, color=FAINT, labelcolor=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+
+
+def mark_epochs(axes, epochs: Sequence[float], warmup: float, label: str | None = None) -> None:
+    """Epochs as the x axis, those of the warm-up shaded."""
+    first, last = (min(epochs), max(epochs)) if len(epochs) else (0, 0)
+    if warmup > first:
+        axes.axvspan(first - 0.5, min(warmup, last + 1) - 0.5, color=FROZEN, zorder=0, label=label)
+    axes.set_xlim(first - 0.5, last + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    quiet(axes, labelsize=8)
+
+
+def markers(epochs: Sequence[float]) -> dict:
+    """A line of few points shows them; one of a single point would else show nothing."""
+    return {"marker": "o", "markersize": 3} if len(epochs) < 10 else {}
