@@ -210,6 +210,7 @@ class Cell(nn.Module):
         second = Preprocess(self.channels, self.affine, name="preprocess_last")(last, statistics)
         active = self.channels // self.partial
         nodes, sums, bypasses = [first, second], {}, {}
+        edge_weights = None if edge_weights is None else jnp.unstack(edge_weights)
 
         def complete(target):
             node = sums[target]

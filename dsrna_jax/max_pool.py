@@ -1,9 +1,9 @@
 """Max pool, with derivatives that stay fast on a CPU, where XLA's own derivative of a window maximum is slow.
 
-Its derivative routes each window's share to the pixels that win it, and back. Both ways compare shifted maps:
+Its derivative routes the share of each window to the first of its largest pixels, as in torch, and back:
 
-    output[window] = sum over taps of  direction[pixel] where image[pixel] == largest[window]
-    image[pixel]   = sum over taps of  direction[window] where image[pixel] == largest[window]
+    output[window] = direction[pixel `place` of the window]
+    image[pixel]   = sum over taps of  direction[window] where place[window] == tap
 
 They are each other's transposes, and one linear primitive with a `solve` parameter is closed under differentiation.
 """
@@ -20,7 +20,7 @@ from jax.interpreters import ad, batching, mlir
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def max_pool(x, window: int, stride: int, padding: int = 0):
-    """Max pool of the last two axes to ceil(size / stride), padded by -inf; tied pixels share the derivative."""
+    """Max pool of the last two axes to ceil(size / stride), padded by -inf."""
     ones = (1,) * (x.ndim - 2)
     borders = [(0, 0)] * (x.ndim - 2) + _borders(x.shape[-2:], window, stride, padding)
     lowest = np.asarray(-np.inf, x.dtype)
@@ -32,8 +32,10 @@ def _max_pool_jvp(window, stride, padding, primals, tangents):
     (x,), (direction,) = primals, tangents
     y = max_pool(x, window, stride, padding)
     grid = {"window": window, "stride": stride, "padding": padding}
-    winners = sum((shift == y).astype(x.dtype) for shift in _to_windows(x, y.shape[-2:], -np.inf, **grid))
-    return y, routed_p.bind(direction, x, y, solve="output", **grid) / winners
+    place, seen = jnp.zeros(y.shape, int), list(_to_windows(x, y.shape[-2:], -np.inf, **grid))
+    for tap in reversed(range(len(seen))):
+        place = jnp.where(seen[tap] == y, tap, place)
+    return y, routed_p.bind(direction, place, solve="output", size=y.shape[-2:], **grid)
 
 
 def _borders(size, window, stride, padding):
@@ -60,14 +62,11 @@ def _to_pixels(y, size, fill, *, window, stride, padding):
         yield y[..., window - 1 - i : window - 1 - i + size[0], window - 1 - j : window - 1 - j + size[1]]
 
 
-def _routed(direction, image, largest, *, solve, **grid):
+def _routed(direction, place, *, solve, size, **grid):
     if solve == "output":
-        size = largest.shape[-2:]
-        pairs = zip(_to_windows(image, size, -np.inf, **grid), _to_windows(direction, size, 0, **grid), strict=True)
-        return sum(jnp.where(pixel == largest, d, 0) for pixel, d in pairs)
-    size = image.shape[-2:]
-    pairs = zip(_to_pixels(largest, size, np.nan, **grid), _to_pixels(direction, size, 0, **grid), strict=True)
-    return sum(jnp.where(image == top, d, 0) for top, d in pairs)
+        return sum(jnp.where(place == tap, d, 0) for tap, d in enumerate(_to_windows(direction, size, 0, **grid)))
+    windows = zip(_to_pixels(place, size, -1, **grid), _to_pixels(direction, size, 0, **grid), strict=True)
+    return sum(jnp.where(place == tap, d, 0) for tap, (place, d) in enumerate(windows))
 
 
 def _jvp(primals, tangents, **params):
@@ -75,32 +74,30 @@ def _jvp(primals, tangents, **params):
     result = routed_p.bind(*primals, **params)
     if type(tangents[0]) is ad.Zero:
         return result, ad.Zero.from_primal_value(result)
-    return result, routed_p.bind(tangents[0], *primals[1:], **params)
+    return result, routed_p.bind(tangents[0], primals[1], **params)
 
 
-def _transpose(ct, direction, image, largest, *, solve, **grid):
+def _transpose(ct, direction, place, *, solve, size, **grid):
+    if type(ct) is ad.Zero:
+        return [None, None]
     back = {"output": "image", "image": "output"}[solve]
-    return [None if type(ct) is ad.Zero else routed_p.bind(ct, image, largest, solve=back, **grid), None, None]
+    return [routed_p.bind(ct, place, solve=back, size=direction.aval.shape[-2:], **grid), None]
 
 
 def _batched(operands, axes, **params):
     """The mapped axis goes in front; directions may have leading axes that the images lack."""
-    size = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
-    direction, *images = (o if a is None else jnp.moveaxis(o, a, 0) for o, a in zip(operands, axes, strict=True))
+    count = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
+    direction, place = (o if a is None else jnp.moveaxis(o, a, 0) for o, a in zip(operands, axes, strict=True))
     if axes[0] is None:
-        direction = jnp.broadcast_to(direction, (size, *direction.shape))
-    missing = [direction.ndim - o.ndim if a is not None else 0 for o, a in zip(images, axes[1:], strict=True)]
-    images = [o.reshape(o.shape[:1] + (1,) * n + o.shape[1:]) for o, n in zip(images, missing, strict=True)]
-    return routed_p.bind(direction, *images, **params), 0
+        direction = jnp.broadcast_to(direction, (count, *direction.shape))
+    if axes[1] is not None:
+        place = place.reshape(count, *(1,) * (direction.ndim - place.ndim), *place.shape[1:])
+    return routed_p.bind(direction, place, **params), 0
 
 
 routed_p = Primitive("max_pool_routed")
-routed_p.def_impl(jax.jit(_routed, static_argnames=("solve", "window", "stride", "padding")))
-routed_p.def_abstract_eval(
-    lambda direction, image, largest, solve, **_: direction.update(
-        shape=(*direction.shape[:-2], *(largest if solve == "output" else image).shape[-2:])
-    )
-)
+routed_p.def_impl(jax.jit(_routed, static_argnames=("solve", "size", "window", "stride", "padding")))
+routed_p.def_abstract_eval(lambda direction, place, size, **_: direction.update(shape=(*direction.shape[:-2], *size)))
 ad.primitive_jvps[routed_p] = _jvp
 ad.primitive_transposes[routed_p] = _transpose
 batching.primitive_batchers[routed_p] = _batched

@@ -9,8 +9,9 @@ from jax import lax
 
 from dsrna_jax.bounds.affine import broadcast_nodes, known_composition, nodes_of, values
 from dsrna_jax.bounds.composed import number
+from dsrna_jax.bounds.extremes import total_of
 from dsrna_jax.bounds.graph import Linear, Node, evaluated
-from dsrna_jax.bounds.relaxations import Curve, Hinge, Larger, Largest, leader_of, total_of
+from dsrna_jax.bounds.relaxations import Curve, Hinge, Larger, Largest, leader_of
 
 
 def curve(curve: Curve, name=None):

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dsrna_jax.bounds.extremes import at_least_zero, larger, largest, smaller, total_of
+
 
 class Interval(NamedTuple):
     """Deviations mid - radius .. mid + radius; mid None is 0."""
@@ -37,14 +39,14 @@ class Interval(NamedTuple):
 
 def between(lower, upper) -> Interval:
     """The interval from lower to upper."""
-    return Interval((lower + upper) / 2, jnp.maximum((upper - lower) / 2, 0))
+    return Interval((lower + upper) / 2, at_least_zero((upper - lower) / 2))
 
 
 def intersection(a: Interval, b: Interval) -> Interval:
     """What lies in both."""
     if a.mid is None and b.mid is None:
-        return Interval(None, jnp.minimum(a.radius, b.radius))
-    return between(jnp.maximum(a.lower, b.lower), jnp.minimum(a.upper, b.upper))
+        return Interval(None, smaller(a.radius, b.radius))
+    return between(larger(a.lower, b.lower), smaller(a.upper, b.upper))
 
 
 class Planes(NamedTuple):
@@ -92,12 +94,12 @@ class Hinge:
             return jnp.where(here == there, jnp.where(here, self.right, self.left) * deviation, crossed)
 
         first, second = shift(low, interval.lower), shift(high, interval.upper)
-        down, up = jnp.minimum(first, second), jnp.maximum(first, second)
+        down, up = smaller(first, second), larger(first, second)
         bottom = -(jnp.where(t >= 0, self.right, self.left) * t)  # the kink's own value, 0, less phi(t)
         undecided = spans(low, high)
         return between(
-            jnp.where(undecided, jnp.minimum(down, bottom), down),
-            jnp.where(undecided, jnp.maximum(up, bottom), up),
+            jnp.where(undecided, smaller(down, bottom), down),
+            jnp.where(undecided, larger(up, bottom), up),
         )
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -142,8 +144,8 @@ class Larger:
     def enclosure(self, node, intervals):
         a, b = (p.value - node.value for p in node.parents[:2])
         return between(
-            jnp.maximum(a + intervals[0].lower, b + intervals[1].lower),
-            jnp.maximum(a + intervals[0].upper, b + intervals[1].upper),
+            larger(a + intervals[0].lower, b + intervals[1].lower),
+            larger(a + intervals[0].upper, b + intervals[1].upper),
         )
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -166,8 +168,8 @@ class Largest:
         lead = node.parents[1].value
         low, high = (total_of(jnp.where(leader, side, 0)) for side in (values + entries.lower, values + entries.upper))
         return between(
-            jnp.maximum(_largest(values + entries.lower), low + _largest(lead + leads.lower)),
-            jnp.minimum(_largest(values + entries.upper), high + _largest(lead + leads.upper)),
+            larger(largest(values + entries.lower), low + largest(lead + leads.lower)),
+            smaller(largest(values + entries.upper), high + largest(lead + leads.upper)),
         )
 
     def is_undecided(self, node, leads):
@@ -179,7 +181,7 @@ class Largest:
         """Where the greatest upper bound is, and the greatest of the others."""
         # top_k, because XLA would fuse, and compute again and again, anything that is made of comparisons.
         upper = values + interval.upper
-        (_, rival), (place, _) = _two_largest(jnp.where(jnp.isnan(upper), np.inf, upper))  # which may count NaN as least
+        (_, rival), (place, _) = _twolargest(jnp.where(jnp.isnan(upper), np.inf, upper))  # which may count NaN as least
         return _at(place, len(values)), rival
 
     def chord(self, values, interval):
@@ -188,14 +190,14 @@ class Largest:
         value, low, high = (
             total_of(jnp.where(greatest, x, 0)) for x in (values, values + interval.lower, values + interval.upper)
         )
-        floor = jnp.maximum(rival, low)
+        floor = larger(rival, low)
         slope = jnp.where(high > floor, _ratio(high - floor, jnp.where(high > floor, high - low, 1)), 0)
         slope = jnp.where(low >= rival, 1, slope)  # the entry is the maximum wherever it lies
         return jnp.where(greatest, slope, 0), jnp.where(low >= rival, value, floor + slope * (value - low))
 
     def lowest(self, values, entries):
         # Lower bounds are often alike, as those of ReLUs are: the wider entry then reaches higher, and rounding has no say.
-        _, (place, _) = _two_largest(values + entries.lower + 1e-3 * entries.radius)
+        _, (place, _) = _twolargest(values + entries.lower + 1e-3 * entries.radius)
         return _at(place, len(values))
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -218,22 +220,11 @@ class Largest:
         )
 
 
-def total_of(x):
-    """Sum over the first axis, as a product with ones: XLA's own sum over it takes ten times as long on a CPU."""
-    flat = x.reshape(len(x), -1)
-    return jnp.matmul(jnp.ones(len(x), x.dtype), flat, precision=lax.Precision.HIGHEST).reshape(x.shape[1:])
-
-
-def _largest(x):
-    """Maximum over the first axis, which for the entries of a window is faster by elements."""
-    return functools.reduce(jnp.maximum, jnp.unstack(x)) if len(x) <= 32 else x.max(0)
-
-
 def leader_of(values):
     """Where the largest of the first axis is; of those that are alike, as the zeros of ReLUs are, the first."""
     values = lax.stop_gradient(values)
     handicap = 16 * jnp.finfo(values.dtype).eps * jnp.abs(values)
-    _, (place, _) = _two_largest(values - handicap * jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)))
+    _, (place, _) = _twolargest(values - handicap * jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)))
     return _at(place, len(values))
 
 
@@ -242,7 +233,7 @@ def _at(place, count):
     return jnp.arange(count).reshape(-1, *[1] * place.ndim) == place
 
 
-def _two_largest(x):
+def _twolargest(x):
     """The two largest entries of the first axis, and where they are; the second is the first where there is but one."""
     values, places = lax.top_k(jnp.moveaxis(x, 0, -1), min(2, len(x)))
     if len(x) == 1:
@@ -257,7 +248,7 @@ class Product:
     def enclosure(self, node, intervals):
         (a, b), (da, db) = (p.value for p in node.parents), intervals
         corners = [a * y + b * x + x * y for x in (da.lower, da.upper) for y in (db.lower, db.upper)]
-        return between(_least(corners), -_least([-c for c in corners]))
+        return between(functools.reduce(smaller, corners), functools.reduce(larger, corners))
 
     def planes(self, node, intervals, slopes="adaptive"):
         (a, b), (da, db) = (p.value for p in node.parents), intervals
@@ -265,13 +256,6 @@ class Product:
         product, spread = mid_a * mid_b, da.radius * db.radius
         coefficients = (b + mid_b, a + mid_a)
         return Planes(coefficients, coefficients, spread + product, spread - product)
-
-
-def _least(arrays):
-    result = arrays[0]
-    for array in arrays[1:]:
-        result = jnp.minimum(result, array)
-    return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +281,7 @@ class Choice:
     def enclosure(self, node, intervals):
         is_true, is_false = self.decided(node, intervals[0])
         false, true = self.sides(node, intervals)
-        hull = jnp.minimum(false[0], true[0]), jnp.maximum(false[1], true[1])
+        hull = smaller(false[0], true[0]), larger(false[1], true[1])
         return between(*(jnp.where(is_true, t, jnp.where(is_false, f, h)) for f, t, h in zip(false, true, hull, strict=True)))
 
     def planes(self, node, intervals, slopes="adaptive"):
