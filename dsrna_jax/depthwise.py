@@ -64,7 +64,7 @@ def _apart(f, *arrays):
     times slower. A branch on a value known only at run time is the one border that fusion respects; NaN gives NaN either way.
     """
     result = jax.eval_shape(f, *arrays)
-    return lax.cond(jnp.isnan(arrays[0].ravel()[0]), lambda *_: jnp.full(result.shape, jnp.nan, result.dtype), f, *arrays)
+    return lax.cond(jnp.isnan(arrays[0].ravel()[0]), lambda nan, *_: jnp.broadcast_to(nan.ravel()[0], result.shape), f, *arrays)
 
 
 def _padded(image, margin):

@@ -5,13 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from dsrna_jax.bounds.affine import broadcast_nodes, known_composition, nodes_of, values
 from dsrna_jax.bounds.composed import number
 from dsrna_jax.bounds.extremes import total_of
 from dsrna_jax.bounds.graph import Linear, Node, evaluated
 from dsrna_jax.bounds.relaxations import Curve, Hinge, Larger, Largest, leader_of
+from dsrna_jax.bounds.windows import windows
 
 
 def curve(curve: Curve, name=None):
@@ -91,22 +91,11 @@ def largest(sign):
 def window_largest(tracer, primitive, operands, params, axes):
     """reduce_window_max: the windows' entries on a new first axis, and their largest."""
     (x,) = operands
-    window, strides, dilation = params["window_dimensions"], params["window_strides"], params["window_dilation"]
-    borders = [(*p, d - 1) for p, d in zip(params["padding"], params["base_dilation"], strict=True)]
-
-    def windows(x, fill):
-        padded = lax.pad(x, np.asarray(fill, x.dtype), borders)
-        counts = [(n - (w - 1) * d - 1) // s + 1 for n, w, d, s in zip(padded.shape, window, dilation, strides, strict=True)]
-        slices = []
-        for offset in np.ndindex(*window):
-            start = [o * d for o, d in zip(offset, dilation, strict=True)]
-            stop = [a + (c - 1) * s + 1 for a, c, s in zip(start, counts, strides, strict=True)]
-            slices.append(lax.slice(padded, start, stop, strides))
-        return jnp.stack(slices)
-
+    grid = {name: params[f"window_{name}"] for name in ("strides", "dilation")}
+    grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}
     lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # padding: below all that is not, yet products of it stay finite
-    move = functools.partial(windows, fill=0)
-    entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest), axes[0] + 1)
+    move = functools.partial(windows, fill=0, **grid)
+    entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest, **grid), axes[0] + 1)
     return [_top(tracer, entries, axes[0], "max_pool")]
 
 
