@@ -16,7 +16,7 @@ from absl import flags
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotype import Genotype, derive, save
 from experiments.command import execute, keep_compilations
-from experiments.flags import parse
+from experiments.flags import no_flags, parse
 from experiments.presets import DIGITS_DSRNA_CB
 from experiments.ranking import row
 
@@ -26,14 +26,13 @@ SIGNS = {"along": 1, "against": -1}
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
-    values = flags.FlagValues()
+    values = no_flags()
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_integer("seeds", 3, "how many supernets, each of which gives a cell along dR/dalpha and one against it", **own)
     flags.DEFINE_integer("steps", 100, "steps of the alphas", **own)
     flags.DEFINE_float("rate", 0.02, "by which each alpha moves in a step", **own)
     flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
     flags.DEFINE_string("run_dir", "runs/following", "where cells, trainings and results go", **own)
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", **own)
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")

@@ -17,7 +17,7 @@ from absl import flags
 from dsrna_jax.errors import InputError
 from dsrna_jax.training_config import TrainingConfig
 from experiments.command import execute, keep_compilations
-from experiments.flags import parse
+from experiments.flags import no_flags, parse
 
 CONFIG = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, epochs=8, held_out=0.0, batch_size=128)
 RADII = (0.03, 1e-3)  # of the certificates, in pixels; for `cell` in the units of states
@@ -25,14 +25,13 @@ RADII = (0.03, 1e-3)  # of the certificates, in pixels; for `cell` in the units 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
-    values = flags.FlagValues()
+    values = no_flags()
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_integer("networks", 20, "how many random cells", **own)
     flags.DEFINE_integer("first", 0, "seed of the first of them", **own)
     flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
     flags.DEFINE_integer("epochs", CONFIG.epochs, "epochs of each training", **own)
     flags.DEFINE_string("run_dir", "runs/ranking", "where trainings and results go", **own)
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", **own)
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
