@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -15,11 +16,11 @@ from dsrna_jax.records import Progress, Records
 from dsrna_jax.run_folder import RunFolder
 
 
-class Loop:
+class Loop(ABC):
     """The state of a run between two steps. All that decides its course is in each checkpoint.
 
     A job says what is done: its `config` (epochs, batch_size, seed), `dataset`, `steps_per_epoch`, `resolved` configuration.
-    A subclass says how: `begin`, `resume`, `take_step`, `end_epoch`, `metadata` and `columns`.
+    A subclass says how, in the abstract methods.
     """
 
     remedy = "start anew"  # what may help if a number is not finite
@@ -36,33 +37,33 @@ class Loop:
         self.state: Any
         self.abstract_state: Any
 
+    @abstractmethod
     def begin(self) -> None:
         """Makes the state before the first step, and the files that go with it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self, metadata: dict[str, Any]) -> None:
         """Takes over what a checkpoint says besides the state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self) -> None:
         """Returns when what the first step needs is compiled."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_step(self) -> dict[str, jax.Array]:
         """Moves the state by one step; its metrics, which may still be computed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
         """The row of the epoch that is over; evaluates, and writes other files of the epoch. `means` are those of its steps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def metadata(self) -> dict[str, Any]:
         """What goes into a checkpoint besides the state, as JSON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def columns(self, means: dict[str, float]) -> dict[str, Any]:
         """What the progress line shows, of the means of this epoch so far, or of the row of the epoch that has just ended."""
-        raise NotImplementedError
 
     @property
     def identity(self) -> Any:

@@ -5,6 +5,7 @@ After Athalye, Carlini and Wagner 2018 (arXiv:1802.00420), Carlini et al. 2019 (
 """
 
 import functools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -93,10 +94,8 @@ def attack_checks(
 
     def left(stages: Sequence[Stage], robust=clean, radius=radius):
         """Who is left of `robust`."""
-        robust, options = robust.copy(), {"radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
-        for _ in run_series(network, stages, x, y, key, robust=robust, **options):
-            pass
-        return robust
+        options = {"radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
+        return _survivors(network, stages, x, y, key, robust, **options)
 
     def is_more(share, least=0.005):
         return share > max(least, 1.5 / total)
@@ -154,9 +153,8 @@ def transfer_check(
     Its own gradients should tell more than those of a stranger; accuracies are those on all of x.
     """
     options = {"radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
-    survivors = predicted(logits_fn, x, batch_size) == y
-    for _ in run_series(logits_fn, [pgd_stage(20)], x, y, key, robust=survivors, **options):
-        pass
+    clean = predicted(logits_fn, x, batch_size) == y
+    survivors = _survivors(logits_fn, [pgd_stage(20)], x, y, key, clean, **options)
     moved = x.copy()
     for batch in run_series(surrogate, [pgd_stage(20)], x, y, key, robust=survivors.copy(), **options):
         moved[batch.indices] = batch.result.x_adv
@@ -227,3 +225,10 @@ def _gradient_errors(logits_fn: Partial, x: Array, y: Array, keys: Array) -> Arr
     slopes = (directions * gradient).reshape(5, len(x), -1).sum(2)
     size = jnp.maximum(ball.size(differences.T, "l2"), 1e-30)
     return ball.size((differences - slopes).T, "l2") / size
+
+
+def _survivors(logits_fn, stages: Sequence[Stage], x, y, key, robust, **options):
+    """Who of `robust` is left after all stages."""
+    left = robust.copy()
+    deque(run_series(logits_fn, stages, x, y, key, robust=left, **options), maxlen=0)  # runs all; they mark who falls
+    return left
