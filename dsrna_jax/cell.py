@@ -108,7 +108,7 @@ class Fan(nn.Module):
         if weights is None or weights.ndim == 3:
             return self.sums(maps, served, weights)
         targets = sorted({t for _, t in self.kinds})
-        total = jnp.einsum("smcbhw,smt->tcbhw", _joined(maps), self.placed(weights, served, targets))
+        total = jnp.einsum("smcbhw,mts->tcbhw", _joined(maps), self.by_map(weights, served, targets))
         return {t: total[i] for i, t in enumerate(targets)}
 
     def sums(self, maps, served, weights):
@@ -128,13 +128,13 @@ class Fan(nn.Module):
         x = x[..., :: self.stride, :: self.stride]
         return jax.random.normal(self.make_rng("noise"), x.shape, x.dtype) if self.has_rng("noise") else jnp.zeros_like(x)
 
-    def placed(self, weights, served, targets):
-        """[stack, map, target]: the weight with which a target receives a map, zero where it does not."""
-        column = np.full((len(served), len(targets)), len(self.kinds))
+    def by_map(self, weights, served, targets):
+        """[map, target, stack]: the weight with which a target receives a map, zero where it does not."""
+        column = np.full((len(served), len(targets)), -1)
         for i, kinds in enumerate(served):
             for kind in kinds:
                 column[i, targets.index(kind[1])] = self.kinds.index(kind)
-        return jnp.pad(weights, ((0, 0), (0, 1)))[:, column]
+        return placed(weights.T, column)
 
     def convolution(self, x, kinds, name, stride):
         """Depthwise and pointwise convolution for each of `kinds`, of one map for all (x.shape[1] == 1) or of one each."""
@@ -211,6 +211,13 @@ class Cell(nn.Module):
         active = self.channels // self.partial
         nodes, sums, bypasses = [first, second], {}, {}
         edge_weights = None if edge_weights is None else jnp.unstack(edge_weights)
+        fans = self.fans()
+        weights_of_fans = [None] * len(fans)
+        if branch_weights is not None:
+            columns = [columns for _, _, columns in fans]
+            ordered = placed(branch_weights, np.concatenate([c.ravel() for c in columns]))
+            parts = jnp.split(ordered, np.cumsum([c.size for c in columns])[:-1])
+            weights_of_fans = [part.reshape(*c.shape, *part.shape[1:]) for part, c in zip(parts, columns, strict=True)]
 
         def complete(target):
             node = sums[target]
@@ -219,13 +226,13 @@ class Cell(nn.Module):
                 node = node.reshape(self.partial, active, *node.shape[1:]).swapaxes(0, 1).reshape(node.shape)
             nodes.append(node)
 
-        for sources, kinds, columns in self.fans():
+        for (sources, kinds, _), weights in zip(fans, weights_of_fans, strict=True):
             while len(nodes) <= max(sources):
                 complete(len(nodes))
             stride = 2 if self.reduction and max(sources) < 2 else 1
             x = jnp.stack([nodes[s] for s in sources])
             fan = Fan(kinds, stride, self.affine, name=f"from_{'_'.join(map(str, sources))}")
-            received = fan(x[:, :active], None if branch_weights is None else branch_weights[columns], statistics)
+            received = fan(x[:, :active], weights, statistics)
             for target, y in received.items():
                 sums[target] = sums[target] + y if target in sums else y
             if self.partial > 1:

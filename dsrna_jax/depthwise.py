@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -49,32 +50,39 @@ def _margin(taps):
 
 
 def _shifted_sum(padded, kernel, starts, size, stride=1):
-    """sum over taps of kernel[tap] * padded[..., from starts[tap]]: [..., *size]."""
+    """sum over taps of kernel[tap] * padded[..., from starts[tap]]: [group, multiple, channel, batch, *size].
+
+    padded: [group, multiple or 1, channel, batch, ...]. All is broadcast first and sliced then: a tap is four operations of the
+    program, which has thousands of them to compile.
+    """
+    maps = jnp.broadcast_to(padded, (*kernel.shape[1:], *padded.shape[-3:]))[None]
+    weights = jnp.broadcast_to(kernel[..., None, None, None], (*kernel.shape, padded.shape[3], *size))
     total = 0.0
-    for (row, column), weight in zip(starts, kernel, strict=True):
-        window = padded[..., row : row + size[0] : stride, column : column + size[1] : stride]
-        total = total + window * weight[..., None, None, None]
-    return total
+    for tap, corner in enumerate(starts):
+        ends = (start + stride * (n - 1) + 1 for start, n in zip(corner, size, strict=True))
+        window = lax.slice(maps, (0,) * 5 + corner, (*maps.shape[:5], *ends), (1,) * 5 + (stride, stride))
+        total = total + window * lax.slice_in_dim(weights, tap, tap + 1)
+    return total[0]
 
 
 def _apart(f, *arrays):
     """f(*arrays), compiled apart from what surrounds it.
 
     XLA would fuse the shifted sums into the reductions and matrix products that follow, and then emit scalar code, five to twenty
-    times slower. A branch on a value known only at run time is the one border that fusion respects; NaN gives NaN either way.
+    times slower. Fusion stops at a call that XLA may not inline.
     """
-    result = jax.eval_shape(f, *arrays)
-    return lax.cond(jnp.isnan(arrays[0].ravel()[0]), lambda nan, *_: jnp.broadcast_to(nan.ravel()[0], result.shape), f, *arrays)
+    return set_xla_metadata(jax.jit(f)(*arrays), inlineable="false")
 
 
 def _padded(image, margin):
-    return jnp.pad(image, [(0, 0)] * (image.ndim - 2) + [(margin, margin)] * 2)
+    return lax.pad(image, np.zeros((), image.dtype), [(0, 0, 0)] * (image.ndim - 2) + [(margin, margin, 0)] * 2)
 
 
 def _output(image, kernel, *, taps, stride, size):
     margin = _margin(taps)
     starts = [(margin + row, margin + column) for row, column in taps]
-    return _apart(lambda k, x: _shifted_sum(_padded(x, margin)[:, None], k, starts, size, stride), kernel, image)
+    grid = [-(-n // stride) for n in size]
+    return _apart(lambda k, x: _shifted_sum(_padded(x, margin)[:, None], k, starts, grid, stride), kernel, image)
 
 
 def _image(output, kernel, *, taps, stride, size):

@@ -14,6 +14,7 @@ from dsrna_jax.cell import Branch, Cell, edges_of, genotype_branches, supernet_b
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotype import PRIMITIVES, Genotype, edges
 from dsrna_jax.ops import Statistics, torch_uniform
+from dsrna_jax.placement import placed
 from dsrna_jax.repeated import RepeatedCell
 from dsrna_jax.robnet import RobNet
 from dsrna_jax.stem import STEMS, AuxiliaryHead
@@ -300,9 +301,9 @@ def mixtures(alphas, steps: int, primitives=PRIMITIVES) -> dict[str, Mixture]:
     Edge logits (PC-DARTS, section 3.2) become a softmax over the edges that enter a node, and multiply; without
     them an edge has weight one.
     """
-    result, kept = {}, jnp.array([i for i, p in enumerate(primitives) if p != "none"])
+    result, kept = {}, [i for i, p in enumerate(primitives) if p != "none"]
     for kind in CELL_TYPES:
-        operations = jax.nn.softmax(alphas[kind])[:, kept]
+        operations = placed(jax.nn.softmax(alphas[kind]).T, kept).T
         edge = jnp.ones(len(operations), operations.dtype)
         if f"{kind}_edges" in alphas:
             borders = [sum(range(2, 2 + i)) for i in range(1, steps)]

@@ -68,10 +68,13 @@ class BatchNorm(nn.Module):
 
 def average_pool(x, window: int, stride: int):
     """Average pool of [stack, channel, batch, h, w] with an odd window, centred; padding is not counted."""
-    taps = square_taps(window)
+    taps, reach = square_taps(window), window // 2
     weights = jnp.ones((len(taps), *x.shape[:1], 1, x.shape[1]), x.dtype)
-    inside = depthwise(jnp.ones((1, 1, 1, *x.shape[-2:]), x.dtype), jnp.ones((len(taps), 1, 1, 1)), taps, stride=stride)
-    return depthwise(x, weights, taps, stride=stride)[:, 0] / inside[0, 0]
+    centres = [np.arange(0, n, stride) for n in x.shape[-2:]]
+    rows, columns = (
+        np.minimum(at + reach, n - 1) - np.maximum(at - reach, 0) + 1 for at, n in zip(centres, x.shape[-2:], strict=True)
+    )
+    return depthwise(x, weights, taps, stride=stride)[:, 0] / np.outer(rows, columns).astype(x.dtype)
 
 
 def shifted(x, offsets, strides: tuple[int, int]):

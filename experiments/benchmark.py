@@ -18,7 +18,7 @@ from absl import flags
 
 from dsrna_jax.config import SearchConfig
 from dsrna_jax.errors import InputError
-from experiments.command import execute
+from experiments.command import execute, keep_loops
 from experiments.flags import config_flags, parse, typed
 
 DEFAULT = SearchConfig(cells=8, channels=16, batch_size=16, order="first", metric="jacobian", norm="l1")
@@ -55,6 +55,7 @@ def main(argv: Sequence[str]) -> None:
         return print(json.dumps(cost))
     if values.what == "training_step":
         return print(json.dumps(timing.training_step_cost(config, values.size, values.genotype, repeats=values.repeats)))
+    keep_loops()
     axes = {f.name: f.metadata["choices"] for f in dataclasses.fields(config) if f.name in ("space", "metric", "order")}
     for point in itertools.product(*axes.values()) if values.all else [()]:
         chosen = dataclasses.replace(config, **dict(zip(axes, point, strict=False)))

@@ -63,6 +63,15 @@ def keep_memory() -> None:
         mallopt(option, value)
 
 
+def keep_loops() -> None:
+    """Has XLA unroll no loops on a CPU, if it is asked before the first program.
+
+    A supernet's steps are then a fifth less to compile and as quick; those of a derived network are a sixth slower.
+    """
+    flag = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"
+    os.environ["XLA_FLAGS"] = f"{flag} {os.environ.get('XLA_FLAGS', '')}"
+
+
 def keep_compilations() -> None:
     """Lets compiled programs outlive the process: in $JAX_COMPILATION_CACHE_DIR, else in ~/.cache/dsrna_jax."""
     import jax

@@ -19,7 +19,7 @@ from dsrna_jax.config import SearchConfig
 from dsrna_jax.errors import AbsentDataError
 from dsrna_jax.genotype import CELLS, Genotype
 from dsrna_jax.interruption import Stopped
-from experiments.command import execute, keep_compilations
+from experiments.command import execute, keep_compilations, keep_loops
 from experiments.flags import config_flags, parse, typed
 from experiments.presets import PRESETS
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str]) -> None:
     config = PRESETS[values.preset] if is_given else run_folder.configuration(run_dir)
     config = dataclasses.replace(config, **typed(values, config))
     keep_compilations()
+    keep_loops()
     if values.dry_run:
         print(resolved(config))
     else:
