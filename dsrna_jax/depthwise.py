@@ -23,6 +23,8 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from dsrna_jax.placement import placed
+
 
 def square_taps(side: int, dilation: int = 1) -> tuple[tuple[int, int], ...]:
     """Offsets of a square kernel, row by row: side 3 and dilation 2 give (-2, -2), (-2, 0), ..., (2, 2)."""
@@ -101,27 +103,23 @@ def _image(output, kernel, *, taps, stride, size):
     return total.reshape(groups, *each.shape[2:])
 
 
-def _kernel(image, output, *, taps, stride, size):
-    """Correlates whole rows by one matrix product, then sums the diagonal that belongs to each tap."""
-    groups, channels, batch = image.shape[:3]
-    multiples, height, width = output.shape[1], *output.shape[-2:]
+def _bands(image, kernel, *, taps, stride, size):
+    """One matrix product: of rows, stacked as the taps need them, with band matrices that hold a kernel's rows."""
     margin, rows = _margin(taps), sorted({row for row, _ in taps})
-    wide, reach = size[1] + 2 * margin, stride * (height - 1) + 1
-
-    def shifted(x):
-        x = _padded(x, margin)
-        return jnp.stack([x[..., margin + row : margin + row + reach : stride, :] for row in rows], axis=-2)
-
-    products = jnp.einsum(
-        "gcnp,gcnq->gcpq",
-        _apart(shifted, image).reshape(groups, channels, batch * height, len(rows) * wide),
-        jnp.moveaxis(output, 1, 4).reshape(groups, channels, batch * height, multiples * width),
-    ).reshape(groups, channels, len(rows), wide, multiples, width)
-    row = np.array([[rows.index(row)] for row, _ in taps])
-    position = np.arange(width)[None]
-    column = np.array([[margin + column] for _, column in taps]) + stride * position
-    diagonals = products[:, :, row, column, :, position]  # [tap, width, group, channel, multiple]
-    return diagonals.sum(1).swapaxes(2, 3)
+    height, width = (-(-n // stride) for n in size)
+    reach = stride * (height - 1) + 1
+    padded = lax.pad(image, np.zeros((), image.dtype), [(0, 0, 0)] * 3 + [(margin, margin, 0), (0, 0, 0)])
+    stacked = jnp.stack([padded[..., margin + row : margin + row + reach : stride, :] for row in rows], axis=-2)
+    index = np.full((len(rows), 2 * margin + 1), -1)
+    for tap, (row, column) in enumerate(taps):
+        index[rows.index(row), margin + column] = tap
+    filters = jnp.transpose(placed(kernel, index), (2, 4, 0, 3, 1))  # [group, channel, row, multiple, column]
+    # Written again and again with one period and read with one shorter by the stride, a row of the kernel moves on by it.
+    wide = size[1] + 2 * margin
+    period = lax.pad(filters, np.zeros((), filters.dtype), [(0, 0, 0)] * 4 + [(0, wide + stride - filters.shape[-1], 0)])
+    again = jnp.broadcast_to(period[..., None, :], (*filters.shape[:4], width, wide + stride)).reshape(*filters.shape[:4], -1)
+    bands = again[..., : width * wide].reshape(*filters.shape[:4], width, wide)[..., margin : margin + size[1]]
+    return jnp.einsum("gcbhrw,gcrmvw->gmcbhv", stacked, bands)
 
 
 def _library_output(image, kernel, *, taps, stride, size):
@@ -141,28 +139,39 @@ def _library_output(image, kernel, *, taps, stride, size):
     return jnp.transpose(result, (1, 3, 2, 0, 4, 5))
 
 
-def _library_image(output, kernel, *, size, **grid):
-    groups, _, channels, batch = output.shape[:4]
-    image = jax.ShapeDtypeStruct((groups, channels, batch, *size), output.dtype)
-    return jax.linear_transpose(lambda x: _library_output(x, kernel, size=size, **grid), image)(output)[0]
+def _solver(output_rule):
+    """All of them, `output_rule` and its transposes."""
+
+    def image(output, kernel, *, size, **grid):
+        groups, _, channels, batch = output.shape[:4]
+        image = jax.ShapeDtypeStruct((groups, channels, batch, *size), output.dtype)
+        return jax.linear_transpose(lambda x: output_rule(x, kernel, size=size, **grid), image)(output)[0]
+
+    def kernel(image, output, *, taps, **grid):
+        kernel = jax.ShapeDtypeStruct((len(taps), image.shape[0], output.shape[1], image.shape[1]), image.dtype)
+        return jax.linear_transpose(lambda k: output_rule(image, k, taps=taps, **grid), kernel)(output)[0]
+
+    return {"output": output_rule, "image": image, "kernel": kernel}
 
 
-def _library_kernel(image, output, *, taps, **grid):
-    kernel = jax.ShapeDtypeStruct((len(taps), image.shape[0], output.shape[1], image.shape[1]), image.dtype)
-    return jax.linear_transpose(lambda k: _library_output(image, k, taps=taps, **grid), kernel)(output)[0]
+_LIBRARY, _BANDS = _solver(_library_output), _solver(_bands)
+_SHIFTS = {"output": _output, "image": _image, "kernel": _BANDS["kernel"]}
 
 
-_SHIFTS = {"output": _output, "image": _image, "kernel": _kernel}
-_LIBRARY = {"output": _library_output, "image": _library_image, "kernel": _library_kernel}
+def _library(first, second, *, solve, **grid):
+    return _LIBRARY[solve](first, second, **grid)
 
 
-def _solved(first, second, *, solve, rules=_SHIFTS, **grid):
-    return rules[solve](first, second, **grid)
+def _solved(first, second, *, solve, taps, stride, size):
+    """On a CPU: by bands where those multiply at most four times for each tap, else by shifts."""
+    multiplications = len({row for row, _ in taps}) * -(-size[1] // stride)
+    rules = _BANDS if multiplications <= 4 * len(taps) else _SHIFTS
+    return rules[solve](first, second, taps=taps, stride=stride, size=size)
 
 
 def _abstract(first, second, **params):
     shapes = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (first, second))
-    result = jax.eval_shape(functools.partial(_solved, rules=_LIBRARY, **params), *shapes)
+    result = jax.eval_shape(functools.partial(_library, **params), *shapes)
     return jax.core.ShapedArray(result.shape, result.dtype)
 
 
@@ -216,6 +225,6 @@ mlir.register_lowering(depthwise_p, mlir.lower_fun(_solved, multiple_results=Fal
 for _platform in ("cuda", "rocm"):
     mlir.register_lowering(
         depthwise_p,
-        mlir.lower_fun(functools.partial(_solved, rules=_LIBRARY), multiple_results=False),
+        mlir.lower_fun(_library, multiple_results=False),
         platform=_platform,
     )
