@@ -1,7 +1,7 @@
 """Depthwise convolution of one image by many kernels, as a primitive whose derivatives stay fast on every platform.
 
-XLA's own depthwise convolution is some twenty times slower on a CPU than a sum of shifted products, and autodiff of the
-shifted sum is as slow again. The three arrays of a depthwise convolution are tied by one trilinear form
+XLA's own depthwise convolution is some twenty times slower on a CPU than a sum of shifted products, or than one product with
+band matrices where maps are narrow; autodiff of the shifted sum is as slow again. The three arrays of a depthwise convolution are tied by one trilinear form
 
     sum  output[g, m, c] * kernel[g, m, c, tap] * image[g, c, shifted by tap]
 
@@ -163,9 +163,10 @@ def _library(first, second, *, solve, **grid):
 
 
 def _solved(first, second, *, solve, taps, stride, size):
-    """On a CPU: by bands where those multiply at most four times for each tap, else by shifts."""
-    multiplications = len({row for row, _ in taps}) * -(-size[1] // stride)
-    rules = _BANDS if multiplications <= 4 * len(taps) else _SHIFTS
+    """On a CPU: by bands where they hold few zeros for each tap and spare copies or strides, else by shifts."""
+    kernels = second.shape[1 if solve == "kernel" else 2]
+    are_dense = len({row for row, _ in taps}) * -(-size[1] // stride) <= 4 * len(taps)
+    rules = _BANDS if are_dense and (kernels > 2 or stride > 1) else _SHIFTS
     return rules[solve](first, second, taps=taps, stride=stride, size=size)
 
 
@@ -223,8 +224,4 @@ ad.defbilinear(depthwise_p, _transpose_first, _transpose_second)
 batching.primitive_batchers[depthwise_p] = _batched
 mlir.register_lowering(depthwise_p, mlir.lower_fun(_solved, multiple_results=False))
 for _platform in ("cuda", "rocm"):
-    mlir.register_lowering(
-        depthwise_p,
-        mlir.lower_fun(_library, multiple_results=False),
-        platform=_platform,
-    )
+    mlir.register_lowering(depthwise_p, mlir.lower_fun(_library, multiple_results=False), platform=_platform)
