@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from dsrna_jax.apart import apart
 from dsrna_jax.placement import placed
 
 
@@ -68,15 +68,6 @@ def _shifted_sum(padded, kernel, starts, size, stride=1):
     return total[0]
 
 
-def _apart(f, *arrays):
-    """f(*arrays), compiled apart from what surrounds it.
-
-    XLA would fuse the shifted sums into the reductions and matrix products that follow, and then emit scalar code, five to twenty
-    times slower. Fusion stops at a call that XLA may not inline.
-    """
-    return set_xla_metadata(jax.jit(f)(*arrays), inlineable="false")
-
-
 def _padded(image, margin):
     return lax.pad(image, np.zeros((), image.dtype), [(0, 0, 0)] * (image.ndim - 2) + [(margin, margin, 0)] * 2)
 
@@ -85,7 +76,7 @@ def _output(image, kernel, *, taps, stride, size):
     margin = _margin(taps)
     starts = [(margin + row, margin + column) for row, column in taps]
     grid = [-(-n // stride) for n in size]
-    return _apart(lambda k, x: _shifted_sum(_padded(x, margin)[:, None], k, starts, grid, stride), kernel, image)
+    return apart(lambda k, x: _shifted_sum(_padded(x, margin)[:, None], k, starts, grid, stride), kernel, image)
 
 
 def _image(output, kernel, *, taps, stride, size):
@@ -97,7 +88,7 @@ def _image(output, kernel, *, taps, stride, size):
     def spread_sum(kernel, output):
         return _shifted_sum(lax.pad(output, np.zeros((), output.dtype), spread), kernel, starts, size)
 
-    each = _apart(spread_sum, kernel, output)
+    each = apart(spread_sum, kernel, output)
     groups, multiples = each.shape[:2]
     # A product with ones, because XLA's own sum over a middle axis takes ten times as long on a CPU.
     total = jnp.einsum("m,gmn->gn", jnp.ones(multiples, each.dtype), each.reshape(groups, multiples, -1))

@@ -6,16 +6,13 @@ import tempfile
 
 import pytest
 
-from experiments.command import keep_loops
-
 
 def pytest_configure(config):
-    """What one test compiles the next one loads, also in the processes that tests start: all compile as a search does."""
+    """What one test compiles the next one loads, also in the processes that tests start."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dsrna_jax-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-    keep_loops()
 
 
 @pytest.fixture(scope="session")

@@ -201,18 +201,20 @@ def test_importing_changes_nothing(tmp_path):
     assert done.stdout == "untouched\n", done.stderr
 
 
-def test_killed_and_resumed_equals_unbroken(tmp_path, smoke_run):
-    killed = started("--preset=smoke", f"--run_dir={tmp_path}", "--devices=1")
-    wait_for(tmp_path / "checkpoints" / "5", killed)
+def test_killed_and_resumed_equals_unbroken(tmp_path):
+    resumed, unbroken = tmp_path / "resumed", tmp_path / "unbroken"
+    killed = started("--preset=smoke", f"--run_dir={resumed}", "--devices=1")
+    wait_for(resumed / "checkpoints" / "5", killed)
     killed.kill()
     killed.communicate()
-    code, out, err = finished(f"--run_dir={tmp_path}", "--resume", "--devices=1")
+    code, out, err = finished(f"--run_dir={resumed}", "--resume", "--devices=1")
     assert (code, err) == (0, "")
-    assert "resuming after step" in out and "normal cell:" in out and str(tmp_path) in out
-    assert_same_end(tmp_path, smoke_run[0])
+    assert "resuming after step" in out and "normal cell:" in out and str(resumed) in out
+    assert finished("--preset=smoke", f"--run_dir={unbroken}", "--devices=1")[::2] == (0, "")
+    assert_same_end(resumed, unbroken)
 
 
-def test_stopping_says_how_to_go_on(tmp_path, smoke_run):
+def test_stopping_says_how_to_go_on(tmp_path):
     stopped = started("--preset=smoke", f"--run_dir={tmp_path}", "--devices=1")
     wait_for(tmp_path / "checkpoints" / "5", stopped)
     stopped.send_signal(signal.SIGTERM)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsrna_jax.bounds import stacks
 from dsrna_jax.bounds.affine import broadcast_nodes, known_composition, nodes_of, values
 from dsrna_jax.bounds.composed import number
-from dsrna_jax.bounds.extremes import total_of
 from dsrna_jax.bounds.graph import Linear, Node, evaluated
 from dsrna_jax.bounds.relaxations import Curve, Hinge, Larger, Largest, leader_of
 from dsrna_jax.bounds.windows import windows
@@ -104,10 +104,10 @@ def _top(tracer, entries, batch_axis, name):
     leader = leader_of(entries.value)
 
     def behind(d):
-        return d - total_of(jnp.where(leader, d, 0))
+        return d - stacks.total_of(jnp.where(leader, d, 0))
 
     def magnitude(r):
-        return jnp.where(leader, 0, r + total_of(jnp.where(leader, r, 0)))
+        return jnp.where(leader, 0, r + stacks.total_of(jnp.where(leader, r, 0)))
 
     leads = tracer.node(Linear(behind, magnitude), (entries,), behind(entries.value), entries.batch_axis)
-    return tracer.node(Largest(), (entries, leads), entries.value.max(0), batch_axis, name)
+    return tracer.node(Largest(), (entries, leads), stacks.largest(entries.value), batch_axis, name)

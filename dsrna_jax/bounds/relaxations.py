@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.extremes import at_least_zero, larger, largest, smaller, total_of
+from dsrna_jax.bounds.extremes import at_least_zero, larger, smaller
+from dsrna_jax.bounds.stacks import largest, total_of, two_largest
 
 
 class Interval(NamedTuple):
@@ -179,10 +180,10 @@ class Largest:
 
     def greatest(self, values, interval):
         """Where the greatest upper bound is, and the greatest of the others."""
-        # top_k, because XLA would fuse, and compute again and again, anything that is made of comparisons.
         upper = values + interval.upper
-        (_, rival), (place, _) = _twolargest(jnp.where(jnp.isnan(upper), np.inf, upper))  # which may count NaN as least
-        return _at(place, len(values)), rival
+        upper = jnp.where(jnp.isnan(upper), np.inf, upper)  # NaN would be smaller than any
+        greatest, second = two_largest(upper)
+        return greatest, total_of(jnp.where(second, upper, 0)) if len(values) > 1 else jnp.full_like(upper[0], -np.inf)
 
     def chord(self, values, interval):
         """Slopes, and value where nothing deviates, of a plane above the maximum."""
@@ -197,8 +198,7 @@ class Largest:
 
     def lowest(self, values, entries):
         # Lower bounds are often alike, as those of ReLUs are: the wider entry then reaches higher, and rounding has no say.
-        _, (place, _) = _twolargest(values + entries.lower + 1e-3 * entries.radius)
-        return _at(place, len(values))
+        return two_largest(values + entries.lower + 1e-3 * entries.radius)[0]
 
     def planes(self, node, intervals, slopes="adaptive"):
         entries, leads = intervals
@@ -222,23 +222,8 @@ class Largest:
 
 def leader_of(values):
     """Where the largest of the first axis is; of those that are alike, as the zeros of ReLUs are, the first."""
-    values = lax.stop_gradient(values)
     handicap = 16 * jnp.finfo(values.dtype).eps * jnp.abs(values)
-    _, (place, _) = _twolargest(values - handicap * jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)))
-    return _at(place, len(values))
-
-
-def _at(place, count):
-    """Truth values [count, ...] of being at `place`."""
-    return jnp.arange(count).reshape(-1, *[1] * place.ndim) == place
-
-
-def _twolargest(x):
-    """The two largest entries of the first axis, and where they are; the second is the first where there is but one."""
-    values, places = lax.top_k(jnp.moveaxis(x, 0, -1), min(2, len(x)))
-    if len(x) == 1:
-        values, places = jnp.concatenate([values, jnp.full_like(values, -np.inf)], -1), jnp.concatenate([places] * 2, -1)
-    return jnp.moveaxis(values, -1, 0), jnp.moveaxis(places, -1, 0)
+    return two_largest(values - handicap * jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)))[0]
 
 
 @dataclasses.dataclass(frozen=True)
