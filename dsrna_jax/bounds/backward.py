@@ -81,16 +81,14 @@ def _transposed(node: Node, rows):
 
 def _pulled(node: Node, planes: Planes, rows):
     """The functional on the parents that lies below, and what is lost."""
-    positive, negative = jnp.maximum(rows, 0), jnp.minimum(rows, 0)
-    passed = []
+    from_below, passed = rows >= 0, []
     for lower, upper, parent in zip(planes.lower, planes.upper, node.parents, strict=True):
         if lower is None:
             passed.append(None)
             continue
-        wide = parent.value.ndim > node.value.ndim
-        plus, minus = (positive[None], negative[None]) if wide else (positive, negative)
-        passed.append(plus * _beside(lower, parent) + minus * _beside(upper, parent))
-    return passed, positive * _beside(planes.lower_gap, node) - negative * _beside(planes.upper_gap, node)
+        leading = (None,) * (parent.value.ndim - node.value.ndim)
+        passed.append(rows[leading] * jnp.where(from_below[leading], _beside(lower, parent), _beside(upper, parent)))
+    return passed, rows * jnp.where(from_below, _beside(planes.lower_gap, node), -_beside(planes.upper_gap, node))
 
 
 def _beside(x, node: Node):
