@@ -91,7 +91,7 @@ def bisected(
 
 
 def certified_radii(
-    logits_fn: Partial, x: np.ndarray, labels: np.ndarray, draws: np.ndarray, *, norm: str, method: str, clip: bool, chunk: int,
+    logits_fn: Partial, x: Array, labels: np.ndarray, draws: np.ndarray, *, norm: str, method: str, clip: bool, chunk: int,
     steps: int, accuracy: float = 0.01, pause: Callable[[], None] = lambda: None,
 ) -> np.ndarray:  # fmt: skip
     """Certified radii against each of `TARGETS`, in that order: [target, batch]; 0 where the class is wrong already.
@@ -114,7 +114,7 @@ def certified_radii(
 
 
 def attack_radii(
-    logits_fn: Partial, x: np.ndarray, labels: np.ndarray, keys: Array, *, name: str, norm: str, steps: int, tries: int = 10,
+    logits_fn: Partial, x: Array, labels: np.ndarray, keys: Array, *, name: str, norm: str, steps: int, tries: int = 10,
     pause: Callable[[], None] = lambda: None,
 ) -> np.ndarray:  # fmt: skip
     """The size of the smallest perturbation found that changes the class: [batch]; 0 where it is wrong, inf if none was found.

@@ -9,8 +9,10 @@ from typing import Any, TextIO
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jax.tree_util import Partial
 
-from dsrna_jax import bounds, certification_report, smoothing, trained
+from dsrna_jax import bounds, certification_report, sharding, smoothing, trained
 from dsrna_jax.attacks import example_keys
 from dsrna_jax.attacks.series import batches, predicted
 from dsrna_jax.bounds.explain import free_memory, readable
@@ -29,7 +31,7 @@ _TARGET, _ATTACK, _NOISE = range(3)  # streams of randomness
 
 def run(
     config: CertificationConfig, checkpoint: str | os.PathLike, out: str | os.PathLike, *, resume: bool = False,
-    file: TextIO | None = None,
+    devices: int = 0, file: TextIO | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Certifies the network in a checkpoint and leaves certify.json, radii.npz and a picture in `out`; what certify.json says.
 
@@ -37,19 +39,24 @@ def run(
     unbroken run, bit for bit on the same machine.
 
     Args:
-      checkpoint: as `trained.load` takes it. file: where progress goes.
+      checkpoint: as `trained.load` takes it. devices: how many share a batch; 0 for all. file: where progress goes.
     Raises: InputError, also if `out` holds a certification with other settings; Stopped after SIGTERM or Ctrl-C; OSError;
       RefutedError, after all is written, if an attack refutes a certificate.
     """
+    mesh = sharding.mesh(devices)
     out, network = Path(out), trained.load(checkpoint)
     chosen = examples(config, network)
+    size = min(config.batch_size, len(chosen.y))
+    sharding.check_divides(size, mesh)
     explained = explanation(config, network, len(chosen.y))
     identity = {"path": str(checkpoint), "step": network.step, "digest": network.digest}
     records = opened(out, config, identity, len(chosen.y), resume)
-    parts = list(batches(np.arange(len(chosen.y)), min(config.batch_size, len(chosen.y))))
+    parts = list(batches(np.arange(len(chosen.y)), size))
+    logits_fn = jax.device_put(network.logits_fn, sharding.replicated(mesh))
     done = {row["batch"] for row in recorded(records.path)} if records.path.exists() else set()
     with stop_requests() as requests, WorkProgress(len(parts), file=file) as progress:
-        progress.note(f"{network.config.dataset} {config.split}: {len(chosen.y)} images\n{explained}")
+        where = f"on {sharding.described(mesh)}"
+        progress.note(f"{network.config.dataset} {config.split}: {len(chosen.y)} images, {where}\n{explained}")
         if done:
             progress.note(f"resuming after {len(done)} of {len(parts)} batches")
         progress.note("the first batch waits for a compiler (minutes the first time, seconds from the cache)")
@@ -64,7 +71,7 @@ def run(
                 continue
             pause()
             began = time.monotonic()
-            row = _batch(config, network, chosen, positions, padded, pause)
+            row = _batch(config, logits_fn, chosen, positions, padded, mesh, pause)
             records.write({"batch": number, **row, "seconds": round(time.monotonic() - began, 3)})
             done.add(number)
             radius, attacked = row["radius"][MINIMUM], row["attack_radius"]
@@ -103,12 +110,12 @@ def planned(config: CertificationConfig, checkpoint: str | os.PathLike) -> str:
 
 
 def _batch(
-    config: CertificationConfig, network: TrainedNetwork, chosen: Examples, positions: np.ndarray, padded: np.ndarray,
+    config: CertificationConfig, logits_fn: Partial, chosen: Examples, positions: np.ndarray, padded: np.ndarray, mesh: Mesh,
     pause: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     """What is found for the images at `positions`; `padded` fills them up to the size of a batch."""
-    logits_fn, count = network.logits_fn, len(positions)
-    x, y = chosen.x[padded], chosen.y[padded]
+    count, y = len(positions), chosen.y[padded]
+    x = jax.device_put(chosen.x[padded], sharding.split(mesh))
 
     def keys(stream):
         # By the number of an image in its split, so neither batch nor order matters.

@@ -32,6 +32,7 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_string("out", None, "folder of the results; by default certify_METHOD_NORM in that of the training", **own)
     flags.DEFINE_boolean("resume", False, "go on with the certification in out", **own)
     flags.DEFINE_boolean("dry_run", False, "show what the methods would cost, and certify nothing", **own)
+    flags.DEFINE_integer("devices", 0, "devices that share a batch; 0 for all", **own)
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         return
     out = Path(values.out) if values.out else home(values.checkpoint, f"certify_{config.method}_{config.norm}")
     try:
-        report = certification_run.run(config, values.checkpoint, out, resume=values.resume)
+        report = certification_run.run(config, values.checkpoint, out, resume=values.resume, devices=values.devices)
     except Stopped as stopped:
         raise Stopped(stopped.number, f"{stopped} in {out}; go on by the same command with --resume") from None
     print(found(report, values.checkpoint, out))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from linear_run import STATISTICS, TINY, fitted, linear_network
 from scipy import stats
 
-from dsrna_jax import certification_report, finished, genotype, network, trained
+from dsrna_jax import certification_report, finished, genotype, network, sharding, trained
 from dsrna_jax.checkpoint import Checkpoints
 from experiments import certify
 from experiments.command import status
@@ -243,3 +244,22 @@ def test_round_radii_span_what_is_known():
     assert certification_report.round_radii(np.array([0.0, 0.003]), np.array([0.03, np.inf])) == [
         0.0, 0.002, 0.005, 0.01, 0.02, 0.05,
     ]  # fmt: skip
+
+
+def test_two_devices_certify_what_one_does(linear, tmp_path, monkeypatch, capsys):
+    settings = ("--examples=24", "--batch_size=8", "--attack_steps=20")
+    assert run_command(f"--out={tmp_path / 'one'}", "--devices=1", *settings) == 0
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    process = started(tmp_path / "two", *settings, "--method=hz_crown", "--devices=2")
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "") and "24 images, on 2 cpu devices" in out
+    one, two = arrays(tmp_path / "one"), arrays(tmp_path / "two")
+    assert one.keys() == two.keys() and (one["attacked"] > 0).any()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5, err_msg=name)
+
+
+def test_a_batch_that_devices_cannot_share(linear, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sharding, "mesh", lambda count: SimpleNamespace(size=3))
+    assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 1
+    assert "batch_size=10 does not divide among 3 devices" in capsys.readouterr().err
