@@ -421,6 +421,7 @@ _smooth("sigmoid", jax.nn.sigmoid, lambda x: 1 / (1 + jnp.exp(-x)), jax.nn.log_s
 _smooth("tanh", jnp.tanh, lambda x: lax.erf(x), lambda x: lax.erfc(x), lambda x: 2 * jax.nn.sigmoid(2 * x) - 1)
 _smooth("gelu", functools.partial(jax.nn.gelu, approximate=False), jax.nn.gelu)
 _smooth("silu", jax.nn.silu, lambda x: x * jax.nn.sigmoid(x), lambda x: x * jax.nn.sigmoid(1.702 * x), jax.nn.mish)
+_smooth("derivative", lambda x: jax.jvp(jnp.tanh, (x,), (jnp.ones_like(x),))[1])
 _smooth("softplus", jax.nn.softplus, lambda x: jnp.log1p(jnp.exp(x)), lambda x: jnp.logaddexp(x, 0.5))
 _smooth("elu", jax.nn.elu, jax.nn.selu, lambda x: jax.nn.elu(x, 0.3), jax.nn.celu, jax.nn.soft_sign)
 _smooth("exponential", jnp.exp, lambda x: jnp.expm1(0.1 * x), lambda x: jnp.exp2(0.2 * x), lambda x: 2.0 ** (0.1 * x))

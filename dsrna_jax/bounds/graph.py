@@ -210,7 +210,7 @@ class Tracer:
     def scan(self, equation, twin, inputs) -> list:
         """A scan, unrolled."""
         params, other = equation.params, twin.params
-        consts, carries = params["num_consts"], params["num_carry"]
+        consts, carries = _consts_and_carries(params)
         shared, carry, stacked = inputs[:consts], list(inputs[consts : consts + carries]), inputs[consts + carries :]
         steps = range(params["length"])
         collected: list[list] = []
@@ -240,6 +240,14 @@ class Tracer:
         except TypeError:
             return None
         return key
+
+
+def _consts_and_carries(params) -> tuple[int, int]:
+    """How many of a scan's inputs are constants and how many its state."""
+    if "ft_in" in params:  # since JAX 0.12
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]
 
 
 def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
