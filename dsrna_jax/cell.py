@@ -73,7 +73,8 @@ class Fan(nn.Module):
           weights: [stack, branch], in the order of `kinds`; [stack, branch, batch] if each example has its own; None for ones.
         Returns: dict from target node to [channel, batch, height', width'].
         """
-        pools, separable, dilated = (tuple(k for k in self.kinds if k[0] in family) for family in (POOLS, SEPARABLE, DILATED))
+        families = POOLS, SEPARABLE, DILATED
+        pools, separable, dilated = (tuple(sorted(k for k in self.kinds if k[0] in family)) for family in families)
         skips = tuple(k for k in self.kinds if k[0] == "skip_connect")
         pooled = [POOLS[p](x, 3, self.stride)[:, None] for p in dict.fromkeys(p for p, _ in pools)]
         maps, served = [], []  # maps [stack, n, ...], and for each of their n the branches that it serves
@@ -82,14 +83,18 @@ class Fan(nn.Module):
             maps, served, pooled, by_pool = pooled, by_pool, [], []
         convolved = []
         if separable or dilated:
-            convolved.append(self.convolution(nn.relu(x)[:, None], separable + dilated, "first", self.stride))
+            groups = self.groups(separable + dilated)
+            convolved = self.convolution([nn.relu(x)[:, None]] * len(groups), groups, "first", self.stride)
         if convolved or pooled:
-            y = BatchNorm(self.affine, name="first_norm")(_joined(convolved + pooled), statistics)
-            maps.append(y)
+            parts = convolved if self.affine else [_joined(convolved + pooled)]
+            parts = BatchNorm(self.affine, name="first_norm")(parts, statistics)
+            maps += parts
             served += [[]] * len(separable) + [[k] for k in dilated] + by_pool
             if separable:
-                y = self.convolution(nn.relu(y[:, : len(separable)]), separable, "second", 1)
-                maps.append(BatchNorm(self.affine, name="second_norm")(y, statistics))
+                groups = self.groups(separable)
+                images = [nn.relu(part[:, : len(group)]) for part, group in zip(parts, groups, strict=False)]
+                y = self.convolution(images, groups, "second", 1)
+                maps += BatchNorm(self.affine, name="second_norm")(y, statistics)
                 served += [[k] for k in separable]
         if skips and self.stride == 1:
             maps.append(x[:, None])
@@ -136,42 +141,43 @@ class Fan(nn.Module):
                 column[i, targets.index(kind[1])] = self.kinds.index(kind)
         return placed(weights.T, column)
 
-    def convolution(self, x, kinds, name, stride):
-        """Depthwise and pointwise convolution for each of `kinds`, of one map for all (x.shape[1] == 1) or of one each."""
-        stack, shared, c = x.shape[0], x.shape[1] == 1 < len(kinds), x.shape[2]
-        own = [square_taps(*(SEPARABLE.get(p) or DILATED[p])) for p, _ in kinds]
+    def convolution(self, images, groups, name, stride):
+        """Depthwise and pointwise convolution for every group of branches: [stack, branch, channel, ...] each.
+
+        images: for each group [stack, 1 or branch, channel, ...], one map for all of its branches or one each.
+        """
+        stack, c = images[0].shape[0], images[0].shape[2]
+        own = [square_taps(*(SEPARABLE.get(p) or DILATED[p])) for group in groups for p, _ in group]
         starts = np.cumsum([0, *map(len, own)])
         fan_in = np.repeat([len(taps) for taps in own], [len(taps) for taps in own])[:, None, None]
         depthwise_kernel = self.param(f"{name}_depthwise", torch_uniform(fan_in), (starts[-1], stack, c))
-        pointwise_kernel = self.param(f"{name}_pointwise", torch_uniform(c), (stack, len(kinds), c, c))
-        maps = [None] * len(kinds)
-        for group in self.groups(own):
-            taps = sorted(set().union(*(own[i] for i in group)))
+        pointwise_kernel = self.param(f"{name}_pointwise", torch_uniform(c), (stack, len(own), c, c))
+        convolved, first = [], 0
+        for x, group in zip(images, groups, strict=True):
+            branches = range(first, first + len(group))
+            first += len(group)
+            taps = sorted(set().union(*(own[i] for i in branches)))
             index = np.full((len(taps), len(group)), -1)  # of the row of a tap, where a branch has it
-            for column, i in enumerate(group):
+            for column, i in enumerate(branches):
                 for row, tap in enumerate(own[i], starts[i]):
                     index[taps.index(tap), column] = row
             kernel = placed(depthwise_kernel, index).swapaxes(1, 2)  # [tap, stack, branch, channel]
-            if shared:
+            if x.shape[1] == 1:
                 y = depthwise(x[:, 0], kernel, taps, stride=stride)
             else:
-                images = x if len(group) == len(kinds) else x[:, np.array(group)]
-                y = depthwise(images.reshape(-1, *x.shape[2:]), kernel.reshape(len(taps), -1, 1, c), taps, stride=stride)
+                y = depthwise(x.reshape(-1, *x.shape[2:]), kernel.reshape(len(taps), -1, 1, c), taps, stride=stride)
             y = y.reshape(stack, len(group), *y.shape[2:])
-            if len(group) == len(kinds):
-                return pointwise(y, pointwise_kernel)
-            for i, map_ in zip(group, jnp.unstack(pointwise(y, pointwise_kernel[:, np.array(group)]), axis=1), strict=True):
-                maps[i] = map_
-        return jnp.stack(maps, axis=1)
+            convolved.append(pointwise(y, pointwise_kernel[:, branches.start : branches.stop]))
+        return convolved
 
-    def groups(self, own):
-        """Branches, by number, whose depthwise convolutions go together.
+    def groups(self, kinds):
+        """The branches, in their order, whose depthwise convolutions go together.
 
-        All of a supernet's, which has so many that compiling decides; else those with the same taps, which wastes nothing.
+        All of a supernet's, which has so many that compiling decides; else those of one primitive, which wastes nothing.
         """
         if not self.affine:
-            return [list(range(len(own)))]
-        return [[i for i, taps in enumerate(own) if taps == kind] for kind in dict.fromkeys(own)]
+            return [kinds]
+        return [[k for k in kinds if k[0] == primitive] for primitive in dict.fromkeys(p for p, _ in kinds)]
 
 
 def _joined(parts, axis=1):

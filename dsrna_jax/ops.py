@@ -35,6 +35,8 @@ class BatchNorm(nn.Module):
     "batch": those of this batch; updates the running ones (collection `batch_stats`, momentum 0.9, unbiased variance as in
     torch) and records them in `moments`, wherever those collections are mutable. "frozen": the recorded `moments`, as
     constants, so that examples do not couple and input gradients are those of the examples. "running": `batch_stats`.
+
+    A list of parts that follow each other on axis 1 is normalised as their concatenation would be, without making it.
     """
 
     affine: bool = False
@@ -43,19 +45,27 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, statistics: Statistics):
-        shape, axes = x.shape[:-3], (-3, -2, -1)
+        parts, axes = x if isinstance(x, list) else [x], (-3, -2, -1)
+        shape, ends = parts[0].shape[:-3], []
+        if len(parts) > 1:
+            *ends, total = np.cumsum([part.shape[1] for part in parts]).tolist()
+            shape = (shape[0], total, *shape[2:])
+
+        def over_all(moment):
+            return jnp.concatenate([moment(p) for p in parts], 1) if ends else moment(parts[0])
+
         running = self.variable("batch_stats", "moments", lambda: jnp.stack([jnp.zeros(shape), jnp.ones(shape)]))
         if statistics == "running":
             mean, variance = running.value
         elif statistics == "frozen":
             mean, variance = lax.stop_gradient(self.get_variable("moments", "batch"))
         else:
-            mean = x.mean(axes)
-            variance = jnp.maximum(jnp.square(x).mean(axes) - jnp.square(mean), 0)
+            mean = over_all(lambda p: p.mean(axes))
+            variance = jnp.maximum(over_all(lambda p: jnp.square(p).mean(axes)) - jnp.square(mean), 0)
             if self.is_mutable_collection("moments"):
                 self.put_variable("moments", "batch", (mean, variance))
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                count = math.prod(x.shape[-3:])
+                count = math.prod(parts[0].shape[-3:])
                 unbiased = jnp.stack([mean, variance * (count / max(count - 1, 1))])
                 running.value = self.momentum * running.value + (1 - self.momentum) * unbiased
         scale = lax.rsqrt(variance + self.epsilon)
@@ -63,7 +73,9 @@ class BatchNorm(nn.Module):
         if self.affine:
             gain = self.param("scale", nn.initializers.ones, shape)
             scale, shift = scale * gain, shift * gain + self.param("bias", nn.initializers.zeros, shape)
-        return x * scale[..., None, None, None] + shift[..., None, None, None]
+        scales, shifts = (jnp.split(a, ends, 1) if ends else [a] for a in (scale, shift))
+        normal = [p * a[..., None, None, None] + b[..., None, None, None] for p, a, b in zip(parts, scales, shifts, strict=True)]
+        return normal if isinstance(x, list) else normal[0]
 
 
 def average_pool(x, window: int, stride: int):

@@ -66,12 +66,14 @@ def slots(paths, branches):
     """(branch, path, index): where the array at `path` holds the weights of a branch that leaves a stack of nodes.
 
     A fan `from_0_1` stacks nodes 0 and 1. Its branches are in the order of the cell's, convolutions apart: separable ones come
-    before dilated ones, and only they have a second stage. Depthwise kernels lie one after the other, tap by tap.
+    before dilated ones, those of one primitive together, and only separable ones have a second stage. Depthwise kernels lie one
+    after the other, tap by tap.
     """
     for fan in sorted({path[0] for path in paths if path[0].startswith("from_")}):
         for stack, source in enumerate(map(int, fan.split("_")[1:])):
             own = [b for b in branches if b.source == source]
             separable, dilated, skips = ([b for b in own if b.primitive.startswith(p)] for p in ("sep", "dil", "skip"))
+            separable, dilated = (sorted(found, key=lambda b: b.primitive) for found in (separable, dilated))
             for stage, served in (("first", separable + dilated), ("second", separable)):
                 start = 0
                 for i, branch in enumerate(served):
