@@ -18,7 +18,7 @@ class CertificationConfig:
     examples: int = option(100, "images, drawn by the seed, the same as in an attack; 0 for all")
     batch_size: int = option(10, "images certified at a time; each batch is recorded when it is done")
     clip: bool = option(True, "perturbed pixels stay in [0, 1], as those of attacks do; CNN-Cert lets them leave")
-    chunk: int = option(128, "entries bounded at a time (crown, fastlin), or noisy images of an example (smoothing)")
+    chunk: int = option(64, "entries bounded at a time (crown, fastlin), or noisy images of an example (smoothing)")
     tries: int = option(20, "most radii tried for an example and target")
     attack: str = option("pgd", "what looks for the smallest perturbation; its size bounds the radius from above",
                          ("pgd", "fab", "ddn", "cw", "none"))  # fmt: skip

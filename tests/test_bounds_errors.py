@@ -245,6 +245,22 @@ def test_explain_counts_what_is_there():
     assert "2 relu" in lines[0] and "18 neurons" in lines[1] and lines[2].split() == ["method", "clean", "passes", "memory"]
 
 
+@pytest.mark.parametrize("chunk", [16, 64])
+def test_memory_is_told_within_a_factor_of_three(chunk):
+    rng = np.random.default_rng(0)
+    kernels = [rng.normal(size=(3, 3, *channels)).astype(np.float32) / 5 for channels in ((1, 8), (8, 12), (12, 12))]
+
+    def f(x):
+        for kernel in kernels:
+            x = jax.nn.relu(lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))
+        return x.mean((1, 2))
+
+    x = jnp.ones((2, 10, 10, 1))
+    allocated = jax.jit(lambda x: bounds.bound(f, x, 0.1, method="crown", chunk=chunk)).lower(x).compile().memory_analysis()
+    told = bounds.explain(f, x, chunk=chunk).costs["crown"].bytes
+    assert told / 3 < allocated.temp_size_in_bytes < told * 3
+
+
 def test_the_error_of_x_64_bit_inputs_in_single_precision_is_none():
     lower, upper = bounds.bound(linear, X.astype(np.float64), 0.1)
     assert lower.dtype == upper.dtype == jnp.float32

@@ -44,7 +44,7 @@ ROUNDING = 64
 
 
 def bound(
-    f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=128, iterations=20, given=None
+    f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
 ) -> tuple[jax.Array, jax.Array]:
     """Lower and upper bounds of every entry of f(x') for all x' within `radius` of x.
 
@@ -66,7 +66,7 @@ def bound(
 
 
 def deviation(
-    f: Callable, x, radius, *, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=128, iterations=20, given=None
+    f: Callable, x, radius, *, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
 ) -> tuple[jax.Array, jax.Array]:
     """Lower and upper bounds of f(x') - f(x), which keep their precision where they are small beside f(x), or radius beside x.
 
@@ -87,7 +87,7 @@ def deviation(
 
 
 def margin(
-    f: Callable, x, labels, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=128, iterations=20, given=None,
+    f: Callable, x, labels, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None,
     per_class=False,
 ) -> jax.Array:  # fmt: skip
     """Lower bound of the logit margin min over j != label of f(x')_label - f(x')_j over the ball; positive means certified.
@@ -104,13 +104,13 @@ def margin(
     return margins if per_class else margins.min(1)
 
 
-def intermediate(f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=128, given=None) -> dict:
+def intermediate(f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, given=None) -> dict:
     """Bounds of what enters each non-linear operation, by name such as "relu_0": {name: (lower, upper)}."""
     return _bounded(f, x, radius, norm, method, clip, chunk, 0, given).intermediate()
 
 
 def certified_radius(
-    f: Callable, x, labels, *, norm="linf", method="crown_ibp", clip=None, chunk=128, iterations=20, per_class=False, start=0.05,
+    f: Callable, x, labels, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, per_class=False, start=0.05,
     steps=15,
 ) -> jax.Array:  # fmt: skip
     """A lower bound of the largest radius at which an example's label is certain, by bisection; 0 where it is wrong already.
@@ -138,7 +138,7 @@ def certified_radius(
         return jax.lax.map(lambda row: radius_of(row[None]), rows).T if per_class else radius_of(rows)
 
 
-def explain(f: Callable, x, *, chunk=128, iterations=20) -> Explanation:
+def explain(f: Callable, x, *, chunk=64, iterations=20) -> Explanation:
     """The operations of f, its neurons, and what every method would cost; nothing is computed. `str` of it is a table.
 
     f, x, chunk and iterations as in `bound`; x may be `jax.ShapeDtypeStruct`s.

@@ -59,7 +59,8 @@ def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
     batch = graph.output.value.shape[0]
     widest = max(n.size for n in graph.nodes)
     values = item * batch * total
-    rows = lambda n: min(n, chunk) * 2 * batch * widest * item * ROW_BUFFERS  # noqa: E731
+    unfolded = max([widest, *(n.operation.unfolded for n in graph.nodes if isinstance(n.operation, Linear))])
+    rows = lambda n: min(n, chunk) * 2 * batch * unfolded * item * ROW_BUFFERS  # noqa: E731
     neuron_rows = sum(2 * n.size * work[n] / total for n in starts)
     widest_start = max((n.size for n in starts), default=0)
     hinges = sum(n.size for n in relaxed if n.name.startswith("relu"))

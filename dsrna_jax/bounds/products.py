@@ -2,9 +2,11 @@
 
 import functools
 import itertools
+import math
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from dsrna_jax.bounds.affine import broadcast_nodes, evaluated_shape, known_composition, linear, nodes_of, values
 from dsrna_jax.bounds.graph import Node
@@ -45,7 +47,13 @@ def convolution(tracer, primitive, operands, params, axes):
         and len(set(params["window_strides"])) == 1
     )
     if not is_depthwise:
-        return scaled()(tracer, primitive, operands, params, axes)
+        kinds = {}
+        if isinstance(image, Node) and groups == params["batch_group_count"] == 1 and set(params["lhs_dilation"]) == {1}:
+            kinds["transposed"] = lambda rows: (_pulled_through(rows, kernel, image.value.shape, **params),)
+            output = evaluated_shape(primitive, operands, params)
+            positions = math.prod(output[i] for i in numbers.out_spec[2:])
+            kinds["unfolded"] = positions * kernel.size // kernel.shape[numbers.rhs_spec[0]]
+        return scaled(**kinds)(tracer, primitive, operands, params, axes)
     return tracer.inline(functools.partial(_shifted_convolution, **params), image, kernel)
 
 
@@ -64,6 +72,28 @@ def _shifted_convolution(image, kernel, *, window_strides, padding, rhs_dilation
     result = depthwise(maps, kernels, offsets, stride=stride)[0, ..., : wanted[0], : wanted[1]]
     result = jnp.moveaxis(result, 0, 1).reshape(-1, *result.shape[2:])  # [channel * multiple, batch, height, width]
     return jnp.transpose(result, np.argsort((out[1], out[0], *out[2:])))
+
+
+def _pulled_through(rows, kernel, shape, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
+    """Functionals of a convolution to those of its image, of `shape`: one matrix product, then a shifted sum over the kernel.
+
+    XLA's own transposed convolution takes longer on a CPU, most of all in a loop.
+    """
+    lhs, rhs, out = dimension_numbers
+    kernel = jnp.transpose(kernel, (*rhs[2:], *rhs[:2]))  # [*spatial, out, in]
+    sides, size = kernel.shape[:-2], [shape[i] for i in lhs[2:]]
+    taps = kernel.reshape(-1, *kernel.shape[-2:])
+    products = jnp.einsum("n...o,toi->tn...i", jnp.transpose(rows, (out[0], *out[2:], out[1])), taps)
+    total = 0.0
+    for product, tap in zip(products, np.ndindex(*sides), strict=True):
+        borders = []
+        for n, count, place, stride, dilation, (low, _) in zip(
+            size, product.shape[1:-1], tap, window_strides, rhs_dilation, padding, strict=True
+        ):
+            first = place * dilation - low
+            borders.append((first, n - first - ((count - 1) * stride + 1), stride - 1))
+        total = total + lax.pad(product, np.zeros((), product.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+    return jnp.transpose(total, np.argsort((lhs[0], *lhs[2:], lhs[1])))
 
 
 def product_of_matrices(tracer, primitive, operands, params, axes):
