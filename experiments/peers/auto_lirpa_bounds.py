@@ -2,7 +2,8 @@
 
 Needs torch (the CPU build will do) and auto_LiRPA 0.7.1, from its authors' repository, in the project's environment.
 
-    python -m experiments.peers.auto_lirpa_bounds --network=cell
+    python -m experiments.peers.auto_lirpa_bounds --network=cell --methods=ibp,crown_ibp --repeats=41
+    python -m experiments.peers.auto_lirpa_bounds --network=plain
     python -m experiments.peers.auto_lirpa_bounds --network=pools --radius=0.02 --methods=ibp,crown_ibp,crown
 
 One JSON line a method: milliseconds of each after compiling (`theirs_ms` by the faster of one thread and two), their ratio, how
