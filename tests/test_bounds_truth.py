@@ -95,6 +95,36 @@ def test_affine_networks_are_exact(norm):
     np.testing.assert_allclose(by_class.min(1), closed, rtol=1e-7)
 
 
+@pytest.mark.parametrize(
+    "grid, layout",
+    [
+        ({"window_strides": (2, 1), "padding": ((1, 2), (0, 3)), "rhs_dilation": (1, 2)}, ("NHWC", "HWIO", "NHWC")),
+        ({"window_strides": (1, 3), "padding": ((-1, 0), (2, -1))}, ("NCHW", "OIHW", "NHWC")),
+        ({"window_strides": (2, 2), "padding": ((4, 0), (0, 0)), "rhs_dilation": (3, 1)}, ("HWCN", "OHWI", "NCHW")),
+        ({"window_strides": (1, 2), "padding": ((1, 1), (0, 2)), "lhs_dilation": (1, 2)}, ("NHWC", "HWIO", "CNHW")),
+        ({"window_strides": (2, 2), "padding": "VALID", "feature_group_count": 2}, ("NHWC", "HWIO", "NHWC")),
+    ],
+)
+def test_convolutions_are_exact_whatever_their_attributes(grid, layout):
+    rng = np.random.default_rng(2)
+    sizes = {"H": 3, "W": 2, "I": 4 // grid.get("feature_group_count", 1), "O": 6}
+    kernel = rng.normal(size=[sizes[axis] for axis in layout[1]])
+    place = [layout[0].index(axis) for axis in "NHWC"]
+
+    def f(x):
+        image = jnp.transpose(x, np.argsort(place))
+        y = lax.conv_general_dilated(image, jnp.asarray(kernel), **grid, dimension_numbers=layout)
+        return jnp.moveaxis(y, layout[2].index("N"), 0).reshape(len(x), -1)
+
+    x, radius = rng.uniform(size=(2, 7, 8, 4)), 0.3
+    matrix = np.asarray(jax.jacobian(f)(jnp.asarray(x[:1])))[0].reshape(-1, x[0].size)
+    half = radius * np.abs(matrix).sum(1)
+    for method in ("crown_ibp", "crown"):
+        # A relu far from its kink, so that the functionals go back through the convolution.
+        lower, upper = sides(lambda x: jax.nn.relu(f(x) + 100) @ jnp.eye(len(matrix)), x, radius, method=method)
+        np.testing.assert_allclose([lower, upper], np.asarray(f(x)) + 100 + np.array([-1, 1])[:, None, None] * half, rtol=1e-9)
+
+
 @pytest.mark.parametrize("norm", bounds.NORMS)
 def test_single_layers_are_exact_for_intervals_too(norm):
     (network,) = layers(4, 3)

@@ -29,9 +29,11 @@ class Bounded:
         self.given = given
         self.slopes = "parallel" if method == "fastlin" else "adaptive"
         self.interval = forward.intervals(graph, ball)
-        if method != "ibp" or given or ball.norm != "linf":
+        refines = method not in ("ibp", "crown_ibp") or given or ball.norm != "linf"
+        if refines or method == "crown_ibp":
             boxes, self.relaxed = self.interval, None
-            self.interval = forward.intervals(graph, ball, self._refined(method))
+            if refines:
+                self.interval = forward.intervals(graph, ball, self._refined(method))
             self.relaxed = (self.relaxed or Relaxed(self.interval, self.slopes)).prepared(graph, graph.output)
             if method in ("crown", "alpha_crown", "hz_crown"):
                 self.relaxed_boxes = Relaxed(boxes).prepared(graph, graph.output)
