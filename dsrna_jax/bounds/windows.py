@@ -37,11 +37,24 @@ def _solved(x, *, solve, size, window, strides, dilation):
     if solve == "entries":
         reach = _reach(size, strides)
         return lax.map(lambda o: lax.slice(lax.dynamic_slice(x, o, reach), [0] * x.ndim, reach, strides), jnp.array(offsets))
-    margins = offsets[-1]
-    borders = zip(margins, size, _reach(x.shape[1:], strides), strides, strict=True)
-    spread = lax.pad(x, np.zeros((), x.dtype), [(0, 0, 0), *((m, n - r, s - 1) for m, n, r, s in borders)])
-    starts = margins - offsets
-    return sum(lax.slice(part, start, start + np.array(size)) for part, start in zip(spread, starts, strict=True))
+    return _summed(x, offsets, np.array(size), np.array(strides))
+
+
+def _summed(x, offsets, size, strides):
+    """Entries [entry, ...] where they came from: sums of shifted entries, apart for each remainder by the strides."""
+    lengths, phases = -(-size // strides), []
+    for phase in np.ndindex(*strides):
+        parts = [jnp.zeros(lengths, x.dtype)]
+        for entry, offset in zip(x, offsets, strict=True):
+            if tuple(offset % strides) == phase:
+                first = offset // strides
+                borders = zip(first, lengths - first - entry.shape, strict=True)
+                parts.append(lax.pad(entry, np.zeros((), x.dtype), [(*map(int, border), 0) for border in borders]))
+        phases.append(sum(parts))
+    apart = jnp.stack(phases).reshape(*strides, *lengths)
+    rank = len(size)
+    interleaved = apart.transpose([axis for pair in zip(range(rank, 2 * rank), range(rank), strict=True) for axis in pair])
+    return lax.slice(interleaved.reshape(lengths * strides), [0] * rank, size)
 
 
 def _transpose(ct, x, *, solve, **grid):
