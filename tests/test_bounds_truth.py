@@ -116,11 +116,27 @@ def test_convolutions_are_exact_whatever_their_attributes(grid, layout):
         y = lax.conv_general_dilated(image, jnp.asarray(kernel), **grid, dimension_numbers=layout)
         return jnp.moveaxis(y, layout[2].index("N"), 0).reshape(len(x), -1)
 
-    x, radius = rng.uniform(size=(2, 7, 8, 4)), 0.3
+    check_functionals_go_back_exactly(f, rng.uniform(size=(2, 7, 8, 4)))
+
+
+@pytest.mark.parametrize("reverse", [1, -1])
+def test_results_of_one_operation_are_exact_together(reverse):
+    def f(x):
+        first, _, third = jnp.split(x, [1, 3], axis=2)
+        halves = jnp.split(jnp.moveaxis(x, 0, 1), 2, axis=2)  # a batch that is not in front
+        apart = jnp.unstack(x, axis=1)
+        parts = [first, 3 * third, jnp.moveaxis(halves[1], 1, 0), apart[2] - 2 * apart[0], x]
+        return jnp.concatenate([p.reshape(len(x), -1) for p in parts[::reverse]], 1).cumsum(1)
+
+    check_functionals_go_back_exactly(f, np.random.default_rng(3).uniform(size=(2, 3, 4)))
+
+
+def check_functionals_go_back_exactly(f, x, radius=0.3):
+    """That bounds of an affine f, [batch, output], are the row sums of its Jacobian."""
     matrix = np.asarray(jax.jacobian(f)(jnp.asarray(x[:1])))[0].reshape(-1, x[0].size)
     half = radius * np.abs(matrix).sum(1)
     for method in ("crown_ibp", "crown"):
-        # A relu far from its kink, so that the functionals go back through the convolution.
+        # A relu far from its kink, so that the functionals go back through f rather than stop at its intervals.
         lower, upper = sides(lambda x: jax.nn.relu(f(x) + 100) @ jnp.eye(len(matrix)), x, radius, method=method)
         np.testing.assert_allclose([lower, upper], np.asarray(f(x)) + 100 + np.array([-1, 1])[:, None, None] * half, rtol=1e-9)
 

@@ -39,12 +39,14 @@ def linear(tracer, primitive, operands, params, axes, constants, positive, **kin
     """Nodes of an operation that is linear in its bounded operands, with `constants` for the others, |.|^q by `positive`."""
     call = _call(primitive, operands, params)
     outputs = evaluated(primitive, values(operands), params)
+    deviations = functools.partial(call, constants=constants)
 
     def node(i, value, axis):
         operation = Linear(
-            lambda *d: call(*d, constants=constants)[i],
+            lambda *d: deviations(*d)[i],
             lambda *r: call(*r, constants=positive(1))[i],
             power=lambda q: lambda r: call(r, constants=positive(q))[i],
+            one_of=(i, deviations) if len(outputs) > 1 else None,
             **kinds,
         )
         return tracer.node(operation, nodes_of(operands), value, axis)

@@ -44,12 +44,22 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
 
     On the way the rows stand in front of the batch, wherever that is: most operations can then take the two for one.
     """
-    pending, total = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, 0.0
+    pending, apart, total = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}, 0.0
+
+    def arrive(node, rows):
+        pending[node] = pending[node] + rows if node in pending else rows
+
     for node in reversed(graph.nodes[: graph.nodes.index(target) + 1]):
+        for whole, rows in apart.pop(node, {}).items():
+            arrive(node, _joined(node, whole, rows))
         if node not in pending or node.operation is None:
             continue
         rows = pending.pop(node)
         if isinstance(node.operation, Linear):
+            if node.operation.one_of is not None:
+                place, whole = node.operation.one_of
+                apart.setdefault(node.parents[0], {}).setdefault(whole, {})[place] = node, rows
+                continue
             passed = _transposed(node, rows)
         elif stop:
             interval = relaxed.intervals[node]
@@ -61,7 +71,7 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
             total = total - by_example(gaps, node)
         for parent, part in zip(node.parents, passed, strict=True):
             if part is not None:
-                pending[parent] = pending[parent] + part if parent in pending else part
+                arrive(parent, part)
     at_input = [pending.get(leaf) for leaf in graph.inputs]
     if any(part is not None for part in at_input):
         shape = functional.shape[:1]
@@ -77,6 +87,18 @@ def _transposed(node: Node, rows):
     shapes = [jax.ShapeDtypeStruct(p.value.shape, p.value.dtype) for p in node.parents]
     pull = node.operation.transposed or jax.linear_transpose(node.operation.deviation, *shapes)
     return jax.vmap(pull, node.batch_axis, tuple(p.batch_axis for p in node.parents))(rows)
+
+
+def _joined(parent: Node, whole: Callable, results: dict):
+    """Functionals of some results of one operation, {place: (node, rows)}, to that of its parent; all at once copies least."""
+    shapes = jax.eval_shape(whole, parent.value)
+
+    def pull(rows):
+        cotangents = [rows.get(i, jnp.zeros(s.shape, s.dtype)) for i, s in enumerate(shapes)]
+        return jax.linear_transpose(whole, jax.ShapeDtypeStruct(parent.value.shape, parent.value.dtype))(cotangents)[0]
+
+    axes = {place: node.batch_axis for place, (node, _) in results.items()}
+    return jax.vmap(pull, (axes,), parent.batch_axis)({place: rows for place, (_, rows) in results.items()})
 
 
 def _pulled(node: Node, planes: Planes, rows):

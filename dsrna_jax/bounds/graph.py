@@ -29,6 +29,7 @@ class Linear:
     `structural`: it only moves entries of one parent about, so that bounds of the parent's entries are bounds of its own.
     `singleton`: each entry depends on one entry of the parent, and no two on the same; `power(q)`, where the
     operation has one parent, is the operation with its coefficients' absolute values to the power q.
+    `one_of`: which result this is of an operation with one parent and several results.
     """
 
     deviation: Callable
@@ -38,6 +39,7 @@ class Linear:
     structural: bool = False
     singleton: bool = False
     power: Callable[[int], Callable] | None = None
+    one_of: tuple[int, Callable] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

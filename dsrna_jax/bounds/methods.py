@@ -1,5 +1,7 @@
 """The methods: which intermediate bounds, which slopes, and how often they are improved."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -35,8 +37,9 @@ class Bounded:
             if refines:
                 self.interval = forward.intervals(graph, ball, self._refined(method))
             self.relaxed = (self.relaxed or Relaxed(self.interval, self.slopes)).prepared(graph, graph.output)
+            self.relaxations = [self.relaxed]
             if method in ("crown", "alpha_crown", "hz_crown"):
-                self.relaxed_boxes = Relaxed(boxes).prepared(graph, graph.output)
+                self.relaxations.append(Relaxed(boxes).prepared(graph, graph.output))
 
     def _refined(self, method):
         zonotopes = Zonotopes(self.graph, self.ball) if method == "hz_crown" else None
@@ -69,24 +72,24 @@ class Bounded:
 
     def lower(self, rows) -> jax.Array:
         """The method's lower bound of functionals [row, batch, ...] of the output's deviation: [row, batch]."""
-        output = self.graph.output
-        folded = lower_bound(self.graph, self.ball, Relaxed(self.interval), output, rows, stop=True)
         if self.method == "ibp":
-            return folded
-        best = jnp.fmax(folded, self._in_turn(self.relaxed, rows))
-        if self.method in ("crown", "alpha_crown", "hz_crown"):
-            best = jnp.fmax(best, self._in_turn(self.relaxed_boxes, rows))
-        if self.method == "alpha_crown":
-            best = jnp.fmax(best, self._optimised(rows))
-        return best
+            return self._folded(rows)
+        best = self._in_turn(rows)
+        return jnp.fmax(best, self._optimised(rows)) if self.method == "alpha_crown" else best
 
-    def _in_turn(self, relaxed, rows):
+    def _folded(self, rows):
+        return lower_bound(self.graph, self.ball, Relaxed(self.interval), self.graph.output, rows, stop=True)
+
+    def _in_turn(self, rows):
         """Lower bounds of the output's functionals, as many at once as a processor's cache has room for."""
         output = self.graph.output
+
+        def best(rows):
+            return functools.reduce(jnp.fmax, [self._folded(rows), *(self._lower(r, output, rows) for r in self.relaxations)])
+
         room = CACHED // (output.value.shape[output.batch_axis] * max(node.size for node in self.graph.nodes))
         count = max(n for n in range(1, len(rows) + 1) if len(rows) % n == 0 and (n <= room or n == 1))
-        turns = rows.reshape(-1, count, *rows.shape[1:])
-        return lax.map(lambda turn: self._lower(relaxed, output, turn), turns).reshape(len(rows), -1)
+        return lax.map(best, rows.reshape(-1, count, *rows.shape[1:])).reshape(len(rows), -1)
 
     def _optimised(self, rows):
         """Adam on the lower slopes of every row; each is sound, so the best value seen is (Xu et al. 2021, arXiv:2011.13824)."""
