@@ -24,6 +24,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from dsrna_jax.apart import apart
+from dsrna_jax.borders import bordered
 from dsrna_jax.placement import placed
 
 
@@ -69,7 +70,7 @@ def _shifted_sum(padded, kernel, starts, size, stride=1):
 
 
 def _padded(image, margin):
-    return lax.pad(image, np.zeros((), image.dtype), [(0, 0, 0)] * (image.ndim - 2) + [(margin, margin, 0)] * 2)
+    return bordered(image, [(0, 0)] * (image.ndim - 2) + [(margin, margin)] * 2)
 
 
 def _output(image, kernel, *, taps, stride, size):
@@ -82,11 +83,11 @@ def _output(image, kernel, *, taps, stride, size):
 def _image(output, kernel, *, taps, stride, size):
     margin = _margin(taps)
     starts = [(margin - row, margin - column) for row, column in taps]
-    far = (n + margin - 1 - stride * (m - 1) for n, m in zip(size, output.shape[-2:], strict=True))
-    spread = [(0, 0, 0)] * 4 + [(margin, f, stride - 1) for f in far]
+    far = [n + margin - 1 - stride * (m - 1) for n, m in zip(size, output.shape[-2:], strict=True)]
 
     def spread_sum(kernel, output):
-        return _shifted_sum(lax.pad(output, np.zeros((), output.dtype), spread), kernel, starts, size)
+        apart = lax.pad(output, np.zeros((), output.dtype), [(0, 0, 0)] * 4 + [(0, 0, stride - 1)] * 2)
+        return _shifted_sum(bordered(apart, [(0, 0)] * 4 + [(margin, f) for f in far]), kernel, starts, size)
 
     each = apart(spread_sum, kernel, output)
     groups, multiples = each.shape[:2]
@@ -100,7 +101,7 @@ def _bands(image, kernel, *, taps, stride, size):
     margin, rows = _margin(taps), sorted({row for row, _ in taps})
     height, width = (-(-n // stride) for n in size)
     reach = stride * (height - 1) + 1
-    padded = lax.pad(image, np.zeros((), image.dtype), [(0, 0, 0)] * 3 + [(margin, margin, 0), (0, 0, 0)])
+    padded = bordered(image, [(0, 0)] * 3 + [(margin, margin), (0, 0)])
     stacked = jnp.stack([padded[..., margin + row : margin + row + reach : stride, :] for row in rows], axis=-2)
     index = np.full((len(rows), 2 * margin + 1), -1)
     for tap, (row, column) in enumerate(taps):

@@ -44,13 +44,13 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
 
     On the way the rows stand in front of the batch, wherever that is: most operations can then take the two for one.
     """
-    pending, apart, total = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}, 0.0
+    pending, results, total = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}, 0.0
 
     def arrive(node, rows):
         pending[node] = pending[node] + rows if node in pending else rows
 
     for node in reversed(graph.nodes[: graph.nodes.index(target) + 1]):
-        for whole, rows in apart.pop(node, {}).items():
+        for whole, rows in results.pop(node, {}).items():
             arrive(node, _joined(node, whole, rows))
         if node not in pending or node.operation is None:
             continue
@@ -58,7 +58,7 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
         if isinstance(node.operation, Linear):
             if node.operation.one_of is not None:
                 place, whole = node.operation.one_of
-                apart.setdefault(node.parents[0], {}).setdefault(whole, {})[place] = node, rows
+                results.setdefault(node.parents[0], {}).setdefault(whole, {})[place] = node, rows
                 continue
             passed = _transposed(node, rows)
         elif stop:
@@ -110,7 +110,8 @@ def _pulled(node: Node, planes: Planes, rows):
             continue
         leading = (None,) * (parent.value.ndim - node.value.ndim)
         passed.append(rows[leading] * jnp.where(from_below[leading], _beside(lower, parent), _beside(upper, parent)))
-    return passed, rows * jnp.where(from_below, _beside(planes.lower_gap, node), -_beside(planes.upper_gap, node))
+    lower_gap, upper_gap = (_beside(gap, node) for gap in (planes.lower_gap, planes.upper_gap))
+    return passed, jnp.where(from_below, rows * lower_gap, -rows * upper_gap)  # XLA sums this at once, a product in two passes
 
 
 def _beside(x, node: Node):

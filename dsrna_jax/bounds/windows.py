@@ -3,6 +3,7 @@
 As slices that are stacked, and by autodiff, each entry would be a kernel of its own, both ways.
 """
 
+import functools
 import itertools
 import math
 
@@ -12,6 +13,8 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from dsrna_jax.apart import apart
 
 
 def windows(x, fill, *, window, strides, padding, base_dilation, dilation):
@@ -40,6 +43,10 @@ def _solved(x, *, solve, size, window, strides, dilation):
     return _summed(x, offsets, np.array(size), np.array(strides))
 
 
+def _solved_apart(x, **grid):
+    return apart(functools.partial(_solved, **grid), x)
+
+
 def _summed(x, offsets, size, strides):
     """Entries [entry, ...] where they came from: sums of shifted entries, apart for each remainder by the strides."""
     lengths, phases = -(-size // strides), []
@@ -51,9 +58,9 @@ def _summed(x, offsets, size, strides):
                 borders = zip(first, lengths - first - entry.shape, strict=True)
                 parts.append(lax.pad(entry, np.zeros((), x.dtype), [(*map(int, border), 0) for border in borders]))
         phases.append(sum(parts))
-    apart = jnp.stack(phases).reshape(*strides, *lengths)
+    by_phase = jnp.stack(phases).reshape(*strides, *lengths)
     rank = len(size)
-    interleaved = apart.transpose([axis for pair in zip(range(rank, 2 * rank), range(rank), strict=True) for axis in pair])
+    interleaved = by_phase.transpose([axis for pair in zip(range(rank, 2 * rank), range(rank), strict=True) for axis in pair])
     return lax.slice(interleaved.reshape(lengths * strides), [0] * rank, size)
 
 
@@ -81,3 +88,4 @@ windows_p.def_abstract_eval(_abstract)
 ad.deflinear2(windows_p, _transpose)
 batching.primitive_batchers[windows_p] = _batched
 mlir.register_lowering(windows_p, mlir.lower_fun(_solved, multiple_results=False))
+mlir.register_lowering(windows_p, mlir.lower_fun(_solved_apart, multiple_results=False), platform="cpu")
