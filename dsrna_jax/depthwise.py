@@ -26,6 +26,7 @@ from jax.interpreters import ad, batching, mlir
 from dsrna_jax.apart import apart
 from dsrna_jax.borders import bordered
 from dsrna_jax.placement import placed
+from dsrna_jax.precision import asked_for, precise
 
 
 def square_taps(side: int, dilation: int = 1) -> tuple[tuple[int, int], ...]:
@@ -46,7 +47,8 @@ def depthwise(image, kernel, taps, *, stride: int = 1):
       taps: (row, column) offset in pixels of each tap. stride: step of the output grid.
     Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
     """
-    return depthwise_p.bind(image, kernel, solve="output", taps=tuple(taps), stride=stride, size=image.shape[-2:])
+    grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": asked_for()}
+    return depthwise_p.bind(image, kernel, solve="output", **grid)
 
 
 def _margin(taps):
@@ -151,10 +153,12 @@ _LIBRARY, _BANDS = _solver(_library_output), _solver(_bands)
 _SHIFTS = {"output": _output, "image": _image, "kernel": _BANDS["kernel"]}
 
 
+@precise
 def _library(first, second, *, solve, **grid):
     return _LIBRARY[solve](first, second, **grid)
 
 
+@precise
 def _solved(first, second, *, solve, taps, stride, size):
     """On a CPU: by bands where they hold few zeros for each tap and spare copies or strides, else by shifts."""
     kernels = second.shape[1 if solve == "kernel" else 2]
@@ -211,7 +215,7 @@ def _batched(operands, axes, *, solve, **grid):
 
 
 depthwise_p = Primitive("depthwise")
-depthwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "taps", "stride", "size")))
+depthwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "taps", "stride", "size", "precision")))
 depthwise_p.def_abstract_eval(_abstract)
 ad.defbilinear(depthwise_p, _transpose_first, _transpose_second)
 batching.primitive_batchers[depthwise_p] = _batched

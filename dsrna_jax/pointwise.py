@@ -12,19 +12,24 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from dsrna_jax.precision import asked_for, precise
+
 
 def pointwise(image, kernel):
     """[*stack, channel, batch, height, width] by [*stack, channel out, channel] -> [*stack, channel out, batch, ...].
 
     One kernel [channel out, channel] serves a whole stack.
     """
-    return pointwise_p.bind(image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])), solve="output")
+    return pointwise_p.bind(
+        image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])), solve="output", precision=asked_for()
+    )
 
 
 def _flat(maps):
     return maps.reshape(*maps.shape[:-3], -1)
 
 
+@precise
 def _solved(first, second, *, solve):
     if solve == "kernel":
         return jnp.einsum("...dp,...cp->...dc", _flat(second), _flat(first))
@@ -33,9 +38,9 @@ def _solved(first, second, *, solve):
     return result.reshape(*result.shape[:-1], *first.shape[-3:])
 
 
-def _abstract(first, second, *, solve):
+def _abstract(first, second, **params):
     shapes = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (first, second))
-    result = jax.eval_shape(lambda *a: _solved(*a, solve=solve), *shapes)
+    result = jax.eval_shape(lambda *a: _solved(*a, **params), *shapes)
     return jax.core.ShapedArray(result.shape, result.dtype)
 
 
@@ -43,30 +48,30 @@ def _abstract(first, second, *, solve):
 # "output"     image, kernel       image(ct, kernel)              kernel(image, ct)
 # "image"      output, kernel      output(ct, kernel)             kernel(ct, output)
 # "kernel"     image, output       image(output, ct)              output(image, ct)
-def _transpose_first(ct, _, second, *, solve):
+def _transpose_first(ct, _, second, *, solve, **params):
     if solve == "kernel":
-        return pointwise_p.bind(second, ct, solve="image")
-    return pointwise_p.bind(ct, second, solve={"output": "image", "image": "output"}[solve])
+        return pointwise_p.bind(second, ct, solve="image", **params)
+    return pointwise_p.bind(ct, second, solve={"output": "image", "image": "output"}[solve], **params)
 
 
-def _transpose_second(ct, first, _, *, solve):
+def _transpose_second(ct, first, _, *, solve, **params):
     if solve == "image":
-        return pointwise_p.bind(ct, first, solve="kernel")
-    return pointwise_p.bind(first, ct, solve={"output": "kernel", "kernel": "output"}[solve])
+        return pointwise_p.bind(ct, first, solve="kernel", **params)
+    return pointwise_p.bind(first, ct, solve={"output": "kernel", "kernel": "output"}[solve], **params)
 
 
-def _batched(operands, axes, *, solve):
+def _batched(operands, axes, **params):
     """vmap: a mapped axis becomes one more that is stacked."""
     count = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
     moved = [
         jnp.broadcast_to(o, (count, *o.shape)) if a is None else jnp.moveaxis(o, a, 0)
         for o, a in zip(operands, axes, strict=True)
     ]
-    return pointwise_p.bind(*moved, solve=solve), 0
+    return pointwise_p.bind(*moved, **params), 0
 
 
 pointwise_p = Primitive("pointwise")
-pointwise_p.def_impl(jax.jit(_solved, static_argnames="solve"))
+pointwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "precision")))
 pointwise_p.def_abstract_eval(_abstract)
 ad.defbilinear(pointwise_p, _transpose_first, _transpose_second)
 batching.primitive_batchers[pointwise_p] = _batched

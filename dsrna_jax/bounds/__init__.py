@@ -21,6 +21,7 @@ precision times the absolute terms that make them up. That exceeds what evaluati
 on; it is no proof. In float64 it is negligible, and so is what it guards against.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -43,6 +44,18 @@ __all__ = [
 ROUNDING = 64
 
 
+def _in_full_precision(f):
+    """f with matrix products that an accelerator does not round more coarsely than its numbers."""
+
+    @functools.wraps(f)
+    def precisely(*arguments, **options):
+        with jax.default_matmul_precision("highest"):
+            return f(*arguments, **options)
+
+    return precisely
+
+
+@_in_full_precision
 def bound(
     f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
 ) -> tuple[jax.Array, jax.Array]:
@@ -65,6 +78,7 @@ def bound(
     return _widened(value, lower, by_entry), -_widened(-value, -upper, by_entry)
 
 
+@_in_full_precision
 def deviation(
     f: Callable, x, radius, *, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
 ) -> tuple[jax.Array, jax.Array]:
@@ -86,6 +100,7 @@ def deviation(
     return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
 
 
+@_in_full_precision
 def margin(
     f: Callable, x, labels, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None,
     per_class=False,
@@ -104,11 +119,13 @@ def margin(
     return margins if per_class else margins.min(1)
 
 
+@_in_full_precision
 def intermediate(f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, given=None) -> dict:
     """Bounds of what enters each non-linear operation, by name such as "relu_0": {name: (lower, upper)}."""
     return _bounded(f, x, radius, norm, method, clip, chunk, 0, given).intermediate()
 
 
+@_in_full_precision
 def certified_radius(
     f: Callable, x, labels, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, per_class=False, start=0.05,
     steps=15,
@@ -121,21 +138,20 @@ def certified_radius(
     Returns: [batch], in units of x; with `per_class`, [batch, classes - 1]: against each other class in ascending order.
     """
     _check_method(method)
-    with jax.default_matmul_precision("highest"):
-        graph = _traced(f, x)
-        rows = _margin_rows(graph.output.value, labels)
-        leaves = [leaf.value for leaf in graph.inputs]
+    graph = _traced(f, x)
+    rows = _margin_rows(graph.output.value, labels)
+    leaves = [leaf.value for leaf in graph.inputs]
 
-        def radius_of(rows):
-            def margin(radius):
-                bounded = Bounded(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations, given={})
-                # A little more than `margin` allows, which then certifies the radius found however XLA rounds it.
-                return _widened((rows * graph.output.value).sum(-1), bounded.lower(rows), radius, ROUNDING + 16).min(0)
+    def radius_of(rows):
+        def margin(radius):
+            bounded = Bounded(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations, given={})
+            # A little more than `margin` allows, which then certifies the radius found however XLA rounds it.
+            return _widened((rows * graph.output.value).sum(-1), bounded.lower(rows), radius, ROUNDING + 16).min(0)
 
-            found = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
-            return with_implicit_gradient(found, margin)
+        found = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
+        return with_implicit_gradient(found, margin)
 
-        return jax.lax.map(lambda row: radius_of(row[None]), rows).T if per_class else radius_of(rows)
+    return jax.lax.map(lambda row: radius_of(row[None]), rows).T if per_class else radius_of(rows)
 
 
 def explain(f: Callable, x, *, chunk=64, iterations=20) -> Explanation:
@@ -150,11 +166,10 @@ def explain(f: Callable, x, *, chunk=64, iterations=20) -> Explanation:
 
 def _bounded(f, x, radius, norm, method, clip, chunk, iterations, given) -> Bounded:
     _check_method(method)
-    with jax.default_matmul_precision("highest"):
-        graph = _traced(f, x)
-        _check_memory(graph, method, chunk, iterations)
-        area = ball([leaf.value for leaf in graph.inputs], radius, norm, clip)
-        return Bounded(graph, area, method, chunk=chunk, iterations=iterations, given=given or {})
+    graph = _traced(f, x)
+    _check_memory(graph, method, chunk, iterations)
+    area = ball([leaf.value for leaf in graph.inputs], radius, norm, clip)
+    return Bounded(graph, area, method, chunk=chunk, iterations=iterations, given=given or {})
 
 
 def _traced(f, x) -> Graph:

@@ -83,7 +83,7 @@ def _pulled_through(rows, kernel, shape, *, window_strides, padding, rhs_dilatio
     kernel = jnp.transpose(kernel, (*rhs[2:], *rhs[:2]))  # [*spatial, out, in]
     sides, size = kernel.shape[:-2], [shape[i] for i in lhs[2:]]
     taps = kernel.reshape(-1, *kernel.shape[-2:])
-    products = jnp.einsum("n...o,toi->tn...i", jnp.transpose(rows, (out[0], *out[2:], out[1])), taps, precision="highest")
+    products = jnp.einsum("n...o,toi->tn...i", jnp.transpose(rows, (out[0], *out[2:], out[1])), taps)
     total = 0.0
     for product, tap in zip(products, np.ndindex(*sides), strict=True):
         borders = []
@@ -103,7 +103,7 @@ def product_of_matrices(tracer, primitive, operands, params, axes):
         is_left = isinstance(operands[0], Node)
         bounded, constant, result = _dot_labels(*map(np.ndim, values(operands)), params["dimension_numbers"], is_left)
         matrix = operands[1] if is_left else operands[0]
-        kinds["transposed"] = lambda rows: (jnp.einsum(matrix, constant, rows, result, bounded, precision="highest"),)
+        kinds["transposed"] = lambda rows: (jnp.einsum(matrix, constant, rows, result, bounded),)
     return scaled(**kinds)(tracer, primitive, operands, params, axes)
 
 

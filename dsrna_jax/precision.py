@@ -1,0 +1,20 @@
+"""The precision of matrix products within a primitive: what was asked for where it was called, not where it is lowered."""
+
+from collections.abc import Callable
+
+import jax
+
+
+def asked_for() -> str | None:
+    """What `jax.default_matmul_precision` says here; a parameter for primitives whose lowering is `precise`."""
+    return jax.config.jax_default_matmul_precision
+
+
+def precise(lowering: Callable) -> Callable:
+    """`lowering` with one more parameter: the precision of its matrix products."""
+
+    def at_precision(*operands, precision, **params):
+        with jax.default_matmul_precision(precision):
+            return lowering(*operands, **params)
+
+    return at_precision

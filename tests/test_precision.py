@@ -1,0 +1,60 @@
+"""Matrix products: full precision where bounds are made, on every platform; the platform's own elsewhere."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from dsrna_jax import bounds, network, zoo
+
+X = jnp.zeros((2, 8, 8, 1))
+
+
+def products(f, platform):
+    """The matrix products and convolutions that f(X) is lowered to, line by line."""
+    program = jax.jit(f).trace(X).lower(lowering_platforms=(platform,)).as_text()
+    found = [line for line in program.splitlines() if "stablehlo.dot" in line or "stablehlo.convolution" in line]
+    assert found
+    return found
+
+
+def logits_fn():
+    """A derived network, and a plain convolution beside it."""
+    net = network.derived(zoo.resolve("PC_DARTS_cifar"), cells=3, channels=4, classes=3, mean=(0.5,), deviation=(0.25,))
+    variables = jax.eval_shape(net.init, jax.random.key(0), X)
+    variables = jax.tree.map(lambda v: jnp.ones(v.shape, v.dtype), variables)
+
+    def logits(x):
+        y = lax.conv_general_dilated(x, jnp.ones((3, 3, 1, 2)), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return net.apply(variables, x) + y.reshape(len(x), -1)[:, :3]
+
+    return logits
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
+def test_bounds_round_no_product_more_coarsely_than_its_numbers(method, platform):
+    """TF32, the default on GPUs, rounds by 1e-3 what the allowance for rounding widens by 1e-5."""
+    logits = logits_fn()
+    functions = {
+        "margin": lambda x: bounds.margin(logits, x, jnp.zeros(2, int), 0.01, method=method),
+        "bound": lambda x: bounds.bound(logits, x, 0.01, method=method),
+        "gradient": jax.grad(lambda x: bounds.margin(logits, x, jnp.zeros(2, int), 0.01, method=method).sum()),
+    }
+    for name, f in functions.items():
+        assert [line for line in products(f, platform) if "HIGHEST" not in line] == [], name
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+def test_a_network_takes_the_precision_that_is_asked_for_around_its_call(platform):
+    logits = logits_fn()
+
+    def precise(x):
+        with jax.default_matmul_precision("highest"):
+            return logits(x)
+
+    gradient = lambda f: jax.grad(lambda x: f(x).sum())  # noqa: E731
+    for f in (precise, gradient(precise)):
+        assert all("HIGHEST" in line for line in products(f, platform))
+    for f in (logits, gradient(logits)):
+        assert not any("HIGHEST" in line for line in products(f, platform))
