@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrna_jax.bounds.relaxations import Curve, Hinge
+from dsrna_jax.bounds.curves import Curve
+from dsrna_jax.bounds.relaxations import Hinge
 
 ANALYTIC = frozenset(
     "add add_any sub mul div integer_pow square exp expm1 log1p logistic tanh erf erfc convert_element_type copy".split()

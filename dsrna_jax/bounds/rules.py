@@ -10,10 +10,11 @@ from jax import lax
 
 from dsrna_jax.bounds.affine import elementwise_sum, identity, moving, scatter
 from dsrna_jax.bounds.choices import comparison, opposite, select
+from dsrna_jax.bounds.curves import Curve
 from dsrna_jax.bounds.graph import Predicate
 from dsrna_jax.bounds.nonlinear import curve, hinge, largest, power, real_power, window_largest
 from dsrna_jax.bounds.products import convolution, product_of_matrices, quotient, scaled, trilinear
-from dsrna_jax.bounds.relaxations import Curve, Hinge
+from dsrna_jax.bounds.relaxations import Hinge
 
 # A rule is (tracer, primitive, operands, params, batch axes of the outputs) -> outputs; operands are nodes and arrays.
 RULES: dict[str, Callable] = {}

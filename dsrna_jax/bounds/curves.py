@@ -1,0 +1,123 @@
+"""Smooth functions of one variable between their bounds: chords, tangents, and how far the curve leaves them."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dsrna_jax.bounds.relaxations import Planes, between, ratio
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A smooth function of one variable, by where its second derivative changes sign.
+
+    Slopes are the chord's on the far side of the curvature, a tangent's at the middle on the near side, and, where the sign
+    changes once within the interval, that of the tangent through the far end. Whatever the slope, the gap is the largest
+    difference to the curve: over the ends and the stationary points, of which each stretch of one curvature has at most one.
+
+    Args:
+      function: elementwise, differentiable twice in JAX but at the inflections.
+      inflections: ascending; () for a convex or concave function.
+      poles: where it has no value; intervals that reach there have no bounds.
+      signs: of the second derivative between the inflections, where it cannot be seen at their middles and at 1 beyond them.
+    """
+
+    function: Callable
+    inflections: tuple[float, ...] = ()
+    poles: tuple[float, ...] = ()
+    signs: tuple[int, ...] | None = None
+
+    def slope(self, x):
+        return jax.jvp(self.function, (x,), (jnp.ones_like(x),))[1]
+
+    def convexity(self) -> tuple[int, ...]:
+        """Sign of the second derivative between the inflections."""
+        if self.signs is not None:
+            return self.signs
+        ends = (self.inflections[0] - 1, *self.inflections, self.inflections[-1] + 1) if self.inflections else (0.5, 1.5)
+        with jax.ensure_compile_time_eval():
+            middles = jnp.array([(a + b) / 2 for a, b in zip(ends[:-1], ends[1:], strict=True)])
+            return tuple(int(s) for s in np.sign(np.asarray(jax.jvp(self.slope, (middles,), (jnp.ones_like(middles),))[1])))
+
+    def extremes(self, low, high, slopes):
+        """Least and greatest of function(x) - slope * x for x from low to high, for each of the slopes."""
+        slope = jnp.stack(slopes)[:, None]
+        borders = np.array([-np.inf, *self.inflections, np.inf], low.dtype).reshape(-1, *[1] * low.ndim)
+        ends = (jnp.clip(jnp.clip(x, borders[:-1], borders[1:]), low, high) for x in (low, high))
+        ends = [jnp.broadcast_to(e, (len(slopes), *e.shape)) for e in ends]
+        stationary = _crossing(lambda x: self.slope(x) - slope, *ends)
+        points = jnp.concatenate([stationary, *(jnp.broadcast_to(x, (len(slopes), 1, *x.shape)) for x in (low, high))], 1)
+        differences = self.function(points) - slope * points
+        least, greatest = differences.min(1), differences.max(1)
+        for pole in self.poles:
+            broken = (low <= pole) & (high >= pole)
+            least, greatest = jnp.where(broken, np.nan, least), jnp.where(broken, np.nan, greatest)
+        return least, greatest
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        (least,), (greatest,) = self.extremes(x + interval.lower, x + interval.upper, [jnp.zeros_like(x)])
+        slack = self.rounding(node, interval, 0)
+        return between(least - node.value - slack, greatest - node.value + slack)
+
+    def rounding(self, node, interval, slope):
+        """What is lost where values that are alike are subtracted."""
+        terms = jnp.abs(node.value) + jnp.abs(slope * node.parents[0].value)
+        return jnp.where(interval.radius > 0, 4 * jnp.finfo(node.value.dtype).eps * lax.stop_gradient(terms), 0)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = x + interval.lower, x + interval.upper
+        wide = high > low
+        chord = jnp.where(wide, ratio(self.function(high) - self.function(low), high - low), self.slope((low + high) / 2))
+        below = above = chord
+        borders, signs = (-np.inf, *self.inflections, np.inf), self.convexity()
+        middle = self.slope((low + high) / 2)
+        for left, right, sign in zip(borders[:-1], borders[1:], signs, strict=True):
+            within = (low >= left) & (high <= right)
+            if sign >= 0:
+                below = jnp.where(within, middle, below)
+            if sign <= 0:
+                above = jnp.where(within, middle, above)
+        if self.inflections:
+            to_right, to_left = self._tangents(low, high)
+        for i, point in enumerate(self.inflections):
+            within = (low > borders[i]) & (high < borders[i + 2]) & (low < point) & (high > point)
+            over, under = (to_right[i], to_left[i]) if signs[i] > 0 else (to_left[i], to_right[i])
+            above, below = jnp.where(within, over, above), jnp.where(within, under, below)
+        (least, _), (_, greatest) = self.extremes(low, high, [below, above])
+        below_gap = node.value - below * x - least + self.rounding(node, interval, below)
+        above_gap = greatest + above * x - node.value + self.rounding(node, interval, above)
+        return Planes((below,), (above,), below_gap, above_gap)
+
+    def _tangents(self, low, high):
+        """Slopes of the lines through either end that touch the curve beyond each inflection, else reach the other end."""
+        point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
+        near = jnp.stack([jnp.maximum(low, point), jnp.minimum(high, point)])
+        anchor, far = (jnp.broadcast_to(jnp.stack(ends)[:, None], near.shape) for ends in ((low, high), (high, low)))
+        touch = _crossing(
+            lambda x: self.slope(x) * (x - anchor) - (self.function(x) - self.function(anchor)), near, far, otherwise=far
+        )
+        gap = touch - anchor
+        return jnp.where(gap == 0, self.slope(anchor), ratio(self.function(touch) - self.function(anchor), gap))
+
+
+def _crossing(f, a, b, otherwise=None):
+    """Where the monotone f crosses zero between a and b, by bisection; b or `otherwise` where it does not.
+
+    A crossing is a constant to derivatives: those of what is stationary there do not need it.
+    """
+    first, last = lax.stop_gradient((f(a), f(b)))
+
+    def halve(_, ends):
+        near, far = ends
+        middle = (near + far) / 2
+        same = jnp.sign(lax.stop_gradient(f(middle))) == jnp.sign(first)
+        return jnp.where(same, middle, near), jnp.where(same, far, middle)
+
+    near, _ = lax.fori_loop(0, 30 if a.dtype == jnp.float32 else 48, halve, lax.stop_gradient((a, b)))
+    return jnp.where(jnp.sign(first) * jnp.sign(last) < 0, near, b if otherwise is None else otherwise)
