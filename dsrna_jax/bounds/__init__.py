@@ -31,10 +31,11 @@ import numpy as np
 from dsrna_jax.bounds.balls import NORMS, ball, is_known
 from dsrna_jax.bounds.curves import Curve
 from dsrna_jax.bounds.explain import Explanation, explanation, free_memory, readable
-from dsrna_jax.bounds.graph import Graph, trace
+from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.methods import METHODS, Bounded
 from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.rules import RULES, register
+from dsrna_jax.bounds.tracing import trace
 from dsrna_jax.errors import InputError
 
 __all__ = [

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from dsrna_jax.bounds.composed import recognised
-from dsrna_jax.bounds.graph import Linear, Node, Predicate, evaluated
+from dsrna_jax.bounds.graph import Linear, Node, Predicate
+from dsrna_jax.bounds.tracing import evaluated
 
 
 def values(operands):

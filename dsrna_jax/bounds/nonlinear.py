@@ -10,8 +10,9 @@ from dsrna_jax.bounds import stacks
 from dsrna_jax.bounds.affine import broadcast_nodes, known_composition, nodes_of, values
 from dsrna_jax.bounds.composed import number
 from dsrna_jax.bounds.curves import Curve
-from dsrna_jax.bounds.graph import Linear, Node, evaluated
+from dsrna_jax.bounds.graph import Linear, Node
 from dsrna_jax.bounds.relaxations import Hinge, Larger, Largest, leader_of
+from dsrna_jax.bounds.tracing import evaluated
 from dsrna_jax.bounds.windows import windows
 
 

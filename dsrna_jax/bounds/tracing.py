@@ -1,0 +1,292 @@
+"""From a batch-separable JAX function to its graph.
+
+`trace` interprets the jaxpr of f at a point. What does not depend on the input is computed on the way and becomes part of the
+operations; what does becomes a `Node`.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from dsrna_jax.bounds.composed import Composed, itself, joined, number
+from dsrna_jax.bounds.graph import Graph, Node, Predicate
+from dsrna_jax.bounds.separable import keeps_examples_apart
+from dsrna_jax.errors import InputError
+
+
+class Tracer:
+    """Builds the nodes while it interprets a jaxpr; equal operations on equal operands become one node."""
+
+    def __init__(self, batch: int, rules: dict[str, Callable]):
+        self.nodes: list[Node] = []
+        self.batch, self.other_batch = batch, batch + 1
+        self.rules = rules
+        self.known: dict[Any, tuple] = {}
+        self.kept: list[Any] = []
+        self.counts: dict[str, int] = {}
+        self.composed: dict[Node | Predicate, Composed] = {}
+        self.other_shapes: dict[int, tuple[int, ...]] = {}
+        self.where = ""
+
+    def node(self, operation, parents: Sequence[Node], value, batch_axis: int, name: str | None = None) -> Node:
+        """A new node; relaxed operations are numbered by name, such as relu_0, relu_1."""
+        if name is not None:
+            count = self.counts.get(name, 0)
+            self.counts[name], name = count + 1, f"{name}_{count}"
+        node = Node(len(self.nodes), name or "", operation, tuple(parents), value, batch_axis)
+        self.nodes.append(node)
+        return node
+
+    def inline(self, f: Callable, *operands):
+        """f of nodes and constants, through the rules of the operations that it is made of."""
+        shapes, others = [], []
+        for operand in operands:
+            array = operand.value if isinstance(operand, Node) else jnp.asarray(operand)
+            shapes.append(jax.ShapeDtypeStruct(array.shape, array.dtype))
+            if isinstance(operand, Node):
+                other = list(array.shape)
+                other[operand.batch_axis] = self.other_batch
+            else:
+                other = self.other_shapes.get(id(operand), array.shape)
+            others.append(jax.ShapeDtypeStruct(tuple(other), array.dtype))
+        return self.interpret(jax.make_jaxpr(f)(*shapes), jax.make_jaxpr(f)(*others), operands)
+
+    def interpret(self, closed, other, operands) -> list:
+        """Outputs of a closed jaxpr on nodes and constants; `other` is the same jaxpr at another batch size."""
+        jaxpr, twin = closed.jaxpr, other.jaxpr
+        if [e.primitive.name for e in jaxpr.eqns] != [e.primitive.name for e in twin.eqns]:
+            raise InputError("f is not batch-separable: it does other operations when the batch is larger")
+        env = dict(zip(jaxpr.constvars, closed.consts, strict=True)) | dict(zip(jaxpr.invars, operands, strict=True))
+
+        def read(atom):
+            return atom.val if isinstance(atom, core.Literal) else env[atom]
+
+        used, outside = _used(jaxpr), self.where
+        for equation, other_equation in zip(jaxpr.eqns, twin.eqns, strict=True):
+            if not used(equation):
+                continue
+            inputs = [read(atom) for atom in equation.invars]
+            if any(isinstance(i, Node | Predicate) for i in inputs):
+                self.where = user_line(equation) or outside
+                outputs = self.bounded(equation, other_equation, inputs)
+            else:
+                outputs = constant(equation.primitive, inputs, equation.params)
+            env.update(zip(equation.outvars, outputs, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def bounded(self, equation, twin, inputs) -> list:
+        """Outputs of one equation, some of whose inputs are bounded."""
+        name = equation.primitive.name
+        inner = _inner_jaxpr(equation.params)
+        if name == "scan":
+            return self.scan(equation, twin, inputs)
+        if inner is not None and name not in self.rules:
+            if name in ("while", "cond"):
+                raise NotImplementedError(f"no bounds through {name}{self.where}: its course depends on values")
+            return self.interpret(_closed(inner), _closed(_inner_jaxpr(twin.params)), inputs)
+        if name not in self.rules:
+            raise NotImplementedError(f"no bound rule for the primitive {name}{self.where}; bounds.register can add one")
+        key = self._key(equation, inputs)
+        if key is None or key not in self.known:
+            axes = self.batch_axes(equation, twin, inputs)
+            before = self.other_shapes
+            self.other_shapes = {id(i): v.aval.shape for i, v in zip(inputs, twin.invars, strict=True)}
+            outputs = self.rules[name](self, equation.primitive, inputs, equation.params, axes)
+            self.other_shapes = before
+            self._compose(equation, inputs, outputs)
+            if key is None:
+                return outputs
+            self.known[key] = outputs
+        return self.known[key]
+
+    def as_function(self, primitive, inputs, params) -> Composed | None:
+        """What a primitive of operands gives, as a function of one node; None if there is none."""
+        parts = [self.composed_of(i) for i in inputs]
+        if any(part is None and isinstance(i, Predicate) for i, part in zip(inputs, parts, strict=True)):
+            return None
+        return joined(primitive.name, lambda *v: evaluated(primitive, v, params)[0], inputs, parts)
+
+    def composed_of(self, operand) -> Composed | None:
+        """An operand as a function of one node, at the least of itself; None for constants."""
+        return (
+            self.composed.get(operand, itself(operand))
+            if isinstance(operand, Node)
+            else (self.composed.get(operand) if isinstance(operand, Predicate) else None)
+        )
+
+    def _compose(self, equation, inputs, outputs):
+        (output, *others) = outputs
+        if others or not isinstance(output, Node | Predicate) or output in self.composed:
+            return
+        composed = self.as_function(equation.primitive, inputs, equation.params)
+        if composed is not None and composed.root is not output:
+            self.composed[output] = composed
+
+    def batch_axes(self, equation, twin, inputs) -> list[int]:
+        """The batch axis of each output; InputError if the operation mixes examples."""
+        name, axes = equation.primitive.name, []
+        operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(inputs) if isinstance(n, Node)]
+        for out, other in zip(equation.outvars, twin.outvars, strict=True):
+            axes.append(self.batch_axis(name, out.aval.shape, other.aval.shape))
+            if not keeps_examples_apart(name, equation.params, operands, out.aval.shape, axes[-1]):
+                raise InputError(f"f is not batch-separable: {name}{self.where} moves entries from one example to another")
+        return axes
+
+    def batch_axis(self, name: str, shape, other) -> int:
+        """The axis that follows the batch size."""
+        axes = [i for i, (n, m) in enumerate(zip(shape, other, strict=True)) if n != m]
+        if len(axes) == 1 and (shape[axes[0]], other[axes[0]]) == (self.batch, self.other_batch):
+            return axes[0]
+        what = "loses" if not axes else "mixes"
+        raise InputError(
+            f"f is not batch-separable, or merges the batch with another axis: {name}{self.where} {what} the batch axis, "
+            f"{list(shape)} at batch size {self.batch}. Bounds are of each example by itself"
+        )
+
+    def scan(self, equation, twin, inputs) -> list:
+        """A scan, unrolled."""
+        params, other = equation.params, twin.params
+        consts, carries = _consts_and_carries(params)
+        shared, carry, stacked = inputs[:consts], list(inputs[consts : consts + carries]), inputs[consts + carries :]
+        steps = range(params["length"])
+        collected: list[list] = []
+        for i in reversed(steps) if params["reverse"] else steps:
+            at = [self.inline(lambda a, i=i: a[i], s)[0] if isinstance(s, Node) else s[i] for s in stacked]
+            outputs = self.interpret(params["jaxpr"], other["jaxpr"], [*shared, *carry, *at])
+            carry = outputs[:carries]
+            collected.append(outputs[carries:])
+        if params["reverse"]:
+            collected.reverse()
+        return carry + [self.inline(lambda *ys: jnp.stack(ys), *ys)[0] for ys in zip(*collected, strict=True)]
+
+    def _key(self, equation, inputs):
+        def of(value):
+            if isinstance(value, Node):
+                return value.index
+            if isinstance(value, Predicate):
+                return id(value)
+            if number(value) is not None:
+                return (number(value).item(), str(np.asarray(value).dtype), np.shape(value))
+            self.kept.append(value)
+            return ("array", id(value))
+
+        key = (equation.primitive.name, tuple(map(of, inputs)), tuple(sorted(equation.params.items())))
+        try:
+            hash(key)
+        except TypeError:
+            return None
+        return key
+
+
+def _consts_and_carries(params) -> tuple[int, int]:
+    """How many of a scan's inputs are constants and how many its state."""
+    if "ft_in" in params:  # since JAX 0.12
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]
+
+
+def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
+    """The graph of f at x, a pytree of arrays [batch, ...]; InputError unless f treats each example by itself."""
+    leaves, structure = jax.tree.flatten(x)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    check_input(leaves)
+    batch = leaves[0].shape[0]
+
+    def flat(*leaves):
+        return jax.tree.leaves(f(jax.tree.unflatten(structure, leaves)))
+
+    def at(size):
+        return jax.make_jaxpr(flat)(*(jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) for leaf in leaves))
+
+    tracer = Tracer(batch, rules)
+    closed = at(batch)
+    try:
+        other = at(batch + 1)
+    except TypeError as error:
+        raise InputError(
+            f"f must take a batch of any size, and fails at {batch + 1} where x has {batch}: does it close over an array "
+            f"with one entry for each example? ({str(error).splitlines()[0]})"
+        ) from error
+    inputs = tuple(tracer.node(None, (), leaf, 0) for leaf in leaves)
+    outputs = tracer.interpret(closed, other, inputs)
+    if len(outputs) != 1:
+        raise InputError(f"f must return one array, got {len(outputs)}")
+    (output,) = outputs
+    if not isinstance(output, Node):
+        raise InputError("f(x) does not depend on x")
+    if output.batch_axis != 0:
+        raise InputError(f"f must return [batch, ...], got {list(output.value.shape)} with the batch on axis {output.batch_axis}")
+    return Graph(_needed(output, inputs), inputs, output)
+
+
+def check_input(leaves):
+    """InputError unless every leaf is a floating-point array [batch, ...] of one batch size."""
+    if not leaves:
+        raise InputError("x holds no array")
+    for leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise InputError(f"x must be floating-point pixels, got {leaf.dtype}: convert with x.astype(jnp.float32) / 255")
+        if leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0]:
+            raise InputError(f"x must be [batch, ...], got shapes {[list(leaf.shape) for leaf in leaves]}")
+
+
+def evaluated(primitive, inputs, params) -> list:
+    """Outputs of a primitive on arrays."""
+    outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
+    return list(outputs) if primitive.multiple_results else [outputs]
+
+
+def constant(primitive, inputs, params) -> list:
+    """Outputs of a primitive on constants; numbers stay numbers, also where JAX would trace them, and when they are spread."""
+    if all(number(i) is not None for i in inputs) and inputs:
+        if primitive.name == "broadcast_in_dim":
+            return [np.broadcast_to(number(inputs[0]), params["shape"])]
+        if all(np.ndim(i) == 0 for i in inputs):
+            with jax.ensure_compile_time_eval():
+                return evaluated(primitive, inputs, params)
+    return evaluated(primitive, inputs, params)
+
+
+def _used(jaxpr):
+    """Whether an equation's outputs are used for those of the jaxpr."""
+    needed, kept = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}, set()
+    for equation in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars) or equation.effects:
+            kept.add(id(equation))
+            needed.update(v for v in equation.invars if not isinstance(v, core.Literal))
+    return lambda equation: id(equation) in kept
+
+
+def user_line(equation) -> str:
+    """Where the user wrote an equation, as " (model.py:12)"; empty if unknown."""
+    libraries = tuple(os.path.dirname(os.path.abspath(m.__file__)) for m in (jax, np)) + (os.path.dirname(__file__),)
+    traceback = equation.source_info.traceback
+    for frame in traceback.frames if traceback is not None else ():
+        if not frame.file_name.startswith((*libraries, "<")) and f"{os.sep}flax{os.sep}" not in frame.file_name:
+            return f" ({frame.file_name}:{frame.line_num})"
+    return ""
+
+
+def _inner_jaxpr(params):
+    return next((params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr", "branches", "body_jaxpr") if key in params), None)
+
+
+def _closed(jaxpr):
+    return jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else core.ClosedJaxpr(jaxpr, ())
+
+
+def _needed(output: Node, inputs) -> list[Node]:
+    """The inputs and the nodes that the output depends on, in order."""
+    found, waiting = {node.index: node for node in inputs}, [output]
+    while waiting:
+        node = waiting.pop()
+        if node.index not in found:
+            found[node.index] = node
+            waiting.extend(node.parents)
+    return [found[i] for i in sorted(found)]
