@@ -73,7 +73,7 @@ def cases():
         yield pytest.param(tuple(map(str, pair)), norm, clip, dtype, radius, method, id="-".join(pair))
 
 
-@pytest.mark.parametrize("names,norm,clip,dtype,radius,method", cases())
+@pytest.mark.parametrize("names,norm,clip,dtype,radius,method", list(cases()))
 def test_attacked_points_lie_within(names, norm, clip, dtype, radius, method):
     assert check(names, 7, norm, clip, dtype, radius, ("ibp", "crown", method))
 
