@@ -88,8 +88,8 @@ def _image(output, kernel, *, taps, stride, size):
     far = [n + margin - 1 - stride * (m - 1) for n, m in zip(size, output.shape[-2:], strict=True)]
 
     def spread_sum(kernel, output):
-        apart = lax.pad(output, np.zeros((), output.dtype), [(0, 0, 0)] * 4 + [(0, 0, stride - 1)] * 2)
-        return _shifted_sum(bordered(apart, [(0, 0)] * 4 + [(margin, f) for f in far]), kernel, starts, size)
+        dilated = lax.pad(output, np.zeros((), output.dtype), [(0, 0, 0)] * 4 + [(0, 0, stride - 1)] * 2)
+        return _shifted_sum(bordered(dilated, [(0, 0)] * 4 + [(margin, f) for f in far]), kernel, starts, size)
 
     each = apart(spread_sum, kernel, output)
     groups, multiples = each.shape[:2]
