@@ -88,14 +88,16 @@ class Fan(nn.Module):
         if convolved or pooled:
             parts = convolved if self.affine else [_joined(convolved + pooled)]
             parts = BatchNorm(self.affine, name="first_norm")(parts, statistics)
-            maps += parts
-            served += [[]] * len(separable) + [[k] for k in dilated] + by_pool
             if separable:
                 groups = self.groups(separable)
-                images = [nn.relu(part[:, : len(group)]) for part, group in zip(parts, groups, strict=False)]
-                y = self.convolution(images, groups, "second", 1)
+                if not self.affine:
+                    parts = jnp.split(parts[0], [len(separable)], axis=1)
+                y = self.convolution([nn.relu(part) for part in parts[: len(groups)]], groups, "second", 1)
                 maps += BatchNorm(self.affine, name="second_norm")(y, statistics)
                 served += [[k] for k in separable]
+                parts = parts[len(groups) :]
+            maps += parts
+            served += [[k] for k in dilated] + by_pool
         if skips and self.stride == 1:
             maps.append(x[:, None])
             served.append(skips)
@@ -113,8 +115,10 @@ class Fan(nn.Module):
         if weights is None or weights.ndim == 3:
             return self.sums(maps, served, weights)
         targets = sorted({t for _, t in self.kinds})
-        total = jnp.einsum("smcbhw,mts->tcbhw", _joined(maps), self.by_map(weights, served, targets))
-        return {t: total[i] for i, t in enumerate(targets)}
+        joined = _joined(maps)
+        rows = joined.reshape(-1, *joined.shape[2:4], joined.shape[4] * joined.shape[5])
+        total = pointwise(rows, self.by_map(weights, served, targets)).reshape(-1, *joined.shape[2:])
+        return dict(zip(targets, jnp.unstack(total), strict=True))
 
     def sums(self, maps, served, weights):
         """The same in plain additions: better where few branches meet in a node, as in a derived network."""
@@ -134,12 +138,12 @@ class Fan(nn.Module):
         return jax.random.normal(self.make_rng("noise"), x.shape, x.dtype) if self.has_rng("noise") else jnp.zeros_like(x)
 
     def by_map(self, weights, served, targets):
-        """[map, target, stack]: the weight with which a target receives a map, zero where it does not."""
+        """[target, stack * map]: the weight with which a target receives a map, zero where it does not."""
         column = np.full((len(served), len(targets)), -1)
         for i, kinds in enumerate(served):
             for kind in kinds:
                 column[i, targets.index(kind[1])] = self.kinds.index(kind)
-        return placed(weights.T, column)
+        return placed(weights.T, column).transpose(1, 2, 0).reshape(len(targets), -1)
 
     def convolution(self, images, groups, name, stride):
         """Depthwise and pointwise convolution for every group of branches: [stack, branch, channel, ...] each.
@@ -238,11 +242,13 @@ class Cell(nn.Module):
             stride = 2 if self.reduction and max(sources) < 2 else 1
             x = jnp.stack([nodes[s] for s in sources])
             fan = Fan(kinds, stride, self.affine, name=f"from_{'_'.join(map(str, sources))}")
-            received = fan(x[:, :active], weights, statistics)
+            if self.partial > 1:
+                x, passed = jnp.split(x, [active], axis=1)
+                passed = jnp.unstack(max_pool(passed, 2, 2) if stride == 2 else passed)
+            received = fan(x, weights, statistics)
             for target, y in received.items():
                 sums[target] = sums[target] + y if target in sums else y
             if self.partial > 1:
-                passed = max_pool(x[:, active:], 2, 2) if stride == 2 else x[:, active:]
                 for i, (source, target) in enumerate(edges_of(self.branches)):
                     if source in sources:
                         y = edge_weights[i] * passed[sources.index(source)]

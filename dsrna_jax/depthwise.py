@@ -26,7 +26,7 @@ from jax.interpreters import ad, batching, mlir
 from dsrna_jax.apart import apart
 from dsrna_jax.borders import bordered
 from dsrna_jax.placement import placed
-from dsrna_jax.precision import asked_for, precise
+from dsrna_jax.precision import asked_for, in_full, precise
 
 
 def square_taps(side: int, dilation: int = 1) -> tuple[tuple[int, int], ...]:
@@ -189,16 +189,16 @@ def _transpose_second(ct, first, _, *, solve, **grid):
     return depthwise_p.bind(first, ct, solve={"output": "kernel", "kernel": "output"}[solve], **grid)
 
 
-_CHANNEL_AXIS = {"image": 1, "output": 2, "kernel": 3}
+_GROUP_AXIS = {"image": 0, "output": 0, "kernel": 1}
 _OPERANDS = {"output": ("image", "kernel"), "image": ("output", "kernel"), "kernel": ("image", "output")}
 _BATCH_AXIS = {"image": 2, "output": 3}
 
 
 def _batched(operands, axes, *, solve, **grid):
-    """vmap: a mapped axis joins the batch where the kernel has none, and the channels where it has."""
+    """vmap: a mapped axis joins the batch where the kernel has none, and the groups where it has."""
     names, count = _OPERANDS[solve], next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
     by_batch = "kernel" in names and axes[1] is None
-    into = _BATCH_AXIS if by_batch else _CHANNEL_AXIS
+    into = _BATCH_AXIS if by_batch else _GROUP_AXIS
 
     def folded(name, operand, axis):
         if axis is None and by_batch:
@@ -220,5 +220,6 @@ depthwise_p.def_abstract_eval(_abstract)
 ad.defbilinear(depthwise_p, _transpose_first, _transpose_second)
 batching.primitive_batchers[depthwise_p] = _batched
 mlir.register_lowering(depthwise_p, mlir.lower_fun(_solved, multiple_results=False))
+mlir.register_lowering(depthwise_p, mlir.lower_fun(in_full(_solved), multiple_results=False), platform="cpu")
 for _platform in ("cuda", "rocm"):
     mlir.register_lowering(depthwise_p, mlir.lower_fun(_library, multiple_results=False), platform=_platform)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from dsrna_jax.precision import asked_for, precise
+from dsrna_jax.precision import asked_for, in_full, precise
 
 
 def pointwise(image, kernel):
@@ -76,3 +76,4 @@ pointwise_p.def_abstract_eval(_abstract)
 ad.defbilinear(pointwise_p, _transpose_first, _transpose_second)
 batching.primitive_batchers[pointwise_p] = _batched
 mlir.register_lowering(pointwise_p, mlir.lower_fun(_solved, multiple_results=False))
+mlir.register_lowering(pointwise_p, mlir.lower_fun(in_full(_solved), multiple_results=False), platform="cpu")

@@ -18,3 +18,11 @@ def precise(lowering: Callable) -> Callable:
             return lowering(*operands, **params)
 
     return at_precision
+
+
+def in_full(lowering: Callable) -> Callable:
+    """A `precise` lowering at full precision, whatever was asked for: for CPUs, which have no other.
+
+    XLA takes products of different precision for different ones, and would compute a network and its bounds' centre apart.
+    """
+    return lambda *operands, precision, **params: lowering(*operands, precision="highest", **params)

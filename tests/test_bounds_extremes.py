@@ -20,3 +20,7 @@ def test_pairs_are_those_of_numpy(ours, theirs):
 
 def test_nan_is_not_at_least_zero():
     np.testing.assert_array_equal(at_least_zero(jnp.array([-1.0, 0, 2, np.nan])), [0, 0, 2, np.nan])
+
+
+def test_what_is_zero_but_for_rounding_keeps_its_derivative():
+    np.testing.assert_array_equal(jax.vmap(jax.grad(at_least_zero))(jnp.array([-1e-9, 0, 2])), 1)

@@ -6,6 +6,8 @@ import pytest
 from jax import lax
 
 from dsrna_jax import bounds, network, zoo
+from dsrna_jax.depthwise import depthwise, square_taps
+from dsrna_jax.pointwise import pointwise
 
 X = jnp.zeros((2, 8, 8, 1))
 
@@ -56,5 +58,18 @@ def test_a_network_takes_the_precision_that_is_asked_for_around_its_call(platfor
     gradient = lambda f: jax.grad(lambda x: f(x).sum())  # noqa: E731
     for f in (precise, gradient(precise)):
         assert all("HIGHEST" in line for line in products(f, platform))
-    for f in (logits, gradient(logits)):
-        assert not any("HIGHEST" in line for line in products(f, platform))
+    if platform != "cpu":
+        for f in (logits, gradient(logits)):
+            assert not any("HIGHEST" in line for line in products(f, platform))
+
+
+def test_on_a_cpu_a_network_and_the_centre_of_its_bounds_share_their_products():
+    """XLA merges only what asks for the same precision, and a CPU has but one."""
+
+    def program(precision):
+        with jax.default_matmul_precision(precision):
+            maps = jnp.zeros((1, 2, 2, 4, 4))
+            f = lambda x: pointwise(depthwise(x, jnp.ones((9, 1, 1, 2)), square_taps(3))[:, 0], jnp.ones((3, 2)))  # noqa: E731
+            return jax.jit(f).trace(maps).lower(lowering_platforms=("cpu",)).as_text()
+
+    assert program(None) == program("highest")

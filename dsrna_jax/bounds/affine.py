@@ -40,14 +40,14 @@ def linear(tracer, primitive, operands, params, axes, constants, positive, **kin
     """Nodes of an operation that is linear in its bounded operands, with `constants` for the others, |.|^q by `positive`."""
     call = _call(primitive, operands, params)
     outputs = evaluated(primitive, values(operands), params)
-    deviations = functools.partial(call, constants=constants)
+    whole = Linear(functools.partial(call, constants=constants), lambda *r: call(*r, constants=positive(1)))
 
     def node(i, value, axis):
         operation = Linear(
-            lambda *d: deviations(*d)[i],
-            lambda *r: call(*r, constants=positive(1))[i],
+            lambda *d: whole.deviation(*d)[i],
+            lambda *r: whole.magnitude(*r)[i],
             power=lambda q: lambda r: call(r, constants=positive(q))[i],
-            one_of=(i, deviations) if len(outputs) > 1 else None,
+            one_of=(i, whole) if len(outputs) > 1 else None,
             **kinds,
         )
         return tracer.node(operation, nodes_of(operands), value, axis)

@@ -89,13 +89,13 @@ def _transposed(node: Node, rows):
     return jax.vmap(pull, node.batch_axis, tuple(p.batch_axis for p in node.parents))(rows)
 
 
-def _joined(parent: Node, whole: Callable, results: dict):
+def _joined(parent: Node, whole: Linear, results: dict):
     """Functionals of some results of one operation, {place: (node, rows)}, to that of its parent; all at once copies least."""
-    shapes = jax.eval_shape(whole, parent.value)
+    shapes = jax.eval_shape(whole.deviation, parent.value)
 
     def pull(rows):
         cotangents = [rows.get(i, jnp.zeros(s.shape, s.dtype)) for i, s in enumerate(shapes)]
-        return jax.linear_transpose(whole, jax.ShapeDtypeStruct(parent.value.shape, parent.value.dtype))(cotangents)[0]
+        return jax.linear_transpose(whole.deviation, jax.ShapeDtypeStruct(parent.value.shape, parent.value.dtype))(cotangents)[0]
 
     axes = {place: node.batch_axis for place, (node, _) in results.items()}
     return jax.vmap(pull, (axes,), parent.batch_axis)({place: rows for place, (_, rows) in results.items()})

@@ -24,6 +24,12 @@ def smaller(a, b):
     return -larger(-a, -b)
 
 
+@jax.custom_jvp
 def at_least_zero(x):
-    """max(x, 0)."""
-    return jnp.where(x < 0, 0, x)
+    """max(x, 0) for what is negative by rounding alone: its derivative is that of x."""
+    return jnp.maximum(x, 0)
+
+
+@at_least_zero.defjvp
+def _at_least_zero_jvp(values, tangents):
+    return at_least_zero(*values), tangents[0]

@@ -4,21 +4,20 @@ import jax.numpy as jnp
 
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
-from dsrna_jax.bounds.relaxations import Interval, between, intersection
+from dsrna_jax.bounds.relaxations import Interval, Largest, between, intersection
 
 Intervals = dict[Node, Interval]
 
 
-def step(node: Node, intervals: Intervals) -> Interval:
-    """The interval of a node from those of its parents."""
-    parents = [intervals[p] for p in node.parents]
-    if not isinstance(node.operation, Linear):
-        return node.operation.enclosure(node, parents)
-    radius = node.operation.magnitude(*(p.radius for p in parents))
+def passed(operation: Linear, parents: list[Interval]) -> Interval:
+    """The interval of an operation's result from those of its parents; of several results, mid and radius are lists."""
+    radii = [p.radius for p in parents]
     if all(p.mid is None for p in parents):
-        return Interval(None, radius)
+        return Interval(None, operation.magnitude(*radii))
     mids = [jnp.zeros_like(p.radius) if p.mid is None else p.mid for p in parents]
-    return Interval(node.operation.deviation(*mids), radius)
+    if operation.both is not None:
+        return Interval(*operation.both(*mids, *radii))
+    return Interval(operation.deviation(*mids), operation.magnitude(*radii))
 
 
 def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
@@ -29,11 +28,28 @@ def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
     input have the exact radius, ball radius * ||row||_q.
     """
     found: Intervals = dict(zip(graph.inputs, ball.boxes, strict=True))
+    wholes: dict[Linear, Interval] = {}
+    narrowed: set[Node] = set()
     starts, rows = relaxed_inputs(graph), _Rows(graph, ball)
+
+    def step(operation, parents):
+        known = [found[p] for p in parents]
+        if isinstance(operation, Largest):
+            return operation.enclosure(node, known, leads_are_narrowed=parents[1] in narrowed)
+        if not isinstance(operation, Linear):
+            return operation.enclosure(node, known)
+        if operation.one_of is None:
+            return passed(operation, known)
+        place, whole = operation.one_of
+        if whole not in wholes:
+            wholes[whole] = passed(whole, known)
+        mids, radii = wholes[whole]
+        return Interval(None if mids is None else mids[place], radii[place])
+
     for node in graph.nodes:
         if node in found:
             continue
-        found[node] = step(node, found)
+        found[node] = step(node.operation, node.parents)
         exact = rows.radius(node)
         if exact is not None:
             found[node] = intersection(found[node], Interval(None, exact))
@@ -41,6 +57,7 @@ def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
             sides = refine(node, found, exact is not None)
             if sides is not None:  # what is not known, NaN, gives way
                 found[node] = between(jnp.fmax(found[node].lower, sides[0]), jnp.fmin(found[node].upper, sides[1]))
+                narrowed.add(node)
     return found
 
 

@@ -15,22 +15,24 @@ import jax
 class Linear:
     """An affine operation: how it maps deviations of its parents, and, by its absolute coefficients, bounds on their size.
 
+    `both` maps a deviation and a size together, where that is less work than one after the other.
     `transposed` takes functionals of the result to those of the parents; by default it is derived from `deviation`.
     `unfolded`: how many entries of an example that has at hand at once, where it is more than the values have.
     `structural`: it only moves entries of one parent about, so that bounds of the parent's entries are bounds of its own.
     `singleton`: each entry depends on one entry of the parent, and no two on the same; `power(q)`, where the
     operation has one parent, is the operation with its coefficients' absolute values to the power q.
-    `one_of`: which result this is of an operation with one parent and several results.
+    `one_of`: which result this is of an operation with one parent and several results, whose functions give them all.
     """
 
     deviation: Callable
     magnitude: Callable
+    both: Callable | None = None
     transposed: Callable | None = None
     unfolded: int = 0
     structural: bool = False
     singleton: bool = False
     power: Callable[[int], Callable] | None = None
-    one_of: tuple[int, Callable] | None = None
+    one_of: tuple[int, "Linear"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -12,6 +13,7 @@ from dsrna_jax.bounds.affine import broadcast_nodes, evaluated_shape, known_comp
 from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.nonlinear import RECIPROCAL, curve
 from dsrna_jax.bounds.relaxations import Product
+from dsrna_jax.bounds.tracing import evaluated
 from dsrna_jax.depthwise import depthwise
 
 
@@ -31,7 +33,13 @@ def scaled(singleton=False, **kinds):
 def trilinear(tracer, primitive, operands, params, axes):
     if params["solve"] != "output" or not isinstance(operands[0], Node) or isinstance(operands[1], Node):
         raise NotImplementedError(f"no bounds of {primitive.name} but by its image{tracer.where}")
-    return scaled()(tracer, primitive, operands, params, axes)
+
+    def both(mid, radius):
+        """One call, since these take hundreds of operations to write."""
+        call = jax.vmap(lambda image, kernel: evaluated(primitive, [image, kernel], params)[0])
+        return call(jnp.stack([mid, radius]), jnp.stack([operands[1], jnp.abs(operands[1])]))
+
+    return scaled(both=both)(tracer, primitive, operands, params, axes)
 
 
 def convolution(tracer, primitive, operands, params, axes):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from dsrna_jax.bounds.extremes import at_least_zero, larger, smaller
 from dsrna_jax.bounds.stacks import largest, total_of, two_largest
@@ -86,13 +87,9 @@ class Hinge:
     def enclosure(self, node, intervals):
         (interval,) = intervals
         t, low, high = self.bounded_sides(node, interval)
-
-        def shift(side, deviation):  # phi(t + deviation) - phi(t), without cancellation where the sides agree
-            crossed = jnp.where(side >= 0, self.right * side - self.left * t, self.left * side - self.right * t)
-            here, there = t >= 0, side >= 0
-            return jnp.where(here == there, jnp.where(here, self.right, self.left) * deviation, crossed)
-
-        first, second = shift(low, interval.lower), shift(high, interval.upper)
+        first, second = (change(t, side, self.left, self.right) for side in (interval.lower, interval.upper))
+        if _is_concrete(self.left, self.right) and min(np.min(self.left), np.min(self.right)) >= 0:
+            return between(first, second)
         down, up = smaller(first, second), larger(first, second)
         bottom = -(jnp.where(t >= 0, self.right, self.left) * t)  # the kink's own value, 0, less phi(t)
         undecided = spans(low, high)
@@ -118,6 +115,25 @@ class Hinge:
             return Planes((free,), (chord,), free_gap, chord_gap)
         pick = lambda a, b: jnp.where(convex, a, b)  # noqa: E731
         return Planes((pick(free, chord),), (pick(chord, free),), pick(free_gap, -chord_gap), pick(chord_gap, -free_gap))
+
+
+@jax.custom_jvp
+def change(t, d, left, right):
+    """phi(t + d) - phi(t) of the hinge phi at 0, without cancellation where both lie on one side of it."""
+    there, here, across = t + d >= 0, t >= 0, t + d
+    crossed = jnp.where(there, right * across - left * t, left * across - right * t)
+    return jnp.where(here == there, jnp.where(here, right, left) * d, crossed)
+
+
+@functools.partial(change.defjvp, symbolic_zeros=True)
+def _change_jvp(values, tangents):
+    """Two comparisons, where autodiff of the formula would keep three."""
+    t, d, left, right = values
+    there, here = (jnp.where(x >= 0, right, left) for x in (t + d, t))
+    sides = (jnp.minimum(t + d, 0) - jnp.minimum(t, 0), jnp.maximum(t + d, 0) - jnp.maximum(t, 0))
+    parts = zip((there - here, there, *sides), tangents, strict=True)
+    moved = [coefficient * tangent for coefficient, tangent in parts if not isinstance(tangent, SymbolicZero)]
+    return change(*values), functools.reduce(jnp.add, moved)
 
 
 def spans(low, high):
@@ -161,10 +177,14 @@ class Largest:
     leads, which are far narrower than the entries where neighbours move together: what is lower in the middle.
     """
 
-    def enclosure(self, node, intervals):
+    def enclosure(self, node, intervals, leads_are_narrowed):
+        """Leads as they come from the entries say less than the entries do; those that a method has narrowed may say more."""
         entries, leads = intervals
-        values, leader = node.parents[0].value - node.value, leader_of(node.parents[0].value)
-        lead = node.parents[1].value
+        values = node.parents[0].value - node.value
+        if not leads_are_narrowed:
+            sides = jnp.stack([values + entries.lower, values + entries.upper], axis=1)
+            return between(*largest(sides))
+        leader, lead = leader_of(node.parents[0].value), node.parents[1].value
         low, high = (total_of(jnp.where(leader, side, 0)) for side in (values + entries.lower, values + entries.upper))
         return between(
             larger(largest(values + entries.lower), low + largest(lead + leads.lower)),

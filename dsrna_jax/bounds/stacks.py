@@ -27,17 +27,14 @@ def total_of(x):
 
 @jax.custom_jvp
 def largest(x):
-    """Maximum over the first axis; equal ones have equal shares of the derivative."""
+    """Maximum over the first axis; the first of equal ones has all of the derivative."""
     return x.max(0) if len(x) > MANY else largest_p.bind(x)
 
 
 @largest.defjvp
 def _largest_jvp(values, tangents):
     (x,), (tangent,) = values, tangents
-    top = largest(x)
-    is_top = (x == top).astype(x.dtype)
-    share = is_top / jnp.maximum(total_of(is_top), 1)
-    return top, total_of(lax.stop_gradient(share) * tangent)
+    return largest(x), total_of(jnp.where(_numbers(x) == _place(x), tangent, 0))
 
 
 def two_largest(x):
@@ -49,7 +46,17 @@ def two_largest(x):
     if len(x) == 1:
         return jnp.ones(x.shape, bool), jnp.zeros(x.shape, bool)
     places = jnp.moveaxis(lax.top_k(jnp.moveaxis(x, 0, -1), 2)[1], -1, 0) if len(x) > MANY else two_largest_p.bind(x)
-    return tuple(jnp.arange(len(x)).reshape(-1, *[1] * place.ndim) == place for place in places)
+    return tuple(_numbers(x) == place for place in places)
+
+
+def _numbers(x):
+    return jnp.arange(len(x), dtype=jnp.int32).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _place(x):
+    """Number of the first of the largest entries."""
+    x = lax.stop_gradient(x)
+    return jnp.argmax(x, 0).astype(jnp.int32) if len(x) > MANY else place_p.bind(x)
 
 
 def _total(x):
@@ -58,6 +65,14 @@ def _total(x):
 
 def _largest(x):
     return functools.reduce(jnp.maximum, jnp.unstack(x))
+
+
+def _first_largest(x):
+    rows = jnp.unstack(x)
+    top, place = rows[0], jnp.zeros(rows[0].shape, jnp.int32)
+    for i, row in enumerate(rows[1:], 1):
+        top, place = jnp.maximum(top, row), jnp.where(row > top, i, place)
+    return place
 
 
 def _two_largest(x):
@@ -87,7 +102,8 @@ def _row(x):
 
 
 total_p, largest_p = _primitive("total", _total, _row), _primitive("largest", _largest, _row)
+place_p = _primitive("first_largest", _first_largest, lambda x: x.update(shape=x.shape[1:], dtype=jnp.dtype("int32")))
 two_largest_p = _primitive("two_largest", _two_largest, lambda x: x.update(shape=(2, *x.shape[1:]), dtype=jnp.dtype("int32")))
-for _p, _axis in ((total_p, 0), (largest_p, 0), (two_largest_p, 1)):
+for _p, _axis in ((total_p, 0), (largest_p, 0), (place_p, 0), (two_largest_p, 1)):
     batching.primitive_batchers[_p] = lambda x, axes, p=_p, axis=_axis: (p.bind(jnp.moveaxis(x[0], axes[0], 1)), axis)
 ad.deflinear2(total_p, lambda ct, x: [jnp.broadcast_to(ct, x.aval.shape)])
