@@ -9,6 +9,7 @@ trilinear form, and a bilinear primitive with a `solve` parameter is closed unde
 
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -20,9 +21,8 @@ def pointwise(image, kernel):
 
     One kernel [channel out, channel] serves a whole stack.
     """
-    return pointwise_p.bind(
-        image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])), solve="output", precision=asked_for()
-    )
+    image, kernel = promote_dtype(image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])))
+    return pointwise_p.bind(image, kernel, solve="output", precision=asked_for())
 
 
 def _flat(maps):
@@ -38,10 +38,12 @@ def _solved(first, second, *, solve):
     return result.reshape(*result.shape[:-1], *first.shape[-3:])
 
 
-def _abstract(first, second, **params):
-    shapes = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (first, second))
-    result = jax.eval_shape(lambda *a: _solved(*a, **params), *shapes)
-    return jax.core.ShapedArray(result.shape, result.dtype)
+def _abstract(first, second, *, solve, precision):
+    if solve == "kernel":
+        shape = (*first.shape[:-4], second.shape[-4], first.shape[-4])
+    else:
+        shape = (*first.shape[:-4], second.shape[-2 if solve == "output" else -1], *first.shape[-3:])
+    return first.update(shape=shape)
 
 
 # solve=       takes               transposed by the first        transposed by the second

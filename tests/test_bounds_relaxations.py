@@ -1,0 +1,51 @@
+"""What relaxations take for granted about their own formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from dsrna_jax.bounds import forward
+from dsrna_jax.bounds.balls import ball
+from dsrna_jax.bounds.relaxations import change
+from dsrna_jax.bounds.rules import RULES
+from dsrna_jax.bounds.tracing import trace
+
+
+@pytest.mark.parametrize("left, right", [(0.0, 1.0), (0.1, 1.0), (1.0, 0.0), (-1.0, 1.0)])
+def test_a_hinge_changes_as_its_function_does_and_by_all_of_its_arguments(left, right):
+    def phi(x, left, right):
+        return jnp.where(x >= 0, right * x, left * x)
+
+    def plainly(t, d, left, right):
+        return phi(t + d, left, right) - phi(t, left, right)
+
+    with jax.enable_x64(True):
+        t, d = np.random.default_rng(0).normal(size=(2, 50))
+        arguments = t, d, jnp.full(50, left), jnp.full(50, right)
+        np.testing.assert_allclose(change(*arguments), plainly(*arguments), rtol=1e-12, atol=1e-15)
+        for derive in (jax.jacobian, jax.jacfwd):
+            for ours, theirs in zip(
+                derive(change, (0, 1, 2, 3))(*arguments), derive(plainly, (0, 1, 2, 3))(*arguments), strict=True
+            ):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_a_hinge_does_not_cancel():
+    large, small = np.float32(1e6), np.float32(1e-3)
+    assert change(large, small, 0.0, 1.0) == small
+    assert change(-large, small, 0.1, 1.0) == np.float32(0.1) * small
+
+
+def test_leads_say_nothing_that_the_entries_do_not_unless_something_narrows_them():
+    rng = np.random.default_rng(1)
+    x, scale = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 5, 5, 3), (5, 5, 3)))
+    graph = trace(lambda x: nn.max_pool(jnp.tanh(scale * x), (3, 3), padding="SAME"), x, RULES)
+    known = forward.intervals(graph, ball([x], jnp.array([0.1, 0.3]), "linf", None))
+    top = graph.output
+    with_leads, without = (
+        top.operation.enclosure(top, [known[p] for p in top.parents], leads_are_narrowed=narrowed) for narrowed in (True, False)
+    )
+    assert jnp.all(without.radius > 0)
+    np.testing.assert_allclose(with_leads, without, rtol=1e-5, atol=1e-6)
