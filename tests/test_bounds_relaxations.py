@@ -1,4 +1,4 @@
-"""What relaxations take for granted about their own formulas."""
+"""What intervals and relaxations take for granted about their own formulas."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,44 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from dsrna_jax import bounds
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.balls import ball
 from dsrna_jax.bounds.relaxations import change
 from dsrna_jax.bounds.rules import RULES
 from dsrna_jax.bounds.tracing import trace
+from dsrna_jax.depthwise import depthwise, square_taps
+from dsrna_jax.pointwise import pointwise
+
+RNG = np.random.default_rng(0)
+KERNEL, FILTERS = RNG.normal(size=(4, 3)), RNG.normal(size=(9, 1, 2, 3))
+
+
+def maps(x):
+    """[batch, height, width, channel] as convolutions of this project take it."""
+    return jnp.transpose(x, (3, 0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jnp.moveaxis(pointwise(maps(x), KERNEL), 1, 0),
+        lambda x: jnp.moveaxis(depthwise(maps(x)[None], FILTERS, square_taps(3), stride=2), 3, 0),
+        lambda x: jnp.stack([p * (i + 1) for i, p in enumerate(jnp.split(x, 3, axis=3))], 1),
+        lambda x: jnp.split(x, [1], axis=3)[1],
+        lambda x: jnp.unstack(x, axis=3)[2] - 2 * jnp.unstack(x, axis=3)[0],
+    ],
+    ids=["pointwise", "depthwise", "split", "rest", "unstack"],
+)
+def test_boxes_off_centre_go_through_affine_functions_exactly(f):
+    with jax.enable_x64(True):
+        x, radius, clip = jnp.asarray(RNG.uniform(size=(2, 5, 4, 3))), 0.3, (0.0, 1.0)
+        low, high = jnp.maximum(x - radius, clip[0]), jnp.minimum(x + radius, clip[1])
+        matrix = jax.vmap(jax.jacobian(lambda x: f(x[None]).ravel()))(x).reshape(2, -1, x[0].size)
+        middle, half = (side.reshape(2, -1, 1) for side in ((low + high) / 2 - x, (high - low) / 2))
+        moved, size = (matrix @ middle)[..., 0], (jnp.abs(matrix) @ half)[..., 0]
+        for side, sign in zip(bounds.bound(f, x, radius, clip=clip, method="ibp"), (-1, 1), strict=True):
+            np.testing.assert_allclose((side - f(x)).reshape(2, -1), moved + sign * size, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("left, right", [(0.0, 1.0), (0.1, 1.0), (1.0, 0.0), (-1.0, 1.0)])
