@@ -97,9 +97,7 @@ def window_largest(tracer, primitive, operands, params, axes):
     grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}
     lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # padding: below all that is not, yet products of it stay finite
     move = functools.partial(windows, fill=0, **grid)
-    both = lambda mid, radius: jnp.unstack(jax.vmap(move, out_axes=1)(jnp.stack([mid, radius])), axis=1)  # noqa: E731
-    operation = Linear(move, move, both=both, structural=True)
-    entries = tracer.node(operation, (x,), windows(x.value, lowest, **grid), axes[0] + 1)
+    entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest, **grid), axes[0] + 1)
     return [_top(tracer, entries, axes[0], "max_pool")]
 
 
