@@ -44,9 +44,9 @@ def cell(net: NetworkFunction, images, labels, key, log_radius, *, norm="linf", 
     growth, slack = [], []
     for index, function in enumerate(net.cells):
         draw = None if draws is None else draws[:, index]
-        width = _half_width(by_example(function), _front((before, last)), radius, draw, norm=norm, method=method)
-        before, last = last, function(before, last)
-        spread = lax.stop_gradient(jnp.moveaxis(last, 1, 0).std((1, 2, 3)))
+        output, width = _with_half_width(by_example(function), _front((before, last)), radius, draw, norm=norm, method=method)
+        before, last = last, jnp.moveaxis(output, 0, 1)
+        spread = lax.stop_gradient(output.std((1, 2, 3)))
         width = jnp.maximum(width, np.finfo(width.dtype).tiny)
         growth.append(jnp.log(width) - jnp.log(radius))
         slack.append(jnp.log(jnp.maximum(spread, np.finfo(spread.dtype).tiny)) - jnp.log(width))
@@ -138,8 +138,8 @@ def _largest_deviation(f, x, radius, **options):
     return jnp.maximum(-lower, upper).reshape(len(radius), -1).max(1)
 
 
-def _half_width(f, x, radius, draw, **options):
-    """[batch]: half the mean distance of upper and lower bound; of the entries that draw [batch, entries] in [0, 1) picks."""
+def _with_half_width(f, x, radius, draw, **options):
+    """f(x), and half the mean distance of its bounds [batch]; of the entries that draw [batch, entries] in [0, 1) picks."""
     rows = None
     if draw is not None:
         shape = jax.eval_shape(f, x).shape
@@ -147,9 +147,9 @@ def _half_width(f, x, radius, draw, **options):
         places = ((jnp.arange(entries) + draw) * (size / entries)).astype(jnp.int32).T
         rows = (jnp.arange(size) == jnp.minimum(places, size - 1)[..., None]).astype(jax.tree.leaves(x)[0].dtype)
         rows = rows.reshape(entries, *shape)
-    lower, upper = bounds.deviation(f, x, radius, rows=rows, **options)
+    value, lower, upper = bounds.deviation(f, x, radius, rows=rows, **options, with_value=True)
     width = (upper - lower) / 2
-    return width.mean(0) if draw is not None else width.reshape(len(width), -1).mean(1)
+    return value, width.mean(0) if draw is not None else width.reshape(len(width), -1).mean(1)
 
 
 def _uniform(key, batch, shape):

@@ -7,6 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from dsrna_jax import augment, bilevel, certificates, network, robustness
 from dsrna_jax.config import SearchConfig
@@ -153,7 +154,7 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
             weight_optimizer=optimizer_state,
         )
         metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
-        return state, metrics | {"weight_gradient": optax.tree.norm(gradient)}
+        return state, metrics | {"weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])}  # as the optimiser has it
 
     def evaluate(state, batch):
         variables = {"params": state.weights, "batch_stats": state.batch_stats}

@@ -81,14 +81,16 @@ def bound(
 
 @_in_full_precision
 def deviation(
-    f: Callable, x, radius, *, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
-) -> tuple[jax.Array, jax.Array]:
+    f: Callable, x, radius, *, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None,
+    with_value=False,
+) -> tuple[jax.Array, ...]:  # fmt: skip
     """Lower and upper bounds of f(x') - f(x), which keep their precision where they are small beside f(x), or radius beside x.
 
     Arguments as in `bound`. With rows [row, batch, ...], functionals of f's output for each example, the bounds are those of
     <rows, f(x') - f(x)>; every row costs a backward pass a side (none in `ibp`).
 
-    Returns: (lower, upper), each of the shape of f(x), or [row, batch].
+    Returns: (lower, upper), each of the shape of f(x), or [row, batch]. In front of them f(x) with `with_value`: what goes on
+    from that shares its derivatives with the bounds.
     """
     bounded = _bounded(f, x, radius, norm, method, clip, chunk, iterations, given)
     if rows is None:
@@ -98,7 +100,8 @@ def deviation(
         lower, upper = both[: len(rows)], -both[len(rows) :]
     slack = ROUNDING * jnp.finfo(lower.dtype).eps
     lower, upper = lower - slack * jnp.abs(lower), upper + slack * jnp.abs(upper)
-    return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
+    sides = jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
+    return (bounded.graph.output.value, *sides) if with_value else sides
 
 
 @_in_full_precision
