@@ -23,7 +23,8 @@ def test_bounds_are_the_value_and_the_deviation(method):
     with jax.enable_x64():
         x = X.astype(np.float64)
         lower, upper = bounds.bound(f, x, 0.05, method=method)
-        below, above = bounds.deviation(f, x, 0.05, method=method)
+        value, below, above = bounds.deviation(f, x, 0.05, method=method, with_value=True)
+        np.testing.assert_allclose(value, f(x), rtol=1e-12)
         np.testing.assert_allclose([lower, upper], [f(x) + below, f(x) + above], rtol=1e-9)
         assert (below < 0).all() and (above > 0).all()
 

@@ -32,10 +32,10 @@ def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
     narrowed: set[Node] = set()
     starts, rows = relaxed_inputs(graph), _Rows(graph, ball)
 
-    def step(operation, parents):
-        known = [found[p] for p in parents]
+    def step(node):
+        operation, known = node.operation, [found[p] for p in node.parents]
         if isinstance(operation, Largest):
-            return operation.enclosure(node, known, leads_are_narrowed=parents[1] in narrowed)
+            return operation.enclosure(node, known, leads_are_narrowed=node.parents[1] in narrowed)
         if not isinstance(operation, Linear):
             return operation.enclosure(node, known)
         if operation.one_of is None:
@@ -49,7 +49,7 @@ def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
     for node in graph.nodes:
         if node in found:
             continue
-        found[node] = step(node.operation, node.parents)
+        found[node] = step(node)
         exact = rows.radius(node)
         if exact is not None:
             found[node] = intersection(found[node], Interval(None, exact))
