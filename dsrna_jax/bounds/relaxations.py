@@ -120,8 +120,9 @@ class Hinge:
 @jax.custom_jvp
 def change(t, d, left, right):
     """phi(t + d) - phi(t) of the hinge phi at 0, without cancellation where both lie on one side of it."""
-    there, here, across = t + d >= 0, t >= 0, t + d
-    crossed = jnp.where(there, right * across - left * t, left * across - right * t)
+    end = t + d
+    here, there = t >= 0, end >= 0
+    crossed = jnp.where(there, right * end - left * t, left * end - right * t)
     return jnp.where(here == there, jnp.where(here, right, left) * d, crossed)
 
 
