@@ -16,12 +16,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from dsrna_jax.config import SearchConfig
+from dsrna_jax.commands.flags import config_flags, parse, typed
+from dsrna_jax.commands.process import execute, keep_loops
 from dsrna_jax.errors import InputError
-from experiments.command import execute, keep_loops
-from experiments.flags import config_flags, parse, typed
+from dsrna_jax.search.config import SearchConfig
 
-DEFAULT = SearchConfig(cells=8, channels=16, batch_size=16, order="first", metric="jacobian", norm="l1")
+DEFAULT = SearchConfig(cells=8, channels=16, batch_size=16, order="first", metric="jacobian", jacobian_norm="row_l1")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,14 +35,14 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_list("methods", ["ibp", "crown_ibp"], "methods of bounds that are timed", **own)
     flags.DEFINE_integer("steps_of_attack", 100, "steps of PGD", **own)
     flags.DEFINE_integer("repeats", 5, "runs of each part, of which the median is printed", **own)
-    parse(values, argv)
+    parse(values, argv, DEFAULT)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
     if values.size < 4 or values.repeats < 1 or values.steps_of_attack < 1:
         given = f"size={values.size}, repeats={values.repeats}, steps_of_attack={values.steps_of_attack}"
         raise InputError(f"{given}: expected at least 4, 1 and 1")
-    from dsrna_jax import timing  # imports much, which --help need not wait for
+    from experiments.benchmarks import timing  # imports much, which --help need not wait for
 
     config = dataclasses.replace(DEFAULT, **typed(values, DEFAULT))
     if values.what == "bounds":

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.depthwise import depthwise, square_taps
-from dsrna_jax.pointwise import pointwise
+from dsrna_jax.kernels.depthwise import depthwise, square_taps
+from dsrna_jax.kernels.pointwise import pointwise
 
 OPERATIONS, POSITIVE = {}, set()
 IMAGE, VECTOR = (5, 4, 2), (6,)

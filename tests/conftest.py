@@ -20,8 +20,8 @@ def smoke_run(tmp_path_factory):
     """The run folder of the preset `smoke`, never interrupted, and what the run said."""
     import io
 
-    from dsrna_jax.run import run
-    from experiments.presets import PRESETS
+    from dsrna_jax.commands.presets import PRESETS
+    from dsrna_jax.search.run import run
 
     path, said = tmp_path_factory.mktemp("smoke") / "run", io.StringIO()
     run(PRESETS["smoke"], path, devices=1, file=said)
@@ -33,8 +33,9 @@ def trained_run(tmp_path_factory):
     """The run folder of a small training on the digits: a network for attacks and certificates."""
     import io
 
-    from dsrna_jax import genotype, training_run
-    from dsrna_jax.training_config import TrainingConfig
+    from dsrna_jax.genotypes import genotype
+    from dsrna_jax.training import run as training_run
+    from dsrna_jax.training.config import TrainingConfig
 
     folder, cell = tmp_path_factory.mktemp("trained"), (("sep_conv_3x3", 0), ("skip_connect", 1))
     genotype.save(genotype.Genotype(cell, (2,), cell, (2,)), folder / "tiny.json")

@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from dsrna_jax import genotype, network, trained
-from dsrna_jax.data import load
-from dsrna_jax.genotype import Genotype
-from dsrna_jax.trained import TrainedNetwork
-from dsrna_jax.training_config import TrainingConfig
+from dsrna_jax.data.load import load
+from dsrna_jax.genotypes import genotype
+from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.networks import network
+from dsrna_jax.training import restore
+from dsrna_jax.training.config import TrainingConfig
+from dsrna_jax.training.restore import TrainedNetwork
 
 _GENES = (("skip_connect", 0), ("sep_conv_3x3", 1))
 TINY = Genotype(_GENES, (2,), _GENES, (2,))
-STATISTICS = {"mean": (0.5,), "deviation": (0.25,)}
+STATISTICS = {"mean": (0.5,), "std": (0.25,)}
 
 
 def affine(variables, x):
@@ -48,10 +50,10 @@ def linear_network(scale: float = 1.0, architecture: Genotype = TINY, **config) 
 
 def certify_as_command() -> None:
     """`python -m experiments.certify` of the linear classifier, whatever checkpoint is named."""
-    from experiments.certify import main
-    from experiments.command import execute
+    from dsrna_jax.commands.certify import main
+    from dsrna_jax.commands.process import execute
 
-    trained.load = lambda path: linear_network()
+    restore.load = lambda path: linear_network()
     execute(main)
 
 

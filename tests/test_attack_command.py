@@ -9,14 +9,20 @@ import jax
 import numpy as np
 import pytest
 
-from dsrna_jax import attack_run, evaluation, examples, plots, records, trained
-from dsrna_jax.attack_config import TIERS
-from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
-from dsrna_jax.data import Dataset
-from dsrna_jax.evaluation_folder import home
-from dsrna_jax.training_task import training_task
-from experiments import attack
-from experiments.command import status
+from dsrna_jax import plots
+from dsrna_jax.commands import attack
+from dsrna_jax.commands.process import status
+from dsrna_jax.data import load as data
+from dsrna_jax.data.load import Dataset
+from dsrna_jax.evaluation import images as image_choice
+from dsrna_jax.evaluation.attack import evaluate
+from dsrna_jax.evaluation.attack import run as attack_run
+from dsrna_jax.evaluation.attack.config import TIERS
+from dsrna_jax.evaluation.folder import home
+from dsrna_jax.runtime import records
+from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.training import restore
+from dsrna_jax.training.setup import training_task
 
 SMALL = ("--tier=smoke", "--examples=24", "--batch_size=8", "--probe_examples=8", "--radius=0.1", "--devices=1")
 
@@ -35,7 +41,7 @@ def attacked(trained_run, tmp_path_factory):
 
 def test_what_an_evaluation_leaves(trained_run, attacked):
     report, flags = json.loads((attacked / "attack.json").read_text()), np.load(attacked / "flags.npz")
-    network = trained.load(trained_run)
+    network = restore.load(trained_run)
     assert report["experiment"] == "attack" and report["examples"] == 24 and report["weights"] == network.weight_count
     assert report["checkpoint"] == {"path": str(trained_run), "step": network.step, "digest": network.digest}
     assert report["config"]["radius"] == 0.1 and report["training"]["adversarial"] == "none"
@@ -54,8 +60,8 @@ def test_what_an_evaluation_leaves(trained_run, attacked):
 
 
 def test_predictions_are_those_of_the_network_on_those_images(trained_run, attacked):
-    flags, network = np.load(attacked / "flags.npz"), trained.load(trained_run)
-    test = examples.load("digits", "test")
+    flags, network = np.load(attacked / "flags.npz"), restore.load(trained_run)
+    test = data.load("digits", "test")
     images = np.float32(test.images[flags["index"]]) / 255
     np.testing.assert_array_equal(flags["label"], test.labels[flags["index"]])
     np.testing.assert_array_equal(flags["prediction"], np.asarray(jax.jit(network.logits_fn)(images)).argmax(1))
@@ -63,7 +69,7 @@ def test_predictions_are_those_of_the_network_on_those_images(trained_run, attac
 
 
 def test_more_images_begin_with_those_of_fewer(trained_run):
-    network, config = trained.load(trained_run), TIERS["smoke"]
+    network, config = restore.load(trained_run), TIERS["smoke"]
     few, more = (attack_run.examples(dataclasses.replace(config, examples=n), network).indices for n in (20, 200))
     np.testing.assert_array_equal(few, more[:20])
     every = attack_run.examples(dataclasses.replace(config, examples=0), network).indices
@@ -71,13 +77,13 @@ def test_more_images_begin_with_those_of_fewer(trained_run):
 
 
 def test_held_out_images_were_not_trained_on(trained_run):
-    network = trained.load(trained_run)
+    network = restore.load(trained_run)
     found = attack_run.examples(dataclasses.replace(TIERS["smoke"], split="held_out", examples=0), network)
     assert sorted(found.indices) == training_task(network.config).parts["held_out"].tolist()
 
 
 def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trained_run, attacked):
-    add, count, after = evaluation.Memory.add, iter(range(1000)), 13  # in the middle of C&W
+    add, count, after = evaluate.Memory.add, iter(range(1000)), 13  # in the middle of C&W
 
     def add_and_stop(self, record):
         add(self, record)
@@ -86,7 +92,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trai
 
     arguments = (f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL)
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation.Memory, "add", add_and_stop)
+        patch.setattr(evaluate.Memory, "add", add_and_stop)
         assert run_command(*arguments) == 128 + signal.SIGTERM
     assert "every batch so far is kept" in capsys.readouterr().err
     batches = tmp_path / "out" / "batches.jsonl"
@@ -106,7 +112,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trai
 
 def test_a_finished_evaluation_runs_nothing_again(monkeypatch, capsys, trained_run, attacked):
     before = (attacked / "flags.npz").read_bytes()
-    monkeypatch.setattr(evaluation.Memory, "add", lambda self, record: pytest.fail("ran again"))
+    monkeypatch.setattr(evaluate.Memory, "add", lambda self, record: pytest.fail("ran again"))
     assert run_command(f"--checkpoint={trained_run}", f"--out={attacked}", *SMALL, "--resume") == 0
     assert (attacked / "flags.npz").read_bytes() == before
     out = capsys.readouterr().out
@@ -187,7 +193,7 @@ def test_results_never_go_into_a_checkpoint(trained_run, tmp_path):
 
 def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, capsys):
     newest = trained_run / "checkpoints"
-    same = trained.load(newest).digest == trained.load(trained_run).digest
+    same = restore.load(newest).digest == restore.load(trained_run).digest
     assert run_command(f"--checkpoint={newest}", f"--out={attacked}", *SMALL, "--resume") == (0 if same else 1)
     assert same or "checkpoint digest: " in capsys.readouterr().err
 
@@ -203,7 +209,7 @@ def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, c
 )
 def test_images_that_do_not_fit_the_network(monkeypatch, capsys, tmp_path, trained_run, count, shape, classes, expected):
     images, labels = np.zeros((count, *shape), np.uint8), np.zeros(count, np.int32)
-    monkeypatch.setattr(examples, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
+    monkeypatch.setattr(image_choice, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
     assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL) == 1
     out, err = capsys.readouterr()
     assert out == "" and expected in err and err.count("\n") == 1

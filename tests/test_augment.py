@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from dsrna_jax import augment
+from dsrna_jax.data import augment
 
 SIZE = (4, 7)  # neither square nor even on both sides
 ALL = {"crop_padding": 2, "flip": True, "cutout": 3}

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from dsrna_jax import bilevel, cell
 from dsrna_jax.errors import InputError
+from dsrna_jax.networks import cell
+from dsrna_jax.search import bilevel
 
 RATE = 0.3
 

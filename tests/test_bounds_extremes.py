@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax.bounds.extremes import at_least_zero, larger, smaller
+from dsrna_jax.kernels.extremes import at_least_zero, larger, smaller
 
 A, B = jnp.array([1.0, 3, 2, -1, np.nan, 0]), jnp.array([2.0, 1, 2, -4, 0, np.nan])
 

@@ -10,10 +10,10 @@ from dsrna_jax import bounds
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.balls import ball
 from dsrna_jax.bounds.relaxations import change
-from dsrna_jax.bounds.rules import RULES
+from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
-from dsrna_jax.depthwise import depthwise, square_taps
-from dsrna_jax.pointwise import pointwise
+from dsrna_jax.kernels.depthwise import depthwise, square_taps
+from dsrna_jax.kernels.pointwise import pointwise
 
 RNG = np.random.default_rng(0)
 KERNEL, FILTERS = RNG.normal(size=(4, 3)), RNG.normal(size=(9, 1, 2, 3))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax.bounds import stacks
-from dsrna_jax.bounds.stacks import largest, total_of, two_largest
+from dsrna_jax.kernels import stacks
+from dsrna_jax.kernels.stacks import largest, total_of, two_largest
 
 counts = pytest.mark.parametrize("count", [1, 2, 9, stacks.MANY + 1])
 

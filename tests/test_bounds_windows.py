@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from dsrna_jax.bounds.windows import windows
+from dsrna_jax.kernels.windows import windows
 
 PARTS = ("window", "strides", "padding", "base_dilation", "dilation")
 GRIDS = [

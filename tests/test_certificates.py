@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from quick import quick
 
-from dsrna_jax import bounds, certificates, network
+from dsrna_jax import bounds
 from dsrna_jax.errors import InputError
-from dsrna_jax.robustness import certified
+from dsrna_jax.measures import certificates, radius_schedules
+from dsrna_jax.measures.measure import certified
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.function import NetworkFunction
 
 LABELS = np.array([1, 0, 2])
 
@@ -181,31 +184,31 @@ def test_the_controller_sinks_as_far_as_a_deep_network_needs():
     labels, log_radius = right_labels(net), log(0.03)
     for _ in range(400):
         _, _, slack = measured("margin", of(net), IMAGES, labels, log_radius)
-        log_radius = certificates.controller(log_radius, slack, 0.0, 0.03)
+        log_radius = radius_schedules.controller(log_radius, slack, 0.0, 0.03)
     assert log_radius < np.log(1e-45) and abs(np.clip(slack, -1, 1).mean()) < 0.01
     assert (np.asarray(slack) > 0).any()
 
 
 def test_the_radius_moves_by_votes_and_never_becomes_nan():
-    move = functools.partial(certificates.controller, log(0.03), progress=0.5, start=0.03)
+    move = functools.partial(radius_schedules.controller, log(0.03), progress=0.5, start=0.03)
     assert move(jnp.array([0.1, 0.1])) > log(0.03) > move(jnp.array([-0.1, -0.1]))
     assert move(jnp.array([0.0, 0.0])) == log(0.03)
     assert move(jnp.array([1.0, 1.0, -1e30])) > log(0.03)  # one image does not decide
     assert np.isclose(move(jnp.array([np.nan, -np.inf])) - log(0.03), -0.5)
-    assert certificates.controller(0.0, jnp.array([9.0]), 0.5, 0.03) == 0  # never wider than all pixels
+    assert radius_schedules.controller(0.0, jnp.array([9.0]), 0.5, 0.03) == 0  # never wider than all pixels
 
 
 def test_other_schedules():
     slack = jnp.array([-5.0])
-    assert certificates.fixed(log(0.01), slack, 0.5, 0.03) == log(0.01)
-    np.testing.assert_allclose(np.exp(certificates.ramp(log(0.01), slack, 0.25, 0.04)), 0.01, rtol=1e-5)
+    assert radius_schedules.fixed(log(0.01), slack, 0.5, 0.03) == log(0.01)
+    np.testing.assert_allclose(np.exp(radius_schedules.ramp(log(0.01), slack, 0.25, 0.04)), 0.01, rtol=1e-5)
 
 
 # ---- on a small supernet, in float64
 
 PRIMITIVES = ("none", "skip_connect", "max_pool_3x3", "dil_conv_3x3")
-NETWORK = network.supernet(
-    "darts", steps=1, primitives=PRIMITIVES, cells=2, channels=2, classes=3, mean=(0.5,), deviation=(0.25,)
+NETWORK = spaces.supernet(
+    "darts", nodes=1, primitives=PRIMITIVES, cells=2, channels=2, classes=3, mean=(0.5,), std=(0.25,)
 )
 
 
@@ -215,15 +218,15 @@ def case():
     with jax.enable_x64():
         images = jax.random.uniform(jax.random.key(0), (3, 5, 5, 1), jnp.float64, 0.1, 0.9)
         variables = jax.tree.map(lambda a: a.astype(jnp.float64), quick(NETWORK.init)(jax.random.key(1), images))
-        alphas = network.initial_alphas(jax.random.key(2), "darts", 1, PRIMITIVES)
+        alphas = spaces.initial_alphas(jax.random.key(2), "darts", 1, PRIMITIVES)
         alphas = jax.tree.map(lambda a: 1000 * a.astype(jnp.float64), alphas)
-        mixtures = network.mixtures(alphas, 1, PRIMITIVES)
+        mixtures = spaces.mixtures(alphas, 1, PRIMITIVES)
         _, moments = quick(lambda v, x: NETWORK.apply(v, x, mixtures, "batch", mutable=["moments"]))(variables, images)
         return {**variables, **moments}, alphas, images
 
 
 def function(variables, alphas, statistics="frozen"):
-    return network.NetworkFunction(NETWORK, variables, network.mixtures(alphas, 1, PRIMITIVES), statistics)
+    return NetworkFunction(NETWORK, variables, spaces.mixtures(alphas, 1, PRIMITIVES), statistics)
 
 
 MEASURES = {

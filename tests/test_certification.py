@@ -8,7 +8,8 @@ import small_network
 from jax.tree_util import Partial
 
 from dsrna_jax.attacks import example_keys
-from dsrna_jax.certification import (
+from dsrna_jax.errors import InputError, RefutedError
+from dsrna_jax.evaluation.certify.radii import (
     TARGETS,
     attack_radii,
     bisected,
@@ -16,8 +17,7 @@ from dsrna_jax.certification import (
     check_not_refuted,
     largest,
     rivals,
-)  # fmt: skip
-from dsrna_jax.errors import InputError, RefutedError
+)
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = {"w": np.float32(RANDOM.normal(size=(12, 5)) / 4), "b": np.float32(RANDOM.normal(size=5) / 8)}

@@ -16,10 +16,15 @@ import pytest
 from linear_run import STATISTICS, TINY, fitted, linear_network
 from scipy import stats
 
-from dsrna_jax import certification_report, finished, genotype, network, sharding, trained
-from dsrna_jax.checkpoint import Checkpoints
-from experiments import certify
-from experiments.command import status
+from dsrna_jax.commands import certify
+from dsrna_jax.commands.process import status
+from dsrna_jax.comparison import runs
+from dsrna_jax.evaluation.certify import report as certification_report
+from dsrna_jax.genotypes import genotype
+from dsrna_jax.networks import network
+from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.checkpoint import Checkpoints
+from dsrna_jax.training import restore
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("--examples=24", "--batch_size=10", "--method=crown_ibp", "--attack_steps=20")
@@ -31,7 +36,7 @@ def run_command(*arguments):
 
 @pytest.fixture
 def linear(monkeypatch):
-    monkeypatch.setattr(trained, "load", lambda path: linear_network())
+    monkeypatch.setattr(restore, "load", lambda path: linear_network())
 
 
 def arrays(out):
@@ -80,7 +85,7 @@ def test_what_it_leaves(linear, tmp_path, capsys):
 
 
 def certification_images(indices):
-    from dsrna_jax.data import load
+    from dsrna_jax.data.load import load
 
     digits = load("digits", "test")
     return digits.images[indices] / 255.0, digits.labels[indices]
@@ -115,16 +120,16 @@ def test_a_trained_network_from_its_checkpoint(trained_run, tmp_path, capsys):
     assert status(certify.main, ["certify", *flags, f"--out={out}"]) == 0
     found, report = arrays(out), json.loads((out / "certify.json").read_text())
     most = 0.05 * stats.norm.ppf(0.001 ** (1 / 100))
-    assert 0 < found["minimum"].max() <= most + 1e-9 and report["checkpoint"]["digest"] == trained.load(trained_run).digest
+    assert 0 < found["minimum"].max() <= most + 1e-9 and report["checkpoint"]["digest"] == restore.load(trained_run).digest
     shutil.copytree(trained_run / "best", tmp_path / "run" / "best")
-    assert finished.read(tmp_path / "run").certificates == [report]
+    assert runs.read(tmp_path / "run").certificates == [report]
 
 
 def test_a_refuted_certificate_fails_loudly(linear, tmp_path, capsys, monkeypatch):
     """Bounds that are false: every radius is certified."""
-    from dsrna_jax import certification
+    from dsrna_jax.evaluation.certify import radii
 
-    monkeypatch.setattr(certification, "margins_of", lambda f, x, y, *_, **__: np.ones((len(x), 9)))
+    monkeypatch.setattr(radii, "margins_of", lambda f, x, y, *_, **__: np.ones((len(x), 9)))
     assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 2
     out, err = capsys.readouterr()
     assert err.startswith("FAIL: ") and err.count("\n") == 1 and "certificates are refuted" in err and "PASS" not in out
@@ -168,7 +173,7 @@ def test_no_checkpoint(tmp_path, capsys):
 
 
 def test_what_does_not_fit_says_so_before_it_begins(linear, tmp_path, capsys, monkeypatch):
-    from dsrna_jax import certification_run
+    from dsrna_jax.evaluation.certify import run as certification_run
 
     monkeypatch.setattr(certification_run, "free_memory", lambda: 1)
     assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 1
@@ -197,9 +202,9 @@ def test_settings_of_a_resumed_run_are_compared(linear, tmp_path, capsys, monkey
     first = (tmp_path / "radii.npz").read_bytes()
     assert run_command(out, *SMALL) == 1 and "give --resume to go on with it" in capsys.readouterr().err
     assert run_command(out, *SMALL, "--resume", "--tries=3") == 1 and "tries: 20 -> 3" in capsys.readouterr().err
-    monkeypatch.setattr(trained, "load", lambda path: linear_network(2.0))
+    monkeypatch.setattr(restore, "load", lambda path: linear_network(2.0))
     assert run_command(out, *SMALL, "--resume") == 1 and "checkpoint digest: " in capsys.readouterr().err
-    monkeypatch.setattr(trained, "load", lambda path: linear_network())
+    monkeypatch.setattr(restore, "load", lambda path: linear_network())
     assert (tmp_path / "radii.npz").read_bytes() == first
     assert run_command(out, *SMALL, "--resume") == 0 and "resuming after 3 of 3 batches" in capsys.readouterr().out
 

@@ -17,9 +17,9 @@ import optax
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from dsrna_jax import checkpoint
-from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime import checkpoint
+from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
 
 METADATA = {"experiment": "search", "config": {"lr": 0.025, "cells": 8}, "genotype": [["none", 0], ["skip", 1]]}
 

@@ -6,7 +6,7 @@ import sys
 FAULTS = """
 import resource, sys, threading
 import numpy as np
-from experiments.command import keep_memory
+from dsrna_jax.commands.process import keep_memory
 
 if sys.argv[1] == "kept":
     keep_memory()

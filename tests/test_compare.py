@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from linear_run import TINY, linear_network
 
-from dsrna_jax import genotype, paper, trained, zoo
-from dsrna_jax.comparison import comparison
-from dsrna_jax.comparison_page import comma_separated, markdown, page
+from dsrna_jax.commands import compare
+from dsrna_jax.commands.process import status
+from dsrna_jax.comparison import paper_tables
+from dsrna_jax.comparison.page import comma_separated, markdown, page
+from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
+from dsrna_jax.comparison.runs import read
+from dsrna_jax.comparison.table import comparison
 from dsrna_jax.errors import InputError
-from dsrna_jax.finished import read
-from dsrna_jax.paper import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
-from experiments import compare
-from experiments.command import status
+from dsrna_jax.genotypes import genotype, zoo
+from dsrna_jax.training import restore
 
 PGD = {"name": "PGD-100", "norm": "linf", "radius": 8 / 255, "budget": "100 steps", "seconds": 1.0}
 
@@ -77,12 +79,12 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     found = Runs(tmp_path)
-    load = trained.load
+    load = restore.load
 
     def loaded(path):
         return found.networks[path] if path in found.networks else load(path)
 
-    monkeypatch.setattr(trained, "load", loaded)
+    monkeypatch.setattr(restore, "load", loaded)
     return found
 
 
@@ -106,10 +108,10 @@ def test_seeds_are_one_row_with_mean_and_deviation(runs):
     assert [row.name for row in table.rows] == ["PDARTS, adversarial none", "PDARTS, adversarial pgd"]
     found = cell(table.rows[0], "PGD (100)")
     assert (
-        found.value == pytest.approx(55) and found.deviation == pytest.approx(np.std([50, 56, 59], ddof=1)) and found.count == 3
+        found.value == pytest.approx(55) and found.std == pytest.approx(np.std([50, 56, 59], ddof=1)) and found.count == 3
     )
     assert cell(table.rows[0], LINF)[:3] == (0.01, None, 1)
-    assert cell(table.rows[0], CLEAN).deviation == 0
+    assert cell(table.rows[0], CLEAN).std == 0
     text = markdown(table)
     assert "55.00 ± 4.58" in text and "0.01 (1 of 3)" in text
 
@@ -193,8 +195,8 @@ def test_published_cells_have_the_papers_row_of_their_data_set_alone(runs):
 
 
 def test_the_papers_tables():
-    assert all(name in zoo.names() for name in paper.ROWS)
-    assert paper.figures("DSRNA-CB", "cifar10") == {
+    assert all(name in zoo.names() for name in paper_tables.ROWS)
+    assert paper_tables.figures("DSRNA-CB", "cifar10") == {
         "PGD (10)": (60.31, 0.07, 1),
         "PGD (20)": (60.22, 0.11, 1),
         "PGD (100)": (59.93, 0.24, 1),
@@ -206,12 +208,12 @@ def test_the_papers_tables():
         LINF: (0.0049, None, 5),
         L2: (0.0412, None, 6),
     }
-    assert paper.figures("RobNet-large", "mnist")[L2].value == 0.134
-    assert paper.figures("DSRNA-Jacobian", "imagenet2012")["PGD (100)"] == (43.79, 0.11, 3)
-    assert COST not in paper.figures("RobNet-large", "cifar10")
-    for name in (*paper.ROWS.values(), *paper.METRICS.values()):
-        assert CLEAN in paper.figures(name, "cifar10")
-        assert paper.figures(name, "digits") == {}
+    assert paper_tables.figures("RobNet-large", "mnist")[L2].value == 0.134
+    assert paper_tables.figures("DSRNA-Jacobian", "imagenet2012")["PGD (100)"] == (43.79, 0.11, 3)
+    assert COST not in paper_tables.figures("RobNet-large", "cifar10")
+    for name in (*paper_tables.ROWS.values(), *paper_tables.METRICS.values()):
+        assert CLEAN in paper_tables.figures(name, "cifar10")
+        assert paper_tables.figures(name, "digits") == {}
 
 
 def whole_table(runs):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dsrna_jax import data
+from dsrna_jax.data import load as data
 from dsrna_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -370,7 +370,7 @@ def test_an_unknown_split_of_digits_and_a_negative_size_are_refused():
 def test_import_is_light_and_a_load_prints_nothing(tmp_path):
     write_tfds(tmp_path, [noise()] * 2, [0, 1])
     script = (
-        "import sys; from dsrna_jax import data\n"
+        "import sys; from dsrna_jax.data import load as data\n"
         "heavy = {'tensorflow_datasets', 'tensorflow', 'sklearn', 'PIL', 'jax'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         f"data.load('toy', 'train', {str(tmp_path)!r}); data.load('digits', 'test')\n"
@@ -435,7 +435,7 @@ def test_batches_differ_between_epochs_streams_and_seeds():
 
 
 def test_batches_depend_on_the_arguments_only_not_on_the_process_or_on_calls_before():
-    script = "from dsrna_jax import data; print(data.batch_indices(25, 5, 23, 4, 'search_val').tolist())"
+    script = "from dsrna_jax.data import load as data; print(data.batch_indices(25, 5, 23, 4, 'search_val').tolist())"
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
     for step in (0, 31, 25):

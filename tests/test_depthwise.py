@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax import depthwise as module
-from dsrna_jax.depthwise import depthwise, square_taps
+from dsrna_jax.kernels import depthwise as module
+from dsrna_jax.kernels.depthwise import depthwise, square_taps
 
 TAPS = {
     "3x3": square_taps(3),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from quick import quick
 
-from dsrna_jax import network
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotype import Genotype
-from dsrna_jax.stem import AuxiliaryHead, _ends
+from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.networks import network
+from dsrna_jax.networks.stem import AuxiliaryHead, _ends
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1), ("dil_conv_3x3", 2))
 GENOTYPE = Genotype(CELL, (2, 3), CELL, (2, 3))
-SETTINGS = {"channels": 4, "classes": 5, "mean": (0.4,), "deviation": (0.3,)}
+SETTINGS = {"channels": 4, "classes": 5, "mean": (0.4,), "std": (0.3,)}
 DEEP = network.derived(GENOTYPE, cells=5, auxiliary=True, **SETTINGS)
 
 

@@ -9,13 +9,14 @@ import pytest
 from jax.tree_util import Partial
 from small_network import WEIGHTS, X, Y, logits_fn, network
 
-from dsrna_jax import attack_plan, attacks, evaluation
-from dsrna_jax.attack_config import TIERS, AttackConfig
+from dsrna_jax import attacks
 from dsrna_jax.attacks import series
+from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
-from dsrna_jax.evaluation import Memory, evaluate
-from dsrna_jax.interruption import Stopped
-from dsrna_jax.interval import wilson
+from dsrna_jax.evaluation.attack import budgets
+from dsrna_jax.evaluation.attack.config import TIERS, AttackConfig
+from dsrna_jax.evaluation.attack.evaluate import Memory, Silence, evaluate, work
+from dsrna_jax.runtime.signals import Stopped
 
 x, y = X[:40], Y[:40]
 CONFIG = dataclasses.replace(TIERS["smoke"], radius=0.07, cw_radius=0.4, batch_size=16, probe_examples=20)
@@ -39,7 +40,7 @@ def test_rows_are_those_of_each_attack_by_itself():
     for name, radius in (("FGSM 0.0175", 0.0175), ("FGSM 0.07", 0.07)):
         fooled = np.asarray(jax.jit(functools.partial(attacks.fgsm, logits_fn))(x, y, radius=radius).success)
         np.testing.assert_array_equal(rows()[name].robust, clean & ~fooled)
-    stage = attack_plan.cw_row(0.4, **attack_plan.SMOKE_CW).stages[0]._replace(name="")
+    stage = budgets.cw_row(0.4, **budgets.SMOKE_CW).stages[0]._replace(name="")
     keys = attacks.example_keys(jax.random.key(0), 16)  # C&W draws nothing
     found = series.run_of(NETWORK, x[:16], y[:16], keys, np.float32(np.inf), np.int32(0), {}, stage=stage, norm="l2")
     row = rows()["C&W-l2"]
@@ -129,21 +130,21 @@ def test_bad_input_says_what_was_expected(images, labels, function, message):
 
 
 def test_only_all_of_autoattack_is_called_so():
-    names = {tier: [row.name for row in attack_plan.rows(config, 10)] for tier, config in TIERS.items()}
+    names = {tier: [row.name for row in budgets.rows(config, 10)] for tier, config in TIERS.items()}
     assert names["smoke"] == ["FGSM 2/255", "FGSM 8/255", "PGD-10", "PGD-20", "C&W-l2", "APGD-CE+Square"]
     assert names["paper"] == [*names["smoke"][:4], "PGD-100", "C&W-l2", "DDN-100", "AutoAttack"]
     assert names["standard"] == ["AutoAttack"]
-    row = attack_plan.rows(TIERS["standard"], 10)[0]
+    row = budgets.rows(TIERS["standard"], 10)[0]
     assert [stage.name for stage in row.stages] == ["apgd-ce", "apgd-t", "fab-t", "square"]
     assert row.budget == "APGD-CE 100; APGD-T by dlr 100 x 9 targets; FAB-T 100 x 9 targets; Square 5000"
-    assert all(row.budget and row.cost for tier in TIERS.values() for row in attack_plan.rows(tier, 10))
+    assert all(row.budget and row.cost for tier in TIERS.values() for row in budgets.rows(tier, 10))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_few_classes_have_no_targeted_dlr(classes):
-    row = attack_plan.rows(TIERS["standard"], classes)[0]
+    row = budgets.rows(TIERS["standard"], classes)[0]
     assert row.name == "APGD-CE+APGD-T+FAB-T+Square" and "APGD-T by margin 100 x " in row.budget
-    short = attack_plan.series_row(0.3, "linf", classes, steps=3, queries=5)
+    short = budgets.series_row(0.3, "linf", classes, steps=3, queries=5)
     weights = jax.random.normal(jax.random.key(0), (16, classes))
     images = np.asarray(jax.random.uniform(jax.random.key(1), (6, 4, 4, 1)))
 
@@ -183,10 +184,10 @@ def test_bad_settings(fields, message):
 def test_progress_counts_to_what_the_work_is():
     steps = []
 
-    class Progress(evaluation.Silence):
+    class Progress(Silence):
         def update(self, step, **columns):
             steps.append((step, columns["attack"]))
 
     evaluate(NETWORK, x, y, CONFIG, memory=Memory(whole()[1][-1:]), progress=Progress())
     counts = [step for step, _ in steps]
-    assert counts == sorted(counts) and counts[-1] <= evaluation.work(CONFIG, 10, 40)
+    assert counts == sorted(counts) and counts[-1] <= work(CONFIG, 10, 40)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from dsrna_jax import executables, programs, sharding
+from dsrna_jax.runtime import compilation, program_cache, sharding
 
 
 class Functions(NamedTuple):
@@ -28,7 +28,7 @@ def traced(tmp_path):
 
         x = jnp.array(argument)
         shapes = {"step": (jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding.replicated(mesh)),)}
-        return programs.compiled(Functions(step), shapes, mesh, identity).step.result()(x)["product"]
+        return compilation.compiled(Functions(step), shapes, mesh, identity).step.result()(x)["product"]
 
     yield run, count, tmp_path
     jax.config.update("jax_compilation_cache_dir", before)
@@ -46,7 +46,7 @@ def test_another_identity_shape_or_version_of_the_code_is_another_program(traced
     run("a")
     np.testing.assert_array_equal(run("b", 3.0), [3, 6])
     np.testing.assert_array_equal(run("a", argument=(1.0, 2.0, 3.0)), [2, 4, 6])
-    monkeypatch.setattr(executables, "_surroundings", lambda: ("other sources",))
+    monkeypatch.setattr(program_cache, "_surroundings", lambda: ("other sources",))
     run("a")
     assert count == ["a", "b", "a", "a"]
 
@@ -90,7 +90,7 @@ def test_nothing_is_kept_without_a_folder_or_where_none_can_be_written(traced):
 
 def test_the_oldest_program_goes(traced, monkeypatch):
     run, count, folder = traced
-    monkeypatch.setattr(executables, "KEPT", 2)
+    monkeypatch.setattr(program_cache, "KEPT", 2)
     for identity in ("a", "b", "a", "c"):  # b was not used for longest
         run(identity)
     assert len(list(folder.glob("program-*"))) == 2

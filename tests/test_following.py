@@ -3,10 +3,10 @@
 import dataclasses
 import json
 
-from dsrna_jax.genotype import save
-from dsrna_jax.zoo import resolve
-from experiments import following
-from experiments.command import status
+from dsrna_jax.commands.process import status
+from dsrna_jax.genotypes.genotype import save
+from dsrna_jax.genotypes.zoo import resolve
+from experiments.studies import following
 
 
 def convolutions(cell):

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsrna_jax import genotype as g
 from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes import genotype as g
 
 # darts/cnn/genotypes.py:74-75 and PC-DARTS/genotypes.py:78, as published.
 DARTS_V1 = {
@@ -44,25 +44,25 @@ PUBLISHED = [DARTS_V1, DARTS_V2, PC_DARTS_CIFAR]
 
 @st.composite
 def genotypes(draw):
-    steps = draw(st.integers(1, 5))
+    nodes = draw(st.integers(1, 5))
     names = st.sampled_from(g.PRIMITIVES + g.EXTRA_PRIMITIVES)
-    nodes = st.lists(st.integers(2, steps + 1), min_size=1, unique=True)
-    cells = [[(draw(names), draw(st.integers(0, gene // 2 + 1))) for gene in range(2 * steps)] for _ in g.CELLS]
-    return g.Genotype(cells[0], draw(nodes), cells[1], draw(nodes))
+    concats = st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)
+    cells = [[(draw(names), draw(st.integers(0, gene // 2 + 1))) for gene in range(2 * nodes)] for _ in g.CELL_TYPES]
+    return g.Genotype(cells[0], draw(concats), cells[1], draw(concats))
 
 
-def alphas_of(steps, seed, edge_logits=False, dtype=np.float32):
+def alphas_of(nodes, seed, edge_logits=False, dtype=np.float32):
     random = np.random.default_rng(seed)
-    alphas = {name: random.standard_normal((g.edge_count(steps), len(g.PRIMITIVES))).astype(dtype) for name in g.CELLS}
+    alphas = {name: random.standard_normal((g.edge_count(nodes), len(g.PRIMITIVES))).astype(dtype) for name in g.CELL_TYPES}
     if edge_logits:
-        alphas |= {f"{name}_edges": random.standard_normal(g.edge_count(steps)).astype(dtype) for name in g.CELLS}
+        alphas |= {f"{name}_edges": random.standard_normal(g.edge_count(nodes)).astype(dtype) for name in g.CELL_TYPES}
     return alphas
 
 
-def slowly_derived(logits, edge_logits, steps):
+def slowly_derived(logits, edge_logits, nodes):
     """DARTS section 2.4 and PC-DARTS section 3.3 word by word, one number at a time."""
     genes, row = [], 0
-    for node in range(2, steps + 2):
+    for node in range(2, nodes + 2):
         group = range(row, row + node)
         edge_total = math.fsum(math.exp(edge_logits[edge]) for edge in group)
         candidates = []
@@ -80,8 +80,8 @@ def slowly_derived(logits, edge_logits, steps):
 
 def test_edges_are_counted_and_ordered_as_in_darts():
     assert g.edges(3) == ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3), (0, 4), (1, 4), (2, 4), (3, 4))
-    assert [g.edge_count(steps) for steps in range(1, 6)] == [2, 5, 9, 14, 20]
-    assert all(len(g.edges(steps)) == g.edge_count(steps) for steps in range(1, 8))
+    assert [g.edge_count(nodes) for nodes in range(1, 6)] == [2, 5, 9, 14, 20]
+    assert all(len(g.edges(nodes)) == g.edge_count(nodes) for nodes in range(1, 8))
 
 
 @given(genotypes())
@@ -102,7 +102,7 @@ def test_file_round_trip_replaces_the_whole_file(tmp_path):
 @pytest.mark.parametrize("published", PUBLISHED)
 def test_the_names_of_the_field_are_read(published):
     genotype = g.from_json({**published, "source": "some file"})
-    assert genotype.steps == 4
+    assert genotype.nodes == 4
     assert genotype.normal == tuple(published["normal"])
     assert genotype.reduction == tuple(published["reduce"])
 
@@ -179,14 +179,14 @@ def test_a_broken_file_is_named(text, tmp_path):
 
 
 @settings(deadline=None)
-@given(steps=st.integers(1, 5), seed=st.integers(0, 2**32 - 1), edge_logits=st.booleans())
-def test_derive_equals_the_rule_written_slowly(steps, seed, edge_logits):
-    alphas = alphas_of(steps, seed, edge_logits)
+@given(nodes=st.integers(1, 5), seed=st.integers(0, 2**32 - 1), edge_logits=st.booleans())
+def test_derive_equals_the_rule_written_slowly(nodes, seed, edge_logits):
+    alphas = alphas_of(nodes, seed, edge_logits)
     genotype = g.derive(alphas)
-    for name in g.CELLS:
-        edge_weights = alphas.get(f"{name}_edges", np.zeros(g.edge_count(steps)))
-        assert getattr(genotype, name) == slowly_derived(alphas[name].tolist(), edge_weights.tolist(), steps)
-    assert genotype.normal_concat == genotype.reduction_concat == tuple(range(2, steps + 2))
+    for name in g.CELL_TYPES:
+        edge_weights = alphas.get(f"{name}_edges", np.zeros(g.edge_count(nodes)))
+        assert getattr(genotype, name) == slowly_derived(alphas[name].tolist(), edge_weights.tolist(), nodes)
+    assert genotype.normal_concat == genotype.reduction_concat == tuple(range(2, nodes + 2))
 
 
 def test_jax_arrays_give_the_same_genotype():
@@ -194,21 +194,21 @@ def test_jax_arrays_give_the_same_genotype():
     assert g.derive({name: jnp.asarray(value) for name, value in alphas.items()}) == g.derive(alphas)
 
 
-@pytest.mark.parametrize("steps", [3, 4])
-def test_one_hot_alphas_give_their_genotype(steps):
-    wanted = g.derive(alphas_of(steps, seed=5))
-    alphas = {name: np.zeros((g.edge_count(steps), 8)) for name in g.CELLS}
-    for name in g.CELLS:
+@pytest.mark.parametrize("nodes", [3, 4])
+def test_one_hot_alphas_give_their_genotype(nodes):
+    wanted = g.derive(alphas_of(nodes, seed=5))
+    alphas = {name: np.zeros((g.edge_count(nodes), 8)) for name in g.CELL_TYPES}
+    for name in g.CELL_TYPES:
         alphas[name][:, 0] = 5.0
         for index, (primitive, source) in enumerate(getattr(wanted, name)):
-            edge = g.edges(steps).index((source, index // 2 + 2))
+            edge = g.edges(nodes).index((source, index // 2 + 2))
             # The second gene a little weaker, so that the order of the genes is told too.
             alphas[name][edge, g.PRIMITIVES.index(primitive)] = 20.0 - index % 2
     assert g.derive(alphas) == wanted
 
 
 def test_ties_go_to_the_lower_index():
-    even = {name: np.zeros((14, 8), np.float32) for name in g.CELLS}
+    even = {name: np.zeros((14, 8), np.float32) for name in g.CELL_TYPES}
     assert g.derive(even).normal == (("max_pool_3x3", 0), ("max_pool_3x3", 1)) * 4
     # Edges 1 to 4 into node 5 are equally strong by different operations, edge 0 is weaker.
     even["normal"][9:] = -1.0
@@ -221,13 +221,13 @@ def test_ties_go_to_the_lower_index():
 def test_edges_tie_whatever_the_order_of_their_operations(seed, dtype):
     random = np.random.default_rng(seed)
     row = random.standard_normal(8).astype(dtype)
-    alphas = {name: np.stack([random.permutation(row[1:]) for _ in range(14)]) for name in g.CELLS}
+    alphas = {name: np.stack([random.permutation(row[1:]) for _ in range(14)]) for name in g.CELL_TYPES}
     alphas = {name: np.concatenate([np.full((14, 1), row[0]), value], axis=1) for name, value in alphas.items()}
     assert [source for _, source in g.derive(alphas).normal] == [0, 1] * 4
 
 
 def test_the_softmax_is_taken_with_none_in_it():
-    alphas = {name: np.zeros((5, 8)) for name in g.CELLS}
+    alphas = {name: np.zeros((5, 8)) for name in g.CELL_TYPES}
     # Into node 3, edge 0 has the largest logit, but `none` takes most of its mixture.
     alphas["normal"][2, [0, 4]] = 9.0, 3.0
     alphas["normal"][3, 5] = 1.0
@@ -238,7 +238,7 @@ def test_the_softmax_is_taken_with_none_in_it():
 
 
 def test_none_is_never_kept():
-    alphas = {name: np.zeros((14, 8)) for name in g.CELLS}
+    alphas = {name: np.zeros((14, 8)) for name in g.CELL_TYPES}
     for value in alphas.values():
         value[:, 0], value[:, 5] = 2000.0, 1.0
     assert {name for name, _ in g.derive(alphas).normal} == {"sep_conv_5x5"}
@@ -250,8 +250,8 @@ def test_mixture_is_a_softmax_that_does_not_overflow():
 
 
 def test_edge_weights_decide_between_equal_edges():
-    alphas = {name: np.zeros((14, 8)) for name in g.CELLS}
-    alphas |= {f"{name}_edges": np.arange(14.0) for name in g.CELLS}
+    alphas = {name: np.zeros((14, 8)) for name in g.CELL_TYPES}
+    alphas |= {f"{name}_edges": np.arange(14.0) for name in g.CELL_TYPES}
     assert [source for _, source in g.derive(alphas).normal] == [1, 0, 2, 1, 3, 2, 4, 3]
     weights = g.edge_mixture(np.arange(14.0))
     np.testing.assert_allclose([weights[group].sum() for group in (np.s_[:2], np.s_[2:5], np.s_[5:9], np.s_[9:])], 1)
@@ -281,6 +281,6 @@ def test_an_operation_is_ruled_out_by_minus_infinity():
 
 
 def test_neither_jax_nor_matplotlib_is_imported():
-    code = "import sys, dsrna_jax.genotype; print(bool({'jax', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, dsrna_jax.genotypes.genotype; print(bool({'jax', 'matplotlib'} & set(sys.modules)))"
     root = Path(__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True).stdout == b"False\n"

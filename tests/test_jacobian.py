@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.jacobian import ESTIMABLE, jacobian_norm, logits_and_jacobian_norm
+from dsrna_jax.measures.jacobian import ESTIMABLE, jacobian_norm, logits_and_jacobian_norm
 
 RANDOM = ["rows", "jvp", "sphere"]
 BATCH, CLASSES = 6, 4
@@ -47,9 +47,9 @@ def norm_of_matrix(jacobian, norm):
     jacobian = np.asarray(jacobian, np.float64)
     return {
         "row_l2": np.sqrt((jacobian**2).sum(2)).sum(1),
-        "l1": np.abs(jacobian).sum((1, 2)),
+        "row_l1": np.abs(jacobian).sum((1, 2)),
         "fro": np.sqrt((jacobian**2).sum((1, 2))),
-        "fro2": (jacobian**2).sum((1, 2)),
+        "fro_squared": (jacobian**2).sum((1, 2)),
     }[norm]
 
 
@@ -62,7 +62,7 @@ def jacobian_of_conv_net():
         return np.asarray(jacobian).reshape(BATCH, CLASSES, -1)
 
 
-@pytest.mark.parametrize(("norm", "by_hand"), [("row_l2", 7.0), ("l1", 9.0), ("fro", 29**0.5), ("fro2", 29.0)])
+@pytest.mark.parametrize(("norm", "by_hand"), [("row_l2", 7.0), ("row_l1", 9.0), ("fro", 29**0.5), ("fro_squared", 29.0)])
 def test_linear_by_hand(norm, by_hand):
     got = jacobian_norm(linear, jnp.ones((4, 1, 3)), norm=norm, method="exact")
     np.testing.assert_allclose(got, np.full(4, by_hand), rtol=1e-6)
@@ -93,7 +93,8 @@ def test_estimates_are_unbiased_and_converge(method):
 @pytest.mark.parametrize("method", ESTIMABLE)
 def test_logits_are_those_of_f(method):
     x = np.random.default_rng(2).uniform(size=(5, 3)).astype(np.float32)
-    logits, norms = jax.jit(lambda x: logits_and_jacobian_norm(curved, x, jax.random.key(0), norm="fro2", method=method))(x)
+    settings = {"norm": "fro_squared", "method": method}
+    logits, norms = jax.jit(lambda x: logits_and_jacobian_norm(curved, x, jax.random.key(0), **settings))(x)
     np.testing.assert_allclose(logits, curved(x), rtol=1e-6)
     assert norms.shape == (5,)
 
@@ -129,7 +130,7 @@ def test_rows_cover_classes_evenly(n_proj):
 
 @pytest.mark.parametrize("method", ESTIMABLE)
 def test_example_depends_on_its_own_pixels_and_number_only(method):
-    norms = jax.jit(lambda x: jacobian_norm(curved, x, jax.random.key(5), norm="fro2", method=method, n_proj=2))
+    norms = jax.jit(lambda x: jacobian_norm(curved, x, jax.random.key(5), norm="fro_squared", method=method, n_proj=2))
     x = np.random.default_rng(2).uniform(size=(5, 3)).astype(np.float32)
     changed = x.copy()
     changed[2] = 1 - changed[2]
@@ -141,13 +142,13 @@ def test_example_depends_on_its_own_pixels_and_number_only(method):
 
 @pytest.mark.parametrize("method", ["jvp", "sphere"])
 def test_equal_examples_draw_differently(method):
-    norms = jacobian_norm(linear, jnp.ones((4, 3)), jax.random.key(0), norm="fro2", method=method)
+    norms = jacobian_norm(linear, jnp.ones((4, 3)), jax.random.key(0), norm="fro_squared", method=method)
     assert len(set(norms.tolist())) == 4
 
 
 @pytest.mark.parametrize("method", ESTIMABLE)
 def test_gradient_by_scale_is_closed_form(method):
-    """The norm of a multiple s f is s times that of f, and s^2 for fro2."""
+    """The norm of a multiple s f is s times that of f, and s^2 for fro_squared."""
 
     def norms(scale):
         values = norms_of(lambda x: curved(x, scale), jnp.ones((5, 3)), jax.random.key(0), method)
@@ -155,7 +156,7 @@ def test_gradient_by_scale_is_closed_form(method):
 
     values, gradients = jax.jit(lambda scale: (norms(scale), jax.jacrev(norms)(scale)))(2.0)
     for norm in ESTIMABLE[method]:
-        np.testing.assert_allclose(gradients[norm], values[norm] * (1 if norm == "fro2" else 0.5), rtol=1e-5)
+        np.testing.assert_allclose(gradients[norm], values[norm] * (1 if norm == "fro_squared" else 0.5), rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", ESTIMABLE)
@@ -194,7 +195,7 @@ def test_one_forward_pass_and_one_pass_a_projection(method, n_proj):
 
     def both(x, weights):
         f = lambda x: jnp.tanh(x @ weights["in"]) @ weights["out"]  # noqa: E731
-        return logits_and_jacobian_norm(f, x, jax.random.key(0), norm="fro2", method=method, n_proj=n_proj)
+        return logits_and_jacobian_norm(f, x, jax.random.key(0), norm="fro_squared", method=method, n_proj=n_proj)
 
     weights = {"in": jnp.ones((5, 6)), "out": jnp.ones((6, 4))}
     assert str(jax.make_jaxpr(both)(jnp.ones((3, 5)), weights)).count("dot_general") == 4
@@ -219,7 +220,7 @@ def test_memory_of_exact_does_not_grow_with_classes():
 def test_half_precision_is_summed_in_single():
     """4096 squares of 1/64 make 1; in bfloat16 a running sum would stop growing at 1/16."""
     x = jnp.zeros((2, 4096), jnp.bfloat16)
-    logits, norms = logits_and_jacobian_norm(lambda x: x.sum(1, keepdims=True) / 64, x, norm="fro2", method="exact")
+    logits, norms = logits_and_jacobian_norm(lambda x: x.sum(1, keepdims=True) / 64, x, norm="fro_squared", method="exact")
     assert (logits.dtype, norms.dtype) == (jnp.bfloat16, jnp.float32)
     np.testing.assert_allclose(norms, 1)
 
@@ -227,17 +228,18 @@ def test_half_precision_is_summed_in_single():
 @pytest.mark.parametrize(
     ("norm", "method"),
     [
-        ("l1", "jvp"),
+        ("row_l1", "jvp"),
         ("row_l2", "sphere"),
-        ("l1", "sphere"),
+        ("row_l1", "sphere"),
         ("fro", "rows"),
         ("fro", "jvp"),
         ("nuclear", "exact"),
-        ("fro2", "cauchy"),
+        ("fro_squared", "cauchy"),
     ],
 )
 def test_refuses_what_cannot_be_estimated(norm, method):
-    with pytest.raises(InputError, match="exact: row_l2, l1, fro, fro2; rows: row_l2, l1, fro2; jvp: .*; sphere: fro2"):
+    pairs = "exact: row_l2, row_l1, fro, fro_squared; rows: row_l2, row_l1, fro_squared; jvp: .*; sphere: fro_squared"
+    with pytest.raises(InputError, match=pairs):
         jacobian_norm(linear, jnp.ones((2, 3)), jax.random.key(0), norm=norm, method=method)
 
 

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax import network
-from dsrna_jax.cell import Cell, edges_of, genotype_branches, supernet_branches
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotype import PRIMITIVES, Genotype, edges
+from dsrna_jax.genotypes.genotype import PRIMITIVES, Genotype, edges
+from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks.cell import Cell, edges_of, genotype_branches, supernet_branches
 
-CIFAR = {"classes": 10, "mean": (0.5,) * 3, "deviation": (0.25,) * 3}
-TINY = {"cells": 3, "channels": 8, "classes": 5, "mean": (0.5,), "deviation": (0.25,)}
+CIFAR = {"classes": 10, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+TINY = {"cells": 3, "channels": 8, "classes": 5, "mean": (0.5,), "std": (0.25,)}
 SIDES = {"sep_conv_3x3": 3, "sep_conv_5x5": 5, "dil_conv_3x3": 3, "dil_conv_5x5": 5}
 
 
@@ -29,7 +29,7 @@ def filled(shapes, seed=0):
 
 @pytest.mark.parametrize("space, count", [("darts", 1_930_618), ("pcdarts", 299_578)])
 def test_a_supernet_has_as_many_weights_as_the_published_one(space, count):
-    net = network.supernet(space, steps=4, cells=8, channels=16, **CIFAR)
+    net = spaces.supernet(space, nodes=4, cells=8, channels=16, **CIFAR)
     assert network.weight_count(net, (32, 32, 3)) == count
 
 
@@ -166,8 +166,8 @@ def slow_cell(weights, branches, before, last, mixture, betas, *, reduction, aft
         else norm(conv1x1(relu(before), own["kernel"]))
     )
     nodes = [first, norm(conv1x1(relu(last), weights["preprocess_last"]["kernel"]))]
-    steps = max(b.target for b in branches) - 1
-    for target in range(2, 2 + steps):
+    last_target = max(b.target for b in branches)
+    for target in range(2, last_target + 1):
         node = 0
         for source in range(target):
             edge = [i for i, b in enumerate(branches) if (b.source, b.target) == (source, target)]
@@ -180,7 +180,7 @@ def slow_cell(weights, branches, before, last, mixture, betas, *, reduction, aft
     return np.concatenate(nodes[2:], axis=1).swapaxes(0, 1)
 
 
-CELLS = {
+CELL_TYPES = {
     "normal darts": {"reduction": False, "after_reduction": False, "partial": 1},
     "reduction darts": {"reduction": True, "after_reduction": False, "partial": 1},
     "normal pcdarts after a reduction": {"reduction": False, "after_reduction": True, "partial": 4},
@@ -188,9 +188,9 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", CELL_TYPES)
 def test_a_cell_equals_one_written_edge_by_edge(kind):
-    branches, settings, generator = supernet_branches(2), CELLS[kind], np.random.default_rng(0)
+    branches, settings, generator = supernet_branches(2), CELL_TYPES[kind], np.random.default_rng(0)
     cell = Cell(branches, (2, 3), 8, **settings)
     last = generator.normal(size=(5, 2, 6, 6))
     before = generator.normal(size=(6, 2, 12, 12) if settings["after_reduction"] else (6, 2, 6, 6))
@@ -231,7 +231,7 @@ ONE = Genotype(genes(SEP3, 0, DIL3, 1, SKIP, 1, MAX, 2), (2, 3), genes(SKIP, 0, 
 
 def test_the_derived_network_is_the_supernet_with_one_hot_mixtures():
     settings = {**TINY, "channels": 4}
-    supernet, derived = network.supernet("darts", steps=2, **settings), network.derived(ONE, affine=False, **settings)
+    supernet, derived = spaces.supernet("darts", nodes=2, **settings), network.derived(ONE, affine=False, **settings)
     images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
     everything = supernet_branches(2)
     chosen = {"normal": genotype_branches(ONE.normal), "reduction": genotype_branches(ONE.reduction)}
@@ -259,28 +259,28 @@ def test_the_derived_network_is_the_supernet_with_one_hot_mixtures():
 # ---- mixtures
 
 
-def equal_alphas(space, steps):
-    return jax.tree.map(jnp.zeros_like, network.initial_alphas(jax.random.key(0), space, steps))
+def equal_alphas(space, nodes):
+    return jax.tree.map(jnp.zeros_like, spaces.initial_alphas(jax.random.key(0), space, nodes))
 
 
 def test_none_keeps_its_share():
-    for mixture in network.mixtures(equal_alphas("darts", 2), 2).values():
+    for mixture in spaces.mixtures(equal_alphas("darts", 2), 2).values():
         np.testing.assert_allclose(mixture.branches, np.full(5 * 7, 1 / 8), rtol=1e-6)
 
 
 def test_an_edge_gets_the_softmax_of_its_row_less_none():
-    alphas = network.initial_alphas(jax.random.key(0), "darts", 2)
+    alphas = spaces.initial_alphas(jax.random.key(0), "darts", 2)
     alphas["normal"] = alphas["normal"].at[3].set(jnp.log(jnp.arange(1.0, 9)))
-    shares = network.mixtures(alphas, 2)["normal"].branches.reshape(5, 7)
+    shares = spaces.mixtures(alphas, 2)["normal"].branches.reshape(5, 7)
     np.testing.assert_allclose(shares[3], np.arange(2, 9) / 36, rtol=1e-5)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_the_edges_that_enter_a_node_share_one(steps):
+@pytest.mark.parametrize("nodes", [1, 2, 4])
+def test_the_edges_that_enter_a_node_share_one(nodes):
     key = jax.random.key(0)
-    alphas = {k: 2000 * v for k, v in network.initial_alphas(key, "pcdarts", steps).items()}
-    for kind, mixture in network.mixtures(alphas, steps).items():
-        total, targets = np.zeros(steps), np.array([target for _, target in edges(steps)])
+    alphas = {k: 2000 * v for k, v in spaces.initial_alphas(key, "pcdarts", nodes).items()}
+    for kind, mixture in spaces.mixtures(alphas, nodes).items():
+        total, targets = np.zeros(nodes), np.array([target for _, target in edges(nodes)])
         np.add.at(total, targets - 2, mixture.edges)
         np.testing.assert_allclose(total, 1, rtol=1e-5)
         operations = jax.nn.softmax(alphas[kind])[:, 1:]
@@ -288,7 +288,7 @@ def test_the_edges_that_enter_a_node_share_one(steps):
 
 
 def test_initial_alphas_are_small_and_differ():
-    alphas = network.initial_alphas(jax.random.key(0), "pcdarts", 4)
+    alphas = spaces.initial_alphas(jax.random.key(0), "pcdarts", 4)
     assert {k: v.shape for k, v in alphas.items()} == {
         "normal": (14, len(PRIMITIVES)), "normal_edges": (14,), "reduction": (14, len(PRIMITIVES)), "reduction_edges": (14,)
     }  # fmt: skip
@@ -300,38 +300,38 @@ def test_initial_alphas_are_small_and_differ():
 
 
 @pytest.mark.parametrize(
-    "space, steps, shape", [("darts", 3, (2, 9, 7, 1)), ("pcdarts", 4, (3, 8, 8, 3)), ("pcdarts", 3, (1, 5, 4, 1))]
+    "space, nodes, shape", [("darts", 3, (2, 9, 7, 1)), ("pcdarts", 4, (3, 8, 8, 3)), ("pcdarts", 3, (1, 5, 4, 1))]
 )
-def test_logits_of_any_size_and_number_of_colours(space, steps, shape):
+def test_logits_of_any_size_and_number_of_colours(space, nodes, shape):
     colours = (0.5,) * shape[-1]
-    net = network.supernet(space, steps=steps, **{**TINY, "mean": colours, "deviation": colours})
-    alphas = network.initial_alphas(jax.random.key(0), space, steps)
+    net = spaces.supernet(space, nodes=nodes, **{**TINY, "mean": colours, "std": colours})
+    alphas = spaces.initial_alphas(jax.random.key(0), space, nodes)
     logits, _ = jax.eval_shape(
-        lambda x: net.init_with_output(jax.random.key(0), x, network.mixtures(alphas, steps)), jnp.zeros(shape)
+        lambda x: net.init_with_output(jax.random.key(0), x, spaces.mixtures(alphas, nodes)), jnp.zeros(shape)
     )
     assert logits.shape == (shape[0], 5)
 
 
 def test_images_too_small_for_two_reductions_are_refused():
-    net = network.supernet("darts", steps=1, **TINY)
+    net = spaces.supernet("darts", nodes=1, **TINY)
     with pytest.raises(InputError, match=r"4x4.*\(3, 8\)"):
         network.weight_count(net, (3, 8, 1))
 
 
 def test_unknown_spaces_and_indivisible_channels_are_refused():
     with pytest.raises(InputError, match="'dart'.*darts, pcdarts"):
-        network.supernet("dart", steps=1, **TINY)
+        spaces.supernet("dart", nodes=1, **TINY)
     with pytest.raises(InputError, match="multiple of 8.*got 12"):
-        network.supernet("pcdarts", steps=1, **{**TINY, "channels": 12})
+        spaces.supernet("pcdarts", nodes=1, **{**TINY, "channels": 12})
     with pytest.raises(InputError, match="multiple of 2.*got 3"):
-        network.supernet("darts", steps=1, **{**TINY, "channels": 3})
+        spaces.supernet("darts", nodes=1, **{**TINY, "channels": 3})
 
 
 # ---- examples stay apart
 
 
 def test_only_batch_statistics_let_an_image_change_the_logits_of_others():
-    net = network.supernet("darts", steps=1, primitives=("none", MAX, SKIP, DIL3), **{**TINY, "channels": 4})
+    net = spaces.supernet("darts", nodes=1, primitives=("none", MAX, SKIP, DIL3), **{**TINY, "channels": 4})
     images = np.random.default_rng(1).uniform(size=(4, 7, 7, 1)).astype(np.float32)
     variables = jax.tree.map(np.float32, filled(jax.eval_shape(net.init, jax.random.key(0), images)))
     changed = images.copy()

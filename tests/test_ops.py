@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from dsrna_jax import ops
-from dsrna_jax.max_pool import max_pool
+from dsrna_jax.kernels.max_pool import max_pool
+from dsrna_jax.networks import layers
 
 SIZES, STRIDES = [(8, 8), (7, 5)], [1, 2]
 
@@ -100,7 +100,7 @@ def test_the_padding_of_max_pool_never_wins():
 @pytest.mark.parametrize("stride", STRIDES)
 def test_average_pool_does_not_count_padding(size, stride):
     x, mean = normal(2, 3, 4, *size), mean_matrix(size, 3, stride, 1)
-    pool = jax.jit(lambda x: ops.average_pool(x, 3, stride))
+    pool = jax.jit(lambda x: layers.average_pool(x, 3, stride))
     pooled = pool(x)
     assert pooled.shape == (2, 3, 4, *(-(-n // stride) for n in size))
     np.testing.assert_allclose(pooled.reshape(2, 3, 4, -1), x.reshape(2, 3, 4, -1) @ mean.T, rtol=1e-5, atol=1e-6)
@@ -111,13 +111,13 @@ def test_average_pool_does_not_count_padding(size, stride):
 
 
 def test_average_pool_keeps_a_constant_map():
-    np.testing.assert_allclose(ops.average_pool(jnp.full((1, 1, 1, 5, 4), 3.0), 3, 2), 3, rtol=1e-6)
+    np.testing.assert_allclose(layers.average_pool(jnp.full((1, 1, 1, 5, 4), 3.0), 3, 2), 3, rtol=1e-6)
 
 
 def test_pointwise_is_a_1x1_convolution():
     x, kernel = normal(3, 2, 4, 4), normal(5, 3)
     expected = lax.conv_general_dilated(x, kernel[:, :, None, None], (1, 1), "VALID", dimension_numbers=("CNHW", "OIHW", "CNHW"))
-    np.testing.assert_allclose(ops.pointwise(x, kernel), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layers.pointwise(x, kernel), expected, rtol=1e-5, atol=1e-6)
 
 
 def halved(x, even, odd):
@@ -136,7 +136,7 @@ def normalised(x, epsilon=1e-5):
 
 
 def test_factorized_reduce_is_two_strided_convolutions():
-    x, module = normal(2, 3, 4, 8, 6), ops.FactorizedReduce(5, affine=False, edges=2)
+    x, module = normal(2, 3, 4, 8, 6), layers.FactorizedReduce(5, affine=False, edges=2)
     kernels = {"even": normal(2, 2, 2, 3, seed=1), "odd": normal(2, 2, 3, 3, seed=2)}
     stats = {"BatchNorm_0": {"moments": jnp.zeros((2, 2, 2, 5))}}
     result = jax.jit(lambda x: module.apply({"params": kernels, "batch_stats": stats}, x, "batch"))(x)
@@ -146,14 +146,14 @@ def test_factorized_reduce_is_two_strided_convolutions():
 
 
 def test_factorized_reduce_of_an_odd_side_rounds_up():
-    module = ops.FactorizedReduce(4, affine=False)
+    module = layers.FactorizedReduce(4, affine=False)
     shape, variables = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), jnp.zeros((3, 2, 7, 5)), "batch"))
     assert shape.shape == (1, 4, 2, 4, 3)
     assert [variables["params"][name].shape for name in ("even", "odd")] == [(1, 2, 3), (1, 2, 3)]
 
 
 MAPS = 3 + 2 * normal(2, 3, 4, 5, 6)  # [stack, channel, batch, height, width]
-NORM = ops.BatchNorm()
+NORM = layers.BatchNorm()
 OLD = {"moments": jnp.stack([jnp.full((2, 3), 0.5), jnp.full((2, 3), 4.0)])}
 
 
@@ -215,11 +215,11 @@ def test_running_mode_normalises_by_the_stored_values():
 
 def test_affine_batch_norm_scales_and_shifts_what_the_plain_one_gives(batch_mode):
     weights = {"scale": jnp.full((2, 3), 2.0), "bias": jnp.full((2, 3), -1.0)}
-    output = ops.BatchNorm(affine=True).apply({"params": weights, "batch_stats": OLD}, MAPS, "batch")
+    output = layers.BatchNorm(affine=True).apply({"params": weights, "batch_stats": OLD}, MAPS, "batch")
     np.testing.assert_allclose(output, 2 * batch_mode[0] - 1, rtol=1e-5, atol=1e-5)
 
 
 def test_convolutions_start_uniform_in_the_inverse_root_of_fan_in():
-    sample = ops.torch_uniform(25)(jax.random.key(0), (10_000,))
+    sample = layers.torch_uniform(25)(jax.random.key(0), (10_000,))
     assert np.abs(sample).max() <= 0.2
     np.testing.assert_allclose([sample.mean(), sample.std()], [0, 0.2 / np.sqrt(3)], atol=5e-3)

@@ -11,8 +11,9 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 
 from dsrna_jax import plots
-from dsrna_jax.genotype import CELLS, EXTRA_PRIMITIVES, PRIMITIVES, Genotype, derive, edge_count
-from dsrna_jax.plots import canvas, drawings
+from dsrna_jax.genotypes.genotype import CELL_TYPES, EXTRA_PRIMITIVES, PRIMITIVES, Genotype, derive, edge_count
+from dsrna_jax.plots import canvas
+from dsrna_jax.plots.genotypes import _Layout
 
 # NASNet-A and DARTS_V2 as in darts/cnn/genotypes.py:16 and :75; NASNet has two edges between the same nodes, twice.
 NASNET = Genotype(
@@ -43,15 +44,15 @@ def genotypes(draw):
     steps = draw(st.integers(1, 5))
     names = st.sampled_from(PRIMITIVES + EXTRA_PRIMITIVES)
     nodes = st.lists(st.integers(2, steps + 1), min_size=1, unique=True)
-    cells = [[(draw(names), draw(st.integers(0, gene // 2 + 1))) for gene in range(2 * steps)] for _ in CELLS]
+    cells = [[(draw(names), draw(st.integers(0, gene // 2 + 1))) for gene in range(2 * steps)] for _ in CELL_TYPES]
     return Genotype(cells[0], draw(nodes), cells[1], draw(nodes))
 
 
 def history_of(steps, epochs, edge_logits):
     random = np.random.default_rng(0)
-    shapes = {name: (edge_count(steps), len(PRIMITIVES)) for name in CELLS}
+    shapes = {name: (edge_count(steps), len(PRIMITIVES)) for name in CELL_TYPES}
     if edge_logits:
-        shapes |= {f"{name}_edges": (edge_count(steps),) for name in CELLS}
+        shapes |= {f"{name}_edges": (edge_count(steps),) for name in CELL_TYPES}
     return [{name: random.standard_normal(shape) for name, shape in shapes.items()} for _ in range(epochs)]
 
 
@@ -86,7 +87,7 @@ def check_drawing(figure, genes):
 
 
 @pytest.mark.parametrize("genotype", [NASNET, DARTS_V2, SKIPS])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_TYPES)
 def test_every_gene_of_a_cell_has_a_label_of_its_own(genotype, name):
     check_drawing(plots.cell(genotype, name), getattr(genotype, name))
 
@@ -98,15 +99,15 @@ def test_labels_and_edges_of_any_genotype_keep_apart(genotype):
 
 
 def test_edges_that_need_not_cross_do_not():
-    layout = drawings._Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
+    layout = _Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
     assert layout.rows[2:] == [0, 1]
     # In DARTS_V2 both inputs feed three nodes at the same depth: three crossings at least.
-    layout = drawings._Layout(DARTS_V2.normal)
+    layout = _Layout(DARTS_V2.normal)
     assert 3 <= layout._cost(layout.rows, layout.lanes) < 4
 
 
 def test_only_the_reduction_cell_speaks_of_strides():
-    said = {name: " ".join(text.get_text() for text in plots.cell(DARTS_V2, name).axes[0].texts) for name in CELLS}
+    said = {name: " ".join(text.get_text() for text in plots.cell(DARTS_V2, name).axes[0].texts) for name in CELL_TYPES}
     assert "stride 2" in said["reduction"] and "stride" not in said["normal"]
 
 
@@ -148,18 +149,20 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("steps", "edge_logits"), [(3, False), (4, True)])
-def test_a_panel_for_each_edge(steps, edge_logits):
-    history = history_of(steps, 5, edge_logits)
+@pytest.mark.parametrize(("nodes", "edge_logits"), [(3, False), (4, True)])
+def test_a_panel_for_each_edge(nodes, edge_logits):
+    history = history_of(nodes, 5, edge_logits)
     figure = plots.alphas_over_time(range(5), history)
-    assert len(figure.axes) == 2 * edge_count(steps)
+    assert len(figure.axes) == 2 * edge_count(nodes)
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
     assert {len(axes.lines) for axes in figure.axes} == {len(PRIMITIVES) + edge_logits}
     titles = [(*axes.get_title("left").split("\u2192"), axes.get_title("right")) for axes in figure.axes]
     kept = [title for title in titles if title[2]]
     genotype = derive(history[-1])
     wanted = [
-        (str(source), str(index // 2 + 2), name) for cell in CELLS for index, (name, source) in enumerate(getattr(genotype, cell))
+        (str(source), str(index // 2 + 2), name)
+        for cell in CELL_TYPES
+        for index, (name, source) in enumerate(getattr(genotype, cell))
     ]
     assert sorted(kept) == sorted(wanted)
     mixtures = np.stack([line.get_ydata()[-1] for line in figure.axes[0].lines[: len(PRIMITIVES)]])
@@ -167,7 +170,7 @@ def test_a_panel_for_each_edge(steps, edge_logits):
 
 
 def test_an_even_edge_is_drawn_level_with_an_even_mixture():
-    even = {name: np.zeros((14, 8)) for name in CELLS} | {f"{name}_edges": np.zeros(14) for name in CELLS}
+    even = {name: np.zeros((14, 8)) for name in CELL_TYPES} | {f"{name}_edges": np.zeros(14) for name in CELL_TYPES}
     figure = plots.alphas_over_time([1, 2], [even, even])
     np.testing.assert_allclose([line.get_ydata() for axes in figure.axes for line in axes.lines], 0.125)
 
@@ -237,7 +240,7 @@ def test_every_primitive_has_a_colour_of_its_own():
 
 def test_pyplot_is_left_alone(tmp_path):
     code = (
-        "import sys; from dsrna_jax import plots, genotype as g;"
+        "import sys; from dsrna_jax import plots; from dsrna_jax.genotypes import genotype as g;"
         "cell = (('skip_connect', 0), ('skip_connect', 1));"
         f"plots.cells(g.Genotype(cell, (2,), cell, (2,)), {str(tmp_path / 'cells.png')!r});"
         f"plots.search_curves([{{'epoch': 0, 'val_loss': 1.0}}], {str(tmp_path / 'curves.png')!r});"

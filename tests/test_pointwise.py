@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsrna_jax import bounds
-from dsrna_jax.pointwise import pointwise
+from dsrna_jax.kernels.pointwise import pointwise
 
 GENERATOR = np.random.default_rng(0)
 IMAGE, KERNEL = GENERATOR.normal(size=(2, 3, 4, 2, 3, 5)), GENERATOR.normal(size=(2, 3, 6, 4))

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from experiments import ranking
-from experiments.command import status
+from dsrna_jax.commands.process import status
+from experiments.studies import ranking
 
 
 @pytest.fixture

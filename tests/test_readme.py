@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import attack, certify, compare, search, train
-from experiments.presets import PRESETS
+from dsrna_jax.commands import attack, certify, compare, search, train
+from dsrna_jax.commands.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.records import Progress, Records, rows
+from dsrna_jax.runtime.progress import Progress
+from dsrna_jax.runtime.records import Records, rows
 
 
 def write_steps(path, steps):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.jacobian import jacobian_norm
-from dsrna_jax.robustness import MEASURES, jacobian, measure, none
+from dsrna_jax.measures.jacobian import jacobian_norm
+from dsrna_jax.measures.measure import MEASURES, jacobian, measure, none
 
 W = np.array([[3.0, 0.0], [-4.0, 0.0], [0.0, 2.0]], np.float32)  # gradients of length 5 and 2
 IMAGES = np.ones((4, 1, 3), np.float32)
@@ -23,7 +23,7 @@ def test_every_measure_has_one_shape(name):
     assert (r.shape, r.dtype) == ((4,), jnp.float32)
 
 
-@pytest.mark.parametrize(("norm", "by_hand"), [("row_l2", 7 / 2), ("l1", 9 / 2), ("fro", 29**0.5 / 2)])
+@pytest.mark.parametrize(("norm", "by_hand"), [("row_l2", 7 / 2), ("row_l1", 9 / 2), ("fro", 29**0.5 / 2)])
 def test_jacobian_is_equation_15(norm, by_hand):
     """-(1/K) times the sum over K classes of the length of each gradient."""
     _, r, _ = jacobian(norm, "exact")(logits_fn, IMAGES, LABELS, None)
@@ -32,8 +32,8 @@ def test_jacobian_is_equation_15(norm, by_hand):
 
 def test_jacobian_is_minus_the_norm_over_classes():
     key = jax.random.key(3)
-    _, r, _ = measure("jacobian", norm="l1", method="rows", n_proj=1)(logits_fn, IMAGES, LABELS, key)
-    np.testing.assert_allclose(r, -jacobian_norm(logits_fn, IMAGES, key, norm="l1", method="rows") / 2)
+    _, r, _ = measure("jacobian", norm="row_l1", method="rows", n_proj=1)(logits_fn, IMAGES, LABELS, key)
+    np.testing.assert_allclose(r, -jacobian_norm(logits_fn, IMAGES, key, norm="row_l1", method="rows") / 2)
 
 
 def test_none_is_zero_and_leaves_the_loss_alone():
@@ -62,5 +62,5 @@ def test_unknown_name_lists_the_known():
 
 
 def test_impossible_pair_is_refused_before_any_data():
-    with pytest.raises(InputError, match="norm 'l1' cannot be had by method 'jvp'"):
-        measure("jacobian", norm="l1", method="jvp")
+    with pytest.raises(InputError, match="norm 'row_l1' cannot be had by method 'jvp'"):
+        measure("jacobian", norm="row_l1", method="jvp")

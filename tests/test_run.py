@@ -14,15 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax import genotype, memory, network, programs, records, sharding, task
-from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
-from dsrna_jax.config import SearchConfig
-from dsrna_jax.data import load
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.data import statistics
+from dsrna_jax.data.load import load
 from dsrna_jax.errors import InputError
-from dsrna_jax.interruption import Stopped, stop_requests
-from dsrna_jax.run import Loop, run
-from dsrna_jax.run_folder import RunFolder
-from experiments.presets import PRESETS
+from dsrna_jax.genotypes import genotype
+from dsrna_jax.networks import spaces
+from dsrna_jax.runtime import compilation, memory, records, sharding
+from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.runtime.signals import Stopped, stop_requests
+from dsrna_jax.search import programs as search_programs
+from dsrna_jax.search import setup as search_setup
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.folder import SearchFolder
+from dsrna_jax.search.run import Loop, run
 
 SMOKE = PRESETS["smoke"]
 
@@ -97,12 +102,12 @@ def test_checkpoint_is_enough_to_evaluate(smoke_run):
     restored = restore_for_eval(smoke_run[0])
     config, data = SearchConfig(**restored.metadata["config"]), restored.metadata["data"]
     sizes = {"cells": config.cells, "channels": config.channels, "classes": len(data["class_names"])}
-    normalisation = {"mean": tuple(data["mean"]), "deviation": tuple(data["deviation"])}
-    supernet = network.supernet(config.space, steps=config.steps, **sizes, **normalisation)
+    normalisation = {"mean": tuple(data["mean"]), "std": tuple(data["std"])}
+    supernet = spaces.supernet(config.space, nodes=config.nodes, **sizes, **normalisation)
     images = load("digits", "train")
-    half = task.task(config).halves["search_val"]
+    half = search_setup.task(config).halves["search_val"]
     variables = {"params": restored.variables["weights"], "batch_stats": restored.variables["batch_stats"]}
-    mixtures = network.mixtures(restored.variables["alphas"], config.steps)
+    mixtures = spaces.mixtures(restored.variables["alphas"], config.nodes)
     logits = jax.jit(supernet.apply)(variables, jnp.float32(images.images[half]) / 255, mixtures)
     accuracy = np.mean(np.argmax(logits, axis=1) == images.labels[half])
     recorded = records.rows(smoke_run[0] / "metrics.jsonl")[-1]["val_accuracy"]
@@ -159,7 +164,7 @@ def test_divergence_and_a_damaged_checkpoint_lose_nothing_before(monkeypatch, tm
 
 
 def test_full_disk_keeps_the_checkpoint_before(monkeypatch, tmp_path):
-    from dsrna_jax import checkpoint
+    from dsrna_jax.runtime import checkpoint
 
     def no_space(folder, size):
         raise OSError(28, "No space left on device")
@@ -173,8 +178,8 @@ def test_full_disk_keeps_the_checkpoint_before(monkeypatch, tmp_path):
 RESOLVED = {"experiment": "search", "config": dataclasses.asdict(SMOKE), "data": {"mean": [0.3], "examples": 1437}}
 
 
-def taken(tmp_path) -> RunFolder:
-    folder = RunFolder(tmp_path / "run")
+def taken(tmp_path) -> SearchFolder:
+    folder = SearchFolder(tmp_path / "run")
     folder.claim(RESOLVED)
     folder.metrics.write({"epoch": 1, "step": 5})
     return folder
@@ -187,7 +192,7 @@ def test_folder_of_a_run_is_not_overwritten(tmp_path):
 
 def test_folder_without_a_run_is_not_resumed(tmp_path):
     with pytest.raises(InputError, match="no run to resume"):
-        RunFolder(tmp_path).check(resume=True)
+        SearchFolder(tmp_path).check(resume=True)
 
 
 def test_another_configuration_is_not_resumed_but_shown(tmp_path):
@@ -212,31 +217,31 @@ def test_damaged_config_is_named(tmp_path, text):
 
 def test_batch_larger_than_half_the_data():
     with pytest.raises(InputError, match="batch_size=800: expected at most 71[0-9], half of the 1437 training images"):
-        task.task(dataclasses.replace(SMOKE, batch_size=800))
+        search_setup.task(dataclasses.replace(SMOKE, batch_size=800))
 
 
 def test_image_too_small_for_the_reductions():
     with pytest.raises(InputError, match="3x3 pixels: expected at least 4x4"):
-        task.task(dataclasses.replace(SMOKE, image_size=3))
+        search_setup.task(dataclasses.replace(SMOKE, image_size=3))
 
 
 def test_channel_statistics_are_those_of_the_pixels():
     images = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
     images[..., 2] = 9
-    mean, deviation = task.channel_statistics(images)
+    mean, std = statistics.channel_statistics(images)
     np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(deviation[:2], (images / 255).std(axis=(0, 1, 2))[:2], rtol=1e-12)
-    assert deviation[2] == 1 / 255
+    np.testing.assert_allclose(std[:2], (images / 255).std(axis=(0, 1, 2))[:2], rtol=1e-12)
+    assert std[2] == 1 / 255
 
 
 def test_evaluation_counts_every_example_once():
-    batches = list(programs.evaluation_batches(np.arange(23), 5))
+    batches = list(compilation.evaluation_batches(np.arange(23), 5))
     assert all(len(indices) == len(counts) == 5 for indices, counts in batches)
     np.testing.assert_array_equal(np.concatenate([indices[counts] for indices, counts in batches]), np.arange(23))
 
 
 def test_streams_and_steps_have_keys_of_their_own():
-    keys = [programs.step_key(jax.random.key(0), stream, step) for stream in range(3) for step in range(4)]
+    keys = [compilation.step_key(jax.random.key(0), stream, step) for stream in range(3) for step in range(4)]
     assert len({jax.random.key_data(key).tobytes() for key in keys}) == 12
 
 
@@ -277,11 +282,11 @@ def test_more_devices_than_there_are():
 
 def three_steps(devices):
     """Weights, alphas and batch statistics after three steps of the preset `smoke`, alphas included."""
-    job, mesh = task.task(SMOKE), sharding.mesh(devices)
-    examples = programs.on_devices(job.dataset, mesh)
-    shapes = programs.arguments(job.search, examples, SMOKE.batch_size, mesh)
-    compiled = programs.compiled(programs.functions(job.search, mesh), shapes, mesh, job.resolved)
-    state = programs.initial_state(job.search, 0, mesh)
+    job, mesh = search_setup.task(SMOKE), sharding.mesh(devices)
+    examples = compilation.on_devices(job.dataset, mesh)
+    shapes = search_programs.arguments(job.search, examples, SMOKE.batch_size, mesh)
+    compiled = compilation.compiled(search_programs.functions(job.search, mesh), shapes, mesh, job.resolved)
+    state = compilation.initial_state(job.search, 0, mesh)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     for step in range(3):
         halves = ("search_train", "search_val")

@@ -9,7 +9,7 @@ import pytest
 from jax.tree_util import Partial
 from small_network import WEIGHTS, X, Y, network
 
-from dsrna_jax import sanity
+from dsrna_jax.evaluation.attack import sanity
 
 x, y = X[:48], Y[:48]
 KEY = jax.random.key(0)

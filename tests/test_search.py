@@ -10,16 +10,20 @@ import numpy as np
 import optax
 import pytest
 
-from dsrna_jax import bilevel, network, robustness, search
-from dsrna_jax.config import SearchConfig
-from dsrna_jax.ops import BatchNorm
+from dsrna_jax.genotypes.genotype import CELL_TYPES
+from dsrna_jax.measures import measure as measures
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.layers import BatchNorm
+from dsrna_jax.search import bilevel
+from dsrna_jax.search import step as search_step
+from dsrna_jax.search.config import SearchConfig
 
 IMAGE, CLASSES = (2, 3, 1), 3
 CONFIG = SearchConfig(
     space="darts",
     cells=3,
-    steps=1,
-    method="exact",
+    nodes=1,
+    jacobian_method="exact",
     gamma=0.5,
     order="first",
     epochs=4,
@@ -37,7 +41,7 @@ class Tiny(nn.Module):
 
     @nn.compact
     def __call__(self, images, mixtures=None, statistics="running"):
-        branches = [jnp.ones(14)] * 2 if mixtures is None else [mixtures[kind].branches for kind in network.CELL_TYPES]
+        branches = [jnp.ones(14)] * 2 if mixtures is None else [mixtures[kind].branches for kind in CELL_TYPES]
         x = images.reshape(len(images), -1)
         hidden = x @ self.param("in", nn.initializers.normal(1.0), (x.shape[1], 14))
         hidden = jnp.tanh(BatchNorm()(hidden.T[..., None, None], statistics)[..., 0, 0].T)
@@ -46,7 +50,7 @@ class Tiny(nn.Module):
 
 def batch(seed):
     generator = np.random.default_rng(seed)
-    return search.Batch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
+    return search_step.Batch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
 
 
 NET, TRAIN, VAL, KEY = Tiny(), batch(0), batch(1), jax.random.key(1)
@@ -56,7 +60,7 @@ NET, TRAIN, VAL, KEY = Tiny(), batch(0), batch(1), jax.random.key(1)
 def make(**changes):
     """(config, alpha_step, weight_step, evaluate) of `CONFIG` with changes; three steps an epoch."""
     config = dataclasses.replace(CONFIG, **changes)
-    functions = search.make_search(config, NET, IMAGE, 3)
+    functions = search_step.make_search(config, NET, IMAGE, 3)
     return config, *map(jax.jit, functions[:4])
 
 
@@ -78,7 +82,7 @@ def allclose(actual, expected, rtol=1e-4, atol=1e-6):
 
 
 def forward(weights, alphas, images, statistics="batch", mutable=("batch_stats", "moments"), **collections):
-    mixtures = network.mixtures(alphas, 1)
+    mixtures = spaces.mixtures(alphas, 1)
     return NET.apply({"params": weights, **collections}, images, mixtures, statistics, mutable=list(mutable))
 
 
@@ -91,7 +95,7 @@ def loss(weights, alphas, batch_stats, data):
 def alpha_gradient(state, train=TRAIN, val=VAL, **changes):
     """The gradient that an alpha step follows, read from the first moment of a fresh Adam (no decay)."""
     config, _, alpha_step, _, _ = make(**changes)
-    fresh = search.alpha_optimizer(config).init(state.alphas)
+    fresh = search_step.alpha_optimizer(config).init(state.alphas)
     after, metrics = alpha_step(state.replace(alpha_optimizer=fresh), train, val, KEY)
     gradient = jax.tree.map(lambda m: m / 0.5, optax.tree.get(after.alpha_optimizer, "mu"))
     return gradient, metrics
@@ -160,7 +164,7 @@ def test_the_weight_step_is_clipped_sgd_with_coupled_decay_and_momentum(state):
 
 def test_the_learning_rate_falls_by_a_cosine_once_an_epoch():
     config = dataclasses.replace(CONFIG, clip=1e9, weight_decay=0.0, momentum=0.0)
-    optimizer, weights = search.weight_optimizer(config, 3), jnp.zeros(())
+    optimizer, weights = search_step.weight_optimizer(config, 3), jnp.zeros(())
     update, state, rates = jax.jit(optimizer.update), optimizer.init(weights), []
     for _ in range(3 * (config.epochs + 1)):
         change, state = update(jnp.ones(()), state, weights)
@@ -170,12 +174,12 @@ def test_the_learning_rate_falls_by_a_cosine_once_an_epoch():
     cosine = (1 + np.cos(np.pi * np.arange(config.epochs + 1) / config.epochs)) / 2
     np.testing.assert_allclose(by_epoch[:, 0], 0.1 + 0.2 * cosine, rtol=1e-5)
     assert rates[0] == np.float32(config.weight_lr)
-    np.testing.assert_allclose(search.weight_rate(config, 100), config.weight_lr_min, rtol=1e-6)
+    np.testing.assert_allclose(search_step.weight_rate(config, 100), config.weight_lr_min, rtol=1e-6)
 
 
 def test_the_alpha_optimiser_is_adam_with_coupled_decay(state):
     config, _, alpha_step, _, _ = make(alpha_decay=0.3)
-    alphas, optimizer_state = state.alphas, search.alpha_optimizer(config).init(state.alphas)
+    alphas, optimizer_state = state.alphas, search_step.alpha_optimizer(config).init(state.alphas)
     mean = square = jax.tree.map(jnp.zeros_like, alphas)
     for t in (1, 2):
         before = state.replace(alphas=alphas, alpha_optimizer=optimizer_state)
@@ -250,7 +254,7 @@ def test_a_larger_gamma_searches_for_a_smaller_jacobian(state):
 
 def test_under_fixed_moments_an_image_changes_no_other_images_r(state):
     collections = {"batch_stats": state.batch_stats, "moments": moments_of(state, VAL)}
-    measure = robustness.measure("jacobian", method="exact")
+    measure = measures.measure("jacobian", method="exact")
 
     @jax.jit
     def r(images):

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from test_run import assert_same_end
 
-from dsrna_jax import network
-from experiments import search
-from experiments.command import status
-from experiments.flags import config_flags, parse, typed
-from experiments.presets import PRESETS
+from dsrna_jax.commands import search
+from dsrna_jax.commands.flags import config_flags, parse, typed
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.commands.process import status
+from dsrna_jax.networks import network, spaces
 
 COMMAND = [sys.executable, "-m", "experiments.search"]
 ROOT = Path(__file__).parent.parent
@@ -71,8 +71,8 @@ def test_presets_differ_from_each_other_in_what_they_say(name):
 )
 def test_published_presets_have_the_published_size(name, count):
     config = PRESETS[name]
-    sizes = {"steps": config.steps, "cells": config.cells, "channels": config.channels, "classes": 10}
-    supernet = network.supernet(config.space, **sizes, mean=(0.5,) * 3, deviation=(0.25,) * 3)
+    sizes = {"nodes": config.nodes, "cells": config.cells, "channels": config.channels, "classes": 10}
+    supernet = spaces.supernet(config.space, **sizes, mean=(0.5,) * 3, std=(0.25,) * 3)
     assert network.weight_count(supernet, (32, 32, 3)) == count
 
 
@@ -115,7 +115,10 @@ def folders(tmp_path):
         (["--cells=2"], "cells=2: expected at least 3"),
         (["--order=third"], "<first|unrolled|unrolled_fd>"),
         (["--preset=imagenet"], "<digits_dsrna_jacobian|digits_dsrna_cb|cifar10"),
-        (["--norm=l1", "--method=sphere"], "method='sphere' cannot estimate norm='l1': expected one of fro2"),
+        (
+            ["--jacobian_norm=row_l1", "--jacobian_method=sphere"],
+            "jacobian_method='sphere' cannot estimate jacobian_norm='row_l1': expected one of fro_squared",
+        ),
         (["cifar10"], "unexpected argument 'cifar10'"),
         (["--dataset=cifar11"], "unknown data set 'cifar11' (did you mean cifar10"),
         (["--dataset=mnist", "--data_dir={0}"], "preparing sets such as MNIST and CIFAR-10 needs"),
@@ -185,8 +188,8 @@ def test_our_own_errors_keep_their_traceback():
 def test_importing_changes_nothing(tmp_path):
     code = (
         "import os, sys, signal; before = dict(os.environ)\n"
-        "from experiments import command, flags, presets, search\n"
-        "from dsrna_jax import memory, run\n"
+        "from dsrna_jax.commands import process, flags, presets, search\n"
+        "from dsrna_jax.runtime import memory\nfrom dsrna_jax.search import run\n"
         "from absl.flags import FLAGS; import jax\n"
         "assert 'cells' not in FLAGS and dict(os.environ) == before and not os.listdir('.')\n"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"

@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 from scipy import stats
 
 from dsrna_jax.attacks import example_keys
-from dsrna_jax.smoothing import ABSTAINED, certificate, class_counts, lower_share
+from dsrna_jax.evaluation.certify.smoothing import ABSTAINED, certificate, class_counts, lower_share
 
 RANDOM = np.random.default_rng(0)
 W = np.float32(RANDOM.normal(size=(6, 2)))

@@ -14,19 +14,23 @@ import pytest
 from test_run import at_step as at_step_of
 from test_run import restore_arrays
 
-from dsrna_jax import adversarial, genotype, network, programs, records, trained, training_run, zoo
-from dsrna_jax.adversarial import Passes
-from dsrna_jax.checkpoint import Checkpoints
-from dsrna_jax.cost import multiply_adds
+from dsrna_jax.commands import train
+from dsrna_jax.commands.process import status
+from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.errors import InputError
-from dsrna_jax.interruption import Stopped
-from dsrna_jax.rates import learning_rate
-from dsrna_jax.training import evaluated_variables, make_training
-from dsrna_jax.training_config import ADVERSARIES, TrainingConfig
-from dsrna_jax.training_task import training_task
-from experiments import train
-from experiments.command import status
-from experiments.training_presets import TRAINING_PRESETS
+from dsrna_jax.genotypes import genotype, zoo
+from dsrna_jax.networks import network
+from dsrna_jax.networks.multiply_adds import multiply_adds
+from dsrna_jax.runtime import compilation, records
+from dsrna_jax.runtime.checkpoint import Checkpoints
+from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.training import adversarial, restore
+from dsrna_jax.training import run as training_run
+from dsrna_jax.training.adversarial import Passes
+from dsrna_jax.training.config import ADVERSARIES, TrainingConfig
+from dsrna_jax.training.schedules import learning_rate
+from dsrna_jax.training.setup import training_task
+from dsrna_jax.training.step import evaluated_variables, make_training
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1))
 TINY = genotype.Genotype(CELL, (2,), CELL, (2,))
@@ -70,7 +74,7 @@ def test_one_row_an_epoch_and_what_was_best(tiny_run):
 def test_a_trained_network_needs_nothing_but_the_path(tiny, tiny_run):
     """From the folder of the run it is the best one, and has the recorded accuracy on the held-out images."""
     path, _, end = tiny_run
-    found = trained.load(path)
+    found = restore.load(path)
     assert found.step == end.best["step"] and found.config == tiny and found.architecture == TINY
     assert found.image_shape == (8, 8, 1) and found.class_names == tuple("0123456789")
     task = training_task(tiny)
@@ -78,7 +82,7 @@ def test_a_trained_network_needs_nothing_but_the_path(tiny, tiny_run):
     logits = jax.jit(found.logits_fn)(jnp.float32(task.dataset.images[part]) / 255)
     accuracy = np.mean(np.argmax(logits, axis=1) == task.dataset.labels[part])
     assert accuracy == pytest.approx(end.best["val_accuracy"], abs=1.5 / len(part))
-    assert trained.load(path / "checkpoints").step == 15
+    assert restore.load(path / "checkpoints").step == 15
     alone = jax.jit(found.logits_fn)(jnp.float32(task.dataset.images[part[:1]]) / 255)
     np.testing.assert_allclose(alone, logits[:1], rtol=1e-4, atol=1e-5)  # images do not see each other
     assert "auxiliary_head" not in found.variables["params"]
@@ -333,7 +337,7 @@ MILLIONS = {  # multiply-adds with 20 cells and 36 channels for CIFAR-10, with 1
 
 @pytest.mark.parametrize("name", MILLIONS)
 def test_multiply_adds_are_the_published_ones(name):
-    settings = {"mean": (0.5,) * 3, "deviation": (0.2,) * 3}
+    settings = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
     cifar = network.derived(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **settings)
     imagenet = network.derived(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **settings)
     counts = multiply_adds(cifar, (32, 32, 3)), multiply_adds(imagenet, (224, 224, 3))
@@ -420,17 +424,17 @@ def test_bad_input_ends_in_one_line(tmp_path, tiny_run, capsys, arguments, expec
 
 def test_a_checkpoint_that_is_not_of_a_training(tmp_path, tiny_run):
     with pytest.raises(InputError, match="no checkpoint in"):
-        trained.load(tmp_path)
-    found = trained.load(tiny_run[0])
+        restore.load(tmp_path)
+    found = restore.load(tiny_run[0])
     state = {"weights": found.variables["params"], "batch_stats": found.variables["batch_stats"]}
     Checkpoints(tmp_path / "search").save(1, state, {"experiment": "search"})
     with pytest.raises(InputError, match="checkpoint of a search, expected that of a training.*--genotype="):
-        trained.load(tmp_path / "search")
+        restore.load(tmp_path / "search")
     other = json.loads(json.dumps(found.metadata))
     other["config"]["channels"] = 6
     Checkpoints(tmp_path / "other").save(1, state, other)
     with pytest.raises(InputError, match="does not hold the network that it describes"):
-        trained.load(tmp_path / "other")
+        restore.load(tmp_path / "other")
 
 
 def test_two_trainings_of_a_seed_are_one(tiny):
@@ -438,4 +442,4 @@ def test_two_trainings_of_a_seed_are_one(tiny):
     first, second = training_task(tiny), training_task(tiny)
     np.testing.assert_array_equal(first.batch(7), second.batch(7))
     assert not np.array_equal(first.batch(7), training_task(dataclasses.replace(tiny, seed=1)).batch(7))
-    assert [len(indices) for indices, _ in programs.evaluation_batches(np.arange(7), 5)] == [5, 5]
+    assert [len(indices) for indices, _ in compilation.evaluation_batches(np.arange(7), 5)] == [5, 5]

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax import genotype, network, robnet, zoo
 from dsrna_jax.errors import InputError
-from dsrna_jax.robnet import RobNet
+from dsrna_jax.genotypes import genotype, robnet, zoo
+from dsrna_jax.genotypes.robnet import RobNet
+from dsrna_jax.networks import network
 
-COLOUR = {"mean": (0.5,) * 3, "deviation": (0.25,) * 3}
+COLOUR = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
 
 # name: weights with 20 cells and 36 channels for 10 classes, with 14 cells and 48 channels for 1000 (ImageNet's stem).
 WEIGHTS = {
@@ -80,7 +81,7 @@ def test_every_primitive_of_the_zoo_runs():
     """Also those that no search has: finite logits, which differ from example to example."""
     cell = [("conv_7x1_1x7", 0), ("noise", 1), ("conv_3x1_1x3", 2), ("sep_conv_7x7", 1)]
     architecture = genotype.Genotype(cell, (2, 3), cell, (2, 3))
-    net = network.derived(architecture, cells=3, channels=4, classes=5, mean=(0.5,), deviation=(0.25,))
+    net = network.derived(architecture, cells=3, channels=4, classes=5, mean=(0.5,), std=(0.25,))
     images = jax.random.uniform(jax.random.key(0), (3, 9, 8, 1))
     quickly = {"compiler_options": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
     variables = jax.jit(net.init, **quickly)(jax.random.key(1, impl="rbg"), images)
@@ -92,7 +93,7 @@ def test_every_primitive_of_the_zoo_runs():
 
 
 def test_crossed_convolution_is_two_library_ones():
-    from dsrna_jax.ops import Crossed
+    from dsrna_jax.networks.layers import Crossed
 
     x = jax.random.normal(jax.random.key(0), (1, 3, 2, 9, 8))
     module = Crossed(7, 2, False)

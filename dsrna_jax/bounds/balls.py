@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dsrna_jax.bounds import NORMS
 from dsrna_jax.bounds.relaxations import Interval, between
 from dsrna_jax.errors import InputError
-
-NORMS = ("linf", "l2", "l1")
 
 
 @dataclasses.dataclass(frozen=True)

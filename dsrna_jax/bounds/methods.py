@@ -16,7 +16,6 @@ from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
 
 CACHED = 2**20  # numbers
-METHODS = ("ibp", "crown_ibp", "fastlin", "crown", "alpha_crown", "hz_crown")
 
 
 class Bounded:

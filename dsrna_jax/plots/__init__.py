@@ -10,7 +10,7 @@ from dsrna_jax.plots.canvas import COLOURS, save
 from dsrna_jax.plots.certificates import certified_accuracy
 from dsrna_jax.plots.comparison import compared_attacks, compared_certificates, compared_measures
 from dsrna_jax.plots.curves import search_curves, training_curves
-from dsrna_jax.plots.drawings import cell, cells
+from dsrna_jax.plots.genotypes import cell, cells
 
 __all__ = [
     "COLOURS",

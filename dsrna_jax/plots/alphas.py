@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from dsrna_jax.genotype import CELLS, PRIMITIVES, derive, edge_mixture, edges, mixture
+from dsrna_jax.genotypes.genotype import CELL_TYPES, PRIMITIVES, derive, edge_mixture, edges, mixture
 from dsrna_jax.plots.canvas import COLOURS, FROZEN, INK, MARGIN, blank, mark_epochs, markers, save
 
 
@@ -37,27 +37,27 @@ def alphas_over_time(
       width: of the picture, in pixels; the height follows.
     """
     genotype = derive(history[-1], primitives)
-    steps = genotype.steps
+    nodes = genotype.nodes
     dpi, top, heading, foot, row, gap = 110, 0.5 if title else 0.1, 0.55, 0.5, 1.2, 0.14
     inches = width / dpi
-    height = top + 2 * (heading + steps * row + foot)
+    height = top + 2 * (heading + nodes * row + foot)
     figure = blank(inches, height, title, dpi=dpi)
     legend = {"bbox_to_anchor": (1 - 0.15 / inches, 1 - top / height), "ncols": 4, "fontsize": 9, "frameon": False}
-    panel_width = (inches - 0.85) / (steps + 1) - gap
-    mixtures = {name: np.stack([mixture(alphas[name]) for alphas in history]) for name in CELLS}
+    panel_width = (inches - 0.85) / (nodes + 1) - gap
+    mixtures = {name: np.stack([mixture(alphas[name]) for alphas in history]) for name in CELL_TYPES}
     # An equal share of a node's edges is drawn where an equal share of the operations is.
-    shares = np.array([target for _, target in edges(steps)]) / len(primitives)
+    shares = np.array([target for _, target in edges(nodes)]) / len(primitives)
     weights = {
         name: shares * np.stack([edge_mixture(alphas[f"{name}_edges"]) for alphas in history])
-        for name in CELLS
+        for name in CELL_TYPES
         if f"{name}_edges" in history[-1]
     }
     drawn = np.concatenate([values.ravel() for values in (*mixtures.values(), *weights.values())])
     margin = 0.04 * np.ptp(drawn) + 1e-3
-    for name in CELLS:
+    for name in CELL_TYPES:
         figure.text(MARGIN / inches, 1 - (top + 0.3) / height, f"{name} cell", size=12, weight="bold", color=INK)
         kept = {(source, index // 2 + 2): op for index, (op, source) in enumerate(getattr(genotype, name))}
-        for edge, (source, target) in enumerate(edges(steps)):
+        for edge, (source, target) in enumerate(edges(nodes)):
             left, bottom = 0.65 + source * (panel_width + gap), height - top - heading - (target - 1) * row
             box = (left / inches, bottom / height, panel_width / inches, (row - 0.3) / height)
             axes = figure.add_axes(box, ylim=(drawn.min() - margin, drawn.max() + margin))
@@ -66,10 +66,10 @@ def alphas_over_time(
                 axes.plot(epochs, weights[name][:, edge], "--", color=INK, lw=1)
             mark_epochs(axes, epochs, warmup)
             axes.set_title(f"{source}\u2192{target}", fontsize=9, loc="left", pad=3, color=INK)
-            axes.tick_params(labelleft=source == 0, labelbottom=target == steps + 1)
+            axes.tick_params(labelleft=source == 0, labelbottom=target == nodes + 1)
             axes.set_ylabel("mixture" if source == 0 else "", fontsize=9, color=INK)
-            axes.set_xlabel("epoch" if target == steps + 1 else "", fontsize=9, color=INK)
-        top += heading + steps * row + foot
+            axes.set_xlabel("epoch" if target == nodes + 1 else "", fontsize=9, color=INK)
+        top += heading + nodes * row + foot
     handles = [Line2D([], [], color=COLOURS[name], lw=2, label=name) for name in primitives]
     handles.append(Line2D([], [], color=INK, lw=2.6, label="bold: kept in the genotype"))
     if weights:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from dsrna_jax.interval import wilson
+from dsrna_jax.confidence import wilson
 from dsrna_jax.plots.canvas import blank, quiet, save
 
 

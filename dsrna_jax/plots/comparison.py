@@ -15,19 +15,19 @@ _MARKERS = "os^Dvph*Xd"
 def compared_measures(
     names: Sequence[str], series: Mapping[str, Sequence[tuple[float, float]]], label: str, is_log: bool = False
 ) -> Figure:
-    """A line a row, on it a mark for each measure, with its deviation over seeds.
+    """A line a row, on it a mark for each measure, with its standard deviation over seeds.
 
     Args:
-      names: of the rows. series: by measure, (value, deviation) of every row; NaN where there is none. label: of the axis.
+      names: of the rows. series: by measure, (value, std) of every row; NaN where there is none. label: of the axis.
     """
     figure, axes = _axes(max(2.2, 0.6 * len(names) + 1.1, 0.24 * len(series) + 1.1), left=0.3, bottom=0.55)
     for index, (name, points) in enumerate(series.items()):
-        values, deviations = np.array(points, float).reshape(-1, 2).T
+        values, stds = np.array(points, float).reshape(-1, 2).T
         rows = np.arange(len(names)) + 0.5 * ((index + 0.5) / len(series) - 0.5)
         style = {"color": PALETTE[index % len(PALETTE)], "marker": _MARKERS[index % len(_MARKERS)], "ls": "none", "ms": 6}
         axes.plot(values, rows, label=_wrapped(name), **style)
-        several = np.isfinite(deviations)
-        axes.errorbar(values[several], rows[several], xerr=deviations[several], capsize=2, ls="none", color=style["color"])
+        several = np.isfinite(stds)
+        axes.errorbar(values[several], rows[several], xerr=stds[several], capsize=2, ls="none", color=style["color"])
     axes.set_yticks(range(len(names)), map(_wrapped, names))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(label, color=INK)

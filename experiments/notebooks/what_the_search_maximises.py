@@ -14,10 +14,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 
-from dsrna_jax import certificates, network, robustness
-from dsrna_jax.search import Batch, cross_entropy
-from dsrna_jax.task import task
-from experiments.presets import SMOKE
+from dsrna_jax.commands.presets import SMOKE
+from dsrna_jax.losses import cross_entropy
+from dsrna_jax.measures import measure as measures
+from dsrna_jax.measures import radius_schedules
+from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks.function import NetworkFunction
+from dsrna_jax.search.setup import task
+from dsrna_jax.search.step import Batch
 
 config = dataclasses.replace(SMOKE, metric="certified", gamma=0.1, alpha_lr=0.03, warmup_epochs=0)
 job = task(config)
@@ -30,14 +34,14 @@ search, supernet = job.search, job.supernet
 # summed over cells. It sees each image alone, by the batch's statistics as constants.
 
 # %%
-measure = robustness.certified("cell")
+measure = measures.certified("cell")
 
 
 def function(state, alphas, images):
-    mixtures = network.mixtures(alphas, config.steps)
+    mixtures = spaces.mixtures(alphas, config.nodes)
     variables = {"params": state.weights, "batch_stats": state.batch_stats}
     _, moments = supernet.apply(variables, images, mixtures, "batch", mutable=["moments"])
-    return network.NetworkFunction(supernet, variables | moments, mixtures, "frozen")
+    return NetworkFunction(supernet, variables | moments, mixtures, "frozen")
 
 
 @jax.jit
@@ -53,7 +57,7 @@ def gradients(state, batch, key):
 
     (value, slack), by_r = jax.value_and_grad(r, has_aux=True)(state.alphas)
     by_loss = jax.grad(loss)(state.alphas)
-    following = certificates.controller(state.log_radius, slack, 0.0, config.radius)
+    following = radius_schedules.controller(state.log_radius, slack, 0.0, config.radius)
     return value, optax.tree.norm(by_r), optax.tree.norm(by_loss), by_r, following
 
 

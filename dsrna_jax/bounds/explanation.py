@@ -1,0 +1,93 @@
+"""What bounds of a function would cost, before anything runs."""
+
+import collections
+import dataclasses
+import math
+
+import jax
+
+from dsrna_jax.bounds import METHODS
+from dsrna_jax.bounds.backward import ROW_BUFFERS
+from dsrna_jax.bounds.forward import relaxed_inputs
+from dsrna_jax.bounds.graph import Graph, Linear
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Work in clean passes of the same batch, and bytes at the peak; both are estimates."""
+
+    passes: float
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """operations: name -> count. neurons: relaxed entries of one example. costs: by method."""
+
+    operations: dict[str, int]
+    neurons: int
+    outputs: int
+    widest: int
+    costs: dict[str, Cost]
+
+    def __str__(self):
+        counts = ", ".join(f"{count} {name}" for name, count in self.operations.items())
+        head = f"{counts}\n{self.neurons:,} neurons to relax, {self.outputs} outputs, widest value {self.widest:,} an example\n"
+        rows = [f"{'method':<12} {'clean passes':>13} {'memory':>10}"]
+        rows += [f"{name:<12} {cost.passes:>13,.0f} {readable(cost.bytes):>10}" for name, cost in self.costs.items()]
+        return head + "\n".join(rows)
+
+
+def readable(size: int) -> str:
+    """Bytes for people: 3.2 GB."""
+    power = min(int(math.log(max(size, 1), 1000)), 5)
+    return f"{size / 1000**power:.{1 if power else 0}f} {'B kB MB GB TB PB'.split()[power]}"
+
+
+def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
+    """The operations of a graph and the cost of each method for bounds of all its outputs."""
+    relaxed = [n for n in graph.nodes if n.operation is not None and not isinstance(n.operation, Linear)]
+    kinds = collections.Counter(n.name.rsplit("_", 1)[0] for n in relaxed)
+    operations = {"affine": sum(isinstance(n.operation, Linear) for n in graph.nodes)} | dict(kinds)
+    work, total = {}, 0
+    for node in graph.nodes:
+        total += node.size
+        work[node] = total
+    starts = relaxed_inputs(graph)
+    outputs = graph.output.size
+    item = graph.output.value.dtype.itemsize
+    batch = graph.output.value.shape[0]
+    widest = max(n.size for n in graph.nodes)
+    values = item * batch * total
+    unfolded = max([widest, *(n.operation.unfolded for n in graph.nodes if isinstance(n.operation, Linear))])
+    rows = lambda n: min(n, chunk) * 2 * batch * unfolded * item * ROW_BUFFERS  # noqa: E731
+    neuron_rows = sum(2 * n.size * work[n] / total for n in starts)
+    widest_start = max((n.size for n in starts), default=0)
+    hinges = sum(n.size for n in relaxed if n.name.startswith("relu"))
+    inputs = sum(leaf.size for leaf in graph.inputs)
+    ibp = Cost(3, 3 * values)
+    crown_ibp = Cost(3 + 2 * outputs, 3 * values + rows(outputs))
+    crown = Cost(crown_ibp.passes + neuron_rows, 5 * values + max(rows(outputs), rows(widest_start)))
+    alpha = 6 * min(chunk, outputs) * batch * hinges * item
+    costs = {
+        "ibp": ibp,
+        "crown_ibp": crown_ibp,
+        "fastlin": crown,
+        "crown": Cost(crown.passes + 2 * outputs, crown.bytes),
+        "alpha_crown": Cost(crown.passes + 2 * outputs * (3 * iterations + 2), crown.bytes + alpha),
+        "hz_crown": Cost(3 + inputs + 4 * outputs, 3 * values + 2 * inputs * batch * widest * item + rows(outputs)),
+    }
+    return Explanation(operations, sum(n.size for n in starts), outputs, widest, {m: costs[m] for m in METHODS})
+
+
+def free_memory() -> int | None:
+    """Bytes that the default device can still give, or None if it does not tell."""
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except OSError:
+        return None

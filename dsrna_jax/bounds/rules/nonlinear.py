@@ -1,0 +1,115 @@
+"""What functions of one bounded value do, and maxima of many."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax.bounds.composed import number
+from dsrna_jax.bounds.curves import Curve
+from dsrna_jax.bounds.graph import Linear, Node
+from dsrna_jax.bounds.relaxations import Hinge, Larger, Largest, leader_of
+from dsrna_jax.bounds.rules.affine import broadcast_nodes, known_composition, nodes_of, values
+from dsrna_jax.bounds.tracing import evaluated
+from dsrna_jax.kernels import stacks
+from dsrna_jax.kernels.windows import windows
+
+
+def curve(curve: Curve, name=None):
+    def rule(tracer, primitive, operands, params, axes):
+        (x,) = operands
+        return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name)]
+
+    return rule
+
+
+def power(tracer, primitive, operands, params, axes):
+    exponent = params["y"]
+    if exponent == 1:
+        return operands
+    return curve(power_curve(exponent), "power")(tracer, primitive, operands, params, axes)
+
+
+def power_curve(exponent: int) -> Curve:
+    """x ** exponent."""
+    odd_or_pole = (0.0,) if exponent < 0 or exponent % 2 else ()
+    return Curve(lambda x: x**exponent, odd_or_pole, poles=(0.0,) if exponent < 0 else ())
+
+
+RECIPROCAL = power_curve(-1)
+
+
+def real_power(tracer, primitive, operands, params, axes):
+    """x ** constant for x > 0, and constant ** x for a constant > 0."""
+    base, exponent = operands
+    if not isinstance(exponent, Node) and (power := number(exponent)) is not None:
+        return curve(Curve(lambda x: x**power), "power")(tracer, primitive, [base], params, axes)
+    return tracer.inline(lambda base, exponent: jnp.exp(exponent * jnp.log(base)), base, exponent)
+
+
+def hinge(left, right):
+    """max and min: with a constant a hinge at it, of two bounded values by relu."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        nodes = nodes_of(operands)
+        if len(nodes) == 2:
+            known = known_composition(tracer, primitive, operands, params, axes)
+            if known is not None:
+                return known
+            a, b = broadcast_nodes(tracer, operands, axes)
+            if right < left:
+                (negative,) = tracer.inline(lambda a, b: jnp.maximum(-a, -b), a, b)
+                return tracer.inline(jnp.negative, negative)
+            (above,) = tracer.inline(lambda a, b: jax.nn.relu(a - b), a, b)
+            return [tracer.node(Larger(), (a, b, above), jnp.maximum(a.value, b.value), axes[0], "max")]
+        (constant,) = (o if number(o) is None else number(o) for o in operands if not isinstance(o, Node))
+        if number(constant) is not None and constant == (-np.inf if right > left else np.inf):
+            return nodes
+        value = evaluated(primitive, values(operands), params)[0]
+        name = {"max": "relu"}.get(primitive.name, primitive.name)
+        return [tracer.node(Hinge(left, right, constant), broadcast_nodes(tracer, operands, axes), value, axes[0], name)]
+
+    return rule
+
+
+def largest(sign):
+    """reduce_max and reduce_min."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        reduced = params["axes"]
+
+        def ahead(x):
+            kept = [i for i in range(x.ndim) if i not in reduced]
+            return jnp.transpose(sign * x, (*reduced, *kept)).reshape(-1, *(x.shape[i] for i in kept))
+
+        (stacked,) = tracer.inline(ahead, *operands)
+        top = _top(tracer, stacked, axes[0], "max")
+        return [top] if sign > 0 else tracer.inline(jnp.negative, top)
+
+    return rule
+
+
+def window_largest(tracer, primitive, operands, params, axes):
+    """reduce_window_max: the windows' entries on a new first axis, and their largest."""
+    (x,) = operands
+    grid = {name: params[f"window_{name}"] for name in ("strides", "dilation")}
+    grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}
+    lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # padding: below all that is not, yet products of it stay finite
+    move = functools.partial(windows, fill=0, **grid)
+    entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest, **grid), axes[0] + 1)
+    return [_top(tracer, entries, axes[0], "max_pool")]
+
+
+def _top(tracer, entries, batch_axis, name):
+    """The node of the largest entry, on the first axis."""
+    leader = leader_of(entries.value)
+
+    def behind(d):
+        return d - stacks.total_of(jnp.where(leader, d, 0))
+
+    def magnitude(r):
+        return jnp.where(leader, 0, r + stacks.total_of(jnp.where(leader, r, 0)))
+
+    leads = tracer.node(Linear(behind, magnitude), (entries,), behind(entries.value), entries.batch_axis)
+    return tracer.node(Largest(), (entries, leads), stacks.largest(entries.value), batch_axis, name)

@@ -1,0 +1,72 @@
+"""Named configurations of a search. A method is a value here, never a branch in the code; any flag overrides any of it.
+
+python -m experiments.search --preset=NAME [--data_dir=...] [--FIELD=VALUE ...]
+"""
+
+from dataclasses import replace
+
+from dsrna_jax.search.config import SearchConfig
+
+# The default: the paper's method on 8x8 images, with rates for a search that takes minutes.
+DIGITS_DSRNA_JACOBIAN = SearchConfig()
+
+# The same with certified bounds of cells in place of the Jacobian.
+DIGITS_DSRNA_CB = replace(DIGITS_DSRNA_JACOBIAN, metric="certified", certificate="cell", gamma=0.1)
+
+# Section 4.2.2. The paper leaves open the warm-up (here 15 epochs, as in PC-DARTS) and the end of the cosine.
+CIFAR10_DSRNA_JACOBIAN = SearchConfig(
+    dataset="cifar10",
+    space="pcdarts",
+    cells=8,
+    channels=16,
+    metric="jacobian",
+    gamma=0.01,
+    order="unrolled",
+    epochs=50,
+    warmup_epochs=15,
+    batch_size=128,
+    weight_lr=0.025,
+    weight_lr_min=0.001,
+    weight_decay=3e-4,
+    alpha_lr=3e-4,
+    alpha_decay=1e-3,
+    crop_padding=4,
+    flip=True,
+)
+MNIST_DSRNA_JACOBIAN = replace(CIFAR10_DSRNA_JACOBIAN, dataset="mnist", crop_padding=0, flip=False)
+CIFAR10_DSRNA_CB = replace(CIFAR10_DSRNA_JACOBIAN, metric="certified")
+MNIST_DSRNA_CB = replace(MNIST_DSRNA_JACOBIAN, metric="certified")
+
+# Liu et al. 2019 (arXiv:1806.09055), section 3.1 and the published code: no warm-up, no robustness measure.
+DARTS_SECOND = replace(
+    CIFAR10_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, order="unrolled_fd", warmup_epochs=0, batch_size=64
+)
+DARTS_FIRST = replace(DARTS_SECOND, order="first")
+
+# Xu et al. 2020 (arXiv:1907.05737), section 4.2 and the published code.
+PCDARTS = replace(
+    CIFAR10_DSRNA_JACOBIAN,
+    metric="none",
+    gamma=0.0,
+    order="first",
+    batch_size=256,
+    weight_lr=0.1,
+    weight_lr_min=0.0,
+    alpha_lr=6e-4,
+)
+
+# Every part of the default, as small as it gets: under a minute, for tests and first steps.
+SMOKE = SearchConfig(cells=3, channels=8, nodes=1, order="first", epochs=3, warmup_epochs=1, batch_size=128)
+
+PRESETS = {
+    "digits_dsrna_jacobian": DIGITS_DSRNA_JACOBIAN,
+    "digits_dsrna_cb": DIGITS_DSRNA_CB,
+    "cifar10_dsrna_jacobian": CIFAR10_DSRNA_JACOBIAN,
+    "cifar10_dsrna_cb": CIFAR10_DSRNA_CB,
+    "mnist_dsrna_jacobian": MNIST_DSRNA_JACOBIAN,
+    "mnist_dsrna_cb": MNIST_DSRNA_CB,
+    "darts_first": DARTS_FIRST,
+    "darts_second": DARTS_SECOND,
+    "pcdarts": PCDARTS,
+    "smoke": SMOKE,
+}

@@ -1,0 +1,87 @@
+"""Named configurations of a training; any flag overrides any field.
+
+python -m experiments.train --preset=NAME --genotype=... [--data_dir=...] [--FIELD=VALUE ...]
+"""
+
+from dataclasses import replace
+
+from dsrna_jax.training.config import TrainingConfig
+
+# 8x8 handwritten digits: some minutes on two cores, most of which is compiling.
+DIGITS = TrainingConfig()
+
+# Liu et al. 2019 (arXiv:1806.09055), section 3.2, with the batch and drop path of PC-DARTS and P-DARTS, as DSRNA has them.
+CIFAR10 = TrainingConfig(
+    dataset="cifar10",
+    cells=20,
+    channels=36,
+    auxiliary_weight=0.4,
+    drop_path=0.3,
+    epochs=600,
+    batch_size=128,
+    lr=0.025,
+    weight_decay=3e-4,
+    crop_padding=4,
+    flip=True,
+    cutout=16,
+    held_out=0.0,
+)
+# The paper trains on MNIST as on CIFAR-10; mirrored digits are no digits.
+MNIST = replace(CIFAR10, dataset="mnist", crop_padding=0, flip=False, cutout=0)
+
+# Liu et al. 2019, section 3.3. No crops at random scale and no colour jitter, which the published recipe has.
+IMAGENET = TrainingConfig(
+    dataset="imagenet2012",
+    image_size=224,
+    cells=14,
+    channels=48,
+    start="imagenet",
+    auxiliary_weight=0.4,
+    label_smoothing=0.1,
+    epochs=250,
+    batch_size=128,
+    lr=0.1,
+    schedule="decay",
+    weight_decay=3e-5,
+    flip=True,
+    held_out=0.0,
+)
+
+# Mok et al. 2021 (AdvRush): what the literature on robust search retrains by. PGD-7 within 8/255 in steps of 2/255.
+CIFAR10_ADVERSARIAL = replace(
+    CIFAR10,
+    adversarial="pgd",
+    auxiliary_weight=0.0,
+    drop_path=0.0,
+    cutout=0,
+    epochs=200,
+    batch_size=64,
+    lr=0.1,
+    schedule="steps",
+    weight_decay=1e-4,
+    held_out=0.02,
+)
+# Wong et al. 2020 (arXiv:2001.03994): one step of 1.25 radius from a random start.
+CIFAR10_FAST = replace(
+    CIFAR10_ADVERSARIAL, adversarial="fast", epochs=15, batch_size=128, lr=0.2, schedule="triangle", weight_decay=5e-4
+)
+
+# For two cores: smaller in all but the images.
+MNIST_SHORT = replace(DIGITS, dataset="mnist", cells=5, channels=8, epochs=1, held_out=0.05, auxiliary_weight=0.0)
+CIFAR10_SHORT = replace(
+    DIGITS, dataset="cifar10", cells=5, channels=8, epochs=3, held_out=0.05, auxiliary_weight=0.0, crop_padding=4, flip=True
+)
+# Every part of the default, as small as it gets.
+SMOKE = replace(DIGITS, cells=3, channels=4, epochs=3, batch_size=256, auxiliary_weight=0.4, drop_path=0.2)
+
+TRAINING_PRESETS = {
+    "digits": DIGITS,
+    "mnist_short": MNIST_SHORT,
+    "cifar10_short": CIFAR10_SHORT,
+    "cifar10": CIFAR10,
+    "cifar10_adversarial": CIFAR10_ADVERSARIAL,
+    "cifar10_fast": CIFAR10_FAST,
+    "mnist": MNIST,
+    "imagenet": IMAGENET,
+    "smoke": SMOKE,
+}

@@ -1,0 +1,105 @@
+"""The figures of the paper's Tables 1 to 6 (Hosseini, Yang and Xie, CVPR 2021), row by row, as they are printed.
+
+Its tables mix trainings: the clean accuracies of Table 2 are not those of the networks that Table 1 attacks.
+"""
+
+from typing import NamedTuple
+
+
+class Printed(NamedTuple):
+    """A figure as it is printed, in the unit of its column, with its standard deviation where there is one."""
+
+    value: float
+    std: float | None
+    table: int
+
+
+CLEAN, PARAMS, COST = "Test Acc. (%)", "Params (M)", "Search Cost (GPU days)"
+FGSM, CW, LINF, L2 = "FGSM", "C&W", "l-infinity certified lower bound", "l2 certified lower bound"
+_ATTACKS = ("PGD (10)", "PGD (20)", "PGD (100)", FGSM, CW)
+_FEWER = (CLEAN, "PGD (100)", FGSM, CW)
+_RADII = ("RobNet-large", "SDARTS-ADV", "PC-DARTS-ADV", "DSRNA-CB", "DSRNA-Jacobian")
+
+_TABLES = {  # number: (data set, columns, rows)
+    1: ("cifar10", _ATTACKS, """
+        RobNet-large   | 49.49 | 49.44 | 49.24 | 54.98 | 47.19
+        RobNet-free    | 52.80 | 52.74 | 52.57 | 58.38 | 46.95
+        SDARTS-ADV     | 56.94 ± 0.02 | 56.90 ± 0.04 | 56.77 ± 0.17 | 63.84 ± 0.02 | 42.67 ± 0.09
+        PC-DARTS-ADV   | 57.15 ± 0.02 | 57.11 ± 0.05 | 56.83 ± 0.21 | 65.29 ± 0.03 | 42.58 ± 0.04
+        DSRNA-CB       | 60.31 ± 0.07 | 60.22 ± 0.11 | 59.93 ± 0.24 | 69.88 ± 0.09 | 63.01 ± 0.07
+        DSRNA-Jacobian | 59.81 ± 0.02 | 59.77 ± 0.04 | 59.47 ± 0.14 | 68.92 ± 0.02 | 62.87 ± 0.04"""),
+    2: ("cifar10", (CLEAN, PARAMS, COST), """
+        NASNet-A        | 97.35 | 3.3 | 1800
+        AmoebaNet-B     | 97.45 | 2.8 | 3150
+        PNAS            | 96.59 | 3.2 | 255
+        ENAS            | 97.11 | 4.6 | 0.5
+        DARTS (1st)     | 97.00 ± 0.14 | 3.3 | 1.5
+        DARTS (2nd)     | 97.26 ± 0.09 | 3.3 | 4.0
+        SNAS (moderate) | 97.15 | 2.8 | 1.5
+        ProxylessNAS    | 97.92 | – | 4.0
+        ASAP            | 98.01 | 2.5 | 0.2
+        R-DARTS (L2)    | 97.05 ± 0.21 | – | 1.6
+        DARTS+          | 97.68 | 3.7 | 0.4
+        P-DARTS         | 97.50 | 3.4 | 0.3
+        PC-DARTS        | 97.43 ± 0.07 | 3.6 | 0.1
+        RobNet-large    | 78.57 | 6.9 | –
+        RobNet-free     | 82.79 | 5.5 | –
+        SDARTS-RS       | 97.33 ± 0.03 | 3.4 | 0.4
+        SDARTS-ADV      | 97.39 ± 0.02 | 3.3 | 1.3
+        PC-DARTS-ADV    | 97.51 ± 0.04 | 3.5 | 0.4
+        DSRNA-CB        | 97.42 ± 0.07 | 3.5 | 4.0
+        DSRNA-Jacobian  | 97.50 ± 0.03 | 3.5 | 1.0"""),
+    3: ("imagenet2012", _FEWER, """
+        RobNet-large   | 61.26 | 37.14 | 39.74 | 25.73
+        SDARTS-ADV     | 74.85 ± 0.06 | 46.54 ± 0.13 | 48.09 ± 0.07 | 36.86 ± 0.10
+        PC-DARTS-ADV   | 75.73 ± 0.07 | 46.59 ± 0.15 | 48.25 ± 0.08 | 36.69 ± 0.09
+        DSRNA-CB       | 75.84 ± 0.11 | 45.39 ± 0.18 | 50.89 ± 0.07 | 43.64 ± 0.19
+        DSRNA-Jacobian | 75.88 ± 0.07 | 43.79 ± 0.11 | 48.69 ± 0.04 | 43.17 ± 0.08"""),
+    4: ("mnist", _FEWER, """
+        RobNet-large   | 90.73 | 87.28 | 89.43 | 69.38
+        SDARTS-ADV     | 99.19 ± 0.01 | 97.31 ± 0.02 | 98.67 ± 0.02 | 78.94 ± 0.05
+        PC-DARTS-ADV   | 99.21 ± 0.01 | 97.33 ± 0.04 | 98.75 ± 0.01 | 78.93 ± 0.03
+        DSRNA-CB       | 99.21 ± 0.03 | 97.34 ± 0.06 | 98.85 ± 0.03 | 94.02 ± 0.08
+        DSRNA-Jacobian | 99.36 ± 0.01 | 96.82 ± 0.02 | 98.79 ± 0.01 | 95.37 ± 0.02"""),
+}  # fmt: skip
+_CERTIFIED = {  # (table, data set, column): a figure for each of _RADII
+    (5, "mnist", LINF): (0.0325, 0.0471, 0.0474, 0.0526, 0.0514),
+    (5, "cifar10", LINF): (0.0024, 0.0039, 0.0040, 0.0049, 0.0048),
+    (6, "mnist", L2): (0.1340, 0.1767, 0.1765, 0.4288, 0.4285),
+    (6, "cifar10", L2): (0.0167, 0.0337, 0.0336, 0.0412, 0.0409),
+}
+
+# What the paper calls the architectures that have a name in `dsrna_jax.zoo`, and those that a search finds by a metric.
+ROWS = {
+    "NASNet": "NASNet-A",
+    "PNAS": "PNAS",
+    "DARTS_V1": "DARTS (1st)",
+    "DARTS_V2": "DARTS (2nd)",
+    "SNAS": "SNAS (moderate)",
+    "PDARTS": "P-DARTS",
+    "PC_DARTS_cifar": "PC-DARTS",
+    "SDARTS_RS": "SDARTS-RS",
+    "SDARTS_ADV": "SDARTS-ADV",
+    "RobNet_large": "RobNet-large",
+    "RobNet_free": "RobNet-free",
+}
+METRICS = {"jacobian": "DSRNA-Jacobian", "certified": "DSRNA-CB"}
+
+
+def figures(row: str, dataset: str) -> dict[str, Printed]:
+    """What the paper prints in a row about a data set (`cifar10`, `mnist`, `imagenet2012`), by column; {} if nothing."""
+    found = {}
+    for number, (of, columns, text) in _TABLES.items():
+        for line in text.strip().splitlines() if of == dataset else ():
+            name, *values = (part.strip() for part in line.split("|"))
+            if name == row:
+                found |= {c: _printed(v, number) for c, v in zip(columns, values, strict=True) if v != "–"}
+    for (number, of, column), values in _CERTIFIED.items():
+        if of == dataset and row in _RADII:
+            found[column] = Printed(values[_RADII.index(row)], None, number)
+    return found
+
+
+def _printed(text: str, table: int) -> Printed:
+    value, _, std = text.partition(" ± ")
+    return Printed(float(value), float(std) if std else None, table)

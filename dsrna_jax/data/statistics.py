@@ -1,0 +1,16 @@
+"""Statistics of a split that networks are normalised by."""
+
+import numpy as np
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 images, for pixels in [0, 1].
+
+    From exact counts of the 256 values, so the same everywhere. The deviation is at least one grey level: a channel may
+    be constant.
+    """
+    values = np.arange(256) / 255
+    shares = [np.bincount(channel.ravel(), minlength=256) / channel.size for channel in np.moveaxis(images, -1, 0)]
+    means = [float(share @ values) for share in shares]
+    spreads = [float(np.sqrt(share @ (values - mean) ** 2)) for share, mean in zip(shares, means, strict=True)]
+    return tuple(means), tuple(max(spread, 1 / 255) for spread in spreads)

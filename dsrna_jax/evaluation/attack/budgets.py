@@ -1,0 +1,162 @@
+"""Which attacks a configuration stands for, each with its whole budget: the rows of the table of results."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from dsrna_jax.attacks import CW_PRESETS, AttackResult, cw, ddn, example_keys, losses, pgd
+from dsrna_jax.attacks.autoattack import stages as members
+from dsrna_jax.attacks.ball import uniform
+from dsrna_jax.attacks.series import Stage
+from dsrna_jax.evaluation.attack.config import AttackConfig
+
+SMOKE_CW = {"steps": 20, "searches": 4, "rate": 0.1, "constant": 0.1, "confidence": 0.0}
+SMOKE_SERIES = {"steps": 20, "queries": 200}
+CURVE = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # in radii of the configuration
+GRADIENT = 3  # what a gradient costs, in forward passes
+
+
+class Row(NamedTuple):
+    """An attack and its budget.
+
+    stages: go one after the other, each on what is still robust. radius: in pixel units.
+    cost: at most, in forward passes for an example.
+    is_nearest: looks for the smallest perturbation, whatever its size; `radius` judges it afterwards.
+    is_series: the accuracy after each stage is worth a line.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    radius: float
+    norm: str
+    budget: str
+    cost: int
+    is_nearest: bool = False
+    is_series: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells the row from every other."""
+        return f"{self.name} {self.norm} {self.radius:.9g}"
+
+
+def gradient_steps(
+    logits_fn,
+    x: Array,
+    y: Array,
+    key: Array,
+    *,
+    radius: Array,
+    norm: str,
+    steps: Array,
+    stride: Array,
+    spread: Array,
+    by_margin: Array,
+) -> AttackResult:
+    """FGSM, PGD of any number of steps and random noise (0 steps) as one program, since all that differs is traced.
+
+    Args:
+      stride: of a step, in radii. spread: of the random start, a share of the radius.
+      by_margin: climb the margin, which knows no scale of the logits, and not the cross-entropy: 0 or 1.
+    """
+    start = x + spread * (uniform(example_keys(key, len(x)), x, radius, norm) - x)
+
+    def loss(logits, y):
+        return jnp.where(by_margin > 0, losses.margin(logits, y), losses.cross_entropy(logits, y))
+
+    return pgd(logits_fn, x, y, radius=radius, norm=norm, steps=steps, step_size=stride * radius, loss=loss, x_init=start)
+
+
+def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0):
+    numbers = {"steps": steps, "stride": stride, "spread": spread, "by_margin": by_margin}
+    return Stage(name, gradient_steps, numbers=tuple(numbers.items()), runs=runs)
+
+
+def fgsm_stage() -> Stage:
+    """One step of the radius along the gradient at x."""
+    return _steps("fgsm", stride=1.0, spread=0.0)
+
+
+def pgd_stage(steps: int, restarts: int = 1, by_margin: bool = False) -> Stage:
+    """PGD in steps of a quarter of the radius. More steps go on from where fewer end: the random starts are the same."""
+    return _steps("pgd", restarts, steps, by_margin=int(by_margin))
+
+
+def noise_stage(draws: int) -> Stage:
+    """Random points of the ball."""
+    return _steps("noise", draws, steps=0)
+
+
+def fgsm_row(radius: float, norm: str) -> Row:
+    name = f"FGSM {pixels(radius, norm)}"
+    return Row(name, (fgsm_stage(),), radius, norm, "1 step of the radius", GRADIENT)
+
+
+def pgd_row(steps: int, radius: float, norm: str, restarts: int = 1) -> Row:
+    budget = f"{steps} steps of a quarter of the radius, {restarts} random start{'s' if restarts > 1 else ''}"
+    return Row(f"PGD-{steps}", (pgd_stage(steps, restarts),), radius, norm, budget, GRADIENT * steps * restarts)
+
+
+def cw_row(radius: float, steps, searches, rate, constant, confidence) -> Row:
+    options = (("steps", steps), ("searches", searches), ("rate", rate), ("constant", constant), ("confidence", confidence))
+    budget = f"{searches} searches of c from {constant:g}, {steps} steps of Adam each at rate {rate:g}, kappa {confidence:g}"
+    return Row("C&W-l2", (Stage("cw", cw, options),), radius, "l2", budget, GRADIENT * steps * searches, is_nearest=True)
+
+
+def ddn_row(radius: float, steps: int = 100) -> Row:
+    stage = Stage("ddn", ddn, (("steps", steps),))
+    return Row(f"DDN-{steps}", (stage,), radius, "l2", f"{steps} steps", GRADIENT * steps, is_nearest=True)
+
+
+def series_row(radius: float, norm: str, classes: int, steps: int = 100, queries: int = 5000, is_short: bool = False) -> Row:
+    """AutoAttack's series; under its name only if it is all of it, as published."""
+    chosen = members("standard", steps=steps, queries=queries)
+    if is_short:
+        chosen = (chosen[0], chosen[-1])
+    is_whole = (steps, queries, is_short) == (100, 5000, False) and classes >= 4
+    if classes < 4:  # the targeted dlr divides by what four classes leave
+        chosen = tuple(_by_margin(stage) if stage.name == "apgd-t" else stage for stage in chosen)
+    targets = min(9, classes - 1)
+    costs = {"apgd-ce": GRADIENT * steps, "apgd-t": GRADIENT * steps * targets, "fab-t": (GRADIENT + 1) * steps * targets}
+    names = {"apgd-ce": "APGD-CE", "apgd-t": f"APGD-T by {'dlr' if classes >= 4 else 'margin'}", "fab-t": "FAB-T"}
+    parts = [f"{names[s.name]} {steps}{f' x {targets} targets' if s.is_targeted else ''}" for s in chosen if s.name in names]
+    budget = "; ".join([*parts, f"Square {queries}"])
+    name = "AutoAttack" if is_whole else "+".join(MEMBERS[stage.name] for stage in chosen)
+    cost = sum(costs.get(stage.name, queries) for stage in chosen)
+    return Row(name, chosen, radius, norm, budget, cost, is_series=True)
+
+
+MEMBERS = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
+
+
+def _by_margin(stage):
+    return stage._replace(options=tuple((k, "margin" if k == "loss" else v) for k, v in stage.options))
+
+
+def rows(config: AttackConfig, classes: int) -> tuple[Row, ...]:
+    """The rows of a tier, weakest first, for a network of that many classes."""
+    radius, norm, restarts = config.size, config.norm, config.restarts
+    quick = (fgsm_row(radius / 4, norm), fgsm_row(radius, norm), *(pgd_row(n, radius, norm, restarts) for n in (10, 20)))
+    if config.tier == "smoke":
+        return *quick, cw_row(config.cw_radius, **SMOKE_CW), series_row(radius, norm, classes, is_short=True, **SMOKE_SERIES)
+    if config.tier == "standard":
+        return (series_row(radius, norm, classes),)
+    nearest = (cw_row(config.cw_radius, **CW_PRESETS["paper60"]), ddn_row(config.cw_radius))
+    return *quick, pgd_row(100, radius, norm, restarts), *nearest, series_row(radius, norm, classes)
+
+
+def curve_rows(config: AttackConfig) -> tuple[Row, ...]:
+    """What the picture of accuracy against radius is drawn from: FGSM and PGD-20 at several radii."""
+    largest = 1.0 if config.norm == "linf" else float("inf")
+    radii = [radius for factor in CURVE if (radius := factor * config.size) <= largest]
+    of_fgsm = (fgsm_row(radius, config.norm)._replace(name="FGSM") for radius in radii)
+    return *of_fgsm, *(pgd_row(20, radius, config.norm) for radius in radii)
+
+
+def pixels(radius: float, norm: str) -> str:
+    """A radius for people: "8/255" where it is a number of grey levels."""
+    levels = radius * 255
+    if norm == "linf" and abs(levels - round(levels)) < 1e-6 and radius:
+        return f"{round(levels)}/255"
+    return f"{radius:.4g}"

@@ -1,0 +1,52 @@
+"""The configuration of an evaluation under attack: one frozen dataclass is the truth; flags and tiers are made from it."""
+
+import dataclasses
+
+from dsrna_jax.attacks.ball import NORMS
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.options import check, option
+
+RADII = {"linf": 8 / 255, "l2": 0.5}  # the threat models of RobustBench on CIFAR-10
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackConfig:
+    """All that decides which attacks a network meets, and on which images."""
+
+    tier: str = option(
+        "paper",
+        "smoke: a quick look; paper: FGSM, PGD-10, -20, -100, C&W, DDN and AutoAttack; standard: AutoAttack alone",
+        ("smoke", "paper", "standard"),
+    )
+    norm: str = option("linf", "norm of the perturbations", NORMS)
+    radius: float = option(0.0, "size of the perturbations in pixel units (0 to 1); 0 for 8/255 in linf and 0.5 in l2")
+    cw_radius: float = option(0.5, "l2 size up to which a perturbation of C&W or DDN counts as a success")
+    restarts: int = option(5, "random starts of PGD, of which the worst counts")
+    examples: int = option(1000, "images, drawn by the seed; 0 for all")
+    probe_examples: int = option(128, "the first of these, by which the sanity checks and the curve over radii are made")
+    batch_size: int = option(128, "images per step")
+    split: str = option("test", "images: test, held_out (of the training), or a split that tfds knows, such as validation")
+    surrogate: str = option("", "folder of another training, such as another seed, whose gradients make one more sanity check")
+    data_dir: str = option("", "prepared tfds folder, if another than that of the training")
+    seed: int = option(0, "seed of the choice of images and of all that the attacks draw")
+
+    def __post_init__(self):
+        check(
+            self,
+            least={"restarts": 1, "probe_examples": 1, "batch_size": 1},
+            not_negative=("radius", "cw_radius", "examples", "seed"),
+        )
+        if self.norm == "linf" and self.radius > 1:
+            raise InputError(f"radius={self.radius}: expected at most 1, because pixels are in [0, 1]; for 8/255 give 0.0314")
+
+    @property
+    def size(self) -> float:
+        """The radius, given or usual."""
+        return self.radius or RADII[self.norm]
+
+
+TIERS = {
+    "smoke": AttackConfig(tier="smoke", restarts=1, examples=64, probe_examples=64, batch_size=64),
+    "paper": AttackConfig(),
+    "standard": AttackConfig(tier="standard"),
+}

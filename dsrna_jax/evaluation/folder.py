@@ -1,0 +1,68 @@
+"""The folder of an evaluation: the settings that it was started with, and the batches that are done and not done again."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.files import write_whole
+from dsrna_jax.runtime.options import differences
+from dsrna_jax.runtime.records import Records
+
+BATCHES, SETTINGS = "batches.jsonl", "settings.json"
+
+
+def home(checkpoint: str | os.PathLike, name: str) -> Path:
+    """Where results go by default: the folder of the run that a checkpoint is of, else beside the checkpoint, never inside."""
+    path = Path(checkpoint)
+    runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
+    return runs[0] / name if runs else path.with_name(f"{path.absolute().name}_{name}")
+
+
+def opened(out: Path, config: Any, identity: dict[str, Any], count: int, resume: bool) -> Records:
+    """The records of the batches that `out` holds of an evaluation, which may be none yet; makes the folder.
+
+    Args:
+      config: a dataclass. identity: of the checkpoint, its "step" and "digest". count: of the images.
+    Raises: InputError if it holds another evaluation, or one that is not to go on, or none that could.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out {out} is a file: expected a folder, or a path where one can be made")
+    settings = {**dataclasses.asdict(config), "data_dir": None, "images": count}
+    settings |= {f"checkpoint {name}": identity[name] for name in ("step", "digest")}
+    batches = Records(out / BATCHES)
+    if not (out / SETTINGS).exists():
+        if resume:
+            raise InputError(f"no evaluation to resume in {out}: start it without --resume")
+    elif not resume:
+        raise InputError(f"{out} already holds an evaluation: give --resume to go on with it, or another --out")
+    elif changed := differences(_saved(out / SETTINGS), settings):
+        raise InputError(
+            f"{out} holds an evaluation with other settings ({'; '.join(changed)}): "
+            "resume with those it was started with, or give another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    batches.truncate(0)  # a line that was not finished
+    return batches
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Writes an .npz file, as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _saved(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}): give another --out") from None

@@ -1,0 +1,81 @@
+"""RobNet's cells as plain data: a code for every edge, none of which is pruned (Guo et al. 2020, arXiv:1911.10695)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.genotype import Gene, edge_count, edges
+
+# Two bits an edge: is there a skip connection, is there a separable convolution. What an edge has is summed.
+OPERATIONS = {
+    "00": (),
+    "01": ("sep_conv_3x3",),
+    "10": ("skip_connect",),
+    "11": ("sep_conv_3x3", "skip_connect"),
+}
+
+
+@dataclass(frozen=True)
+class RobNet:
+    """The codes of one cell, which all cells share, or of each cell of the network.
+
+    A cell lists its edges in the order of `genotype.edges`; normal and reduction cells read the same code. Its output
+    concatenates all intermediate nodes. Batch norms have neither scale nor bias. Lists are taken as tuples.
+
+    Raises: InputError if the codes describe no network.
+    """
+
+    cells: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self):
+        if not isinstance(self.cells, Sequence) or isinstance(self.cells, str) or not self.cells:
+            raise InputError(f"expected a RobNet as a list of cells, each a list of codes; got {self.cells!r}")
+        object.__setattr__(self, "cells", tuple(_checked(cell, number) for number, cell in enumerate(self.cells)))
+        if len(set(map(len, self.cells))) > 1:
+            raise InputError("the cells of a RobNet have equally many edges; got different numbers of codes")
+
+    @property
+    def nodes(self) -> int:
+        """Number of intermediate nodes of a cell."""
+        return _steps(len(self.cells[0]))
+
+    def branches(self, cell: int) -> tuple[tuple[Gene, int], ...]:
+        """((operation, source), target) of everything on the edges of cell number `cell`."""
+        code = self.cells[cell % len(self.cells)]
+        return tuple(((name, s), t) for (s, t), bits in zip(edges(self.nodes), code, strict=True) for name in OPERATIONS[bits])
+
+    def check_depth(self, cells: int) -> None:
+        """Raises: InputError unless a network of `cells` cells can be built."""
+        if len(self.cells) not in (1, cells):
+            raise InputError(f"this RobNet has a code for each of {len(self.cells)} cells: expected cells={len(self.cells)}")
+
+    def __str__(self) -> str:
+        """One line a cell."""
+        return "\n".join(f"cell {number}: {' '.join(code)}" for number, code in enumerate(self.cells))
+
+
+def to_json(robnet: RobNet) -> dict[str, list]:
+    """The codes as a JSON value."""
+    return {"robnet": [list(cell) for cell in robnet.cells]}
+
+
+def from_json(value: Mapping[str, Any]) -> RobNet:
+    """The RobNet in a JSON value. Raises: InputError if it holds none."""
+    return RobNet(value["robnet"])
+
+
+def _steps(codes: int) -> int:
+    return next((nodes for nodes in range(1, 10) if edge_count(nodes) == codes), 0)
+
+
+def _checked(cell: Any, number: int) -> tuple[str, ...]:
+    if not isinstance(cell, Sequence) or isinstance(cell, str) or not _steps(len(cell)):
+        raise InputError(f"expected cell {number} of a RobNet as a list of 2, 5, 9 or 14 codes, one an edge; got {cell!r}")
+    for index, bits in enumerate(cell):
+        if bits not in OPERATIONS:
+            raise InputError(f"code {index} of cell {number} of a RobNet is {bits!r}: expected one of {', '.join(OPERATIONS)}")
+    targets = [target for (_, target), bits in zip(edges(_steps(len(cell))), cell, strict=True) if bits != "00"]
+    if len(set(targets)) < _steps(len(cell)):
+        raise InputError(f"a node of cell {number} of a RobNet has no edge: expected a code other than 00 into each node")
+    return tuple(cell)

@@ -1,0 +1,140 @@
+"""Architectures by name: the published cells, random ones, and those that a run has found.
+
+`zoo.json` holds the published ones, each with the public file that it was read from. Facts, not code: its genes are
+`operation.source`, and two make a node.
+"""
+
+import difflib
+import functools
+import json
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes import genotype, robnet
+from dsrna_jax.genotypes.genotype import PRIMITIVES, Genotype
+from dsrna_jax.genotypes.robnet import RobNet
+
+Architecture = Genotype | RobNet
+
+
+def names() -> tuple[str, ...]:
+    """What is published, in the order of `zoo.json`."""
+    table = _table()
+    return (*table["cells"], *table["robnets"])
+
+
+def published(name: str) -> Architecture:
+    """The architecture that was published under a name of `names()`, or under one of its aliases.
+
+    Raises: InputError, with the nearest names, if there is none.
+    """
+    table = _table()
+    name = table["aliases"].get(name, name)
+    if name in table["robnets"]:
+        return RobNet([code.split() for code in table["robnets"][name]["codes"]])
+    if name not in table["cells"]:
+        close = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
+        guess = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise InputError(
+            f"genotype={name!r} is neither a run folder nor a .json file, nor a published name{guess}: expected one of these "
+            "or random:SEED; --genotype=list lists the names"
+        )
+    entry = table["cells"][name]
+    cells = {cell: _genes(entry[cell], table["operations"]) for cell in genotype.CELL_TYPES}
+    every = list(range(2, len(cells["normal"]) // 2 + 2))
+    return Genotype(
+        cells["normal"],
+        entry.get("normal_concat", every),
+        cells["reduction"],
+        entry.get("reduction_concat", every),
+    )
+
+
+def source(name: str) -> str:
+    """Repository, file and line that a published architecture was read from."""
+    table = _table()
+    name = table["aliases"].get(name, name)
+    return (table["cells"] | table["robnets"])[name]["source"]
+
+
+def random(seed: int, nodes: int = 4) -> Genotype:
+    """A genotype drawn uniformly: for each node two different sources, on each any primitive but `none`.
+
+    The control that every search must beat (Li and Talwalkar 2019, arXiv:1902.07638).
+    """
+    generator, choices = np.random.default_rng(seed), [name for name in PRIMITIVES if name != "none"]
+
+    def cell():
+        return tuple(
+            (choices[generator.integers(len(choices))], int(which))
+            for node in range(2, nodes + 2)
+            for which in sorted(generator.choice(node, 2, replace=False))
+        )
+
+    every = tuple(range(2, nodes + 2))
+    return Genotype(cell(), every, cell(), every)
+
+
+def resolve(text: str) -> Architecture:
+    """The architecture that `--genotype` names: a run folder, a JSON file, a published name, or `random:SEED`.
+
+    Raises: InputError, in one line, if it is none of these or holds no architecture.
+    """
+    kind, _, seed = text.partition(":")
+    if kind == "random":
+        if not seed.isdecimal():
+            raise InputError(f"genotype={text!r}: expected random:SEED with a whole number, such as random:0")
+        return random(int(seed))
+    path = Path(text).expanduser()
+    if text and (path.is_dir() or path.is_file() or path.suffix == ".json" or len(path.parts) > 1):
+        return load(path / "genotype.json" if path.is_dir() else path)
+    return published(text)
+
+
+def listing() -> str:
+    """For people: every published name and where it is from."""
+    width = max(map(len, names()))
+    aliases = {name: f" (also {alias})" for alias, name in _table()["aliases"].items()}
+    lines = [f"{name:{width}}  {source(name)}{aliases.get(name, '')}" for name in names()]
+    return "\n".join([*lines, f"{'random:SEED':{width}}  any cell of DARTS's space, drawn uniformly"])
+
+
+def to_json(architecture: Architecture) -> dict[str, Any]:
+    """The architecture as a JSON value."""
+    return (robnet if isinstance(architecture, RobNet) else genotype).to_json(architecture)
+
+
+def from_json(value: Mapping[str, Any] | str) -> Architecture:
+    """The architecture in a JSON value or in its text. Raises: InputError if it holds none."""
+    if isinstance(value, str) and '"robnet"' in value:
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise InputError(f"expected an architecture in JSON; got text that is no JSON: {error}") from error
+    is_robnet = isinstance(value, Mapping) and "robnet" in value
+    return (robnet if is_robnet else genotype).from_json(value)
+
+
+def load(path: str | os.PathLike) -> Architecture:
+    """The architecture in a JSON file. Raises: InputError, which names the file, if there is none in it."""
+    return genotype.load(path, from_json)
+
+
+def save(architecture: Architecture, path: str | os.PathLike) -> None:
+    """Writes the architecture as JSON. The file is replaced as a whole or not at all."""
+    genotype.save(architecture, path, to_json)
+
+
+@functools.cache
+def _table() -> dict[str, Any]:
+    return json.loads(resources.files("dsrna_jax.genotypes").joinpath("zoo.json").read_text(encoding="utf-8"))
+
+
+def _genes(text: str, operations: Mapping[str, str]) -> list[tuple[str, int]]:
+    return [(operations[code], int(index)) for code, _, index in (gene.partition(".") for gene in text.split())]

@@ -1,0 +1,231 @@
+"""Depthwise convolution of one image by many kernels, as a primitive whose derivatives stay fast on every platform.
+
+XLA's own depthwise convolution is some twenty times slower on a CPU than a sum of shifted products, or than one product with
+band matrices where maps are narrow; autodiff of the shifted sum is as slow again. The three arrays of a depthwise convolution
+are tied by one trilinear form
+
+    sum  output[g, m, c] * kernel[g, m, c, tap] * image[g, c, shifted by tap]
+
+and each of convolution, gradient by the image and gradient by the kernel contracts two of them to give the third. One
+bilinear primitive with a `solve` parameter is thus closed under differentiation of any order and mode.
+
+Taps are any static set of (row, column) offsets, so that kernels of several sizes and dilations go together.
+Shapes: image [group, channel, batch, height, width]; kernel [tap, group, multiple, channel];
+output [group, multiple, channel, batch, height', width'], where height' = ceil(height / stride).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.linen.dtypes import promote_dtype
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from dsrna_jax.kernels.apart import apart
+from dsrna_jax.kernels.borders import bordered
+from dsrna_jax.kernels.gather_rows import gather_rows
+from dsrna_jax.kernels.precision import asked_for, in_full, precise
+
+
+def square_taps(side: int, dilation: int = 1) -> tuple[tuple[int, int], ...]:
+    """Offsets of a square kernel, row by row: side 3 and dilation 2 give (-2, -2), (-2, 0), ..., (2, 2)."""
+    reach = range(-dilation * (side // 2), dilation * (side // 2) + 1, dilation)
+    return tuple((row, column) for row in reach for column in reach)
+
+
+def depthwise(image, kernel, taps, *, stride: int = 1):
+    """Every channel of `image` convolved with its own kernels; pixels outside the image are zero.
+
+    With `square_taps(side, dilation)` it equals `lax.conv_general_dilated` with `feature_group_count=channels` and symmetric
+    padding (torch's convention).
+
+    Args:
+      image: [group, channel, batch, height, width].
+      kernel: [tap, group, multiple, channel]; each image meets `multiple` kernels.
+      taps: (row, column) offset in pixels of each tap. stride: step of the output grid.
+    Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
+    """
+    grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": asked_for()}
+    return depthwise_p.bind(*promote_dtype(image, kernel), solve="output", **grid)
+
+
+def _margin(taps):
+    return max(abs(offset) for tap in taps for offset in tap)
+
+
+def _shifted_sum(padded, kernel, starts, size, stride=1):
+    """sum over taps of kernel[tap] * padded[..., from starts[tap]]: [group, multiple, channel, batch, *size].
+
+    padded: [group, multiple or 1, channel, batch, ...]. All is broadcast first and sliced then: a tap is four operations of the
+    program, which has thousands of them to compile.
+    """
+    maps = jnp.broadcast_to(padded, (*kernel.shape[1:], *padded.shape[-3:]))[None]
+    weights = jnp.broadcast_to(kernel[..., None, None, None], (*kernel.shape, padded.shape[3], *size))
+    total = 0.0
+    for tap, corner in enumerate(starts):
+        ends = (start + stride * (n - 1) + 1 for start, n in zip(corner, size, strict=True))
+        window = lax.slice(maps, (0,) * 5 + corner, (*maps.shape[:5], *ends), (1,) * 5 + (stride, stride))
+        total = total + window * lax.slice_in_dim(weights, tap, tap + 1)
+    return total[0]
+
+
+def _padded(image, margin):
+    return bordered(image, [(0, 0)] * (image.ndim - 2) + [(margin, margin)] * 2)
+
+
+def _output(image, kernel, *, taps, stride, size):
+    margin = _margin(taps)
+    starts = [(margin + row, margin + column) for row, column in taps]
+    grid = [-(-n // stride) for n in size]
+    return apart(lambda k, x: _shifted_sum(_padded(x, margin)[:, None], k, starts, grid, stride), kernel, image)
+
+
+def _image(output, kernel, *, taps, stride, size):
+    margin = _margin(taps)
+    starts = [(margin - row, margin - column) for row, column in taps]
+    far = [n + margin - 1 - stride * (m - 1) for n, m in zip(size, output.shape[-2:], strict=True)]
+
+    def spread_sum(kernel, output):
+        dilated = lax.pad(output, np.zeros((), output.dtype), [(0, 0, 0)] * 4 + [(0, 0, stride - 1)] * 2)
+        return _shifted_sum(bordered(dilated, [(0, 0)] * 4 + [(margin, f) for f in far]), kernel, starts, size)
+
+    each = apart(spread_sum, kernel, output)
+    groups, multiples = each.shape[:2]
+    # A product with ones, because XLA's own sum over a middle axis takes ten times as long on a CPU.
+    total = jnp.einsum("m,gmn->gn", jnp.ones(multiples, each.dtype), each.reshape(groups, multiples, -1))
+    return total.reshape(groups, *each.shape[2:])
+
+
+def _bands(image, kernel, *, taps, stride, size):
+    """One matrix product: of rows, stacked as the taps need them, with band matrices that hold a kernel's rows."""
+    margin, rows = _margin(taps), sorted({row for row, _ in taps})
+    height, width = (-(-n // stride) for n in size)
+    reach = stride * (height - 1) + 1
+    padded = bordered(image, [(0, 0)] * 3 + [(margin, margin), (0, 0)])
+    stacked = jnp.stack([padded[..., margin + row : margin + row + reach : stride, :] for row in rows], axis=-2)
+    index = np.full((len(rows), 2 * margin + 1), -1)
+    for tap, (row, column) in enumerate(taps):
+        index[rows.index(row), margin + column] = tap
+    filters = jnp.transpose(gather_rows(kernel, index), (2, 4, 0, 3, 1))  # [group, channel, row, multiple, column]
+    # Written again and again with one period and read with one shorter by the stride, a row of the kernel moves on by it.
+    wide = size[1] + 2 * margin
+    period = lax.pad(filters, np.zeros((), filters.dtype), [(0, 0, 0)] * 4 + [(0, wide + stride - filters.shape[-1], 0)])
+    again = jnp.broadcast_to(period[..., None, :], (*filters.shape[:4], width, wide + stride)).reshape(*filters.shape[:4], -1)
+    bands = again[..., : width * wide].reshape(*filters.shape[:4], width, wide)[..., margin : margin + size[1]]
+    return jnp.einsum("gcbhrw,gcrmvw->gmcbhv", stacked, bands)
+
+
+def _library_output(image, kernel, *, taps, stride, size):
+    """The same by XLA's convolution, the quicker one on an accelerator; taps go where they belong in one square kernel."""
+    groups, channels, batch = image.shape[:3]
+    multiples, margin = kernel.shape[2], _margin(taps)
+    side = 2 * margin + 1
+    place = np.zeros((side, side, len(taps)))
+    for i, (row, column) in enumerate(taps):
+        place[margin + row, margin + column, i] = 1
+    filters = jnp.einsum("ijt,tgmc->gcmij", place.astype(kernel.dtype), kernel).reshape(-1, 1, side, side)
+    flat = jnp.moveaxis(image, 2, 0).reshape(batch, groups * channels, *size)
+    result = lax.conv_general_dilated(
+        flat, filters, (stride, stride), [(margin, margin)] * 2, feature_group_count=groups * channels
+    )
+    result = result.reshape(batch, groups, channels, multiples, *result.shape[-2:])
+    return jnp.transpose(result, (1, 3, 2, 0, 4, 5))
+
+
+def _solver(output_rule):
+    """All of them, `output_rule` and its transposes."""
+
+    def image(output, kernel, *, size, **grid):
+        groups, _, channels, batch = output.shape[:4]
+        image = jax.ShapeDtypeStruct((groups, channels, batch, *size), output.dtype)
+        return jax.linear_transpose(lambda x: output_rule(x, kernel, size=size, **grid), image)(output)[0]
+
+    def kernel(image, output, *, taps, **grid):
+        kernel = jax.ShapeDtypeStruct((len(taps), image.shape[0], output.shape[1], image.shape[1]), image.dtype)
+        return jax.linear_transpose(lambda k: output_rule(image, k, taps=taps, **grid), kernel)(output)[0]
+
+    return {"output": output_rule, "image": image, "kernel": kernel}
+
+
+_LIBRARY, _BANDS = _solver(_library_output), _solver(_bands)
+_SHIFTS = {"output": _output, "image": _image, "kernel": _BANDS["kernel"]}
+
+
+@precise
+def _library(first, second, *, solve, **grid):
+    return _LIBRARY[solve](first, second, **grid)
+
+
+@precise
+def _solved(first, second, *, solve, taps, stride, size):
+    """On a CPU: by bands where they hold few zeros for each tap and spare copies or strides, else by shifts."""
+    kernels = second.shape[1 if solve == "kernel" else 2]
+    are_dense = len({row for row, _ in taps}) * -(-size[1] // stride) <= 4 * len(taps)
+    rules = _BANDS if are_dense and (kernels > 2 or stride > 1) else _SHIFTS
+    return rules[solve](first, second, taps=taps, stride=stride, size=size)
+
+
+def _abstract(first, second, *, solve, taps, stride, size, precision):
+    """By hand: to trace one of the solvers instead takes a third of the time that tracing a search step takes."""
+    if solve == "output":
+        (groups, channels, batch, *_), multiples = first.shape, second.shape[2]
+        shape = (groups, multiples, channels, batch, *(-(-n // stride) for n in size))
+    elif solve == "image":
+        groups, _, channels, batch, *_ = first.shape
+        shape = (groups, channels, batch, *size)
+    else:
+        shape = (len(taps), *second.shape[:3])
+    return first.update(shape=shape)
+
+
+# solve=       takes               transposed by the first        transposed by the second
+# "output"     image, kernel       image(ct, kernel)              kernel(image, ct)
+# "image"      output, kernel      output(ct, kernel)             kernel(ct, output)
+# "kernel"     image, output       image(output, ct)              output(image, ct)
+def _transpose_first(ct, _, second, *, solve, **grid):
+    if solve == "kernel":
+        return depthwise_p.bind(second, ct, solve="image", **grid)
+    return depthwise_p.bind(ct, second, solve={"output": "image", "image": "output"}[solve], **grid)
+
+
+def _transpose_second(ct, first, _, *, solve, **grid):
+    if solve == "image":
+        return depthwise_p.bind(ct, first, solve="kernel", **grid)
+    return depthwise_p.bind(first, ct, solve={"output": "kernel", "kernel": "output"}[solve], **grid)
+
+
+_GROUP_AXIS = {"image": 0, "output": 0, "kernel": 1}
+_OPERANDS = {"output": ("image", "kernel"), "image": ("output", "kernel"), "kernel": ("image", "output")}
+_BATCH_AXIS = {"image": 2, "output": 3}
+
+
+def _batched(operands, axes, *, solve, **grid):
+    """vmap: a mapped axis joins the batch where the kernel has none, and the groups where it has."""
+    names, count = _OPERANDS[solve], next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
+    by_batch = "kernel" in names and axes[1] is None
+    into = _BATCH_AXIS if by_batch else _GROUP_AXIS
+
+    def folded(name, operand, axis):
+        if axis is None and by_batch:
+            return operand
+        operand = jnp.broadcast_to(operand, (count, *operand.shape)) if axis is None else jnp.moveaxis(operand, axis, 0)
+        target = into[name]
+        shape = list(operand.shape[1:])
+        shape[target] *= count
+        return jnp.moveaxis(operand, 0, target).reshape(shape)
+
+    result = depthwise_p.bind(*map(folded, names, operands, axes), solve=solve, **grid)
+    axis = into[solve]
+    return result.reshape(*result.shape[:axis], count, -1, *result.shape[axis + 1 :]), axis
+
+
+depthwise_p = Primitive("depthwise")
+depthwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "taps", "stride", "size", "precision")))
+depthwise_p.def_abstract_eval(_abstract)
+ad.defbilinear(depthwise_p, _transpose_first, _transpose_second)
+batching.primitive_batchers[depthwise_p] = _batched
+mlir.register_lowering(depthwise_p, mlir.lower_fun(_solved, multiple_results=False))
+mlir.register_lowering(depthwise_p, mlir.lower_fun(in_full(_solved), multiple_results=False), platform="cpu")
+for _platform in ("cuda", "rocm"):
+    mlir.register_lowering(depthwise_p, mlir.lower_fun(_library, multiple_results=False), platform=_platform)

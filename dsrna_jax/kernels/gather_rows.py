@@ -1,0 +1,49 @@
+"""Rows gathered into a grid: a gather whose transpose is the gather back.
+
+Autodiff would transpose it to a scatter, which XLA runs row by row on a CPU.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+
+def gather_rows(rows, index):
+    """rows[index], with zeros where the index is -1.
+
+    Args:
+      rows: [row, ...].
+      index: row numbers, known when tracing; no row comes twice.
+    Returns: [*index.shape, ...].
+    """
+    index = np.asarray(index)
+    flat = gather_rows_p.bind(rows, index=tuple(index.ravel().tolist()))
+    return flat.reshape(*index.shape, *rows.shape[1:])
+
+
+def _gathered(rows, *, index):
+    index = np.where(np.array(index) < 0, len(rows), index)
+    padded = jnp.pad(rows, [(0, 1)] + [(0, 0)] * (rows.ndim - 1))
+    return padded.at[index].get(mode="promise_in_bounds")
+
+
+def _transpose(ct, rows, *, index):
+    back = np.full(rows.aval.shape[0], -1)
+    for position, row in enumerate(index):
+        if row >= 0:
+            back[row] = position
+    return [gather_rows_p.bind(ct, index=tuple(back.tolist()))]
+
+
+def _batched(operands, axes, *, index):
+    return gather_rows_p.bind(jnp.moveaxis(operands[0], axes[0], 1), index=index), 1
+
+
+gather_rows_p = Primitive("gather_rows")
+gather_rows_p.def_impl(jax.jit(_gathered, static_argnames="index"))
+gather_rows_p.def_abstract_eval(lambda rows, index: rows.update(shape=(len(index), *rows.shape[1:])))
+ad.deflinear2(gather_rows_p, _transpose)
+batching.primitive_batchers[gather_rows_p] = _batched
+mlir.register_lowering(gather_rows_p, mlir.lower_fun(_gathered, multiple_results=False))

@@ -1,0 +1,91 @@
+"""The entries of the windows of a pool, as a primitive that is written as one loop, and its transpose as one padding and one sum.
+
+As slices that are stacked, and by autodiff, each entry would be a kernel of its own, both ways.
+"""
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from dsrna_jax.kernels.apart import apart
+
+
+def windows(x, fill, *, window, strides, padding, base_dilation, dilation):
+    """[...] -> [entry, ...]: what each window of `lax.reduce_window` sees, with `fill` outside of x."""
+    borders = [(*p, d - 1) for p, d in zip(padding, base_dilation, strict=True)]
+    padded = lax.pad(x, np.asarray(fill, x.dtype), borders)
+    sizes = zip(padded.shape, window, dilation, strides, strict=True)
+    counts = tuple((n - (w - 1) * d - 1) // s + 1 for n, w, d, s in sizes)
+    grid = {"window": tuple(window), "strides": tuple(strides), "dilation": tuple(dilation)}
+    return windows_p.bind(padded, solve="entries", size=counts, **grid)
+
+
+def _offsets(window, dilation):
+    return np.array(list(itertools.product(*([i * d for i in range(w)] for w, d in zip(window, dilation, strict=True)))))
+
+
+def _reach(size, strides):
+    return [(n - 1) * s + 1 for n, s in zip(size, strides, strict=True)]
+
+
+def _solved(x, *, solve, size, window, strides, dilation):
+    offsets = _offsets(window, dilation)
+    if solve == "entries":
+        reach = _reach(size, strides)
+        return lax.map(lambda o: lax.slice(lax.dynamic_slice(x, o, reach), [0] * x.ndim, reach, strides), jnp.array(offsets))
+    return _summed(x, offsets, np.array(size), np.array(strides))
+
+
+def _solved_apart(x, **grid):
+    return apart(functools.partial(_solved, **grid), x)
+
+
+def _summed(x, offsets, size, strides):
+    """Entries [entry, ...] where they came from: sums of shifted entries, apart for each remainder by the strides."""
+    lengths, phases = -(-size // strides), []
+    for phase in np.ndindex(*strides):
+        parts = [jnp.zeros(lengths, x.dtype)]
+        for entry, offset in zip(x, offsets, strict=True):
+            if tuple(offset % strides) == phase:
+                first = offset // strides
+                borders = zip(first, lengths - first - entry.shape, strict=True)
+                parts.append(lax.pad(entry, np.zeros((), x.dtype), [(*map(int, border), 0) for border in borders]))
+        phases.append(sum(parts))
+    by_phase = jnp.stack(phases).reshape(*strides, *lengths)
+    rank = len(size)
+    interleaved = by_phase.transpose([axis for pair in zip(range(rank, 2 * rank), range(rank), strict=True) for axis in pair])
+    return lax.slice(interleaved.reshape(lengths * strides), [0] * rank, size)
+
+
+def _transpose(ct, x, *, solve, **grid):
+    back = {"entries": "padded", "padded": "entries"}[solve]
+    shape = x.aval.shape if solve == "entries" else x.aval.shape[1:]
+    return [windows_p.bind(ct, **grid | {"solve": back, "size": shape})]
+
+
+def _batched(operands, axes, *, solve, size, **grid):
+    """The mapped axis becomes one that windows of a single entry slide along."""
+    (x,), (axis,) = operands, axes
+    first = int(solve == "padded")
+    x, grid = jnp.moveaxis(x, axis, first), {name: (1, *values) for name, values in grid.items()}
+    return windows_p.bind(x, solve=solve, size=(x.shape[first], *size), **grid), 1 - first
+
+
+def _abstract(x, *, solve, size, window, **_):
+    return x.update(shape=(math.prod(window), *size) if solve == "entries" else size)
+
+
+windows_p = Primitive("windows")
+windows_p.def_impl(jax.jit(_solved, static_argnames=("solve", "size", "window", "strides", "dilation")))
+windows_p.def_abstract_eval(_abstract)
+ad.deflinear2(windows_p, _transpose)
+batching.primitive_batchers[windows_p] = _batched
+mlir.register_lowering(windows_p, mlir.lower_fun(_solved, multiple_results=False))
+mlir.register_lowering(windows_p, mlir.lower_fun(_solved_apart, multiple_results=False), platform="cpu")

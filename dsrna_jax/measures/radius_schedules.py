@@ -1,0 +1,27 @@
+"""How the radius of certificates moves during a search (section 4.2.2)."""
+
+import jax.numpy as jnp
+
+
+def controller(log_radius, slack, progress, start):
+    """The paper's: moves the radius by how much the certified deviations of the batch are too small or too large.
+
+    An image counts at most one, and the radius moves at most by a factor of sqrt(e) a step, so it sinks as far as it must.
+    The paper moves linearly, which cannot sink by orders of magnitude.
+    """
+    votes = jnp.where(jnp.isnan(slack), -1, jnp.clip(slack, -1, 1))
+    return jnp.minimum(log_radius + 0.5 * votes.mean(), 0.0)
+
+
+def fixed(log_radius, slack, progress, start):
+    """Stays where it started."""
+    return log_radius
+
+
+def ramp(log_radius, slack, progress, start):
+    """Grows linearly to `start` over the steps of the alphas, as in certified training (Gowal et al. 2018)."""
+    return jnp.log(jnp.float32(start)) + jnp.log(jnp.float32(progress))
+
+
+# (log_radius, slack [batch], progress in (0, 1], start) -> the next log_radius
+SCHEDULES = {"controller": controller, "fixed": fixed, "ramp": ramp}

@@ -1,0 +1,46 @@
+"""Multiply-adds of a derived network, from its description alone."""
+
+import math
+
+from dsrna_jax.networks.cell import CROSSED, DILATED, SEPARABLE, Branch
+from dsrna_jax.networks.network import Layout, Network
+
+
+def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
+    """Those of all convolutions and of the last layer for one image, as the field counts them: no norms, pools or sums.
+
+    The auxiliary head does not count: it is for training only.
+    """
+    height, width, colours = image_shape
+    if network.start == "imagenet":
+        quarter, eighth = (-(-height // 4), -(-width // 4)), (-(-height // 8), -(-width // 8))
+        channels = network.channels
+        total = 9 * colours * (channels // 2) * -(-height // 2) * -(-width // 2)
+        total += 9 * (channels // 2) * channels * math.prod(quarter) + 9 * channels * channels * math.prod(eighth)
+        size = eighth
+    else:
+        size = (height, width)
+        total = 9 * colours * 3 * network.channels * height * width
+    for layout in network.layouts:
+        # Halved or not, a 1x1 convolution of the input before the last comes out at this cell's size.
+        total += (layout.before + layout.last) * layout.channels * math.prod(size)
+        smaller = (-(-size[0] // 2), -(-size[1] // 2)) if layout.reduction else size
+        total += sum(_branch(branch, layout, size, smaller) for branch in layout.plan.branches)
+        size = smaller
+    return total + network.layouts[-1].output * network.classes
+
+
+def _branch(branch: Branch, layout: Layout, size: tuple[int, int], smaller: tuple[int, int]) -> int:
+    """Of one operation in a cell whose inputs have `size` and whose nodes are `smaller`."""
+    c, area = layout.channels, math.prod(smaller)
+    is_halving = layout.reduction and branch.source < 2
+    if branch.primitive in SEPARABLE:
+        side, _ = SEPARABLE[branch.primitive]
+        return 2 * (side * side * c + c * c) * area
+    if branch.primitive in DILATED:
+        side, _ = DILATED[branch.primitive]
+        return (side * side * c + c * c) * area
+    if branch.primitive in CROSSED:
+        side, between = CROSSED[branch.primitive], (size[0] if is_halving else smaller[0]) * smaller[1]
+        return side * c * c * (between + area)
+    return c * c * area if branch.primitive == "skip_connect" and is_halving else 0

@@ -1,0 +1,206 @@
+"""The network: stem, cells, head. Supernet and derived network are one definition with other branches."""
+
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
+from dsrna_jax.genotypes.robnet import RobNet
+from dsrna_jax.networks.cell import Branch, Cell, edges_of, genotype_branches
+from dsrna_jax.networks.layers import Statistics, torch_uniform
+from dsrna_jax.networks.repeated_cell import RepeatedCell
+from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
+
+
+class Mixture(NamedTuple):
+    """How a cell type weighs what it sums: `branches` [branch] and, for the bypass of partial channels, `edges` [edge]."""
+
+    branches: jax.Array
+    edges: jax.Array
+
+
+class CellPlan(NamedTuple):
+    """The branches of a cell and the nodes that make up its output."""
+
+    branches: tuple[Branch, ...]
+    concat: tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """What decides the shape of a cell; `before` and `last` are the channels of its inputs."""
+
+    plan: CellPlan
+    channels: int
+    reduction: bool
+    after_reduction: bool
+    before: int
+    last: int
+
+    @property
+    def output(self) -> int:
+        """Channels of the output."""
+        return len(self.plan.concat) * self.channels
+
+
+class Network(nn.Module):
+    """Images [batch, height, width, channel] in [0, 1] -> logits [batch, class].
+
+    The first cell has `channels` channels, which double at the reduction cells, at a third and at two thirds of the depth.
+    `stem`, `cell` and `head` are pure functions by themselves: `network.apply(variables, ..., method="cell")`. Equal cells in
+    a row are compiled once, and their variables are stacked: "cells_2" holds those of cell 2 and the like that follow.
+
+    plans: of each cell. start: how images enter, "cifar" at full size, "imagenet" at a quarter and an eighth of the side.
+    auxiliary: whether there is a second head, at the second reduction cell, for training.
+    """
+
+    plans: tuple[CellPlan, ...]
+    channels: int
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    partial: int = 1
+    affine: bool = False
+    start: Literal["cifar", "imagenet"] = "cifar"
+    auxiliary: bool = False
+
+    def setup(self):
+        self.entry = STEMS[self.start](self.channels)
+        stack = {}
+        for first, length in equal_runs(self.layouts):
+            layout, settings = self.layouts[first], {"partial": self.partial, "affine": self.affine}
+            if length > 1:
+                cell = RepeatedCell(*layout.plan, layout.channels, length, **settings, name=f"cells_{first}")
+            else:
+                cell = Cell(*layout[0], *layout[1:4], **settings, name=f"cell_{first}")
+            stack[first] = cell
+        self.stack = list(stack.values())
+        features = self.layouts[-1].output
+        self.head_kernel = self.param("head_kernel", torch_uniform(features), (self.classes, features))
+        self.head_bias = self.param("head_bias", torch_uniform(features), (self.classes,))
+        if self.auxiliary:
+            self.auxiliary_head = AuxiliaryHead(self.classes)
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return len(self.plans)
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """That of each cell."""
+        reductions, width, result = reduction_positions(self.cells), self.channels, []
+        before, last = STEMS[self.start].widths(self.channels)
+        is_halved = self.start == "imagenet"  # whether `last` has half the side of `before`
+        for i, plan in enumerate(self.plans):
+            width *= 2 if i in reductions else 1
+            result.append(Layout(plan, width, i in reductions, is_halved, before, last))
+            before, last, is_halved = last, result[-1].output, i in reductions
+        return result
+
+    def __call__(
+        self,
+        images,
+        mixtures: dict[str, Mixture] | None = None,
+        statistics: Statistics = "running",
+        paths=None,
+        with_auxiliary: bool = False,
+    ):
+        """Logits [batch, class] of images in [0, 1]; without `mixtures` every branch has weight one.
+
+        paths: weights [cell, branch, batch] of the branches for each example in place of `mixtures`, such as `drop_paths`.
+        with_auxiliary: give the pair of the logits and those of the auxiliary head.
+        """
+        before, last = self.stem(images, statistics)
+        for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
+            weights = self._mixture(first, mixtures, last.dtype)
+            if paths is not None:
+                own = paths[first : first + length, : len(self.plans[first].branches)]
+                weights = weights._replace(branches=own if length > 1 else own[0])
+            if length > 1:
+                before, last = run(before, last, *weights, statistics)
+            else:
+                before, last = last, run(before, last, *weights, statistics)
+            if self.auxiliary and first == 2 * self.cells // 3 and (with_auxiliary or self.is_initializing()):
+                auxiliary_logits = self.auxiliary_head(last, statistics)
+        return (self.head(last), auxiliary_logits) if with_auxiliary else self.head(last)
+
+    def _mixture(self, index, mixtures, dtype):
+        if mixtures is not None:
+            return mixtures[CELL_TYPES[self.layouts[index].reduction]]
+        edge_count = len(edges_of(self.plans[index].branches))
+        return Mixture(None, jnp.ones(edge_count, dtype) if self.partial > 1 else None)
+
+    def stem(self, images, statistics: Statistics = "running"):
+        """The two maps that the first cell reads, [channel, batch, height, width]."""
+        if min(images.shape[1:3]) < 4:
+            raise InputError(f"images must be at least 4x4 pixels for the two reductions, got {images.shape[1:3]}")
+        x = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+        return self.entry(x, statistics)
+
+    def cell(self, index: int, before, last, mixtures=None, statistics: Statistics = "running"):
+        """Output of cell `index` from those of the two cells before it, all [channel, batch, height, width]."""
+        weights = self._mixture(index, mixtures, last.dtype)
+        for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
+            if length > 1 and first <= index < first + length:
+                return run.one(index - first, before, last, *weights, statistics)
+            if first == index:
+                return run(before, last, *weights, statistics)
+        raise IndexError(f"expected the index of one of {self.cells} cells; got {index}")
+
+    def head(self, last):
+        """[channel, batch, height, width] -> logits [batch, class]."""
+        return jnp.einsum("cb,kc->bk", last.mean((-2, -1)), self.head_kernel) + self.head_bias
+
+
+def equal_runs(layouts) -> list[tuple[int, int]]:
+    """(first, length) of each run of equal cells."""
+    runs = []
+    for index, layout in enumerate(layouts):
+        if runs and layouts[runs[-1][0]] == layout:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((index, 1))
+    return runs
+
+
+def reduction_positions(cells: int) -> set[int]:
+    """Indices of the reduction cells."""
+    return {cells // 3, 2 * cells // 3}
+
+
+def derived(architecture: Genotype | RobNet, *, cells: int, **settings) -> Network:
+    """The network that is built from a genotype's cells, or from a RobNet's."""
+    if isinstance(architecture, RobNet):
+        architecture.check_depth(cells)
+        every = tuple(range(2, 2 + architecture.nodes))
+        plans = (CellPlan(tuple(Branch(s, t, p) for (p, s), t in architecture.branches(i)), every) for i in range(cells))
+        return Network(tuple(plans), **{"affine": False, **settings})
+    normal = CellPlan(genotype_branches(architecture.normal), architecture.normal_concat)
+    reduction = CellPlan(genotype_branches(architecture.reduction), architecture.reduction_concat)
+    plans = (reduction if i in reduction_positions(cells) else normal for i in range(cells))
+    return Network(tuple(plans), **{"affine": True, **settings})
+
+
+def drop_paths(network: Network, key, rate, batch: int):
+    """Weights [cell, branch, batch] of the branches of a derived network: zero with probability `rate`, else 1 / (1 - rate).
+
+    Each example loses other branches; an identity is never lost (DARTS, Larsson et al. 2017).
+    """
+    most = max(len(plan.branches) for plan in network.plans)
+    stays = np.zeros((network.cells, most, 1), bool)
+    for layout, row in zip(network.layouts, stays, strict=True):
+        for i, branch in enumerate(layout.plan.branches):
+            row[i] = branch.primitive == "skip_connect" and not (layout.reduction and branch.source < 2)
+    is_kept = jax.random.bernoulli(key, 1 - rate, (network.cells, most, batch))
+    return jnp.where(stays, 1.0, is_kept / (1 - rate))
+
+
+def weight_count(network: Network, image_shape: tuple[int, int, int]) -> int:
+    """Exact number of trainable weights, without building them; those of an auxiliary head do not count."""
+    network = network.clone(auxiliary=False)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *image_shape)))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))

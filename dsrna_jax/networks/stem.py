@@ -1,0 +1,91 @@
+"""How images enter the cells, and the second head that helps to train them. Maps are [channel, batch, height, width]."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.kernels.depthwise import square_taps
+from dsrna_jax.kernels.pointwise import pointwise
+from dsrna_jax.networks.layers import BatchNorm, Statistics, shifted, torch_uniform
+
+
+def _convolved(module, name, x, channels, stride):
+    """3×3 convolution, as one matrix product: its derivatives and its bounds are then as quick as itself."""
+    kernel = module.param(name, torch_uniform(9 * len(x)), (3, 3, len(x), channels))
+    return pointwise(shifted(x, square_taps(3), (stride, stride)), kernel.reshape(-1, channels).T)
+
+
+class CifarStem(nn.Module):
+    """3×3 convolution to three times the channels, batch norm: at full size, and the same map for both inputs."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x, statistics: Statistics):
+        """[batch, height, width, colour] -> two maps."""
+        x = _convolved(self, "kernel", jnp.moveaxis(x, -1, 0), 3 * self.channels, 1)
+        x = BatchNorm(affine=True, name="norm")(x, statistics)
+        return x, x
+
+    @staticmethod
+    def widths(channels: int) -> tuple[int, int]:
+        """Channels of the two maps."""
+        return 3 * channels, 3 * channels
+
+
+class ImagenetStem(nn.Module):
+    """Three 3×3 convolutions of stride 2: the first map has a quarter of the image's side, the second an eighth (DARTS)."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x, statistics: Statistics):
+        """[batch, height, width, colour] -> two maps."""
+        x = _convolved(self, "kernel_0", jnp.moveaxis(x, -1, 0), self.channels // 2, 2)
+        x = nn.relu(BatchNorm(affine=True, name="norm_0")(x, statistics))
+        before = _convolved(self, "kernel_1", x, self.channels, 2)
+        before = BatchNorm(affine=True, name="norm_1")(before, statistics)
+        last = _convolved(self, "kernel_2", nn.relu(before), self.channels, 2)
+        return before, BatchNorm(affine=True, name="norm_2")(last, statistics)
+
+    @staticmethod
+    def widths(channels: int) -> tuple[int, int]:
+        """Channels of the two maps."""
+        return channels, channels
+
+
+STEMS = {"cifar": CifarStem, "imagenet": ImagenetStem}
+
+
+class AuxiliaryHead(nn.Module):
+    """Average pool to 2×2, 1×1 convolution to 128, 2×2 convolution to 768, dense layer; each after a ReLU, batch norms between.
+
+    The pool's windows have 5 pixels and end at the border, which is what DARTS has for its maps of 8×8 (stride 3) and of 7×7
+    (stride 2); here maps of any size go. DARTS omits the second batch norm for ImageNet, by what it calls a typo: not so here.
+    """
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x, statistics: Statistics):
+        """[channel, batch, height, width] -> logits [batch, class]."""
+        if min(x.shape[-2:]) < 2:
+            raise InputError(
+                f"the auxiliary head needs a map of at least 2x2 pixels after the second reduction, got {x.shape[-2:]}: "
+                "give auxiliary_weight=0 or larger images"
+            )
+        x = jnp.einsum("cbhw,hi,wj->cbij", nn.relu(x), _ends(x.shape[-2], x.dtype), _ends(x.shape[-1], x.dtype))
+        kernel = self.param("kernel_0", torch_uniform(x.shape[0]), (128, x.shape[0]))
+        x = nn.relu(BatchNorm(affine=True, name="norm_0")(jnp.einsum("dc,cbij->dbij", kernel, x), statistics))
+        kernel = self.param("kernel_1", torch_uniform(4 * 128), (768, 128, 2, 2))
+        x = jnp.einsum("dcij,cbij->db", kernel, x)[..., None, None]
+        x = nn.relu(BatchNorm(affine=True, name="norm_1")(x, statistics))[..., 0, 0]
+        kernel = self.param("kernel_2", torch_uniform(768), (self.classes, 768))
+        return jnp.einsum("db,kd->bk", x, kernel) + self.param("bias", torch_uniform(768), (self.classes,))
+
+
+def _ends(size: int, dtype):
+    """[size, 2]: averages the first and the last pixels of a line, 5 of them or at least half, and fewer than all."""
+    window = min(max(5, -(-size // 2)), size - 1)
+    position = jnp.arange(size)
+    return jnp.stack([position < window, position >= size - window], axis=1).astype(dtype) / window

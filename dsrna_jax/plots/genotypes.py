@@ -1,0 +1,201 @@
+"""Drawings of cells. All lengths are in inches of the page, `_LANE` in rows; y points down."""
+
+import os
+from itertools import combinations, islice, permutations, product
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
+from matplotlib.path import Path as Curve
+
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
+from dsrna_jax.plots.canvas import COLOURS, FAINT, GREY, INK, MARGIN, PALE, blank, save
+
+_HEADING, _ROW, _LANE = 0.48, 0.92, 0.22
+_INPUT, _PILL, _PILL_HEIGHT, _NODE = 0.78, 1.16, 0.27, 0.19
+_FAN, _GAP, _JOIN, _TAIL, _OUTPUT = 1.5, 0.95, 0.3, 0.65, 0.36
+_BLOCK = _PILL + _JOIN + 2 * _NODE
+_NARROWEST = 8.5
+
+
+def cell(
+    genotype: Genotype,
+    name: str,
+    path: str | os.PathLike | None = None,
+    *,
+    title: str | None = None,
+    width: int = 1500,
+) -> Figure:
+    """Drawing of the "normal" or the "reduction" cell: nodes as in the genotype, each edge with its operation.
+
+    Args:
+      width: of the picture, in pixels; the height follows.
+    """
+    return _cells(genotype, (name,), path, title, width)
+
+
+def cells(genotype: Genotype, path: str | os.PathLike | None = None, *, title: str | None = None, width: int = 1500) -> Figure:
+    """Drawing of the normal cell above the reduction cell, as `cell` draws them."""
+    return _cells(genotype, CELL_TYPES, path, title, width)
+
+
+def _cells(genotype, names, path, title, width) -> Figure:
+    layouts = [_Layout(getattr(genotype, name)) for name in names]
+    inches = max(_NARROWEST, *(layout.width for layout in layouts))
+    heights = [_HEADING + _ROW * genotype.nodes + 0.12 for _ in names]
+    top = 0.45 if title else 0.0
+    height = top + sum(heights) + MARGIN / 2
+    figure = blank(inches, height, title, dpi=width / inches)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, inches), ylim=(height, 0))
+    axes.set_axis_off()
+    for name, layout, own in zip(names, layouts, heights, strict=True):
+        _draw_cell(axes, name, layout, getattr(genotype, f"{name}_concat"), top, inches)
+        top += own
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+class _Layout:
+    """Where the nodes of a cell go.
+
+    A node's column is its depth. Every node has a row of its own, and in it a lane for each of its two genes and one
+    for itself: an edge changes its lane right behind its source and then runs straight, so it never meets a node. What
+    is left to choose is the order of the rows, and of the two lanes in each: the one with the fewest crossings.
+    """
+
+    def __init__(self, genes):
+        self.nodes = len(genes) // 2
+        self.genes = [(name, source, index // 2 + 2) for index, (name, source) in enumerate(genes)]
+        self.columns = [0, 0]
+        for node in range(2, self.nodes + 2):
+            self.columns.append(1 + max(self.columns[source] for _, source, target in self.genes if target == node))
+        depth = max(self.columns)
+        self.width = 2 * MARGIN + _INPUT + _FAN + depth * _BLOCK + (depth - 1) * _GAP + _TAIL + _OUTPUT
+        # Six nodes have 720 orders; beyond that the first thousands must do.
+        orders = islice(permutations(range(self.nodes)), 5040)
+        rows = min(map(self._rows, orders), key=lambda rows: self._cost(rows, self._lanes(rows)))
+        flips = islice(product((False, True), repeat=self.nodes), 256)
+        candidates = (self._lanes(rows, flip) for flip in flips)
+        self.rows, self.lanes = rows, min(candidates, key=lambda lanes: self._cost(rows, lanes))
+
+    def _rows(self, order):
+        """The rows of all nodes: the inputs stand left of the intermediate ones, above and below their middle."""
+        middle, apart = (self.nodes - 1) / 2, max(0.32, self.nodes / 5)
+        return [middle - apart, middle + apart, *order]
+
+    def _lanes(self, rows, flips=None):
+        """The height of each gene, in rows: the one from the higher source lies above, unless the node is flipped."""
+        lanes = []
+        for node in range(2, self.nodes + 2):
+            first, second = (rows[source] for _, source, target in self.genes if target == node)
+            side = 1 if (first <= second) != bool(flips and flips[node - 2]) else -1
+            lanes += [rows[node] - side * _LANE, rows[node] + side * _LANE]
+        return lanes
+
+    def _cost(self, rows, lanes):
+        edges = zip(self.genes, lanes, strict=True)
+        runs = [(self.columns[source], self.columns[target], rows[source], lane) for (_, source, target), lane in edges]
+        runs += [(self.columns[node], self.nodes + 1, rows[node], rows[node]) for node in range(2, self.nodes + 2)]
+        crossings = sum(_cross(*sorted(pair, reverse=True)) for pair in combinations(runs, 2))
+        return crossings + 0.1 * sum(abs(stop - start) for _, _, start, stop in runs)
+
+
+def _cross(later, earlier) -> bool:
+    """Whether two edges (first column, last column, row at the start, lane) cross; `earlier` starts no further on."""
+    column, _, start, stop = later
+    first, last, earlier_start, lane = earlier
+    if first == column:
+        return (start - earlier_start) * (stop - lane) < 0
+    return last > column and (start - lane) * (stop - lane) < 0
+
+
+def _draw_cell(axes, name, layout, concat, top, page_width):
+    axes.text(MARGIN, top + 0.32, f"{name} cell", fontsize=12, fontweight="bold", color=INK)
+    if name == "reduction":
+        note = "operations that read an input of the cell have stride 2"
+        axes.text(MARGIN + 1.4, top + 0.32, note, fontsize=9, color=GREY)
+
+    def height(row):
+        return top + _HEADING + _ROW * (row + 0.5)
+
+    # A cell that is narrower than the page gets a wider fan, up to a point.
+    fan = _FAN + min(0.9, 0.5 * (page_width - layout.width))
+    entries = [MARGIN + _INPUT + fan + (column - 1) * (_BLOCK + _GAP) for column in layout.columns]
+    exits = [MARGIN + _INPUT] * 2 + [entry + _BLOCK for entry in entries[2:]]
+    output = page_width - MARGIN - _OUTPUT
+    leaving = [
+        [lane for (_, source, _), lane in zip(layout.genes, layout.lanes, strict=True) if source == node]
+        for node in range(len(exits))
+    ]
+    for node in concat:
+        leaving[node].append(layout.rows[node])
+
+    def port(node, lane):
+        """Where the edge towards a lane leaves its node: edges of one node do not start on top of each other."""
+        rank = sum(other < lane for other in leaving[node]) - (len(leaving[node]) - 1) / 2
+        return height(layout.rows[node]) + rank * min(0.085, (0.3 if node < 2 else 0.22) / len(leaving[node]))
+
+    for node in concat:
+        y = port(node, layout.rows[node])
+        _draw_curve(axes, [(exits[node] - _NODE, y), (output, y)], FAINT, 1.4, 1)
+    for index, (operation, source, target) in enumerate(layout.genes):
+        lane, colour = layout.lanes[index], COLOURS[operation]
+        pill, y = entries[target], height(lane)
+        start = exits[source] if source < 2 else exits[source] - _NODE
+        turn = exits[source] + (fan if source < 2 else _GAP) - 0.12
+        _draw_bend(axes, (start, port(source, lane)), (turn, y), pill, colour)
+        side = np.sign(lane - layout.rows[target])
+        entry = (pill + _BLOCK - 2 * _NODE + 0.03, height(layout.rows[target]) + 0.06 * side)
+        _draw_bend(axes, (pill + _PILL, y), entry, entry[0] + 0.05, colour)
+        _draw_box(axes, operation, pill, y, _PILL, _PILL_HEIGHT, colour, _ink_on(colour), 9, gid="gene")
+    for node, x in enumerate(exits):
+        y = height(layout.rows[node])
+        if node < 2:
+            label = f"{node}:  $c_{{k-{2 - node}}}$"
+            _draw_box(axes, label, x - _INPUT, y, _INPUT, 0.42, PALE, INK, 11)
+        else:
+            axes.add_patch(Circle((x - _NODE, y), _NODE, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=4))
+            axes.text(x - _NODE, y, str(node), ha="center", va="center_baseline", fontsize=11, color=INK, zorder=5)
+    low, high = (height(extreme(layout.rows[node] for node in concat)) for extreme in (min, max))
+    label, rotation = ("$c_k$", 0) if len(concat) == 1 else ("concat  =  $c_k$", 90)
+    _draw_box(axes, label, output, (low + high) / 2, _OUTPUT, high - low + 0.6, PALE, INK, 10, rotation)
+
+
+def _draw_box(axes, text, x, y, width, height, fill, ink, fontsize, rotation=0, gid=None):
+    """A rounded box with a label, from x to the right and centred at y."""
+    style = f"round,pad=0,rounding_size={min(height / 2, 0.13)}"
+    corner = (x, y - height / 2)
+    axes.add_patch(FancyBboxPatch(corner, width, height, style, fc=fill, ec="none", zorder=4, gid=gid))
+    axes.text(
+        x + width / 2,
+        y,
+        text,
+        ha="center",
+        va="center_baseline" if not rotation else "center",
+        rotation=rotation,
+        fontsize=fontsize,
+        color=ink,
+        zorder=5,
+        gid=gid,
+    )
+
+
+def _draw_bend(axes, start, turn, stop, colour):
+    """An edge from `start` that swings into the height of `turn` and runs straight on to x = `stop`."""
+    middle = (start[0] + turn[0]) / 2
+    points = [start, (middle, start[1]), (middle, turn[1]), turn, (stop, turn[1])]
+    _draw_curve(axes, points, colour, 1.8, 2)
+
+
+def _draw_curve(axes, points, colour, linewidth, zorder):
+    """A line through two points, or a cubic curve through the first four and straight on; with a white rim."""
+    codes = [Curve.MOVETO] + [Curve.CURVE4] * 3 + [Curve.LINETO] * (len(points) - 4)
+    curve = Curve(points, codes if len(points) > 2 else None)
+    for edge, lw in (("white", linewidth + 2), (colour, linewidth)):
+        axes.add_patch(PathPatch(curve, fill=False, ec=edge, lw=lw, capstyle="butt", zorder=zorder))
+
+
+def _ink_on(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#111111"

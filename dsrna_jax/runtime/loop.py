@@ -1,0 +1,201 @@
+"""What every run does between two steps: draw a batch by number, take a step, read the one before, save, stop when asked to."""
+
+import math
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import jax
+from jax.sharding import Mesh
+
+from dsrna_jax.runtime import compilation, sharding
+from dsrna_jax.runtime.progress import Progress
+from dsrna_jax.runtime.records import Records
+from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.runtime.signals import Stopped, stop_requests
+
+
+class Loop(ABC):
+    """The state of a run between two steps. All that decides its course is in each checkpoint.
+
+    A job says what is done: its `config` (epochs, batch_size, seed), `dataset`, `steps_per_epoch`, `resolved` configuration.
+    A subclass says how, in the abstract methods.
+    """
+
+    remedy = "start anew"  # what may help if a number is not finite
+
+    def __init__(self, job: Any, folder: RunFolder, mesh: Mesh, progress: Progress):
+        self.job, self.config, self.folder, self.mesh, self.progress = job, job.config, folder, mesh, progress
+        self.examples = compilation.on_devices(job.dataset, mesh)
+        self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(mesh))
+        self.step = 0
+        self.sums: dict[str, float] = {}  # of the metrics of this epoch's steps
+        self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running
+        self.row: dict[str, Any] = {}  # what was recorded of the last epoch
+        self.is_over = False  # whether it ends before its last epoch
+        self.state: Any
+        self.abstract_state: Any
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Makes the state before the first step, and the files that go with it."""
+
+    @abstractmethod
+    def resume(self, metadata: dict[str, Any]) -> None:
+        """Takes over what a checkpoint says besides the state."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Returns when what the first step needs is compiled."""
+
+    @abstractmethod
+    def take_step(self) -> dict[str, jax.Array]:
+        """Moves the state by one step; its metrics, which may still be computed."""
+
+    @abstractmethod
+    def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
+        """The row of the epoch that is over; evaluates, and writes other files of the epoch. `means` are those of its steps."""
+
+    @abstractmethod
+    def metadata(self) -> dict[str, Any]:
+        """What goes into a checkpoint besides the state, as JSON."""
+
+    @abstractmethod
+    def columns(self, means: dict[str, float]) -> dict[str, Any]:
+        """What the progress line shows, of the means of this epoch so far, or of the row of the epoch that has just ended."""
+
+    @property
+    def identity(self) -> Any:
+        """All that decides the job's functions besides the shapes of what they take."""
+        return self.job.resolved, self.job.steps_per_epoch
+
+    @property
+    def total(self) -> int:
+        """Number of steps of the whole run."""
+        return self.config.epochs * self.job.steps_per_epoch
+
+    def start(self) -> None:
+        """Begins with the first step."""
+        self.folder.rewind(-1)
+        self.begin()
+
+    def restore(self) -> None:
+        """Goes on from the newest good checkpoint, or begins if none was ever saved."""
+        resumed = self.folder.checkpoints.latest(self.abstract_state)
+        if resumed is None:
+            self.progress.note("no checkpoint has been saved yet: starting from the beginning")
+            return self.start()
+        for line in resumed.skipped:
+            self.progress.note(line)
+        self.step, self.state, self.sums = resumed.step, resumed.state, resumed.metadata["sums"]
+        self.is_over = resumed.metadata.get("is_over", False)
+        self.resume(resumed.metadata)
+        self.folder.rewind(self.step)
+        self.progress.note(f"resuming after step {self.step} of {self.total}")
+
+    def finish(self, requests: Sequence[int]) -> None:
+        """Takes the steps that are left, unless `requests` gets a signal's number: then saves and raises Stopped."""
+        while self.step < self.total and not self.is_over:
+            metrics = self.take_step()
+            self._read()  # the step before; this one runs meanwhile
+            self.step, self.unread = self.step + 1, metrics
+            is_epoch_over = self.step % self.job.steps_per_epoch == 0
+            if is_epoch_over or requests:
+                self._read()
+            if is_epoch_over:
+                self._end_epoch()
+            elif requests:
+                self.save()
+            self._report()
+            if requests:
+                name = signal.Signals(requests[0]).name
+                raise Stopped(requests[0], f"stopped by {name} after step {self.step} of {self.total}, which is saved")
+
+    def check_finite(self, name: str, value: float) -> None:
+        """Raises: FloatingPointError, naming the step and the last good checkpoint."""
+        if math.isfinite(value):
+            return
+        good = self.folder.checkpoints.steps
+        kept = f"the last good checkpoint is step {good[-1]}" if good else "no checkpoint was saved before"
+        epoch = (self.step - 1) // self.job.steps_per_epoch + 1
+        raise FloatingPointError(
+            f"{name.replace('_', ' ')} is {value} at step {self.step} (epoch {epoch}): expected a finite number; "
+            f"{kept} in {self.folder.path}; {self.remedy}"
+        )
+
+    def put(self, values: Any) -> jax.Array:
+        """Indices or counts of a batch, split over the devices."""
+        return jax.device_put(values, sharding.split(self.mesh))
+
+    def save(self) -> None:
+        """Writes a checkpoint of this step."""
+        common = {"sums": self.sums, "is_over": self.is_over}
+        self.folder.checkpoints.save(self.step, self.state, {**self.job.resolved, **common, **self.metadata()})
+
+    def _read(self) -> None:
+        """Adds the metrics of the last step to the sums of its epoch."""
+        metrics = {name: float(value) for name, value in jax.device_get(self.unread or {}).items()}
+        for name in sorted(metrics, key=lambda name: "loss" not in name):  # losses first: they say most
+            self.check_finite(name, metrics[name])
+        self.sums |= {name: self.sums.get(name, 0.0) + value for name, value in metrics.items()}
+        self.unread = None
+
+    def _end_epoch(self) -> None:
+        epoch = self.step // self.job.steps_per_epoch
+        means = {name: total / self.job.steps_per_epoch for name, total in self.sums.items()}
+        self.sums = {}
+        self.row = {"epoch": epoch, "step": self.step, **self.end_epoch(epoch, means)}
+        self.folder.metrics.write(self.row)
+        self.save()
+
+    def _report(self) -> None:
+        """Shows the means of this epoch so far, or those of the epoch that has just ended."""
+        read = (self.step - (self.unread is not None)) % self.job.steps_per_epoch
+        means = {name: total / read for name, total in self.sums.items()} if read else self.row
+        self.progress.update(self.step, **self.columns(means))
+
+
+def run(
+    job_of: Callable[[], Any],
+    loop_of: type[Loop],
+    folder: RunFolder,
+    config: Any,
+    *,
+    resume: bool,
+    devices: int,
+    file: TextIO | None,
+) -> Loop:
+    """Runs a job from beginning to end, or from where it stopped, in its folder; the loop at its end.
+
+    Args:
+      job_of: loads the data and builds the job. loop_of: the loop that goes through it.
+    Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
+      Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
+    """
+    began = time.monotonic()
+    mesh = sharding.mesh(devices)
+    sharding.check_divides(config.batch_size, mesh)
+    folder.check(resume)
+    job = job_of()
+    folder.claim(job.resolved)
+    with Progress(config.epochs, job.steps_per_epoch, file=file) as progress:
+        progress.note(job.summary)
+        progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
+        loop = loop_of(job, folder, mesh, progress)
+        if resume:
+            loop.restore()
+        else:
+            loop.start()
+        loop.wait()
+        ready, first = time.monotonic(), loop.step
+        progress.note(f"ready after {ready - began:.0f} s")
+        try:
+            with stop_requests() as requests:
+                loop.finish(requests)
+        finally:
+            row = {"first_step": first, "step": loop.step, "devices": sharding.described(mesh), "jax": jax.__version__}
+            seconds = {"setup_s": ready - began, f"{job.resolved['experiment']}_s": time.monotonic() - ready}
+            Records(folder.path / "timing.jsonl").write(row | {name: round(s, 1) for name, s in seconds.items()})
+    return loop

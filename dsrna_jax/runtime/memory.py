@@ -1,0 +1,46 @@
+"""What a search or a training needs before it is compiled: weights, exactly, and device memory, as an estimate."""
+
+import math
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+
+def peak_bytes(f, *arguments) -> int:
+    """Estimate of the most memory that `f` of `arguments` (arrays or shapes) holds at once.
+
+    The operations run one by one in the order of the trace, and each result lives until its last use. XLA fuses and
+    reorders them: on the CPU it has been seen to take 1.2 times as much, and 1.7 times for the unrolled alpha step.
+    """
+    return _peak(jax.make_jaxpr(f)(*arguments).jaxpr)
+
+
+def _peak(jaxpr: Jaxpr) -> int:
+    last_use = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in eqn.invars if not isinstance(v, Literal)}
+    kept = {v for v in (*jaxpr.invars, *jaxpr.constvars, *jaxpr.outvars) if not isinstance(v, Literal)}
+    live = peak = sum(map(_bytes, {*jaxpr.invars, *jaxpr.constvars}))
+    for index, eqn in enumerate(jaxpr.eqns):
+        results = sum(map(_bytes, eqn.outvars))
+        inside = [_peak(inner) - sum(map(_bytes, inner.invars)) for inner in _inner(eqn.params)]
+        peak = max(peak, live + max([results, *inside]))
+        live += results
+        ended = {v for v in (*eqn.invars, *eqn.outvars) if not isinstance(v, Literal) and last_use.get(v, -1) <= index}
+        live -= sum(map(_bytes, ended - kept))
+    return peak
+
+
+def _inner(parameters: dict) -> list[Jaxpr]:
+    values = [v for value in parameters.values() for v in (value if isinstance(value, tuple | list) else [value])]
+    return [v.jaxpr if isinstance(v, ClosedJaxpr) else v for v in values if isinstance(v, ClosedJaxpr | Jaxpr)]
+
+
+def _bytes(variable) -> int:
+    aval = variable.aval
+    return math.prod(aval.shape) * getattr(aval.dtype, "itemsize", 4) if hasattr(aval, "shape") else 0
+
+
+def estimates(functions, shapes, names) -> list[str]:
+    lines = ["memory of one device, estimated without compiling (XLA may take up to twice as much):"]
+    for name in names:
+        lines.append(f"  {name.replace('_', ' ')}: {peak_bytes(getattr(functions, name), *shapes[name]) / 1e6:,.0f} MB")
+    return lines

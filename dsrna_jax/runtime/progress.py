@@ -1,0 +1,123 @@
+"""The state of a run in one line, for the person who waits."""
+
+import math
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TextIO
+
+
+class Progress:
+    """The state of a run in one line: epoch, share done, rate, time left, and the caller's columns.
+
+    On a terminal the line is redrawn in place, at most five times a second, and fits the width; elsewhere (a file, a
+    pipe) a plain line comes after each epoch, and within an epoch after 20 s of silence. Use it in a `with` block.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        steps_per_epoch: int,
+        *,
+        file: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
+        self._file = sys.stdout if file is None else file
+        self._clock = clock
+        self._is_live = self._file.isatty()
+        self._line = ""  # what stands on the terminal's last line
+        self._columns: dict[str, Any] = {}
+        self._drawn = -math.inf if self._is_live else clock()
+        # (time, steps done), a second apart or more. The first is taken after the first step, which compiles.
+        self._marks: deque[tuple[float, int]] = deque(maxlen=60)
+
+    def update(self, step: int, **columns: Any) -> None:
+        """Says that `step` steps of the whole run are done (a resumed run goes on counting).
+
+        Columns stay until given anew, and their values are read only when a line is drawn: a jax array costs no wait
+        before. An "accuracy" or "acc" ("val_acc" too) is a share of 1, shown in per cent; None hides a column. A narrow
+        terminal leaves out the last columns: give the important ones first.
+        """
+        self._columns |= columns
+        now = self._clock()
+        if not self._marks or now - self._marks[-1][0] >= 1:
+            self._marks.append((now, step))
+        if step % self._steps_per_epoch == 0 or now - self._drawn >= (0.2 if self._is_live else 20):
+            self._drawn = now
+            self._draw(step, now)
+
+    def note(self, text: str) -> None:
+        """Prints a line of its own, above the live one."""
+        self._write(f"\r\x1b[K{text}\n{self._line}" if self._is_live else f"{text}\n")
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Leaves the last line standing."""
+        if self._line:
+            self._write("\n")
+            self._line = ""
+
+    def _draw(self, step: int, now: float) -> None:
+        total = self._epochs * self._steps_per_epoch
+        then, done = self._marks[0]
+        rate = (step - done) / (now - then) if now > then else 0.0
+        parts = [*self._heading(step, rate), _left(total - step, rate)]
+        parts += [_column(name, value) for name, value in self._columns.items() if value is not None]
+        if not self._is_live:
+            self._write("  ".join(parts) + "\n")
+            return
+        width = shutil.get_terminal_size().columns - 1
+        line = "  ".join(parts)
+        while len(line) > width and parts:
+            line = " ".join(parts).replace(" %", "%")
+            parts.pop()
+        self._line = line[:width]
+        self._write(f"\r\x1b[K{self._line}")
+
+    def _heading(self, step: int, rate: float) -> list[str]:
+        epoch = min(max(step - 1, 0) // self._steps_per_epoch + 1, self._epochs)
+        share = 100 * step / (self._epochs * self._steps_per_epoch)
+        return [f"epoch {epoch}/{self._epochs}", f"{share:.0f} %", _rate(rate)]
+
+    def _write(self, text: str) -> None:
+        print(text, end="", file=self._file, flush=True)
+
+
+class WorkProgress(Progress):
+    """The same for work of `total` steps without epochs: share done, time left, and the caller's columns."""
+
+    def __init__(self, total: int, *, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        super().__init__(1, total, file=file, clock=clock)
+
+    def _heading(self, step: int, rate: float) -> list[str]:
+        return [f"{100 * step / self._steps_per_epoch:.0f} %"]
+
+
+def _rate(rate: float) -> str:
+    if rate == 0:
+        return "- steps/s"
+    return f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step"
+
+
+def _left(steps: int, rate: float) -> str:
+    """h:mm:ss that `steps` take."""
+    if steps > 0 and rate == 0:
+        return "-:--:-- left"
+    seconds = round(steps / rate) if steps > 0 else 0
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+
+
+def _column(name: str, value: Any) -> str:
+    words, value = name.split("_"), value.tolist() if hasattr(value, "tolist") else value
+    name = " ".join(words)
+    if not isinstance(value, float):
+        return f"{name} {value}"
+    if "accuracy" in words or "acc" in words:
+        return f"{name} {100 * value:.1f} %"
+    is_plain = value == 0 or 1e-2 <= abs(value) < 1e4 or not math.isfinite(value)
+    return f"{name} {value:.3f}" if is_plain else f"{name} {value:.2e}"

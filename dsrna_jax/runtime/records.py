@@ -1,0 +1,84 @@
+"""What a run tells: `metrics.jsonl` for programs, and a progress line for the person who waits."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from dsrna_jax.errors import InputError
+
+
+class Records:
+    """`metrics.jsonl`: one JSON object a line, appended, each in the hands of the operating system once written.
+
+    Keep wall-clock time out of the rows: then the file of a resumed run equals that of an unbroken one, byte for byte.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends `row`: numbers, strings, lists, dicts, scalars and arrays of numpy or jax. NaN and infinities, which
+        JSON lacks, become null (numpy and pandas read it as NaN).
+
+        Raises: OSError naming the file, if the disk is full or the file cannot be written.
+        """
+        line = json.dumps(_plain(row), allow_nan=False) + "\n"
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise OSError(f"cannot write to {self.path}: {error.strerror}") from None
+
+    def truncate(self, last_step: int) -> None:
+        """Drops the rows from the first with "step" > `last_step` on, and a half-written last line: to resume after it.
+
+        Raises: InputError if a line before is not JSON.
+        """
+        if not self.path.exists():
+            return
+        size = 0
+        for line, row in _lines(self.path):
+            if row.get("step", last_step) > last_step:
+                break
+            size += len(line)
+        os.truncate(self.path, size)
+
+
+def rows(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`, without a last line that is still being written.
+
+    Raises: InputError if there is no such file or a line is not JSON.
+    """
+    return [row for _, row in _lines(Path(path))]
+
+
+def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """The finished lines of a file and what they say."""
+    if not path.is_file():
+        raise InputError(f"no metrics at {path}: expected the metrics.jsonl of a run")
+    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise InputError(f"line {number} of {path} is damaged: expected a JSON object, got {line[:40]}; delete it")
+        found.append((line, row))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+

@@ -1,0 +1,61 @@
+"""What a search leaves behind: a run folder with genotypes, alphas and pictures."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from dsrna_jax.genotypes import genotype as genotypes
+from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.runtime import records
+from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.search.config import SearchConfig
+
+
+class SearchFolder(RunFolder):
+    """The files of a search: also alphas.jsonl, genotype.json, genotypes/ and pictures."""
+
+    config_type = SearchConfig
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path)
+        self.alphas = records.Records(self.path / "alphas.jsonl")
+
+    def rewind(self, step: int) -> None:
+        super().rewind(step)
+        self.alphas.truncate(step)
+
+    def write_alphas(self, epoch: int, step: int, alphas: dict[str, Any]) -> None:
+        """Appends the alphas after `epoch` epochs; float32 survives the way through JSON bit for bit."""
+        self.alphas.write({"epoch": epoch, "step": step, "alphas": alphas})
+
+    def write_genotype(self, genotype: Genotype, epoch: int | None = None) -> None:
+        """Writes genotype.json, and that of an epoch."""
+        (self.path / "genotypes").mkdir(exist_ok=True)
+        genotypes.save(genotype, self.path / "genotype.json")
+        if epoch is not None:
+            genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
+
+    def draw(self, genotype: Genotype, config: SearchConfig) -> None:
+        """Draws cells.png, alphas.png and curves.png from what has been recorded."""
+        from dsrna_jax import plots
+
+        history = records.rows(self.alphas.path)
+        certified = [config.certificate, config.certificate_method, config.certificate_norm]
+        alphas = [{name: np.float32(logits) for name, logits in row["alphas"].items()} for row in history]
+        warmup = config.warmup_epochs + 1  # epochs count from 1
+        plots.cells(genotype, self.path / "cells.png", title=f"{self.path.name}: the cells found")
+        plots.alphas_over_time(
+            [row["epoch"] for row in history],
+            alphas,
+            self.path / "alphas.png",
+            warmup=warmup if config.warmup_epochs else 0,
+            title=f"{self.path.name}: how the edges chose",
+        )
+        plots.search_curves(
+            records.rows(self.metrics.path),
+            self.path / "curves.png",
+            metric=" ".join(["R", *{"jacobian": [config.jacobian_norm], "certified": certified}.get(config.metric, [])]),
+            warmup=warmup if config.warmup_epochs else 0,
+            title=f"{self.path.name}: the search",
+        )

@@ -1,0 +1,145 @@
+"""A search from beginning to end, or from where it stopped: compiled steps, and what it leaves behind."""
+
+import math
+import os
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+
+from dsrna_jax.genotypes import genotype as genotypes
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
+from dsrna_jax.runtime import compilation, loop
+from dsrna_jax.search import programs as search_programs
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.folder import SearchFolder
+from dsrna_jax.search.setup import task
+from dsrna_jax.search.step import weight_rate
+
+
+def run(
+    config: SearchConfig,
+    path: str | os.PathLike,
+    *,
+    resume: bool = False,
+    devices: int = 0,
+    file: TextIO | None = None,
+) -> Genotype:
+    """Searches, with everything that is found and recorded in the run folder `path`; returns the last genotype.
+
+    Each step moves the alphas, except in the warm-up epochs, and then the weights. A checkpoint follows every epoch.
+    With `resume` the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on
+    the same machine.
+
+    Args:
+      devices: how many devices share a batch; 0 for all.
+      file: where progress goes, by default standard output.
+    Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
+      Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
+    """
+    folder = SearchFolder(path)
+    end = loop.run(lambda: task(config), Loop, folder, config, resume=resume, devices=devices, file=file)
+    folder.draw(end.genotype, config)
+    return end.genotype
+
+
+class Loop(loop.Loop):
+    """The state of a search between two steps."""
+
+    folder: SearchFolder
+    genotype: Genotype
+    remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
+
+    def __init__(self, job, folder, mesh, progress):
+        super().__init__(job, folder, mesh, progress)
+        shapes = search_programs.arguments(job.search, self.examples, self.config.batch_size, mesh)
+        self.abstract_state = shapes["weight_step"][0]
+        self.programs = compilation.compiled(search_programs.functions(job.search, mesh), shapes, mesh, self.identity)
+
+    def begin(self) -> None:
+        self.state = compilation.initial_state(self.job.search, self.config.seed, self.mesh)
+        alphas = jax.device_get(self.state.alphas)
+        self.folder.write_alphas(0, 0, alphas)
+        self.genotype = genotypes.derive(alphas)
+
+    def resume(self, metadata: dict[str, Any]) -> None:
+        self.genotype = genotypes.from_json(metadata["genotype"])
+        self.folder.write_genotype(self.genotype)
+
+    def wait(self) -> None:
+        self.programs.weight_step.result(), self.programs.evaluate.result()
+
+    def take_step(self) -> dict[str, jax.Array]:
+        train, metrics = self._batch("search_train"), {}
+        if self.step // self.job.steps_per_epoch >= self.config.warmup_epochs:
+            if not self.programs.alpha_step.done():
+                self.progress.note("waiting for the alpha step to be compiled")
+            alpha_step, val = self.programs.alpha_step.result(), self._batch("search_val")
+            self.state, metrics = alpha_step(self.state, self.examples, train, val, self.key)
+        self.state, more = self.programs.weight_step.result()(self.state, self.examples, train, self.key)
+        return metrics | more
+
+    def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
+        val_loss, val_accuracy = self._evaluation()
+        self.check_finite("val_loss", val_loss)
+        alphas = jax.device_get(self.state.alphas)
+        self.genotype = genotypes.derive(alphas)
+        self.folder.write_alphas(epoch, self.step, alphas)
+        self.folder.write_genotype(self.genotype, epoch)
+        robustness = means.get("robustness") if self.config.metric != "none" else None
+        return {
+            "learning_rate": float(weight_rate(self.config, epoch - 1)),
+            "train_loss": means["train_loss"],
+            "train_accuracy": means["train_accuracy"],
+            "val_loss": val_loss,
+            "val_accuracy": val_accuracy,
+            "robustness": robustness,
+            "gamma_times_robustness": None if robustness is None else self.config.gamma * robustness,
+            "weight_gradient": means["weight_gradient"],
+            "alpha_gradient": means.get("alpha_gradient"),
+            "radius": _radius(means),
+            **self._certified_radii(),
+            "certified_accuracy": means.get("certified_accuracy"),
+            **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELL_TYPES},
+        }
+
+    def _evaluation(self) -> tuple[float, float]:
+        """Loss and accuracy on all of search_val, not augmented, by the running statistics."""
+        half, evaluate = self.job.halves["search_val"], self.programs.evaluate.result()
+        sums = [
+            evaluate(self.state, self.examples, self.put(indices), self.put(counts))
+            for indices, counts in compilation.evaluation_batches(half, self.config.batch_size)
+        ]
+        loss, right = (sum(map(float, column)) for column in zip(*sums, strict=True))
+        return loss / len(half), right / len(half)
+
+    def _certified_radii(self) -> dict[str, float]:
+        """The radius at which a quarter, half and three quarters of a batch of search_val are certified to be right."""
+        if self.programs.certify is None:
+            return {}
+        indices = self.put(self.job.halves["search_val"][: self.config.batch_size].astype(np.int32))
+        log_radii = np.asarray(self.programs.certify.result()(self.state, self.examples, indices), float)
+        at = (len(log_radii) * np.array([0.25, 0.5, 0.75])).astype(int)
+        found = np.exp(np.sort(log_radii)[::-1][at])
+        return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), found, strict=True)}
+
+    def metadata(self) -> dict[str, Any]:
+        return {"genotype": genotypes.to_json(self.genotype)}
+
+    def columns(self, means: dict[str, float]) -> dict[str, Any]:
+        return {
+            "loss": means.get("train_loss"),
+            "val_acc": self.row.get("val_accuracy"),
+            "R": means.get("robustness") if self.config.metric != "none" else None,
+            "radius": _radius(means) or means.get("radius"),
+            "skips": "+".join(str(skip_count(self.genotype, cell)) for cell in CELL_TYPES),
+            "train_acc": means.get("train_accuracy"),
+        }
+
+    def _batch(self, half: str) -> jax.Array:
+        return self.put(self.job.batch(half, self.step))
+
+
+def _radius(means: dict[str, float]) -> float | None:
+    """The geometric mean of the radii of certificates; in double precision, since deep supernets need tiny ones."""
+    return math.exp(means["log_radius"]) if "log_radius" in means else None

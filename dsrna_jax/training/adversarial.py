@@ -1,0 +1,94 @@
+"""What a network is trained against: the loss of a batch under each kind of adversarial training.
+
+A `Passes` offers the network's two views of images, and a loss asks for what it needs:
+
+    passes.train(images, batch_stats) -> (logits, auxiliary logits or None, new batch statistics)
+    passes.attacked(images) -> logits, by constant statistics: what an attack sees; it updates nothing
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dsrna_jax import attacks
+from dsrna_jax.training.config import TrainingConfig
+
+
+class Passes(NamedTuple):
+    """The two views of a network that a loss may take."""
+
+    train: Callable
+    attacked: Callable
+
+
+def smoothed_cross_entropy(config: TrainingConfig, logits, labels):
+    """[batch] in nats, with the configured label smoothing."""
+    targets = jax.nn.one_hot(labels, logits.shape[1])
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, config.label_smoothing))
+
+
+def divergence(first, second):
+    """[batch]: KL divergence of softmax(second) from softmax(first)."""
+    first, second = jax.nn.log_softmax(first), jax.nn.log_softmax(second)
+    return jnp.sum(jnp.exp(first) * (first - second), axis=1)
+
+
+def plain_loss(config: TrainingConfig, passes: Passes, images, labels, batch_stats):
+    """Mean cross-entropy, with that of the auxiliary head: (loss, (logits, batch statistics))."""
+    logits, auxiliary, batch_stats = passes.train(images, batch_stats)
+    loss = smoothed_cross_entropy(config, logits, labels).mean()
+    if auxiliary is not None:
+        loss = loss + config.auxiliary_weight * smoothed_cross_entropy(config, auxiliary, labels).mean()
+    return loss, (logits, batch_stats)
+
+
+def trades_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, batch_stats):
+    """Cross-entropy of clean images + beta * divergence of attacked from clean predictions (Zhang et al. 2019)."""
+    loss, (clean, batch_stats) = plain_loss(config, passes, images, labels, batch_stats)
+    logits, _, batch_stats = passes.train(attacked, batch_stats)
+    return loss + config.beta * divergence(clean, logits).mean(), (logits, batch_stats)
+
+
+def mart_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, batch_stats):
+    """Boosted cross-entropy of attacked images + beta * divergence, more of it where clean ones are wrong (Wang et al. 2020)."""
+    clean, _, batch_stats = passes.train(images, batch_stats)
+    loss, (logits, batch_stats) = plain_loss(config, passes, attacked, labels, batch_stats)
+    right = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
+    rival = jnp.max(jnp.where(right, 0.0, jax.nn.softmax(logits)), axis=1)
+    doubt = 1 - jnp.sum(jnp.where(right, jax.nn.softmax(clean), 0.0), axis=1)
+    boost = -jnp.log1p(1e-4 - rival)
+    return loss + (boost + config.beta * doubt * divergence(clean, logits)).mean(), (logits, batch_stats)
+
+
+def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, radius, key):
+    """Images in the ball of `radius` on which the network does worse, as constants. Nothing of the network is updated."""
+    options = {"radius": radius, "norm": config.norm}
+    if config.adversarial == "fast":
+        found = attacks.fgsm(passes.attacked, images, labels, key, random_start=True, **options)
+    else:
+        options |= {"steps": config.attack_steps, "step_size": config.attack_step * radius, "keep": "last"}
+        if config.adversarial == "trades":
+            # TRADES climbs the divergence, whose gradient is zero at the image itself: hence a start beside it.
+            clean = jax.lax.stop_gradient(passes.attacked(images))
+            options |= {"loss": lambda logits, _: divergence(clean, logits), "random_start": False}
+            options |= {"x_init": images + 1e-3 * jax.random.normal(key, images.shape)}
+        found = attacks.pgd(passes.attacked, images, labels, key, **options)
+    return jax.lax.stop_gradient(found.x_adv)
+
+
+def loss(config: TrainingConfig, passes: Passes, images, labels, batch_stats, radius, key):
+    """The loss of a batch under the configured kind of training, but for `free`: (loss, (logits, batch statistics)).
+
+    The logits are those of the images that are trained on: attacked ones, if there are such.
+    """
+    if not config.is_adversarial:
+        return plain_loss(config, passes, images, labels, batch_stats)
+    attacked = adversarial_images(config, passes, images, labels, radius, key)
+    if config.adversarial == "trades":
+        return trades_loss(config, passes, images, attacked, labels, batch_stats)
+    if config.adversarial == "mart":
+        return mart_loss(config, passes, images, attacked, labels, batch_stats)
+    return plain_loss(config, passes, attacked, labels, batch_stats)

@@ -1,0 +1,81 @@
+"""The configuration of a training: one frozen dataclass is the truth; flags and presets are made from it."""
+
+import dataclasses
+from typing import ClassVar
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.networks.stem import STEMS
+from dsrna_jax.runtime.options import check, option
+from dsrna_jax.training.schedules import SCHEDULES
+
+ADVERSARIES = ("none", "pgd", "fast", "free", "trades", "mart")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """All that decides what a training does; the default trains on the embedded handwritten digits in minutes."""
+
+    experiment: ClassVar[str] = "training"
+
+    genotype: str = option("PC_DARTS_cifar", "run folder, .json file, published name, random:SEED, or list to list the names")
+    dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10, or folder:PATH with one folder a class")
+    data_dir: str = option("", "prepared tfds folder")
+    image_size: int = option(0, "side to which images are resized; 0 keeps theirs")
+    cells: int = option(8, "cells of the network")
+    channels: int = option(8, "channels of the first cell")
+    start: str = option("cifar", "how images enter: at full size (cifar) or at an eighth of the side (imagenet)", tuple(STEMS))
+    auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss; 0 for no such head")
+    drop_path: float = option(0.0, "probability to lose a branch in the last epoch, rising from 0 in the first")
+    label_smoothing: float = option(0.0, "share of a label that is spread over all classes")
+    epochs: int = option(15, "passes over the training images")
+    batch_size: int = option(64, "images per step")
+    lr: float = option(0.05, "highest learning rate (SGD)")
+    schedule: str = option("cosine", "how the learning rate changes from epoch to epoch", tuple(SCHEDULES))
+    lr_warmup_epochs: int = option(0, "epochs in which the learning rate rises to where its schedule has it")
+    momentum: float = option(0.9, "momentum")
+    weight_decay: float = option(3e-4, "L2 decay of the weights")
+    clip: float = option(5.0, "largest norm of the gradient")
+    ema: float = option(0.0, "decay of the average of the weights that is evaluated in their place; 0 for none")
+    crop_padding: int = option(0, "pixels of the random crop's padding")
+    flip: bool = option(False, "mirror images at random")
+    cutout: int = option(0, "side of the cutout square in pixels; 0 for none")
+    held_out: float = option(0.1, "share of the training images that are not trained on, but choose the best checkpoint")
+    patience: int = option(0, "epochs without a better checkpoint after which training stops; 0 for never")
+    adversarial: str = option("none", "what is trained on besides or instead of clean images", ADVERSARIES)
+    radius: float = option(8 / 255, "size of the perturbations, in pixel units (0 to 1)")
+    norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
+    attack_steps: int = option(7, "steps of the attack in a training step (pgd, trades, mart)")
+    attack_step: float = option(0.25, "size of one of these steps, as a share of the radius")
+    attack_statistics: str = option("running", "batch norm under attack: by running or batch statistics", ("running", "batch"))
+    radius_warmup_epochs: int = option(0, "epochs in which the radius grows from zero")
+    replays: int = option(8, "weight updates for each batch (free)")
+    beta: float = option(6.0, "weight of the robust term (trades, mart)")
+    val_attack_steps: int = option(10, "steps of the PGD that measures robust accuracy on the held-out images")
+    collapse: float = option(0.2, "fall of the held-out robust accuracy from its best at which training stops; 0 for never")
+    seed: int = option(0, "seed of weights, held-out images, batches, augmentation and attacks")
+
+    def __post_init__(self):
+        at_least_one = ("channels", "epochs", "batch_size", "attack_steps", "replays", "val_attack_steps")
+        check(
+            self,
+            least={"cells": 3, **dict.fromkeys(at_least_one, 1)},
+            not_negative=("image_size", "auxiliary_weight", "drop_path", "label_smoothing", "lr", "lr_warmup_epochs", "momentum",
+                          "weight_decay", "ema", "crop_padding", "cutout", "held_out", "patience", "radius", "attack_step",
+                          "radius_warmup_epochs", "beta", "collapse", "seed"),
+        )  # fmt: skip
+        for name in ("drop_path", "label_smoothing", "ema", "held_out"):
+            if not getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: expected less than 1")
+        if not self.clip > 0:
+            raise InputError(f"clip={self.clip}: expected more than zero")
+        if self.norm == "linf" and self.radius > 1:
+            raise InputError(f"radius={self.radius}: expected at most 1, because pixels are in [0, 1]; for 8/255 give 0.0314")
+        if self.adversarial == "free" and self.norm != "linf":
+            raise InputError(f"adversarial='free' with norm={self.norm!r}: expected norm='linf', or another kind of training")
+        if self.patience and not self.held_out:
+            raise InputError(f"patience={self.patience} needs images to judge by: expected held_out above 0, such as 0.1")
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether training images are attacked."""
+        return self.adversarial != "none"

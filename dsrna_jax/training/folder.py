@@ -1,0 +1,28 @@
+"""What a training leaves behind: a run folder with the best checkpoint and pictures."""
+
+import os
+
+from dsrna_jax.genotypes import zoo
+from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.runtime import records
+from dsrna_jax.runtime.checkpoint import BEST, Checkpoints
+from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.training.config import TrainingConfig
+
+
+class TrainingFolder(RunFolder):
+    """The files of a training: also genotype.json, best/ (the checkpoint that did best on held-out images) and pictures."""
+
+    config_type = TrainingConfig
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path)
+        self.best = Checkpoints(self.path / BEST, keep=1)
+
+    def draw(self, architecture: zoo.Architecture, title: str) -> None:
+        """Draws curves.png from what has been recorded, and cells.png."""
+        from dsrna_jax import plots
+
+        plots.training_curves(records.rows(self.metrics.path), self.path / "curves.png", title=title)
+        if isinstance(architecture, Genotype):
+            plots.cells(architecture, self.path / "cells.png", title=title)

@@ -1,0 +1,108 @@
+"""A trained network from its checkpoint, with nothing but the path: what attacks, bounds and pictures are made of."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.tree_util import Partial
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes import zoo
+from dsrna_jax.networks.network import Network
+from dsrna_jax.runtime.checkpoint import BEST, restore_for_eval
+from dsrna_jax.runtime.run_folder import configuration_of, renewed
+from dsrna_jax.training.config import TrainingConfig
+from dsrna_jax.training.setup import trained_network
+
+
+class TrainedNetwork(NamedTuple):
+    """A network with its weights, as it was evaluated in training.
+
+    logits_fn: images [batch, height, width, channel] in [0, 1] -> logits [batch, class], by running statistics: each image
+      by itself, normalisation inside. A pure function, not jitted; a pytree, whose leaves are the variables: as an argument
+      of a compiled program it needs no other program than the next checkpoint.
+    network, variables: the same by hand, `network.apply(variables, images)`.
+    metadata: of the checkpoint: "config", "genotype", "data" (image_shape, class_names, mean, std). step: of training.
+    """
+
+    logits_fn: Partial
+    network: Network
+    variables: dict[str, Any]
+    metadata: dict[str, Any]
+    step: int
+
+    @property
+    def config(self) -> TrainingConfig:
+        """What it was trained with."""
+        return TrainingConfig(**self.metadata["config"])
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal, of the weights and statistics: two checkpoints that compute the same have the same."""
+        found = hashlib.sha256()
+        for where, leaf in jax.tree_util.tree_flatten_with_path(self.variables)[0]:
+            found.update(jax.tree_util.keystr(where).encode() + np.asarray(leaf).tobytes())
+        return found.hexdigest()[:16]
+
+    @property
+    def weight_count(self) -> int:
+        """The number of weights; statistics are none."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
+
+    @property
+    def architecture(self) -> zoo.Architecture:
+        """What it was built from."""
+        return zoo.from_json(self.metadata["genotype"])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that it takes."""
+        return tuple(self.metadata["data"]["image_shape"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return tuple(self.metadata["data"]["class_names"])
+
+
+def load(path: str | os.PathLike) -> TrainedNetwork:
+    """The network in a checkpoint of a training.
+
+    Args:
+      path: a run folder (its best checkpoint by held-out images, where there is one, else the newest), a folder of
+        checkpoints (the newest), or the folder of one.
+    Raises: InputError if there is none, if it is damaged, or not that of a training.
+    """
+    best = Path(path) / BEST
+    step, metadata, variables = restore_for_eval(best if best.is_dir() else path)
+    if metadata.get("experiment") != "training":
+        what = metadata.get("experiment", "something else")
+        raise InputError(
+            f"{path} holds the checkpoint of a {what}, expected that of a training: "
+            f"make one by python -m experiments.train --genotype={path}"
+        )
+    metadata = renewed(metadata, TrainingConfig)
+    config, data = configuration_of(metadata, TrainingConfig, path), metadata["data"]
+    architecture, classes = zoo.from_json(metadata["genotype"]), len(data["class_names"])
+    network = trained_network(config, architecture, classes, data["mean"], data["std"]).clone(auxiliary=False)
+    chosen = variables.get("average") or variables
+    weights = {name: part for name, part in chosen["weights"].items() if name != "auxiliary_head"}
+    statistics = {name: part for name, part in chosen["batch_stats"].items() if name != "auxiliary_head"}
+    kept = {"params": weights, "batch_stats": statistics}
+    _check_fits(kept, network, tuple(data["image_shape"]), path)
+    return TrainedNetwork(Partial(network.apply, kept), network, kept, metadata, step)
+
+
+def _check_fits(variables, network, image_shape, path) -> None:
+    """Raises: InputError unless the variables are those of the network that their metadata describes."""
+    wanted = jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *image_shape), "float32"))
+    shapes = [
+        {jax.tree_util.keystr(where): leaf.shape for where, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+        for tree in (variables, dict(wanted))
+    ]
+    if shapes[0] != shapes[1]:
+        strange = min(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
+        raise InputError(f"{path} does not hold the network that it describes: {strange} does not fit; use another checkpoint")

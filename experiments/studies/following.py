@@ -1,0 +1,109 @@
+"""Does R teach? Cells that follow dR/dalpha and nothing else, cells that flee it, and their certified radii after training.
+
+    python -m experiments.studies.following --seeds=3
+
+For each seed the weights of a supernet learn the handwritten digits while its alphas climb R (`--metric=certified`,
+certificate `cell`), or descend it. The cell that they end with is trained and certified as in experiments.studies.ranking,
+whose random cells are what both compare with. What is done is not done again: run the same command after a stop.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.presets import DIGITS_DSRNA_CB
+from dsrna_jax.commands.process import execute, keep_compilations
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.genotype import Genotype, derive, save
+from experiments.studies.ranking import row
+
+CONFIG = dataclasses.replace(DIGITS_DSRNA_CB, channels=8, warmup_epochs=0)
+SIGNS = {"along": 1, "against": -1}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`."""
+    values = no_flags()
+    own = {"flag_values": values, "module_name": "command"}
+    flags.DEFINE_integer("seeds", 3, "how many supernets, each of which gives a cell along dR/dalpha and one against it", **own)
+    flags.DEFINE_integer("steps", 100, "steps of the alphas", **own)
+    flags.DEFINE_float("rate", 0.02, "by which each alpha moves in a step", **own)
+    flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
+    flags.DEFINE_string("run_dir", "runs/following", "where cells, trainings and results go", **own)
+    parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return
+    if min(values.seeds, values.steps, values.images) < 1:
+        raise InputError(f"seeds={values.seeds}, steps={values.steps}, images={values.images}: expected at least 1 of each")
+    keep_compilations()
+    radii = {name: [] for name in SIGNS}
+    for seed in range(values.seeds):
+        folder = Path(values.run_dir)
+        files = {name: folder / f"{name}_{seed}.json" for name in SIGNS}
+        if not all(file.exists() for file in files.values()):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, cell in cells(dataclasses.replace(CONFIG, seed=seed), values.steps, values.rate).items():
+                save(cell, files[name])
+        for name, file in files.items():
+            found = row(str(file), folder / f"{name}_{seed}", values.images)
+            radii[name].append(found["crown_radius"])
+            print(f"{name} {seed} {' '.join(f'{key} {value:.4g}' for key, value in found.items())}", flush=True)
+    print("\n| cells that went | mean CROWN radius | each |\n|---|---|---|")
+    for name, found in radii.items():
+        print(f"| {name} dR/dalpha | {sum(found) / len(found):.4f} | {', '.join(f'{radius:.4f}' for radius in found)} |")
+    print(f"\n{values.run_dir} holds the cells, and a folder for each network, with ranking.json.")
+
+
+def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
+    """The cells that alphas end with which climb R, and which descend it, while the weights learn."""
+    import jax
+    import jax.numpy as jnp
+
+    from dsrna_jax.measures import measure as measures
+    from dsrna_jax.networks import spaces
+    from dsrna_jax.networks.function import NetworkFunction
+    from dsrna_jax.runtime import sharding
+    from dsrna_jax.search.setup import task
+    from dsrna_jax.search.step import Batch
+
+    job = task(config)
+    measure, options = measures.certified("cell"), sharding.compiler_options(sharding.mesh(1))
+
+    def gradient(state, batch):
+        def r(alphas):
+            mixtures, variables = (
+                spaces.mixtures(alphas, config.nodes),
+                {"params": state.weights, "batch_stats": state.batch_stats},
+            )
+            _, moments = job.supernet.apply(variables, batch.images, mixtures, "batch", mutable=["moments"])
+            function = NetworkFunction(job.supernet, variables | moments, mixtures, "frozen")
+            return measure(function, batch.images, batch.labels, jax.random.key(0), state.log_radius)[1].mean()
+
+        return jax.value_and_grad(r)(state.alphas)
+
+    gradient = jax.jit(gradient, compiler_options=options)
+    weight_step = jax.jit(job.search.weight_step, compiler_options=options)
+
+    def batch(half, step):
+        chosen = job.batch(half, step)
+        return Batch(jnp.asarray(job.dataset.images[chosen], jnp.float32) / 255, jnp.asarray(job.dataset.labels[chosen]))
+
+    found = {}
+    for name, sign in SIGNS.items():
+        state = jax.jit(job.search.init)(jax.random.key(config.seed, impl="rbg"))
+        for step in range(steps):
+            r, slope = gradient(state, batch("search_val", step))
+            if step in (0, steps - 1):
+                print(f"{name} dR/dalpha, seed {config.seed}, step {step + 1}: R {r:.3f}", flush=True)
+            alphas = jax.tree.map(lambda a, g, sign=sign: a + sign * rate * jnp.sign(g), state.alphas, slope)
+            state, _ = weight_step(state.replace(alphas=alphas), batch("search_train", step))
+        found[name] = derive(state.alphas)
+    return found
+
+
+if __name__ == "__main__":
+    execute(main)

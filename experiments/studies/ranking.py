@@ -1,0 +1,118 @@
+"""Which certificate ranks networks as their certified radii do? Trains small networks of random cells and compares.
+
+    python -m experiments.studies.ranking --networks=20
+
+Every network has a random cell, is trained on the handwritten digits, and gets R from each certificate (by interval bounds) and
+its CROWN certified radius, all on the same images. Prints Spearman's rank correlations. A network that is done is not
+done again: run the same command after a stop.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.process import execute, keep_compilations
+from dsrna_jax.errors import InputError
+from dsrna_jax.training.config import TrainingConfig
+
+CONFIG = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, epochs=8, held_out=0.0, batch_size=128)
+RADII = (0.03, 1e-3)  # of the certificates, in pixels; for `cell` in the units of states
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`."""
+    values = no_flags()
+    own = {"flag_values": values, "module_name": "command"}
+    flags.DEFINE_integer("networks", 20, "how many random cells", **own)
+    flags.DEFINE_integer("first", 0, "seed of the first of them", **own)
+    flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
+    flags.DEFINE_integer("epochs", CONFIG.epochs, "epochs of each training", **own)
+    flags.DEFINE_string("run_dir", "runs/ranking", "where trainings and results go", **own)
+    parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return
+    if values.networks < 3 or values.images < 1:
+        raise InputError(f"networks={values.networks}, images={values.images}: expected at least 3 and 1")
+    keep_compilations()
+    rows = []
+    for seed in range(values.first, values.first + values.networks):
+        found = row(f"random:{seed}", Path(values.run_dir) / f"random_{seed}", values.images, values.epochs)
+        print(f"seed {seed} {' '.join(f'{name} {value:.4g}' for name, value in found.items())}", flush=True)
+        rows.append(found)
+    print(correlations(rows))
+    print(f"\n{values.run_dir} holds a folder for each network, with ranking.json.")
+
+
+def row(genotype: str, folder: Path, images: int, epochs: int = CONFIG.epochs) -> dict[str, float]:
+    """What the certificates and CROWN say of the network of one cell, trained if it is not yet."""
+    import dataclasses
+
+    from dsrna_jax.training import run as training_run
+
+    file = folder / "ranking.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    config = dataclasses.replace(CONFIG, genotype=genotype, epochs=epochs)
+    training_run.run(config, folder, resume=(folder / "config.json").exists())
+    found = certified(folder, images)
+    file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def certified(folder: Path, count: int) -> dict[str, float]:
+    """Mean R of each certificate at each of `RADII`, the mean CROWN radius (l_inf, pixels), and accuracy."""
+    import jax
+    import jax.numpy as jnp
+
+    from dsrna_jax import bounds
+    from dsrna_jax.data import load as data
+    from dsrna_jax.evaluation.certify.radii import bisected
+    from dsrna_jax.measures import measure as certificates_of
+    from dsrna_jax.networks.function import NetworkFunction
+    from dsrna_jax.runtime import sharding
+    from dsrna_jax.training import restore
+
+    loaded, test = restore.load(folder), data.load("digits", "test")
+    images, labels = jnp.asarray(test.images, jnp.float32) / 255, jnp.asarray(test.labels)
+    right = np.flatnonzero(np.asarray(jax.jit(loaded.logits_fn)(images)).argmax(1) == test.labels)
+    found = {"accuracy": len(right) / len(test.labels)}
+    images, labels = images[right[:count]], labels[right[:count]]
+    net = NetworkFunction(loaded.network, loaded.variables)
+
+    options = sharding.compiler_options(sharding.mesh(1))
+
+    def measured(log_radius):
+        measures = {name: certificates_of.certified(name) for name in ("cell", "margin", "radius")}
+        return {name: m(net, images, labels, jax.random.key(0), log_radius)[1].mean() for name, m in measures.items()}
+
+    measured = jax.jit(measured, compiler_options=options)
+    for radius in RADII:
+        found |= {f"{name}@{radius:g}": float(r) for name, r in measured(jnp.log(jnp.float32(radius))).items()}
+
+    def margins(radius):
+        return bounds.margin(loaded.logits_fn, images, labels, radius, method="crown")
+
+    margins = jax.jit(margins, compiler_options=options)
+    everyone = np.ones(len(labels), bool)
+    search = {"start": 1e-3, "limit": 1.0, "steps": 14, "accuracy": 0.01}
+    crown = bisected(lambda radius: np.asarray(margins(radius))[None] > 0, 1, everyone, **search)
+    return found | {"crown_radius": float(crown.mean())}
+
+
+def correlations(rows: list[dict[str, float]]) -> str:
+    """Spearman's rank correlation of each column with the CROWN radius, as a Markdown table."""
+    from scipy.stats import spearmanr
+
+    names = [name for name in rows[0] if name != "crown_radius"]
+    truth = [row["crown_radius"] for row in rows]
+    lines = [f"\n| of {len(rows)} networks | rank correlation with the CROWN radius |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {spearmanr([row[name] for row in rows], truth)[0]:.2f} |" for name in names)])
+
+
+if __name__ == "__main__":
+    execute(main)
