@@ -1,1 +1,49 @@
-"""Differentiable search for robust neural architectures (DSRNA, CVPR 2021) in JAX."""
+"""Differentiable search for robust neural architectures (DSRNA, CVPR 2021) in JAX.
+
+    attacks         attacks on any JAX function: pure functions of one shape
+    bounds          certified bounds of any JAX function: `bound`, `margin`, `certified_radius`, `deviation`, `explain`
+    jacobian_norm   norm of the Jacobian of any JAX function for each example, exact or estimated without bias
+    measures        robustness measures R, which a search maximises
+    genotypes, zoo  cells as plain data; the published ones by name
+    networks        supernets, and the networks that genotypes describe
+    restore         trained networks from their checkpoints
+    evaluation      accuracy under attack, certified radii
+    plots           cells, curves, attacked images
+    data            data sets, splits, augmentation
+    errors          exceptions that a user can cause
+
+Importing the package imports none of these, and no JAX: each is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from dsrna_jax import lazy
+
+if TYPE_CHECKING:
+    from dsrna_jax import attacks, bounds, data, errors, evaluation, genotypes, measures, networks, plots
+    from dsrna_jax.genotypes import zoo
+    from dsrna_jax.measures.jacobian import jacobian_norm
+    from dsrna_jax.training import restore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "attacks",
+    "bounds",
+    "data",
+    "errors",
+    "evaluation",
+    "genotypes",
+    "jacobian_norm",
+    "measures",
+    "networks",
+    "plots",
+    "restore",
+    "zoo",
+]
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    __all__,
+    {"jacobian_norm": "measures.jacobian:jacobian_norm", "restore": "training.restore", "zoo": "genotypes.zoo"},
+)

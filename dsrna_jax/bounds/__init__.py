@@ -21,23 +21,42 @@ precision times the absolute terms that make them up. That exceeds what evaluati
 on; it is no proof. In float64 it is negligible, and so is what it guards against.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from dsrna_jax import lazy
+
+if TYPE_CHECKING:
+    from dsrna_jax.bounds.api import bound, certified_radius, deviation, explain, intermediate, margin
+    from dsrna_jax.bounds.curves import Curve
+    from dsrna_jax.bounds.rules.registry import register
 
 METHODS = ("ibp", "crown_ibp", "fastlin", "crown", "alpha_crown", "hz_crown")
 NORMS = ("linf", "l2", "l1")
 
-_HOMES = {
-    **dict.fromkeys(("bound", "certified_radius", "deviation", "explain", "intermediate", "margin"), "api"),
-    "Curve": "curves",
-    "register": "rules.registry",
-}
-
-__all__ = ["METHODS", "NORMS", *sorted(_HOMES)]
-
-
-def __getattr__(name: str) -> Any:
-    """The public functions, imported when one is asked for: names and methods alone need no JAX."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__all__ = [
+    "METHODS",
+    "NORMS",
+    "Curve",
+    "bound",
+    "certified_radius",
+    "deviation",
+    "explain",
+    "intermediate",
+    "margin",
+    "register",
+]
+# The names of methods and norms alone need no JAX.
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    __all__,
+    {
+        "Curve": "curves:Curve",
+        "bound": "api:bound",
+        "certified_radius": "api:certified_radius",
+        "deviation": "api:deviation",
+        "explain": "api:explain",
+        "intermediate": "api:intermediate",
+        "margin": "api:margin",
+        "register": "rules.registry:register",
+    },
+)

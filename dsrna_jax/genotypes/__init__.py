@@ -1,0 +1,45 @@
+"""Cells as plain data: genotypes, RobNets, their JSON, their derivation from alphas, and the published ones (`zoo`)."""
+
+from typing import TYPE_CHECKING
+
+from dsrna_jax import lazy
+
+if TYPE_CHECKING:
+    from dsrna_jax.genotypes import zoo
+    from dsrna_jax.genotypes.genotype import CELL_TYPES, PRIMITIVES, Genotype, derive, edge_count, edges
+    from dsrna_jax.genotypes.robnet import RobNet
+    from dsrna_jax.genotypes.zoo import Architecture, from_json, load, save, to_json
+
+__all__ = [
+    "Architecture",
+    "CELL_TYPES",
+    "Genotype",
+    "PRIMITIVES",
+    "RobNet",
+    "derive",
+    "edge_count",
+    "edges",
+    "from_json",
+    "load",
+    "save",
+    "to_json",
+    "zoo",
+]
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    __all__,
+    {
+        "Architecture": "zoo:Architecture",
+        "CELL_TYPES": "genotype:CELL_TYPES",
+        "Genotype": "genotype:Genotype",
+        "PRIMITIVES": "genotype:PRIMITIVES",
+        "RobNet": "robnet:RobNet",
+        "derive": "genotype:derive",
+        "edge_count": "genotype:edge_count",
+        "edges": "genotype:edges",
+        "from_json": "zoo:from_json",
+        "load": "zoo:load",
+        "save": "zoo:save",
+        "to_json": "zoo:to_json",
+    },
+)
