@@ -1,14 +1,22 @@
-"""What training minimises and reports: losses and accuracy of logits."""
+"""What training minimises and reports: losses, accuracy and margins of logits."""
 
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 
-def cross_entropy(logits, labels):
-    """[batch] in nats."""
+def cross_entropy(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """-log softmax(logits)[label], in nats."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def accuracy(logits, labels):
+def accuracy(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, ""]:
     """Share of right answers, in [0, 1]."""
     return jnp.mean(jnp.argmax(logits, axis=1) == labels)
+
+
+def margin(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """The label's logit less the largest other: positive where the image is classified correctly."""
+    own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    others = jnp.where(jnp.arange(logits.shape[1]) == labels[:, None], -jnp.inf, logits)
+    return own - others.max(1)

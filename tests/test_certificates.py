@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from quick import quick
 from dsrna_jax import bounds
 from dsrna_jax.errors import InputError
 from dsrna_jax.measures import certificates, radius_schedules
-from dsrna_jax.measures.measure import certified
+from dsrna_jax.measures.measure import configured
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.function import NetworkFunction
 
@@ -76,7 +77,7 @@ def log(radius):
 @functools.partial(jax.jit, static_argnames=("name", "method", "entries"))
 def measured(name, net, images, labels, log_radius, **options):
     """(logits, R, slack) of a chain."""
-    return certificates.CERTIFICATES[name](Chain(*net), images, labels, KEY, log_radius, **options)
+    return certificates.CERTIFICATES[name](Chain(*net), images, labels, KEY, log_radius=log_radius, **options)
 
 
 def of(net):
@@ -142,7 +143,7 @@ def test_radius_is_where_the_margin_ends():
     labels = right_labels(net)
     _, r, slack = measured("radius", of(net), IMAGES, labels, log(0.5), method="crown_ibp")
     found = np.exp(np.asarray(r)) - 0.5
-    alone = certificates.log_certified_radius(net, IMAGES, labels, log(0.5), method="crown_ibp")
+    alone = certificates.log_certified_radius(net, IMAGES, labels, log_start=log(0.5), method="crown_ibp")
     np.testing.assert_allclose(np.exp(alone), found, rtol=1e-3)
     for factor, sign in ((0.999, 1), (1.1, -1)):
         ends = [bounds.margin(net, IMAGES, labels, factor * found, method="crown_ibp", clip=(0, 1))]
@@ -230,9 +231,9 @@ def function(variables, alphas, statistics="frozen"):
 
 
 MEASURES = {
-    "cell": (certified("cell"), -5.0),
-    "cell, crown_ibp": (certified("cell", method="crown_ibp", norm="l2", entries=2), -3.0),
-    "margin": (certified("margin"), -6.0),
+    "cell": (certificates.cell, -5.0),
+    "cell, crown_ibp": (functools.partial(certificates.cell, method="crown_ibp", norm="l2", entries=2), -3.0),
+    "margin": (certificates.margin, -6.0),
 }
 NEAR = np.linspace(0, 1e-3, 6)
 
@@ -246,7 +247,8 @@ def test_derivatives_are_those_of_finite_differences_and_no_image_carries_them(c
         labels = quick(lambda x: function(variables, alphas)(x))(images).argmax(1)
 
         def r(alphas, params):
-            return measure(function({**variables, "params": params}, alphas), images, labels, KEY, jnp.float64(log_radius))[1]
+            net = function({**variables, "params": params}, alphas)
+            return measure(net, images, labels, KEY, log_radius=jnp.float64(log_radius)).robustness
 
         point = (alphas, variables["params"])
         direction = jax.tree.map(lambda a: jnp.asarray(np.random.default_rng(a.size).normal(size=a.shape)), point)
@@ -309,4 +311,4 @@ def test_rescaled_states_change_only_the_unit(case, statistics):
 
 def test_unknown_certificate_lists_the_known():
     with pytest.raises(InputError, match="'cells'; expected one of cell, margin, radius"):
-        certified("cells")
+        configured(types.SimpleNamespace(metric="certified", certificate="cells"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.measures.jacobian import ESTIMABLE, jacobian_norm, logits_and_jacobian_norm
+from dsrna_jax.measures.jacobian import ESTIMABLE, jacobian_norm, value_and_jacobian_norm
 
 RANDOM = ["rows", "jvp", "sphere"]
 BATCH, CLASSES = 6, 4
@@ -94,7 +94,7 @@ def test_estimates_are_unbiased_and_converge(method):
 def test_logits_are_those_of_f(method):
     x = np.random.default_rng(2).uniform(size=(5, 3)).astype(np.float32)
     settings = {"norm": "fro_squared", "method": method}
-    logits, norms = jax.jit(lambda x: logits_and_jacobian_norm(curved, x, jax.random.key(0), **settings))(x)
+    logits, norms = jax.jit(lambda x: value_and_jacobian_norm(curved, x, jax.random.key(0), **settings))(x)
     np.testing.assert_allclose(logits, curved(x), rtol=1e-6)
     assert norms.shape == (5,)
 
@@ -195,7 +195,7 @@ def test_one_forward_pass_and_one_pass_a_projection(method, n_proj):
 
     def both(x, weights):
         f = lambda x: jnp.tanh(x @ weights["in"]) @ weights["out"]  # noqa: E731
-        return logits_and_jacobian_norm(f, x, jax.random.key(0), norm="fro_squared", method=method, n_proj=n_proj)
+        return value_and_jacobian_norm(f, x, jax.random.key(0), norm="fro_squared", method=method, n_proj=n_proj)
 
     weights = {"in": jnp.ones((5, 6)), "out": jnp.ones((6, 4))}
     assert str(jax.make_jaxpr(both)(jnp.ones((3, 5)), weights)).count("dot_general") == 4
@@ -220,7 +220,7 @@ def test_memory_of_exact_does_not_grow_with_classes():
 def test_half_precision_is_summed_in_single():
     """4096 squares of 1/64 make 1; in bfloat16 a running sum would stop growing at 1/16."""
     x = jnp.zeros((2, 4096), jnp.bfloat16)
-    logits, norms = logits_and_jacobian_norm(lambda x: x.sum(1, keepdims=True) / 64, x, norm="fro_squared", method="exact")
+    logits, norms = value_and_jacobian_norm(lambda x: x.sum(1, keepdims=True) / 64, x, norm="fro_squared", method="exact")
     assert (logits.dtype, norms.dtype) == (jnp.bfloat16, jnp.float32)
     np.testing.assert_allclose(norms, 1)
 
@@ -249,11 +249,11 @@ def test_refuses_what_cannot_be_estimated(norm, method):
         (linear, np.ones((2, 3), np.uint8), {}, r"floating point \[batch, ...\], got uint8 \(2, 3\)"),
         (linear, np.float32(1), {}, r"floating point \[batch, ...\], got float32 \(\)"),
         (linear, np.ones((2, 3)), {"key": None}, "method 'rows' draws at random: pass key="),
-        (linear, np.ones((2, 3)), {"n_proj": 3}, "at most the 2 classes .* got 3"),
+        (linear, np.ones((2, 3)), {"n_proj": 3}, "at most the 2 outputs .* got 3"),
         (linear, np.ones((2, 3)), {"n_proj": 0}, "at least 1, got 0"),
-        (lambda x: linear(x)[:, 0], np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(2,\)"),
-        (lambda x: linear(x)[:1], np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(1, 2\)"),
-        (lambda x: (linear(x), {}), np.ones((2, 3)), {}, r"logits \(2, classes\), .* got \(\(2, 2\), \{\}\)"),
+        (lambda x: linear(x)[:, 0], np.ones((2, 3)), {}, r"to \(2, outputs\), .* got \(2,\)"),
+        (lambda x: linear(x)[:1], np.ones((2, 3)), {}, r"to \(2, outputs\), .* got \(1, 2\)"),
+        (lambda x: (linear(x), {}), np.ones((2, 3)), {}, r"to \(2, outputs\), .* got \(\(2, 2\), \{\}\)"),
     ],
 )
 def test_bad_input_says_what_was_expected_and_got(f, x, options, message):

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from dsrna_jax.genotypes.genotype import CELL_TYPES
-from dsrna_jax.measures import measure as measures
+from dsrna_jax.measures import MEASURES, jacobian
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.search import bilevel
@@ -239,7 +239,38 @@ def test_the_first_order_is_linear_in_gamma(state):
 def test_without_a_measure_gamma_does_not_matter(state):
     none, with_zero = alpha_gradient(state, metric="none"), alpha_gradient(state, gamma=0.0)
     allclose(none[0], with_zero[0])
-    assert none[1]["robustness"] == 0 > with_zero[1]["robustness"]
+    assert "robustness" not in none[1] and with_zero[1]["robustness"] < 0
+
+
+FLATNESS = """
+import jax.numpy as jnp
+from dsrna_jax.measures.measure import Measure, mean_robustness, without_slack
+
+def spread(logits_fn, images, labels, key=None, *, log_radius=None):
+    "R = -variance of the logits."
+    logits = logits_fn(images)
+    return without_slack(logits, -logits.var(1))
+
+def measure(config):
+    more = lambda measured, log_radius: {"widest": measured.logits.max()}
+    return Measure(spread, "R flat", lambda *both: mean_robustness(*both) | more(*both))
+"""
+
+
+def test_a_measure_is_added_by_one_file_and_its_name(state, tmp_path, monkeypatch):
+    (tmp_path / "flatness.py").write_text(FLATNESS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(MEASURES, "flat", "flatness")
+    gradient, metrics = alpha_gradient(state, metric="flat", gamma=3.0)
+    moments = moments_of(state, VAL)
+
+    def objective(alphas):
+        frozen = forward(state.weights, alphas, VAL.images, "frozen", (), batch_stats=state.batch_stats, moments=moments)[0]
+        return loss(state.weights, alphas, state.batch_stats, VAL) + 3 * frozen.var(1).mean(), frozen
+
+    expected, logits = jax.jit(jax.grad(objective, has_aux=True))(state.alphas)
+    allclose(gradient, expected)
+    np.testing.assert_allclose([metrics["robustness"], metrics["widest"]], [-logits.var(1).mean(), logits.max()], rtol=1e-5)
 
 
 def test_a_larger_gamma_searches_for_a_smaller_jacobian(state):
@@ -254,12 +285,11 @@ def test_a_larger_gamma_searches_for_a_smaller_jacobian(state):
 
 def test_under_fixed_moments_an_image_changes_no_other_images_r(state):
     collections = {"batch_stats": state.batch_stats, "moments": moments_of(state, VAL)}
-    measure = measures.measure("jacobian", method="exact")
 
     @jax.jit
     def r(images):
         frozen = functools.partial(forward, state.weights, state.alphas, statistics="frozen", mutable=(), **collections)
-        return measure(lambda x: frozen(x)[0], images, VAL.labels, KEY)[1]
+        return jacobian.robustness(lambda x: frozen(x)[0], images, VAL.labels, method="exact").robustness
 
     changed = VAL.images.copy()
     changed[2] += 0.3

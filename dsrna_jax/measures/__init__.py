@@ -1,0 +1,44 @@
+"""Robustness measures R (DSRNA Eq. 16): what the alphas of a search are pulled towards, besides a low validation loss.
+
+A measure is one module with a function `measure(config) -> Measure` (`measures.measure`), and its name in `MEASURES`:
+
+    none        R = 0: plain architecture search
+    jacobian    minus the mean norm of the rows of the input-output Jacobian (Eq. 15)
+    certified   from certified bounds over a ball around each image: DSRNA-CB (section 3.1.1)
+
+`jacobian_norm` is of use by itself: the norm of the Jacobian of any batch-separable JAX function, exact or estimated.
+Importing this package imports no JAX, so that configurations and commands can name what there is.
+"""
+
+from typing import TYPE_CHECKING
+
+from dsrna_jax import lazy
+
+if TYPE_CHECKING:
+    from dsrna_jax.measures.jacobian import jacobian_norm
+    from dsrna_jax.measures.measure import Measure, Measured
+
+MEASURES = {
+    "none": "dsrna_jax.measures.none",
+    "jacobian": "dsrna_jax.measures.jacobian",
+    "certified": "dsrna_jax.measures.certified",
+}
+"""The module of each robustness measure. An entry more, such as `MEASURES["flat"] = "my_package.flat"`, is a measure more."""
+
+ESTIMABLE = {
+    "exact": ("row_l2", "row_l1", "fro", "fro_squared"),
+    "rows": ("row_l2", "row_l1", "fro_squared"),
+    "jvp": ("row_l2", "fro_squared"),
+    "sphere": ("fro_squared",),
+}
+"""For each method of `jacobian_norm`, the norms that it computes (exact) or estimates without bias (the others)."""
+
+CERTIFICATES = ("cell", "margin", "radius")
+RADIUS_SCHEDULES = ("controller", "fixed", "ramp")
+
+__all__ = ["CERTIFICATES", "ESTIMABLE", "MEASURES", "RADIUS_SCHEDULES", "Measure", "Measured", "jacobian_norm"]
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    __all__,
+    {"Measure": "measure:Measure", "Measured": "measure:Measured", "jacobian_norm": "jacobian:jacobian_norm"},
+)

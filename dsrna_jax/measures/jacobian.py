@@ -1,54 +1,49 @@
-"""The size of df/dx for each example: exact, or estimated from random projections."""
+"""The norm of df/dx for each example, exact or estimated from random projections; and R of DSRNA-Jacobian, minus its mean row."""
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.errors import InputError
-
-ESTIMABLE = {
-    "exact": ("row_l2", "row_l1", "fro", "fro_squared"),
-    "rows": ("row_l2", "row_l1", "fro_squared"),
-    "jvp": ("row_l2", "fro_squared"),
-    "sphere": ("fro_squared",),
-}
-"""For each method, the norms that it computes (exact) or estimates without bias (the others)."""
+from dsrna_jax.measures import ESTIMABLE
+from dsrna_jax.measures.measure import Measure, Measured, without_slack
 
 
 def jacobian_norm(
-    f: Callable[[Array], Array],
-    x: Array,
-    key: Array | None = None,
+    f: Callable[[Float[Array, " batch *shape"]], Float[Array, "batch outputs"]],
+    x: Float[Array, " batch *shape"],
+    key: PRNGKeyArray | None = None,
     *,
     norm: str = "row_l2",
     method: str = "rows",
     n_proj: int = 1,
-) -> Array:
+) -> Float[Array, " batch"]:
     """Norm of the Jacobian J = df/dx of each example.
 
-    Norms, with J_k the gradient of logit k with respect to one example:
+    Norms, with J_k the gradient of output k (a logit, in a classifier) with respect to one example:
       row_l2: sum_k ||J_k||_2, the quantity of DSRNA Eq. (15) for l2 attacks. (The paper calls it the Frobenius norm,
-        which it is not: ||J||_F <= row_l2 <= sqrt(K) ||J||_F for K classes.)
+        which it is not: ||J||_F <= row_l2 <= sqrt(K) ||J||_F for K outputs.)
       row_l1: sum_k ||J_k||_1, Eq. (15) for l_inf attacks.
       fro, fro_squared: ||J||_F and its square.
 
     Methods; each random one is unbiased for the norms it is listed with, for every example by itself:
       exact: all norms, from K backward passes, one after the other so that memory does not grow with K.
-      rows: row_l2, row_l1, fro_squared, from `n_proj` backward passes. Every example draws `n_proj` different class rows, which
+      rows: row_l2, row_l1, fro_squared, from `n_proj` backward passes. Every example draws `n_proj` different rows, which
         are spread evenly over the batch; `n_proj` = K is exact. The least variance while rows are alike, as those
         of logits are; those of probabilities are not.
-      jvp: row_l2, fro_squared, from `n_proj` forward passes along Gaussian directions u: (Ju)_k is normal with deviation
-        ||J_k||_2. `f` must not contain `jax.custom_vjp`, which JAX cannot differentiate forwards.
-      sphere: fro_squared, from `n_proj` backward passes of unit vectors of logits (Hoffman et al. 2019, arXiv:1908.02729;
+      jvp: row_l2, fro_squared, from `n_proj` forward passes along Gaussian directions u: (Ju)_k is normal with standard
+        deviation ||J_k||_2. `f` must not contain `jax.custom_vjp`, which JAX cannot differentiate forwards.
+      sphere: fro_squared, from `n_proj` backward passes of random unit vectors of outputs (Hoffman et al. 2019, arXiv:1908.02729;
         theirs is half the mean of this).
     No projection gives `fro` without bias: the root of an estimate of fro_squared is too small on average.
 
     Args:
-      f: maps [batch, ...] to logits [batch, classes], each example by itself: batch statistics must be frozen. What it
-        closes over may be differentiated; gradients are finite, those of a zero Jacobian zero.
+      f: maps [batch, ...] to [batch, outputs], each example by itself: batch statistics must be frozen. What it closes
+        over may be differentiated; gradients are finite, those of a zero Jacobian zero.
       x: [batch, ...], floating point; images in pixel units [0, 1].
       key: random key, needed by every method but `exact`, which ignores it. What example i draws depends on (key, i).
       norm: one of the norms above.
@@ -57,21 +52,21 @@ def jacobian_norm(
 
     Returns: [batch], >= 0, per unit of x; at least float32.
     Raises: InputError if `method` cannot give `norm` (the message lists what it can), a key is missing, `n_proj` is out
-      of range, or the shape or type of x or of the logits is not as above.
+      of range, or the shape or type of x or of f(x) is not as above.
     """
-    return logits_and_jacobian_norm(f, x, key, norm=norm, method=method, n_proj=n_proj)[1]
+    return value_and_jacobian_norm(f, x, key, norm=norm, method=method, n_proj=n_proj)[1]
 
 
-def logits_and_jacobian_norm(
-    f: Callable[[Array], Array],
-    x: Array,
-    key: Array | None = None,
+def value_and_jacobian_norm(
+    f: Callable[[Float[Array, " batch *shape"]], Float[Array, "batch outputs"]],
+    x: Float[Array, " batch *shape"],
+    key: PRNGKeyArray | None = None,
     *,
     norm: str = "row_l2",
     method: str = "rows",
     n_proj: int = 1,
-) -> tuple[Array, Array]:
-    """`f(x)` [batch, classes] and `jacobian_norm` [batch] from one forward pass; arguments as there."""
+) -> tuple[Float[Array, "batch outputs"], Float[Array, " batch"]]:
+    """`f(x)` and `jacobian_norm(f, x)` from one forward pass; arguments as there."""
     check_estimable(norm, method)
     x = jnp.asarray(x)
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
@@ -81,25 +76,25 @@ def logits_and_jacobian_norm(
     if method != "exact" and n_proj < 1:
         raise InputError(f"n_proj must be at least 1, got {n_proj}")
 
-    logits, linear = jax.linearize(f, x) if method == "jvp" else jax.vjp(f, x)
-    if not isinstance(logits, Array) or logits.ndim != 2 or logits.shape[0] != len(x):
-        got = jax.tree.map(jnp.shape, logits)
-        raise InputError(f"f must map x {x.shape} to logits ({len(x)}, classes), one row for each example, got {got}")
-    batch, classes = logits.shape
-    if method == "rows" and n_proj > classes:
-        raise InputError(f"n_proj must be at most the {classes} classes that f has for method 'rows', got {n_proj}")
+    outputs, linear = jax.linearize(f, x) if method == "jvp" else jax.vjp(f, x)
+    if not isinstance(outputs, jax.Array) or outputs.ndim != 2 or outputs.shape[0] != len(x):
+        got = jax.tree.map(jnp.shape, outputs)
+        raise InputError(f"f must map x {x.shape} to ({len(x)}, outputs), one row for each example, got {got}")
+    rows = outputs.shape[1]
+    if method == "rows" and n_proj > rows:
+        raise InputError(f"n_proj must be at most the {rows} outputs that f has for method 'rows', got {n_proj}")
 
     if method == "jvp":
-        # The deviation of a centred normal variable is sqrt(pi / 2) times its mean absolute value.
+        # The standard deviation of a centred normal variable is sqrt(pi / 2) times its mean absolute value.
         size, weight = {"row_l2": ("row_l1", (jnp.pi / 2) ** 0.5), "fro_squared": ("fro_squared", 1.0)}[norm]
         total = _total(lambda j: _size(size, linear(_normal(key, j, x))), n_proj)
-        return logits, total * (weight / n_proj)
+        return outputs, total * (weight / n_proj)
 
     if method == "exact":
-        n_proj = classes
-    probe = _output_directions(method, key, logits, n_proj)
-    total = _total(lambda j: _size(norm, *linear(probe(j))), n_proj) * (classes / n_proj)
-    return logits, _root(total) if norm == "fro" else total
+        n_proj = rows
+    probe = _output_directions(method, key, outputs, n_proj)
+    total = _total(lambda j: _size(norm, *linear(probe(j))), n_proj) * (rows / n_proj)
+    return outputs, _root(total) if norm == "fro" else total
 
 
 def check_estimable(norm: str, method: str) -> None:
@@ -136,30 +131,30 @@ def _root(squares: Array) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
 
 
-def _output_directions(method: str, key: Array | None, logits: Array, n_proj: int) -> Callable[[Array | int], Array]:
-    """j -> [batch, classes], j = 0 ... n_proj - 1: one vector of logits for each example."""
-    batch, classes = logits.shape
+def _output_directions(method: str, key, outputs: Array, n_proj: int) -> Callable[[Array | int], Array]:
+    """j -> [batch, outputs], j = 0 ... n_proj - 1: the vector that is pulled back for each example."""
+    batch, count = outputs.shape
     if method == "sphere":
-        return lambda j: _unit(_normal(key, j, logits))
+        return lambda j: _unit(_normal(key, j, outputs))
     if method == "exact":
-        rows = jnp.broadcast_to(jnp.arange(classes), (batch, classes))
+        rows = jnp.broadcast_to(jnp.arange(count), (batch, count))
     else:
-        rows = _stratified_rows(key, batch, classes, n_proj)
-    return lambda j: jax.nn.one_hot(rows[:, j], classes, dtype=logits.dtype)
+        rows = _stratified_rows(key, batch, count, n_proj)
+    return lambda j: jax.nn.one_hot(rows[:, j], count, dtype=outputs.dtype)
 
 
-def _stratified_rows(key: Array, batch: int, classes: int, n_proj: int) -> Array:
-    """[batch, n_proj] class numbers: different within an example, each class equally often in `classes` examples.
+def _stratified_rows(key: PRNGKeyArray, batch: int, outputs: int, n_proj: int) -> Int[Array, "batch n_proj"]:
+    """Numbers of rows: different within an example, each row equally often in `outputs` examples.
 
-    Every `classes` consecutive examples deal out `n_proj` rounds of a shuffled deck of classes of their own.
+    Every `outputs` consecutive examples deal out `n_proj` rounds of a shuffled deck of rows of their own.
     """
     example = jnp.arange(batch)[:, None]
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(-(-batch // classes)))
-    decks = jax.vmap(lambda k: jax.random.permutation(k, classes))(keys)
-    return decks[example // classes, (example * n_proj + jnp.arange(n_proj)[None]) % classes]
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(-(-batch // outputs)))
+    decks = jax.vmap(lambda k: jax.random.permutation(k, outputs))(keys)
+    return decks[example // outputs, (example * n_proj + jnp.arange(n_proj)[None]) % outputs]
 
 
-def _normal(key: Array, draw: Array | int, like: Array) -> Array:
+def _normal(key: PRNGKeyArray, draw: Array | int, like: Array) -> Array:
     """Standard normal values, shaped like [batch, ...]; those of example i depend on key, draw and i alone."""
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, draw)))(jnp.arange(len(like)))
     return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)
@@ -167,3 +162,37 @@ def _normal(key: Array, draw: Array | int, like: Array) -> Array:
 
 def _unit(vectors: Array) -> Array:
     return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+# ---- the measure
+
+
+def robustness(
+    logits_fn: Callable[[Float[Array, " batch *image"]], Float[Array, "batch classes"]],
+    images: Float[Array, " batch *image"],
+    labels: Int[Array, " batch"] | None = None,
+    key: PRNGKeyArray | None = None,
+    *,
+    norm: str = "row_l2",
+    method: str = "rows",
+    n_proj: int = 1,
+    log_radius: Float[Array, ""] | None = None,
+) -> Measured:
+    """R = -(1/K) sum_k ||J_k||_q: minus the Jacobian norm bound of DSRNA Eq. (15), for delta = 1.
+
+    `row_l2` is q = 2, against l2 attacks; `row_l1` is q = 1, against l_inf ones; `fro` and `fro_squared` are divided by K too.
+    In pixel units, so the scale depends on the norm (for D inputs `row_l1` is about sqrt(2 D / pi) times `row_l2`), and
+    gamma must follow. Options as in `jacobian_norm`; labels and radius are ignored.
+    """
+    logits, norms = value_and_jacobian_norm(logits_fn, images, key, norm=norm, method=method, n_proj=n_proj)
+    return without_slack(logits, -norms / logits.shape[1])
+
+
+def measure(config: Any) -> Measure:
+    """By the configuration's `jacobian_norm`, `jacobian_method` and `n_proj`.
+
+    Raises: InputError if that method cannot estimate that norm.
+    """
+    norm, method = config.jacobian_norm, config.jacobian_method
+    check_estimable(norm, method)
+    return Measure(partial(robustness, norm=norm, method=method, n_proj=config.n_proj), label=f"R {norm}")

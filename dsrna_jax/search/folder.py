@@ -7,6 +7,7 @@ import numpy as np
 
 from dsrna_jax.genotypes import genotype as genotypes
 from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.measures.measure import configured
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.search.config import SearchConfig
@@ -41,7 +42,6 @@ class SearchFolder(RunFolder):
         from dsrna_jax import plots
 
         history = records.rows(self.alphas.path)
-        certified = [config.certificate, config.certificate_method, config.certificate_norm]
         alphas = [{name: np.float32(logits) for name, logits in row["alphas"].items()} for row in history]
         warmup = config.warmup_epochs + 1  # epochs count from 1
         plots.cells(genotype, self.path / "cells.png", title=f"{self.path.name}: the cells found")
@@ -55,7 +55,7 @@ class SearchFolder(RunFolder):
         plots.search_curves(
             records.rows(self.metrics.path),
             self.path / "curves.png",
-            metric=" ".join(["R", *{"jacobian": [config.jacobian_norm], "certified": certified}.get(config.metric, [])]),
+            metric=configured(config).label,
             warmup=warmup if config.warmup_epochs else 0,
             title=f"{self.path.name}: the search",
         )

@@ -1,7 +1,5 @@
 """What a search amounts to before it runs: weights, steps, memory."""
 
-
-
 from dsrna_jax.networks import network
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.memory import estimates

@@ -86,7 +86,7 @@ class Loop(loop.Loop):
         self.genotype = genotypes.derive(alphas)
         self.folder.write_alphas(epoch, self.step, alphas)
         self.folder.write_genotype(self.genotype, epoch)
-        robustness = means.get("robustness") if self.config.metric != "none" else None
+        robustness = means.get("robustness")
         return {
             "learning_rate": float(weight_rate(self.config, epoch - 1)),
             "train_loss": means["train_loss"],
@@ -130,7 +130,7 @@ class Loop(loop.Loop):
         return {
             "loss": means.get("train_loss"),
             "val_acc": self.row.get("val_accuracy"),
-            "R": means.get("robustness") if self.config.metric != "none" else None,
+            "R": means.get("robustness"),
             "radius": _radius(means) or means.get("radius"),
             "skips": "+".join(str(skip_count(self.genotype, cell)) for cell in CELL_TYPES),
             "train_acc": means.get("train_accuracy"),

@@ -80,5 +80,3 @@ def searched_network(config: SearchConfig, image_shape: tuple[int, int, int], cl
         mean=mean,
         std=std,
     )
-
-

@@ -11,8 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 from dsrna_jax.data import augment
 from dsrna_jax.losses import accuracy, cross_entropy
-from dsrna_jax.measures import certificates, radius_schedules
-from dsrna_jax.measures import measure as measures
+from dsrna_jax.measures.measure import configured
+from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.search import bilevel
@@ -90,8 +90,8 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
     """The functions of a search with the given supernet on images of `image_shape` (height, width, channel)."""
     optimizer, architect = weight_optimizer(config, steps_per_epoch), alpha_optimizer(config)
     hypergradient = bilevel.hypergradient(config.order)
-    measure = measures.measure(config.metric, **measure_options(config))
-    schedule = radius_schedules.SCHEDULES[config.radius_schedule]
+    measure = configured(config)
+    schedule = RADIUS_SCHEDULES[config.radius_schedule]
     alpha_steps = max(1, (config.epochs - config.warmup_epochs) * steps_per_epoch)
 
     def init(key):
@@ -122,13 +122,10 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         loss = cross_entropy(logits, batch.labels).mean()
         frozen = {"params": weights, "batch_stats": batch_stats, **moments}
         function = NetworkFunction(supernet, frozen, spaces.mixtures(alphas, config.nodes), "frozen")
-        _, r, slack = measure(function, batch.images, batch.labels, key, log_radius)
-        metrics = {"val_batch_loss": loss, "robustness": r.mean(), "val_batch_accuracy": accuracy(logits, batch.labels)}
-        if config.metric == "certified":
-            metrics |= {"log_radius": log_radius}
-            if config.certificate != "cell":  # its slack is not that of the whole network
-                metrics |= {"certified_accuracy": jnp.mean(slack > 0)}
-        return loss - config.gamma * r.mean(), (metrics, slack)
+        measured = measure.apply(function, batch.images, batch.labels, key, log_radius=log_radius)
+        metrics = {"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)}
+        metrics |= measure.metrics(measured, log_radius)
+        return loss - config.gamma * measured.robustness.mean(), (metrics, measured.slack)
 
     def alpha_step(state, train, val, key):
         def weight_update(gradient):
@@ -171,28 +168,11 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
         function = NetworkFunction(supernet, variables, spaces.mixtures(state.alphas, config.nodes), "running")
         log_start = jnp.log(jnp.float32(config.radius))
-        norm = config.certificate_norm
-        return certificates.log_certified_radius(function, batch.images, batch.labels, log_start, norm=norm)
+        return measure.log_certified_radius(function, batch.images, batch.labels, log_start=log_start)
 
     def augmented(images, key):
         return augment.augmented(
             augment.pixels(images), key, crop_padding=config.crop_padding, flip=config.flip, cutout=config.cutout
         )
 
-    return Search(init, alpha_step, weight_step, evaluate, certify if config.metric == "certified" else None, augmented)
-
-
-def measure_options(config: SearchConfig) -> dict[str, Any]:
-    """What the configuration says about its measure."""
-    if config.metric == "jacobian":
-        return {"norm": config.jacobian_norm, "method": config.jacobian_method, "n_proj": config.n_proj}
-    if config.metric == "certified":
-        return {
-            "certificate": config.certificate,
-            "norm": config.certificate_norm,
-            "method": config.certificate_method,
-            "entries": config.entries,
-        }
-    return {}
-
-
+    return Search(init, alpha_step, weight_step, evaluate, certify if measure.log_certified_radius else None, augmented)

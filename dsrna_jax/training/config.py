@@ -1,14 +1,16 @@
-"""The configuration of a training: one frozen dataclass is the truth; flags and presets are made from it."""
+"""The configuration of a training: one frozen dataclass is the truth; flags and presets are made from it.
+
+Imports no JAX, so that `--help` is quick: choices are names, which a test compares with the registries that implement them.
+"""
 
 import dataclasses
 from typing import ClassVar
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime.options import check, option
-from dsrna_jax.training.schedules import SCHEDULES
 
 ADVERSARIES = ("none", "pgd", "fast", "free", "trades", "mart")
+_SCHEDULES = ("cosine", "linear", "decay", "steps", "triangle", "constant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +25,16 @@ class TrainingConfig:
     image_size: int = option(0, "side to which images are resized; 0 keeps theirs")
     cells: int = option(8, "cells of the network")
     channels: int = option(8, "channels of the first cell")
-    start: str = option("cifar", "how images enter: at full size (cifar) or at an eighth of the side (imagenet)", tuple(STEMS))
+    start: str = option(
+        "cifar", "images enter at full size (cifar) or at an eighth of the side (imagenet)", ("cifar", "imagenet")
+    )
     auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss; 0 for no such head")
     drop_path: float = option(0.0, "probability to lose a branch in the last epoch, rising from 0 in the first")
     label_smoothing: float = option(0.0, "share of a label that is spread over all classes")
     epochs: int = option(15, "passes over the training images")
     batch_size: int = option(64, "images per step")
     lr: float = option(0.05, "highest learning rate (SGD)")
-    schedule: str = option("cosine", "how the learning rate changes from epoch to epoch", tuple(SCHEDULES))
+    schedule: str = option("cosine", "how the learning rate changes from epoch to epoch", _SCHEDULES)
     lr_warmup_epochs: int = option(0, "epochs in which the learning rate rises to where its schedule has it")
     momentum: float = option(0.9, "momentum")
     weight_decay: float = option(3e-4, "L2 decay of the weights")

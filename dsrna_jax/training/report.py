@@ -1,7 +1,5 @@
 """What a training amounts to before it runs: weights, multiply-adds, steps, memory."""
 
-
-
 from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import sharding

@@ -33,7 +33,14 @@ def constant(progress):
     return jnp.ones_like(progress)
 
 
-SCHEDULES = {"cosine": cosine, "linear": linear, "decay": decay, "steps": steps, "triangle": triangle, "constant": constant}
+LEARNING_RATE_SCHEDULES = {
+    "cosine": cosine,
+    "linear": linear,
+    "decay": decay,
+    "steps": steps,
+    "triangle": triangle,
+    "constant": constant,
+}
 BY_STEP = ("triangle",)  # the others change between epochs only
 
 
@@ -43,7 +50,7 @@ def learning_rate(config, epoch):
     It changes between epochs only, as in torch, but for `triangle`. The warm-up multiplies by (epoch + 1) / warm-up epochs.
     """
     progress = epoch if config.schedule in BY_STEP else jnp.floor(epoch)
-    rate = config.lr * SCHEDULES[config.schedule](jnp.minimum(progress / config.epochs, 1))
+    rate = config.lr * LEARNING_RATE_SCHEDULES[config.schedule](jnp.minimum(progress / config.epochs, 1))
     return rate * ramp(jnp.floor(epoch) + 1, config.lr_warmup_epochs)
 
 

@@ -101,5 +101,3 @@ def check_fits(net: network.Network, config: TrainingConfig, image_shape: tuple[
             f"images of {config.dataset} are {width}x{height} pixels: expected at least {least}x{least} for two reductions{also} "
             f"with start={config.start}; give a larger image_size, to which they are resized"
         )
-
-

@@ -16,8 +16,7 @@ import optax
 
 from dsrna_jax.commands.presets import SMOKE
 from dsrna_jax.losses import cross_entropy
-from dsrna_jax.measures import measure as measures
-from dsrna_jax.measures import radius_schedules
+from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.search.setup import task
@@ -34,9 +33,6 @@ search, supernet = job.search, job.supernet
 # summed over cells. It sees each image alone, by the batch's statistics as constants.
 
 # %%
-measure = measures.certified("cell")
-
-
 def function(state, alphas, images):
     mixtures = spaces.mixtures(alphas, config.nodes)
     variables = {"params": state.weights, "batch_stats": state.batch_stats}
@@ -49,8 +45,9 @@ def gradients(state, batch, key):
     """(R, norm of dR/dalpha, norm of dloss/dalpha, the radius's next logarithm)."""
 
     def r(alphas):
-        _, each, slack = measure(function(state, alphas, batch.images), batch.images, batch.labels, key, state.log_radius)
-        return each.mean(), slack
+        net = function(state, alphas, batch.images)
+        measured = certificates.cell(net, batch.images, batch.labels, key, log_radius=state.log_radius)
+        return measured.robustness.mean(), measured.slack
 
     def loss(alphas):
         return cross_entropy(function(state, alphas, batch.images)(batch.images), batch.labels).mean()

@@ -63,7 +63,7 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
     import jax
     import jax.numpy as jnp
 
-    from dsrna_jax.measures import measure as measures
+    from dsrna_jax.measures import certificates
     from dsrna_jax.networks import spaces
     from dsrna_jax.networks.function import NetworkFunction
     from dsrna_jax.runtime import sharding
@@ -71,7 +71,7 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
     from dsrna_jax.search.step import Batch
 
     job = task(config)
-    measure, options = measures.certified("cell"), sharding.compiler_options(sharding.mesh(1))
+    options = sharding.compiler_options(sharding.mesh(1))
 
     def gradient(state, batch):
         def r(alphas):
@@ -81,7 +81,8 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
             )
             _, moments = job.supernet.apply(variables, batch.images, mixtures, "batch", mutable=["moments"])
             function = NetworkFunction(job.supernet, variables | moments, mixtures, "frozen")
-            return measure(function, batch.images, batch.labels, jax.random.key(0), state.log_radius)[1].mean()
+            measured = certificates.cell(function, batch.images, batch.labels, jax.random.key(0), log_radius=state.log_radius)
+            return measured.robustness.mean()
 
         return jax.value_and_grad(r)(state.alphas)
 

@@ -72,7 +72,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     from dsrna_jax import bounds
     from dsrna_jax.data import load as data
     from dsrna_jax.evaluation.certify.radii import bisected
-    from dsrna_jax.measures import measure as certificates_of
+    from dsrna_jax.measures.certificates import CERTIFICATES
     from dsrna_jax.networks.function import NetworkFunction
     from dsrna_jax.runtime import sharding
     from dsrna_jax.training import restore
@@ -87,8 +87,9 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     options = sharding.compiler_options(sharding.mesh(1))
 
     def measured(log_radius):
-        measures = {name: certificates_of.certified(name) for name in ("cell", "margin", "radius")}
-        return {name: m(net, images, labels, jax.random.key(0), log_radius)[1].mean() for name, m in measures.items()}
+        key = jax.random.key(0)
+        r = {name: f(net, images, labels, key, log_radius=log_radius).robustness for name, f in CERTIFICATES.items()}
+        return {name: values.mean() for name, values in r.items()}
 
     measured = jax.jit(measured, compiler_options=options)
     for radius in RADII:

@@ -1,0 +1,38 @@
+"""R of DSRNA-CB: one of the `certificates`, with what a search records of it."""
+
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.measures.certificates import CERTIFICATES, log_certified_radius
+from dsrna_jax.measures.measure import Measure, Measured, mean_robustness
+
+
+def measure(config: Any) -> Measure:
+    """By the configuration's `certificate`, `certificate_norm`, `certificate_method` and `entries`.
+
+    What it is applied to is a `NetworkFunction`, which shows its stages. Raises: InputError for an unknown certificate.
+    """
+    if config.certificate not in CERTIFICATES:
+        raise InputError(f"unknown certificate {config.certificate!r}; expected one of {', '.join(CERTIFICATES)}")
+    ball = {"norm": config.certificate_norm, "method": config.certificate_method}
+    return Measure(
+        functools.partial(CERTIFICATES[config.certificate], entries=config.entries, **ball),
+        f"R {config.certificate} {config.certificate_method} {config.certificate_norm}",
+        # The slack of cells is not that of the whole network.
+        radius_metrics if config.certificate == "cell" else certified_metrics,
+        functools.partial(log_certified_radius, norm=config.certificate_norm),
+    )
+
+
+def radius_metrics(measured: Measured, log_radius: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
+    """Mean R, and the radius at which it was taken."""
+    return mean_robustness(measured, log_radius) | {"log_radius": log_radius}
+
+
+def certified_metrics(measured: Measured, log_radius: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
+    """The same, and the share of the batch that is certified at that radius."""
+    return radius_metrics(measured, log_radius) | {"certified_accuracy": jnp.mean(measured.slack > 0)}

@@ -1,0 +1,53 @@
+"""Configurations: their choices are those of the registries that implement them, and importing them takes no JAX."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from dsrna_jax import bounds, measures
+from dsrna_jax.measures import certificates, radius_schedules
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.stem import STEMS
+from dsrna_jax.search import bilevel
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.training import config as training_config
+from dsrna_jax.training import schedules
+from dsrna_jax.training.config import TrainingConfig
+
+IMPLEMENTED = {
+    SearchConfig: {
+        "space": spaces.PARTIAL,
+        "metric": measures.MEASURES,
+        "jacobian_norm": measures.ESTIMABLE["exact"],
+        "jacobian_method": measures.ESTIMABLE,
+        "certificate": certificates.CERTIFICATES,
+        "certificate_method": bounds.METHODS,
+        "certificate_norm": bounds.NORMS,
+        "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
+        "order": bilevel.HYPERGRADIENTS,
+    },
+    TrainingConfig: {
+        "start": STEMS,
+        "schedule": schedules.LEARNING_RATE_SCHEDULES,
+        "adversarial": training_config.ADVERSARIES,
+        "norm": ("linf", "l2"),
+        "attack_statistics": ("running", "batch"),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", IMPLEMENTED)
+def test_choices_are_what_is_implemented(kind):
+    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(kind)}
+    assert {name: tuple(c) for name, c in choices.items() if c} == {n: tuple(r) for n, r in IMPLEMENTED[kind].items()}
+
+
+def test_importing_configurations_imports_no_jax():
+    program = (
+        "import sys\n"
+        "import dsrna_jax.commands.presets, dsrna_jax.commands.training_presets, dsrna_jax.measures\n"
+        "print(*{'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'orbax'} & set(sys.modules))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split() == []
