@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from dsrna_jax.commands.flags import config_flags, parse, typed
-from dsrna_jax.commands.process import execute, keep_loops
+from dsrna_jax.commands.process import disable_loop_unrolling, execute
 from dsrna_jax.errors import InputError
 from dsrna_jax.search.config import SearchConfig
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
         return print(json.dumps(cost))
     if values.what == "training_step":
         return print(json.dumps(timing.training_step_cost(config, values.size, values.genotype, repeats=values.repeats)))
-    keep_loops()
+    disable_loop_unrolling()
     axes = {f.name: f.metadata["choices"] for f in dataclasses.fields(config) if f.name in ("space", "metric", "order")}
     for point in itertools.product(*axes.values()) if values.all else [()]:
         chosen = dataclasses.replace(config, **dict(zip(axes, point, strict=False)))

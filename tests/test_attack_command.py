@@ -117,7 +117,7 @@ def test_a_finished_evaluation_runs_nothing_again(monkeypatch, capsys, trained_r
     assert (attacked / "flags.npz").read_bytes() == before
     out = capsys.readouterr().out
     assert "APGD-CE+Square" in out and "worst case" in out and "PASS  unseen images" in out
-    assert f"next: python -m experiments.certify --checkpoint={trained_run}" in out
+    assert f"next: dsrna_jax certify --checkpoint={trained_run}" in out
 
 
 def test_dry_run_shows_attacks_and_budgets_and_attacks_nothing(trained_run, tmp_path, capsys):
@@ -142,7 +142,7 @@ def test_help_names_every_setting(capsys):
     assert run_command("--help") == 0
     out = capsys.readouterr().out
     assert all(f"--{field.name}" in out.replace("[no]", "") for field in dataclasses.fields(TIERS["paper"]))
-    assert "--resume" in out.replace("[no]", "") and "python -m experiments.attack --checkpoint=RUN" in out
+    assert "--resume" in out.replace("[no]", "") and "dsrna_jax attack --checkpoint=RUN" in out
 
 
 @pytest.mark.parametrize(

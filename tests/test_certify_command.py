@@ -59,7 +59,7 @@ def test_what_it_leaves(linear, tmp_path, capsys):
     out = tmp_path / "out"
     assert run_command(f"--out={out}", "--noclip", *SMALL) == 0
     text = capsys.readouterr().out
-    assert "PASS  none is smaller" in text and f"{out} holds certify.json" in text and "experiments.compare RUN" in text
+    assert "PASS  none is smaller" in text and f"{out} holds certify.json" in text and "dsrna_jax compare RUN" in text
     assert (out / "certified_accuracy.png").read_bytes().startswith(b"\x89PNG")
     report, found = json.loads((out / "certify.json").read_text()), arrays(out)
     assert report["checkpoint"] == {"path": "RUN", "step": 7, "digest": linear_network().digest}

@@ -6,10 +6,10 @@ import sys
 FAULTS = """
 import resource, sys, threading
 import numpy as np
-from dsrna_jax.commands.process import keep_memory
+from dsrna_jax.commands.process import retain_heap
 
 if sys.argv[1] == "kept":
-    keep_memory()
+    retain_heap()
 faults = []
 
 

@@ -126,7 +126,7 @@ def test_clean_and_robust_accuracy_are_of_one_checkpoint(runs):
     path = runs.make("a")
     folder = runs.attack(path, 0.9, [(PGD, 0.5)])
     runs.networks[path] = linear_network(2.0)  # trained on, since
-    with pytest.raises(InputError, match=f"{folder} measured another checkpoint .* delete it and run experiments.attack again"):
+    with pytest.raises(InputError, match=f"{folder} measured another checkpoint .* delete it and run dsrna_jax attack again"):
         read(path)
 
 
@@ -139,7 +139,7 @@ def test_what_was_not_measured_is_a_dash_and_a_command(runs):
     assert row.count("—") == len(table.columns) - 2  # all but the weights and the multiply-adds
     notes = "\n".join(table.notes)
     for kind in ("attack", "certify"):
-        assert f"python -m experiments.{kind} --checkpoint={bare}" in notes
+        assert f"dsrna_jax {kind} --checkpoint={bare}" in notes
     assert str(whole) not in notes and "known where --genotype named the folder of a search" in notes
 
 
@@ -281,7 +281,7 @@ def test_bad_input_ends_in_one_line(runs, tmp_path, capsys):
         ([], "expected one or more RUN"),
         ([tmp_path / "nothing"], "no checkpoint in"),
         ([good, twin], "are the same training with seed 0: give one of them"),
-        ([damaged], "attack.json is damaged: expected the result of experiments.attack"),
+        ([damaged], "attack.json is damaged: expected the result of dsrna_jax attack"),
         ([foreign], "certify.json is damaged"),
         ([good, f"--out={tmp_path / 'file'}"], "is a file"),
         ([good, "--wrong=3"], "wrong"),

@@ -223,4 +223,5 @@ def test_stopping_says_how_to_go_on(tmp_path):
     stopped.send_signal(signal.SIGTERM)
     _, err = stopped.communicate(timeout=120)
     assert stopped.returncode == 128 + signal.SIGTERM
-    assert err.count("\n") == 1 and "which is saved" in err and f"--run_dir={tmp_path} --resume" in err
+    again = f"python -m experiments.search --preset=smoke --run_dir={tmp_path} --devices=1 --resume"
+    assert err.count("\n") == 1 and "which is saved" in err and err.endswith(f"go on by {again}\n")

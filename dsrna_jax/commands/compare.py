@@ -1,32 +1,31 @@
-"""Puts trained networks side by side: accuracies, certified radii, size and search cost, with the paper's figures beside them.
+"""Compare trained networks: accuracies, certified radii, sizes, search costs, beside the paper's figures.
 
-python -m experiments.compare runs/train_digits_PC_DARTS_cifar runs/train_digits_DARTS_V2
-python -m experiments.compare runs/train_* --out=runs
+dsrna_jax compare runs/train_digits_PC_DARTS_cifar runs/train_digits_DARTS_V2
+dsrna_jax compare runs/train_* --out=runs
 
-Each RUN is the folder of a training; what experiments.attack and experiments.certify have left in it makes the columns. Trainings
-that differ only in their seed become one row.
+Each RUN is the folder of a training; what the commands attack and certify left in it makes the columns. Trainings that differ
+only in their seed become one row.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.files import write_whole
+from dsrna_jax.runtime.invocation import command_line, in_users_words
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
     values = no_flags()
-    flags.DEFINE_string("out", None, "folder of the results; by default the one that the first RUN lies in", flag_values=values)
+    define(values, "out", None, "folder of the results; by default the one that the first RUN lies in")
     runs = parse(values, argv, takes_arguments=True)
     if values.help:
-        print(f"{__doc__}\n{values.get_help()}")
+        print(f"{in_users_words(__doc__)}\n{values.get_help()}")
         return
     if not runs:
-        raise InputError("expected one or more RUN, folders of trainings by python -m experiments.train (--help says more)")
+        raise InputError(f"expected one or more RUN, folders of trainings by {command_line('train')} (--help says more)")
     out = Path(values.out or Path(runs[0]).parent)
     if out.exists() and not out.is_dir():
         raise InputError(f"out {out} is a file: expected a folder, or a path where one can be made")
@@ -40,8 +39,5 @@ def main(argv: Sequence[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for suffix, content in pages.items():
         write_whole(out / f"comparison.{suffix}", content)
-    print(
-        f"{text}\n{out} holds comparison.md, comparison.csv and comparison.html.\nnext: open {out}/comparison.html in a browser"
-    )
-
-
+    print(text)
+    print(f"{out} holds comparison.md, comparison.csv and comparison.html.\nnext: open {out}/comparison.html in a browser")

@@ -12,30 +12,37 @@ from dsrna_jax.errors import InputError
 _DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
 
-def config_flags(default: Any) -> flags.FlagValues:
-    """A flag for every field of the dataclass value `default`, with the field's type, help and choices, and --help."""
-    values = no_flags()
-    for field in dataclasses.fields(default):
-        text, choices, value = field.metadata["help"], field.metadata["choices"], getattr(default, field.name)
-        if choices:
-            flags.DEFINE_enum(field.name, value, choices, text, flag_values=values, module_name="configuration")
-        else:
-            define = _DEFINE[type(value)]
-            define(field.name, value, text, flag_values=values, module_name="configuration")
-    return values
-
-
 def no_flags() -> flags.FlagValues:
-    """A set with --help alone."""
+    """A set of flags with --help alone."""
     values = flags.FlagValues()
     flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values, module_name="command")
     return values
 
 
-def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, takes_arguments: bool = False) -> list[str]:
-    """Reads a command line; what it holds besides flags.
+def config_flags(default: Any) -> flags.FlagValues:
+    """A flag for every field of the dataclass value `default`, with the field's type, help and choices, and --help."""
+    values = no_flags()
+    for field in dataclasses.fields(default):
+        text, choices = field.metadata["help"], field.metadata["choices"]
+        define(values, field.name, getattr(default, field.name), text, choices, section="configuration")
+    return values
 
-    Flags and values that earlier versions had for the fields of the dataclass value `config` still count: a line on standard
+
+def define(
+    values: flags.FlagValues, name: str, default: Any, text: str, choices: Sequence[str] | None = None, section: str = "command"
+) -> None:
+    """Adds a flag of the type of its default (None: a string), in a section of --help."""
+    place = {"flag_values": values, "module_name": section}
+    if choices:
+        flags.DEFINE_enum(name, default, choices, text, **place)
+    else:
+        _DEFINE[str if default is None else type(default)](name, default, text, **place)
+
+
+def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, takes_arguments: bool = False) -> list[str]:
+    """Reads a command line into `values`; returns its arguments that are no flags.
+
+    Names and values that earlier versions used for the fields of the dataclass value `config` are accepted: one line on standard
     error says what they are called now. Raises: InputError that names the flag and what it takes.
     """
     try:
@@ -43,8 +50,18 @@ def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, 
     except flags.Error as error:
         raise InputError(f"{' '.join(str(error).split())} (--help lists all flags)") from None
     if rest and not takes_arguments:
-        raise InputError(f"unexpected argument {rest[0]!r}: expected flags, such as --epochs=10 (--help lists all)")
+        raise InputError(f"unexpected argument {rest[0]!r}: expected flags, such as --seed=1 (--help lists all)")
     return rest
+
+
+def typed(values: flags.FlagValues, config: Any) -> dict[str, Any]:
+    """The fields of `config` that were given on the command line."""
+    return {field.name: values[field.name].value for field in dataclasses.fields(config) if values[field.name].present}
+
+
+def overridden(config: Any, values: flags.FlagValues) -> Any:
+    """`config` with the fields that were given on the command line. Raises: InputError if they do not fit together."""
+    return dataclasses.replace(config, **typed(values, config))
 
 
 def _in_todays_names(argv: Sequence[str], fields: Sequence[dataclasses.Field]) -> list[str]:
@@ -59,8 +76,3 @@ def _in_todays_names(argv: Sequence[str], fields: Sequence[dataclasses.Field]) -
         if flag and current[-1].lstrip("-") != argument.lstrip("-"):
             print(f"note: {argument} is now {current[-1]}", file=sys.stderr)
     return current
-
-
-def typed(values: flags.FlagValues, config: Any) -> dict[str, Any]:
-    """The fields of `config` that were given on the command line."""
-    return {field.name: values[field.name].value for field in dataclasses.fields(config) if values[field.name].present}

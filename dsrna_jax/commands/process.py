@@ -1,4 +1,4 @@
-"""What every command does around its work: the compilation cache, memory, errors as one line, the exit status."""
+"""The process of a command: errors as one line, exit status, heap, XLA's options and compilation cache."""
 
 import ctypes
 import os
@@ -14,8 +14,10 @@ _ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1  # options of mallopt, in ma
 
 
 def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
-    """Runs `main(argv)`; its exit status: 0, 1 after an error that a person can mend, 2 after a refuted certificate, 128 + n
-    after signal n."""
+    """Exit status of `main(argv)`: 0, 1 after an error of the user, 2 after a refuted certificate, 128 + n after signal n.
+
+    Such errors are printed as one line. Raises: all other exceptions, which are defects.
+    """
     try:
         main(argv)
     except Stopped as stopped:
@@ -38,11 +40,11 @@ def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
 
 def execute(main: Callable[[Sequence[str]], None]) -> None:
     """Runs `main` as the command of this process, and ends the process."""
-    # Until a run takes requests to stop, there is nothing to save: Ctrl-C ends it like any other program.
+    # Until a run handles requests to stop there is nothing to save: Ctrl-C ends it as it ends any other program.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's alarms that a program takes long to compile
-    keep_memory()
+    retain_heap()
     code = status(main, sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -50,10 +52,10 @@ def execute(main: Callable[[Sequence[str]], None]) -> None:
     os._exit(code)
 
 
-def keep_memory() -> None:
-    """Lets the process keep the memory that XLA's programs free, where the C library is glibc.
+def retain_heap() -> None:
+    """Keeps freed memory in the process instead of returning it to the kernel, where the C library is glibc.
 
-    Every step on a CPU takes and frees hundreds of megabytes; to get them cleared by the kernel anew was a quarter of its time.
+    Each step on a CPU allocates and frees hundreds of megabytes, and a quarter of its time went into fresh pages from the kernel.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -63,17 +65,17 @@ def keep_memory() -> None:
         mallopt(option, value)
 
 
-def keep_loops() -> None:
-    """Has XLA unroll no loops on a CPU, if it is asked before the first program.
+def disable_loop_unrolling() -> None:
+    """Disables XLA's CPU loop unrolling. Call before the first compilation.
 
-    A supernet's steps are then a fifth less to compile and as quick; those of a derived network are a sixth slower.
+    The steps of a supernet then compile a fifth faster and run as fast; those of a derived network run a sixth slower.
     """
     flag = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"
     os.environ["XLA_FLAGS"] = f"{flag} {os.environ.get('XLA_FLAGS', '')}"
 
 
-def keep_compilations() -> None:
-    """Lets compiled programs outlive the process: in $JAX_COMPILATION_CACHE_DIR, else in ~/.cache/dsrna_jax."""
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs on disk, in $JAX_COMPILATION_CACHE_DIR or else ~/.cache/dsrna_jax."""
     import jax
 
     if not jax.config.jax_compilation_cache_dir:

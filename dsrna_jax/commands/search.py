@@ -1,62 +1,49 @@
-"""Searches for a robust cell and leaves all it finds in a run folder.
+"""Search for a robust cell.
 
-python -m experiments.search                                   DSRNA-Jacobian on the embedded handwritten digits
-python -m experiments.search --preset=smoke                    the same in a minute, to see what it does
-python -m experiments.search --preset=mnist_dsrna_jacobian --data_dir=PATH            the paper's settings
-python -m experiments.search --dataset=folder:PATH --image_size=32     your images, one folder a class
-python -m experiments.search --run_dir=runs/smoke --resume     goes on where a run stopped
+dsrna_jax search                                   DSRNA-Jacobian on the embedded handwritten digits
+dsrna_jax search --preset=smoke                    the same in a minute, to see what it does
+dsrna_jax search --preset=mnist_dsrna_jacobian --data_dir=PATH            the paper's settings
+dsrna_jax search --dataset=folder:PATH --image_size=32     your images, one folder a class
+dsrna_jax search --run_dir=runs/smoke --resume     go on with a run that was stopped
 """
 
 import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import flags
+from absl.flags import FlagValues
 
-from dsrna_jax.commands.flags import config_flags, parse, typed
+from dsrna_jax.commands.command import Command, Flag, run_command
+from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.presets import PRESETS
-from dsrna_jax.commands.process import keep_compilations, keep_loops
+from dsrna_jax.commands.process import disable_loop_unrolling
 from dsrna_jax.errors import AbsentDataError
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
-from dsrna_jax.runtime import run_folder
-from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.search.config import SearchConfig
+
+if TYPE_CHECKING:
+    from dsrna_jax.genotypes import Genotype
+
+DEFAULT = "digits_dsrna_jacobian"
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
-    values = config_flags(PRESETS["digits_dsrna_jacobian"])
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_enum("preset", "digits_dsrna_jacobian", list(PRESETS), "configuration that flags override", **own)
-    flags.DEFINE_string("run_dir", None, "folder of the run; by default runs/PRESET", **own)
-    flags.DEFINE_boolean("resume", False, "go on with the run in run_dir, with its own configuration", **own)
-    flags.DEFINE_boolean("dry_run", False, "show configuration, weights and memory, and train nothing", **own)
-    flags.DEFINE_integer("devices", 0, "devices that share a batch; 0 for all", **own)
-    parse(values, argv, PRESETS["digits_dsrna_jacobian"])
-    if values.help:
-        print(f"{__doc__}\nDefaults are those of the preset digits_dsrna_jacobian.\n{values.get_help()}")
-        return
+    run_command(COMMAND, argv)
+
+
+def _settings(values: FlagValues) -> tuple[SearchConfig, Path]:
+    from dsrna_jax.runtime.run_folder import configuration
+
     run_dir = Path(values.run_dir or f"runs/{values.preset}")
-    is_given = values["preset"].present or not values.resume
-    config = PRESETS[values.preset] if is_given else run_folder.configuration(run_dir, SearchConfig)
-    config = dataclasses.replace(config, **typed(values, config))
-    keep_compilations()
-    keep_loops()
-    if values.dry_run:
-        print(resolved(config))
-    else:
-        from dsrna_jax.search import run as search_run
-
-        try:
-            genotype = search_run.run(config, run_dir, resume=values.resume, devices=values.devices)
-        except Stopped as stopped:
-            raise Stopped(stopped.number, f"{stopped}; go on by --run_dir={run_dir} --resume") from None
-        print(found(genotype, run_dir))
+    is_preset = values["preset"].present or not values.resume
+    return overridden(PRESETS[values.preset] if is_preset else configuration(run_dir, SearchConfig), values), run_dir
 
 
-def resolved(config: SearchConfig) -> str:
-    """What a configuration amounts to; without its data, what their published shape tells."""
+def _plan(config: SearchConfig, values: FlagValues) -> str:
+    """The resolved configuration, steps and memory; if the data set is absent, what its published shape tells."""
+    disable_loop_unrolling()
     from dsrna_jax.data import load as data
     from dsrna_jax.networks import network
     from dsrna_jax.search import report as search_report
@@ -73,8 +60,16 @@ def resolved(config: SearchConfig) -> str:
     return f"{json.dumps(job.resolved, indent=2)}\n{search_report.report(job)}"
 
 
-def found(genotype: Genotype, run_dir: Path) -> str:
-    """What a person wants to know when a search is over."""
+def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype":
+    disable_loop_unrolling()
+    from dsrna_jax.search.run import run
+
+    return run(config, run_dir, resume=values.resume, devices=values.devices)
+
+
+def _report(genotype: "Genotype", run_dir: Path, values: FlagValues) -> str:
+    from dsrna_jax.genotypes import CELL_TYPES
+
     lines = ["", "found:"]
     for cell in CELL_TYPES:
         names = [name for name, _ in getattr(genotype, cell)]
@@ -87,3 +82,17 @@ def found(genotype: Genotype, run_dir: Path) -> str:
     ])  # fmt: skip
 
 
+COMMAND = Command(
+    name="search",
+    description=f"{__doc__}\nDefaults are those of the preset {DEFAULT}.",
+    defaults=PRESETS[DEFAULT],
+    own={
+        "preset": Flag("configuration that flags override", DEFAULT, tuple(PRESETS)),
+        "run_dir": Flag("folder of the run; by default runs/PRESET"),
+    },
+    dry_run="show configuration, weights and memory, and train nothing",
+    settings=_settings,
+    plan=_plan,
+    run=_run,
+    report=_report,
+)

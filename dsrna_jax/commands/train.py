@@ -1,66 +1,60 @@
-"""Trains the network that a genotype describes, from scratch, and leaves all it learns in a run folder.
+"""Train the network that a genotype describes, from scratch.
 
-python -m experiments.train --genotype=runs/digits_dsrna_jacobian          what a search has found, on handwritten digits
-python -m experiments.train --genotype=PC_DARTS_cifar --adversarial=pgd    a published cell, against PGD
-python -m experiments.train --genotype=list                                the published cells
-python -m experiments.train --preset=cifar10 --genotype=DARTS_V2 --data_dir=PATH --dry_run      weights, operations, memory
-python -m experiments.train --run_dir=runs/... --resume                    goes on where a run stopped
+dsrna_jax train --genotype=runs/digits_dsrna_jacobian          the cell that a search found, on handwritten digits
+dsrna_jax train --genotype=PC_DARTS_cifar --adversarial=pgd    a published cell, against PGD
+dsrna_jax train --genotype=list                                the published cells
+dsrna_jax train --preset=cifar10 --genotype=DARTS_V2 --data_dir=PATH --dry_run      weights, operations, memory
+dsrna_jax train --run_dir=runs/... --resume                    go on with a run that was stopped
 """
 
 import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import flags
+from absl.flags import FlagValues
 
-from dsrna_jax.commands.flags import config_flags, parse, typed
-from dsrna_jax.commands.process import keep_compilations
+from dsrna_jax.commands.command import Command, Flag, run_command
+from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.errors import AbsentDataError
-from dsrna_jax.genotypes import zoo
-from dsrna_jax.runtime import run_folder
-from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from dsrna_jax.training.run import Trained
+
+DEFAULT = "digits"
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
-    values = config_flags(TRAINING_PRESETS["digits"])
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_enum("preset", "digits", list(TRAINING_PRESETS), "configuration that flags override", **own)
-    flags.DEFINE_string("run_dir", None, "folder of the run; by default runs/train_PRESET_GENOTYPE", **own)
-    flags.DEFINE_boolean("resume", False, "go on with the run in run_dir, with its own configuration", **own)
-    flags.DEFINE_boolean("dry_run", False, "show configuration, weights, operations and memory, and train nothing", **own)
-    flags.DEFINE_integer("devices", 0, "devices that share a batch; 0 for all", **own)
-    parse(values, argv, TRAINING_PRESETS["digits"])
-    if values.help:
-        print(f"{__doc__}\nDefaults are those of the preset digits.\n{values.get_help()}")
-        return
-    if values.genotype == "list":
-        print(zoo.listing())
-        return
+    run_command(COMMAND, argv)
+
+
+def _answer(values: FlagValues) -> str | None:
+    if values.genotype != "list":
+        return None
+    from dsrna_jax.genotypes import zoo
+
+    return zoo.listing()
+
+
+def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
+    from dsrna_jax.runtime.run_folder import configuration
+
     name = Path(values.genotype).name.removesuffix(".json").replace(":", "_")
     run_dir = Path(values.run_dir or f"runs/train_{values.preset}_{name}")
-    is_given = values["preset"].present or not values.resume
-    kept = TRAINING_PRESETS[values.preset] if is_given else run_folder.configuration(run_dir, TrainingConfig)
-    config = dataclasses.replace(kept, **typed(values, kept))
-    keep_compilations()
-    if values.dry_run:
-        print(resolved(config))
-        return
-    from dsrna_jax.training import run as training_run
-
-    try:
-        trained = training_run.run(config, run_dir, resume=values.resume, devices=values.devices)
-    except Stopped as stopped:
-        raise Stopped(stopped.number, f"{stopped}; go on by --run_dir={run_dir} --resume") from None
-    print(found(trained, run_dir))
+    is_preset = values["preset"].present or not values.resume
+    kept = TRAINING_PRESETS[values.preset] if is_preset else configuration(run_dir, TrainingConfig)
+    return overridden(kept, values), run_dir
 
 
-def resolved(config: TrainingConfig) -> str:
-    """What a configuration amounts to; without its data, what their published shape tells."""
+def _plan(config: TrainingConfig, values: FlagValues) -> str:
+    """The resolved configuration, steps and memory; if the data set is absent, what its published shape tells."""
     from dsrna_jax.data import load as data
+    from dsrna_jax.genotypes import zoo
     from dsrna_jax.training import report as training_report
     from dsrna_jax.training.setup import check_fits, trained_network, training_task
 
@@ -75,8 +69,13 @@ def resolved(config: TrainingConfig) -> str:
     return f"{json.dumps(task.resolved, indent=2)}\n{training_report.training_report(task)}"
 
 
-def found(trained, run_dir: Path) -> str:
-    """What a person wants to know when a training is over."""
+def _run(config: TrainingConfig, run_dir: Path, values: FlagValues) -> "Trained":
+    from dsrna_jax.training.run import run
+
+    return run(config, run_dir, resume=values.resume, devices=values.devices)
+
+
+def _report(trained: "Trained", run_dir: Path, values: FlagValues) -> str:
     lines = ["", f"trained for {trained.epochs} epochs; accuracy on held-out images:"]
     for name, row in (("best", trained.best), ("last", trained.last)):
         if row and row.get("val_accuracy") is not None:
@@ -88,7 +87,22 @@ def found(trained, run_dir: Path) -> str:
     return "\n".join([
         *lines, "",
         f"{run_dir} holds genotype.json, curves.png, metrics.jsonl, checkpoints (the last){' and best' if trained.best else ''}.",
-        f"next: python -m experiments.attack --checkpoint={run_dir}",
+        f"next: {command_line('attack')} --checkpoint={run_dir}",
     ])  # fmt: skip
 
 
+COMMAND = Command(
+    name="train",
+    description=f"{__doc__}\nDefaults are those of the preset {DEFAULT}.",
+    defaults=TRAINING_PRESETS[DEFAULT],
+    own={
+        "preset": Flag("configuration that flags override", DEFAULT, tuple(TRAINING_PRESETS)),
+        "run_dir": Flag("folder of the run; by default runs/train_PRESET_GENOTYPE"),
+    },
+    dry_run="show configuration, weights, operations and memory, and train nothing",
+    answer=_answer,
+    settings=_settings,
+    plan=_plan,
+    run=_run,
+    report=_report,
+)

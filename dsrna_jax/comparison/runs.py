@@ -11,6 +11,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import records
+from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.training import restore
 from dsrna_jax.training.config import TrainingConfig
 
@@ -50,7 +51,7 @@ def read(path: str | os.PathLike) -> Finished:
             if result["checkpoint"]["digest"] != network.digest:
                 raise InputError(
                     f"{folder} measured another checkpoint (step {result['checkpoint']['step']}) than {path} holds now (step "
-                    f"{network.step}), but clean and robust accuracy must be of one; delete it and run experiments.{kind} again"
+                    f"{network.step}), but clean and robust accuracy must be of one; delete it and run {command_line(kind)} again"
                 )
         found[kind] = sorted(results, key=lambda pair: -pair[0]["examples"])
     return Finished(
@@ -74,7 +75,7 @@ def _result(file: Path, kind: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         is_whole = False
     if not is_whole:
-        raise InputError(f"{file} is damaged: expected the result of experiments.{kind}; delete its folder and run that again")
+        raise InputError(f"{file} is damaged: expected the result of {command_line(kind)}; delete its folder and run that again")
     return result
 
 

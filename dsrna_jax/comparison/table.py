@@ -14,6 +14,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.budgets import pixels
 from dsrna_jax.evaluation.certify.config import SMOOTHING
 from dsrna_jax.genotypes import zoo
+from dsrna_jax.runtime.invocation import command_line
 
 MULTIPLY_ADDS, SMOOTHED = "Mult-adds (M)", "l2 radius of the smoothed network"
 _ALWAYS = (CLEAN, PARAMS, MULTIPLY_ADDS, COST)
@@ -72,7 +73,7 @@ def comparison(runs: Sequence[Finished]) -> Comparison:
     Raises: InputError if there are none, or if two are the same training.
     """
     if not runs:
-        raise InputError("no runs to compare: expected one or more run folders of python -m experiments.train")
+        raise InputError(f"no runs to compare: expected one or more run folders of {command_line('train')}")
     groups: dict[str, list[Finished]] = {}
     for run in runs:
         groups.setdefault(_identity(run), []).append(run)
@@ -226,8 +227,8 @@ def _notes(rows: list[Row], columns: list[Column]) -> list[str]:
     for kind, results in (("attack", "attacks"), ("certify", "certificates")):
         without = [run for row in rows for run in row.runs if not getattr(run, results)]
         if without:
-            commands = "; ".join(f"python -m experiments.{kind} --checkpoint={run.path}" for run in without)
-            notes.append(f"What shows — for want of experiments.{kind} is filled by: {commands}")
+            commands = "; ".join(f"{command_line(kind)} --checkpoint={run.path}" for run in without)
+            notes.append(f"What shows — for want of the command {kind} is filled by: {commands}")
     notes += [f"{', '.join(filter(None, c[:2]))}: {c.budget}." for c in columns if c.budget]
     if any(column.budget and 0 < sum(column in row.cells for row in rows) < len(rows) for column in columns):
         notes.append("— stands also where runs were measured with other settings or budgets: give all of them the same.")

@@ -13,6 +13,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks.network import Network
 from dsrna_jax.runtime.checkpoint import BEST, restore_for_eval
+from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.run_folder import configuration_of, renewed
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.setup import trained_network
@@ -82,7 +83,7 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
         what = metadata.get("experiment", "something else")
         raise InputError(
             f"{path} holds the checkpoint of a {what}, expected that of a training: "
-            f"make one by python -m experiments.train --genotype={path}"
+            f"make one by {command_line('train')} --genotype={path}"
         )
     metadata = renewed(metadata, TrainingConfig)
     config, data = configuration_of(metadata, TrainingConfig, path), metadata["data"]

@@ -15,7 +15,7 @@ from absl import flags
 
 from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.presets import DIGITS_DSRNA_CB
-from dsrna_jax.commands.process import execute, keep_compilations
+from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import Genotype, derive, save
 from experiments.studies.ranking import row
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
         return
     if min(values.seeds, values.steps, values.images) < 1:
         raise InputError(f"seeds={values.seeds}, steps={values.steps}, images={values.images}: expected at least 1 of each")
-    keep_compilations()
+    enable_compilation_cache()
     radii = {name: [] for name in SIGNS}
     for seed in range(values.seeds):
         folder = Path(values.run_dir)

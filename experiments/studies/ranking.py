@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from dsrna_jax.commands.flags import no_flags, parse
-from dsrna_jax.commands.process import execute, keep_compilations
+from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
 from dsrna_jax.training.config import TrainingConfig
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
         return
     if values.networks < 3 or values.images < 1:
         raise InputError(f"networks={values.networks}, images={values.images}: expected at least 3 and 1")
-    keep_compilations()
+    enable_compilation_cache()
     rows = []
     for seed in range(values.first, values.first + values.networks):
         found = row(f"random:{seed}", Path(values.run_dir) / f"random_{seed}", values.images, values.epochs)

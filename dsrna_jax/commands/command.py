@@ -1,0 +1,95 @@
+"""One flow for the commands that work by a configuration: flags, help, dry run, run, and what to say at the end."""
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl.flags import FlagValues
+
+from dsrna_jax.commands.flags import config_flags, define, parse
+from dsrna_jax.commands.process import enable_compilation_cache
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.invocation import command_line, in_users_words
+from dsrna_jax.runtime.signals import Stopped
+
+
+class Flag(NamedTuple):
+    """A flag that takes a text."""
+
+    text: str
+    default: str | None = None
+    choices: Sequence[str] | None = None
+
+
+CHECKPOINT = Flag("folder of a training, or of a checkpoint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What one command adds to the flow of `run_command`.
+
+    Its functions take the flags: `values.NAME` is a value, `values["NAME"].present` says whether it was typed. They import what
+    they need when they are called, so that --help needs no JAX.
+
+    name: as in `dsrna_jax NAME`.
+    description: first part of --help, in which calls are written `dsrna_jax NAME`.
+    defaults: a configuration; its fields become flags with its values as defaults.
+    own: further flags, by name.
+    dry_run: help of --dry_run.
+    settings: the configuration that the flags amount to, and the folder of the results.
+    plan: what --dry_run prints.
+    run: does the work; its result goes to `report`.
+    report: what to print when the work is done.
+    answer: what to print instead of working, if the flags ask a question; else None.
+    """
+
+    name: str
+    description: str
+    defaults: Any
+    own: Mapping[str, Flag]
+    dry_run: str
+    settings: Callable[[FlagValues], tuple[Any, Path]]
+    plan: Callable[[Any, FlagValues], str]
+    run: Callable[[Any, Path, FlagValues], Any]
+    report: Callable[[Any, Path, FlagValues], str]
+    answer: Callable[[FlagValues], str | None] = lambda values: None
+
+
+def run_command(command: Command, argv: Sequence[str]) -> None:
+    """Runs `command` with the arguments `argv[1:]`.
+
+    Raises: InputError for bad input; Stopped, whose message holds the command line that goes on, after a signal.
+    """
+    values = config_flags(command.defaults)
+    for name, flag in command.own.items():
+        define(values, name, flag.default, flag.text, flag.choices)
+    define(values, "resume", False, "go on with what was stopped in that folder")
+    define(values, "dry_run", False, command.dry_run)
+    define(values, "devices", 0, "devices that share a batch; 0 for all")
+    parse(values, argv, command.defaults)
+    if values.help:
+        print(f"{in_users_words(command.description)}\n{values.get_help()}")
+        return
+    if (answer := command.answer(values)) is not None:
+        print(answer)
+        return
+    config, folder = command.settings(values)
+    enable_compilation_cache()
+    if values.dry_run:
+        print(command.plan(config, values))
+        return
+    try:
+        result = command.run(config, folder, values)
+    except Stopped as stopped:
+        again = shlex.join([*argv[1:], *([] if values.resume else ["--resume"])])
+        raise Stopped(stopped.number, f"{stopped} in {folder}; go on by {command_line(command.name)} {again}") from None
+    print(command.report(result, folder, values))
+
+
+def checkpoint(values: FlagValues) -> str:
+    """The value of --checkpoint. Raises: InputError if it was not given."""
+    if not values.checkpoint:
+        raise InputError(f"expected --checkpoint=RUN, the folder of a training by {command_line('train')} (--help says more)")
+    return values.checkpoint

@@ -1,0 +1,37 @@
+"""The console command `dsrna_jax`, also `python -m dsrna_jax`: calls the command that its first argument names."""
+
+import importlib
+from collections.abc import Sequence
+
+from dsrna_jax import __version__
+from dsrna_jax.commands.process import execute
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.invocation import COMMANDS
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command `argv[1]` with the arguments `argv[2:]`, or prints what --help and --version ask for.
+
+    Raises: InputError if there is no such command.
+    """
+    name, *rest = argv[1:] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(overview())
+    elif name == "--version":
+        print(f"dsrna_jax {__version__}")
+    elif name in COMMANDS:
+        importlib.import_module(f"dsrna_jax.commands.{name}").main([name, *rest])
+    else:
+        raise InputError(f"unknown command {name!r}: expected one of {', '.join(COMMANDS)} (dsrna_jax --help says what they do)")
+
+
+def overview() -> str:
+    """The commands, each with the first line of its module's docstring."""
+    modules = {name: importlib.import_module(f"dsrna_jax.commands.{name}") for name in COMMANDS}
+    lines = [f"  {name:8}  {(module.__doc__ or '').splitlines()[0]}" for name, module in modules.items()]
+    return "\n".join(["usage: dsrna_jax COMMAND [flags]", "", *lines, "", "dsrna_jax COMMAND --help lists the flags."])
+
+
+def run() -> None:
+    """The entry point: runs `main` with the arguments of this process, and ends the process."""
+    execute(main)
