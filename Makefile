@@ -6,7 +6,7 @@ ARGS ?=
 
 IN_VENV := $(VENV)/bin/python -m
 
-.PHONY: search test lint clean
+.PHONY: search test lint docs notebooks clean
 
 search: $(VENV)/.installed
 	$(IN_VENV) experiments.search $(ARGS)
@@ -16,6 +16,14 @@ test: lint
 
 lint: $(VENV)/.installed-test
 	$(IN_VENV) ruff check .
+
+# The site goes to build/site; open build/site/index.html in a browser.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(IN_VENV) mkdocs build --strict --quiet $(ARGS)
+
+# Runs the notebooks and keeps what they show.
+notebooks: $(VENV)/.installed-docs
+	$(IN_VENV) experiments.render_notebooks $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -32,4 +40,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@$(IN_VENV) pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # What the search maximises
 #
-# A search moves the alphas along the gradient of *validation loss - gamma * R*. This notebook runs a small one by hand, on the
-# handwritten digits, and asks at every step what R is, what it says about the alphas, and how that compares with what the loss
-# says. Open it as a notebook (jupytext, VS Code), or run it: `python -m experiments.notebooks.what_the_search_maximises`.
+# A search descends *validation loss - gamma * R* with the alphas. This notebook runs a small search by hand, on the
+# handwritten digits, and shows at every step the value of R, its gradient by the alphas, and how that compares with the gradient
+# of the loss. Its source also runs as a program: `python -m experiments.notebooks.what_the_search_maximises`.
 
 # %%
 import dataclasses
@@ -15,9 +15,10 @@ import numpy as np
 import optax
 
 from dsrna_jax.commands.presets import SMOKE
+from dsrna_jax.genotypes.genotype import PRIMITIVES
 from dsrna_jax.losses import cross_entropy
 from dsrna_jax.measures import certificates, radius_schedules
-from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks import spaces
 from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.search.setup import task
 from dsrna_jax.search.step import Batch
@@ -29,8 +30,8 @@ search, supernet = job.search, job.supernet
 # %% [markdown]
 # ## R and its gradient
 #
-# R bounds every cell by itself: the logarithm of how much wider than its input its certified output is, with the sign turned,
-# summed over cells. It sees each image alone, by the batch's statistics as constants.
+# The certificate `cell` bounds every cell by itself. R is minus the sum over cells of the logarithm of the certified output width
+# divided by the input width. Batch statistics are constants, so the images of a batch are independent.
 
 # %%
 def function(state, alphas, images):
@@ -42,7 +43,7 @@ def function(state, alphas, images):
 
 @jax.jit
 def gradients(state, batch, key):
-    """(R, norm of dR/dalpha, norm of dloss/dalpha, the radius's next logarithm)."""
+    """(R, norm of dR/dalpha, norm of dloss/dalpha, dR/dalpha, logarithm of the next radius)."""
 
     def r(alphas):
         net = function(state, alphas, batch.images)
@@ -61,7 +62,7 @@ def gradients(state, batch, key):
 # %% [markdown]
 # ## Along a search
 #
-# Each step takes a batch of either half; weights learn as in a search, alphas follow R alone, so that one sees what it wants.
+# Each step takes a batch of each half. The weights learn as in a search; the alphas follow R alone, which shows where it leads.
 
 # %%
 weight_step = jax.jit(search.weight_step)
@@ -79,26 +80,30 @@ r, size_r, size_loss, radius = np.array(rows).T
 assert np.isfinite(rows).all() and (size_r > 0).all()
 
 # %% [markdown]
-# The gradient of gamma * R is neither zero nor overwhelming beside that of the loss, from the first step to the last; and R
-# rises as the alphas follow it.
+# R rises as the alphas follow it. From the first step to the last, the gradient of gamma * R is neither negligible nor
+# overwhelming beside that of the loss.
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 axes[0].plot(r, color="#228833")
 axes[0].set(title="R of the supernet", xlabel="step")
 axes[1].semilogy(config.gamma * size_r, label=f"{config.gamma:g} * dR/dalpha", color="#228833")
 axes[1].semilogy(size_loss, label="dloss/dalpha", color="#cc3311")
-axes[1].set(title="what moves the alphas", xlabel="step", ylabel="norm of the gradient")
+axes[1].set(title="gradients by the alphas", xlabel="step", ylabel="norm")
 axes[1].legend(frameon=False)
+plt.show()
 
 # %% [markdown]
-# Which operations does R favour? The mean change of each operation's weight over the edges of the normal cell.
+# ## Which operations R favours
+#
+# The mean change of each operation's weight over the edges of the normal cell.
 
 # %%
 start = jax.nn.softmax(search.init(jax.random.key(0)).alphas["normal"])
 change = (jax.nn.softmax(state.alphas["normal"]) - start).mean(0)
-axes[2].barh(list(network.PRIMITIVES), np.asarray(change), color="#4477aa")
-axes[2].axvline(0, color="#333333", linewidth=0.8)
-axes[2].set(title="weights that rose and fell (normal cell)", xlabel="change of the softmax")
+figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+axes.barh(list(PRIMITIVES), np.asarray(change), color="#4477aa")
+axes.axvline(0, color="#333333", linewidth=0.8)
+axes.set(xlabel="change of the softmax")
 plt.show()
 print(f"R went from {r[0]:.2f} to {r[-1]:.2f}; |dR/dalpha| was {size_r.min():.2g} to {size_r.max():.2g}")

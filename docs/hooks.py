@@ -1,0 +1,49 @@
+"""MkDocs hooks: tables of flags from the configurations, and pages from the notebooks and from the benchmarks."""
+
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "experiments" / "notebooks"
+BENCHMARKS = ROOT / "experiments" / "benchmarks" / "results.md"
+_SETTINGS = re.compile(r"<!-- settings: ([\w.]+)\.(\w+) -->")
+
+
+def on_files(files, config):
+    """Adds the pages that are made from files outside of docs/."""
+    from nbconvert import MarkdownExporter
+
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        text, resources = MarkdownExporter().from_filename(str(path))
+        pictures = {name: f"{path.stem}_{name}" for name in resources["outputs"]}
+        for name, renamed in pictures.items():
+            text = text.replace(f"({name})", f"({renamed})")
+            files.append(File.generated(config, f"notebooks/{renamed}", content=resources["outputs"][name]))
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+    files.append(File.generated(config, "benchmarks.md", content=BENCHMARKS.read_text(encoding="utf-8")))
+    return files
+
+
+def on_page_markdown(markdown, **_):
+    """Replaces `<!-- settings: module.Class -->` by a table of the fields of that configuration."""
+    return _SETTINGS.sub(lambda match: settings_table(getattr(importlib.import_module(match[1]), match[2])), markdown)
+
+
+def settings_table(kind: type) -> str:
+    """A Markdown table of the flags that are made from the fields of the dataclass `kind`."""
+    rows = ["| flag | default | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(kind):
+        choices = field.metadata["choices"]
+        one_of = f"; one of {', '.join(f'`{choice}`' for choice in choices)}" if choices else ""
+        rows.append(f"| `--{field.name}` | {_shown(field.default)} | {field.metadata['help']}{one_of} |")
+    return "\n".join(rows)
+
+
+def _shown(value) -> str:
+    if isinstance(value, float):
+        return f"`{value:.4g}`"
+    return f"`{value}`" if value != "" else ""

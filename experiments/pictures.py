@@ -1,0 +1,68 @@
+"""Makes the pictures of the documentation anew, by the commands that the tour shows: docs/images/*.png.
+
+    python -m experiments.pictures --runs=runs/pictures       about ten minutes on two cores
+
+A command whose results are there already is not run again.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from dsrna_jax.commands import attack, certify, search, train
+from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.process import execute
+
+OUT = Path(__file__).parents[1] / "docs" / "images"
+WIDTH, COLOURS = 1200, 256
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`."""
+    values = no_flags()
+    flags.DEFINE_string("runs", "runs/pictures", "folder of the runs", flag_values=values, module_name="command")
+    parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return
+    searched, trained = f"{values.runs}/search", f"{values.runs}/train"
+    commands = {
+        f"{searched}/curves.png": (search, f"--run_dir={searched}"),
+        f"{trained}/curves.png": (
+            train, f"--genotype={searched}", "--cells=3", "--adversarial=pgd", "--radius=0.1", f"--run_dir={trained}",
+        ),
+        f"{trained}/attack_smoke_linf/attacked_images.png": (
+            attack, f"--checkpoint={trained}", "--tier=smoke", "--radius=0.1",
+        ),
+        f"{trained}/certify_hz_crown_linf/certified_accuracy.png": (certify, f"--checkpoint={trained}", "--examples=20"),
+    }  # fmt: skip
+    for result, (command, *arguments) in commands.items():
+        if not Path(result).exists():
+            command.main([command.__name__, *arguments])
+    for path in (*commands, f"{searched}/alphas.png", f"{searched}/cells.png"):
+        shrink(Path(path), OUT / f"{'training_' if path == f'{trained}/curves.png' else ''}{Path(path).name}")
+    draw_normal_cell(searched, OUT / "cell.png")
+
+
+def draw_normal_cell(run: str, path: Path) -> None:
+    """The normal cell of a run, for the README."""
+    from dsrna_jax import plots
+    from dsrna_jax.genotypes import genotype
+
+    plots.cell(genotype.load(f"{run}/genotype.json"), "normal", path, width=WIDTH)
+    shrink(path, path)
+
+
+def shrink(path: Path, out: Path) -> None:
+    """Writes a PNG at most `WIDTH` pixels wide with a palette of `COLOURS` colours."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((WIDTH, 10 * WIDTH), Image.Resampling.LANCZOS)
+    small.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    execute(main)

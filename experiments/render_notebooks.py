@@ -1,0 +1,72 @@
+"""Runs the notebooks and keeps each as .ipynb, with what it printed and drew, beside the .py file that is its source.
+
+    python -m experiments.render_notebooks                           two minutes on two cores
+    python -m experiments.render_notebooks bounds_of_any_function    one of them
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.process import execute
+from experiments.pictures import COLOURS
+
+FOLDER = Path(__file__).parent / "notebooks"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`."""
+    values = no_flags()
+    names = parse(values, argv, takes_arguments=True)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return
+    import nbformat
+
+    for path in sorted(FOLDER.glob("[a-z]*.py")):
+        if not names or path.stem in names:
+            nbformat.write(rendered(path), path.with_suffix(".ipynb"))
+            print(path.with_suffix(".ipynb"))
+
+
+def rendered(path: Path):
+    """The notebook of a percent file after a run. It depends on the file alone: no times, no random identifiers."""
+    import jupytext
+    from nbclient import NotebookClient
+
+    notebook = jupytext.read(path)
+    NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    for number, cell in enumerate(notebook.cells):
+        cell.id, cell.metadata = f"cell-{number:02}", {}
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data = {"image/png": small(output.data["image/png"])}
+        # The value of the last expression of a cell that draws, such as `<Legend at 0x7f...>`, tells a reader nothing.
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_representation(output)]
+    return notebook
+
+
+def is_representation(output) -> bool:
+    """Whether an output is only the default `repr` of an object, with its address, or of a list of them."""
+    return bool(re.search(r"0x[0-9a-f]{6,}", output.get("data", {}).get("text/plain", ""))) and "image/png" not in output.data
+
+
+def small(png: str) -> str:
+    """A PNG in base64, with a palette."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        palette = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    palette.save(out, "png", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+if __name__ == "__main__":
+    execute(main)
