@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from dsrna_jax.kernels.extremes import at_least_zero, larger, smaller
-from dsrna_jax.kernels.stacks import largest, total_of, two_largest
+from dsrna_jax.kernels.reductions import at_least_zero, larger, largest, smaller, total_of, two_largest
 
 
 class Interval(NamedTuple):

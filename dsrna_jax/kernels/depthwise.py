@@ -14,18 +14,29 @@ Shapes: image [group, channel, batch, height, width]; kernel [tap, group, multip
 output [group, multiple, channel, batch, height', width'], where height' = ceil(height / stride).
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.linen.dtypes import promote_dtype
 from jax import lax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float
 
-from dsrna_jax.kernels.apart import apart
-from dsrna_jax.kernels.borders import bordered
 from dsrna_jax.kernels.gather_rows import gather_rows
-from dsrna_jax.kernels.precision import asked_for, in_full, precise
+from dsrna_jax.kernels.lowering import (
+    ACCELERATORS,
+    at_full_precision,
+    define,
+    matmul_precision,
+    noinline,
+    pad_with_zeros,
+    promoted,
+    takes_precision,
+    trilinear_transposes,
+)
+
+depthwise_p = Primitive("depthwise")
 
 
 def square_taps(side: int, dilation: int = 1) -> tuple[tuple[int, int], ...]:
@@ -34,7 +45,13 @@ def square_taps(side: int, dilation: int = 1) -> tuple[tuple[int, int], ...]:
     return tuple((row, column) for row in reach for column in reach)
 
 
-def depthwise(image, kernel, taps, *, stride: int = 1):
+def depthwise(
+    image: Float[Array, "group channel batch height width"],
+    kernel: Float[Array, "tap group multiple channel"],
+    taps: Sequence[tuple[int, int]],
+    *,
+    stride: int = 1,
+) -> Float[Array, "group multiple channel batch height_out width_out"]:
     """Every channel of `image` convolved with its own kernels; pixels outside the image are zero.
 
     With `square_taps(side, dilation)` it equals `lax.conv_general_dilated` with `feature_group_count=channels` and symmetric
@@ -46,8 +63,8 @@ def depthwise(image, kernel, taps, *, stride: int = 1):
       taps: (row, column) offset in pixels of each tap. stride: step of the output grid.
     Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
     """
-    grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": asked_for()}
-    return depthwise_p.bind(*promote_dtype(image, kernel), solve="output", **grid)
+    grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": matmul_precision()}
+    return depthwise_p.bind(*promoted(image, kernel), solve="output", **grid)
 
 
 def _margin(taps):
@@ -71,14 +88,14 @@ def _shifted_sum(padded, kernel, starts, size, stride=1):
 
 
 def _padded(image, margin):
-    return bordered(image, [(0, 0)] * (image.ndim - 2) + [(margin, margin)] * 2)
+    return pad_with_zeros(image, [(0, 0)] * (image.ndim - 2) + [(margin, margin)] * 2)
 
 
 def _output(image, kernel, *, taps, stride, size):
     margin = _margin(taps)
     starts = [(margin + row, margin + column) for row, column in taps]
     grid = [-(-n // stride) for n in size]
-    return apart(lambda k, x: _shifted_sum(_padded(x, margin)[:, None], k, starts, grid, stride), kernel, image)
+    return noinline(lambda k, x: _shifted_sum(_padded(x, margin)[:, None], k, starts, grid, stride))(kernel, image)
 
 
 def _image(output, kernel, *, taps, stride, size):
@@ -88,9 +105,9 @@ def _image(output, kernel, *, taps, stride, size):
 
     def spread_sum(kernel, output):
         dilated = lax.pad(output, np.zeros((), output.dtype), [(0, 0, 0)] * 4 + [(0, 0, stride - 1)] * 2)
-        return _shifted_sum(bordered(dilated, [(0, 0)] * 4 + [(margin, f) for f in far]), kernel, starts, size)
+        return _shifted_sum(pad_with_zeros(dilated, [(0, 0)] * 4 + [(margin, f) for f in far]), kernel, starts, size)
 
-    each = apart(spread_sum, kernel, output)
+    each = noinline(spread_sum)(kernel, output)
     groups, multiples = each.shape[:2]
     # A product with ones, because XLA's own sum over a middle axis takes ten times as long on a CPU.
     total = jnp.einsum("m,gmn->gn", jnp.ones(multiples, each.dtype), each.reshape(groups, multiples, -1))
@@ -102,13 +119,14 @@ def _bands(image, kernel, *, taps, stride, size):
     margin, rows = _margin(taps), sorted({row for row, _ in taps})
     height, width = (-(-n // stride) for n in size)
     reach = stride * (height - 1) + 1
-    padded = bordered(image, [(0, 0)] * 3 + [(margin, margin), (0, 0)])
+    padded = pad_with_zeros(image, [(0, 0)] * 3 + [(margin, margin), (0, 0)])
     stacked = jnp.stack([padded[..., margin + row : margin + row + reach : stride, :] for row in rows], axis=-2)
     index = np.full((len(rows), 2 * margin + 1), -1)
     for tap, (row, column) in enumerate(taps):
         index[rows.index(row), margin + column] = tap
     filters = jnp.transpose(gather_rows(kernel, index), (2, 4, 0, 3, 1))  # [group, channel, row, multiple, column]
-    # Written again and again with one period and read with one shorter by the stride, a row of the kernel moves on by it.
+    # Build banded matrices without a gather: tile each row with period wide + stride and reshape to width wide, so that each row
+    # shifts by `stride`.
     wide = size[1] + 2 * margin
     period = lax.pad(filters, np.zeros((), filters.dtype), [(0, 0, 0)] * 4 + [(0, wide + stride - filters.shape[-1], 0)])
     again = jnp.broadcast_to(period[..., None, :], (*filters.shape[:4], width, wide + stride)).reshape(*filters.shape[:4], -1)
@@ -152,12 +170,12 @@ _LIBRARY, _BANDS = _solver(_library_output), _solver(_bands)
 _SHIFTS = {"output": _output, "image": _image, "kernel": _BANDS["kernel"]}
 
 
-@precise
+@takes_precision
 def _library(first, second, *, solve, **grid):
     return _LIBRARY[solve](first, second, **grid)
 
 
-@precise
+@takes_precision
 def _solved(first, second, *, solve, taps, stride, size):
     """On a CPU: by bands where they hold few zeros for each tap and spare copies or strides, else by shifts."""
     kernels = second.shape[1 if solve == "kernel" else 2]
@@ -177,22 +195,6 @@ def _abstract(first, second, *, solve, taps, stride, size, precision):
     else:
         shape = (len(taps), *second.shape[:3])
     return first.update(shape=shape)
-
-
-# solve=       takes               transposed by the first        transposed by the second
-# "output"     image, kernel       image(ct, kernel)              kernel(image, ct)
-# "image"      output, kernel      output(ct, kernel)             kernel(ct, output)
-# "kernel"     image, output       image(output, ct)              output(image, ct)
-def _transpose_first(ct, _, second, *, solve, **grid):
-    if solve == "kernel":
-        return depthwise_p.bind(second, ct, solve="image", **grid)
-    return depthwise_p.bind(ct, second, solve={"output": "image", "image": "output"}[solve], **grid)
-
-
-def _transpose_second(ct, first, _, *, solve, **grid):
-    if solve == "image":
-        return depthwise_p.bind(ct, first, solve="kernel", **grid)
-    return depthwise_p.bind(first, ct, solve={"output": "kernel", "kernel": "output"}[solve], **grid)
 
 
 _GROUP_AXIS = {"image": 0, "output": 0, "kernel": 1}
@@ -220,12 +222,12 @@ def _batched(operands, axes, *, solve, **grid):
     return result.reshape(*result.shape[:axis], count, -1, *result.shape[axis + 1 :]), axis
 
 
-depthwise_p = Primitive("depthwise")
-depthwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "taps", "stride", "size", "precision")))
-depthwise_p.def_abstract_eval(_abstract)
-ad.defbilinear(depthwise_p, _transpose_first, _transpose_second)
-batching.primitive_batchers[depthwise_p] = _batched
-mlir.register_lowering(depthwise_p, mlir.lower_fun(_solved, multiple_results=False))
-mlir.register_lowering(depthwise_p, mlir.lower_fun(in_full(_solved), multiple_results=False), platform="cpu")
-for _platform in ("cuda", "rocm"):
-    mlir.register_lowering(depthwise_p, mlir.lower_fun(_library, multiple_results=False), platform=_platform)
+define(
+    depthwise_p,
+    _solved,
+    _abstract,
+    _batched,
+    static=("solve", "taps", "stride", "size", "precision"),
+    transposes=trilinear_transposes(depthwise_p),
+    on={"cpu": at_full_precision(_solved)} | dict.fromkeys(ACCELERATORS, _library),
+)

@@ -3,14 +3,18 @@
 Autodiff would transpose it to a scatter, which XLA runs row by row on a CPU.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Shaped
+
+from dsrna_jax.kernels.lowering import define
+
+gather_rows_p = Primitive("gather_rows")
 
 
-def gather_rows(rows, index):
+def gather_rows(rows: Shaped[Array, "row *rest"], index: npt.ArrayLike) -> Shaped[Array, "..."]:
     """rows[index], with zeros where the index is -1.
 
     Args:
@@ -34,16 +38,15 @@ def _transpose(ct, rows, *, index):
     for position, row in enumerate(index):
         if row >= 0:
             back[row] = position
-    return [gather_rows_p.bind(ct, index=tuple(back.tolist()))]
+    return gather_rows_p.bind(ct, index=tuple(back.tolist()))
 
 
 def _batched(operands, axes, *, index):
     return gather_rows_p.bind(jnp.moveaxis(operands[0], axes[0], 1), index=index), 1
 
 
-gather_rows_p = Primitive("gather_rows")
-gather_rows_p.def_impl(jax.jit(_gathered, static_argnames="index"))
-gather_rows_p.def_abstract_eval(lambda rows, index: rows.update(shape=(len(index), *rows.shape[1:])))
-ad.deflinear2(gather_rows_p, _transpose)
-batching.primitive_batchers[gather_rows_p] = _batched
-mlir.register_lowering(gather_rows_p, mlir.lower_fun(_gathered, multiple_results=False))
+def _abstract(rows, *, index):
+    return rows.update(shape=(len(index), *rows.shape[1:]))
+
+
+define(gather_rows_p, _gathered, _abstract, _batched, static=("index",), transposes=(_transpose,))

@@ -15,11 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float
+
+from dsrna_jax.kernels.lowering import define
+
+routed_p = Primitive("max_pool_routed")
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
-def max_pool(x, window: int, stride: int, padding: int = 0):
+def max_pool(
+    x: Float[Array, "*stack height width"], window: int, stride: int, padding: int = 0
+) -> Float[Array, "*stack height_out width_out"]:
     """Max pool of the last two axes to ceil(size / stride), padded by -inf."""
     ones = (1,) * (x.ndim - 2)
     borders = [(0, 0)] * (x.ndim - 2) + _borders(x.shape[-2:], window, stride, padding)
@@ -69,19 +75,9 @@ def _routed(direction, place, *, solve, size, **grid):
     return sum(jnp.where(place == tap, d, 0) for tap, (place, d) in enumerate(windows))
 
 
-def _jvp(primals, tangents, **params):
-    """Who wins is constant almost everywhere, so only the direction has a tangent."""
-    result = routed_p.bind(*primals, **params)
-    if type(tangents[0]) is ad.Zero:
-        return result, ad.Zero.from_primal_value(result)
-    return result, routed_p.bind(tangents[0], primals[1], **params)
-
-
 def _transpose(ct, direction, place, *, solve, size, **grid):
-    if type(ct) is ad.Zero:
-        return [None, None]
     back = {"output": "image", "image": "output"}[solve]
-    return [routed_p.bind(ct, place, solve=back, size=direction.aval.shape[-2:], **grid), None]
+    return routed_p.bind(ct, place, solve=back, size=direction.aval.shape[-2:], **grid)
 
 
 def _batched(operands, axes, **params):
@@ -95,10 +91,10 @@ def _batched(operands, axes, **params):
     return routed_p.bind(direction, place, **params), 0
 
 
-routed_p = Primitive("max_pool_routed")
-routed_p.def_impl(jax.jit(_routed, static_argnames=("solve", "size", "window", "stride", "padding")))
-routed_p.def_abstract_eval(lambda direction, place, size, **_: direction.update(shape=(*direction.shape[:-2], *size)))
-ad.primitive_jvps[routed_p] = _jvp
-ad.primitive_transposes[routed_p] = _transpose
-batching.primitive_batchers[routed_p] = _batched
-mlir.register_lowering(routed_p, mlir.lower_fun(_routed, multiple_results=False))
+def _abstract(direction, place, *, size, **_):
+    return direction.update(shape=(*direction.shape[:-2], *size))
+
+
+# The place of the largest is constant almost everywhere: only the direction has derivatives.
+static = ("solve", "size", "window", "stride", "padding")
+define(routed_p, _routed, _abstract, _batched, static=static, transposes=(_transpose,))

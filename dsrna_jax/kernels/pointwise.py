@@ -7,29 +7,38 @@ trilinear form, and a bilinear primitive with a `solve` parameter is closed unde
     sum  output[..., d, pixel] * kernel[..., d, c] * image[..., c, pixel]        a pixel is (batch, row, column)
 """
 
-import jax
 import jax.numpy as jnp
-from flax.linen.dtypes import promote_dtype
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float
 
-from dsrna_jax.kernels.precision import asked_for, in_full, precise
+from dsrna_jax.kernels.lowering import (
+    at_full_precision,
+    define,
+    matmul_precision,
+    promoted,
+    takes_precision,
+    trilinear_transposes,
+)
+
+pointwise_p = Primitive("pointwise")
 
 
-def pointwise(image, kernel):
+def pointwise(
+    image: Float[Array, "*stack channel batch height width"], kernel: Float[Array, "*stack_or_none channel_out channel"]
+) -> Float[Array, "*stack channel_out batch height width"]:
     """[*stack, channel, batch, height, width] by [*stack, channel out, channel] -> [*stack, channel out, batch, ...].
 
     One kernel [channel out, channel] serves a whole stack.
     """
-    image, kernel = promote_dtype(image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])))
-    return pointwise_p.bind(image, kernel, solve="output", precision=asked_for())
+    image, kernel = promoted(image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])))
+    return pointwise_p.bind(image, kernel, solve="output", precision=matmul_precision())
 
 
 def _flat(maps):
     return maps.reshape(*maps.shape[:-3], -1)
 
 
-@precise
+@takes_precision
 def _solved(first, second, *, solve):
     if solve == "kernel":
         return jnp.einsum("...dp,...cp->...dc", _flat(second), _flat(first))
@@ -46,22 +55,6 @@ def _abstract(first, second, *, solve, precision):
     return first.update(shape=shape)
 
 
-# solve=       takes               transposed by the first        transposed by the second
-# "output"     image, kernel       image(ct, kernel)              kernel(image, ct)
-# "image"      output, kernel      output(ct, kernel)             kernel(ct, output)
-# "kernel"     image, output       image(output, ct)              output(image, ct)
-def _transpose_first(ct, _, second, *, solve, **params):
-    if solve == "kernel":
-        return pointwise_p.bind(second, ct, solve="image", **params)
-    return pointwise_p.bind(ct, second, solve={"output": "image", "image": "output"}[solve], **params)
-
-
-def _transpose_second(ct, first, _, *, solve, **params):
-    if solve == "image":
-        return pointwise_p.bind(ct, first, solve="kernel", **params)
-    return pointwise_p.bind(first, ct, solve={"output": "kernel", "kernel": "output"}[solve], **params)
-
-
 def _batched(operands, axes, **params):
     """vmap: a mapped axis becomes one more that is stacked."""
     count = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
@@ -72,10 +65,12 @@ def _batched(operands, axes, **params):
     return pointwise_p.bind(*moved, **params), 0
 
 
-pointwise_p = Primitive("pointwise")
-pointwise_p.def_impl(jax.jit(_solved, static_argnames=("solve", "precision")))
-pointwise_p.def_abstract_eval(_abstract)
-ad.defbilinear(pointwise_p, _transpose_first, _transpose_second)
-batching.primitive_batchers[pointwise_p] = _batched
-mlir.register_lowering(pointwise_p, mlir.lower_fun(_solved, multiple_results=False))
-mlir.register_lowering(pointwise_p, mlir.lower_fun(in_full(_solved), multiple_results=False), platform="cpu")
+define(
+    pointwise_p,
+    _solved,
+    _abstract,
+    _batched,
+    static=("solve", "precision"),
+    transposes=trilinear_transposes(pointwise_p),
+    on={"cpu": at_full_precision(_solved)},
+)

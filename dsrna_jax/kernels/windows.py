@@ -3,21 +3,23 @@
 As slices that are stacked, and by autodiff, each entry would be a kernel of its own, both ways.
 """
 
-import functools
 import itertools
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Shaped
 
-from dsrna_jax.kernels.apart import apart
+from dsrna_jax.kernels.lowering import define, noinline
+
+windows_p = Primitive("windows")
 
 
-def windows(x, fill, *, window, strides, padding, base_dilation, dilation):
+def windows(
+    x: Shaped[Array, "*image"], fill, *, window, strides, padding, base_dilation, dilation
+) -> Shaped[Array, "entry *window_position"]:
     """[...] -> [entry, ...]: what each window of `lax.reduce_window` sees, with `fill` outside of x."""
     borders = [(*p, d - 1) for p, d in zip(padding, base_dilation, strict=True)]
     padded = lax.pad(x, np.asarray(fill, x.dtype), borders)
@@ -43,10 +45,6 @@ def _solved(x, *, solve, size, window, strides, dilation):
     return _summed(x, offsets, np.array(size), np.array(strides))
 
 
-def _solved_apart(x, **grid):
-    return apart(functools.partial(_solved, **grid), x)
-
-
 def _summed(x, offsets, size, strides):
     """Entries [entry, ...] where they came from: sums of shifted entries, apart for each remainder by the strides."""
     lengths, phases = -(-size // strides), []
@@ -67,7 +65,7 @@ def _summed(x, offsets, size, strides):
 def _transpose(ct, x, *, solve, **grid):
     back = {"entries": "padded", "padded": "entries"}[solve]
     shape = x.aval.shape if solve == "entries" else x.aval.shape[1:]
-    return [windows_p.bind(ct, **grid | {"solve": back, "size": shape})]
+    return windows_p.bind(ct, **grid | {"solve": back, "size": shape})
 
 
 def _batched(operands, axes, *, solve, size, **grid):
@@ -82,10 +80,12 @@ def _abstract(x, *, solve, size, window, **_):
     return x.update(shape=(math.prod(window), *size) if solve == "entries" else size)
 
 
-windows_p = Primitive("windows")
-windows_p.def_impl(jax.jit(_solved, static_argnames=("solve", "size", "window", "strides", "dilation")))
-windows_p.def_abstract_eval(_abstract)
-ad.deflinear2(windows_p, _transpose)
-batching.primitive_batchers[windows_p] = _batched
-mlir.register_lowering(windows_p, mlir.lower_fun(_solved, multiple_results=False))
-mlir.register_lowering(windows_p, mlir.lower_fun(_solved_apart, multiple_results=False), platform="cpu")
+define(
+    windows_p,
+    _solved,
+    _abstract,
+    _batched,
+    static=("solve", "size", "window", "strides", "dilation"),
+    transposes=(_transpose,),
+    on={"cpu": noinline(_solved)},
+)

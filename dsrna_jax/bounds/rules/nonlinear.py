@@ -12,7 +12,7 @@ from dsrna_jax.bounds.graph import Linear, Node
 from dsrna_jax.bounds.relaxations import Hinge, Larger, Largest, leader_of
 from dsrna_jax.bounds.rules.affine import broadcast_nodes, known_composition, nodes_of, values
 from dsrna_jax.bounds.tracing import evaluated
-from dsrna_jax.kernels import stacks
+from dsrna_jax.kernels import reductions
 from dsrna_jax.kernels.windows import windows
 
 
@@ -106,10 +106,10 @@ def _top(tracer, entries, batch_axis, name):
     leader = leader_of(entries.value)
 
     def behind(d):
-        return d - stacks.total_of(jnp.where(leader, d, 0))
+        return d - reductions.total_of(jnp.where(leader, d, 0))
 
     def magnitude(r):
-        return jnp.where(leader, 0, r + stacks.total_of(jnp.where(leader, r, 0)))
+        return jnp.where(leader, 0, r + reductions.total_of(jnp.where(leader, r, 0)))
 
     leads = tracer.node(Linear(behind, magnitude), (entries,), behind(entries.value), entries.batch_axis)
-    return tracer.node(Largest(), (entries, leads), stacks.largest(entries.value), batch_axis, name)
+    return tracer.node(Largest(), (entries, leads), reductions.largest(entries.value), batch_axis, name)

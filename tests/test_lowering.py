@@ -1,0 +1,84 @@
+"""Primitives that `define` makes are closed under transformation, and the shared pieces of lowerings do what they say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import Primitive
+
+from dsrna_jax.kernels.lowering import define, noinline, pad_with_zeros, promoted
+
+X, Y = jnp.arange(6.0).reshape(2, 3), jnp.array([[1.0, -2, 3], [0.5, 0, -1]])
+
+product_p = Primitive("product_by_a_constant")
+
+
+def product(x, y, *, factor):
+    return factor * x * y
+
+
+def batch(operands, axes, **params):
+    x, y = (o if a is None else jnp.moveaxis(o, a, 0) for o, a in zip(operands, axes, strict=True))
+    return product_p.bind(*jnp.broadcast_arrays(x, y), **params), 0
+
+
+define(
+    product_p,
+    product,
+    lambda x, y, *, factor: x,
+    batch,
+    static=("factor",),
+    transposes=(lambda ct, x, y, **params: product_p.bind(ct, y, **params),),
+    on={"cuda": lambda x, y, *, factor: jnp.sin(product(x, y, factor=factor))},
+)
+
+
+def f(x):
+    return product_p.bind(jnp.sin(x), Y, factor=2.0)
+
+
+def plain(x):
+    return product(jnp.sin(x), Y, factor=2.0)
+
+
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        lambda f: f(X),
+        lambda f: jax.jit(f)(X),
+        lambda f: jax.jvp(f, (X,), (Y,)),
+        lambda f: jax.grad(lambda x: (f(x) ** 2).sum())(X),
+        lambda f: jax.jvp(jax.grad(lambda x: (f(x) ** 2).sum()), (X,), (Y,)),
+        lambda f: jax.vmap(f)(jnp.stack([X, 2 * X])),
+        lambda f: jax.jacrev(f)(X),
+    ],
+    ids=["eager", "jit", "jvp", "grad", "second order", "vmap", "jacrev"],
+)
+def test_a_defined_primitive_transforms_as_its_implementation_does(transformed):
+    ours, theirs = transformed(f), transformed(plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours, theirs)
+
+
+def test_a_further_operand_of_a_linear_primitive_is_a_constant():
+    assert not jnp.any(jax.grad(lambda y: product_p.bind(X, y, factor=2.0).sum())(Y))
+
+
+def test_a_platform_gets_its_own_lowering():
+    texts = [jax.jit(f).trace(X).lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "cuda")]
+    assert [text.count("stablehlo.sine") for text in texts] == [1, 2]
+
+
+def test_noinline_calls_a_function_that_xla_may_not_inline():
+    program = jax.jit(lambda x: noinline(lambda x, *, power: x**power)(x, power=3)).lower(X)
+    assert 'inlineable = "false"' in program.as_text()
+    np.testing.assert_array_equal(program.compile()(X), X**3)
+
+
+def test_pad_with_zeros_equals_jax_numpy():
+    widths = [(0, 2), (1, 0)]
+    np.testing.assert_array_equal(pad_with_zeros(X, widths), jnp.pad(X, widths))
+
+
+def test_promoted_arrays_are_of_one_floating_type():
+    assert [a.dtype for a in promoted(np.arange(2), jnp.ones(2, jnp.bfloat16))] == [jnp.bfloat16] * 2
+    assert [a.dtype for a in promoted(np.arange(2), np.arange(3))] == [jnp.float32] * 2
