@@ -35,7 +35,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is Python %d.%d, but 3.11 or newer is needed: name one, as in make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Installing into $(VENV): once, a few minutes"
 	@$(PYTHON) -m venv $(VENV)
-	@$(IN_VENV) pip install --quiet --disable-pip-version-check --editable .
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --requirement requirements.txt --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
