@@ -26,7 +26,7 @@ def linear(x):
 
 def error(f, x=X, radius=0.1, **options) -> str:
     with pytest.raises(InputError) as caught:
-        bounds.bound(f, x, radius, **options)
+        bounds.bound(f, x, radius=radius, **options)
     (line,) = str(caught.value).splitlines()
     return line
 
@@ -62,7 +62,7 @@ MIXING = {
 @pytest.mark.parametrize("name", MIXING)
 def test_what_mixes_examples_is_told_apart(name):
     assert re.search("not batch-separable|must return .batch", error(MIXING[name]))
-    jitted = jax.jit(lambda x: bounds.bound(MIXING[name], x, 0.1))  # also where no number is known
+    jitted = jax.jit(lambda x: bounds.bound(MIXING[name], x, radius=0.1))  # also where no number is known
     with pytest.raises(InputError):
         jitted(X)
 
@@ -76,7 +76,7 @@ def test_what_looks_like_mixing_is_not():
         lambda x: jax.vmap(lambda row: jnp.convolve(row, jnp.ones(2)))(x),
         lambda x: jax.vmap(lambda row: row[PERMUTATION] @ W)(x),
     ):
-        lower, upper = bounds.bound(f, X, 0.1, method="crown")
+        lower, upper = bounds.bound(f, X, radius=0.1, method="crown")
         np.testing.assert_allclose((lower + upper) / 2, f(jnp.asarray(X)), rtol=1e-5, atol=1e-6)
 
 
@@ -110,9 +110,9 @@ def test_bad_input_is_refused_in_one_line():
 )
 def test_margins_need_logits_and_labels(f, labels, said):
     for function in (bounds.margin, bounds.certified_radius):
-        radius = (0.1,) if function is bounds.margin else ()
+        radius = {"radius": 0.1} if function is bounds.margin else {}
         with pytest.raises(InputError, match=said):
-            function(f, X, np.array(labels), *radius)
+            function(f, X, np.array(labels), **radius)
 
 
 def test_an_operation_without_a_rule_names_itself_and_the_line():
@@ -120,7 +120,7 @@ def test_an_operation_without_a_rule_names_itself_and_the_line():
         return jnp.sort(linear(x), axis=1)  # the line
 
     with pytest.raises(NotImplementedError) as caught:
-        bounds.bound(f, X, 0.1)
+        bounds.bound(f, X, radius=0.1)
     said = str(caught.value)
     line = f.__code__.co_firstlineno + 1
     assert "sort" in said and f"{__file__}:{line}" in said and "register" in said and "\n" not in said
@@ -139,7 +139,7 @@ def test_control_flow_by_values_is_refused():
         (lambda x: x * (x > 0.2).astype(int), "convert|conversion|int"),
     ):
         with pytest.raises((NotImplementedError, InputError), match=name):
-            bounds.bound(f, X, 0.1)
+            bounds.bound(f, X, radius=0.1)
 
 
 def test_a_method_that_would_not_fit_says_so(monkeypatch):
@@ -163,7 +163,7 @@ def test_register_teaches_a_curve_and_a_rewrite(monkeypatch):
     points = X[:, None] + np.random.default_rng(0).uniform(-0.1, 0.1, size=(3, 200, 4)).astype(np.float32)
     values = np.asarray(f(points.reshape(-1, 4))).reshape(3, 200, 2)
     for method in ("ibp", "crown"):
-        lower, upper = bounds.bound(f, X, 0.1, method=method)
+        lower, upper = bounds.bound(f, X, radius=0.1, method=method)
         assert np.all(lower[:, None] <= values) and np.all(values <= upper[:, None])
     assert np.all(upper - lower < 3 * np.ptp(values, axis=1))
 
@@ -206,7 +206,7 @@ def test_flax_networks_and_callable_pytrees_need_nothing():
     variables = linen.init(jax.random.key(0), X)
     module = Module([W, W[:3]])
     for f in (lambda x: linen.apply(variables, x), Nnx(nnx.Rngs(0)), jax.vmap(module)):
-        margin = jax.jit(lambda x, f=f: bounds.margin(f, x, np.array([0, 1, 2]), 0.01, method="crown"))(X)
+        margin = jax.jit(lambda x, f=f: bounds.margin(f, x, np.array([0, 1, 2]), radius=0.01, method="crown"))(X)
         clean = np.asarray(f(X))
         gaps = np.array([min(clean[i, i] - clean[i, j] for j in range(3) if j != i) for i in range(3)])
         assert np.all(margin < gaps) and np.all(margin > gaps - 0.5)
@@ -214,18 +214,18 @@ def test_flax_networks_and_callable_pytrees_need_nothing():
 
 def test_intermediate_bounds_have_names_and_can_be_given():
     f = lambda x: jnp.maximum(jax.nn.relu(linear(x)) @ W, jnp.tanh(x)) @ W  # noqa: E731
-    found = bounds.intermediate(f, X, 0.2, method="crown")
+    found = bounds.intermediate(f, X, radius=0.2, method="crown")
     assert set(found) == {"relu_0", "relu_1", "max_0.0", "max_0.1"}  # tanh starts from the input
     hidden = np.asarray(linear(X))
     lower, upper = found["relu_0"]
     assert np.all(lower <= hidden) and np.all(hidden <= upper)
-    mixed = bounds.bound(f, X, 0.2, method="crown_ibp", given=found)
-    loose = bounds.bound(f, X, 0.2, method="crown_ibp")
-    tight = bounds.bound(f, X, 0.2, method="crown")
+    mixed = bounds.bound(f, X, radius=0.2, method="crown_ibp", given=found)
+    loose = bounds.bound(f, X, radius=0.2, method="crown_ibp")
+    tight = bounds.bound(f, X, radius=0.2, method="crown")
     width = lambda sides: float((sides[1] - sides[0]).mean())  # noqa: E731
     assert width(tight) <= 1.00001 * width(mixed) < 0.99 * width(loose)
     narrow = {"relu_0": (hidden - 1e-4, hidden + 1e-4)}  # trusted: the bounds are of those points alone
-    assert width(bounds.bound(f, X, 0.2, method="ibp", given=narrow)) < width(bounds.bound(f, X, 0.2, method="ibp"))
+    assert width(bounds.bound(f, X, radius=0.2, method="ibp", given=narrow)) < width(bounds.bound(f, X, radius=0.2, method="ibp"))
 
 
 def test_explain_counts_what_is_there():
@@ -257,11 +257,12 @@ def test_memory_is_told_within_a_factor_of_three(chunk):
         return x.mean((1, 2))
 
     x = jnp.ones((2, 10, 10, 1))
-    allocated = jax.jit(lambda x: bounds.bound(f, x, 0.1, method="crown", chunk=chunk)).lower(x).compile().memory_analysis()
+    compute = jax.jit(lambda x: bounds.bound(f, x, radius=0.1, method="crown", chunk=chunk))
+    allocated = compute.lower(x).compile().memory_analysis()
     told = bounds.explain(f, x, chunk=chunk).costs["crown"].bytes
     assert told / 3 < allocated.temp_size_in_bytes < told * 3
 
 
 def test_the_error_of_x_64_bit_inputs_in_single_precision_is_none():
-    lower, upper = bounds.bound(linear, X.astype(np.float64), 0.1)
+    lower, upper = bounds.bound(linear, X.astype(np.float64), radius=0.1)
     assert lower.dtype == upper.dtype == jnp.float32

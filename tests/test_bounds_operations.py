@@ -34,7 +34,7 @@ def check(names, seed, norm, clip, dtype, radius, methods):
         radii = (radius * np.array([1, 0.5, 0])).astype(dtype)
 
         def everything(x, radii):
-            return {m: bounds.bound(f, x, radii, norm=norm, clip=clip, method=m, iterations=3, chunk=5) for m in methods}
+            return {m: bounds.bound(f, x, radius=radii, norm=norm, clip=clip, method=m, iterations=3, chunk=5) for m in methods}
 
         found = quick(everything)(x, radii)
         found = {m: np.asarray(sides, np.float64) for m, sides in found.items()}
@@ -99,7 +99,7 @@ def test_random_networks(names, seed, norm, clip, dtype, radius):
 def test_interval_bounds_nest_with_the_radius(norm):
     f = network(("convolution", "max_pool", "silu"), 3)
     x = np.random.default_rng(0).uniform(size=(2, 2, 3)).astype(np.float32)
-    compute = jax.jit(lambda radius: bounds.bound(f, x, radius, norm=norm, method="ibp", clip=(0.0, 1.0)))
+    compute = jax.jit(lambda radius: bounds.bound(f, x, radius=radius, norm=norm, method="ibp", clip=(0.0, 1.0)))
     found = [compute(r) for r in (0.0, 1e-4, 0.01, 0.1, 0.5)]
     for (low, high), (lower, higher) in itertools.pairwise(found):
         assert np.all(lower <= low) and np.all(higher >= high)

@@ -42,7 +42,7 @@ def test_boxes_off_centre_go_through_affine_functions_exactly(f):
         matrix = jax.vmap(jax.jacobian(lambda x: f(x[None]).ravel()))(x).reshape(2, -1, x[0].size)
         middle, half = (side.reshape(2, -1, 1) for side in ((low + high) / 2 - x, (high - low) / 2))
         moved, size = (matrix @ middle)[..., 0], (jnp.abs(matrix) @ half)[..., 0]
-        for side, sign in zip(bounds.bound(f, x, radius, clip=clip, method="ibp"), (-1, 1), strict=True):
+        for side, sign in zip(bounds.bound(f, x, radius=radius, clip=clip, method="ibp"), (-1, 1), strict=True):
             np.testing.assert_allclose((side - f(x)).reshape(2, -1), moved + sign * size, rtol=1e-9, atol=1e-9)
 
 

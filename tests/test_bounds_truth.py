@@ -40,7 +40,7 @@ def dense(weights):
 
 
 def sides(f, x, radius, **options):
-    compute = quick(lambda x, radius: bounds.bound(f, x, radius, **options))
+    compute = quick(lambda x, radius: bounds.bound(f, x, radius=radius, **options))
     return [np.asarray(side) for side in compute(jnp.asarray(x), jnp.asarray(radius))]
 
 
@@ -91,7 +91,7 @@ def test_affine_networks_are_exact(norm):
     found = bounds.certified_radius(f, jnp.asarray(x), labels, norm=norm, method="crown_ibp", steps=60)
     np.testing.assert_allclose(found, closed, rtol=1e-7)
     assert np.all(found <= closed)
-    by_class = bounds.certified_radius(f, jnp.asarray(x), labels, norm=norm, steps=60, per_class=True)
+    by_class = bounds.class_certified_radii(f, jnp.asarray(x), labels, norm=norm, steps=60)
     np.testing.assert_allclose(by_class.min(1), closed, rtol=1e-7)
 
 
@@ -187,7 +187,7 @@ def test_methods_equal_those_written_in_numpy(name, norm):
     @quick
     def ours(x):
         options = {"norm": norm, "iterations": 6, "chunk": 7}
-        return {m: bounds.margin(f, x, labels, radius, method=m, per_class=True, **options) for m in methods}
+        return {m: bounds.class_margins(f, x, labels, radius=radius, method=m, **options) for m in methods}
 
     for method, got in ours(jnp.asarray(x)).items():
         expected = [dense_bounds.lower_bounds(method, matrices, x[i], radius, norm, rows[i], 6) for i in range(2)]
@@ -208,7 +208,7 @@ def test_first_layers_have_exact_row_norms(norm):
         rows = np.asarray(jax.jacobian(affine)(x)).reshape(np.prod(shape), -1)
         for method in ("ibp", "crown_ibp", "crown"):
             f = lambda x, affine=affine: jax.nn.relu(affine(x)).reshape(len(x), -1)  # noqa: E731
-            lower, upper = bounds.intermediate(f, x, 0.1, norm=norm, method=method)["relu_0"]
+            lower, upper = bounds.intermediate(f, x, radius=0.1, norm=norm, method=method)["relu_0"]
             np.testing.assert_allclose((upper - lower) / 2, 0.1 * dense_bounds.dual_norm(rows, norm).reshape(shape), rtol=1e-9)
 
 
@@ -264,7 +264,7 @@ def test_gradients_of_bounds(method, norm, clip):
     network, x = layers(3, 5, 4, 2, seed=3), jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 3)))
 
     def total(weights, x, radius):
-        lower, upper = bounds.bound(dense(weights), x, radius, norm=norm, method=method, clip=clip)
+        lower, upper = bounds.bound(dense(weights), x, radius=radius, norm=norm, method=method, clip=clip)
         return (upper - 2 * lower).sum()
 
     point = (network, x, jnp.array([0.15, 0.3]))
@@ -283,7 +283,10 @@ def test_gradients_of_bounds(method, norm, clip):
 def test_nothing_depends_on_batch_order_jit_chunks_or_vmap(method, norm):
     f, x = dense(layers(4, 5, 4, 3, seed=1)), jnp.asarray(np.random.default_rng(0).uniform(size=(4, 4)))
     radius = jnp.array([0.05, 0.1, 0.2, 0.3])
-    compute = functools.partial(bounds.bound, f, norm=norm, method=method, iterations=2)
+
+    def compute(x, radius, **options):
+        return bounds.bound(f, x, radius=radius, norm=norm, method=method, iterations=2, **options)
+
     whole = quick(compute)(x, radius)
     order = np.array([2, 0, 3, 1])
     others = {
@@ -309,7 +312,7 @@ def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_impli
     def radius(network):
         return bounds.certified_radius(dense(network), x, labels, norm="l2", method="crown", steps=60)
 
-    margin = quick(lambda r: bounds.margin(dense(network), x, labels, r, norm="l2", method="crown"))
+    margin = quick(lambda r: bounds.margin(dense(network), x, labels, radius=r, norm="l2", method="crown"))
     found = radius(network)
     assert np.all(found[:4] > 1e-3) and found[4] == 0
     assert np.all(margin(found)[:4] > 0) and np.all(margin(1.001 * found)[:4] <= 1e-3)
@@ -322,7 +325,7 @@ def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_impli
 def test_a_radius_that_nobody_differentiates_compiles_one_margin():
     f, x, labels = dense(layers(4, 8, 6, 3)), jnp.zeros((2, 4)), jnp.zeros(2, int)
     programs = [
-        jax.jit(lambda r: bounds.margin(f, x, labels, r, method="crown")),
+        jax.jit(lambda r: bounds.margin(f, x, labels, radius=r, method="crown")),
         jax.jit(lambda start: bounds.certified_radius(f, x, labels, method="crown", start=start)),
     ]
     one, found = (p.lower(0.1).compile().as_text().count(" dot(") for p in programs)

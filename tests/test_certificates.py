@@ -146,7 +146,7 @@ def test_radius_is_where_the_margin_ends():
     alone = certificates.log_certified_radius(net, IMAGES, labels, log_start=log(0.5), method="crown_ibp")
     np.testing.assert_allclose(np.exp(alone), found, rtol=1e-3)
     for factor, sign in ((0.999, 1), (1.1, -1)):
-        ends = [bounds.margin(net, IMAGES, labels, factor * found, method="crown_ibp", clip=(0, 1))]
+        ends = [bounds.margin(net, IMAGES, labels, radius=factor * found, method="crown_ibp", clip=(0, 1))]
         assert (sign * np.array(ends) > 0).all()
     np.testing.assert_allclose(slack, np.log(found / 0.5), rtol=1e-2, atol=1e-2)
 
@@ -168,7 +168,7 @@ def test_wrongly_classified_images_have_no_radius_and_no_say():
 def test_finite_and_alive_where_a_bound_leaves_float32(name, cells, gain):
     net = chain(cells, gain)
     labels = right_labels(net)
-    assert not np.isfinite(quick(lambda x: bounds.margin(net, x, labels, 0.03, method="ibp"))(IMAGES)).all()
+    assert not np.isfinite(quick(lambda x: bounds.margin(net, x, labels, radius=0.03, method="ibp"))(IMAGES)).all()
 
     def mean(gain):
         _, r, slack = measured(name, (net.matrices, net.weights, gain), IMAGES, labels, log(0.03))
@@ -293,7 +293,7 @@ def test_the_chain_of_cells_contains_what_the_network_does(case, method):
         moves = np.concatenate([corners, inner]) * np.asarray(radius)[:, None, None, None]
         logits = quick(jax.vmap(net))(images + moves)
         assert (lower <= logits + 1e-9).all() and (logits <= upper + 1e-9).all()
-        whole = quick(lambda x: bounds.bound(net, x, radius, method=method))(images)
+        whole = quick(lambda x: bounds.bound(net, x, radius=radius, method=method))(images)
         assert (lower <= whole[0] + 1e-9).all() and (upper >= whole[1] - 1e-9).all()
         np.testing.assert_allclose(lower[2], upper[2], atol=1e-9)
 

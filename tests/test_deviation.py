@@ -22,8 +22,8 @@ def f(x):
 def test_bounds_are_the_value_and_the_deviation(method):
     with jax.enable_x64():
         x = X.astype(np.float64)
-        lower, upper = bounds.bound(f, x, 0.05, method=method)
-        value, below, above = bounds.deviation(f, x, 0.05, method=method, with_value=True)
+        lower, upper = bounds.bound(f, x, radius=0.05, method=method)
+        value, (below, above) = bounds.value_and_deviation(f, x, radius=0.05, method=method)
         np.testing.assert_allclose(value, f(x), rtol=1e-12)
         np.testing.assert_allclose([lower, upper], [f(x) + below, f(x) + above], rtol=1e-9)
         assert (below < 0).all() and (above > 0).all()
@@ -32,24 +32,24 @@ def test_bounds_are_the_value_and_the_deviation(method):
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
 def test_tiny_radii_keep_their_precision(method):
     """Where no kink is near, deviations are proportional to the radius, down to 1e-30 in float32."""
-    small, tiny = (bounds.deviation(f, X, radius, method=method) for radius in (1e-7, 1e-30))
+    small, tiny = (bounds.deviation(f, X, radius=radius, method=method) for radius in (1e-7, 1e-30))
     np.testing.assert_allclose(np.array(small) * 1e7, np.array(tiny) * 1e30, rtol=1e-3)
-    assert not np.array(bounds.deviation(f, X, 0.0, method=method)).any()
+    assert not np.array(bounds.deviation(f, X, radius=0.0, method=method)).any()
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp", "crown"])
 def test_rows_are_functionals_of_each_example(method):
-    whole = np.array(bounds.deviation(f, X, 0.02, method=method))
+    whole = np.array(bounds.deviation(f, X, radius=0.02, method=method))
     picks = np.array([[0, 1, 2], [3, 3, 0]])  # [row, example]
     rows = np.eye(4, dtype=np.float32)[picks]
-    by_row = np.array(bounds.deviation(f, X, 0.02, rows=rows, method=method))
+    by_row = np.array(bounds.deviation(f, X, radius=0.02, rows=rows, method=method))
     np.testing.assert_allclose(by_row, whole[:, np.arange(3), picks], rtol=1e-5)
-    differences = bounds.deviation(f, X, 0.02, rows=rows[:1] - rows[1:], method=method)
+    differences = bounds.deviation(f, X, radius=0.02, rows=rows[:1] - rows[1:], method=method)
     assert (differences[0] >= by_row[0, :1] - by_row[1, 1:] - 1e-4).all()
 
 
 def test_deviations_contain_what_moves():
-    below, above = bounds.deviation(f, X, 0.03, method="crown_ibp")
+    below, above = bounds.deviation(f, X, radius=0.03, method="crown_ibp")
     moves = 0.03 * np.random.default_rng(3).choice([-1.0, 1.0], size=(200, *X.shape)).astype(np.float32)
     change = jax.vmap(lambda d: f(X + d) - f(X))(moves)
     assert (below <= change + 1e-3).all() and (change <= above + 1e-3).all()

@@ -68,6 +68,6 @@ def test_bounds_are_those_of_the_product():
         def g(x):
             return f(jnp.moveaxis(x, 0, 1)[:, :, 0], kernel)[:, :, 0, 0].T
 
-        return bounds.bound(g, image, 0.1, norm="linf", method="crown")
+        return bounds.bound(g, image, radius=0.1, norm="linf", method="crown")
 
     assert_equal(*(tuple(bounded(f)) for f in (pointwise, plain)))

@@ -41,9 +41,9 @@ def test_bounds_round_no_product_more_coarsely_than_its_numbers(method, platform
     """TF32, the default on GPUs, rounds by 1e-3 what the allowance for rounding widens by 1e-5."""
     logits = logits_fn()
     functions = {
-        "margin": lambda x: bounds.margin(logits, x, jnp.zeros(2, int), 0.01, method=method),
-        "bound": lambda x: bounds.bound(logits, x, 0.01, method=method),
-        "gradient": jax.grad(lambda x: bounds.margin(logits, x, jnp.zeros(2, int), 0.01, method=method).sum()),
+        "margin": lambda x: bounds.margin(logits, x, jnp.zeros(2, int), radius=0.01, method=method),
+        "bound": lambda x: bounds.bound(logits, x, radius=0.01, method=method),
+        "gradient": jax.grad(lambda x: bounds.margin(logits, x, jnp.zeros(2, int), radius=0.01, method=method).sum()),
     }
     for name, f in functions.items():
         assert [line for line in products(f, platform) if "HIGHEST" not in line] == [], name

@@ -3,8 +3,8 @@
 As `jax.grad` does, they take a function: a Flax, Equinox or plain one, closing over its weights. They trace it, and no line of it
 has to know. All can be jitted, vmapped, and differentiated by whatever the function closes over.
 
-    lower, upper = bounds.bound(f, x, 0.01, norm="linf", method="crown_ibp", clip=(0.0, 1.0))
-    certified = bounds.margin(f, x, labels, 0.01, method="crown") > 0
+    lower, upper = bounds.bound(f, x, radius=0.01, norm="linf", method="crown_ibp", clip=(0.0, 1.0))
+    certified = bounds.margin(f, x, labels, radius=0.01, method="crown") > 0
     radius = bounds.certified_radius(f, x, labels, norm="l2", method="crown")
 
 Methods, from loose and cheap to tight and dear; `explain` tells what each would cost for a given f:
@@ -26,7 +26,17 @@ from typing import TYPE_CHECKING
 from dsrna_jax import lazy
 
 if TYPE_CHECKING:
-    from dsrna_jax.bounds.api import bound, certified_radius, deviation, explain, intermediate, margin
+    from dsrna_jax.bounds.api import (
+        bound,
+        certified_radius,
+        class_certified_radii,
+        class_margins,
+        deviation,
+        explain,
+        intermediate,
+        margin,
+        value_and_deviation,
+    )
     from dsrna_jax.bounds.curves import Curve
     from dsrna_jax.bounds.rules.registry import register
 
@@ -39,11 +49,14 @@ __all__ = [
     "Curve",
     "bound",
     "certified_radius",
+    "class_certified_radii",
+    "class_margins",
     "deviation",
     "explain",
     "intermediate",
     "margin",
     "register",
+    "value_and_deviation",
 ]
 # The names of methods and norms alone need no JAX.
 __getattr__, __dir__ = lazy.attach(
@@ -53,10 +66,13 @@ __getattr__, __dir__ = lazy.attach(
         "Curve": "curves:Curve",
         "bound": "api:bound",
         "certified_radius": "api:certified_radius",
+        "class_certified_radii": "api:class_certified_radii",
+        "class_margins": "api:class_margins",
         "deviation": "api:deviation",
         "explain": "api:explain",
         "intermediate": "api:intermediate",
         "margin": "api:margin",
         "register": "rules.registry:register",
+        "value_and_deviation": "api:value_and_deviation",
     },
 )

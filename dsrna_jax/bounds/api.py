@@ -34,13 +34,14 @@ def _in_full_precision(f):
 
 @_in_full_precision
 def bound(
-    f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
+    f: Callable, x, *, radius, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
 ) -> tuple[jax.Array, jax.Array]:
     """Lower and upper bounds of every entry of f(x') for all x' within `radius` of x.
 
     Args:
       f: maps x [batch, ...] (an array or a pytree of them) to [batch, ...], each example by itself.
-      x: floating-point pixels. radius: a number or [batch], in units of x, >= 0; may be traced.
+      x: floating-point pixels.
+      radius: a number or [batch], in units of x, >= 0; may be traced.
       norm: "linf", "l2" or "l1"; over all entries of an example together.
       method: one of `METHODS`. clip: (low, high) that x' stays within, as pixels do; None for no limit.
       chunk: entries bounded at a time in backward passes; memory grows with it. iterations: of alpha_crown.
@@ -57,81 +58,84 @@ def bound(
 
 @_in_full_precision
 def deviation(
-    f: Callable, x, radius, *, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None,
-    with_value=False,
-) -> tuple[jax.Array, ...]:  # fmt: skip
+    f: Callable, x, *, radius, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
+) -> tuple[jax.Array, jax.Array]:
     """Lower and upper bounds of f(x') - f(x), which keep their precision where they are small beside f(x), or radius beside x.
 
     Arguments as in `bound`. With rows [row, batch, ...], functionals of f's output for each example, the bounds are those of
     <rows, f(x') - f(x)>; every row costs a backward pass a side (none in `ibp`).
 
-    Returns: (lower, upper), each of the shape of f(x), or [row, batch]. In front of them f(x) with `with_value`: what goes on
-    from that shares its derivatives with the bounds.
+    Returns: (lower, upper), each of the shape of f(x), or [row, batch].
     """
+    return _deviation(_bounded(f, x, radius, norm, method, clip, chunk, iterations, given), rows)
+
+
+@_in_full_precision
+def value_and_deviation(
+    f: Callable, x, *, radius, rows=None, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """(f(x), `deviation`), as `jax.value_and_grad`: what is computed from f(x) shares its derivatives with the bounds."""
     bounded = _bounded(f, x, radius, norm, method, clip, chunk, iterations, given)
-    if rows is None:
-        lower, upper = bounded.sides()
-    else:
-        both = bounded.lower(jnp.concatenate([rows, -rows]))
-        lower, upper = both[: len(rows)], -both[len(rows) :]
-    slack = ROUNDING * jnp.finfo(lower.dtype).eps
-    lower, upper = lower - slack * jnp.abs(lower), upper + slack * jnp.abs(upper)
-    sides = jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
-    return (bounded.graph.output.value, *sides) if with_value else sides
+    return bounded.graph.output.value, _deviation(bounded, rows)
 
 
 @_in_full_precision
 def margin(
-    f: Callable, x, labels, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, given=None,
-    per_class=False,
+    logits_fn: Callable, images, labels, key=None, *, radius, norm="linf", method="crown_ibp", clip=None, chunk=64,
+    iterations=20, given=None,
 ) -> jax.Array:  # fmt: skip
-    """Lower bound of the logit margin min over j != label of f(x')_label - f(x')_j over the ball; positive means certified.
+    """Lower bound of the logit margin, min over j != label of logits_label - logits_j over the ball; positive means certified.
 
-    The difference of two logits is bounded, never the difference of their bounds. Arguments as in `bound`; f returns logits
-    [batch, classes], labels are [batch] in 0 .. classes - 1.
+    The difference of two logits is bounded, never the difference of their bounds.
 
-    Returns: [batch]; with `per_class`, [batch, classes - 1], the other classes in ascending order.
+    Args:
+      logits_fn: maps images [batch, ...] to logits [batch, classes], each example by itself.
+      images: floating-point pixels. labels: [batch] integers in 0 .. classes - 1. key: ignored, bounds draw nothing.
+      The rest as in `bound`.
+    Returns: [batch].
     """
-    bounded = _bounded(f, x, radius, norm, method, clip, chunk, iterations, given)
-    value = bounded.graph.output.value
-    rows = _margin_rows(value, labels)
-    margins = _widened((rows * value).sum(-1), bounded.lower(rows), bounded.ball.radius).T
-    return margins if per_class else margins.min(1)
+    return _class_margins(logits_fn, images, labels, radius, norm, method, clip, chunk, iterations, given).min(1)
 
 
 @_in_full_precision
-def intermediate(f: Callable, x, radius, *, norm="linf", method="crown_ibp", clip=None, chunk=64, given=None) -> dict:
+def class_margins(
+    logits_fn: Callable, images, labels, key=None, *, radius, norm="linf", method="crown_ibp", clip=None, chunk=64,
+    iterations=20, given=None,
+) -> jax.Array:  # fmt: skip
+    """`margin` against each other class, in ascending order: [batch, classes - 1]; the least of a row is the margin."""
+    return _class_margins(logits_fn, images, labels, radius, norm, method, clip, chunk, iterations, given)
+
+
+@_in_full_precision
+def intermediate(f: Callable, x, *, radius, norm="linf", method="crown_ibp", clip=None, chunk=64, given=None) -> dict:
     """Bounds of what enters each non-linear operation, by name such as "relu_0": {name: (lower, upper)}."""
     return _bounded(f, x, radius, norm, method, clip, chunk, 0, given).intermediate()
 
 
 @_in_full_precision
 def certified_radius(
-    f: Callable, x, labels, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20, per_class=False, start=0.05,
-    steps=15,
+    logits_fn: Callable, images, labels, key=None, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20,
+    start=0.05, steps=15,
 ) -> jax.Array:  # fmt: skip
     """A lower bound of the largest radius at which an example's label is certain, by bisection; 0 where it is wrong already.
 
     The radius returned has itself been certified. As in CNN-Cert (Boopathy et al. 2019, arXiv:1811.12395) the search is over the
     logarithm, from `start`, in `steps` evaluations of the margin. Gradients are those of the implicit function m(r, weights) = 0.
 
-    Returns: [batch], in units of x; with `per_class`, [batch, classes - 1]: against each other class in ascending order.
+    Arguments as in `margin`. Returns: [batch], in units of the pixels.
     """
-    _check_method(method)
-    graph = _traced(f, x)
-    rows = _margin_rows(graph.output.value, labels)
-    leaves = [leaf.value for leaf in graph.inputs]
+    rows, radius_of = _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps)
+    return radius_of(rows)
 
-    def radius_of(rows):
-        def margin(radius):
-            bounded = Bounded(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations, given={})
-            # A little more than `margin` allows, which then certifies the radius found however XLA rounds it.
-            return _widened((rows * graph.output.value).sum(-1), bounded.lower(rows), radius, ROUNDING + 16).min(0)
 
-        found = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
-        return with_implicit_gradient(found, margin)
-
-    return jax.lax.map(lambda row: radius_of(row[None]), rows).T if per_class else radius_of(rows)
+@_in_full_precision
+def class_certified_radii(
+    logits_fn: Callable, images, labels, key=None, *, norm="linf", method="crown_ibp", clip=None, chunk=64, iterations=20,
+    start=0.05, steps=15,
+) -> jax.Array:  # fmt: skip
+    """`certified_radius` against each other class by itself, in ascending order: [batch, classes - 1]."""
+    rows, radius_of = _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps)
+    return jax.lax.map(lambda row: radius_of(row[None]), rows).T
 
 
 def explain(f: Callable, x, *, chunk=64, iterations=20) -> Explanation:
@@ -150,6 +154,42 @@ def _bounded(f, x, radius, norm, method, clip, chunk, iterations, given) -> Boun
     _check_memory(graph, method, chunk, iterations)
     area = ball([leaf.value for leaf in graph.inputs], radius, norm, clip)
     return Bounded(graph, area, method, chunk=chunk, iterations=iterations, given=given or {})
+
+
+def _deviation(bounded: Bounded, rows):
+    if rows is None:
+        lower, upper = bounded.sides()
+    else:
+        both = bounded.lower(jnp.concatenate([rows, -rows]))
+        lower, upper = both[: len(rows)], -both[len(rows) :]
+    slack = ROUNDING * jnp.finfo(lower.dtype).eps
+    lower, upper = lower - slack * jnp.abs(lower), upper + slack * jnp.abs(upper)
+    return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
+
+
+def _class_margins(logits_fn, images, labels, radius, norm, method, clip, chunk, iterations, given):
+    bounded = _bounded(logits_fn, images, radius, norm, method, clip, chunk, iterations, given)
+    value = bounded.graph.output.value
+    rows = _margin_rows(value, labels)
+    return _widened((rows * value).sum(-1), bounded.lower(rows), bounded.ball.radius).T
+
+
+def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps):
+    """The functionals of the margins [classes - 1, batch, classes], and a function from some of them to their radii [batch]."""
+    _check_method(method)
+    graph = _traced(logits_fn, images)
+    leaves = [leaf.value for leaf in graph.inputs]
+
+    def radius_of(rows):
+        def margin(radius):
+            bounded = Bounded(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations, given={})
+            # A little more than `margin` allows, which then certifies the radius found however XLA rounds it.
+            return _widened((rows * graph.output.value).sum(-1), bounded.lower(rows), radius, ROUNDING + 16).min(0)
+
+        certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
+        return with_implicit_gradient(certified, margin)
+
+    return _margin_rows(graph.output.value, labels), radius_of
 
 
 def _traced(f, x) -> Graph:

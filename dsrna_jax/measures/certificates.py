@@ -90,7 +90,7 @@ def margin(
     log_unit = sum(log_factors) + np.log(ZOOM)
     whole = logits_fn.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
     radius = jnp.exp(log_radius + np.log(ZOOM))
-    bound = bounds.margin(whole, ZOOM * images, labels, radius, norm=norm, method=method, clip=PIXELS)
+    bound = bounds.margin(whole, ZOOM * images, labels, key, radius=radius, norm=norm, method=method, clip=PIXELS)
     bound = jnp.maximum(bound, np.finfo(bound.dtype).min)
     logits = logits_fn(images)
     clean = losses.margin(logits, labels)
@@ -162,7 +162,7 @@ def chained(
         both = jnp.maximum(*widths[-2:])
         widths.append(_largest_deviation(by_example(function), _front((before, last)), both, method=method))
         before, last = last, function(before, last)
-    return bounds.bound(lambda state: net.head(jnp.moveaxis(state, 0, 1)), _front(last), widths[-1], method=method)
+    return bounds.bound(lambda state: net.head(jnp.moveaxis(state, 0, 1)), _front(last), radius=widths[-1], method=method)
 
 
 def by_example(stage: Callable) -> Callable:
@@ -175,7 +175,7 @@ def _front(states):
 
 
 def _largest_deviation(f, x, radius, **options):
-    lower, upper = bounds.deviation(f, x, radius, **options)
+    lower, upper = bounds.deviation(f, x, radius=radius, **options)
     return jnp.maximum(-lower, upper).reshape(len(radius), -1).max(1)
 
 
@@ -188,7 +188,7 @@ def _with_half_width(f, x, radius, draw, **options):
         places = ((jnp.arange(entries) + draw) * (size / entries)).astype(jnp.int32).T
         rows = (jnp.arange(size) == jnp.minimum(places, size - 1)[..., None]).astype(jax.tree.leaves(x)[0].dtype)
         rows = rows.reshape(entries, *shape)
-    value, lower, upper = bounds.deviation(f, x, radius, rows=rows, **options, with_value=True)
+    value, (lower, upper) = bounds.value_and_deviation(f, x, radius=radius, rows=rows, **options)
     width = (upper - lower) / 2
     return value, width.mean(0) if draw is not None else width.reshape(len(width), -1).mean(1)
 

@@ -82,7 +82,7 @@ def bounds_cost(
     net, variables, images, labels = _derived(config, size, genotype, colours)
 
     def margins(variables, images, radius):
-        return bounds.margin(lambda x: net.apply(variables, x), images, labels, radius, method=method)
+        return bounds.margin(lambda x: net.apply(variables, x), images, labels, radius=radius, method=method)
 
     forward, _ = _compiled(net.apply, variables, images)
     compiled, cost = _compiled(margins, variables, images, 1e-3)

@@ -96,7 +96,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
         found |= {f"{name}@{radius:g}": float(r) for name, r in measured(jnp.log(jnp.float32(radius))).items()}
 
     def margins(radius):
-        return bounds.margin(loaded.logits_fn, images, labels, radius, method="crown")
+        return bounds.margin(loaded.logits_fn, images, labels, radius=radius, method="crown")
 
     margins = jax.jit(margins, compiler_options=options)
     everyone = np.ones(len(labels), bool)

@@ -20,9 +20,9 @@ START = {"linf": 0.05, "l2": 0.5}  # where searches begin
 
 @functools.partial(jax.jit, static_argnames=("norm", "method", "clip", "chunk"))
 def margins_of(logits_fn: Partial, x: Array, y: Array, radius: Array, *, norm: str, method: str, clip: bool, chunk: int) -> Array:
-    """`bounds.margin` against each other class, ascending: [batch, classes - 1]. `clip`: whether pixels stay in [0, 1]."""
+    """`bounds.class_margins`: [batch, classes - 1]. `clip`: whether pixels stay in [0, 1]."""
     box = (0.0, 1.0) if clip else None
-    return bounds.margin(logits_fn, x, y, radius, norm=norm, method=method, clip=box, chunk=chunk, per_class=True)
+    return bounds.class_margins(logits_fn, x, y, radius=radius, norm=norm, method=method, clip=box, chunk=chunk)
 
 
 @functools.partial(jax.jit, static_argnames=("name", "norm", "steps"))
