@@ -33,6 +33,11 @@ def on_page_markdown(markdown, **_):
     return _SETTINGS.sub(lambda match: settings_table(getattr(importlib.import_module(match[1]), match[2])), markdown)
 
 
+def on_page_content(html, **_):
+    """Marks short flags in the text, which are not to be broken behind their dashes."""
+    return re.sub(r"<code>(--[\w=.]{1,30})</code>", r'<code class="flag">\1</code>', html)
+
+
 def settings_table(kind: type) -> str:
     """A Markdown table of the flags that are made from the fields of the dataclass `kind`."""
     rows = ["| flag | default | meaning |", "|---|---|---|"]

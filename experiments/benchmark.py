@@ -6,7 +6,7 @@
     python -m experiments.benchmark --what=attack --cells=20 --channels=16 --batch_size=64            PGD-100
     python -m experiments.benchmark --what=training_step --cells=20 --channels=36 --batch_size=16
 
-Compiles cold, since the compilation cache is not used. Numbers and what led to them: experiments/benchmarks.md.
+Compiles cold, since the compilation cache is not used. Results: experiments/benchmarks/results.md.
 """
 
 import dataclasses

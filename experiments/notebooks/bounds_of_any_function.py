@@ -49,7 +49,7 @@ print(bounds.explain(f, x))
 # Outputs at random points, and at points that a PGD attack drives to the edge, lie within the bounds.
 
 # %%
-radius = 0.02
+radius = 0.05
 lower, upper = jax.jit(lambda x: bounds.bound(f, x, radius=radius, method="crown", clip=(0.0, 1.0)))(x)
 
 noise = jax.random.uniform(jax.random.key(2), (200, *x.shape), minval=-radius, maxval=radius)
