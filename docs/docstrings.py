@@ -1,15 +1,37 @@
-"""A griffe extension: `Returns:` and `Raises:` open a paragraph of their own, also where they share a line with their text."""
+"""A griffe extension: shows the docstrings of this package, whose lists are lines `name: meaning`, as Markdown."""
 
 import re
 
 import griffe
 
 _SECTION = re.compile(r"^(Returns|Raises): ", re.MULTILINE)
+_ITEM = re.compile(r"^( {0,3})([a-z_][\w, ]*): (\S.*)$")
 
 
-class Sections(griffe.Extension):
-    """Rewrites the docstrings that the reference shows."""
+class Markdown(griffe.Extension):
+    """Rewrites each docstring that the reference shows."""
 
     def on_instance(self, *, obj, **_):
         if not obj.is_alias and obj.docstring:
-            obj.docstring.value = _SECTION.sub(r"\n**\1:** ", obj.docstring.value)
+            obj.docstring.value = lists(_SECTION.sub(r"\n**\1:** ", obj.docstring.value))
+
+
+def lists(text: str) -> str:
+    """Runs of lines `name: meaning`, each with its deeper-indented continuation, as bullets. Args are left to griffe."""
+    out, item, is_in_arguments = [], None, False
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        is_in_arguments = line == "Args:" or is_in_arguments and (not line or indent > 0)
+        match = None if is_in_arguments else _ITEM.match(line)
+        before = out[-1].strip() if out else ""
+        if item is not None and line and indent > item:
+            out.append(f"    {line.strip()}")
+        elif match and (item is not None or not before or before.endswith(":")):
+            out += [""] if item is None and before else []
+            out.append(f"- `{match[2]}`: {match[3]}")
+            item = len(match[1])
+        else:
+            out += [""] if item is not None and line else []
+            out.append(line)
+            item = None
+    return "\n".join(out)
