@@ -16,6 +16,7 @@ test: lint
 
 lint: $(VENV)/.installed-test
 	$(IN_VENV) ruff check .
+	$(IN_VENV) basedpyright --pythonpath $(VENV)/bin/python
 
 # The site goes to build/site; open build/site/index.html in a browser.
 docs: $(VENV)/.installed-docs

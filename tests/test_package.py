@@ -67,7 +67,6 @@ def test_attribute_access_imports_what_it_needs():
 CORE = "import dsrna_jax; dsrna_jax.bounds.margin, dsrna_jax.attacks.pgd, dsrna_jax.jacobian_norm, dsrna_jax.genotypes.load"
 
 
-@pytest.mark.xfail(strict=False, reason="kernels import flax")
 def test_the_core_imports_nothing_of_the_extras():
     extras = ("flax", "orbax", "matplotlib", "PIL", "sklearn", "tensorflow_datasets", "chex")
     assert modules_after(CORE, "jax", "optax", *extras) == ["jax", "optax"]

@@ -166,6 +166,7 @@ def test_help_names_every_flag():
         (OSError(28, "No space left on device"), "No space left"),
         (FloatingPointError("loss is nan\nat step 3"), "nan at step 3"),
         (RuntimeError("RESOURCE_EXHAUSTED: 3 GiB"), "out of device memory"),
+        (ModuleNotFoundError("No module named 'flax'", name="flax"), "pip install 'dsrna_jax[search]'"),
     ],
 )
 def test_errors_a_person_can_mend_are_one_line(capsys, error, line):
@@ -177,11 +178,12 @@ def test_errors_a_person_can_mend_are_one_line(capsys, error, line):
     assert line in err and err.count("\n") == 1
 
 
-def test_our_own_errors_keep_their_traceback():
+@pytest.mark.parametrize("defect", [RuntimeError("a defect"), ModuleNotFoundError("a defect", name="dsrna_jax.absent")])
+def test_defects_keep_their_traceback(defect):
     def main(argv):
-        raise RuntimeError("a defect")
+        raise defect
 
-    with pytest.raises(RuntimeError, match="a defect"):
+    with pytest.raises(type(defect), match="a defect"):
         status(main, [])
 
 

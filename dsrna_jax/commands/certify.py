@@ -58,7 +58,7 @@ def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
 
 COMMAND = Command(
     name="certify",
-    description=__doc__,
+    description=__doc__ or "",
     defaults=CertificationConfig(),
     own={
         "checkpoint": CHECKPOINT,

@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     define(values, "out", None, "folder of the results; by default the one that the first RUN lies in")
     runs = parse(values, argv, takes_arguments=True)
     if values.help:
-        print(f"{in_users_words(__doc__)}\n{values.get_help()}")
+        print(f"{in_users_words(__doc__ or '')}\n{values.get_help()}")
         return
     if not runs:
         raise InputError(f"expected one or more RUN, folders of trainings by {command_line('train')} (--help says more)")

@@ -29,6 +29,11 @@ def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     except (InputError, FloatingPointError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "dsrna_jax").startswith("dsrna_jax"):
+            raise
+        print(f"error: {error.name} is not installed: commands need `pip install 'dsrna_jax[search]'`", file=sys.stderr)
+        return 1
     except RuntimeError as error:  # XLA's, whose own class is not public
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -78,6 +83,6 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, in $JAX_COMPILATION_CACHE_DIR or else ~/.cache/dsrna_jax."""
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/dsrna_jax").expanduser()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

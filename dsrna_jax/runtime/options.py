@@ -1,14 +1,21 @@
 """Configurations: frozen dataclasses whose fields carry help and choices, from which flags are made."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsrna_jax.errors import InputError
 
 
-def option(default, text, choices=None, *, formerly: str | None = None, renamed: Mapping[Any, Any] | None = None):
-    """A field with its help text and, where it has them, its allowed values.
+def option(
+    default: Any,
+    text: str,
+    choices: Sequence[str] | None = None,
+    *,
+    formerly: str | None = None,
+    renamed: Mapping[Any, Any] | None = None,
+) -> Any:
+    """A field of a dataclass with its default, its help and, where it has them, its allowed values.
 
     Args:
       formerly: what the field was called in earlier versions, whose flags and saved configurations still count.
