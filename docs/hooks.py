@@ -5,6 +5,7 @@ import importlib
 import re
 from pathlib import Path
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,14 @@ def on_page_markdown(markdown, **_):
 def on_page_content(html, **_):
     """Marks short flags in the text, which are not to be broken behind their dashes."""
     return re.sub(r"<code>(--[\w=.]{1,30})</code>", r'<code class="flag">\1</code>', html)
+
+
+def on_post_page(output, page, **_):
+    """Raises: PluginError if a page would fetch anything from another host."""
+    foreign = re.search(r"""<(?:script|img|iframe|source)[^>]+src(?:set)?=["']?https?:|<link[^>]+href=["']?https?:""", output)
+    if foreign:
+        raise PluginError(f"{page.file.src_uri} fetches from another host: {foreign[0]}")
+    return output
 
 
 def settings_table(kind: type) -> str:

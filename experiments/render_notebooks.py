@@ -36,7 +36,8 @@ def rendered(path: Path):
     from nbclient import NotebookClient
 
     notebook = jupytext.read(path)
-    NotebookClient(notebook, timeout=1200, kernel_name="python3", coalesce_streams=True).execute()
+    quiet = ["--log-level=ERROR"]
+    NotebookClient(notebook, timeout=1200, kernel_name="python3", coalesce_streams=True, extra_arguments=quiet).execute()
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dsrna_jax.attacks import ATTACKS
+from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
+from dsrna_jax.measures import MEASURES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -22,20 +25,26 @@ GENERATED = {DOCS / "benchmarks.md": BENCHMARKS} | {
 """Pages of the site that docs/hooks.py makes, and what they are made of."""
 
 
+_BLOCK = re.compile(r'^```(\w*)(?: title="([\w.]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+
+
 def blocks(text, *languages):
     """The code blocks in one of the languages; "" for indented ones."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    indented = re.findall(r"(?:^    .+\n)+", text, re.MULTILINE) if "" in languages else []
-    return [code for language, code in fenced if language in languages] + indented
+    fenced = [code for language, _, code in _BLOCK.findall(text) if language in languages]
+    return fenced + (re.findall(r"(?:^    .+\n)+", text, re.MULTILINE) if "" in languages else [])
 
 
 def snippets():
-    """Every Python block of the pages, once."""
+    """Every Python block of the pages, once, with the modules (titled blocks) that its page shows before it."""
     seen = {}
     for name, text in TEXTS.items():
-        for number, code in enumerate(blocks(text, "python")):
-            seen.setdefault(code, f"{name}-{number}")
-    return [pytest.param(code, id=name) for code, name in seen.items()]
+        modules = {}
+        for number, (language, title, code) in enumerate(_BLOCK.findall(text)):
+            if title:
+                modules = modules | {title: code}
+            elif language == "python":
+                seen.setdefault(code, pytest.param(code, modules, id=f"{name}-{number}"))
+    return list(seen.values())
 
 
 def command_lines():
@@ -52,9 +61,22 @@ def command_lines():
     return sorted((module, arguments) for module, arguments in calls if module != "experiments.NAME")
 
 
-@pytest.mark.parametrize("code", snippets())
-def test_snippet_runs_by_itself(code, tmp_path, monkeypatch):
+@pytest.fixture
+def registries():
+    """Snippets that register something leave nothing behind."""
+    kept = [(registry, dict(registry)) for registry in (ATTACKS, MEASURES, RULES)]
+    yield
+    for registry, before in kept:
+        registry.clear()
+        registry.update(before)
+
+
+@pytest.mark.parametrize(("code", "modules"), snippets())
+def test_snippet_runs_by_itself(code, modules, tmp_path, monkeypatch, registries):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, content in modules.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
     exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
 
 
