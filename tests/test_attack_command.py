@@ -15,8 +15,7 @@ from dsrna_jax.commands.process import status
 from dsrna_jax.data import load as data
 from dsrna_jax.data.load import Dataset
 from dsrna_jax.evaluation import images as image_choice
-from dsrna_jax.evaluation.attack import evaluate
-from dsrna_jax.evaluation.attack import run as attack_run
+from dsrna_jax.evaluation.attack import completed
 from dsrna_jax.evaluation.attack.config import TIERS
 from dsrna_jax.evaluation.folder import home
 from dsrna_jax.runtime import records
@@ -70,20 +69,20 @@ def test_predictions_are_those_of_the_network_on_those_images(trained_run, attac
 
 def test_more_images_begin_with_those_of_fewer(trained_run):
     network, config = restore.load(trained_run), TIERS["smoke"]
-    few, more = (attack_run.examples(dataclasses.replace(config, examples=n), network).indices for n in (20, 200))
+    few, more = (image_choice.evaluation_images(dataclasses.replace(config, examples=n), network).indices for n in (20, 200))
     np.testing.assert_array_equal(few, more[:20])
-    every = attack_run.examples(dataclasses.replace(config, examples=0), network).indices
+    every = image_choice.evaluation_images(dataclasses.replace(config, examples=0), network).indices
     assert sorted(every) == list(range(360))
 
 
 def test_held_out_images_were_not_trained_on(trained_run):
     network = restore.load(trained_run)
-    found = attack_run.examples(dataclasses.replace(TIERS["smoke"], split="held_out", examples=0), network)
+    found = image_choice.evaluation_images(dataclasses.replace(TIERS["smoke"], split="held_out", examples=0), network)
     assert sorted(found.indices) == training_task(network.config).parts["held_out"].tolist()
 
 
 def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trained_run, attacked):
-    add, count, after = evaluate.Memory.add, iter(range(1000)), 13  # in the middle of C&W
+    add, count, after = completed.CompletedBatches.add, iter(range(1000)), 13  # in the middle of C&W
 
     def add_and_stop(self, record):
         add(self, record)
@@ -92,7 +91,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trai
 
     arguments = (f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL)
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate.Memory, "add", add_and_stop)
+        patch.setattr(completed.CompletedBatches, "add", add_and_stop)
         assert run_command(*arguments) == 128 + signal.SIGTERM
     assert "every batch so far is kept" in capsys.readouterr().err
     batches = tmp_path / "out" / "batches.jsonl"
@@ -112,7 +111,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trai
 
 def test_a_finished_evaluation_runs_nothing_again(monkeypatch, capsys, trained_run, attacked):
     before = (attacked / "flags.npz").read_bytes()
-    monkeypatch.setattr(evaluate.Memory, "add", lambda self, record: pytest.fail("ran again"))
+    monkeypatch.setattr(completed.CompletedBatches, "add", lambda self, record: pytest.fail("ran again"))
     assert run_command(f"--checkpoint={trained_run}", f"--out={attacked}", *SMALL, "--resume") == 0
     assert (attacked / "flags.npz").read_bytes() == before
     out = capsys.readouterr().out

@@ -160,7 +160,7 @@ def test_fgsm_reaches_the_exact_loss_of_a_linear_model_with_two_classes(norm):
     w = np.asarray(f(jnp.eye(20).reshape(20, 5, 4, 1)))
     slope = w[:, 1] - w[:, 0]
     dual = np.abs(slope).sum() if norm == "linf" else np.linalg.norm(slope)
-    before = np.asarray(losses.margin(f(images)[:, :2], labels))
+    before = np.asarray(losses.margin_loss(f(images)[:, :2], labels))
     np.testing.assert_allclose(found.loss, before + 0.1 * dual, rtol=1e-5)
 
 
@@ -232,7 +232,7 @@ def test_dlr_knows_neither_shift_nor_scale_and_margin_is_its_sign():
         z, labels, target = map(jnp.asarray, (z, labels, target))
         for loss in (losses.dlr, losses.targeted("dlr", target)):
             np.testing.assert_allclose(loss(z, labels), loss(7 * z + 3, labels), rtol=1e-9)
-        assert ((losses.margin(z, labels) > 0) == (z.argmax(1) != labels)).all()
+        assert ((losses.margin_loss(z, labels) > 0) == (z.argmax(1) != labels)).all()
         ranked = [losses.runner_up(z, labels, rank) for rank in range(1, 6)]
         assert (np.diff([losses.of_class(z, c) for c in ranked], axis=0) <= 0).all() and all((c != labels).all() for c in ranked)
 
@@ -264,9 +264,10 @@ def test_targeted_attacks_go_where_they_are_told():
 
 def test_own_loss_and_own_start():
     start = jnp.clip(x + 0.05, 0, 1)
-    found = attacks.pgd(logits_fn, x, y, radius=0.1, norm="linf", steps=0, random_start=False, x_init=start, loss=losses.margin)
+    options = {"steps": 0, "random_start": False, "x_init": start, "loss": losses.margin_loss}
+    found = attacks.pgd(logits_fn, x, y, radius=0.1, norm="linf", **options)
     np.testing.assert_allclose(found.x_adv, start, atol=1e-6)
-    np.testing.assert_allclose(found.loss, losses.margin(logits_fn(start), y), atol=1e-4)
+    np.testing.assert_allclose(found.loss, losses.margin_loss(logits_fn(start), y), atol=1e-4)
 
 
 def test_random_networks_are_attacked_through_the_mean_of_their_gradients():
@@ -286,7 +287,7 @@ def test_random_networks_are_attacked_through_the_mean_of_their_gradients():
         (lambda: attacks.pgd(logits_fn, x, y, KEY, radius=0.1, norm="l2", loss="CE"), "unknown loss 'CE'"),
         (lambda: attacks.pgd(logits_fn, x, y, radius=0.1, norm="l2"), "expected a key"),
         (lambda: attacks.pgd(logits_fn, X.astype(int), y, KEY, radius=0.1, norm="l2"), "floating point"),
-        (lambda: attacks.pgd(logits_fn, x, y[:3], KEY, radius=0.1, norm="l2"), "integer labels, one for each of 24"),
+        (lambda: attacks.pgd(logits_fn, x, y[:3], KEY, radius=0.1, norm="l2"), "labels must be integers, one for each of 24"),
         (lambda: attacks.pgd(logits_fn, x, y, radius=1, random_start=False, restarts=2), "would all be the same"),
         (lambda: attacks.square(lambda x: x, x[..., 0, 0], y, KEY, radius=0.1), "square needs images"),
         (lambda: attacks.apgd(lambda z: logits_fn(z)[:, :2], x, y, KEY, radius=0.1, loss="dlr"), "dlr loss needs 3 classes"),

@@ -7,24 +7,18 @@ import pytest
 import small_network
 from jax.tree_util import Partial
 
-from dsrna_jax.attacks import example_keys
+from dsrna_jax.attacks.keys import example_keys
 from dsrna_jax.errors import InputError, RefutedError
-from dsrna_jax.evaluation.certify.radii import (
-    TARGETS,
-    attack_radii,
-    bisected,
-    certified_radii,
-    check_not_refuted,
-    largest,
-    rivals,
-)
+from dsrna_jax.evaluation.certify.attack_radii import attack_radii, check_not_refuted
+from dsrna_jax.evaluation.certify.bisection import bisected, largest_radius
+from dsrna_jax.evaluation.certify.radii import TARGETS, certified_radii, rivals
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = {"w": np.float32(RANDOM.normal(size=(12, 5)) / 4), "b": np.float32(RANDOM.normal(size=5) / 8)}
 X = np.float32(RANDOM.uniform(0.4, 0.6, (24, 12)))
-DRAWS = RANDOM.uniform(size=24)
 DUAL = {"linf": 1, "l2": 2}
 KEYS = example_keys(jax.random.key(0), 24)
+DRAWS = np.asarray(jax.vmap(jax.random.uniform)(KEYS))  # of the random targets
 
 
 def affine(weights, x):
@@ -50,7 +44,7 @@ def distances(norm):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("method", ["crown_ibp", "hz_crown"])
 def test_radii_of_a_linear_model_are_its_distances(norm, method):
-    found = certified_radii(LINEAR, X, LABELS, DRAWS, norm=norm, method=method, clip=False, chunk=16, steps=30)
+    found = certified_radii(LINEAR, X, LABELS, KEYS, norm=norm, method=method, chunk=16, steps=30)
     exact, ranked = distances(norm), np.argsort(LOGITS, 1)
     others = np.array([[c for c in range(5) if c != label] for label in LABELS])
     classes = {
@@ -67,7 +61,7 @@ def test_radii_of_a_linear_model_are_its_distances(norm, method):
 
 @pytest.mark.parametrize(("name", "norm"), [("pgd", "linf"), ("pgd", "l2"), ("fab", "linf"), ("fab", "l2"), ("ddn", "l2")])
 def test_attacks_of_a_linear_model_end_just_beyond_its_distances(name, norm):
-    found = attack_radii(LINEAR, X, LABELS, KEYS, name=name, norm=norm, steps=300 if name == "ddn" else 100, tries=14)
+    found = attack_radii(LINEAR, X, LABELS, KEYS, attack=name, norm=norm, steps=300 if name == "ddn" else 100, tries=14)
     exact = distances(norm).min(1)
     assert (found[RIGHT] >= exact[RIGHT] * (1 - 1e-5)).all() and (found[~RIGHT] == 0).all()
     assert (found[RIGHT] <= exact[RIGHT] * (1.5 if name == "ddn" else 1.1)).all()
@@ -78,11 +72,11 @@ def test_nothing_is_certified_beyond_an_attack(norm):
     """A trained network with convolutions and both kinds of pools, on real digits."""
     network = Partial(small_network.network, jax.tree.map(jnp.asarray, small_network.WEIGHTS))
     x, labels = small_network.X[:12], small_network.Y[:12]
-    attacked = attack_radii(network, x, labels, KEYS[:12], name="pgd", norm=norm, steps=20)
+    attacked = attack_radii(network, x, labels, KEYS[:12], attack="pgd", norm=norm, steps=20)
     options = {"norm": norm, "chunk": 128, "steps": 16}
     loose, tight, unclipped = (
-        certified_radii(network, x, labels, DRAWS[:12], method=method, clip=clip, **options)
-        for method, clip in (("ibp", True), ("crown_ibp", True), ("ibp", False))
+        certified_radii(network, x, labels, KEYS[:12], method=method, clip=clip, **options)
+        for method, clip in (("ibp", (0.0, 1.0)), ("crown_ibp", (0.0, 1.0)), ("ibp", None))
     )
     right = attacked > 0
     for minimum, *others in (loose, tight):
@@ -95,7 +89,7 @@ def test_nothing_is_certified_beyond_an_attack(norm):
 def test_logits_that_are_not_finite_are_an_error_and_no_radius_of_zero():
     broken = Partial(affine, {**WEIGHTS, "b": np.float32(np.nan) * WEIGHTS["b"]})
     with pytest.raises(InputError, match="not finite"):
-        certified_radii(broken, X, LABELS, DRAWS, norm="l2", method="ibp", clip=False, chunk=16, steps=3)
+        certified_radii(broken, X, LABELS, KEYS, norm="l2", method="ibp", chunk=16, steps=3)
 
 
 def test_a_refuted_certificate_is_an_error():
@@ -105,7 +99,7 @@ def test_a_refuted_certificate_is_an_error():
 
 def test_attacks_that_know_no_such_norm():
     with pytest.raises(InputError, match="attack='cw' knows no norm 'linf'"):
-        attack_radii(LINEAR, X, LABELS, KEYS, name="cw", norm="linf", steps=3)
+        attack_radii(LINEAR, X, LABELS, KEYS, attack="cw", norm="linf", steps=3)
 
 
 def test_rivals_of_a_label():
@@ -151,4 +145,4 @@ def test_bisection_spends_no_more_than_its_steps_on_a_group_and_shares_what_it_t
 
 
 def test_no_image_lies_farther_away():
-    assert largest("linf", (8, 8, 1)) == 1.0 and largest("l2", (8, 8, 1)) == 8.0
+    assert largest_radius("linf", (8, 8, 1)) == 1.0 and largest_radius("l2", (8, 8, 1)) == 8.0

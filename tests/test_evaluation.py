@@ -14,8 +14,9 @@ from dsrna_jax.attacks import series
 from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import budgets
+from dsrna_jax.evaluation.attack.completed import CompletedBatches
 from dsrna_jax.evaluation.attack.config import TIERS, AttackConfig
-from dsrna_jax.evaluation.attack.evaluate import Memory, Silence, evaluate, work
+from dsrna_jax.evaluation.attack.evaluate import NoProgress, evaluate, work
 from dsrna_jax.runtime.signals import Stopped
 
 x, y = X[:40], Y[:40]
@@ -27,7 +28,7 @@ NETWORK = Partial(network, WEIGHTS)
 def whole():
     """An evaluation that was never stopped, and its records."""
     records = []
-    return evaluate(NETWORK, x, y, CONFIG, memory=Memory((), records.append)), records
+    return evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches((), records.append)), records
 
 
 def rows():
@@ -42,7 +43,7 @@ def test_rows_are_those_of_each_attack_by_itself():
         np.testing.assert_array_equal(rows()[name].robust, clean & ~fooled)
     stage = budgets.cw_row(0.4, **budgets.SMOKE_CW).stages[0]._replace(name="")
     keys = attacks.example_keys(jax.random.key(0), 16)  # C&W draws nothing
-    found = series.run_of(NETWORK, x[:16], y[:16], keys, np.float32(np.inf), np.int32(0), {}, stage=stage, norm="l2")
+    found = series.stage_result(NETWORK, x[:16], y[:16], keys, np.int32(0), {}, radius=np.float32(np.inf), stage=stage, norm="l2")
     row = rows()["C&W-l2"]
     expected = np.where(clean[:16], np.where(found.success, found.distance, np.inf), 0)
     np.testing.assert_allclose(row.distance[:16], expected, rtol=1e-3)
@@ -73,9 +74,9 @@ def test_the_curve_falls_and_agrees_with_the_table():
 
 def test_another_radius_compiles_nothing():
     whole()
-    programs = series.run_of._cache_size()
+    programs = series.stage_result._cache_size()
     other = evaluate(NETWORK, x[:20], y[:20], dataclasses.replace(CONFIG, radius=0.03, cw_radius=0.2, restarts=2, seed=1))
-    assert series.run_of._cache_size() == programs
+    assert series.stage_result._cache_size() == programs
     assert other.worst.mean() > whole()[0].worst[:20].mean()
 
 
@@ -83,7 +84,7 @@ def test_another_radius_compiles_nothing():
 def test_what_was_done_is_not_done_again(kept):
     found, records = whole()
     again = []
-    resumed = evaluate(NETWORK, x, y, CONFIG, memory=Memory(records[:kept], again.append))
+    resumed = evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches(records[:kept], again.append))
     assert [r["row"] for r in again] == [r["row"] for r in records[kept:]]
     for one, other in zip([*resumed.table, *resumed.curve], [*found.table, *found.curve], strict=True):
         np.testing.assert_array_equal(one.robust, other.robust)
@@ -95,7 +96,7 @@ def test_what_was_done_is_not_done_again(kept):
 def test_a_request_to_stop_ends_it_after_a_batch():
     records = []
     with pytest.raises(Stopped, match="stopped by SIGTERM; every batch so far is kept"):
-        evaluate(NETWORK, x, y, CONFIG, memory=Memory((), records.append), requests=[15])
+        evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches((), records.append), requests=[15])
     assert len(records) == 1
 
 
@@ -130,19 +131,19 @@ def test_bad_input_says_what_was_expected(images, labels, function, message):
 
 
 def test_only_all_of_autoattack_is_called_so():
-    names = {tier: [row.name for row in budgets.rows(config, 10)] for tier, config in TIERS.items()}
+    names = {tier: [row.name for row in budgets.attack_rows(config, 10)] for tier, config in TIERS.items()}
     assert names["smoke"] == ["FGSM 2/255", "FGSM 8/255", "PGD-10", "PGD-20", "C&W-l2", "APGD-CE+Square"]
     assert names["paper"] == [*names["smoke"][:4], "PGD-100", "C&W-l2", "DDN-100", "AutoAttack"]
     assert names["standard"] == ["AutoAttack"]
-    row = budgets.rows(TIERS["standard"], 10)[0]
+    row = budgets.attack_rows(TIERS["standard"], 10)[0]
     assert [stage.name for stage in row.stages] == ["apgd-ce", "apgd-t", "fab-t", "square"]
     assert row.budget == "APGD-CE 100; APGD-T by dlr 100 x 9 targets; FAB-T 100 x 9 targets; Square 5000"
-    assert all(row.budget and row.cost for tier in TIERS.values() for row in budgets.rows(tier, 10))
+    assert all(row.budget and row.cost for tier in TIERS.values() for row in budgets.attack_rows(tier, 10))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_few_classes_have_no_targeted_dlr(classes):
-    row = budgets.rows(TIERS["standard"], classes)[0]
+    row = budgets.attack_rows(TIERS["standard"], classes)[0]
     assert row.name == "APGD-CE+APGD-T+FAB-T+Square" and "APGD-T by margin 100 x " in row.budget
     short = budgets.series_row(0.3, "linf", classes, steps=3, queries=5)
     weights = jax.random.normal(jax.random.key(0), (16, classes))
@@ -152,9 +153,9 @@ def test_few_classes_have_no_targeted_dlr(classes):
         return x.reshape(len(x), -1) @ weights
 
     labels, robust = np.asarray(linear(weights, images).argmax(1)), np.ones(6, bool)
-    settings = {"radius": 0.01, "norm": "linf", "batch_size": 6, "robust": robust}
     targeted = [stage for stage in short.stages if stage.name == "apgd-t"]
-    batches = series.run_series(Partial(linear, weights), targeted, images, labels, jax.random.key(2), **settings)
+    settings = {"stages": targeted, "radius": 0.01, "norm": "linf", "batch_size": 6, "robust": robust}
+    batches = series.run_series(Partial(linear, weights), images, labels, jax.random.key(2), **settings)
     assert [batch.run for batch in batches] == list(range(classes - 1))
 
 
@@ -184,10 +185,10 @@ def test_bad_settings(fields, message):
 def test_progress_counts_to_what_the_work_is():
     steps = []
 
-    class Progress(Silence):
+    class Progress(NoProgress):
         def update(self, step, **columns):
             steps.append((step, columns["attack"]))
 
-    evaluate(NETWORK, x, y, CONFIG, memory=Memory(whole()[1][-1:]), progress=Progress())
+    evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches(whole()[1][-1:]), progress=Progress())
     counts = [step for step, _ in steps]
     assert counts == sorted(counts) and counts[-1] <= work(CONFIG, 10, 40)

@@ -77,13 +77,13 @@ def test_a_surrogate_sees_through_rounded_inputs_and_not_through_an_honest_netwo
 
 @pytest.mark.parametrize(("function", "name"), [(coupled, "batch neighbours"), (noisy, "batch neighbours"), (probable, "logits")])
 def test_a_few_forward_passes_see(function, name):
-    checks = {check.name: check for check in sanity.forward_checks(Partial(function, WEIGHTS), x, 0.1, "linf")}
+    checks = {check.name: check for check in sanity.forward_checks(Partial(function, WEIGHTS), x, radius=0.1)}
     assert warned(checks) == {name}
 
 
 @pytest.mark.parametrize("images", [x / 255, 2 * x - 0.5], ids=["divided twice", "normalised"])
 def test_pixels_that_are_not_in_the_unit_box(images):
-    checks = {check.name: check for check in sanity.forward_checks(Partial(network, WEIGHTS), images, 0.1, "linf")}
+    checks = {check.name: check for check in sanity.forward_checks(Partial(network, WEIGHTS), images, radius=0.1)}
     assert warned(checks) == {"normalisation inside"}
 
 
@@ -93,10 +93,10 @@ def test_finite_differences_see_a_wrong_gradient():
         return z
 
     crooked.defjvp(lambda primals, tangents: (primals[0], tangents[0] * jnp.arange(10)))
-    checks = sanity.gradient_checks(Partial(lambda w, x: crooked(network(w, x)), WEIGHTS), x, y, KEY, 0.1, "linf")
+    checks = sanity.gradient_checks(Partial(lambda w, x: crooked(network(w, x)), WEIGHTS), x, y, KEY, radius=0.1)
     assert warned({check.name: check for check in checks}) == {"finite differences"}
 
 
 def test_one_batch_of_one_image():
-    checks = list(sanity.forward_checks(Partial(network, WEIGHTS), np.resize(x[:1], (2, *x.shape[1:])), 0.1, "linf"))
+    checks = list(sanity.forward_checks(Partial(network, WEIGHTS), np.resize(x[:1], (2, *x.shape[1:])), radius=0.1))
     assert [check.status for check in checks] == ["PASS"] * 3

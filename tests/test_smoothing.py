@@ -7,7 +7,7 @@ import pytest
 from jax.tree_util import Partial
 from scipy import stats
 
-from dsrna_jax.attacks import example_keys
+from dsrna_jax.attacks.keys import example_keys
 from dsrna_jax.evaluation.certify.smoothing import ABSTAINED, certificate, class_counts, lower_share
 
 RANDOM = np.random.default_rng(0)

@@ -1,21 +1,23 @@
 """Attacks: pure functions of one shape, for evaluation and for the inside of a training step.
 
-    attack(logits_fn, x, y, key, *, radius, norm, ...) -> AttackResult(x_adv, success, distance, loss, steps)
+    attack(logits_fn, images, labels, key=None, *, radius, norm, ...) -> AttackResult(x_adv, success, distance, loss, steps)
 
 logits_fn: maps images [batch, ...] in [0, 1] to logits [batch, class], each image by itself, so batch statistics must be
   frozen; normalisation is inside. What it closes over, such as weights, may be traced.
-x: [batch, ...], floating point in [0, 1]. y: [batch], integer labels. Every attack is away from y, or towards `target`.
+images: [batch, ...], floating point in [0, 1].
+labels: [batch], integers. Every attack is away from the label, or towards `target`.
 key: a random key, from which example i draws by `fold_in(key, i)`; or keys [batch], such as `example_keys(key, numbers)` gives
   for examples that have numbers of their own: then neither order nor batch size matters. Attacks that draw nothing ignore it.
 radius: size of the perturbation in units of pixels, one or [batch], traced. For attacks that look for the smallest perturbation
   (cw, ddn, fab) it is the size up to which one counts as a success, by default infinite.
-norm: "linf" or "l2".
+norm: "linf" or "l2"; "linf" by default, but for cw and ddn, which know l2 alone.
+steps and what else makes a budget: by default as each attack was published.
 
 No result leaves the ball or the box. All but `autoattack`, which is a loop on the host, can be jitted, with radius, arrays and
 keys traced and all else static; outside of `jax.jit` they run too, and compile their loop in each call:
 
     attack = jax.jit(functools.partial(attacks.pgd, logits_fn, norm="linf", steps=100))
-    attack(x, y, key, radius=8 / 255)
+    attack(images, labels, key, radius=8 / 255)
 """
 
 from collections.abc import Callable
@@ -26,8 +28,9 @@ from dsrna_jax.attacks.cw import CW_PRESETS, cw
 from dsrna_jax.attacks.ddn import ddn
 from dsrna_jax.attacks.fab import fab, fab_t
 from dsrna_jax.attacks.fgsm import fgsm
+from dsrna_jax.attacks.keys import example_keys
 from dsrna_jax.attacks.pgd import multi_targeted, pgd
-from dsrna_jax.attacks.result import AttackResult, example_keys
+from dsrna_jax.attacks.result import AttackResult
 from dsrna_jax.attacks.square import square
 from dsrna_jax.errors import InputError
 

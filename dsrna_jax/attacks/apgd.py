@@ -5,24 +5,27 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball
+from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import Loss, resolved, runner_up
-from dsrna_jax.attacks.result import AttackResult, checked, climb, example_keys, folded, is_fooled, repeated, result
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, climb, is_fooled, repeated, result
 from dsrna_jax.errors import InputError
 
 
 class _State(NamedTuple):
-    """Everything [batch, ...]: where each example is, its best point (highest loss) so far and the last that fooled."""
+    """The state of every example, [batch, ...]."""
 
-    x: Array
-    x_before: Array
-    gradient: Array
-    best: Array
+    points: Array
+    points_before: Array
+    gradient: Array  # at the points
+    best: Array  # the point of highest loss so far
     best_gradient: Array
     best_loss: Array
-    fooling: Array
-    fooled: Array
+    fooling: Array  # the last misclassified point
+    fooled: Array  # whether there is one
     step_size: Array
     loss: Array  # of the step before
     rises: Array  # steps since the last check in which the loss rose
@@ -31,18 +34,18 @@ class _State(NamedTuple):
 
 
 def apgd(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array | None = None,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
     *,
-    radius: Array | float,
+    radius: ArrayLike,
     norm: str = "linf",
     steps: int = 100,
     loss: str | Loss = "ce",
     restarts: int = 1,
-    x_init: Array | None = None,
-    target: Array | None = None,
+    x_init: Float[ArrayLike, "batch *image"] | None = None,
+    target: Int[ArrayLike, " batch"] | None = None,
     rho: float = 0.75,
     draws: int = 1,
 ) -> AttackResult:
@@ -52,43 +55,45 @@ def apgd(
     the step size shrinks too soon for a strong attack. `x_adv` is the last misclassified point, else that of highest loss.
 
     Args:
-      loss: "ce", "dlr" (3 classes or more; 4 with `target`), "margin", or a function (logits, y) -> [batch].
-      restarts: runs from as many random starts, on the sphere of that radius; the worst of them counts for each example.
-      x_init: the first run starts here instead, only cut to the box.
-      target: [batch] classes to pull towards.
-      rho: the step is halved where fewer than this share of the steps since the last check raised the loss.
-      draws: gradients averaged in each step, for networks that are random themselves: with draws > 1 the call is
-        `logits_fn(x, key)`, with one key for the whole batch.
+      loss: "ce", "dlr" (3 classes or more; 4 with `target`), "margin" (minus the margin), or a function of
+        logits and labels.
+      restarts: runs from as many random starts, on the sphere of the radius; the worst of them counts for each example.
+      x_init: the first run begins here instead, only cut to the box.
+      target: classes to pull towards; by default away from the label.
+      rho: the step size is halved where at most this share of the steps since the last check raised the loss.
+      draws: gradients averaged in each step, for stochastic networks: with draws > 1 the call is `logits_fn(images, key)`, with
+        one key for the whole batch.
     """
-    x, y = checked(x, y)
+    images, labels = checked(images, labels)
     ball.check_norm(norm)
     if steps < 1 or draws < 1:
         raise InputError(f"steps={steps}, draws={draws}: expected at least 1")
     loss, (is_check, windows) = resolved(loss, target), _schedule(steps)
-    keys = example_keys(key, len(x)) if x_init is None or restarts > 1 or draws > 1 else None
+    keys = example_keys(key, len(images)) if x_init is None or restarts > 1 or draws > 1 else None
 
     def run(restart):
-        start = ball.on_sphere(folded(keys, restart), x, radius, norm) if x_init is None or restarts > 1 else x
+        start = ball.on_sphere(folded(keys, restart), images, radius, norm) if x_init is None or restarts > 1 else images
         if x_init is not None:
-            start = jnp.where(restart == 0, jnp.clip(jnp.asarray(x_init, x.dtype), 0, 1), start)
+            start = jnp.where(restart == 0, jnp.clip(jnp.asarray(x_init, images.dtype), 0, 1), start)
 
         def climbed(points, step):
             if draws == 1:
-                return climb(logits_fn, loss, points, y)
+                return climb(logits_fn, loss, points, labels)
 
             def draw(i):
-                return climb(lambda x: logits_fn(x, folded(folded(keys[0], restart), step * draws + i)), loss, points, y)
+                draw_key = folded(folded(keys[0], restart), step * draws + i)
+                return climb(lambda points: logits_fn(points, draw_key), loss, points, labels)
 
             logits, values, gradients = lax.map(draw, jnp.arange(draws))
             return logits[-1], values[-1], gradients.mean(0)
 
         def step(i, s):
-            points = _moved(s, x, radius, norm, jnp.where(i > 0, 0.75, 1.0).astype(x.dtype))
+            points = _moved(s, images, radius, norm, jnp.where(i > 0, 0.75, 1.0).astype(images.dtype))
             logits, values, gradient = climbed(points, i + 1)
-            now, is_better = is_fooled(logits, y), values > s.best_loss
+            now, is_better = is_fooled(logits, labels), values > s.best_loss
             s = s._replace(
-                x=points,
-                x_before=s.x,
+                points=points,
+                points_before=s.points,
                 gradient=gradient,
                 fooling=ball.pick(now, points, s.fooling),
                 fooled=s.fooled | now,
@@ -101,45 +106,61 @@ def apgd(
             return lax.cond(jnp.asarray(is_check)[i], lambda s: _adapted(s, rho * jnp.asarray(windows)[i]), lambda s: s, s)
 
         logits, values, gradient = climbed(start, 0)
-        none = jnp.zeros(len(x), x.dtype)
+        none = jnp.zeros(len(images), images.dtype)
         s = _State(
-            x=start,
-            x_before=start,
+            points=start,
+            points_before=start,
             gradient=gradient,
             best=start,
             best_gradient=gradient,
             best_loss=values,
             fooling=start,
-            fooled=is_fooled(logits, y),
-            step_size=none + 2 * jnp.asarray(radius, x.dtype),
+            fooled=is_fooled(logits, labels),
+            step_size=none + 2 * jnp.asarray(radius, images.dtype),
             loss=none,  # the first step rises if its loss is positive: so it is in the published code
             rises=none,
             checked_loss=values,
-            was_reduced=jnp.ones(len(x), bool),
+            was_reduced=jnp.ones(len(images), bool),
         )
         s = lax.fori_loop(0, steps, step, s)
-        return result(x, ball.pick(s.fooled, s.fooling, s.best), s.fooled, s.best_loss, (steps + 1) * draws, norm)
+        return result(images, ball.pick(s.fooled, s.fooling, s.best), s.fooled, s.best_loss, (steps + 1) * draws, norm)
 
-    return repeated(run, restarts, x)
+    return repeated(run, restarts, images)
 
 
-def apgd_t(logits_fn, x: Array, y: Array, key: Array, *, targets: int = 9, loss: str = "dlr", **options) -> AttackResult:
-    """`apgd` towards each of the `targets` classes that the network finds likeliest beside y, one after the other.
+def apgd_t(
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
+    *,
+    radius: ArrayLike,
+    norm: str = "linf",
+    steps: int = 100,
+    targets: int = 9,
+    loss: str = "dlr",
+    restarts: int = 1,
+    rho: float = 0.75,
+) -> AttackResult:
+    """`apgd` towards each of the `targets` likeliest wrong classes, or towards all if there are fewer.
 
-    With fewer classes, as many as there are. The targeted dlr needs 4 classes; options are those of `apgd`.
+    The worst of them counts for each example. The targeted dlr needs 4 classes; the other options are those of `apgd`, for each
+    target.
     """
-    x, y = checked(x, y)
-    logits, keys = logits_fn(x), example_keys(key, len(x))
+    images, labels = checked(images, labels)
+    logits, keys = logits_fn(images), example_keys(key, len(images))
 
     def run(i):
-        target = runner_up(logits, y, i + 1)
-        return apgd(logits_fn, x, y, folded(keys, i), loss=loss, target=target, **options)
+        return apgd(
+            logits_fn, images, labels, folded(keys, i), radius=radius, norm=norm, steps=steps, loss=loss, restarts=restarts,
+            target=runner_up(logits, labels, i + 1), rho=rho,
+        )  # fmt: skip
 
-    return repeated(run, min(targets, logits.shape[1] - 1), x)
+    return repeated(run, min(targets, logits.shape[1] - 1), images)
 
 
 def _schedule(steps):
-    """For each step whether the step size is checked after it, and how many steps the check looks back upon."""
+    """Whether the step size is checked after each step, and the steps since the check before: bool and float [steps]."""
     window, shortest, shrink = (max(int(share * steps), 1) for share in (0.22, 0.06, 0.03))
     is_check, windows, since = np.zeros(steps, bool), np.zeros(steps, np.float32), 0
     for i in range(steps):
@@ -150,20 +171,20 @@ def _schedule(steps):
     return is_check, windows
 
 
-def _moved(s, x, radius, norm, momentum):
+def _moved(s, images, radius, norm, momentum):
     """The next point: a projected step, averaged with the direction of the last one, projected again."""
-    step = ball.per_example(s.step_size, x) * ball.ascent(s.gradient, norm)
-    ahead = ball.project(s.x + step, x, radius, norm)
-    inertia = s.x - s.x_before
-    return ball.project(s.x + (ahead - s.x) * momentum + inertia * (1 - momentum), x, radius, norm)
+    step = ball.per_example(s.step_size, images) * ball.ascent(s.gradient, norm)
+    ahead = ball.project(s.points + step, images, radius, norm)
+    inertia = s.points - s.points_before
+    return ball.project(s.points + (ahead - s.points) * momentum + inertia * (1 - momentum), images, radius, norm)
 
 
 def _adapted(s, wanted_rises):
-    """Where the loss rose too seldom, or nothing came of the last check: half the step, from the best point on."""
+    """The state after a check: where the loss rose too seldom, half the step size, going on from the best point."""
     is_stuck = ~s.was_reduced & (s.checked_loss >= s.best_loss)
     reduce = (s.rises <= wanted_rises) | is_stuck
     return s._replace(
-        x=ball.pick(reduce, s.best, s.x),
+        points=ball.pick(reduce, s.best, s.points),
         gradient=ball.pick(reduce, s.best_gradient, s.gradient),
         step_size=jnp.where(reduce, s.step_size / 2, s.step_size),
         was_reduced=reduce,

@@ -3,14 +3,16 @@
 import functools
 
 import numpy as np
-from jax import Array
 from jax.tree_util import Partial
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from dsrna_jax.attacks.apgd import apgd
 from dsrna_jax.attacks.ball import check_norm
 from dsrna_jax.attacks.fab import fab
-from dsrna_jax.attacks.result import AttackResult
-from dsrna_jax.attacks.series import Stage, as_partial, drawn, predicted, run_series
+from dsrna_jax.attacks.keys import required
+from dsrna_jax.attacks.result import AttackResult, LogitsFn
+from dsrna_jax.attacks.series import Stage, as_partial, predicted, run_series, with_fixed_key
 from dsrna_jax.attacks.square import square
 from dsrna_jax.errors import InputError
 
@@ -35,35 +37,43 @@ def stages(version: str = "standard", *, steps: int = 100, queries: int = 5000, 
 
 
 def autoattack(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "examples *image"],
+    labels: Int[ArrayLike, " examples"],
+    key: PRNGKeyArray | None = None,
     *,
     radius: float,
     norm: str = "linf",
     version: str = "standard",
+    steps: int = 100,
+    queries: int = 5000,
+    targets: int = 9,
     batch_size: int = 128,
-    **budget: int,
 ) -> AttackResult:
     """The worst case over the members of a version of AutoAttack; arguments as in `dsrna_jax.attacks`.
 
-    A loop on the host, not a function to be jitted: x may be a whole data set, of which batches of `batch_size` are attacked.
-    Every example that is misclassified at x is a success at distance 0 and costs nothing.
+    A loop on the host, which cannot be jitted: images may be a whole data set, attacked in batches of `batch_size`. Every image
+    that is misclassified as it is counts as a success at distance 0 and is not attacked.
 
     Args:
-      version: "standard", "plus", or "rand" for networks that draw at random (then the call is `logits_fn(x, key)`).
-      budget: `steps`, `queries` and `targets` of the members, if other than AutoAttack's own.
-    Returns: as every attack; `loss` is that of the member that succeeded, or of the last.
+      version: "standard", "plus", or "rand" for stochastic networks (then the call is `logits_fn(images, key)`).
+      steps, queries, targets: the budget of the members, by default AutoAttack's own.
+    Returns: NumPy arrays; `loss` is that of the member that succeeded, or of the last.
     """
     check_norm(norm)
-    x, y = np.asarray(x), np.asarray(y)
-    is_random = version == "rand"
+    key = required(key)
+    images, labels = np.asarray(images), np.asarray(labels)
+    is_stochastic = version == "rand"
     network = as_partial(logits_fn)
-    robust = predicted(Partial(drawn, network, key) if is_random else network, x, batch_size) == y
-    found = AttackResult(x.copy(), ~robust, *(np.zeros(len(x), kind) for kind in (x.dtype, x.dtype, np.int32)))
-    settings = {"radius": radius, "norm": norm, "batch_size": batch_size, "robust": robust, "is_random": is_random}
-    for batch in run_series(network, stages(version, **budget), x, y, key, **settings):
-        for whole, part in zip(found, batch.result._replace(steps=batch.result.steps + found.steps[batch.indices]), strict=True):
-            whole[batch.indices] = part
-    return found
+    judge = Partial(with_fixed_key, network, key) if is_stochastic else network
+    robust = predicted(judge, images, batch_size) == labels
+    whole = AttackResult(images.copy(), ~robust, *(np.zeros(len(images), t) for t in (images.dtype, images.dtype, np.int32)))
+    batches = run_series(
+        network, images, labels, key, stages=stages(version, steps=steps, queries=queries, targets=targets), radius=radius,
+        norm=norm, batch_size=batch_size, robust=robust, is_stochastic=is_stochastic,
+    )  # fmt: skip
+    for batch in batches:
+        part = batch.result._replace(steps=batch.result.steps + whole.steps[batch.indices])
+        for array, values in zip(whole, part, strict=True):
+            array[batch.indices] = values
+    return whole

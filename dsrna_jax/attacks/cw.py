@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array, lax
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball, nearest
+from dsrna_jax.attacks.keys import KeyOrKeys
 from dsrna_jax.attacks.losses import resolved
-from dsrna_jax.attacks.result import AttackResult, checked, is_fooled
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, is_fooled
 
 CW_PRESETS = {
     "paper60": {"steps": 60, "searches": 9, "rate": 0.01, "constant": 1e-2, "confidence": 0.0},
@@ -17,60 +20,61 @@ CW_PRESETS = {
 
 
 def cw(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array | None = None,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
     *,
-    radius: Array | float = jnp.inf,
+    radius: ArrayLike = jnp.inf,
     norm: str = "l2",
     steps: int = 100,
     searches: int = 9,
     rate: float = 0.1,
     constant: float = 1e-2,
     confidence: float = 0.0,
-    target: Array | None = None,
+    target: Int[ArrayLike, " batch"] | None = None,
 ) -> AttackResult:
     """The nearest misclassified point that C&W finds; arguments as in `dsrna_jax.attacks`; draws nothing.
 
-    Minimises ||x' - x||^2 + c * max(confidence - margin, 0) by Adam over w, where x' = (tanh(w) + 1) / 2. For each example c is
+    Minimises ||x' - x||^2 + c * max(confidence + margin, 0) by Adam over w, where x' = (tanh(w) + 1) / 2. For each example c is
     searched: halved towards the largest that failed where it succeeded, else ten times as large until it succeeds once. Examples
     do not stop each other, as they do where a batch is abandoned by its summed loss. A success counts within `radius`.
 
     Args:
+      norm: "l2", the only one.
       steps: of Adam in each search. searches: values of c that are tried. rate: of Adam. constant: the first c.
-      confidence: the margin of logits that is asked for (kappa); a point is taken from margin > 0 on.
+      confidence: kappa, the margin by which a wrong class is to win; any misclassified point is a success.
     """
-    x, y = checked(x, y)
+    images, labels = checked(images, labels)
     ball.check_norm(norm, ("l2",))
-    margin, adam = resolved("margin", target), optax.adam(rate)
-    origin = jnp.arctanh((2 * x - 1) * (1 - 1e-6))
+    margin_loss, adam = resolved("margin", target), optax.adam(rate)
+    origin = jnp.arctanh((2 * images - 1) * (1 - 1e-6))
 
     def objective(w, c):
         points = (jnp.tanh(w) + 1) / 2
         logits = logits_fn(points)
-        values = margin(logits, y)
-        distance = jnp.square(points - x).reshape(len(x), -1).sum(1)
+        values = margin_loss(logits, labels)
+        distance = jnp.square(points - images).reshape(len(images), -1).sum(1)
         return (distance + c * jnp.maximum(confidence - values, 0)).sum(), (points, logits, values)
 
     def search(_, state):
-        c, low, high, found = state
+        c, low, high, best = state
 
         def step(_, inner):
-            w, moments, succeeded, found = inner
+            w, moments, succeeded, best = inner
             gradient, (points, logits, values) = jax.grad(objective, has_aux=True)(w, c)
-            fooled = is_fooled(logits, y)
-            found = nearest.after(found, points, fooled, x, norm)
+            fooled = is_fooled(logits, labels)
+            best = nearest.after(best, points, fooled, images, norm)
             change, moments = adam.update(gradient, moments)
             # Where the confidence is not reached yet, c must grow, although the point counts.
-            return w + change, moments, succeeded | fooled & (values >= confidence), found
+            return w + change, moments, succeeded | fooled & (values >= confidence), best
 
-        start = (origin, adam.init(origin), jnp.zeros(len(x), bool), found)
-        *_, succeeded, found = lax.fori_loop(0, steps, step, start)
+        start = (origin, adam.init(origin), jnp.zeros(len(images), bool), best)
+        *_, succeeded, best = lax.fori_loop(0, steps, step, start)
         low, high = jnp.where(succeeded, low, c), jnp.where(succeeded, c, high)
-        return jnp.where(jnp.isinf(high), 10 * c, (low + high) / 2), low, high, found
+        return jnp.where(jnp.isinf(high), 10 * c, (low + high) / 2), low, high, best
 
-    first = jnp.full(len(x), constant, x.dtype)
-    start = (first, jnp.zeros_like(first), jnp.full_like(first, jnp.inf), nearest.none(x))
-    found = lax.fori_loop(0, searches, search, start)[-1]
-    return nearest.within(found, radius, x, steps * searches, norm)
+    first = jnp.full(len(images), constant, images.dtype)
+    start = (first, jnp.zeros_like(first), jnp.full_like(first, jnp.inf), nearest.none(images))
+    best = lax.fori_loop(0, searches, search, start)[-1]
+    return nearest.within(best, radius, images, steps * searches, norm)

@@ -1,24 +1,27 @@
 """Decoupling direction and norm (Rony et al. 2019, arXiv:1811.09600): a minimum-norm l2 attack of few gradients."""
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball, nearest
+from dsrna_jax.attacks.keys import KeyOrKeys
 from dsrna_jax.attacks.losses import Loss, resolved
-from dsrna_jax.attacks.result import AttackResult, checked, climb, is_fooled
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, climb, is_fooled
 
 
 def ddn(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array | None = None,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
     *,
-    radius: Array | float = jnp.inf,
+    radius: ArrayLike = jnp.inf,
     norm: str = "l2",
     steps: int = 100,
     loss: str | Loss = "ce",
-    target: Array | None = None,
+    target: Int[ArrayLike, " batch"] | None = None,
     initial_size: float = 1.0,
     shrink: float = 0.05,
 ) -> AttackResult:
@@ -28,23 +31,24 @@ def ddn(
     where the point was misclassified and grows by it elsewhere. A success counts if it lies within `radius`.
 
     Args:
+      norm: "l2", the only one.
       initial_size: radius of the first sphere.
     """
-    x, y = checked(x, y)
+    images, labels = checked(images, labels)
     ball.check_norm(norm, ("l2",))
     loss = resolved(loss, target)
 
     def step(i, state):
-        delta, sphere, found = state
-        logits, _, gradient = climb(logits_fn, loss, x + delta, y)
-        fooled = is_fooled(logits, y)
-        found = nearest.after(found, x + delta, fooled, x, norm)
+        delta, sphere, best = state
+        logits, _, gradient = climb(logits_fn, loss, images + delta, labels)
+        fooled = is_fooled(logits, labels)
+        best = nearest.after(best, images + delta, fooled, images, norm)
         sphere = sphere * jnp.where(fooled, 1 - shrink, 1 + shrink)
         rate = 0.01 + 0.99 * (1 + jnp.cos(jnp.pi * i / steps)) / 2
-        delta = ball.unit(delta + rate.astype(x.dtype) * ball.unit(gradient, norm), norm)
-        return jnp.clip(x + delta * ball.per_example(sphere, x), 0, 1) - x, sphere, found
+        delta = ball.unit(delta + rate.astype(images.dtype) * ball.unit(gradient, norm), norm)
+        return jnp.clip(images + delta * ball.per_example(sphere, images), 0, 1) - images, sphere, best
 
-    start = (jnp.zeros_like(x), jnp.full(len(x), initial_size, x.dtype), nearest.none(x))
-    delta, _, found = lax.fori_loop(0, steps, step, start)
-    found = nearest.after(found, x + delta, is_fooled(logits_fn(x + delta), y), x, norm)
-    return nearest.within(found, radius, x, steps, norm)
+    start = (jnp.zeros_like(images), jnp.full(len(images), initial_size, images.dtype), nearest.none(images))
+    delta, _, best = lax.fori_loop(0, steps, step, start)
+    best = nearest.after(best, images + delta, is_fooled(logits_fn(images + delta), labels), images, norm)
+    return nearest.within(best, radius, images, steps, norm)

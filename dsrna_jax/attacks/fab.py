@@ -3,103 +3,117 @@
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball, nearest
+from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import of_class, runner_up
-from dsrna_jax.attacks.result import AttackResult, checked, example_keys, folded, is_fooled, repeated
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, is_fooled, repeated
 
 
 def fab(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array | None = None,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
     *,
-    radius: Array | float = jnp.inf,
+    radius: ArrayLike = jnp.inf,
     norm: str = "linf",
     steps: int = 100,
     restarts: int = 1,
-    target: Array | None = None,
+    target: Int[ArrayLike, " batch"] | None = None,
     largest_bias: float = 0.1,
     overshoot: float = 1.05,
     backward: float = 0.9,
 ) -> AttackResult:
     """The nearest misclassified point that FAB finds; arguments as in `dsrna_jax.attacks`. A success counts within `radius`.
 
-    Each step linearises the decision boundary, projects the point and the original onto it inside the box, and goes to a mean of
-    the two; from a misclassified point it then draws back towards the original. The first run starts at x; others at random,
+    Each step linearises the decision boundary, projects the point and the image onto it inside the box, and goes to a mean of the
+    two; from a misclassified point it then draws back towards the image. The first run starts at the image, others at random,
     half a radius away (of 0.3, or 1 for l2, if `radius` is infinite). `steps` of the result counts gradients.
 
     Args:
-      target: [batch], the only class whose boundary is tried; default are all, at one gradient each.
+      target: the only class whose boundary is tried; by default all are, at one gradient each.
       largest_bias, overshoot, backward: alpha_max, eta and beta of the paper.
     """
-    x, y = checked(x, y)
+    images, labels = checked(images, labels)
     ball.check_norm(norm)
-    keys = example_keys(key, len(x)) if restarts > 1 else None
+    keys = example_keys(key, len(images)) if restarts > 1 else None
     reach = jnp.where(jnp.isinf(radius), {"linf": 0.3, "l2": 1.0}[norm], radius)
-    classes = jax.eval_shape(logits_fn, x).shape[1]
+    classes = jax.eval_shape(logits_fn, images).shape[1]
 
     def step(_, state):
-        points, found = state
-        difference, gradient = _nearest_boundary(logits_fn, points, y, target, classes, norm)
-        offset = (gradient * points).reshape(len(x), -1).sum(1) - difference
+        points, best = state
+        difference, gradient = _nearest_boundary(logits_fn, points, labels, target, classes, norm)
+        offset = (gradient * points).reshape(len(images), -1).sum(1) - difference
         near = to_plane(points, gradient, offset, norm)
-        far = to_plane(x, gradient, offset, norm)
+        far = to_plane(images, gradient, offset, norm)
         sizes = [jnp.maximum(ball.size(d, norm), 1e-8) for d in (near, far)]
-        bias = ball.per_example(jnp.minimum(sizes[0] / (sizes[0] + sizes[1]), largest_bias), x)
-        points = jnp.clip((1 - bias) * (points + overshoot * near) + bias * (x + overshoot * far), 0, 1)
-        fooled = is_fooled(logits_fn(points), y)
-        found = nearest.after(found, points, fooled, x, norm)
-        return ball.pick(fooled, x + (points - x) * backward, points), found
+        bias = ball.per_example(jnp.minimum(sizes[0] / (sizes[0] + sizes[1]), largest_bias), images)
+        points = jnp.clip((1 - bias) * (points + overshoot * near) + bias * (images + overshoot * far), 0, 1)
+        fooled = is_fooled(logits_fn(points), labels)
+        best = nearest.after(best, points, fooled, images, norm)
+        return ball.pick(fooled, images + (points - images) * backward, points), best
 
-    nothing = nearest.after(nearest.none(x), x, is_fooled(logits_fn(x), y), x, norm)
+    clean = nearest.after(nearest.none(images), images, is_fooled(logits_fn(images), labels), images, norm)
 
     def run(restart):
-        start = x
+        start = images
         if keys is not None:
-            random = ball.on_sphere(folded(keys, restart), x, reach / 2, norm)
-            start = jnp.where(restart == 0, x, random)
-        _, found = lax.fori_loop(0, steps, step, (start, nothing))
-        return nearest.within(found, radius, x, steps * (1 if target is not None else classes), norm)
+            random = ball.on_sphere(folded(keys, restart), images, reach / 2, norm)
+            start = jnp.where(restart == 0, images, random)
+        _, best = lax.fori_loop(0, steps, step, (start, clean))
+        return nearest.within(best, radius, images, steps * (1 if target is not None else classes), norm)
 
-    return repeated(run, restarts, x)
+    return repeated(run, restarts, images)
 
 
-def fab_t(logits_fn, x: Array, y: Array, key: Array | None = None, *, targets: int = 9, **options) -> AttackResult:
-    """`fab` towards each of the `targets` classes that the network finds likeliest beside y; options are those of `fab`."""
-    x, y = checked(x, y)
-    logits = logits_fn(x)
-    keys = None if key is None else example_keys(key, len(x))
+def fab_t(
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
+    *,
+    radius: ArrayLike = jnp.inf,
+    norm: str = "linf",
+    steps: int = 100,
+    targets: int = 9,
+    restarts: int = 1,
+) -> AttackResult:
+    """`fab` towards each of the `targets` likeliest wrong classes; the other options are those of `fab`, for each target."""
+    images, labels = checked(images, labels)
+    logits = logits_fn(images)
+    keys = None if key is None else example_keys(key, len(images))
 
     def run(i):
-        own = None if keys is None else folded(keys, i)
-        return fab(logits_fn, x, y, own, target=runner_up(logits, y, i + 1), **options)
+        own, target = None if keys is None else folded(keys, i), runner_up(logits, labels, i + 1)
+        return fab(logits_fn, images, labels, own, radius=radius, norm=norm, steps=steps, restarts=restarts, target=target)
 
-    return repeated(run, min(targets, logits.shape[1] - 1), x)
+    return repeated(run, min(targets, logits.shape[1] - 1), images)
 
 
-def _nearest_boundary(logits_fn, points, y, target, classes, norm):
-    """z_t - z_y [batch] and its gradient [batch, ...], for the target or for the class whose linearised boundary is nearest."""
+def _nearest_boundary(logits_fn, points, labels, target, classes, norm):
+    """z_t - z_label [batch] and its gradient [batch, ...], t being the target or the class of the nearest linearised boundary."""
     logits, pullback = jax.vjp(logits_fn, points)
 
     def towards(t):
-        probe = jax.nn.one_hot(t, classes, dtype=logits.dtype) - jax.nn.one_hot(y, classes, dtype=logits.dtype)
-        return of_class(logits, t) - of_class(logits, y), pullback(probe)[0]
+        probe = jax.nn.one_hot(t, classes, dtype=logits.dtype) - jax.nn.one_hot(labels, classes, dtype=logits.dtype)
+        return of_class(logits, t) - of_class(logits, labels), pullback(probe)[0]
 
     if target is not None:
         return towards(target)
     dual = {"linf": lambda g: jnp.abs(g).reshape(len(g), -1).sum(1), "l2": lambda g: ball.size(g, "l2")}[norm]
 
     def nearer(best, t):
-        t = jnp.full(len(y), t)
+        t = jnp.full(len(labels), t)
         difference, gradient = towards(t)
-        distance = jnp.where(t == y, jnp.inf, jnp.abs(difference) / (1e-12 + dual(gradient)))
+        distance = jnp.where(t == labels, jnp.inf, jnp.abs(difference) / (1e-12 + dual(gradient)))
         is_nearer = distance < best[0]
         new = (distance, difference, gradient)
         return tuple(ball.pick(is_nearer, n, b) for n, b in zip(new, best, strict=True)), None
 
-    nothing = (jnp.full(len(y), jnp.inf, logits.dtype), jnp.zeros(len(y), logits.dtype), jnp.zeros_like(points))
+    nothing = (jnp.full(len(labels), jnp.inf, logits.dtype), jnp.zeros(len(labels), logits.dtype), jnp.zeros_like(points))
     return lax.scan(nearer, nothing, jnp.arange(classes))[0][1:]
 
 

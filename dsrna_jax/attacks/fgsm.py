@@ -1,31 +1,38 @@
 """Fast gradient sign method (Goodfellow et al. 2015), and its random start (Wong et al. 2020, arXiv:2001.03994)."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
+from dsrna_jax.attacks.keys import KeyOrKeys
 from dsrna_jax.attacks.losses import Loss
 from dsrna_jax.attacks.pgd import pgd
-from dsrna_jax.attacks.result import AttackResult
+from dsrna_jax.attacks.result import AttackResult, LogitsFn
 
 
 def fgsm(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array | None = None,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
     *,
-    radius: Array | float,
+    radius: ArrayLike,
     norm: str = "linf",
     loss: str | Loss = "ce",
     random_start: bool = False,
-    step_size: Array | float | None = None,
-    target: Array | None = None,
+    step_size: ArrayLike | None = None,
+    target: Int[ArrayLike, " batch"] | None = None,
 ) -> AttackResult:
-    """One step to the surface of the ball: x + radius * sign(gradient) for linf; arguments as in `dsrna_jax.attacks`.
+    """One step to the surface of the ball, images + radius * sign(gradient) for linf; arguments as in `dsrna_jax.attacks`.
 
-    With `random_start` it is the attack of "Fast is better than free": a uniform start, and a step of 1.25 radius.
+    Args:
+      random_start: begin at a point drawn uniformly from the ball, and step by 1.25 radius, as "Fast is better than free" does.
+        Off by default, unlike in `pgd`: the method as published steps from the image.
+      step_size: the radius by default, or 1.25 of it from a random start.
     """
     if step_size is None:
         step_size = jnp.asarray(radius) * (1.25 if random_start else 1.0)
-    options = {"random_start": random_start, "step_size": step_size, "target": target, "keep": "last"}
-    return pgd(logits_fn, x, y, key, radius=radius, norm=norm, steps=1, loss=loss, **options)
+    return pgd(
+        logits_fn, images, labels, key, radius=radius, norm=norm, steps=1, step_size=step_size, loss=loss,
+        random_start=random_start, target=target, keep="last",
+    )  # fmt: skip

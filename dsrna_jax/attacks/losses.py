@@ -1,76 +1,76 @@
-"""What attacks climb: functions (logits [batch, class], labels [batch]) -> [batch], higher is worse for the network."""
+"""Losses that attacks maximise: functions (logits [batch, class], labels [batch]) -> [batch], larger is worse for the network."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float, Int
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.losses import margin
 
 Loss = Callable[[Array, Array], Array]
 
 
-def cross_entropy(logits: Array, y: Array) -> Array:
-    """-log softmax(logits)[y]."""
-    return -of_class(jax.nn.log_softmax(logits), y)
+def cross_entropy(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """-log softmax(logits)[label], in nats."""
+    return -of_class(jax.nn.log_softmax(logits), labels)
 
 
-def margin(logits: Array, y: Array) -> Array:
-    """max over j != y of z_j, minus z_y: positive where misclassified (Carlini and Wagner 2017)."""
-    return jnp.max(without(logits, y), axis=1) - of_class(logits, y)
+def margin_loss(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """Minus the margin: max over j != label of z_j, minus z_label; positive where misclassified (Carlini and Wagner 2017)."""
+    return -margin(logits, labels)
 
 
-def dlr(logits: Array, y: Array) -> Array:
-    """Difference of logits ratio (Croce and Hein 2020, arXiv:2003.01690, Eq. 6): the margin over z_1st - z_3rd.
+def dlr(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """Difference of logits ratio: `margin_loss` over z_1st - z_3rd (Croce and Hein 2020, arXiv:2003.01690, Eq. 6).
 
-    Neither a shift nor a positive factor of the logits changes it. Raises: InputError for fewer than 3 classes.
+    Invariant to adding a number to all logits and to scaling them by a positive one. Raises: InputError for fewer than 3 classes.
     """
     _check_classes(logits, 3, "dlr")
     top = lax.top_k(logits, 3)[0]
-    return margin(logits, y) / (top[:, 0] - top[:, 2] + 1e-12)
+    return margin_loss(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
-def targeted(loss: str, target: Array) -> Loss:
-    """The variant of a loss that pulls towards the classes `target` [batch], by the name of the loss.
+def targeted(loss: str, target: Int[Array, " batch"]) -> Loss:
+    """The variant of a loss that pulls towards the classes `target`, by the name of the loss.
 
-    margin: z_t - z_y. dlr: the same over z_1st - (z_3rd + z_4th) / 2 (Eq. 7), for 4 classes or more. ce: log softmax[t].
+    "margin": z_target - z_label. "dlr": the same over z_1st - (z_3rd + z_4th) / 2 (Eq. 7), for 4 classes or more.
+    "ce": log softmax(logits)[target]. Raises: InputError for any other name.
     """
 
-    def difference(logits, y):
-        return of_class(logits, target) - of_class(logits, y)
+    def difference(logits, labels):
+        return of_class(logits, target) - of_class(logits, labels)
 
-    def targeted_dlr(logits, y):
+    def targeted_dlr(logits, labels):
         _check_classes(logits, 4, "targeted dlr")
         top = lax.top_k(logits, 4)[0]
-        return difference(logits, y) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+        return difference(logits, labels) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
-    return _named(loss, {"ce": lambda logits, y: -cross_entropy(logits, target), "margin": difference, "dlr": targeted_dlr})
-
-
-LOSSES = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+    return _named(loss, {"ce": lambda logits, _: -cross_entropy(logits, target), "margin": difference, "dlr": targeted_dlr})
 
 
-def resolved(loss: str | Loss, target: Array | None = None) -> Loss:
-    """The loss of that name, towards `target` where there is one; a function is taken as it is. InputError if unknown."""
+LOSSES = {"ce": cross_entropy, "margin": margin_loss, "dlr": dlr}
+"""Losses by the name that the option `loss` of attacks takes. "margin" is minus the margin, since attacks maximise."""
+
+
+def resolved(loss: str | Loss, target: Int[Array, " batch"] | None = None) -> Loss:
+    """The loss of that name, towards `target` if given; a function is returned as it is. Raises: InputError if unknown."""
     if callable(loss):
         return loss
     return _named(loss, LOSSES) if target is None else targeted(loss, target)
 
 
-def of_class(values: Array, y: Array) -> Array:
-    """values[i, y[i]] for each i."""
-    return jnp.take_along_axis(values, y[:, None], axis=1)[:, 0]
+def of_class(values: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """values[i, labels[i]] for each i."""
+    return jnp.take_along_axis(values, labels[:, None], axis=1)[:, 0]
 
 
-def without(logits: Array, y: Array) -> Array:
-    """The logits with that of class y at -inf."""
-    return jnp.where(jnp.arange(logits.shape[1]) == y[:, None], -jnp.inf, logits)
-
-
-def runner_up(logits: Array, y: Array, rank: Array | int) -> Array:
-    """[batch]: the class with the `rank`-th highest logit (from 1) among those other than y."""
-    order = jnp.argsort(without(logits, y), axis=1, descending=True)
+def runner_up(logits: Float[Array, "batch class"], labels: Int[Array, " batch"], rank: Array | int) -> Int[Array, " batch"]:
+    """The class with the `rank`-th highest logit, counted from 1, among those other than the label."""
+    others = jnp.where(jnp.arange(logits.shape[1]) == labels[:, None], -jnp.inf, logits)
+    order = jnp.argsort(others, axis=1, descending=True)
     return jnp.take(order, rank - 1, axis=1)
 
 

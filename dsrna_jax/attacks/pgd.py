@@ -1,29 +1,32 @@
 """Projected gradient descent (Madry et al. 2018, arXiv:1706.06083)."""
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball
+from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import Loss, resolved, runner_up
-from dsrna_jax.attacks.result import AttackResult, checked, climb, example_keys, folded, is_fooled, repeated, result
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, climb, is_fooled, repeated, result
 from dsrna_jax.errors import InputError
 
 
 def pgd(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array | None = None,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
     *,
-    radius: Array | float,
+    radius: ArrayLike,
     norm: str = "linf",
     steps: int = 20,
-    step_size: Array | float | None = None,
+    step_size: ArrayLike | None = None,
     loss: str | Loss = "ce",
     restarts: int = 1,
     random_start: bool = True,
-    x_init: Array | None = None,
-    target: Array | None = None,
+    x_init: Float[ArrayLike, "batch *image"] | None = None,
+    target: Int[ArrayLike, " batch"] | None = None,
     keep: str = "fooled",
 ) -> AttackResult:
     """x <- project(x + step_size * direction of the gradient), `steps` times; arguments as in `dsrna_jax.attacks`.
@@ -32,65 +35,79 @@ def pgd(
 
     Args:
       step_size: a quarter of the radius by default (the 2/255 of 8/255 that the literature uses).
-      loss: "ce", "margin", "dlr", or a function (logits, y) -> [batch], which may close over anything.
+      loss: "ce", "margin" (minus the margin), "dlr", or a function (logits, labels) -> [batch], which may close over anything.
       restarts: runs from as many random points; the worst of them counts for each example.
-      random_start: begin at a point drawn uniformly from the ball, or at x.
-      x_init: begin the first run here instead, projected.
-      target: [batch] classes to pull towards; default is away from y.
+      random_start: begin at a point drawn uniformly from the ball, or at the image.
+      x_init: the first run begins here instead, projected.
+      target: classes to pull towards; by default away from the label.
       keep: "fooled": x_adv is the last misclassified point met, and the last point if none was. "last": always the last
         point, as training wants it: that costs no forward pass beyond the gradients.
     """
-    x, y = checked(x, y)
+    images, labels = checked(images, labels)
     ball.check_norm(norm)
     if keep not in ("fooled", "last"):
         raise InputError(f"keep={keep!r}: expected 'fooled' or 'last'")
     if restarts > 1 and not random_start:
         raise InputError(f"restarts={restarts} without random_start would all be the same: expected random_start=True")
     loss = resolved(loss, target)
-    step_size = ball.per_example(jnp.asarray(radius) / 4 if step_size is None else step_size, x)
-    keys = example_keys(key, len(x)) if random_start and (x_init is None or restarts > 1) else None
+    step_size = ball.per_example(jnp.asarray(radius) / 4 if step_size is None else step_size, images)
+    keys = example_keys(key, len(images)) if random_start and (x_init is None or restarts > 1) else None
 
     def seen(points, logits, values, fooling, fooled, best):
-        now = is_fooled(logits, y)
+        now = is_fooled(logits, labels)
         return ball.pick(now, points, fooling), fooled | now, jnp.maximum(best, values)
 
     def run(restart):
-        start = ball.uniform(folded(keys, restart), x, radius, norm) if keys is not None else x
+        start = ball.uniform(folded(keys, restart), images, radius, norm) if keys is not None else images
         if x_init is not None:
-            start = jnp.where(restart == 0, ball.project(jnp.asarray(x_init, x.dtype), x, radius, norm), start)
+            start = jnp.where(restart == 0, ball.project(jnp.asarray(x_init, images.dtype), images, radius, norm), start)
 
         def step(_, state):
             points, *memory = state
-            logits, values, gradient = climb(logits_fn, loss, points, y)
+            logits, values, gradient = climb(logits_fn, loss, points, labels)
             memory = seen(points, logits, values, *memory)
-            return ball.project(points + step_size * ball.ascent(gradient, norm), x, radius, norm), *memory
+            return ball.project(points + step_size * ball.ascent(gradient, norm), images, radius, norm), *memory
 
-        nothing = (start, jnp.zeros(len(x), bool), jnp.full(len(x), -jnp.inf, x.dtype))
+        nothing = (start, jnp.zeros(len(images), bool), jnp.full(len(images), -jnp.inf, images.dtype))
         points, *memory = lax.fori_loop(0, steps, step, (start, *nothing))
         logits = logits_fn(points)
-        values = loss(logits, y)
+        values = loss(logits, labels)
         if keep == "last":
-            return result(x, points, is_fooled(logits, y), values, steps, norm)
+            return result(images, points, is_fooled(logits, labels), values, steps, norm)
         fooling, fooled, best = seen(points, logits, values, *memory)
-        return result(x, ball.pick(fooled, fooling, points), fooled, best, steps, norm)
+        return result(images, ball.pick(fooled, fooling, points), fooled, best, steps, norm)
 
-    return repeated(run, restarts, x)
+    return repeated(run, restarts, images)
 
 
 def multi_targeted(
-    logits_fn, x: Array, y: Array, key: Array | None = None, *, targets: int | None = None, loss: str = "margin", **options
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    key: KeyOrKeys | None = None,
+    *,
+    radius: ArrayLike,
+    norm: str = "linf",
+    steps: int = 20,
+    targets: int | None = None,
+    step_size: ArrayLike | None = None,
+    loss: str = "margin",
+    restarts: int = 1,
+    random_start: bool = True,
 ) -> AttackResult:
-    """`pgd` on z_t - z_y for every wrong class t, or the `targets` likeliest (Gowal et al. 2019, arXiv:1910.09338).
+    """`pgd` on z_t - z_label for every wrong class t, or the `targets` likeliest (Gowal et al. 2019, arXiv:1910.09338).
 
-    The worst of them counts for each example. Options are those of `pgd`; `steps` and `restarts` are for each target.
+    The worst of them counts for each example. The other options are those of `pgd`; `steps` and `restarts` are for each target.
     """
-    x, y = checked(x, y)
-    logits = logits_fn(x)
-    keys = None if key is None else example_keys(key, len(x))
+    images, labels = checked(images, labels)
+    logits = logits_fn(images)
+    keys = None if key is None else example_keys(key, len(images))
 
     def run(i):
-        own = None if keys is None else folded(keys, i)
-        return pgd(logits_fn, x, y, own, loss=loss, target=runner_up(logits, y, i + 1), **options)
+        return pgd(
+            logits_fn, images, labels, None if keys is None else folded(keys, i), radius=radius, norm=norm, steps=steps,
+            step_size=step_size, loss=loss, restarts=restarts, random_start=random_start, target=runner_up(logits, labels, i + 1),
+        )  # fmt: skip
 
     wrong = logits.shape[1] - 1
-    return repeated(run, min(targets or wrong, wrong), x)
+    return repeated(run, min(targets or wrong, wrong), images)

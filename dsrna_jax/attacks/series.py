@@ -1,6 +1,6 @@
 """Attacks one after the other on a whole data set: only examples that are still robust go on to the next.
 
-They are gathered into batches of one fixed size, the last one filled up, so that nothing is compiled twice.
+They are gathered into batches of one fixed size, the last one padded, so that each attack compiles once.
 """
 
 import functools
@@ -12,17 +12,20 @@ import jax
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Key, PRNGKeyArray
 
+from dsrna_jax.attacks.keys import example_keys, folded, required
 from dsrna_jax.attacks.losses import runner_up
-from dsrna_jax.attacks.result import AttackResult, example_keys, folded
+from dsrna_jax.attacks.result import AttackResult, LogitsFn
 
 
 class Stage(NamedTuple):
     """A member of a series.
 
     name: in tables; what is drawn depends on it. attack: a function of `dsrna_jax.attacks`.
-    options: (name, value) pairs of its static options. numbers: the same of options that are traced: stages that differ in name
-      and numbers alone share a program.
+    options: (name, value) pairs of its static options. numbers: the same of options that are traced: stages that differ only in
+      name and numbers share a compiled program.
     runs: how often it runs, with fresh keys, each time on what is still robust.
     is_targeted: run i pulls towards the i-th likeliest of the wrong classes, for as many as there are.
     """
@@ -35,10 +38,10 @@ class Stage(NamedTuple):
     is_targeted: bool = False
 
 
-class Batch(NamedTuple):
-    """What one run of a stage did to the examples `indices`, its batch `number`.
+class AttackBatch(NamedTuple):
+    """The outcome of one run of a stage on the examples `indices`, its batch `number`.
 
-    result: NumPy arrays, one row for each of them. unconfirmed: how many successes the last forward pass denied.
+    result: NumPy arrays, one row for each of them. unconfirmed: number of successes that the last forward pass denied.
     """
 
     stage: str
@@ -48,108 +51,118 @@ class Batch(NamedTuple):
     result: AttackResult
     unconfirmed: int
 
+    @property
+    def fallen(self) -> np.ndarray:
+        """The examples that the run fools."""
+        return self.indices[self.result.success]
 
-def stage_key(key: Array, stage: Stage) -> Array:
+
+def stage_key(key: PRNGKeyArray, stage: Stage) -> PRNGKeyArray:
     """The key of a stage; example i of the data set draws from `example_keys` of it."""
     return jax.random.fold_in(key, zlib.crc32(stage.name.encode()))
 
 
 @functools.partial(jax.jit, static_argnames=("stage", "norm"))
-def run_of(
+def stage_result(
     logits_fn: Partial,
-    x: Array,
-    y: Array,
-    keys: Array,
-    radius: Array,
-    run: Array,
-    numbers: Mapping[str, Array] | None = None,
+    images: Float[ArrayLike, "batch *image"],
+    labels: Int[ArrayLike, " batch"],
+    keys: Key[Array, " batch"],
+    run: ArrayLike,
+    numbers: Mapping[str, ArrayLike] | None = None,
     *,
+    radius: ArrayLike,
     stage: Stage,
     norm: str,
 ) -> AttackResult:
-    """One run of a stage on a batch, as a compiled program; `numbers` replace those of the stage, and are traced."""
+    """The result of one run of a stage on a batch; compiled. `numbers` are traced, and replace those of the stage."""
     options = {**dict(stage.options), **dict(stage.numbers), **(numbers or {})}
     if stage.is_targeted:
-        options["target"] = runner_up(logits_fn(x), y, run + 1)
-    return stage.attack(logits_fn, x, y, folded(keys, run), radius=radius, norm=norm, **options)
+        options["target"] = runner_up(logits_fn(images), labels, run + 1)
+    return stage.attack(logits_fn, images, labels, folded(keys, run), radius=radius, norm=norm, **options)
 
 
 @jax.jit
-def predictions(logits_fn: Partial, x: Array) -> Array:
-    """[batch]: the class with the highest logit, in full float32, as a compiled program."""
+def predictions(logits_fn: Partial, images: Float[ArrayLike, "batch *image"]) -> Int[Array, " batch"]:
+    """The class with the highest logit, in full float32; compiled."""
     with jax.default_matmul_precision("highest"):
-        return logits_fn(x).argmax(1)
+        return logits_fn(images).argmax(1)
 
 
-def predicted(logits_fn: Callable, x: np.ndarray, batch_size: int) -> np.ndarray:
-    """[examples]: the class with the highest logit."""
-    network, found = as_partial(logits_fn), np.empty(len(x), int)
-    for indices, padded in batches(np.arange(len(x)), batch_size):
-        found[indices] = np.asarray(predictions(network, x[padded]))[: len(indices)]
-    return found
+def predicted(logits_fn: LogitsFn, images: Float[ArrayLike, "examples *image"], batch_size: int) -> Int[np.ndarray, " examples"]:
+    """The class with the highest logit of every image of a data set, in batches of `batch_size`."""
+    network, classes = as_partial(logits_fn), np.empty(len(images), int)
+    for indices, padded in batches(np.arange(len(images)), batch_size):
+        classes[indices] = np.asarray(predictions(network, images[padded]))[: len(indices)]
+    return classes
 
 
-def as_partial(logits_fn: Callable) -> Partial:
-    """`logits_fn` as a pytree, which programs take as an argument.
+def as_partial(logits_fn: LogitsFn) -> Partial:
+    """`logits_fn` as a pytree, which compiled programs take as an argument.
 
-    The arguments of a `jax.tree_util.Partial`, such as the weights, are traced: another checkpoint compiles nothing. What any
-    other function closes over is part of its program.
+    The arguments of a `jax.tree_util.Partial`, such as the weights, are traced, so that another checkpoint compiles nothing.
+    Whatever any other function closes over is a constant of the program.
     """
     return logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
 
 
-def drawn(logits_fn: Partial, key: Array, x: Array) -> Array:
-    """Logits of a network that draws at random, for one draw: `Partial(drawn, logits_fn, key)` is a network that does not."""
-    return logits_fn(x, key)
+def with_fixed_key(logits_fn: LogitsFn, key: PRNGKeyArray, images: Array) -> Array:
+    """Fixes the key of a stochastic network, making it deterministic: `Partial(with_fixed_key, logits_fn, key)`."""
+    return logits_fn(images, key)
 
 
-def batches(indices: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`indices` in parts of at most `batch_size`, and each part filled up to it by repeating itself."""
+def batches(indices: Int[np.ndarray, " examples"], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`indices` in parts of at most `batch_size`, each with the same part padded to that size by repeating it."""
     for start in range(0, len(indices), batch_size):
         part = indices[start : start + batch_size]
         yield part, np.resize(part, batch_size)
 
 
 def run_series(
-    logits_fn: Callable,
-    stages: Sequence[Stage],
-    x: np.ndarray,
-    y: np.ndarray,
-    key: Array,
+    logits_fn: LogitsFn,
+    images: Float[np.ndarray, "examples *image"],
+    labels: Int[np.ndarray, " examples"],
+    key: PRNGKeyArray | None = None,
     *,
+    stages: Sequence[Stage],
     radius: float,
     norm: str,
     batch_size: int,
-    robust: np.ndarray,
-    known: Mapping[tuple[str, int, int], np.ndarray] | None = None,
+    robust: Bool[np.ndarray, " examples"],
+    completed: Mapping[tuple[str, int, int], Int[np.ndarray, " fallen"]] | None = None,
     place: Callable[[Any], Any] = lambda batch: batch,
-    is_random: bool = False,
-) -> Iterator[Batch]:
-    """Yields what each run of each stage does, batch by batch, and marks in `robust` what falls.
+    is_stochastic: bool = False,
+) -> Iterator[AttackBatch]:
+    """The outcome of each batch of each run of each stage, in order; only examples that no earlier one fooled are attacked.
 
     Args:
-      x, y: the whole data set; what example i draws depends on key and i, not on its batch.
-      robust: [examples] bool, those that count as robust so far; changed in place.
-      known: examples that fell in a batch of a run before this one, by (stage, run, number of the batch): it is not run again.
+      images, labels: the whole data set. What example i draws depends on key and i, not on its batch.
+      robust: examples that count as robust before the first stage.
+      completed: of batches that an earlier call completed, by (stage, run, number of the batch), the examples that fell in it;
+        such a batch is not run again and not yielded.
       place: puts a batch on devices.
-      is_random: whether the network is one that takes a key, `logits_fn(x, key)`; all stages must then have `draws` > 1.
+      is_stochastic: the network takes a key, `logits_fn(images, key)`; all stages must then have `draws` > 1.
     """
+    key, robust = required(key), robust.copy()
     network = as_partial(logits_fn)
-    judge = Partial(drawn, network, key) if is_random else network
-    classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)).shape[1]
+    judge = Partial(with_fixed_key, network, key) if is_stochastic else network
+    classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)).shape[1]
     for stage in stages:
         own, program = stage_key(key, stage), stage._replace(name="", numbers=(), runs=1)
         numbers = {name: np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for name, value in stage.numbers}
         for run in range(min(stage.runs, classes - 1) if stage.is_targeted else stage.runs):
             for number, (indices, padded) in enumerate(batches(np.flatnonzero(robust), batch_size)):
-                if known and (stage.name, run, number) in known:
-                    robust[known[stage.name, run, number]] = False
+                if completed and (stage.name, run, number) in completed:
+                    robust[completed[stage.name, run, number]] = False
                     continue
-                batch = place((x[padded], y[padded], example_keys(own, padded)))
-                found = run_of(network, *batch, np.float32(radius), np.int32(run), numbers, stage=program, norm=norm)
-                claimed = np.asarray(found.success)[: len(indices)]
+                placed = place((images[padded], labels[padded], example_keys(own, padded)))
+                result = stage_result(
+                    network, *placed, np.int32(run), numbers, radius=np.float32(radius), stage=program, norm=norm
+                )
+                claimed = np.asarray(result.success)[: len(indices)]
                 # A forward pass by itself has the last word.
-                success = predictions(judge, found.x_adv) != y[padded]
-                found = AttackResult(*(np.asarray(part)[: len(indices)] for part in found._replace(success=success)))
-                robust[indices[found.success]] = False
-                yield Batch(stage.name, run, number, indices, found, int((claimed & ~found.success).sum()))
+                success = predictions(judge, result.x_adv) != labels[padded]
+                result = AttackResult(*(np.asarray(part)[: len(indices)] for part in result._replace(success=success)))
+                batch = AttackBatch(stage.name, run, number, indices, result, int((claimed & ~result.success).sum()))
+                robust[batch.fallen] = False
+                yield batch

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: the settings that it was started with, and the batches that are done and not done again."""
+"""The folder of an evaluation: the settings it was started with, and records of the batches that it has completed."""
 
 import dataclasses
 import json
@@ -10,25 +10,26 @@ import numpy as np
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.files import write_whole
-from dsrna_jax.runtime.options import differences
-from dsrna_jax.runtime.records import Records
+from dsrna_jax.runtime.options import differences, in_todays_names
+from dsrna_jax.runtime.records import Records, rows
 
 BATCHES, SETTINGS = "batches.jsonl", "settings.json"
 
 
 def home(checkpoint: str | os.PathLike, name: str) -> Path:
-    """Where results go by default: the folder of the run that a checkpoint is of, else beside the checkpoint, never inside."""
+    """The default folder of results: `name` in the run folder of the checkpoint, else beside the checkpoint, never inside it."""
     path = Path(checkpoint)
     runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
     return runs[0] / name if runs else path.with_name(f"{path.absolute().name}_{name}")
 
 
-def opened(out: Path, config: Any, identity: dict[str, Any], count: int, resume: bool) -> Records:
-    """The records of the batches that `out` holds of an evaluation, which may be none yet; makes the folder.
+def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: int, resume: bool) -> Records:
+    """Opens the output folder, creating it if needed, and returns the records of completed batches.
 
     Args:
-      config: a dataclass. identity: of the checkpoint, its "step" and "digest". count: of the images.
-    Raises: InputError if it holds another evaluation, or one that is not to go on, or none that could.
+      config: a dataclass of options. identity: of the checkpoint, with its "step" and "digest". count: of the images.
+      resume: go on with the evaluation that the folder holds; its settings must be the same.
+    Raises: InputError if the folder holds another evaluation, or one although `resume` is False, or none although it is True.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"out {out} is a file: expected a folder, or a path where one can be made")
@@ -40,15 +41,20 @@ def opened(out: Path, config: Any, identity: dict[str, Any], count: int, resume:
             raise InputError(f"no evaluation to resume in {out}: start it without --resume")
     elif not resume:
         raise InputError(f"{out} already holds an evaluation: give --resume to go on with it, or another --out")
-    elif changed := differences(_saved(out / SETTINGS), settings):
+    elif changed := differences(in_todays_names(type(config), _saved(out / SETTINGS)), settings):
         raise InputError(
             f"{out} holds an evaluation with other settings ({'; '.join(changed)}): "
             "resume with those it was started with, or give another --out"
         )
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / SETTINGS, json.dumps(settings, indent=2) + "\n")
-    batches.truncate(0)  # a line that was not finished
+    batches.truncate(0)  # drops a line that was not finished
     return batches
+
+
+def completed_rows(batches: Records) -> list[dict[str, Any]]:
+    """The records of an evaluation folder, in the order in which batches were completed."""
+    return rows(batches.path) if batches.path.exists() else []
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:

@@ -1,49 +1,52 @@
-"""The images that an evaluation draws for a trained network."""
+"""The images on which a trained network is evaluated."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from dsrna_jax.data.load import Dataset, batch_indices, load, stratified_shares
 from dsrna_jax.errors import InputError
 from dsrna_jax.training.restore import TrainedNetwork
 
 
-class Examples(NamedTuple):
-    """`indices` into the split of the data set, images [examples, ...] in [0, 1], labels."""
+class EvaluationImages(NamedTuple):
+    """Images in [0, 1], their labels, and their indices in the split of the data set."""
 
-    indices: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
+    indices: Int[np.ndarray, " examples"]
+    images: Float[np.ndarray, "examples height width channel"]
+    labels: Int[np.ndarray, " examples"]
 
 
-def examples(config: Any, network: TrainedNetwork) -> Examples:
-    """The images that a configuration draws for a network, in an order by which fewer of them are the first of more.
+def evaluation_images(config: Any, network: TrainedNetwork) -> EvaluationImages:
+    """The images that a configuration draws for a network, in an order in which the first n are those that n examples would be.
 
     Args:
       config: has `split`, `examples` (0 for all), `data_dir` and `seed`; evaluations that agree in them see the same images.
     Raises: InputError if the split is absent or empty, or not of the images and classes that the network was trained on.
     """
-    was = network.config
-    data_dir, is_held_out = config.data_dir or was.data_dir or None, config.split == "held_out"
-    dataset = load(was.dataset, "train" if is_held_out else config.split, data_dir, was.image_size)
+    training = network.config
+    data_dir, is_held_out = config.data_dir or training.data_dir or None, config.split == "held_out"
+    dataset = load(training.dataset, "train" if is_held_out else config.split, data_dir, training.image_size)
     _check_fits(dataset, network, config.split)
-    chosen = stratified_shares(dataset.labels, was.held_out, was.seed)[0] if is_held_out else np.arange(len(dataset))
+    chosen = stratified_shares(dataset.labels, training.held_out, training.seed)[0] if is_held_out else np.arange(len(dataset))
     if not len(chosen):
-        raise InputError(f"split={config.split} of {was.dataset} holds no image: expected a split with images, such as test")
+        raise InputError(f"split={config.split} of {training.dataset} holds no image: expected a split with images, such as test")
     order = chosen[batch_indices(0, len(chosen), len(chosen), config.seed, "attack")]
     indices = order[: config.examples] if config.examples else order
-    return Examples(indices, np.float32(dataset.images[indices]) / 255, dataset.labels[indices])
+    return EvaluationImages(indices, np.float32(dataset.images[indices]) / 255, dataset.labels[indices])
 
 
 def _check_fits(dataset: Dataset, network: TrainedNetwork, split: str) -> None:
-    for what, here, there in (
+    for noun, got, expected in (
         ("images", dataset.image_shape, network.image_shape),
         ("classes", dataset.class_names, network.class_names),
     ):
-        if tuple(here) != tuple(there):
-            here, there = (f"{len(v)} classes" if what == "classes" else "x".join(map(str, v)) for v in (here, there))
+        if tuple(got) != tuple(expected):
+            got, expected = (
+                f"{len(v)} classes" if noun == "classes" else "x".join(map(str, v)) for v in (got, expected)
+            )
             raise InputError(
-                f"{dataset.name} ({split}) has other {what} than those that the network was trained on: "
-                f"expected {there}, got {here}{' of other names' if here == there else ''}; give the data_dir of its training"
+                f"{dataset.name} ({split}) has other {noun} than those that the network was trained on: "
+                f"expected {expected}, got {got}{' of other names' if got == expected else ''}; give the data_dir of its training"
             )

@@ -14,8 +14,8 @@ from dsrna_jax.measures.measure import Measure, Measured, without_slack
 
 
 def jacobian_norm(
-    f: Callable[[Float[Array, " batch *shape"]], Float[Array, "batch outputs"]],
-    x: Float[Array, " batch *shape"],
+    f: Callable[[Float[Array, "batch *shape"]], Float[Array, "batch outputs"]],
+    x: Float[Array, "batch *shape"],
     key: PRNGKeyArray | None = None,
     *,
     norm: str = "row_l2",
@@ -58,8 +58,8 @@ def jacobian_norm(
 
 
 def value_and_jacobian_norm(
-    f: Callable[[Float[Array, " batch *shape"]], Float[Array, "batch outputs"]],
-    x: Float[Array, " batch *shape"],
+    f: Callable[[Float[Array, "batch *shape"]], Float[Array, "batch outputs"]],
+    x: Float[Array, "batch *shape"],
     key: PRNGKeyArray | None = None,
     *,
     norm: str = "row_l2",
@@ -168,8 +168,8 @@ def _unit(vectors: Array) -> Array:
 
 
 def robustness(
-    logits_fn: Callable[[Float[Array, " batch *image"]], Float[Array, "batch classes"]],
-    images: Float[Array, " batch *image"],
+    logits_fn: Callable[[Float[Array, "batch *image"]], Float[Array, "batch classes"]],
+    images: Float[Array, "batch *image"],
     labels: Int[Array, " batch"] | None = None,
     key: PRNGKeyArray | None = None,
     *,

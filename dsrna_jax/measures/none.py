@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from dsrna_jax.measures.measure import Measure, Measured, without_slack
 
 
-def zero(logits_fn: Callable, images: Float[Array, " batch *image"], labels=None, key=None, *, log_radius=None) -> Measured:
+def zero(logits_fn: Callable, images: Float[Array, "batch *image"], labels=None, key=None, *, log_radius=None) -> Measured:
     """R = 0, for any images."""
     logits = logits_fn(images)
     return without_slack(logits, jnp.zeros(len(logits), jnp.promote_types(logits.dtype, jnp.float32)))

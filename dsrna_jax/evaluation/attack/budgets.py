@@ -1,29 +1,34 @@
-"""Which attacks a configuration stands for, each with its whole budget: the rows of the table of results."""
+"""The attacks of a configuration, each with its whole budget: the rows of the table of results."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
-from dsrna_jax.attacks import CW_PRESETS, AttackResult, cw, ddn, example_keys, losses, pgd
+from dsrna_jax.attacks import CW_PRESETS, AttackResult, cw, ddn, example_keys, pgd
 from dsrna_jax.attacks.autoattack import stages as members
 from dsrna_jax.attacks.ball import uniform
+from dsrna_jax.attacks.keys import KeyOrKeys
+from dsrna_jax.attacks.losses import cross_entropy, margin_loss
+from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.attacks.series import Stage
 from dsrna_jax.evaluation.attack.config import AttackConfig
 
 SMOKE_CW = {"steps": 20, "searches": 4, "rate": 0.1, "constant": 0.1, "confidence": 0.0}
 SMOKE_SERIES = {"steps": 20, "queries": 200}
-CURVE = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # in radii of the configuration
-GRADIENT = 3  # what a gradient costs, in forward passes
+CURVE_RADII = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # in radii of the configuration
+GRADIENT = 3  # cost of a gradient, in forward passes
 
 
-class Row(NamedTuple):
+class AttackRow(NamedTuple):
     """An attack and its budget.
 
-    stages: go one after the other, each on what is still robust. radius: in pixel units.
-    cost: at most, in forward passes for an example.
-    is_nearest: looks for the smallest perturbation, whatever its size; `radius` judges it afterwards.
-    is_series: the accuracy after each stage is worth a line.
+    stages: run one after the other, each on what is still robust. radius: in pixel units.
+    cost: of an example, in forward passes, at most.
+    is_nearest: looks for the smallest perturbation, whatever its size; it counts as a success if that is at most `radius`.
+    is_series: the table shows the accuracy after each stage.
     """
 
     name: str
@@ -37,35 +42,37 @@ class Row(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What tells the row from every other."""
+        """The name of the row in records, different from that of every other row."""
         return f"{self.name} {self.norm} {self.radius:.9g}"
 
 
 def gradient_steps(
-    logits_fn,
-    x: Array,
-    y: Array,
-    key: Array,
+    logits_fn: LogitsFn,
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
+    key: KeyOrKeys | None = None,
     *,
-    radius: Array,
-    norm: str,
-    steps: Array,
-    stride: Array,
-    spread: Array,
-    by_margin: Array,
+    radius: ArrayLike,
+    norm: str = "linf",
+    steps: ArrayLike,
+    stride: ArrayLike,
+    spread: ArrayLike,
+    by_margin: ArrayLike,
 ) -> AttackResult:
-    """FGSM, PGD of any number of steps and random noise (0 steps) as one program, since all that differs is traced.
+    """FGSM, PGD of any number of steps and random noise (0 steps) as one program: all in which they differ is traced.
 
     Args:
       stride: of a step, in radii. spread: of the random start, a share of the radius.
-      by_margin: climb the margin, which knows no scale of the logits, and not the cross-entropy: 0 or 1.
+      by_margin: 1 to climb `margin_loss`, whose direction does not depend on the scale of the logits; 0 for cross-entropy.
     """
-    start = x + spread * (uniform(example_keys(key, len(x)), x, radius, norm) - x)
+    start = images + spread * (uniform(example_keys(key, len(images)), images, radius, norm) - images)
 
-    def loss(logits, y):
-        return jnp.where(by_margin > 0, losses.margin(logits, y), losses.cross_entropy(logits, y))
+    def loss(logits, labels):
+        return jnp.where(by_margin > 0, margin_loss(logits, labels), cross_entropy(logits, labels))
 
-    return pgd(logits_fn, x, y, radius=radius, norm=norm, steps=steps, step_size=stride * radius, loss=loss, x_init=start)
+    return pgd(
+        logits_fn, images, labels, radius=radius, norm=norm, steps=steps, step_size=stride * radius, loss=loss, x_init=start
+    )
 
 
 def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0):
@@ -74,7 +81,7 @@ def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0):
 
 
 def fgsm_stage() -> Stage:
-    """One step of the radius along the gradient at x."""
+    """One step of the radius along the gradient at the image."""
     return _steps("fgsm", stride=1.0, spread=0.0)
 
 
@@ -88,29 +95,31 @@ def noise_stage(draws: int) -> Stage:
     return _steps("noise", draws, steps=0)
 
 
-def fgsm_row(radius: float, norm: str) -> Row:
+def fgsm_row(radius: float, norm: str) -> AttackRow:
     name = f"FGSM {pixels(radius, norm)}"
-    return Row(name, (fgsm_stage(),), radius, norm, "1 step of the radius", GRADIENT)
+    return AttackRow(name, (fgsm_stage(),), radius, norm, "1 step of the radius", GRADIENT)
 
 
-def pgd_row(steps: int, radius: float, norm: str, restarts: int = 1) -> Row:
+def pgd_row(steps: int, radius: float, norm: str, restarts: int = 1) -> AttackRow:
     budget = f"{steps} steps of a quarter of the radius, {restarts} random start{'s' if restarts > 1 else ''}"
-    return Row(f"PGD-{steps}", (pgd_stage(steps, restarts),), radius, norm, budget, GRADIENT * steps * restarts)
+    return AttackRow(f"PGD-{steps}", (pgd_stage(steps, restarts),), radius, norm, budget, GRADIENT * steps * restarts)
 
 
-def cw_row(radius: float, steps, searches, rate, constant, confidence) -> Row:
+def cw_row(radius: float, steps: int, searches: int, rate: float, constant: float, confidence: float) -> AttackRow:
     options = (("steps", steps), ("searches", searches), ("rate", rate), ("constant", constant), ("confidence", confidence))
     budget = f"{searches} searches of c from {constant:g}, {steps} steps of Adam each at rate {rate:g}, kappa {confidence:g}"
-    return Row("C&W-l2", (Stage("cw", cw, options),), radius, "l2", budget, GRADIENT * steps * searches, is_nearest=True)
+    return AttackRow("C&W-l2", (Stage("cw", cw, options),), radius, "l2", budget, GRADIENT * steps * searches, is_nearest=True)
 
 
-def ddn_row(radius: float, steps: int = 100) -> Row:
+def ddn_row(radius: float, steps: int = 100) -> AttackRow:
     stage = Stage("ddn", ddn, (("steps", steps),))
-    return Row(f"DDN-{steps}", (stage,), radius, "l2", f"{steps} steps", GRADIENT * steps, is_nearest=True)
+    return AttackRow(f"DDN-{steps}", (stage,), radius, "l2", f"{steps} steps", GRADIENT * steps, is_nearest=True)
 
 
-def series_row(radius: float, norm: str, classes: int, steps: int = 100, queries: int = 5000, is_short: bool = False) -> Row:
-    """AutoAttack's series; under its name only if it is all of it, as published."""
+def series_row(
+    radius: float, norm: str, classes: int, *, steps: int = 100, queries: int = 5000, is_short: bool = False
+) -> AttackRow:
+    """AutoAttack, under that name only if whole and as published; `is_short` leaves APGD-CE and Square."""
     chosen = members("standard", steps=steps, queries=queries)
     if is_short:
         chosen = (chosen[0], chosen[-1])
@@ -124,7 +133,7 @@ def series_row(radius: float, norm: str, classes: int, steps: int = 100, queries
     budget = "; ".join([*parts, f"Square {queries}"])
     name = "AutoAttack" if is_whole else "+".join(MEMBERS[stage.name] for stage in chosen)
     cost = sum(costs.get(stage.name, queries) for stage in chosen)
-    return Row(name, chosen, radius, norm, budget, cost, is_series=True)
+    return AttackRow(name, chosen, radius, norm, budget, cost, is_series=True)
 
 
 MEMBERS = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
@@ -134,7 +143,7 @@ def _by_margin(stage):
     return stage._replace(options=tuple((k, "margin" if k == "loss" else v) for k, v in stage.options))
 
 
-def rows(config: AttackConfig, classes: int) -> tuple[Row, ...]:
+def attack_rows(config: AttackConfig, classes: int) -> tuple[AttackRow, ...]:
     """The rows of a tier, weakest first, for a network of that many classes."""
     radius, norm, restarts = config.size, config.norm, config.restarts
     quick = (fgsm_row(radius / 4, norm), fgsm_row(radius, norm), *(pgd_row(n, radius, norm, restarts) for n in (10, 20)))
@@ -146,16 +155,16 @@ def rows(config: AttackConfig, classes: int) -> tuple[Row, ...]:
     return *quick, pgd_row(100, radius, norm, restarts), *nearest, series_row(radius, norm, classes)
 
 
-def curve_rows(config: AttackConfig) -> tuple[Row, ...]:
-    """What the picture of accuracy against radius is drawn from: FGSM and PGD-20 at several radii."""
+def curve_rows(config: AttackConfig) -> tuple[AttackRow, ...]:
+    """The rows behind the picture of accuracy against radius: FGSM and PGD-20 at several radii."""
     largest = 1.0 if config.norm == "linf" else float("inf")
-    radii = [radius for factor in CURVE if (radius := factor * config.size) <= largest]
+    radii = [radius for factor in CURVE_RADII if (radius := factor * config.size) <= largest]
     of_fgsm = (fgsm_row(radius, config.norm)._replace(name="FGSM") for radius in radii)
     return *of_fgsm, *(pgd_row(20, radius, config.norm) for radius in radii)
 
 
 def pixels(radius: float, norm: str) -> str:
-    """A radius for people: "8/255" where it is a number of grey levels."""
+    """A radius as text: "8/255" where it is a whole number of grey levels in linf, else four digits."""
     levels = radius * 255
     if norm == "linf" and abs(levels - round(levels)) < 1e-6 and radius:
         return f"{round(levels)}/255"

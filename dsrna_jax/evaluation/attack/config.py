@@ -2,16 +2,16 @@
 
 import dataclasses
 
-from dsrna_jax.attacks.ball import NORMS
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import check, option
 
-RADII = {"linf": 8 / 255, "l2": 0.5}  # the threat models of RobustBench on CIFAR-10
+NORMS = ("linf", "l2")  # those of `dsrna_jax.attacks`, which imports JAX
+DEFAULT_RADII = {"linf": 8 / 255, "l2": 0.5}  # the threat models of RobustBench on CIFAR-10
 
 
 @dataclasses.dataclass(frozen=True)
 class AttackConfig:
-    """All that decides which attacks a network meets, and on which images."""
+    """The attacks on a network, and the images that are attacked."""
 
     tier: str = option(
         "paper",
@@ -41,8 +41,8 @@ class AttackConfig:
 
     @property
     def size(self) -> float:
-        """The radius, given or usual."""
-        return self.radius or RADII[self.norm]
+        """The radius in pixel units: the one given, or the default of the norm."""
+        return self.radius or DEFAULT_RADII[self.norm]
 
 
 TIERS = {

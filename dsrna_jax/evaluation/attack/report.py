@@ -1,73 +1,68 @@
-"""What an evaluation came to: attack.json for programs, tables for people; and what one would do."""
+"""Reports of an evaluation under attack: attack.json, a table as text, and the plan of an evaluation before it runs."""
 
 import dataclasses
-import platform
 from typing import Any
 
-import jax
 import numpy as np
 
-from dsrna_jax.confidence import wilson
-from dsrna_jax.evaluation.attack.budgets import MEMBERS, curve_rows, pixels, rows
+from dsrna_jax.evaluation.attack.budgets import MEMBERS, attack_rows, curve_rows, pixels
 from dsrna_jax.evaluation.attack.config import AttackConfig
-from dsrna_jax.evaluation.attack.evaluate import Evaluation, Outcome, work
+from dsrna_jax.evaluation.attack.evaluate import work
+from dsrna_jax.evaluation.attack.outcomes import Evaluation, Outcome
 from dsrna_jax.evaluation.attack.sanity import COUNT, Check, check
+from dsrna_jax.evaluation.report import accuracy_entry, versions
+from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.networks.multiply_adds import multiply_adds
+from dsrna_jax.runtime.sharding import described
 from dsrna_jax.training.restore import TrainedNetwork
 
 
-def _share(flags: np.ndarray) -> dict[str, float]:
-    low, high = wilson(int(flags.sum()), len(flags))
-    return {"accuracy": float(flags.mean()), "low": low, "high": high}
-
-
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _row_entry(outcome: Outcome) -> dict[str, Any]:
     row = outcome.row
-    entry = {"name": row.name, "norm": row.norm, "radius": row.radius, **_share(outcome.robust)}
+    entry = {"name": row.name, "norm": row.norm, "radius": row.radius, **accuracy_entry(outcome.robust)}
     entry |= {"budget": row.budget, "seconds": round(outcome.seconds, 1)}
     if row.is_series:
         entry["after"] = outcome.after
-    if outcome.distance is not None:  # of the images that are predicted rightly; none if half of them never fell
+    if outcome.distance is not None:  # median over the correctly classified images; None if half of them never fell
         distances = np.sort(outcome.distance[outcome.distance > 0])
         middle = float(distances[(len(distances) - 1) // 2]) if len(distances) else np.inf
         entry["median_distance"] = middle if np.isfinite(middle) else None
     return entry
 
 
-def report(
-    found: Evaluation, config: AttackConfig, network: TrainedNetwork, identity: dict[str, Any], device: str
-) -> dict[str, Any]:
+def report(evaluation: Evaluation, config: AttackConfig, setup: EvaluationSetup) -> dict[str, Any]:
     """The content of attack.json."""
-    table = [_row(outcome) for outcome in found.table]
-    worst = {"name": "worst case", "norm": config.norm, "radius": config.size, **_share(found.worst)}
-    table.append({**worst, "budget": "every row of this norm and radius", "seconds": round(sum(r["seconds"] for r in table), 1)})
-    curve = [{"name": "clean", "radius": 0.0, **_share(found.clean[: found.probed])}]
-    curve += [{"name": o.row.name, "radius": o.row.radius, **_share(o.robust)} for o in found.curve]
+    network = setup.network
+    rows = [_row_entry(outcome) for outcome in evaluation.table]
+    worst = {"name": "worst case", "norm": config.norm, "radius": config.size, **accuracy_entry(evaluation.worst)}
+    rows.append({**worst, "budget": "every row of this norm and radius", "seconds": round(sum(r["seconds"] for r in rows), 1)})
+    curve = [{"name": "clean", "radius": 0.0, **accuracy_entry(evaluation.clean[: evaluation.probed])}]
+    curve += [{"name": o.row.name, "radius": o.row.radius, **accuracy_entry(o.robust)} for o in evaluation.curve]
     training = {name: getattr(network.config, name) for name in ("adversarial", "norm", "radius", "dataset", "epochs", "seed")}
     return {
         "experiment": "attack",
         "config": {**dataclasses.asdict(config), "radius": config.size},
-        "checkpoint": identity,
+        "checkpoint": setup.identity,
         "training": training,
-        "examples": len(found.clean),
-        "clean": _share(found.clean),
-        "rows": table,
-        "curve": {"examples": found.probed, "points": curve},
-        "checks": [c._asdict() for c in (_unseen(config, network), *found.checks)],
+        "examples": len(evaluation.clean),
+        "clean": accuracy_entry(evaluation.clean),
+        "rows": rows,
+        "curve": {"examples": evaluation.probed, "points": curve},
+        "checks": [c._asdict() for c in (_unseen_images(config, network), *evaluation.checks)],
         "weights": network.weight_count,
-        "device": device,
-        "versions": {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__},
+        "device": described(setup.mesh),
+        "versions": versions(),
     }
 
 
-def _unseen(config: AttackConfig, network: TrainedNetwork) -> Check:
+def _unseen_images(config: AttackConfig, network: TrainedNetwork) -> Check:
     seen = config.split.startswith("train")
     says = f"split {config.split} of {network.config.dataset}, which the network was {'' if seen else 'not '}trained on"
     return check("unseen images", not seen, None, says)
 
 
 def table(report: dict[str, Any]) -> str:
-    """attack.json for people: accuracies with their 95 % intervals, then the checks."""
+    """attack.json as text: accuracies with their 95 % intervals, then the checks."""
     lines = [("attack", "norm", "radius", "accuracy", "95 % interval", "time", "budget")]
     lines.append(("clean", "", "", *_percents(report["clean"]), "", ""))
     for row in report["rows"]:
@@ -82,20 +77,21 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join([*_aligned(lines), "", "sanity checks:", *(f"  {mark}" for mark in marks)])
 
 
-def planned(config: AttackConfig, network: TrainedNetwork, examples: int) -> str:
-    """What an evaluation would do, and at most take."""
+def planned(config: AttackConfig, setup: EvaluationSetup) -> str:
+    """The attacks of an evaluation and their costs at most, as text."""
+    network, examples = setup.network, setup.count
     classes, probed = len(network.class_names), min(config.probe_examples, examples)
     lines = [("attack", "norm", "radius", "images", "forward passes each, at most", "budget")]
-    for row in rows(config, classes):
+    for row in attack_rows(config, classes):
         lines.append((row.name, row.norm, pixels(row.radius, row.norm), f"{examples}", f"{row.cost:,}", row.budget))
     curve = curve_rows(config)
     radii = sorted({row.radius for row in curve})
-    cost, among = sum(row.cost for row in curve), f"{len(radii)} radii up to {pixels(radii[-1], config.norm)}"
-    lines.append(("curve", config.norm, "", f"{probed}", f"{cost:,}", f"FGSM and PGD-20 at {among}"))
+    cost, budget = sum(row.cost for row in curve), f"{len(radii)} radii up to {pixels(radii[-1], config.norm)}"
+    lines.append(("curve", config.norm, "", f"{probed}", f"{cost:,}", f"FGSM and PGD-20 at {budget}"))
     total = work(config, classes, examples)
     operations = total * multiply_adds(network.network, network.image_shape)
     return "\n".join([
-        f"{network.config.dataset} {config.split}: {examples} images; {network.weight_count:,} weights",
+        f"{setup.heading}; {network.weight_count:,} weights",
         "", *_aligned(lines), "", f"sanity checks: {COUNT + 3}, on {probed} images",
         f"at most {total:,.0f} forward passes of an image ({operations:.2g} multiply-adds), a gradient counted as three; "
         "less, the more images fall",

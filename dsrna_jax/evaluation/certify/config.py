@@ -11,7 +11,10 @@ SMOOTHING = "smoothing"
 
 @dataclasses.dataclass(frozen=True)
 class CertificationConfig:
-    """All that decides what a certification finds."""
+    """The certificates of a network, the attack they are compared with, and the images.
+
+    The default method is the tightest that is affordable for a whole network; `bounds` itself defaults to a cheaper one.
+    """
 
     norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
     method: str = option("hz_crown", "how the network is bounded, or smoothing (randomised, l2)", (*METHODS, SMOOTHING))

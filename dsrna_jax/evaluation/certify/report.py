@@ -1,64 +1,60 @@
-"""What a certification came to: certify.json for programs, radii.npz for every image, lines and a picture for people."""
+"""Reports of a certification: certify.json, radii.npz for every image, a summary as text, and a picture."""
 
 import dataclasses
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from jaxtyping import Bool, Float
 
-from dsrna_jax.confidence import wilson
+from dsrna_jax.evaluation.certify.attack_radii import check_not_refuted
 from dsrna_jax.evaluation.certify.config import CertificationConfig
-from dsrna_jax.evaluation.certify.radii import MINIMUM, check_not_refuted
+from dsrna_jax.evaluation.certify.radii import MINIMUM
 from dsrna_jax.evaluation.folder import write_arrays
-from dsrna_jax.evaluation.images import Examples
+from dsrna_jax.evaluation.report import accuracy_entry, versions
+from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.runtime.files import write_whole
-from dsrna_jax.training.restore import TrainedNetwork
 
 
-def write(
-    out: Path, config: CertificationConfig, network: TrainedNetwork, chosen: Examples, identity: dict[str, Any],
-    rows: list[dict[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
-    """Writes certify.json, radii.npz and certified_accuracy.png of the batches in `rows`; the content of certify.json.
+def write(out: Path, config: CertificationConfig, setup: EvaluationSetup, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Writes certify.json, radii.npz and certified_accuracy.png from the records of all batches; returns certify.json.
 
-    Raises: RefutedError, after all is written.
+    Raises: RefutedError, after all is written, if an attack refutes a certificate.
     """
-    found = gathered(rows)
-    correct, certified, attacked = found["prediction"] == chosen.y, found[MINIMUM], found.get("attacked")
+    arrays, (indices, _, labels) = gathered(rows), setup.images
+    correct, certified, attacked = arrays["prediction"] == labels, arrays[MINIMUM], arrays.get("attacked")
     # What is certified by smoothing is another network than the one that the clean accuracy is of.
-    stands = found["smoothed"] == chosen.y if "smoothed" in found else correct
+    stands = arrays["smoothed"] == labels if "smoothed" in arrays else correct
     report = {
         "experiment": "certify",
         "config": dataclasses.asdict(config),
-        "checkpoint": identity,
-        "dataset": network.config.dataset,
+        "checkpoint": setup.identity,
+        "dataset": setup.network.config.dataset,
         "examples": len(correct),
-        "clean": share(correct),
+        "clean": accuracy_entry(correct),
         "norm": config.norm,
         "method": config.method,
         "radius": summary(certified, stands),
         "certified_accuracy": [
             {
                 "radius": radius,
-                **share(stands & (certified >= radius)),
+                **accuracy_entry(stands & (certified >= radius)),
                 "attacked": None if attacked is None else float((correct & (attacked >= radius)).mean()),
             }
             for radius in round_radii(certified, attacked)
         ],
         "attack_radius": None if attacked is None else summary(attacked, correct),
         "gap": None if attacked is None else _gap(certified[correct], attacked[correct]),
-        "per_target": {target: summary(found[target], stands) for target in rows[0]["radius"] if target != MINIMUM},
-        "abstained": float((found["smoothed"] < 0).mean()) if "smoothed" in found else None,
+        "per_target": {target: summary(arrays[target], stands) for target in rows[0]["radius"] if target != MINIMUM},
+        "abstained": float((arrays["smoothed"] < 0).mean()) if "smoothed" in arrays else None,
         "refuted": 0 if attacked is None else int((certified > attacked).sum()),
         "seconds_per_example": float(np.median([row["seconds"] / len(row["predictions"]) for row in rows])),
-        "weights": network.weight_count,
-        "versions": {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__},
+        "weights": setup.network.weight_count,
+        "versions": versions(),
     }
     write_whole(out / "certify.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
-    write_arrays(out / "radii.npz", index=chosen.indices, label=chosen.y, **found)
+    write_arrays(out / "radii.npz", index=indices, label=labels, **arrays)
     _draw(out / "certified_accuracy.png", report, certified, attacked)
     if attacked is not None:
         check_not_refuted(certified, attacked)
@@ -66,7 +62,7 @@ def write(
 
 
 def gathered(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """What batches found, for all images: "prediction", a radius by target, "attacked" and "smoothed" where there are such."""
+    """The records of all batches as arrays [examples]: "prediction", a radius by target, and "attacked" and "smoothed" if any."""
     arrays = {"prediction": np.concatenate([np.array(row["predictions"], int) for row in rows])}
     if "smoothed" in rows[0]:
         arrays["smoothed"] = np.concatenate([np.array(row["smoothed"], int) for row in rows])
@@ -78,14 +74,8 @@ def gathered(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def share(holds: np.ndarray) -> dict[str, float]:
-    """Accuracy and the ends of its 95 % interval."""
-    low, high = wilson(int(holds.sum()), len(holds))
-    return {"accuracy": float(holds.mean()), "low": low, "high": high}
-
-
-def summary(radii: np.ndarray, correct: np.ndarray) -> dict[str, float | None]:
-    """Mean, also over the correct alone, and percentiles; what is wrong counts with 0, and infinity is None."""
+def summary(radii: Float[np.ndarray, " examples"], correct: Bool[np.ndarray, " examples"]) -> dict[str, float | None]:
+    """Mean radius, also over the correct examples alone, and percentiles; None where infinite."""
     values = {"mean": radii.mean(), "mean_correct": radii[correct].mean() if correct.any() else 0.0}
     for name, percentile in (("median", 50), ("p5", 5), ("p25", 25), ("p75", 75), ("p95", 95)):
         values[name] = np.percentile(radii, percentile, method="lower")
@@ -93,7 +83,7 @@ def summary(radii: np.ndarray, correct: np.ndarray) -> dict[str, float | None]:
 
 
 def round_radii(certified: np.ndarray, attacked: np.ndarray | None) -> list[float]:
-    """0, and from 1, 2, 5, 10 ... in every power of ten those that span what is certified and what is attacked."""
+    """Round radii for a table: 0, and the numbers 1, 2, 5, 10, 20 ... that span the radii certified and attacked."""
     known = certified if attacked is None else np.concatenate([certified, attacked])
     known = known[np.isfinite(known) & (known > 0)]
     if not len(known):
@@ -105,27 +95,27 @@ def round_radii(certified: np.ndarray, attacked: np.ndarray | None) -> list[floa
 
 
 def lines(report: dict[str, Any]) -> str:
-    """certify.json for people."""
+    """certify.json as text."""
     clean, radius, attacked = report["clean"], report["radius"], report["attack_radius"]
-    found = [
+    text = [
         f"{report['examples']} images, {clean['accuracy']:.1%} of them classified correctly "
         f"(95 %: {clean['low']:.1%} to {clean['high']:.1%})",
         f"certified {report['norm']} radius by {report['method']}: mean {radius['mean']:.3g}, median {radius['median']:.3g}, "
         f"5 to 95 %: {radius['p5']:.3g} to {radius['p95']:.3g}",
     ]
     if report["abstained"] is not None:
-        found.append(f"of the smoothed network, which abstains on {report['abstained']:.1%}; nothing is certified of the other")
-    found += [f"  {name.replace('_', ' ')} target: mean {row['mean']:.3g}" for name, row in report["per_target"].items()]
+        text.append(f"of the smoothed network, which abstains on {report['abstained']:.1%}; nothing is certified of the other")
+    text += [f"  {name.replace('_', ' ')} target: mean {row['mean']:.3g}" for name, row in report["per_target"].items()]
     if attacked is not None:
         mean = "infinite" if attacked["mean"] is None else f"{attacked['mean']:.3g}"
         ratio = "nothing to compare it with" if report["gap"] is None else f"{report['gap']:.3g} times what is certified"
-        found.append(f"smallest perturbation found by {report['config']['attack']}: mean {mean}; in the median {ratio}")
-        found.append("PASS  none is smaller than what is certified for its image")
-    return "\n".join(found)
+        text.append(f"smallest perturbation found by {report['config']['attack']}: mean {mean}; in the median {ratio}")
+        text.append("PASS  none is smaller than what is certified for its image")
+    return "\n".join(text)
 
 
 def _gap(certified, attacked):
-    """How many times what is certified the attack needs, by medians."""
+    """Median attack radius over median certified radius; None if not both are positive and finite."""
     if not len(certified) or not np.median(certified) > 0 or not np.isfinite(np.median(attacked)):
         return None
     return float(np.median(attacked) / np.median(certified))

@@ -13,60 +13,85 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Key
 from scipy import stats
 
-from dsrna_jax.attacks.result import folded
+from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
+from dsrna_jax.attacks.result import LogitsFn
+from dsrna_jax.attacks.series import as_partial
 
 ABSTAINED = -1
 
 
 class Smoothed(NamedTuple):
-    """classes: [batch], what g says, or `ABSTAINED`. radius: [batch], of the l2 ball in which it says so; 0 if it abstains."""
+    """The class that g predicts, or `ABSTAINED`, and the radius of the l2 ball in which it does; 0 if it abstains."""
 
-    classes: np.ndarray
-    radius: np.ndarray
-
-
-@functools.partial(jax.jit, static_argnames="chunk")
-def counts_of(logits_fn: Partial, x: Array, keys: Array, sigma: Array, first: Array, last: Array, *, chunk: int) -> Array:
-    """How often each class wins under the draws number `first` up to `last`, at most `chunk` of them: [batch, classes].
-
-    Draw i of an example depends on its key in `keys` [batch] and on i alone, so neither batch nor chunk matters.
-    """
-    numbers = first + jnp.arange(chunk)
-
-    def draws(key, image):
-        noise = jax.vmap(lambda key: jax.random.normal(key, image.shape, image.dtype))(folded(key, numbers))
-        return image + sigma * noise
-
-    points = jax.vmap(draws)(keys, x)  # not clipped to [0, 1]: the theorem is about the noise as it is
-    logits = logits_fn(points.reshape(-1, *x.shape[1:]))
-    winners = jax.nn.one_hot(logits.argmax(1), logits.shape[1], dtype=jnp.int32).reshape(len(x), chunk, -1)
-    return jnp.where((numbers < last)[:, None], winners, 0).sum(1)
+    classes: Int[np.ndarray, " batch"]
+    radius: Float[np.ndarray, " batch"]
 
 
 def class_counts(
-    logits_fn: Partial, x: Array, keys: Array, *, sigma: float, first: int, samples: int, chunk: int,
+    logits_fn: LogitsFn,
+    images: Float[ArrayLike, "batch *image"],
+    key: KeyOrKeys | None = None,
+    *,
+    sigma: float,
+    first: int = 0,
+    samples: int,
+    chunk: int = 64,
     pause: Callable[[], None] = lambda: None,
-) -> np.ndarray:  # fmt: skip
-    """`counts_of` the draws number `first` to `first + samples`: [batch, classes]. `pause` is called between two chunks."""
+) -> Int[np.ndarray, "batch class"]:
+    """How often each class wins under the noise of the draws `first` to `first + samples - 1`.
+
+    Draw i of an example depends on its key and on i alone, so neither batch nor chunk matters.
+
+    Args:
+      sigma: standard deviation of the noise, in pixel units.
+      chunk: noisy images of an example that are in memory at a time. pause: is called after each chunk.
+    """
+    network, keys = as_partial(logits_fn), example_keys(key, len(images))
     total, last = 0, first + samples
     for start in range(first, last, chunk):
-        total = total + np.asarray(counts_of(logits_fn, x, keys, np.float32(sigma), start, last, chunk=chunk), np.int64)
+        counts = _chunk_counts(network, images, keys, np.float32(sigma), start, last, chunk=chunk)
+        total = total + np.asarray(counts, np.int64)
         pause()
     return total
 
 
-def lower_share(successes: np.ndarray, trials: np.ndarray, alpha: float) -> np.ndarray:
-    """What the true share lies below with probability at most `alpha`, whatever it is (Clopper and Pearson 1934): [...]."""
+@functools.partial(jax.jit, static_argnames="chunk")
+def _chunk_counts(
+    logits_fn: Partial, images: Array, keys: Key[Array, " batch"], sigma: Array, first: Array, last: Array, *, chunk: int
+) -> Int[Array, "batch class"]:
+    """`class_counts` of the draws from `first` to before `last`, at most `chunk` of them."""
+    numbers = first + jnp.arange(chunk)
+
+    def noisy(key, image):
+        noise = jax.vmap(lambda key: jax.random.normal(key, image.shape, image.dtype))(folded(key, numbers))
+        return image + sigma * noise
+
+    points = jax.vmap(noisy)(keys, images)  # not clipped to [0, 1]: the theorem is about the noise as it is
+    logits = logits_fn(points.reshape(-1, *images.shape[1:]))
+    winners = jax.nn.one_hot(logits.argmax(1), logits.shape[1], dtype=jnp.int32).reshape(len(images), chunk, -1)
+    return jnp.where((numbers < last)[:, None], winners, 0).sum(1)
+
+
+def lower_share(successes: Int[np.ndarray, "..."], trials: Int[np.ndarray, "..."], alpha: float) -> Float[np.ndarray, "..."]:
+    """Lower confidence bound of a share, which exceeds the true one with probability at most `alpha`.
+
+    Clopper and Pearson 1934; exact for the binomial distribution.
+    """
     return np.where(successes > 0, stats.beta.ppf(alpha, np.maximum(successes, 1), trials - successes + 1), 0.0)
 
 
-def certificate(selection: np.ndarray, counts: np.ndarray, *, sigma: float, alpha: float) -> Smoothed:
-    """What g says and how far that holds: CERTIFY of the paper.
+def certificate(
+    selection: Int[np.ndarray, "batch class"], counts: Int[np.ndarray, "batch class"], *, sigma: float, alpha: float
+) -> Smoothed:
+    """The prediction of g and its certified radius: CERTIFY of the paper.
 
     Args:
-      selection: [batch, classes] counts of a few draws, which name the class. counts: of others, which prove it.
+      selection: class counts of a few draws, which choose the class. counts: those of other draws, which bound its share.
+      sigma: of the noise. alpha: probability that a radius is wrong.
     """
     classes = selection.argmax(1)
     won = np.take_along_axis(counts, classes[:, None], 1)[:, 0]

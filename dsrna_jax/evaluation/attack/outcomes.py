@@ -1,0 +1,89 @@
+"""The results of an evaluation under attack: of each row, and of all."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dsrna_jax.attacks.series import AttackBatch
+from dsrna_jax.evaluation.attack.budgets import AttackRow
+from dsrna_jax.evaluation.attack.sanity import Check, check
+
+
+class Outcome(NamedTuple):
+    """The result of a row of attacks.
+
+    robust: predicted correctly, and still so under attack. distance: of rows that look for the smallest perturbation: its size, 0
+      where the image itself is misclassified, infinite where none was found.
+    after: the share that is robust after each stage. seconds: it took. broken: results outside of ball or box, or not finite.
+    unconfirmed: successes that the last forward pass denied.
+    """
+
+    row: AttackRow
+    robust: Bool[np.ndarray, " examples"]
+    distance: Float[np.ndarray, " examples"] | None
+    after: dict[str, float]
+    seconds: float
+    broken: int
+    unconfirmed: int
+
+    def __str__(self):
+        row = self.row
+        return f"{row.name}: {self.robust.mean():.1%} robust ({row.norm}, radius {row.radius:.4g}), {self.seconds:.0f} s"
+
+
+class Evaluation(NamedTuple):
+    """The results of all rows.
+
+    predictions, clean: of the images themselves: the class, and whether it is the label.
+    worst: robust under every row of the configuration's norm and radius.
+    curve: FGSM and PGD at several radii, on the first `probed` examples.
+    """
+
+    predictions: Int[np.ndarray, " examples"]
+    clean: Bool[np.ndarray, " examples"]
+    table: list[Outcome]
+    worst: Bool[np.ndarray, " examples"]
+    curve: list[Outcome]
+    probed: int
+    checks: list[Check]
+
+
+def outcome_of(row: AttackRow, records: Sequence[dict[str, Any]], clean: Bool[np.ndarray, " examples"]) -> Outcome:
+    """The result of a row from the records of its batches; `clean` are the examples that are classified correctly."""
+    robust, after, distance = clean.copy(), {}, None
+    if row.is_nearest:
+        distance = np.where(clean, np.inf, 0)
+        for record in records:
+            distance[record["fell"]] = record["distances"]
+        robust = distance > row.radius
+    else:
+        for stage in row.stages:
+            for record in records:
+                if record["stage"] == stage.name:
+                    robust[record["fell"]] = False
+            after[stage.name] = float(robust.mean())
+    sums = (sum(record[name] for record in records) for name in ("seconds", "broken", "unconfirmed"))
+    return Outcome(row, robust, distance, after, *sums)
+
+
+def broken_results(batch: AttackBatch, radius: float) -> int:
+    """How many results of a batch are not finite, or outside of ball or box."""
+    x_adv, distance = batch.result.x_adv, batch.result.distance
+    is_inside = ((x_adv >= 0) & (x_adv <= 1)).all(axis=(1, 2, 3))  # false for NaN too
+    return int((~is_inside | ~(distance <= radius * (1 + 1e-5) + 1e-6)).sum())
+
+
+def outcome_checks(outcomes: Sequence[Outcome]) -> list[Check]:
+    """Sanity checks that the rows themselves allow: valid perturbations, and Square adds little to gradients."""
+    broken, unconfirmed = (sum(getattr(o, name) for o in outcomes) for name in ("broken", "unconfirmed"))
+    says = f"{broken} results outside of ball or box, or not finite; {unconfirmed} successes denied by the last forward pass"
+    checks = [check("perturbations", not broken, broken, says)]
+    for o in outcomes:
+        if o.row.is_series and "square" in o.after:
+            before, last = list(o.after.values())[-2:]
+            says = f"in {o.row.name}, Square fools {before - last:.1%} of the images that gradients do not"
+            is_few = before - last <= max(0.002, 1.5 / len(o.robust))
+            checks.append(check("black box in the series", is_few, before - last, says))
+    return checks

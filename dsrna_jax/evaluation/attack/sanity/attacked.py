@@ -1,0 +1,134 @@
+"""Sanity checks by attacks whose results have a known order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
+
+from dsrna_jax.attacks import square
+from dsrna_jax.attacks.result import LogitsFn
+from dsrna_jax.attacks.series import Stage, as_partial, predicted, run_series
+from dsrna_jax.evaluation.attack.budgets import fgsm_stage, noise_stage, pgd_stage
+from dsrna_jax.evaluation.attack.sanity.check import Check, check
+
+DRAWS = 50  # of the random noise
+QUERIES = 1000  # of Square
+BOUNDLESS = {"linf": lambda pixels: 1.0, "l2": lambda pixels: float(np.sqrt(pixels))}  # the whole box, from anywhere in it
+
+
+def attack_checks(
+    logits_fn: LogitsFn,
+    images: Float[np.ndarray, "examples *image"],
+    labels: Int[np.ndarray, " examples"],
+    key: PRNGKeyArray | None = None,
+    *,
+    radius: float,
+    norm: str = "linf",
+    batch_size: int = 128,
+    place: Callable[[Any], Any] = lambda batch: batch,
+) -> Iterator[Check]:
+    """Stronger attacks and larger radii leave fewer images, and attacks without gradients fool none that gradients do not.
+
+    Accuracies are those on all images. Differences count from half a percent on, and from two examples.
+    """
+    network, total = as_partial(logits_fn), len(images)
+    clean = predicted(network, images, batch_size) == labels
+
+    def left(stages: Sequence[Stage], robust=clean, radius=radius):
+        """The examples of `robust` that withstand the stages."""
+        return survivors(
+            network, images, labels, key, stages=stages, robust=robust, radius=radius, norm=norm, batch_size=batch_size,
+            place=place,
+        )  # fmt: skip
+
+    def is_more(share, least=0.005):
+        return share > max(least, 1.5 / total)
+
+    fgsm, pgd = left([fgsm_stage()]), left([pgd_stage(20)])
+    gap = pgd.mean() - fgsm.mean()
+    says = f"PGD-20 leaves {pgd.mean():.1%}, FGSM {fgsm.mean():.1%}"
+    yield check("PGD not above FGSM", not is_more(gap), gap, says)
+
+    long = left([pgd_stage(100)], pgd)
+    gap = pgd.mean() - long.mean()
+    says = f"PGD-100 leaves {long.mean():.1%}, PGD-20 {pgd.mean():.1%}"
+    yield check("convergence", not is_more(gap), gap, says)
+
+    by_margin = left([pgd_stage(20, by_margin=True)])
+    gap = pgd.mean() - by_margin.mean()
+    says = f"PGD-20 leaves {by_margin.mean():.1%} by the margin, {pgd.mean():.1%} by cross-entropy"
+    yield check("scale of the logits", not is_more(gap, 0.02), gap, says)
+
+    robust = long & by_margin
+    fooled = robust & ~left([noise_stage(DRAWS)], robust)
+    says = f"{DRAWS} random points fool {fooled.mean():.1%} of the images that PGD does not"
+    yield check("random noise", not is_more(fooled.mean(), 0.002), fooled.mean(), says)
+
+    if images.ndim == 4:
+        fooled = robust & ~left([Stage("square", square, numbers=(("steps", QUERIES),))], robust)
+        says = f"Square ({QUERIES} queries) fools {fooled.mean():.1%} of the images that PGD does not"
+        yield check("black box", not is_more(fooled.mean(), 0.002), fooled.mean(), says)
+
+    boundless = left([pgd_stage(20)], radius=BOUNDLESS[norm](images[0].size))
+    says = f"PGD-20 leaves {boundless.mean():.1%} when any image may become any other"
+    yield check("unbounded", not is_more(boundless.mean(), 0.01), boundless.mean(), says)
+
+    shares = [left([pgd_stage(20)], radius=factor * radius).mean() for factor in (0.5, 1.5, 2.0)]
+    shares.insert(1, pgd.mean())
+    rise = max(np.diff(shares))
+    says = f"PGD-20 leaves {', '.join(f'{share:.1%}' for share in shares)} at 0.5, 1, 1.5, 2 radii"
+    yield check("growing radius", not is_more(rise), rise, says)
+
+
+def transfer_check(
+    logits_fn: LogitsFn,
+    surrogate: LogitsFn,
+    images: Float[np.ndarray, "examples *image"],
+    labels: Int[np.ndarray, " examples"],
+    key: PRNGKeyArray | None = None,
+    *,
+    radius: float,
+    norm: str = "linf",
+    batch_size: int = 128,
+    place: Callable[[Any], Any] = lambda batch: batch,
+) -> Check:
+    """PGD on another network, such as one of another seed, fools few images on which PGD on the network itself fails.
+
+    A warning means that the gradients of a stranger tell more than the network's own. Accuracies are those on all images.
+    """
+    stages = [pgd_stage(20)]
+    clean = predicted(logits_fn, images, batch_size) == labels
+    robust = survivors(
+        logits_fn, images, labels, key, stages=stages, robust=clean, radius=radius, norm=norm, batch_size=batch_size, place=place
+    )
+    moved = images.copy()
+    for batch in run_series(
+        surrogate, images, labels, key, stages=stages, robust=robust, radius=radius, norm=norm, batch_size=batch_size, place=place
+    ):
+        moved[batch.indices] = batch.result.x_adv
+    fooled = (robust & (predicted(logits_fn, moved, batch_size) != labels)).mean()
+    says = f"PGD-20 on the surrogate fools {fooled:.1%} of the images that PGD-20 on the network does not"
+    return check("transfer", fooled <= max(0.002, 1.5 / len(images)), fooled, says)
+
+
+def survivors(
+    logits_fn: LogitsFn,
+    images: Float[np.ndarray, "examples *image"],
+    labels: Int[np.ndarray, " examples"],
+    key: PRNGKeyArray | None = None,
+    *,
+    stages: Sequence[Stage],
+    robust: Bool[np.ndarray, " examples"],
+    radius: float,
+    norm: str,
+    batch_size: int,
+    place: Callable[[Any], Any],
+) -> Bool[np.ndarray, " examples"]:
+    """The examples of `robust` that withstand all stages."""
+    left = robust.copy()
+    for batch in run_series(
+        logits_fn, images, labels, key, stages=stages, robust=robust, radius=radius, norm=norm, batch_size=batch_size, place=place
+    ):
+        left[batch.fallen] = False
+    return left

@@ -1,0 +1,66 @@
+"""The start of every evaluation: a trained network, the images for it, and the devices that share a batch."""
+
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+from jax.tree_util import Partial
+
+from dsrna_jax.evaluation.images import EvaluationImages, evaluation_images
+from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.training import restore
+from dsrna_jax.training.restore import TrainedNetwork
+
+
+class EvaluationSetup(NamedTuple):
+    """A network from its checkpoint, the images that a configuration draws for it, and devices."""
+
+    checkpoint: str
+    network: TrainedNetwork
+    images: EvaluationImages
+    mesh: Mesh
+    split: str
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(self.images.labels)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The checkpoint in reports: its "path", "step" and "digest"."""
+        return {"path": self.checkpoint, "step": self.network.step, "digest": self.network.digest}
+
+    @property
+    def heading(self) -> str:
+        """Data set, split and number of images, as text."""
+        return f"{self.network.config.dataset} {self.split}: {self.count} images"
+
+    def on_devices(self, logits_fn: Partial) -> Partial:
+        """A network with its variables whole on every device."""
+        return jax.device_put(logits_fn, sharding.replicated(self.mesh))
+
+    def place(self, batch: Any) -> Any:
+        """A batch, split among the devices."""
+        return jax.device_put(batch, sharding.split(self.mesh))
+
+
+def evaluation_setup(config: Any, checkpoint: str | os.PathLike, devices: int = 0) -> EvaluationSetup:
+    """The network and the images of an evaluation.
+
+    Args:
+      config: as `evaluation_images` takes it. checkpoint: as `restore.load` takes it. devices: that share a batch; 0 for all.
+    Raises: InputError if there is no such checkpoint, or if data or devices do not fit.
+    """
+    mesh, network = sharding.mesh(devices), restore.load(checkpoint)
+    return EvaluationSetup(str(checkpoint), network, evaluation_images(config, network), mesh, config.split)
+
+
+def stop_if_requested(requests: Sequence[int], kept: str) -> None:
+    """Raises: Stopped if there is a request (`signals.stop_requests`); `kept` says what is not lost."""
+    if requests:
+        raise Stopped(requests[0], f"stopped by {signal.Signals(requests[0]).name}; {kept}")
