@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from dsrna_jax.data.load import load
+from dsrna_jax.data import load
 from dsrna_jax.genotypes import genotype
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.networks import network

@@ -9,11 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from dsrna_jax import plots
+from dsrna_jax import data, plots
 from dsrna_jax.commands import attack
 from dsrna_jax.commands.process import status
-from dsrna_jax.data import load as data
-from dsrna_jax.data.load import Dataset
+from dsrna_jax.data import Dataset
 from dsrna_jax.evaluation import images as image_choice
 from dsrna_jax.evaluation.attack import completed
 from dsrna_jax.evaluation.attack.config import TIERS

@@ -85,7 +85,7 @@ def test_what_it_leaves(linear, tmp_path, capsys):
 
 
 def certification_images(indices):
-    from dsrna_jax.data.load import load
+    from dsrna_jax.data import load
 
     digits = load("digits", "test")
     return digits.images[indices] / 255.0, digits.labels[indices]

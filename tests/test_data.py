@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dsrna_jax.data import load as data
+from dsrna_jax import data
+from dsrna_jax.data import decoding, sources, tfds
 from dsrna_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -177,10 +178,10 @@ def test_images_of_unequal_size_need_an_image_size_and_the_message_shows_two_of_
 def test_images_that_do_not_fit_in_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
     folder(tmp_path / "train", per_class=8)
     (tmp_path / "train" / "dog" / "07.png").write_text("broken")
-    monkeypatch.setattr(data, "MEMORY_LIMIT", 16 * 6 * 6 * 3 - 1)
+    monkeypatch.setattr(decoding, "MEMORY_LIMIT", 16 * 6 * 6 * 3 - 1)
     with pytest.raises(InputError, match=r"GiB of memory \(16 images, 6x6x3\).*smaller image_size"):
         data.load(str(tmp_path), "train")
-    monkeypatch.setattr(data, "MEMORY_LIMIT", 16 * 6 * 6 * 3)
+    monkeypatch.setattr(decoding, "MEMORY_LIMIT", 16 * 6 * 6 * 3)
     with pytest.raises(InputError, match="cannot read"):
         data.load(str(tmp_path), "train")
 
@@ -274,7 +275,7 @@ def test_a_bad_folder_ends_with_one_line_that_names_the_culprit(tmp_path, make, 
 def test_tfds_set_reads_back_exactly_by_name_version_and_part(tmp_path, monkeypatch):
     images, labels = [noise() for _ in range(6)], [0, 1, 1, 0, 1, 0]
     write_tfds(tmp_path, images, labels)
-    monkeypatch.setattr(data, "_READ_AHEAD", 4)
+    monkeypatch.setattr(tfds, "READ_AHEAD", 4)
     read = data.load("toy", "train", str(tmp_path))
     np.testing.assert_array_equal(read.images, images)
     np.testing.assert_array_equal(read.labels, labels)
@@ -370,7 +371,7 @@ def test_an_unknown_split_of_digits_and_a_negative_size_are_refused():
 def test_import_is_light_and_a_load_prints_nothing(tmp_path):
     write_tfds(tmp_path, [noise()] * 2, [0, 1])
     script = (
-        "import sys; from dsrna_jax.data import load as data\n"
+        "import sys; from dsrna_jax import data; data.load\n"
         "heavy = {'tensorflow_datasets', 'tensorflow', 'sklearn', 'PIL', 'jax'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         f"data.load('toy', 'train', {str(tmp_path)!r}); data.load('digits', 'test')\n"
@@ -386,6 +387,28 @@ def test_real_data_has_the_published_size_and_mean(name, shape, mean):
     read = data.load(name, "test", os.environ["DSRNA_DATA_DIR"])
     assert read.images.shape == shape and read.classes == 10
     assert abs(read.images.mean() / 255 - mean) < 1e-3
+
+
+# Sources
+
+
+def test_a_new_source_is_one_function_in_one_list(tmp_path, monkeypatch):
+    """It reads what it knows, and leaves all other names to the others."""
+
+    def stripes(name, data_dir):
+        return read if name == "stripes" else None
+
+    def read(split, image_size):
+        side = image_size or 4
+        images = np.stack([np.tile([[0, 255]], (side, side // 2)), np.tile([[0], [255]], (side // 2, side))])
+        return data.Dataset("stripes", images[..., None].astype(np.uint8), np.array([0, 1], np.int32), ("upright", "level"))
+
+    monkeypatch.setattr(sources, "SOURCES", [*sources.SOURCES, stripes])
+    loaded = data.load("stripes", "train", image_size=6)
+    assert loaded.image_shape == (6, 6, 1) and loaded.classes == 2 and len(loaded) == 2
+    assert len(data.load("digits", "test")) == 360
+    with pytest.raises(InputError, match="unknown data set 'stripe'"):
+        data.load("stripe", "train", str(tmp_path))
 
 
 # Halves and batches
@@ -435,7 +458,7 @@ def test_batches_differ_between_epochs_streams_and_seeds():
 
 
 def test_batches_depend_on_the_arguments_only_not_on_the_process_or_on_calls_before():
-    script = "from dsrna_jax.data import load as data; print(data.batch_indices(25, 5, 23, 4, 'search_val').tolist())"
+    script = "from dsrna_jax import data; print(data.batch_indices(25, 5, 23, 4, 'search_val').tolist())"
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
     for step in (0, 31, 25):

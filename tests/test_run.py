@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from dsrna_jax.commands.presets import PRESETS
-from dsrna_jax.data import statistics
-from dsrna_jax.data.load import load
+from dsrna_jax.data import load, statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import genotype
 from dsrna_jax.networks import spaces

@@ -44,7 +44,7 @@ def _settings(values: FlagValues) -> tuple[SearchConfig, Path]:
 def _plan(config: SearchConfig, values: FlagValues) -> str:
     """The resolved configuration, steps and memory; if the data set is absent, what its published shape tells."""
     disable_loop_unrolling()
-    from dsrna_jax.data import load as data
+    from dsrna_jax.data.tfds import published_shape
     from dsrna_jax.networks import network
     from dsrna_jax.search import report as search_report
     from dsrna_jax.search.setup import searched_network, task
@@ -52,7 +52,7 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     try:
         job = task(config)
     except AbsentDataError as absent:
-        shape, classes = data.published_shape(config.dataset, config.image_size)
+        shape, classes = published_shape(config.dataset, config.image_size)
         supernet = searched_network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
         described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
         count = network.weight_count(supernet, shape)

@@ -53,7 +53,7 @@ def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
 
 def _plan(config: TrainingConfig, values: FlagValues) -> str:
     """The resolved configuration, steps and memory; if the data set is absent, what its published shape tells."""
-    from dsrna_jax.data import load as data
+    from dsrna_jax.data.tfds import published_shape
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.training import report as training_report
     from dsrna_jax.training.setup import check_fits, trained_network, training_task
@@ -61,7 +61,7 @@ def _plan(config: TrainingConfig, values: FlagValues) -> str:
     try:
         task = training_task(config)
     except AbsentDataError as absent:
-        shape, classes = data.published_shape(config.dataset, config.image_size)
+        shape, classes = published_shape(config.dataset, config.image_size)
         network = trained_network(config, zoo.resolve(config.genotype), classes, *[(0.5,) * shape[-1]] * 2)
         check_fits(network, config, shape)
         described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)

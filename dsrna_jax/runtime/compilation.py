@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dsrna_jax.data.load import Dataset
+from dsrna_jax.data import Dataset
 from dsrna_jax.runtime import program_cache, sharding
 
 

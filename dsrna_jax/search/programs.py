@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
-from dsrna_jax.data import augment
-from dsrna_jax.data.load import Dataset
+from dsrna_jax.data import Dataset, augment
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.compilation import Examples, abstract, step_key
 from dsrna_jax.search.step import Batch, Search

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsrna_jax.data.load import Dataset, batch_indices, load, stratified_shares
+from dsrna_jax.data import Dataset, batch_indices, load, stratified_shares
 from dsrna_jax.data.statistics import channel_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo

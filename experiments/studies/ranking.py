@@ -69,8 +69,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from dsrna_jax import bounds
-    from dsrna_jax.data import load as data
+    from dsrna_jax import bounds, data
     from dsrna_jax.evaluation.certify.bisection import bisected
     from dsrna_jax.measures.certificates import CERTIFICATES
     from dsrna_jax.networks.function import NetworkFunction

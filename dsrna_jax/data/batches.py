@@ -1,0 +1,35 @@
+"""Batches by number: the examples of every step are a pure function of the seed."""
+
+import functools
+import zlib
+
+import numpy as np
+from jaxtyping import Int32
+
+from dsrna_jax.errors import InputError
+
+
+def batches_per_epoch(examples: int, batch_size: int) -> int:
+    """Whole batches in one pass over `examples`. Raises: InputError if not even one fits."""
+    if not 1 <= batch_size <= examples:
+        raise InputError(f"batch_size must be between 1 and the number of examples, {examples}, got {batch_size}")
+    return examples // batch_size
+
+
+def batch_indices(step: int, batch_size: int, examples: int, seed: int, stream: int | str) -> Int32[np.ndarray, " batch_size"]:
+    """Indices into `examples` of batch number `step`, a pure function of its arguments.
+
+    Each epoch walks a fresh permutation and drops the last, partial batch. Streams (`"search_train"`, `"search_val"`)
+    are independent. The array is read-only. Raises: InputError if the batch is larger than the examples.
+    """
+    epoch, position = divmod(int(step), batches_per_epoch(examples, batch_size))
+    order = _epoch_order(examples, seed, stream, epoch)
+    return order[position * batch_size : (position + 1) * batch_size]
+
+
+@functools.lru_cache(maxsize=8)
+def _epoch_order(examples: int, seed: int, stream: int | str, epoch: int) -> Int32[np.ndarray, " examples"]:
+    number = zlib.crc32(stream.encode()) if isinstance(stream, str) else stream  # hash() differs between processes
+    order = np.random.default_rng((seed, number, epoch)).permutation(examples).astype(np.int32)
+    order.setflags(write=False)
+    return order

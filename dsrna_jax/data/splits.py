@@ -1,0 +1,51 @@
+"""Stratified parts of a data set: the two halves of a search, held-out shares, the test part of sets that come without one."""
+
+import numpy as np
+from jaxtyping import Int, Int32
+
+from dsrna_jax.errors import InputError
+
+
+def search_halves(
+    labels: Int[np.ndarray, " examples"], seed: int = 0
+) -> tuple[Int32[np.ndarray, " search_train"], Int32[np.ndarray, " search_val"]]:
+    """Disjoint indices (search_train, search_val), each ascending, that together cover `labels`.
+
+    Every class is halved, to within one example; an odd example out goes to search_train. DARTS halves without regard
+    to class, which can leave a class of a small set out of a half.
+    """
+    order = _order_by_class(labels, seed)
+    return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def stratified_shares(
+    labels: Int[np.ndarray, " examples"], share: float, seed: int = 0
+) -> tuple[Int32[np.ndarray, " part"], Int32[np.ndarray, " rest"]]:
+    """Disjoint indices (part, rest), each ascending, that together cover `labels`.
+
+    `part` has that share of every class, rounded down to whole examples.
+    """
+    order = _order_by_class(labels, seed)
+    rank = np.concatenate([np.arange(count) for count in np.unique(labels, return_counts=True)[1]])
+    sizes = np.bincount(labels)[np.asarray(labels)[order]]
+    chosen = rank < np.floor(share * sizes + 1e-9)
+    return np.sort(order[chosen]), np.sort(order[~chosen])
+
+
+def fixed_split(labels: Int[np.ndarray, " examples"], split: str) -> Int32[np.ndarray, " part"]:
+    """Ascending indices of `train` or `test` for sets that come without a split: every fifth example of each class is test.
+
+    Raises: InputError if `split` is neither.
+    """
+    if split not in ("train", "test"):
+        raise InputError(f"expected split train or test, got {split!r}")
+    order = _order_by_class(labels, seed=0)
+    test = order[::5]
+    return np.sort(test if split == "test" else np.setdiff1d(order, test))
+
+
+def _order_by_class(labels: Int[np.ndarray, " examples"], seed: int) -> Int32[np.ndarray, " examples"]:
+    """A random order within each class, class after class: every k-th of it is a stratified share."""
+    labels = np.asarray(labels)
+    order = np.random.default_rng(seed).permutation(len(labels)).astype(np.int32)
+    return order[np.argsort(labels[order], kind="stable")]

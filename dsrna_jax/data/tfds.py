@@ -1,0 +1,124 @@
+"""Image classification sets of tensorflow_datasets, prepared as array_record: reading them needs no TensorFlow."""
+
+import difflib
+import functools
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsrna_jax.data.dataset import Dataset, Reader
+from dsrna_jax.data.decoding import Picture, stacked
+from dsrna_jax.errors import AbsentDataError, InputError
+
+SUGGESTIONS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped")
+
+READ_AHEAD = 1024  # records fetched at once: three times faster than one by one
+
+
+def prepared(name: str, data_dir: Path) -> Reader | None:
+    """The source of tfds names such as `cifar10`, `cifar10_corrupted/fog_1` or `mnist:3.0.1`, where `data_dir` holds the set."""
+    folder = _newest_version(name, data_dir)
+    return None if folder is None else functools.partial(_read_whole, name, folder)
+
+
+def published_shape(name: str, image_size: int = 0) -> tuple[tuple[int, int, int], int]:
+    """Image shape (height, width, channels) and number of classes of a tfds set, by its definition: it need not be prepared.
+
+    Raises: InputError if the set is no image classification set, or its images differ in size and `image_size` is 0.
+    """
+    import tensorflow_datasets as tfds
+
+    (_, image), (_, label) = _image_and_label(tfds.builder(name, data_dir=os.devnull).info, name)
+    height, width, channels = image.shape
+    height, width = image_size or height, image_size or width
+    if not (height and width):
+        raise InputError(f"the images of {name} differ in size: give image_size, to which they are resized")
+    return (height, width, channels), label.num_classes
+
+
+def absent(name: str, data_dir: Path) -> InputError:
+    """The error for a name that no source has: how to prepare the set if tfds knows it, else the names that come close."""
+    import tensorflow_datasets as tfds
+
+    known = tfds.list_builders(with_community_datasets=False)
+    base = re.split("[:/]", name)[0]
+    if base not in known:
+        close = difflib.get_close_matches(base, [*SUGGESTIONS, *known], n=3)
+        guess = f" (did you mean {' or '.join(dict.fromkeys(close))}?)" if close else ""
+        return InputError(
+            f"unknown data set {name!r}{guess}: expected {', '.join(SUGGESTIONS)}, any other tfds image classification"
+            " set by its name, or folder:PATH with one sub-folder of images a class"
+        )
+    missing = "" if data_dir.is_dir() else ", which does not exist"
+    return AbsentDataError(
+        f"data set {name} is not in data_dir {data_dir}{missing}: give the data_dir that holds {base}/, or prepare it once"
+        f" by `tfds build {name} --file_format=array_record --data_dir={data_dir}` (preparing sets such as MNIST and"
+        " CIFAR-10 needs `pip install tensorflow`, reading them does not)"
+    )
+
+
+def _newest_version(name: str, data_dir: Path) -> Path | None:
+    """The folder with the dataset_info.json of the newest prepared version; it need not be the version tfds knows."""
+    folder = data_dir / name.replace(":", "/")
+    if (folder / "dataset_info.json").is_file():
+        return folder
+    infos = [info.parent for info in folder.glob("*/dataset_info.json")]
+    versions = [version for version in infos if re.fullmatch(r"\d+\.\d+\.\d+", version.name)]
+    return max(versions, key=lambda version: tuple(map(int, version.name.split("."))), default=None)
+
+
+def _read_whole(name: str, folder: Path, split: str, image_size: int) -> Dataset:
+    try:
+        return _read(name, folder, split, image_size)
+    except RuntimeError as error:  # what array_record raises for a file that is missing or cut short
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot read {folder}: {reason}; copy or prepare the data set again") from error
+
+
+def _read(name: str, folder: Path, split: str, image_size: int) -> Dataset:
+    import tensorflow_datasets as tfds
+
+    builder: Any = tfds.builder_from_directory(str(folder))
+    (image_key, _), (label_key, label) = _image_and_label(builder.info, name)
+    try:
+        # tfds would decode with OpenCV if it is there and warn if not; PIL alone is quiet and the same everywhere.
+        records = builder.as_data_source(split=split, decoders={image_key: tfds.decode.SkipDecoding()})
+    except NotImplementedError as error:
+        raise InputError(
+            f"{folder} holds {builder.info.file_format.value} files, expected array_record: prepare it in another data_dir by"
+            f" `tfds build {name} --file_format=array_record --data_dir=...`"
+        ) from error
+    except ValueError as error:
+        splits = ", ".join(builder.info.splits)
+        raise InputError(f"{name} has no split {split!r}: expected {splits} or a part such as train[:10%]") from error
+    pictures = _pictures(records, image_key, label_key, f"{name} {split}")
+    return Dataset(name, *stacked(pictures, len(records), image_size, f"{name} {split}"), tuple(label.names))
+
+
+def _pictures(records: Any, image_key: str, label_key: str, source: str) -> Iterator[Picture]:
+    for start in range(0, len(records), READ_AHEAD):
+        examples = records.__getitems__(list(range(start, min(start + READ_AHEAD, len(records)))))
+        for index, example in enumerate(examples, start):
+            if example[label_key] < 0:
+                raise InputError(f"{source} has no labels (example {index} says {example[label_key]}): use another split")
+            yield Picture(f"{source} example {index}", io.BytesIO(example[image_key]), example[label_key])
+
+
+def _image_and_label(info: Any, name: str) -> tuple[tuple[str, Any], tuple[str, Any]]:
+    """The two features of an image classification set, each with its key. Raises: InputError if it is none."""
+    import tensorflow_datasets as tfds
+
+    keys = info.supervised_keys or ()
+    image_key, label_key = keys if len(keys) == 2 and all(isinstance(key, str) for key in keys) else ("image", "label")
+    features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    image, label = features.get(image_key), features.get(label_key)
+    is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
+    if not is_image or not isinstance(label, tfds.features.ClassLabel):
+        kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
+        raise InputError(f"{name} is no image classification set: expected a uint8 Image and a ClassLabel, got {kinds}")
+    return (image_key, image), (label_key, label)
