@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 BENCHMARKS = ROOT / "experiments" / "benchmarks" / "results.md"
-PAGES = [README, BENCHMARKS, *sorted(DOCS.rglob("*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", BENCHMARKS, *sorted(DOCS.rglob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 GENERATED = {DOCS / "benchmarks.md": BENCHMARKS} | {
     DOCS / "notebooks" / f"{path.stem}.md": path for path in (ROOT / "experiments" / "notebooks").glob("*.ipynb")
