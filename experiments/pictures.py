@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
     searched, trained = f"{values.runs}/search", f"{values.runs}/train"
     commands = {
         f"{searched}/curves.png": (search, f"--run_dir={searched}"),
-        f"{trained}/curves.png": (
+        f"{trained}/metrics.jsonl": (
             train, f"--genotype={searched}", "--cells=3", "--adversarial=pgd", "--radius=0.1", f"--run_dir={trained}",
         ),
         f"{trained}/attack_smoke_linf/attacked_images.png": (
@@ -40,18 +40,22 @@ def main(argv: Sequence[str]) -> None:
     for result, (command, *arguments) in commands.items():
         if not Path(result).exists():
             command.main([command.__name__, *arguments])
-    for path in (*commands, f"{searched}/alphas.png", f"{searched}/cells.png"):
-        shrink(Path(path), OUT / f"{'training_' if path == f'{trained}/curves.png' else ''}{Path(path).name}")
-    draw_normal_cell(searched, OUT / "cell.png")
+    for path in [*(path for path in commands if path.endswith(".png")), f"{searched}/alphas.png", f"{searched}/cells.png"]:
+        shrink(Path(path), OUT / Path(path).name)
+    draw(searched, trained)
 
 
-def draw_normal_cell(run: str, path: Path) -> None:
-    """The normal cell of a run, for the README."""
+def draw(searched: str, trained: str) -> None:
+    """Pictures that no command leaves: the normal cell alone, and the curves of the training under a short title."""
     from dsrna_jax import plots
     from dsrna_jax.genotypes import genotype
+    from dsrna_jax.runtime import records
 
-    plots.cell(genotype.load(f"{run}/genotype.json"), "normal", path, width=WIDTH)
-    shrink(path, path)
+    cell, curves = OUT / "cell.png", OUT / "training_curves.png"
+    plots.cell(genotype.load(f"{searched}/genotype.json"), "normal", cell, width=WIDTH)
+    plots.training_curves(records.rows(f"{trained}/metrics.jsonl"), curves, title="train: runs/search on digits")
+    shrink(cell, cell)
+    shrink(curves, curves)
 
 
 def shrink(path: Path, out: Path) -> None:
@@ -61,7 +65,7 @@ def shrink(path: Path, out: Path) -> None:
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((WIDTH, 10 * WIDTH), Image.Resampling.LANCZOS)
-    small.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(out, optimize=True)
+    small.quantize(COLOURS, kmeans=3, dither=Image.Dither.NONE).save(out, optimize=True)
 
 
 if __name__ == "__main__":

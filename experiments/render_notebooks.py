@@ -64,7 +64,7 @@ def small(png: str) -> str:
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        palette = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        palette = picture.convert("RGB").quantize(COLOURS, kmeans=3, dither=Image.Dither.NONE)
     out = io.BytesIO()
     palette.save(out, "png", optimize=True)
     return base64.b64encode(out.getvalue()).decode()

@@ -97,9 +97,9 @@ for method in bounds.METHODS:
     widths[method] = float((high - low).mean())
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained", sharey=True)
-axes[0].barh(widths, [costs[method].passes for method in widths], log=True, color="0.6")
-axes[0].set(xlabel="clean passes", ylim=(len(widths) - 0.5, -0.5))
-axes[1].barh(widths, list(widths.values()), log=True, color="C0")
+axes[0].barh(bounds.METHODS, [costs[method].passes for method in bounds.METHODS], log=True, color="0.6")
+axes[0].set(xlabel="clean passes", ylim=(len(bounds.METHODS) - 0.5, -0.5))
+axes[1].barh(bounds.METHODS, [widths[method] for method in bounds.METHODS], log=True, color="C0")
 axes[1].axvline(float((random_outputs.max(0) - random_outputs.min(0)).mean()), color="k", lw=1, ls=":")
 axes[1].set(xlabel="mean width of the bounds")
 plt.show()
