@@ -11,6 +11,7 @@ from dsrna_jax.attacks import ATTACKS
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
+from dsrna_jax.data.sources import SOURCES
 from dsrna_jax.measures import MEASURES
 
 ROOT = Path(__file__).parents[1]
@@ -65,10 +66,12 @@ def command_lines():
 def registries():
     """Snippets that register something leave nothing behind."""
     kept = [(registry, dict(registry)) for registry in (ATTACKS, MEASURES, RULES)]
+    sources = list(SOURCES)
     yield
     for registry, before in kept:
         registry.clear()
         registry.update(before)
+    SOURCES[:] = sources
 
 
 @pytest.mark.parametrize(("code", "modules"), snippets())
