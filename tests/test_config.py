@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from dsrna_jax import bounds, measures
+from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import certificates, radius_schedules
-from dsrna_jax.networks import spaces
 from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.search import bilevel
 from dsrna_jax.search.config import SearchConfig
@@ -18,7 +18,7 @@ from dsrna_jax.training.config import TrainingConfig
 
 IMPLEMENTED = {
     SearchConfig: {
-        "space": spaces.PARTIAL,
+        "space": SPACES,
         "metric": measures.MEASURES,
         "jacobian_norm": measures.ESTIMABLE["exact"],
         "jacobian_method": measures.ESTIMABLE,

@@ -9,6 +9,7 @@ from quick import quick
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.networks import network
+from dsrna_jax.networks.plan import equal_runs
 from dsrna_jax.networks.stem import AuxiliaryHead, _ends
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1), ("dil_conv_3x3", 2))
@@ -33,11 +34,11 @@ def deep():
 
 
 def test_equal_cells_are_found():
-    assert network.equal_runs(DEEP.layouts) == [(i, 1) for i in range(5)]
+    assert equal_runs(DEEP.layouts) == [(i, 1) for i in range(5)]
     deeper = network.derived(GENOTYPE, cells=20, **SETTINGS)
-    assert [run for run in network.equal_runs(deeper.layouts) if run[1] > 1] == [(2, 4), (8, 5), (15, 5)]
+    assert [run for run in equal_runs(deeper.layouts) if run[1] > 1] == [(2, 4), (8, 5), (15, 5)]
     reduction = Genotype(CELL, (2, 3), CELL, (3,))  # its output has fewer channels than that of a normal cell
-    runs = network.equal_runs(network.derived(reduction, cells=20, **SETTINGS).layouts)
+    runs = equal_runs(network.derived(reduction, cells=20, **SETTINGS).layouts)
     assert [run for run in runs if run[1] > 1] == [(2, 4), (9, 4), (16, 4)]
 
 
@@ -115,7 +116,7 @@ def test_lost_paths_keep_their_mean_and_identities_stay():
 
 def test_the_auxiliary_head_is_there_only_when_asked_for(deep):
     variables, images = deep
-    logits, auxiliary = jax.eval_shape(lambda: DEEP.apply(variables, images, with_auxiliary=True))
+    logits, auxiliary = jax.eval_shape(lambda: DEEP.apply(variables, images, method="both_heads"))
     assert logits.shape == auxiliary.shape == (3, 5)
     without = network.derived(GENOTYPE, cells=5, **SETTINGS)
     assert jax.eval_shape(lambda: without.apply(variables, images)).shape == (3, 5)

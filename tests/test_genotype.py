@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import genotype as g
+from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 
 # darts/cnn/genotypes.py:74-75 and PC-DARTS/genotypes.py:78, as published.
 DARTS_V1 = {
@@ -45,7 +46,7 @@ PUBLISHED = [DARTS_V1, DARTS_V2, PC_DARTS_CIFAR]
 @st.composite
 def genotypes(draw):
     nodes = draw(st.integers(1, 5))
-    names = st.sampled_from(g.PRIMITIVES + g.EXTRA_PRIMITIVES)
+    names = st.sampled_from(list(OPERATIONS))
     concats = st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)
     cells = [[(draw(names), draw(st.integers(0, gene // 2 + 1))) for gene in range(2 * nodes)] for _ in g.CELL_TYPES]
     return g.Genotype(cells[0], draw(concats), cells[1], draw(concats))
@@ -53,7 +54,7 @@ def genotypes(draw):
 
 def alphas_of(nodes, seed, edge_logits=False, dtype=np.float32):
     random = np.random.default_rng(seed)
-    alphas = {name: random.standard_normal((g.edge_count(nodes), len(g.PRIMITIVES))).astype(dtype) for name in g.CELL_TYPES}
+    alphas = {name: random.standard_normal((g.edge_count(nodes), len(PRIMITIVES))).astype(dtype) for name in g.CELL_TYPES}
     if edge_logits:
         alphas |= {f"{name}_edges": random.standard_normal(g.edge_count(nodes)).astype(dtype) for name in g.CELL_TYPES}
     return alphas
@@ -69,9 +70,9 @@ def slowly_derived(logits, edge_logits, nodes):
         for edge in group:
             total = math.fsum(math.exp(logit) for logit in logits[edge])
             weights = [math.exp(logit) / total for logit in logits[edge]]
-            strongest = max((op for op in range(8) if g.PRIMITIVES[op] != "none"), key=lambda op: weights[op])  # noqa: B023
+            strongest = max((op for op in range(8) if PRIMITIVES[op] != "none"), key=lambda op: weights[op])  # noqa: B023
             strength = weights[strongest] * math.exp(edge_logits[edge]) / edge_total
-            candidates.append((strength, g.PRIMITIVES[strongest], edge - row))
+            candidates.append((strength, PRIMITIVES[strongest], edge - row))
         candidates.sort(key=lambda candidate: candidate[0], reverse=True)
         genes += [(name, source) for _, name, source in candidates[:2]]
         row += node
@@ -203,7 +204,7 @@ def test_one_hot_alphas_give_their_genotype(nodes):
         for index, (primitive, source) in enumerate(getattr(wanted, name)):
             edge = g.edges(nodes).index((source, index // 2 + 2))
             # The second gene a little weaker, so that the order of the genes is told too.
-            alphas[name][edge, g.PRIMITIVES.index(primitive)] = 20.0 - index % 2
+            alphas[name][edge, PRIMITIVES.index(primitive)] = 20.0 - index % 2
     assert g.derive(alphas) == wanted
 
 
@@ -234,7 +235,7 @@ def test_the_softmax_is_taken_with_none_in_it():
     alphas["normal"][4, 6] = 2.0
     assert g.derive(alphas).normal[2:] == (("dil_conv_3x3", 2), ("sep_conv_5x5", 1))
     without = {name: np.delete(value, 0, axis=1) for name, value in alphas.items()}
-    assert g.derive(without, g.PRIMITIVES[1:]).normal[2:] == (("sep_conv_3x3", 0), ("dil_conv_3x3", 2))
+    assert g.derive(without, PRIMITIVES[1:]).normal[2:] == (("sep_conv_3x3", 0), ("dil_conv_3x3", 2))
 
 
 def test_none_is_never_kept():
@@ -268,7 +269,7 @@ def test_alphas_that_are_no_alphas():
     with pytest.raises(ValueError, match="13"):
         g.derive({name: value[:13] for name, value in alphas.items()})
     with pytest.raises(ValueError, match="7 primitives"):
-        g.derive(alphas, g.PRIMITIVES[1:])
+        g.derive(alphas, PRIMITIVES[1:])
     with pytest.raises(ValueError, match="normal_edges"):
         g.derive({**alphas, "normal_edges": np.zeros(3)})
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.genotype import PRIMITIVES, Genotype, edges
+from dsrna_jax.genotypes.genotype import Genotype, edges
+from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.networks import network, spaces
-from dsrna_jax.networks.cell import Cell, edges_of, genotype_branches, supernet_branches
+from dsrna_jax.networks.cell import Cell
+from dsrna_jax.networks.plan import edges_of, genotype_branches, reduction_positions, supernet_branches
 
 CIFAR = {"classes": 10, "mean": (0.5,) * 3, "std": (0.25,) * 3}
 TINY = {"cells": 3, "channels": 8, "classes": 5, "mean": (0.5,), "std": (0.25,)}
@@ -231,7 +233,8 @@ ONE = Genotype(genes(SEP3, 0, DIL3, 1, SKIP, 1, MAX, 2), (2, 3), genes(SKIP, 0, 
 
 def test_the_derived_network_is_the_supernet_with_one_hot_mixtures():
     settings = {**TINY, "channels": 4}
-    supernet, derived = spaces.supernet("darts", nodes=2, **settings), network.derived(ONE, affine=False, **settings)
+    supernet = spaces.supernet("darts", nodes=2, **settings)
+    derived = network.derived(ONE, affine=False, is_supernet=True, **settings)
     images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
     everything = supernet_branches(2)
     chosen = {"normal": genotype_branches(ONE.normal), "reduction": genotype_branches(ONE.reduction)}
@@ -245,7 +248,7 @@ def test_the_derived_network_is_the_supernet_with_one_hot_mixtures():
                 part["params"][name] = whole["params"][name]
                 continue
             own = flax.traverse_util.flatten_dict(weights)
-            branches = chosen["reduction" if int(name[5:]) in network.reduction_positions(3) else "normal"]
+            branches = chosen["reduction" if int(name[5:]) in reduction_positions(3) else "normal"]
             source = by_branch(whole["params"][name], everything)
             for branch, path, index in slots(own, branches):
                 own[path][index] = source[branch][path[-1]]

@@ -11,7 +11,8 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 
 from dsrna_jax import plots
-from dsrna_jax.genotypes.genotype import CELL_TYPES, EXTRA_PRIMITIVES, PRIMITIVES, Genotype, derive, edge_count
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, derive, edge_count
+from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots import canvas
 from dsrna_jax.plots.genotypes import _Layout
 
@@ -42,7 +43,7 @@ ROW = {
 @st.composite
 def genotypes(draw):
     steps = draw(st.integers(1, 5))
-    names = st.sampled_from(PRIMITIVES + EXTRA_PRIMITIVES)
+    names = st.sampled_from(list(OPERATIONS))
     nodes = st.lists(st.integers(2, steps + 1), min_size=1, unique=True)
     cells = [[(draw(names), draw(st.integers(0, gene // 2 + 1))) for gene in range(2 * steps)] for _ in CELL_TYPES]
     return Genotype(cells[0], draw(nodes), cells[1], draw(nodes))
@@ -233,9 +234,8 @@ def test_curves_show_the_numbers_in_their_units():
     assert figure.axes[2].get_ylabel() == "-row_l2"
 
 
-def test_every_primitive_has_a_colour_of_its_own():
-    assert set(plots.COLOURS) == set(PRIMITIVES + EXTRA_PRIMITIVES)
-    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
+def test_every_operation_has_a_colour_of_its_own():
+    assert len({operation.colour for operation in OPERATIONS.values()}) == len(OPERATIONS)
 
 
 def test_pyplot_is_left_alone(tmp_path):

@@ -176,7 +176,7 @@ class Linear(nn.Module):
     auxiliary: bool = False
 
     @nn.compact
-    def __call__(self, images, mixtures=None, statistics="running", paths=None, with_auxiliary=False):
+    def __call__(self, images, mixtures=None, statistics="running", paths=None):
         count = self.variable("batch_stats", "count", lambda: jnp.zeros(()))
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
             count.value = count.value + 1

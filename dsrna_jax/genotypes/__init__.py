@@ -6,7 +6,8 @@ from dsrna_jax import lazy
 
 if TYPE_CHECKING:
     from dsrna_jax.genotypes import zoo
-    from dsrna_jax.genotypes.genotype import CELL_TYPES, PRIMITIVES, Genotype, derive, edge_count, edges
+    from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, derive, edge_count, edges
+    from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES, Operation
     from dsrna_jax.genotypes.robnet import RobNet
     from dsrna_jax.genotypes.zoo import Architecture, from_json, load, save, to_json
 
@@ -14,6 +15,8 @@ __all__ = [
     "Architecture",
     "CELL_TYPES",
     "Genotype",
+    "OPERATIONS",
+    "Operation",
     "PRIMITIVES",
     "RobNet",
     "derive",
@@ -32,7 +35,9 @@ __getattr__, __dir__ = lazy.attach(
         "Architecture": "zoo:Architecture",
         "CELL_TYPES": "genotype:CELL_TYPES",
         "Genotype": "genotype:Genotype",
-        "PRIMITIVES": "genotype:PRIMITIVES",
+        "OPERATIONS": "operations:OPERATIONS",
+        "Operation": "operations:Operation",
+        "PRIMITIVES": "operations:PRIMITIVES",
         "RobNet": "robnet:RobNet",
         "derive": "genotype:derive",
         "edge_count": "genotype:edge_count",

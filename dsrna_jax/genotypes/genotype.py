@@ -1,4 +1,4 @@
-"""Cells as plain data: primitives, the genotype, its derivation from alphas, JSON."""
+"""Cells as plain data: the genotype, its derivation from alphas, JSON."""
 
 import json
 import os
@@ -11,22 +11,10 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 
 Gene = tuple[str, int]
 
-# In DARTS's order: an index into a row of alphas means the same operation everywhere.
-PRIMITIVES = (
-    "none",
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-# What published genotypes use besides.
-EXTRA_PRIMITIVES = ("sep_conv_7x7", "conv_7x1_1x7", "conv_3x1_1x3", "noise")
 CELL_TYPES = ("normal", "reduction")
 
 
@@ -114,7 +102,7 @@ def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES) ->
 
 def skip_count(genotype: Genotype, cell: str = "normal") -> int:
     """Number of skip connections among the genes of a cell; a cell of nothing else has collapsed."""
-    return sum(name == "skip_connect" for name, _ in getattr(genotype, cell))
+    return sum(OPERATIONS[name].family == "skip" for name, _ in getattr(genotype, cell))
 
 
 def to_json(genotype: Genotype) -> dict[str, list]:
@@ -216,8 +204,8 @@ def _genes(cell: str, genes: Any) -> tuple[Gene, ...]:
         if not isinstance(gene, Sequence) or isinstance(gene, str) or len(gene) != 2:
             raise InputError(f"expected gene {index} of the {cell} cell as [operation, source]; got {_shown(gene)}")
         name, source = gene
-        if name not in PRIMITIVES + EXTRA_PRIMITIVES:
-            known = ", ".join(PRIMITIVES + EXTRA_PRIMITIVES)
+        if not isinstance(name, str) or name not in OPERATIONS:
+            known = ", ".join(OPERATIONS)
             raise InputError(f"unknown operation {_shown(name)} in gene {index} of the {cell} cell; known are {known}")
         if not _is_index(source) or not 0 <= source < node:
             raise InputError(

@@ -17,7 +17,8 @@ import numpy as np
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import genotype, robnet
-from dsrna_jax.genotypes.genotype import PRIMITIVES, Genotype
+from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.genotypes.robnet import RobNet
 
 Architecture = Genotype | RobNet

@@ -16,6 +16,7 @@ from jax import lax
 
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.pointwise import pointwise
+from dsrna_jax.networks.shifts import shift
 
 Statistics = Literal["batch", "frozen", "running"]
 
@@ -69,12 +70,12 @@ class BatchNorm(nn.Module):
                 unbiased = jnp.stack([mean, variance * (count / max(count - 1, 1))])
                 running.value = self.momentum * running.value + (1 - self.momentum) * unbiased
         scale = lax.rsqrt(variance + self.epsilon)
-        shift = -mean * scale
+        offset = -mean * scale
         if self.affine:
             gain = self.param("scale", nn.initializers.ones, shape)
-            scale, shift = scale * gain, shift * gain + self.param("bias", nn.initializers.zeros, shape)
-        scales, shifts = (jnp.split(a, ends, 1) if ends else [a] for a in (scale, shift))
-        normal = [p * a[..., None, None, None] + b[..., None, None, None] for p, a, b in zip(parts, scales, shifts, strict=True)]
+            scale, offset = scale * gain, offset * gain + shift(self, nn.initializers.zeros, shape)
+        scales, offsets = (jnp.split(a, ends, 1) if ends else [a] for a in (scale, offset))
+        normal = [p * a[..., None, None, None] + b[..., None, None, None] for p, a, b in zip(parts, scales, offsets, strict=True)]
         return normal if isinstance(x, list) else normal[0]
 
 

@@ -2,12 +2,14 @@
 
 import math
 
-from dsrna_jax.networks.cell import CROSSED, DILATED, SEPARABLE, Branch
-from dsrna_jax.networks.network import Layout, Network
+from dsrna_jax.genotypes.operations import OPERATIONS
+from dsrna_jax.networks.families import Size, family_of
+from dsrna_jax.networks.network import Network
+from dsrna_jax.networks.plan import Branch, Layout
 
 
 def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
-    """Those of all convolutions and of the last layer for one image, as the field counts them: no norms, pools or sums.
+    """Multiply-adds of all convolutions and of the last layer for one image, as the field counts them: no norms, pools or sums.
 
     The auxiliary head does not count: it is for training only.
     """
@@ -30,17 +32,8 @@ def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
     return total + network.layouts[-1].output * network.classes
 
 
-def _branch(branch: Branch, layout: Layout, size: tuple[int, int], smaller: tuple[int, int]) -> int:
+def _branch(branch: Branch, layout: Layout, size: Size, smaller: Size) -> int:
     """Of one operation in a cell whose inputs have `size` and whose nodes are `smaller`."""
-    c, area = layout.channels, math.prod(smaller)
     is_halving = layout.reduction and branch.source < 2
-    if branch.primitive in SEPARABLE:
-        side, _ = SEPARABLE[branch.primitive]
-        return 2 * (side * side * c + c * c) * area
-    if branch.primitive in DILATED:
-        side, _ = DILATED[branch.primitive]
-        return (side * side * c + c * c) * area
-    if branch.primitive in CROSSED:
-        side, between = CROSSED[branch.primitive], (size[0] if is_halving else smaller[0]) * smaller[1]
-        return side * c * c * (between + area)
-    return c * c * area if branch.primitive == "skip_connect" and is_halving else 0
+    operation, count = OPERATIONS[branch.primitive], family_of(branch.primitive).multiply_adds
+    return count(operation, layout.channels, size if is_halving else smaller, smaller, 2 if is_halving else 1)

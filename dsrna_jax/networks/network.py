@@ -1,49 +1,32 @@
 """The network: stem, cells, head. Supernet and derived network are one definition with other branches."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
+from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.robnet import RobNet
-from dsrna_jax.networks.cell import Branch, Cell, edges_of, genotype_branches
+from dsrna_jax.networks.cell import Cell
 from dsrna_jax.networks.layers import Statistics, torch_uniform
+from dsrna_jax.networks.plan import Branch, CellPlan, Layout, edges_of, equal_runs, genotype_branches, reduction_positions
 from dsrna_jax.networks.repeated_cell import RepeatedCell
+from dsrna_jax.networks.shifts import shift
 from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
+
+Map = Float[Array, "channel batch height width"]
 
 
 class Mixture(NamedTuple):
-    """How a cell type weighs what it sums: `branches` [branch] and, for the bypass of partial channels, `edges` [edge]."""
+    """The weights of a cell type: of its branches and, for the bypass of partial channels, of its edges; None for ones."""
 
-    branches: jax.Array
-    edges: jax.Array
-
-
-class CellPlan(NamedTuple):
-    """The branches of a cell and the nodes that make up its output."""
-
-    branches: tuple[Branch, ...]
-    concat: tuple[int, ...]
-
-
-class Layout(NamedTuple):
-    """What decides the shape of a cell; `before` and `last` are the channels of its inputs."""
-
-    plan: CellPlan
-    channels: int
-    reduction: bool
-    after_reduction: bool
-    before: int
-    last: int
-
-    @property
-    def output(self) -> int:
-        """Channels of the output."""
-        return len(self.plan.concat) * self.channels
+    branches: Float[Array, "branch"] | None
+    edges: Float[Array, "edge"] | None
 
 
 class Network(nn.Module):
@@ -53,8 +36,13 @@ class Network(nn.Module):
     `stem`, `cell` and `head` are pure functions by themselves: `network.apply(variables, ..., method="cell")`. Equal cells in
     a row are compiled once, and their variables are stacked: "cells_2" holds those of cell 2 and the like that follow.
 
-    plans: of each cell. start: how images enter, "cifar" at full size, "imagenet" at a quarter and an eighth of the side.
-    auxiliary: whether there is a second head, at the second reduction cell, for training.
+    Attributes:
+      plans: of each cell.
+      partial: K; one channel in K takes the operations of an edge (PC-DARTS).
+      affine: whether batch norms have scale and bias.
+      is_supernet: whether pools have a batch norm (DARTS), and all convolutions of a node go together.
+      start: how images enter, "cifar" at full size, "imagenet" at a quarter and an eighth of the side.
+      auxiliary: whether there is a second head, at the second reduction cell, for training.
     """
 
     plans: tuple[CellPlan, ...]
@@ -64,6 +52,7 @@ class Network(nn.Module):
     std: tuple[float, ...]
     partial: int = 1
     affine: bool = False
+    is_supernet: bool = False
     start: Literal["cifar", "imagenet"] = "cifar"
     auxiliary: bool = False
 
@@ -71,7 +60,8 @@ class Network(nn.Module):
         self.entry = STEMS[self.start](self.channels)
         stack = {}
         for first, length in equal_runs(self.layouts):
-            layout, settings = self.layouts[first], {"partial": self.partial, "affine": self.affine}
+            layout = self.layouts[first]
+            settings = {"partial": self.partial, "affine": self.affine, "is_supernet": self.is_supernet}
             if length > 1:
                 cell = RepeatedCell(*layout.plan, layout.channels, length, **settings, name=f"cells_{first}")
             else:
@@ -80,7 +70,7 @@ class Network(nn.Module):
         self.stack = list(stack.values())
         features = self.layouts[-1].output
         self.head_kernel = self.param("head_kernel", torch_uniform(features), (self.classes, features))
-        self.head_bias = self.param("head_bias", torch_uniform(features), (self.classes,))
+        self.head_bias = shift(self, torch_uniform(features), (self.classes,), name="head_bias")
         if self.auxiliary:
             self.auxiliary_head = AuxiliaryHead(self.classes)
 
@@ -103,18 +93,36 @@ class Network(nn.Module):
 
     def __call__(
         self,
-        images,
+        images: Float[Array, "batch height width colour"],
         mixtures: dict[str, Mixture] | None = None,
         statistics: Statistics = "running",
-        paths=None,
-        with_auxiliary: bool = False,
-    ):
-        """Logits [batch, class] of images in [0, 1]; without `mixtures` every branch has weight one.
+        paths: Float[Array, "cell branch batch"] | None = None,
+    ) -> Float[Array, "batch class"]:
+        """Logits of images in [0, 1]; without `mixtures` every branch has weight one.
 
-        paths: weights [cell, branch, batch] of the branches for each example in place of `mixtures`, such as `drop_paths`.
-        with_auxiliary: give the pair of the logits and those of the auxiliary head.
+        paths: weights of the branches for each example in place of `mixtures`, such as `drop_paths`.
         """
+        last, reduced = self._states(images, mixtures, statistics, paths)
+        if self.auxiliary and self.is_initializing():
+            self.auxiliary_head(reduced, statistics)
+        return self.head(last)
+
+    def both_heads(
+        self,
+        images: Float[Array, "batch height width colour"],
+        mixtures: dict[str, Mixture] | None = None,
+        statistics: Statistics = "running",
+        paths: Float[Array, "cell branch batch"] | None = None,
+    ) -> tuple[Float[Array, "batch class"], Float[Array, "batch class"]]:
+        """The logits, and those of the auxiliary head; arguments as those of a call."""
+        last, reduced = self._states(images, mixtures, statistics, paths)
+        auxiliary = self.auxiliary_head(reduced, statistics)
+        return self.head(last), auxiliary
+
+    def _states(self, images, mixtures, statistics, paths):
+        """Outputs of the last cell and of the second reduction cell."""
         before, last = self.stem(images, statistics)
+        reduced = last
         for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
             weights = self._mixture(first, mixtures, last.dtype)
             if paths is not None:
@@ -124,9 +132,9 @@ class Network(nn.Module):
                 before, last = run(before, last, *weights, statistics)
             else:
                 before, last = last, run(before, last, *weights, statistics)
-            if self.auxiliary and first == 2 * self.cells // 3 and (with_auxiliary or self.is_initializing()):
-                auxiliary_logits = self.auxiliary_head(last, statistics)
-        return (self.head(last), auxiliary_logits) if with_auxiliary else self.head(last)
+            if first == 2 * self.cells // 3:
+                reduced = last
+        return last, reduced
 
     def _mixture(self, index, mixtures, dtype):
         if mixtures is not None:
@@ -134,15 +142,15 @@ class Network(nn.Module):
         edge_count = len(edges_of(self.plans[index].branches))
         return Mixture(None, jnp.ones(edge_count, dtype) if self.partial > 1 else None)
 
-    def stem(self, images, statistics: Statistics = "running"):
-        """The two maps that the first cell reads, [channel, batch, height, width]."""
+    def stem(self, images: Float[Array, "batch height width colour"], statistics: Statistics = "running") -> tuple[Map, Map]:
+        """The two maps that the first cell reads."""
         if min(images.shape[1:3]) < 4:
             raise InputError(f"images must be at least 4x4 pixels for the two reductions, got {images.shape[1:3]}")
         x = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
         return self.entry(x, statistics)
 
-    def cell(self, index: int, before, last, mixtures=None, statistics: Statistics = "running"):
-        """Output of cell `index` from those of the two cells before it, all [channel, batch, height, width]."""
+    def cell(self, index: int, before: Map, last: Map, mixtures=None, statistics: Statistics = "running") -> Map:
+        """Output of cell `index` from those of the two cells before it."""
         weights = self._mixture(index, mixtures, last.dtype)
         for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
             if length > 1 and first <= index < first + length:
@@ -151,29 +159,13 @@ class Network(nn.Module):
                 return run(before, last, *weights, statistics)
         raise IndexError(f"expected the index of one of {self.cells} cells; got {index}")
 
-    def head(self, last):
-        """[channel, batch, height, width] -> logits [batch, class]."""
+    def head(self, last: Map) -> Float[Array, "batch class"]:
+        """Logits from the output of the last cell."""
         return jnp.einsum("cb,kc->bk", last.mean((-2, -1)), self.head_kernel) + self.head_bias
 
 
-def equal_runs(layouts) -> list[tuple[int, int]]:
-    """(first, length) of each run of equal cells."""
-    runs = []
-    for index, layout in enumerate(layouts):
-        if runs and layouts[runs[-1][0]] == layout:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((index, 1))
-    return runs
-
-
-def reduction_positions(cells: int) -> set[int]:
-    """Indices of the reduction cells."""
-    return {cells // 3, 2 * cells // 3}
-
-
-def derived(architecture: Genotype | RobNet, *, cells: int, **settings) -> Network:
-    """The network that is built from a genotype's cells, or from a RobNet's."""
+def derived(architecture: Genotype | RobNet, *, cells: int, **settings: Any) -> Network:
+    """The network that is built from a genotype's cells, or from a RobNet's; `settings` as those of a `Network`."""
     if isinstance(architecture, RobNet):
         architecture.check_depth(cells)
         every = tuple(range(2, 2 + architecture.nodes))
@@ -185,7 +177,9 @@ def derived(architecture: Genotype | RobNet, *, cells: int, **settings) -> Netwo
     return Network(tuple(plans), **{"affine": True, **settings})
 
 
-def drop_paths(network: Network, key, rate, batch: int):
+def drop_paths(
+    network: Network, key: PRNGKeyArray, rate: float | Float[Array, ""], batch: int
+) -> Float[Array, "cell branch batch"]:
     """Weights [cell, branch, batch] of the branches of a derived network: zero with probability `rate`, else 1 / (1 - rate).
 
     Each example loses other branches; an identity is never lost (DARTS, Larsson et al. 2017).
@@ -194,7 +188,7 @@ def drop_paths(network: Network, key, rate, batch: int):
     stays = np.zeros((network.cells, most, 1), bool)
     for layout, row in zip(network.layouts, stays, strict=True):
         for i, branch in enumerate(layout.plan.branches):
-            row[i] = branch.primitive == "skip_connect" and not (layout.reduction and branch.source < 2)
+            row[i] = OPERATIONS[branch.primitive].family == "skip" and not (layout.reduction and branch.source < 2)
     is_kept = jax.random.bernoulli(key, 1 - rate, (network.cells, most, batch))
     return jnp.where(stays, 1.0, is_kept / (1 - rate))
 

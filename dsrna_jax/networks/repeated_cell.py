@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 from jax import lax
 
-from dsrna_jax.networks.cell import Branch, Cell
+from dsrna_jax.networks.cell import Cell
 from dsrna_jax.networks.layers import Statistics
+from dsrna_jax.networks.plan import Branch
 
 
 class RepeatedCell(nn.Module):
@@ -20,10 +21,12 @@ class RepeatedCell(nn.Module):
     length: int
     partial: int = 1
     affine: bool = False
+    is_supernet: bool = False
 
     def template(self) -> Cell:
         """The cell, without variables."""
-        return Cell(self.branches, self.concat, self.channels, False, False, self.partial, self.affine, parent=None)
+        settings = {"partial": self.partial, "affine": self.affine, "is_supernet": self.is_supernet}
+        return Cell(self.branches, self.concat, self.channels, reduction=False, after_reduction=False, **settings, parent=None)
 
     @nn.compact
     def __call__(self, before, last, branch_weights, edge_weights, statistics: Statistics):

@@ -1,41 +1,53 @@
-"""The search spaces: the supernet of each, its alphas, and the mixtures that they stand for."""
+"""Supernets of the search spaces, their alphas, and the mixtures that alphas stand for."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.genotype import CELL_TYPES, PRIMITIVES, edges
+from dsrna_jax.genotypes.genotype import CELL_TYPES, edges
+from dsrna_jax.genotypes.operations import PRIMITIVES
+from dsrna_jax.genotypes.search_spaces import search_space
 from dsrna_jax.kernels.gather_rows import gather_rows
-from dsrna_jax.networks.cell import supernet_branches
-from dsrna_jax.networks.network import CellPlan, Mixture, Network
-
-PARTIAL = {"darts": 1, "pcdarts": 4}  # the search spaces, and the K of their partial channels
+from dsrna_jax.networks.network import Mixture, Network
+from dsrna_jax.networks.plan import CellPlan, supernet_branches
 
 
-def supernet(space: str, *, nodes: int, cells: int, primitives=PRIMITIVES, **settings) -> Network:
-    """The network that holds every candidate operation on every edge of a search space."""
-    if space not in PARTIAL:
-        raise InputError(f"unknown search space {space!r}: expected one of {', '.join(PARTIAL)}")
-    if settings["channels"] % (2 * PARTIAL[space]):
-        raise InputError(f"channels must be a multiple of {2 * PARTIAL[space]} in the space {space}, got {settings['channels']}")
-    plan = CellPlan(supernet_branches(nodes, primitives), tuple(range(2, 2 + nodes)))
-    return Network((plan,) * cells, partial=PARTIAL[space], **settings)
+def supernet(space: str, *, nodes: int, cells: int, primitives: Sequence[str] | None = None, **settings: Any) -> Network:
+    """The network that holds every candidate operation on every edge of a search space.
+
+    Args:
+      space: a name in `genotypes.search_spaces.SPACES`.
+      nodes: intermediate nodes of a cell.
+      primitives: names of the operations; by default those of the space.
+      **settings: as those of a `Network`.
+    Raises: InputError if there is no such space, or if its channels cannot be divided as it needs.
+    """
+    record = search_space(space)
+    if settings["channels"] % (2 * record.partial):
+        raise InputError(f"channels must be a multiple of {2 * record.partial} in the space {space}, got {settings['channels']}")
+    plan = CellPlan(supernet_branches(nodes, primitives or record.primitives), tuple(range(2, 2 + nodes)))
+    return Network((plan,) * cells, partial=record.partial, is_supernet=True, **settings)
 
 
-def initial_alphas(key, space: str, nodes: int, primitives=PRIMITIVES) -> dict[str, jax.Array]:
-    """Logits of the architecture, 1e-3 * normal: [edge, primitive] by cell type, and in `pcdarts` [edge] for the edges."""
-    count, shapes = len(edges(nodes)), {}
+def initial_alphas(
+    key: PRNGKeyArray, space: str, nodes: int, primitives: Sequence[str] | None = None
+) -> dict[str, Float[Array, "edge primitive"] | Float[Array, "edge"]]:
+    """Logits of the architecture, 1e-3 * normal: [edge, primitive] by cell type and, if the space has them, [edge] for edges."""
+    record, count, shapes = search_space(space), len(edges(nodes)), {}
     for kind in CELL_TYPES:
-        shapes[kind] = (count, len(primitives))
-        if PARTIAL[space] > 1:
+        shapes[kind] = (count, len(primitives or record.primitives))
+        if record.has_edge_logits:
             shapes[f"{kind}_edges"] = (count,)
     keys = jax.random.split(key, len(shapes))
     return {name: 1e-3 * jax.random.normal(k, shape) for k, (name, shape) in zip(keys, sorted(shapes.items()), strict=True)}
 
 
-def mixtures(alphas, nodes: int, primitives=PRIMITIVES) -> dict[str, Mixture]:
-    """Weights of the branches of a supernet: the softmax over an edge's primitives, less `none`'s share.
+def mixtures(alphas: Mapping[str, Array], nodes: int, primitives: Sequence[str] = PRIMITIVES) -> dict[str, Mixture]:
+    """Weights of the branches of a supernet, by cell type: the softmax over an edge's primitives, less `none`'s share.
 
     Edge logits (PC-DARTS, section 3.2) become a softmax over the edges that enter a node, and multiply; without
     them an edge has weight one.

@@ -7,6 +7,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.kernels.depthwise import square_taps
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.layers import BatchNorm, Statistics, shifted, torch_uniform
+from dsrna_jax.networks.shifts import shift
 
 
 def _convolved(module, name, x, channels, stride):
@@ -81,7 +82,7 @@ class AuxiliaryHead(nn.Module):
         x = jnp.einsum("dcij,cbij->db", kernel, x)[..., None, None]
         x = nn.relu(BatchNorm(affine=True, name="norm_1")(x, statistics))[..., 0, 0]
         kernel = self.param("kernel_2", torch_uniform(768), (self.classes, 768))
-        return jnp.einsum("db,kd->bk", x, kernel) + self.param("bias", torch_uniform(768), (self.classes,))
+        return jnp.einsum("db,kd->bk", x, kernel) + shift(self, torch_uniform(768), (self.classes,))
 
 
 def _ends(size: int, dtype):

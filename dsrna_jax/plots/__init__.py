@@ -6,14 +6,13 @@ by the object API on an Agg canvas, so nothing here touches the state of pyplot 
 
 from dsrna_jax.plots.alphas import alphas_over_time
 from dsrna_jax.plots.attacks import accuracy_against_radius, attacked_images
-from dsrna_jax.plots.canvas import COLOURS, save
+from dsrna_jax.plots.canvas import save
 from dsrna_jax.plots.certificates import certified_accuracy
 from dsrna_jax.plots.comparison import compared_attacks, compared_certificates, compared_measures
 from dsrna_jax.plots.curves import search_curves, training_curves
 from dsrna_jax.plots.genotypes import cell, cells
 
 __all__ = [
-    "COLOURS",
     "accuracy_against_radius",
     "alphas_over_time",
     "attacked_images",

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from dsrna_jax.genotypes.genotype import CELL_TYPES, PRIMITIVES, derive, edge_mixture, edges, mixture
-from dsrna_jax.plots.canvas import COLOURS, FROZEN, INK, MARGIN, blank, mark_epochs, markers, save
+from dsrna_jax.genotypes.genotype import CELL_TYPES, derive, edge_mixture, edges, mixture
+from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
+from dsrna_jax.plots.canvas import FROZEN, INK, MARGIN, blank, mark_epochs, markers, save
 
 
 def alphas_over_time(
@@ -70,7 +71,7 @@ def alphas_over_time(
             axes.set_ylabel("mixture" if source == 0 else "", fontsize=9, color=INK)
             axes.set_xlabel("epoch" if target == nodes + 1 else "", fontsize=9, color=INK)
         top += heading + nodes * row + foot
-    handles = [Line2D([], [], color=COLOURS[name], lw=2, label=name) for name in primitives]
+    handles = [Line2D([], [], color=OPERATIONS[name].colour, lw=2, label=name) for name in primitives]
     handles.append(Line2D([], [], color=INK, lw=2.6, label="bold: kept in the genotype"))
     if weights:
         label = f"weight of the edge (equal share at 1/{len(primitives)})"
@@ -85,6 +86,6 @@ def alphas_over_time(
 
 def _draw_mixture(axes, epochs, values, primitives, kept):
     for index, name in enumerate(primitives):
-        axes.plot(epochs, values[:, index], color=COLOURS[name], lw=2.6 if name == kept else 1.2, **markers(epochs))
+        axes.plot(epochs, values[:, index], color=OPERATIONS[name].colour, lw=2.6 if name == kept else 1.2, **markers(epochs))
     if kept:
-        axes.set_title(kept, fontsize=9, fontweight="bold", loc="right", pad=3, color=COLOURS[kept])
+        axes.set_title(kept, fontsize=9, fontweight="bold", loc="right", pad=3, color=OPERATIONS[kept].colour)

@@ -8,22 +8,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# One colour per primitive in every picture, after Okabe and Ito and, for the rare ones, Tol: told apart by colour-blind
-# readers too. Skips are black, so that a cell that collapses to skips goes dark.
-COLOURS = {
-    "none": "#a0a0a0",
-    "max_pool_3x3": "#e69f00",
-    "avg_pool_3x3": "#d55e00",
-    "skip_connect": "#1a1a1a",
-    "sep_conv_3x3": "#0072b2",
-    "sep_conv_5x5": "#56b4e9",
-    "dil_conv_3x3": "#009e73",
-    "dil_conv_5x5": "#cc79a7",
-    "sep_conv_7x7": "#332288",
-    "conv_7x1_1x7": "#882255",
-    "conv_3x1_1x3": "#999933",
-    "noise": "#ddcc77",
-}
 INK = "#333333"
 GREY = "#666666"
 FAINT = "#b8b8b8"

@@ -9,7 +9,8 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
-from dsrna_jax.plots.canvas import COLOURS, FAINT, GREY, INK, MARGIN, PALE, blank, save
+from dsrna_jax.genotypes.operations import OPERATIONS
+from dsrna_jax.plots.canvas import FAINT, GREY, INK, MARGIN, PALE, blank, save
 
 _HEADING, _ROW, _LANE = 0.48, 0.92, 0.22
 _INPUT, _PILL, _PILL_HEIGHT, _NODE = 0.78, 1.16, 0.27, 0.19
@@ -140,7 +141,7 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
         y = port(node, layout.rows[node])
         _draw_curve(axes, [(exits[node] - _NODE, y), (output, y)], FAINT, 1.4, 1)
     for index, (operation, source, target) in enumerate(layout.genes):
-        lane, colour = layout.lanes[index], COLOURS[operation]
+        lane, colour = layout.lanes[index], OPERATIONS[operation].colour
         pill, y = entries[target], height(lane)
         start = exits[source] if source < 2 else exits[source] - _NODE
         turn = exits[source] + (fan if source < 2 else _GAP) - 0.12

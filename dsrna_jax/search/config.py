@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from dsrna_jax.bounds import METHODS, NORMS
 from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import CERTIFICATES, ESTIMABLE, MEASURES, RADIUS_SCHEDULES
 from dsrna_jax.runtime.options import check, option
 
@@ -21,7 +22,7 @@ class SearchConfig:
     dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10, or folder:PATH with one folder a class")
     data_dir: str = option("", "prepared tfds folder")
     image_size: int = option(0, "side to which images are resized; 0 keeps theirs")
-    space: str = option("pcdarts", "search space", ("darts", "pcdarts"))
+    space: str = option("pcdarts", "search space", tuple(SPACES))
     cells: int = option(3, "cells of the supernet")
     channels: int = option(16, "channels of the first cell")
     nodes: int = option(4, "nodes inside a cell", formerly="steps")

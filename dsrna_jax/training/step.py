@@ -95,7 +95,7 @@ def make_training(config: TrainingConfig, net: network.Network, image_shape, ste
                 None,
                 "batch",
                 paths,
-                net.auxiliary,
+                method="both_heads" if net.auxiliary else None,
                 mutable=["batch_stats"],
                 rngs={"noise": step_key(key, _NOISE, step)},
             )

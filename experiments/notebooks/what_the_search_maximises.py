@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from dsrna_jax.commands.presets import SMOKE
-from dsrna_jax.genotypes.genotype import PRIMITIVES
+from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.losses import cross_entropy
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks import spaces

@@ -1,0 +1,97 @@
+"""Families of operations: the code that builds the branches of a fan, and counts their multiply-adds.
+
+An operation (`genotypes.operations`) names its family; a new family is one entry of `FAMILIES`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dsrna_jax.genotypes.operations import OPERATIONS, Operation
+from dsrna_jax.networks import windowed
+from dsrna_jax.networks.layers import Crossed, FactorizedReduce, Statistics
+from dsrna_jax.networks.maps import Kind, Maps
+
+Size = tuple[int, int]
+
+
+def _free(operation: Operation, channels: int, size: Size, output_size: Size, stride: int) -> int:
+    return 0
+
+
+class Family(NamedTuple):
+    """How operations of one family are built and what they cost.
+
+    Attributes:
+      maps: (fan, x, kinds, statistics) -> list of `Maps` that serve each of `kinds` once; called in the compact method of the
+        fan, whose `stride`, `affine` and `is_supernet` it heeds and in whose scope it makes variables. x: [stack, channel,
+        batch, height, width], the nodes that the branches leave; maps have ceil(side / stride). Families with the same `maps`
+        are built by one call.
+      multiply_adds: (operation, channels, size, output_size, stride) -> those of one branch and one image; sizes are (height,
+        width) of its input and of its output.
+    """
+
+    maps: Callable[[nn.Module, jax.Array, Sequence[Kind], Statistics], list[Maps]]
+    multiply_adds: Callable[[Operation, int, Size, Size, int], int] = _free
+
+
+def nothing(fan, x, kinds, statistics) -> list[Maps]:
+    """No maps."""
+    return []
+
+
+def skip(fan, x, kinds, statistics) -> list[Maps]:
+    """The map itself, the same for all branches; with stride 2 a factorized reduction for each."""
+    if fan.stride == 1:
+        return [Maps(x[:, None], (tuple(kinds),))]
+    reduced = FactorizedReduce(x.shape[1], fan.affine, len(kinds), name="skip_connect")(x, statistics)
+    return [Maps(reduced, tuple((kind,) for kind in kinds))]
+
+
+def skip_multiply_adds(operation, channels, size, output_size, stride) -> int:
+    """Those of the factorized reduction; an identity has none."""
+    return channels**2 * math.prod(output_size) if stride == 2 else 0
+
+
+def crossed(fan, x, kinds, statistics) -> list[Maps]:
+    """1×side and side×1 convolutions, for each branch by itself."""
+    maps = []
+    for kind in kinds:
+        layer = Crossed(OPERATIONS[kind.primitive].side, fan.stride, fan.affine, name=f"{kind.primitive}_to_{kind.target}")
+        maps.append(Maps(layer(x, statistics)[:, None], ((kind,),)))
+    return maps
+
+
+def crossed_multiply_adds(operation, channels, size, output_size, stride) -> int:
+    """The row goes first: between the two convolutions only the width is that of the output."""
+    between = size[0] * output_size[1]
+    return operation.side * channels**2 * (between + math.prod(output_size))
+
+
+def noise(fan, x, kinds, statistics) -> list[Maps]:
+    """White noise in place of the map, where there is a generator for it (in training); else its mean, zero."""
+    x = x[..., :: fan.stride, :: fan.stride]
+    if not fan.has_rng("noise"):
+        return [Maps(jnp.zeros_like(x)[:, None], ((kind,),)) for kind in kinds]
+    return [Maps(jax.random.normal(fan.make_rng("noise"), x.shape, x.dtype)[:, None], ((kind,),)) for kind in kinds]
+
+
+# In the order in which a node adds them up.
+FAMILIES: dict[str, Family] = {
+    "none": Family(nothing),
+    "max_pool": Family(windowed.windowed),
+    "average_pool": Family(windowed.windowed),
+    "depthwise": Family(windowed.windowed, windowed.multiply_adds),
+    "skip": Family(skip, skip_multiply_adds),
+    "crossed": Family(crossed, crossed_multiply_adds),
+    "noise": Family(noise),
+}
+
+
+def family_of(primitive: str) -> Family:
+    """The family of an operation, by the operation's name."""
+    return FAMILIES[OPERATIONS[primitive].family]

@@ -1,0 +1,71 @@
+"""What a network is built from, without its weights: branches of a cell, the plan of each cell, and its layout."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dsrna_jax.genotypes.genotype import Gene, edges
+from dsrna_jax.genotypes.operations import PRIMITIVES
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """One operation on one edge, from node `source` to node `target` (0 and 1 are the cell's inputs)."""
+
+    source: int
+    target: int
+    primitive: str
+
+
+class CellPlan(NamedTuple):
+    """The branches of a cell and the nodes that make up its output."""
+
+    branches: tuple[Branch, ...]
+    concat: tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """All that decides the shape of a cell; `before` and `last` are the channels of its inputs."""
+
+    plan: CellPlan
+    channels: int
+    reduction: bool
+    after_reduction: bool
+    before: int
+    last: int
+
+    @property
+    def output(self) -> int:
+        """Channels of the output."""
+        return len(self.plan.concat) * self.channels
+
+
+def supernet_branches(nodes: int, primitives: Sequence[str] = PRIMITIVES) -> tuple[Branch, ...]:
+    """All operations on all edges, edge by edge; without `none`, which adds nothing."""
+    return tuple(Branch(s, t, p) for s, t in edges(nodes) for p in primitives if p != "none")
+
+
+def genotype_branches(genes: Sequence[Gene]) -> tuple[Branch, ...]:
+    """The operations of a genotype's cell: genes 2i and 2i + 1 feed node i + 2."""
+    return tuple(Branch(source, 2 + i // 2, primitive) for i, (primitive, source) in enumerate(genes))
+
+
+def edges_of(branches: Sequence[Branch]) -> tuple[tuple[int, int], ...]:
+    """The (source, target) pairs that carry a branch, in canonical order."""
+    return tuple(sorted({(b.source, b.target) for b in branches}, key=lambda e: (e[1], e[0])))
+
+
+def reduction_positions(cells: int) -> set[int]:
+    """Indices of the reduction cells, at a third and at two thirds of the depth."""
+    return {cells // 3, 2 * cells // 3}
+
+
+def equal_runs(layouts: Sequence[Layout]) -> list[tuple[int, int]]:
+    """(first, length) of each run of equal layouts."""
+    runs: list[tuple[int, int]] = []
+    for index, layout in enumerate(layouts):
+        if runs and layouts[runs[-1][0]] == layout:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((index, 1))
+    return runs
