@@ -9,7 +9,8 @@ import optax
 import pytest
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.networks import cell
+from dsrna_jax.networks.cell import Cell
+from dsrna_jax.networks.plan import supernet_branches
 from dsrna_jax.search import bilevel
 
 RATE = 0.3
@@ -175,7 +176,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 def test_unrolled_is_the_derivative_through_the_step_of_a_cell():
     """The supernet's own operations (depthwise convolution, max pool, batch norm) differentiate as far as it takes."""
     primitives, channels = ("max_pool_3x3", "skip_connect", "sep_conv_3x3"), 2
-    net = cell.Cell(cell.supernet_branches(1, primitives), (2,), channels, reduction=True, after_reduction=False)
+    net = Cell(supernet_branches(1, primitives), (2,), channels, reduction=True, after_reduction=False, is_supernet=True)
     before, last = normal(0, 2, 2, channels, 3, 4, 4)  # two halves of [input, channel, batch, height, width]
     shapes = jax.eval_shape(lambda x: net.init(jax.random.key(0), *x, jnp.ones(6), jnp.ones(2), "batch"), before)
     draw = iter(range(100))

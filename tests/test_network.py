@@ -193,7 +193,7 @@ CELL_TYPES = {
 @pytest.mark.parametrize("kind", CELL_TYPES)
 def test_a_cell_equals_one_written_edge_by_edge(kind):
     branches, settings, generator = supernet_branches(2), CELL_TYPES[kind], np.random.default_rng(0)
-    cell = Cell(branches, (2, 3), 8, **settings)
+    cell = Cell(branches, (2, 3), 8, **settings, is_supernet=True)
     last = generator.normal(size=(5, 2, 6, 6))
     before = generator.normal(size=(6, 2, 12, 12) if settings["after_reduction"] else (6, 2, 6, 6))
     mixture, betas = generator.uniform(size=(len(branches) // 7, 7)), generator.uniform(size=len(branches) // 7)
