@@ -59,6 +59,11 @@ class SearchConfig:
     cutout: int = option(0, "side of the cutout square in pixels; 0 for none")
     seed: int = option(0, "seed of weights, alphas, halves, batches and projections")
 
+    @property
+    def primitives(self) -> tuple[str, ...]:
+        """Names of the operations that the search space offers, in the order of the columns of alphas."""
+        return SPACES[self.space].primitives
+
     def __post_init__(self):
         check(
             self,

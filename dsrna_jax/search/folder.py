@@ -49,6 +49,7 @@ class SearchFolder(RunFolder):
             [row["epoch"] for row in history],
             alphas,
             self.path / "alphas.png",
+            primitives=config.primitives,
             warmup=warmup if config.warmup_epochs else 0,
             title=f"{self.path.name}: how the edges chose",
         )

@@ -60,7 +60,7 @@ class Loop(loop.Loop):
         self.state = compilation.initial_state(self.job.search, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas)
-        self.genotype = genotypes.derive(alphas)
+        self.genotype = genotypes.derive(alphas, self.config.primitives)
 
     def resume(self, metadata: dict[str, Any]) -> None:
         self.genotype = genotypes.from_json(metadata["genotype"])
@@ -83,7 +83,7 @@ class Loop(loop.Loop):
         val_loss, val_accuracy = self._evaluation()
         self.check_finite("val_loss", val_loss)
         alphas = jax.device_get(self.state.alphas)
-        self.genotype = genotypes.derive(alphas)
+        self.genotype = genotypes.derive(alphas, self.config.primitives)
         self.folder.write_alphas(epoch, self.step, alphas)
         self.folder.write_genotype(self.genotype, epoch)
         robustness = means.get("robustness")

@@ -108,9 +108,12 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
             schedule(jnp.log(jnp.float32(config.radius)), jnp.zeros(1), 1 / alpha_steps, config.radius),
         )
 
+    def mixtures(alphas):
+        return spaces.mixtures(alphas, config.nodes, config.primitives)
+
     def forward(weights, batch_stats, alphas, images, mutable):
         variables = {"params": weights, "batch_stats": batch_stats}
-        return supernet.apply(variables, images, spaces.mixtures(alphas, config.nodes), "batch", mutable=mutable)
+        return supernet.apply(variables, images, mixtures(alphas), "batch", mutable=mutable)
 
     def train_loss(weights, alphas, batch_stats, batch):
         logits, updated = forward(weights, batch_stats, alphas, batch.images, ["batch_stats"])
@@ -121,7 +124,7 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
         logits, moments = forward(weights, batch_stats, alphas, batch.images, ["moments"])
         loss = cross_entropy(logits, batch.labels).mean()
         frozen = {"params": weights, "batch_stats": batch_stats, **moments}
-        function = NetworkFunction(supernet, frozen, spaces.mixtures(alphas, config.nodes), "frozen")
+        function = NetworkFunction(supernet, frozen, mixtures(alphas), "frozen")
         measured = measure.apply(function, batch.images, batch.labels, key, log_radius=log_radius)
         metrics = {"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)}
         metrics |= measure.metrics(measured, log_radius)
@@ -161,12 +164,12 @@ def make_search(config: SearchConfig, supernet: network.Network, image_shape, st
 
     def evaluate(state, batch):
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
-        logits = supernet.apply(variables, batch.images, spaces.mixtures(state.alphas, config.nodes), "running")
+        logits = supernet.apply(variables, batch.images, mixtures(state.alphas), "running")
         return cross_entropy(logits, batch.labels), jnp.argmax(logits, axis=1) == batch.labels
 
     def certify(state, batch):
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
-        function = NetworkFunction(supernet, variables, spaces.mixtures(state.alphas, config.nodes), "running")
+        function = NetworkFunction(supernet, variables, mixtures(state.alphas), "running")
         log_start = jnp.log(jnp.float32(config.radius))
         return measure.log_certified_radius(function, batch.images, batch.labels, log_start=log_start)
 

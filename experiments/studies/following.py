@@ -76,7 +76,7 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
     def gradient(state, batch):
         def r(alphas):
             mixtures, variables = (
-                spaces.mixtures(alphas, config.nodes),
+                spaces.mixtures(alphas, config.nodes, config.primitives),
                 {"params": state.weights, "batch_stats": state.batch_stats},
             )
             _, moments = job.supernet.apply(variables, batch.images, mixtures, "batch", mutable=["moments"])
@@ -102,7 +102,7 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
                 print(f"{name} dR/dalpha, seed {config.seed}, step {step + 1}: R {r:.3f}", flush=True)
             alphas = jax.tree.map(lambda a, g, sign=sign: a + sign * rate * jnp.sign(g), state.alphas, slope)
             state, _ = weight_step(state.replace(alphas=alphas), batch("search_train", step))
-        found[name] = derive(state.alphas)
+        found[name] = derive(state.alphas, config.primitives)
     return found
 
 
