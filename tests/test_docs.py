@@ -83,7 +83,7 @@ def test_snippet_runs_by_itself(code, modules, tmp_path, monkeypatch, registries
     exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize(("module", "arguments"), command_lines(), ids=lambda value: " ".join(value) if value else "-")
+@pytest.mark.parametrize(("module", "arguments"), command_lines(), ids=lambda value: value if isinstance(value, str) else " ".join(value) or "-")
 def test_command_line_has_flags_and_values_that_exist(module, arguments, capsys):
     """Parsed by the command itself; --help then keeps it from running."""
     importlib.import_module(module).main([module, *arguments, "--help"])
