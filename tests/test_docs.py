@@ -12,6 +12,8 @@ from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.data.sources import SOURCES
+from dsrna_jax.genotypes.operations import OPERATIONS
+from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import MEASURES
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +67,7 @@ def command_lines():
 @pytest.fixture
 def registries():
     """Snippets that register something leave nothing behind."""
-    kept = [(registry, dict(registry)) for registry in (ATTACKS, MEASURES, RULES)]
+    kept = [(registry, dict(registry)) for registry in (ATTACKS, MEASURES, OPERATIONS, RULES, SPACES)]
     sources = list(SOURCES)
     yield
     for registry, before in kept:
@@ -83,7 +85,9 @@ def test_snippet_runs_by_itself(code, modules, tmp_path, monkeypatch, registries
     exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize(("module", "arguments"), command_lines(), ids=lambda value: value if isinstance(value, str) else " ".join(value) or "-")
+@pytest.mark.parametrize(
+    ("module", "arguments"), [pytest.param(*call, id=" ".join([call[0], *call[1]])) for call in command_lines()]
+)
 def test_command_line_has_flags_and_values_that_exist(module, arguments, capsys):
     """Parsed by the command itself; --help then keeps it from running."""
     importlib.import_module(module).main([module, *arguments, "--help"])
