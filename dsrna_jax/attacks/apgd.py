@@ -45,7 +45,7 @@ def apgd(
     loss: str | Loss = "ce",
     restarts: int = 1,
     x_init: Float[ArrayLike, "batch *image"] | None = None,
-    target: Int[ArrayLike, " batch"] | None = None,
+    target: Int[Array, " batch"] | None = None,
     rho: float = 0.75,
     draws: int = 1,
 ) -> AttackResult:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
@@ -32,7 +32,7 @@ def cw(
     rate: float = 0.1,
     constant: float = 1e-2,
     confidence: float = 0.0,
-    target: Int[ArrayLike, " batch"] | None = None,
+    target: Int[Array, " batch"] | None = None,
 ) -> AttackResult:
     """The nearest misclassified point that C&W finds; arguments as in `dsrna_jax.attacks`; draws nothing.
 

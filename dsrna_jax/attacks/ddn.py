@@ -1,7 +1,7 @@
 """Decoupling direction and norm (Rony et al. 2019, arXiv:1811.09600): a minimum-norm l2 attack of few gradients."""
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
@@ -21,7 +21,7 @@ def ddn(
     norm: str = "l2",
     steps: int = 100,
     loss: str | Loss = "ce",
-    target: Int[ArrayLike, " batch"] | None = None,
+    target: Int[Array, " batch"] | None = None,
     initial_size: float = 1.0,
     shrink: float = 0.05,
 ) -> AttackResult:

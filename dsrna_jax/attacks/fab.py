@@ -22,7 +22,7 @@ def fab(
     norm: str = "linf",
     steps: int = 100,
     restarts: int = 1,
-    target: Int[ArrayLike, " batch"] | None = None,
+    target: Int[Array, " batch"] | None = None,
     largest_bias: float = 0.1,
     overshoot: float = 1.05,
     backward: float = 0.9,

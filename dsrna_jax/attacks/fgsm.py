@@ -1,6 +1,7 @@
 """Fast gradient sign method (Goodfellow et al. 2015), and its random start (Wong et al. 2020, arXiv:2001.03994)."""
 
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
@@ -21,7 +22,7 @@ def fgsm(
     loss: str | Loss = "ce",
     random_start: bool = False,
     step_size: ArrayLike | None = None,
-    target: Int[ArrayLike, " batch"] | None = None,
+    target: Int[Array, " batch"] | None = None,
 ) -> AttackResult:
     """One step to the surface of the ball, images + radius * sign(gradient) for linf; arguments as in `dsrna_jax.attacks`.
 

@@ -20,15 +20,15 @@ def example_keys(key: KeyOrKeys | None, examples: int | Int[ArrayLike, " batch"]
       examples: the size of the batch, or the numbers [batch] of its examples in the whole data set.
     Raises: InputError if `key` is None.
     """
-    key = required(key)
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        key = jax.random.wrap_key_data(key)
-    if jax.random.key_impl(key) != "threefry2x32" and not key.ndim:
+    keys = required(key)
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        keys = jax.random.wrap_key_data(keys)
+    if jax.random.key_impl(keys) != "threefry2x32" and not keys.ndim:
         # Other generators draw for the batch as a whole.
-        key = jax.random.key(jax.random.bits(key), impl="threefry2x32")
-    if key.ndim:
-        return key
-    return folded(key, jnp.arange(examples) if isinstance(examples, int) else jnp.asarray(examples))
+        keys = jax.random.key(jax.random.bits(keys), impl="threefry2x32")
+    if keys.ndim:
+        return keys
+    return folded(keys, jnp.arange(examples) if isinstance(examples, int) else jnp.asarray(examples))
 
 
 def required(key: KeyOrKeys | None) -> KeyOrKeys:

@@ -1,7 +1,7 @@
 """Projected gradient descent (Madry et al. 2018, arXiv:1706.06083)."""
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
@@ -26,7 +26,7 @@ def pgd(
     restarts: int = 1,
     random_start: bool = True,
     x_init: Float[ArrayLike, "batch *image"] | None = None,
-    target: Int[ArrayLike, " batch"] | None = None,
+    target: Int[Array, " batch"] | None = None,
     keep: str = "fooled",
 ) -> AttackResult:
     """x <- project(x + step_size * direction of the gradient), `steps` times; arguments as in `dsrna_jax.attacks`.

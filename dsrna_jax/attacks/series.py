@@ -89,7 +89,9 @@ def predictions(logits_fn: Partial, images: Float[ArrayLike, "batch *image"]) ->
         return logits_fn(images).argmax(1)
 
 
-def predicted(logits_fn: LogitsFn, images: Float[ArrayLike, "examples *image"], batch_size: int) -> Int[np.ndarray, " examples"]:
+def predicted(
+    logits_fn: LogitsFn, images: Float[Array | np.ndarray, "examples *image"], batch_size: int
+) -> Int[np.ndarray, " examples"]:
     """The class with the highest logit of every image of a data set, in batches of `batch_size`."""
     network, classes = as_partial(logits_fn), np.empty(len(images), int)
     for indices, padded in batches(np.arange(len(images)), batch_size):

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
@@ -22,7 +22,7 @@ def square(
     *,
     radius: ArrayLike,
     norm: str = "linf",
-    steps: ArrayLike = 5000,
+    steps: int | Array = 5000,
     share: float = 0.8,
 ) -> AttackResult:
     """Tries `steps` squares and keeps each that lowers the margin; arguments as in `dsrna_jax.attacks`.

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ from dsrna_jax.evaluation.attack.sanity import Check
 from dsrna_jax.evaluation.setup import stop_if_requested
 
 
+@runtime_checkable
 class Progress(Protocol):
     """A display of progress, such as `runtime.progress.WorkProgress`."""
 

@@ -20,7 +20,7 @@ from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, bisected, large
 
 def attack_radii(
     logits_fn: LogitsFn,
-    images: Float[ArrayLike, "batch *image"],
+    images: Float[Array | np.ndarray, "batch *image"],
     labels: Int[np.ndarray, " batch"],
     key: KeyOrKeys | None = None,
     *,
@@ -73,8 +73,8 @@ def check_not_refuted(certified: Float[np.ndarray, " examples"], attacked: Float
 @functools.partial(jax.jit, static_argnames=("name", "norm", "steps"))
 def attacked(
     logits_fn: Partial,
-    images: Float[ArrayLike, "batch *image"],
-    labels: Int[ArrayLike, " batch"],
+    images: Float[Array | np.ndarray, "batch *image"],
+    labels: Int[Array | np.ndarray, " batch"],
     keys: Key[Array, " batch"],
     *,
     radius: ArrayLike,

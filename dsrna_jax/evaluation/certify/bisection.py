@@ -50,7 +50,7 @@ def bisected(
             above = np.where(has_high, above, 1)
             ahead, between = [has_low & has_high, has_low, has_high], [np.sqrt(below * above), below * factor, above / factor]
             factor = np.where(has_low ^ has_high, np.minimum(factor**2, 2.0**16), factor)
-            radius = np.float32(np.where(is_settled, start, np.minimum(np.select(ahead, between, start), limit)))
+            radius = np.where(is_settled, start, np.minimum(np.select(ahead, between, start), limit)).astype(np.float32)
             tried.append(radius.astype(float))
             held.append(holds(radius) & correct)
             radii, held_so_far = np.stack(tried)[:, None], np.stack(held)

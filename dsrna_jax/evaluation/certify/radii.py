@@ -23,7 +23,7 @@ TARGETS = (MINIMUM, "random", "least_likely", "runner_up")  # the last three as 
 
 def certified_radii(
     logits_fn: LogitsFn,
-    images: Float[ArrayLike, "batch *image"],
+    images: Float[Array | np.ndarray, "batch *image"],
     labels: Int[np.ndarray, " batch"],
     key: KeyOrKeys | None = None,
     *,
@@ -65,8 +65,8 @@ def certified_radii(
 @functools.partial(jax.jit, static_argnames=("norm", "method", "clip", "chunk"))
 def margins_of(
     logits_fn: Partial,
-    images: Float[ArrayLike, "batch *image"],
-    labels: Int[ArrayLike, " batch"],
+    images: Float[Array | np.ndarray, "batch *image"],
+    labels: Int[Array | np.ndarray, " batch"],
     *,
     radius: ArrayLike,
     norm: str,

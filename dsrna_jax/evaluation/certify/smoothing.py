@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Key
 from scipy import stats
 
@@ -33,7 +32,7 @@ class Smoothed(NamedTuple):
 
 def class_counts(
     logits_fn: LogitsFn,
-    images: Float[ArrayLike, "batch *image"],
+    images: Float[Array | np.ndarray, "batch *image"],
     key: KeyOrKeys | None = None,
     *,
     sigma: float,
