@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import importlib
+import json
 
 import jax
 import numpy as np
@@ -10,13 +12,14 @@ from jax.tree_util import Partial
 from small_network import WEIGHTS, X, Y, logits_fn, network
 
 from dsrna_jax import attacks
-from dsrna_jax.attacks import series
+from dsrna_jax.attacks import ball, series
 from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import budgets
 from dsrna_jax.evaluation.attack.completed import CompletedBatches
-from dsrna_jax.evaluation.attack.config import TIERS, AttackConfig
+from dsrna_jax.evaluation.attack.config import NORMS, TIERS, AttackConfig
 from dsrna_jax.evaluation.attack.evaluate import NoProgress, evaluate, work
+from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder
 from dsrna_jax.runtime.signals import Stopped
 
 x, y = X[:40], Y[:40]
@@ -180,6 +183,72 @@ def test_intervals():
 def test_bad_settings(fields, message):
     with pytest.raises(InputError, match=message):
         AttackConfig(**fields)
+
+
+CORNERS = """
+'''The nearest corner of the ball along the gradient's signs, halfway.'''
+import jax
+from dsrna_jax.attacks import ball, losses
+from dsrna_jax.attacks.result import checked, climb, is_fooled, result
+
+def corners(logits_fn, images, labels, key=None, *, radius, norm="linf", steps=1):
+    images, labels = checked(images, labels)
+    gradient = climb(logits_fn, losses.margin_loss, images, labels)[2]
+    points = ball.project(images + radius * ball.ascent(gradient, norm), images, radius, norm)
+    logits = logits_fn(points)
+    return result(images, points, is_fooled(logits, labels), losses.margin_loss(logits, labels), steps, norm)
+"""
+
+
+def test_an_attack_is_added_by_one_file_and_its_name(tmp_path, monkeypatch):
+    (tmp_path / "corners.py").write_text(CORNERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    attack = importlib.import_module("corners").corners
+    monkeypatch.setitem(attacks.ATTACKS, "corners", attack)
+    config = dataclasses.replace(CONFIG, attacks="corners")
+    again = []
+    found = evaluate(NETWORK, x, y, config, completed=CompletedBatches(whole()[1], again.append))
+    assert {record["row"] for record in again} == {"corners linf 0.07"}
+    fooled = np.asarray(attack(logits_fn, x, y, radius=0.07).success)
+    assert 0 < fooled.mean() < 1
+    np.testing.assert_array_equal(found.table[-1].robust, found.clean & ~fooled)
+    np.testing.assert_array_equal(found.worst, whole()[0].worst & ~fooled)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [("fgms", "unknown attack 'fgms': expected one of fgsm"), ("autoattack", "attacks that can be jitted")]
+)
+def test_further_attacks_that_there_are_not(names, message):
+    with pytest.raises(InputError, match=message):
+        budgets.attack_rows(dataclasses.replace(CONFIG, attacks=names), 10)
+
+
+def test_further_attacks_keep_to_a_norm_that_they_know():
+    rows = budgets.attack_rows(dataclasses.replace(CONFIG, attacks="ddn,square"), 10)[-2:]
+    assert [(row.name, row.norm, row.radius, row.is_nearest) for row in rows] == [
+        ("ddn", "l2", 0.4, True),
+        ("square", "linf", 0.07, False),
+    ]
+
+
+def test_norms_of_the_configuration_are_those_of_attacks():
+    assert NORMS == ball.NORMS
+
+
+def test_settings_of_an_earlier_version_are_resumed(tmp_path):
+    """As version 887be91 wrote them, which knew no further attacks."""
+    settings = {
+        "tier": "smoke", "norm": "linf", "radius": 0.0, "cw_radius": 0.5, "restarts": 1, "examples": 16, "probe_examples": 64,
+        "batch_size": 64, "split": "test", "surrogate": "", "data_dir": None, "seed": 0, "images": 16, "checkpoint step": 10,
+        "checkpoint digest": "65450296adf71032",
+    }  # fmt: skip
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    record = {"row": "FGSM 2/255 linf 0.00784313725", "stage": "fgsm", "run": 0, "batch": 0, "fell": [6], "broken": 0}
+    (tmp_path / "batches.jsonl").write_text(json.dumps(record) + "\n")
+    config, identity = dataclasses.replace(TIERS["smoke"], examples=16), {"step": 10, "digest": "65450296adf71032"}
+    assert completed_rows(evaluation_folder(tmp_path, config, identity, 16, resume=True)) == [record]
+    with pytest.raises(InputError, match="attacks: '' -> 'ddn'"):
+        evaluation_folder(tmp_path, dataclasses.replace(config, attacks="ddn"), identity, 16, resume=True)
 
 
 def test_progress_counts_to_what_the_work_is():

@@ -41,7 +41,7 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
             raise InputError(f"no evaluation to resume in {out}: start it without --resume")
     elif not resume:
         raise InputError(f"{out} already holds an evaluation: give --resume to go on with it, or another --out")
-    elif changed := differences(in_todays_names(type(config), _saved(out / SETTINGS)), settings):
+    elif changed := differences(_saved(out / SETTINGS, type(config)), settings):
         raise InputError(
             f"{out} holds an evaluation with other settings ({'; '.join(changed)}): "
             "resume with those it was started with, or give another --out"
@@ -67,8 +67,10 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _saved(file: Path) -> dict[str, Any]:
+def _saved(file: Path, kind: type) -> dict[str, Any]:
+    """The settings in a file; options that the version which wrote it did not have are at their defaults, as it was without."""
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        saved = dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}): give another --out") from None
+    return {field.name: field.default for field in dataclasses.fields(kind)} | in_todays_names(kind, saved)

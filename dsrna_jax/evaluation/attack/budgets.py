@@ -1,20 +1,14 @@
 """The attacks of a configuration, each with its whole budget: the rows of the table of results."""
 
+import inspect
 from typing import NamedTuple
 
-import jax.numpy as jnp
-from jax import Array
-from jax.typing import ArrayLike
-from jaxtyping import Float, Int
-
-from dsrna_jax.attacks import CW_PRESETS, AttackResult, cw, ddn, example_keys, pgd
+from dsrna_jax.attacks import CW_PRESETS, attack, cw, ddn
 from dsrna_jax.attacks.autoattack import stages as members
-from dsrna_jax.attacks.ball import uniform
-from dsrna_jax.attacks.keys import KeyOrKeys
-from dsrna_jax.attacks.losses import cross_entropy, margin_loss
-from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.attacks.series import Stage
+from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.config import AttackConfig
+from dsrna_jax.evaluation.attack.stages import fgsm_stage, pgd_stage
 
 SMOKE_CW = {"steps": 20, "searches": 4, "rate": 0.1, "constant": 0.1, "confidence": 0.0}
 SMOKE_SERIES = {"steps": 20, "queries": 200}
@@ -44,55 +38,6 @@ class AttackRow(NamedTuple):
     def key(self) -> str:
         """The name of the row in records, different from that of every other row."""
         return f"{self.name} {self.norm} {self.radius:.9g}"
-
-
-def gradient_steps(
-    logits_fn: LogitsFn,
-    images: Float[Array, "batch *image"],
-    labels: Int[Array, " batch"],
-    key: KeyOrKeys | None = None,
-    *,
-    radius: ArrayLike,
-    norm: str = "linf",
-    steps: ArrayLike,
-    stride: ArrayLike,
-    spread: ArrayLike,
-    by_margin: ArrayLike,
-) -> AttackResult:
-    """FGSM, PGD of any number of steps and random noise (0 steps) as one program: all in which they differ is traced.
-
-    Args:
-      stride: of a step, in radii. spread: of the random start, a share of the radius.
-      by_margin: 1 to climb `margin_loss`, whose direction does not depend on the scale of the logits; 0 for cross-entropy.
-    """
-    start = images + spread * (uniform(example_keys(key, len(images)), images, radius, norm) - images)
-
-    def loss(logits, labels):
-        return jnp.where(by_margin > 0, margin_loss(logits, labels), cross_entropy(logits, labels))
-
-    return pgd(
-        logits_fn, images, labels, radius=radius, norm=norm, steps=steps, step_size=stride * radius, loss=loss, x_init=start
-    )
-
-
-def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0):
-    numbers = {"steps": steps, "stride": stride, "spread": spread, "by_margin": by_margin}
-    return Stage(name, gradient_steps, numbers=tuple(numbers.items()), runs=runs)
-
-
-def fgsm_stage() -> Stage:
-    """One step of the radius along the gradient at the image."""
-    return _steps("fgsm", stride=1.0, spread=0.0)
-
-
-def pgd_stage(steps: int, restarts: int = 1, by_margin: bool = False) -> Stage:
-    """PGD in steps of a quarter of the radius. More steps go on from where fewer end: the random starts are the same."""
-    return _steps("pgd", restarts, steps, by_margin=int(by_margin))
-
-
-def noise_stage(draws: int) -> Stage:
-    """Random points of the ball."""
-    return _steps("noise", draws, steps=0)
 
 
 def fgsm_row(radius: float, norm: str) -> AttackRow:
@@ -143,8 +88,30 @@ def _by_margin(stage):
     return stage._replace(options=tuple((k, "margin" if k == "loss" else v) for k, v in stage.options))
 
 
+def default_row(name: str, config: AttackConfig) -> AttackRow:
+    """An attack of `dsrna_jax.attacks` with its default options, under the configuration's norm if it knows it, else under l2.
+
+    It counts as one that looks for the smallest perturbation if its radius has a default.
+    """
+    function = attack(name)
+    if name == "autoattack":
+        raise InputError("attacks=autoattack: expected attacks that can be jitted; AutoAttack has tier=standard")
+    defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+    norm = config.norm if defaults["norm"] == "linf" else "l2"
+    cost = GRADIENT
+    for factor in ("steps", "searches", "targets", "restarts"):
+        cost *= defaults.get(factor) or 1
+    is_nearest = defaults["radius"] is not inspect.Parameter.empty
+    radius = config.size if norm == config.norm else config.cw_radius
+    return AttackRow(name, (Stage(name, function),), radius, norm, "default options", cost, is_nearest)
+
+
 def attack_rows(config: AttackConfig, classes: int) -> tuple[AttackRow, ...]:
-    """The rows of a tier, weakest first, for a network of that many classes."""
+    """The rows of a configuration for a network of that many classes: those of its tier, weakest first, then `attacks`."""
+    return *_tier_rows(config, classes), *(default_row(name, config) for name in config.attacks.split(",") if name)
+
+
+def _tier_rows(config, classes):
     radius, norm, restarts = config.size, config.norm, config.restarts
     quick = (fgsm_row(radius / 4, norm), fgsm_row(radius, norm), *(pgd_row(n, radius, norm, restarts) for n in (10, 20)))
     if config.tier == "smoke":

@@ -21,6 +21,7 @@ class AttackConfig:
     norm: str = option("linf", "norm of the perturbations", NORMS)
     radius: float = option(0.0, "size of the perturbations in pixel units (0 to 1); 0 for 8/255 in linf and 0.5 in l2")
     cw_radius: float = option(0.5, "l2 size up to which a perturbation of C&W or DDN counts as a success")
+    attacks: str = option("", "further attacks of dsrna_jax.attacks, each with its default options: names, separated by commas")
     restarts: int = option(5, "random starts of PGD, of which the worst counts")
     examples: int = option(1000, "images, drawn by the seed; 0 for all")
     probe_examples: int = option(128, "the first of these, by which the sanity checks and the curve over radii are made")

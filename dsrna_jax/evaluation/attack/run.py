@@ -12,11 +12,12 @@ from jax.tree_util import Partial
 from dsrna_jax.attacks.series import predicted, run_series
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import report as attack_report
-from dsrna_jax.evaluation.attack.budgets import pgd_stage, pixels
+from dsrna_jax.evaluation.attack.budgets import pixels
 from dsrna_jax.evaluation.attack.completed import CompletedBatches
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.evaluate import evaluate, work
 from dsrna_jax.evaluation.attack.outcomes import Evaluation
+from dsrna_jax.evaluation.attack.stages import pgd_stage
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder, write_arrays
 from dsrna_jax.evaluation.images import EvaluationImages
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 from dsrna_jax.attacks import square
 from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.attacks.series import Stage, as_partial, predicted, run_series
-from dsrna_jax.evaluation.attack.budgets import fgsm_stage, noise_stage, pgd_stage
 from dsrna_jax.evaluation.attack.sanity.check import Check, check
+from dsrna_jax.evaluation.attack.stages import fgsm_stage, noise_stage, pgd_stage
 
 DRAWS = 50  # of the random noise
 QUERIES = 1000  # of Square

@@ -1,0 +1,62 @@
+"""Members of series that evaluation adds to those of AutoAttack: FGSM, PGD and random noise."""
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
+
+from dsrna_jax.attacks import AttackResult, example_keys, pgd
+from dsrna_jax.attacks.ball import uniform
+from dsrna_jax.attacks.keys import KeyOrKeys
+from dsrna_jax.attacks.losses import cross_entropy, margin_loss
+from dsrna_jax.attacks.result import LogitsFn
+from dsrna_jax.attacks.series import Stage
+
+
+def gradient_steps(
+    logits_fn: LogitsFn,
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
+    key: KeyOrKeys | None = None,
+    *,
+    radius: ArrayLike,
+    norm: str = "linf",
+    steps: ArrayLike,
+    stride: ArrayLike,
+    spread: ArrayLike,
+    by_margin: ArrayLike,
+) -> AttackResult:
+    """FGSM, PGD of any number of steps and random noise (0 steps) as one program: all in which they differ is traced.
+
+    Args:
+      stride: of a step, in radii. spread: of the random start, a share of the radius.
+      by_margin: 1 to climb `margin_loss`, whose direction does not depend on the scale of the logits; 0 for cross-entropy.
+    """
+    start = images + spread * (uniform(example_keys(key, len(images)), images, radius, norm) - images)
+
+    def loss(logits, labels):
+        return jnp.where(by_margin > 0, margin_loss(logits, labels), cross_entropy(logits, labels))
+
+    return pgd(
+        logits_fn, images, labels, radius=radius, norm=norm, steps=steps, step_size=stride * radius, loss=loss, x_init=start
+    )
+
+
+def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0):
+    numbers = {"steps": steps, "stride": stride, "spread": spread, "by_margin": by_margin}
+    return Stage(name, gradient_steps, numbers=tuple(numbers.items()), runs=runs)
+
+
+def fgsm_stage() -> Stage:
+    """One step of the radius along the gradient at the image."""
+    return _steps("fgsm", stride=1.0, spread=0.0)
+
+
+def pgd_stage(steps: int, restarts: int = 1, by_margin: bool = False) -> Stage:
+    """PGD in steps of a quarter of the radius. More steps go on from where fewer end: the random starts are the same."""
+    return _steps("pgd", restarts, steps, by_margin=int(by_margin))
+
+
+def noise_stage(draws: int) -> Stage:
+    """Random points of the ball."""
+    return _steps("noise", draws, steps=0)
