@@ -20,7 +20,7 @@ from dsrna_jax.evaluation.folder import home
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.training import restore
-from dsrna_jax.training.setup import training_task
+from dsrna_jax.training.setup import training_setup
 
 SMALL = ("--tier=smoke", "--examples=24", "--batch_size=8", "--probe_examples=8", "--radius=0.1", "--devices=1")
 
@@ -77,7 +77,7 @@ def test_more_images_begin_with_those_of_fewer(trained_run):
 def test_held_out_images_were_not_trained_on(trained_run):
     network = restore.load(trained_run)
     found = image_choice.evaluation_images(dataclasses.replace(TIERS["smoke"], split="held_out", examples=0), network)
-    assert sorted(found.indices) == training_task(network.config).parts["held_out"].tolist()
+    assert sorted(found.indices) == training_setup(network.config).parts["held_out"].tolist()
 
 
 def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trained_run, attacked):

@@ -11,7 +11,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from dsrna_jax.runtime import compilation, program_cache, sharding
 
 
-class Functions(NamedTuple):
+class Programs(NamedTuple):
     step: object
 
 
@@ -28,7 +28,7 @@ def traced(tmp_path):
 
         x = jnp.array(argument)
         shapes = {"step": (jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding.replicated(mesh)),)}
-        return compilation.compiled(Functions(step), shapes, mesh, identity).step.result()(x)["product"]
+        return compilation.compiled(Programs(step), shapes, mesh, identity).step.result()(x)["product"]
 
     yield run, count, tmp_path
     jax.config.update("jax_compilation_cache_dir", before)

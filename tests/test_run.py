@@ -21,12 +21,14 @@ from dsrna_jax.genotypes import genotype
 from dsrna_jax.networks import spaces
 from dsrna_jax.runtime import compilation, memory, records, sharding
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.runtime.device_data import evaluation_batches, on_devices
 from dsrna_jax.runtime.signals import Stopped, stop_requests
-from dsrna_jax.search import programs as search_programs
-from dsrna_jax.search import setup as search_setup
+from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
-from dsrna_jax.search.run import Loop, run
+from dsrna_jax.search.programs import arguments, search_programs
+from dsrna_jax.search.run import SearchLoop, run
+from dsrna_jax.search.setup import search_setup
 
 SMOKE = PRESETS["smoke"]
 
@@ -56,7 +58,7 @@ def restore_arrays(path, folder="checkpoints"):
     return {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
 
 
-def at_step(monkeypatch, step, action, kind=Loop):
+def at_step(monkeypatch, step, action, kind=SearchLoop):
     """Lets `action(loop)` happen just before step number `step` (from 0) is taken by a loop of that kind."""
     take_step = kind.take_step
 
@@ -104,7 +106,7 @@ def test_checkpoint_is_enough_to_evaluate(smoke_run):
     normalisation = {"mean": tuple(data["mean"]), "std": tuple(data["std"])}
     supernet = spaces.supernet(config.space, nodes=config.nodes, **sizes, **normalisation)
     images = load("digits", "train")
-    half = search_setup.task(config).halves["search_val"]
+    half = search_setup(config).parts["search_val"]
     variables = {"params": restored.variables["weights"], "batch_stats": restored.variables["batch_stats"]}
     mixtures = spaces.mixtures(restored.variables["alphas"], config.nodes)
     logits = jax.jit(supernet.apply)(variables, jnp.float32(images.images[half]) / 255, mixtures)
@@ -216,12 +218,12 @@ def test_damaged_config_is_named(tmp_path, text):
 
 def test_batch_larger_than_half_the_data():
     with pytest.raises(InputError, match="batch_size=800: expected at most 71[0-9], half of the 1437 training images"):
-        search_setup.task(dataclasses.replace(SMOKE, batch_size=800))
+        search_setup(dataclasses.replace(SMOKE, batch_size=800))
 
 
 def test_image_too_small_for_the_reductions():
     with pytest.raises(InputError, match="3x3 pixels: expected at least 4x4"):
-        search_setup.task(dataclasses.replace(SMOKE, image_size=3))
+        search_setup(dataclasses.replace(SMOKE, image_size=3))
 
 
 def test_channel_statistics_are_those_of_the_pixels():
@@ -234,13 +236,13 @@ def test_channel_statistics_are_those_of_the_pixels():
 
 
 def test_evaluation_counts_every_example_once():
-    batches = list(compilation.evaluation_batches(np.arange(23), 5))
+    batches = list(evaluation_batches(np.arange(23), 5))
     assert all(len(indices) == len(counts) == 5 for indices, counts in batches)
     np.testing.assert_array_equal(np.concatenate([indices[counts] for indices, counts in batches]), np.arange(23))
 
 
 def test_streams_and_steps_have_keys_of_their_own():
-    keys = [compilation.step_key(jax.random.key(0), stream, step) for stream in range(3) for step in range(4)]
+    keys = [step_key(jax.random.key(0), stream, step) for stream in range(3) for step in range(4)]
     assert len({jax.random.key_data(key).tobytes() for key in keys}) == 12
 
 
@@ -281,18 +283,17 @@ def test_more_devices_than_there_are():
 
 def three_steps(devices):
     """Weights, alphas and batch statistics after three steps of the preset `smoke`, alphas included."""
-    job, mesh = search_setup.task(SMOKE), sharding.mesh(devices)
-    examples = compilation.on_devices(job.dataset, mesh)
-    shapes = search_programs.arguments(job.search, examples, SMOKE.batch_size, mesh)
-    compiled = compilation.compiled(search_programs.functions(job.search, mesh), shapes, mesh, job.resolved)
-    state = compilation.initial_state(job.search, 0, mesh)
+    setup, mesh = search_setup(SMOKE), sharding.mesh(devices)
+    data, programs = on_devices(setup.dataset, mesh), search_programs(setup.functions, mesh)
+    compiled = compilation.compiled(programs, arguments(setup, mesh), mesh, setup.resolved)
+    state = compilation.initial_state(setup.functions.init, 0, mesh)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     for step in range(3):
         halves = ("search_train", "search_val")
-        train, val = (jax.device_put(job.batch(half, step), sharding.split(mesh)) for half in halves)
+        train, val = (jax.device_put(setup.batch(half, step), sharding.split(mesh)) for half in halves)
         assert len(train.sharding.device_set) == devices
-        state, _ = compiled.alpha_step.result()(state, examples, train, val, key)
-        state, _ = compiled.weight_step.result()(state, examples, train, key)
+        state, _ = compiled.alpha_step.result()(state, data, train, val, key)
+        state, _ = compiled.weight_step.result()(state, data, train, key)
     trees = {"weights": state.weights, "alphas": state.alphas, "batch_stats": state.batch_stats}
     return {name: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for name, tree in trees.items()}
 

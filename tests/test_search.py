@@ -50,7 +50,7 @@ class Tiny(nn.Module):
 
 def batch(seed):
     generator = np.random.default_rng(seed)
-    return search_step.Batch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
+    return search_step.SearchBatch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
 
 
 NET, TRAIN, VAL, KEY = Tiny(), batch(0), batch(1), jax.random.key(1)
@@ -58,10 +58,10 @@ NET, TRAIN, VAL, KEY = Tiny(), batch(0), batch(1), jax.random.key(1)
 
 @functools.cache
 def make(**changes):
-    """(config, alpha_step, weight_step, evaluate) of `CONFIG` with changes; three steps an epoch."""
+    """(config, init, alpha_step, weight_step, evaluate) of `CONFIG` with changes; three steps an epoch."""
     config = dataclasses.replace(CONFIG, **changes)
-    functions = search_step.make_search(config, NET, IMAGE, 3)
-    return config, *map(jax.jit, functions[:4])
+    functions = search_step.search_functions(config, NET, IMAGE, 3)
+    return config, *map(jax.jit, (functions.init, functions.alpha_step, functions.weight_step, functions.evaluate))
 
 
 @pytest.fixture(scope="module")

@@ -21,16 +21,17 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import genotype, zoo
 from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
-from dsrna_jax.runtime import compilation, records
+from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints
+from dsrna_jax.runtime.device_data import evaluation_batches
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.training import adversarial, restore
 from dsrna_jax.training import run as training_run
 from dsrna_jax.training.adversarial import Passes
 from dsrna_jax.training.config import ADVERSARIES, TrainingConfig
 from dsrna_jax.training.schedules import learning_rate
-from dsrna_jax.training.setup import training_task
-from dsrna_jax.training.step import evaluated_variables, make_training
+from dsrna_jax.training.setup import training_setup
+from dsrna_jax.training.step import evaluated_variables, training_functions
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1))
 TINY = genotype.Genotype(CELL, (2,), CELL, (2,))
@@ -77,28 +78,28 @@ def test_a_trained_network_needs_nothing_but_the_path(tiny, tiny_run):
     found = restore.load(path)
     assert found.step == end.best["step"] and found.config == tiny and found.architecture == TINY
     assert found.image_shape == (8, 8, 1) and found.class_names == tuple("0123456789")
-    task = training_task(tiny)
-    part = task.parts["held_out"]
-    logits = jax.jit(found.logits_fn)(jnp.float32(task.dataset.images[part]) / 255)
-    accuracy = np.mean(np.argmax(logits, axis=1) == task.dataset.labels[part])
+    setup = training_setup(tiny)
+    part = setup.parts["held_out"]
+    logits = jax.jit(found.logits_fn)(jnp.float32(setup.dataset.images[part]) / 255)
+    accuracy = np.mean(np.argmax(logits, axis=1) == setup.dataset.labels[part])
     assert accuracy == pytest.approx(end.best["val_accuracy"], abs=1.5 / len(part))
     assert restore.load(path / "checkpoints").step == 15
-    alone = jax.jit(found.logits_fn)(jnp.float32(task.dataset.images[part[:1]]) / 255)
+    alone = jax.jit(found.logits_fn)(jnp.float32(setup.dataset.images[part[:1]]) / 255)
     np.testing.assert_allclose(alone, logits[:1], rtol=1e-4, atol=1e-5)  # images do not see each other
     assert "auxiliary_head" not in found.variables["params"]
 
 
 def test_the_parts_of_the_data_do_not_overlap(tiny):
-    task = training_task(tiny)
-    assert sorted([*task.parts["train"], *task.parts["held_out"]]) == list(range(len(task.dataset)))
-    shares = np.bincount(task.dataset.labels[task.parts["held_out"]]) / np.bincount(task.dataset.labels)
+    setup = training_setup(tiny)
+    assert sorted([*setup.parts["train"], *setup.parts["held_out"]]) == list(range(len(setup.dataset)))
+    shares = np.bincount(setup.dataset.labels[setup.parts["held_out"]]) / np.bincount(setup.dataset.labels)
     assert np.all((shares > 0.08) & (shares <= 0.1))
-    drawn = {index for step in range(2 * task.steps_per_epoch) for index in task.batch(step)}
-    assert drawn <= set(task.parts["train"])
+    drawn = {index for step in range(2 * setup.steps_per_epoch) for index in setup.batch("train", step)}
+    assert drawn <= set(setup.parts["train"])
 
 
 def at_step(monkeypatch, step, action):
-    at_step_of(monkeypatch, step, action, training_run.Loop)
+    at_step_of(monkeypatch, step, action, training_run.TrainingLoop)
 
 
 def assert_same_end(path, unbroken):
@@ -130,7 +131,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, tiny, tiny_r
     assert_same_end(tmp_path / "run", tiny_run[0])
 
 
-class Judged(training_run.Loop):
+class Judged(training_run.TrainingLoop):
     """A loop that only judges rows."""
 
     def __init__(self, config, folder):
@@ -138,7 +139,7 @@ class Judged(training_run.Loop):
 
         self.config, self.best, self.is_over, self.step, self.said = config, None, False, 0, []
         self.state = SimpleNamespace(weights={}, batch_stats={}, average={})
-        self.job = SimpleNamespace(resolved={})
+        self.setup = SimpleNamespace(resolved={})
         self.folder = SimpleNamespace(best=SimpleNamespace(save=lambda *_: None))
         self.progress = SimpleNamespace(note=self.said.append)
 
@@ -197,7 +198,7 @@ def config_of(**fields):
 def test_training_against_it_helps_against_it(kind):
     """Fifty steps on eight images: the loss that is trained on falls, and what is right under attack is right without."""
     config = config_of(adversarial=kind, replays=3, epochs=50, attack_steps=3, val_attack_steps=5, radius=0.03, lr=0.5)
-    functions = make_training(config, NET, SHAPE, steps_per_epoch=1)
+    functions = training_functions(config, NET, SHAPE, steps_per_epoch=1)
     state, step, key = functions.init(jax.random.key(0)), jax.jit(functions.train_step), jax.random.key(1)
     losses = []
     for _ in range(50):
@@ -217,7 +218,7 @@ def test_radius_zero_is_training_on_clean_images():
     states = []
     for kind in ("none", "pgd", "fast", "free"):
         config = config_of(adversarial=kind, radius=0.0 if kind != "none" else 0.1, replays=1)
-        functions = make_training(config, NET, SHAPE, steps_per_epoch=1)
+        functions = training_functions(config, NET, SHAPE, steps_per_epoch=1)
         state = functions.init(jax.random.key(0))
         for _ in range(3):
             state, _ = jax.jit(functions.train_step)(state, IMAGES, LABELS, jax.random.key(1))
@@ -230,7 +231,7 @@ def test_the_radius_grows_in_its_warm_up():
     """The images that a step trains on lie in a ball of a quarter, a half, ... of the radius."""
     seen = []
     config = config_of(adversarial="free", radius_warmup_epochs=2, radius=0.2, replays=1)
-    functions = make_training(config, NET, SHAPE, steps_per_epoch=2)
+    functions = training_functions(config, NET, SHAPE, steps_per_epoch=2)
     state = functions.init(jax.random.key(0))
     for _ in range(5):
         state, _ = jax.jit(functions.train_step)(state, IMAGES, LABELS, jax.random.key(1))
@@ -239,7 +240,7 @@ def test_the_radius_grows_in_its_warm_up():
 
 
 def test_the_average_lags_behind_and_is_what_is_evaluated():
-    functions = make_training(config_of(ema=0.9), NET, SHAPE, steps_per_epoch=1)
+    functions = training_functions(config_of(ema=0.9), NET, SHAPE, steps_per_epoch=1)
     start = state = functions.init(jax.random.key(0))
     step = jax.jit(functions.train_step)
     by_hand = start.weights["w"]
@@ -248,7 +249,7 @@ def test_the_average_lags_behind_and_is_what_is_evaluated():
         kept = min(0.9, (1 + i) / (10 + i))
         by_hand = kept * by_hand + (1 - kept) * state.weights["w"]
     np.testing.assert_allclose(evaluated_variables(state)["params"]["w"], by_hand, rtol=1e-5)
-    plain = make_training(config_of(), NET, SHAPE, steps_per_epoch=1).init(jax.random.key(0))
+    plain = training_functions(config_of(), NET, SHAPE, steps_per_epoch=1).init(jax.random.key(0))
     assert plain.average == {} and evaluated_variables(plain)["params"] is plain.weights
 
 
@@ -439,7 +440,7 @@ def test_a_checkpoint_that_is_not_of_a_training(tmp_path, tiny_run):
 
 def test_two_trainings_of_a_seed_are_one(tiny):
     """The batch of a step depends on nothing but the seed and the step."""
-    first, second = training_task(tiny), training_task(tiny)
-    np.testing.assert_array_equal(first.batch(7), second.batch(7))
-    assert not np.array_equal(first.batch(7), training_task(dataclasses.replace(tiny, seed=1)).batch(7))
-    assert [len(indices) for indices, _ in compilation.evaluation_batches(np.arange(7), 5)] == [5, 5]
+    first, second = training_setup(tiny), training_setup(tiny)
+    np.testing.assert_array_equal(first.batch("train", 7), second.batch("train", 7))
+    assert not np.array_equal(first.batch("train", 7), training_setup(dataclasses.replace(tiny, seed=1)).batch("train", 7))
+    assert [len(indices) for indices, _ in evaluation_batches(np.arange(7), 5)] == [5, 5]

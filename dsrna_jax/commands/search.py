@@ -47,17 +47,17 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     from dsrna_jax.data.tfds import published_shape
     from dsrna_jax.networks import network
     from dsrna_jax.search import report as search_report
-    from dsrna_jax.search.setup import searched_network, task
+    from dsrna_jax.search.setup import search_setup, searched_network
 
     try:
-        job = task(config)
+        setup = search_setup(config)
     except AbsentDataError as absent:
         shape, classes = published_shape(config.dataset, config.image_size)
         supernet = searched_network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
         described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
         count = network.weight_count(supernet, shape)
         return f"{described}\nweights: {count:,}\nsteps and memory are not known: {absent}"
-    return f"{json.dumps(job.resolved, indent=2)}\n{search_report.report(job)}"
+    return f"{json.dumps(setup.resolved, indent=2)}\n{search_report.report(setup)}"
 
 
 def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype":

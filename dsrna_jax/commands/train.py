@@ -56,17 +56,17 @@ def _plan(config: TrainingConfig, values: FlagValues) -> str:
     from dsrna_jax.data.tfds import published_shape
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.training import report as training_report
-    from dsrna_jax.training.setup import check_fits, trained_network, training_task
+    from dsrna_jax.training.setup import check_fits, trained_network, training_setup
 
     try:
-        task = training_task(config)
+        setup = training_setup(config)
     except AbsentDataError as absent:
         shape, classes = published_shape(config.dataset, config.image_size)
         network = trained_network(config, zoo.resolve(config.genotype), classes, *[(0.5,) * shape[-1]] * 2)
         check_fits(network, config, shape)
         described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
         return f"{described}\n{training_report.network_report(network, shape)}\nsteps and memory are not known: {absent}"
-    return f"{json.dumps(task.resolved, indent=2)}\n{training_report.training_report(task)}"
+    return f"{json.dumps(setup.resolved, indent=2)}\n{training_report.training_report(setup)}"
 
 
 def _run(config: TrainingConfig, run_dir: Path, values: FlagValues) -> "Trained":

@@ -1,42 +1,54 @@
-"""What every run does between two steps: draw a batch by number, take a step, read the one before, save, stop when asked to."""
+"""The loop of every run: draw a batch by number, take a step, read the metrics of the one before, save, stop when asked to."""
 
 import math
 import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from dsrna_jax.runtime import compilation, sharding
+from dsrna_jax.runtime.device_data import evaluation_batches, on_devices
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.records import Records
 from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.signals import Stopped, stop_requests
 
+Loop = TypeVar("Loop", bound="RunLoop")
 
-class Loop(ABC):
+
+class RunLoop(ABC):
     """The state of a run between two steps. All that decides its course is in each checkpoint.
 
-    A job says what is done: its `config` (epochs, batch_size, seed), `dataset`, `steps_per_epoch`, `resolved` configuration.
-    A subclass says how, in the abstract methods.
+    A subclass implements the abstract methods for one kind of run; `programs` holds its compiled functions, as futures.
     """
 
-    remedy = "start anew"  # what may help if a number is not finite
+    remedy = "start anew"  # advice in the error message when a number is not finite
 
-    def __init__(self, job: Any, folder: RunFolder, mesh: Mesh, progress: Progress):
-        self.job, self.config, self.folder, self.mesh, self.progress = job, job.config, folder, mesh, progress
-        self.examples = compilation.on_devices(job.dataset, mesh)
+    def __init__(self, setup: RunSetup, folder: RunFolder, mesh: Mesh, progress: Progress):
+        self.setup, self.config, self.folder, self.mesh, self.progress = setup, setup.config, folder, mesh, progress
+        self.data = on_devices(setup.dataset, mesh)
         self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(mesh))
+        functions, arguments = self.uncompiled()
+        self.abstract_state = next(iter(arguments.values()))[0]
+        # All that decides the functions besides the shapes of their arguments.
+        identity = setup.resolved, setup.steps_per_epoch
+        self.programs = compilation.compiled(functions, arguments, mesh, identity)
         self.step = 0
         self.sums: dict[str, float] = {}  # of the metrics of this epoch's steps
         self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running
         self.row: dict[str, Any] = {}  # what was recorded of the last epoch
         self.is_over = False  # whether it ends before its last epoch
-        self.state: Any
-        self.abstract_state: Any
+        self.state: Any = None
+
+    @abstractmethod
+    def uncompiled(self) -> tuple[Any, dict[str, tuple]]:
+        """A named tuple of the functions to compile, and the shapes of their arguments by name; the state comes first in each."""
 
     @abstractmethod
     def begin(self) -> None:
@@ -44,37 +56,32 @@ class Loop(ABC):
 
     @abstractmethod
     def resume(self, metadata: dict[str, Any]) -> None:
-        """Takes over what a checkpoint says besides the state."""
+        """Takes over the metadata of a checkpoint; the state is restored already."""
 
     @abstractmethod
     def wait(self) -> None:
-        """Returns when what the first step needs is compiled."""
+        """Returns when the programs that the first step needs are compiled."""
 
     @abstractmethod
     def take_step(self) -> dict[str, jax.Array]:
-        """Moves the state by one step; its metrics, which may still be computed."""
+        """Moves the state by one step and returns its metrics, which may still be being computed."""
 
     @abstractmethod
     def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
-        """The row of the epoch that is over; evaluates, and writes other files of the epoch. `means` are those of its steps."""
+        """Evaluates and writes the files of the epoch that is over; its row, given the `means` of its steps' metrics."""
 
     @abstractmethod
     def metadata(self) -> dict[str, Any]:
-        """What goes into a checkpoint besides the state, as JSON."""
+        """The metadata of a checkpoint beside the resolved configuration, as JSON."""
 
     @abstractmethod
     def columns(self, means: dict[str, float]) -> dict[str, Any]:
-        """What the progress line shows, of the means of this epoch so far, or of the row of the epoch that has just ended."""
-
-    @property
-    def identity(self) -> Any:
-        """All that decides the job's functions besides the shapes of what they take."""
-        return self.job.resolved, self.job.steps_per_epoch
+        """Columns of the progress line, from the means of this epoch so far or the row of the epoch that has just ended."""
 
     @property
     def total(self) -> int:
         """Number of steps of the whole run."""
-        return self.config.epochs * self.job.steps_per_epoch
+        return self.config.epochs * self.setup.steps_per_epoch
 
     def start(self) -> None:
         """Begins with the first step."""
@@ -101,7 +108,7 @@ class Loop(ABC):
             metrics = self.take_step()
             self._read()  # the step before; this one runs meanwhile
             self.step, self.unread = self.step + 1, metrics
-            is_epoch_over = self.step % self.job.steps_per_epoch == 0
+            is_epoch_over = self.step % self.setup.steps_per_epoch == 0
             if is_epoch_over or requests:
                 self._read()
             if is_epoch_over:
@@ -119,7 +126,7 @@ class Loop(ABC):
             return
         good = self.folder.checkpoints.steps
         kept = f"the last good checkpoint is step {good[-1]}" if good else "no checkpoint was saved before"
-        epoch = (self.step - 1) // self.job.steps_per_epoch + 1
+        epoch = (self.step - 1) // self.setup.steps_per_epoch + 1
         raise FloatingPointError(
             f"{name.replace('_', ' ')} is {value} at step {self.step} (epoch {epoch}): expected a finite number; "
             f"{kept} in {self.folder.path}; {self.remedy}"
@@ -129,10 +136,16 @@ class Loop(ABC):
         """Indices or counts of a batch, split over the devices."""
         return jax.device_put(values, sharding.split(self.mesh))
 
+    def sums_over(self, indices: np.ndarray, evaluate: Callable, *more: Any) -> list[float]:
+        """Sums over the images of `indices` of each output of `evaluate(state, data, indices, counts, *more)`."""
+        batches = evaluation_batches(indices, self.config.batch_size)
+        sums = [evaluate(self.state, self.data, self.put(part), self.put(counts), *more) for part, counts in batches]
+        return [sum(map(float, column)) for column in zip(*sums, strict=True)]
+
     def save(self) -> None:
         """Writes a checkpoint of this step."""
         common = {"sums": self.sums, "is_over": self.is_over}
-        self.folder.checkpoints.save(self.step, self.state, {**self.job.resolved, **common, **self.metadata()})
+        self.folder.checkpoints.save(self.step, self.state, {**self.setup.resolved, **common, **self.metadata()})
 
     def _read(self) -> None:
         """Adds the metrics of the last step to the sums of its epoch."""
@@ -143,8 +156,8 @@ class Loop(ABC):
         self.unread = None
 
     def _end_epoch(self) -> None:
-        epoch = self.step // self.job.steps_per_epoch
-        means = {name: total / self.job.steps_per_epoch for name, total in self.sums.items()}
+        epoch = self.step // self.setup.steps_per_epoch
+        means = {name: total / self.setup.steps_per_epoch for name, total in self.sums.items()}
         self.sums = {}
         self.row = {"epoch": epoch, "step": self.step, **self.end_epoch(epoch, means)}
         self.folder.metrics.write(self.row)
@@ -152,14 +165,14 @@ class Loop(ABC):
 
     def _report(self) -> None:
         """Shows the means of this epoch so far, or those of the epoch that has just ended."""
-        read = (self.step - (self.unread is not None)) % self.job.steps_per_epoch
+        read = (self.step - (self.unread is not None)) % self.setup.steps_per_epoch
         means = {name: total / read for name, total in self.sums.items()} if read else self.row
         self.progress.update(self.step, **self.columns(means))
 
 
 def run(
-    job_of: Callable[[], Any],
-    loop_of: type[Loop],
+    setup_of: Callable[[], RunSetup],
+    loop_of: Callable[[Any, Any, Mesh, Progress], Loop],
     folder: RunFolder,
     config: Any,
     *,
@@ -167,10 +180,10 @@ def run(
     devices: int,
     file: TextIO | None,
 ) -> Loop:
-    """Runs a job from beginning to end, or from where it stopped, in its folder; the loop at its end.
+    """Runs from beginning to end, or from where the run in `folder` stopped; the loop at its end.
 
     Args:
-      job_of: loads the data and builds the job. loop_of: the loop that goes through it.
+      setup_of: loads the data and builds the setup. loop_of: the subclass of `RunLoop`.
     Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
@@ -178,12 +191,12 @@ def run(
     mesh = sharding.mesh(devices)
     sharding.check_divides(config.batch_size, mesh)
     folder.check(resume)
-    job = job_of()
-    folder.claim(job.resolved)
-    with Progress(config.epochs, job.steps_per_epoch, file=file) as progress:
-        progress.note(job.summary)
+    setup = setup_of()
+    folder.claim(setup.resolved)
+    with Progress(config.epochs, setup.steps_per_epoch, file=file) as progress:
+        progress.note(setup.summary)
         progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
-        loop = loop_of(job, folder, mesh, progress)
+        loop = loop_of(setup, folder, mesh, progress)
         if resume:
             loop.restore()
         else:
@@ -196,6 +209,6 @@ def run(
                 loop.finish(requests)
         finally:
             row = {"first_step": first, "step": loop.step, "devices": sharding.described(mesh), "jax": jax.__version__}
-            seconds = {"setup_s": ready - began, f"{job.resolved['experiment']}_s": time.monotonic() - ready}
+            seconds = {"setup_s": ready - began, f"{config.experiment}_s": time.monotonic() - ready}
             Records(folder.path / "timing.jsonl").write(row | {name: round(s, 1) for name, s in seconds.items()})
     return loop

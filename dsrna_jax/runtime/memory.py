@@ -1,13 +1,15 @@
-"""What a search or a training needs before it is compiled: weights, exactly, and device memory, as an estimate."""
+"""An estimate of the device memory that a function needs, before it is compiled."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 
-def peak_bytes(f, *arguments) -> int:
-    """Estimate of the most memory that `f` of `arguments` (arrays or shapes) holds at once.
+def peak_bytes(f: Callable, *arguments: Any) -> int:
+    """Estimate of the most memory, in bytes, that `f` of `arguments` (arrays or shapes) holds at once.
 
     The operations run one by one in the order of the trace, and each result lives until its last use. XLA fuses and
     reorders them: on the CPU it has been seen to take 1.2 times as much, and 1.7 times for the unrolled alpha step.
@@ -39,8 +41,9 @@ def _bytes(variable) -> int:
     return math.prod(aval.shape) * getattr(aval.dtype, "itemsize", 4) if hasattr(aval, "shape") else 0
 
 
-def estimates(functions, shapes, names) -> list[str]:
+def estimates(programs: Mapping[str, tuple[Callable, Sequence[Any]]]) -> list[str]:
+    """For people: a headline, and the peak memory of each function of its arguments (arrays or shapes), by name."""
     lines = ["memory of one device, estimated without compiling (XLA may take up to twice as much):"]
-    for name in names:
-        lines.append(f"  {name.replace('_', ' ')}: {peak_bytes(getattr(functions, name), *shapes[name]) / 1e6:,.0f} MB")
+    for name, (f, arguments) in programs.items():
+        lines.append(f"  {name.replace('_', ' ')}: {peak_bytes(f, *arguments) / 1e6:,.0f} MB")
     return lines

@@ -1,4 +1,4 @@
-"""A search from beginning to end, or from where it stopped: compiled steps, and what it leaves behind."""
+"""A search from beginning to end, or from where it stopped, with its records in a run folder."""
 
 import math
 import os
@@ -9,11 +9,12 @@ import numpy as np
 
 from dsrna_jax.genotypes import genotype as genotypes
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
-from dsrna_jax.runtime import compilation, loop
-from dsrna_jax.search import programs as search_programs
+from dsrna_jax.runtime import loop
+from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
-from dsrna_jax.search.setup import task
+from dsrna_jax.search.programs import SearchPrograms, arguments, search_programs
+from dsrna_jax.search.setup import SearchSetup, search_setup
 from dsrna_jax.search.step import weight_rate
 
 
@@ -25,7 +26,7 @@ def run(
     devices: int = 0,
     file: TextIO | None = None,
 ) -> Genotype:
-    """Searches, with everything that is found and recorded in the run folder `path`; returns the last genotype.
+    """Searches, with every genotype and record in the run folder `path`; returns the last genotype.
 
     Each step moves the alphas, except in the warm-up epochs, and then the weights. A checkpoint follows every epoch.
     With `resume` the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on
@@ -38,26 +39,25 @@ def run(
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
     folder = SearchFolder(path)
-    end = loop.run(lambda: task(config), Loop, folder, config, resume=resume, devices=devices, file=file)
+    end = loop.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
     folder.draw(end.genotype, config)
     return end.genotype
 
 
-class Loop(loop.Loop):
+class SearchLoop(loop.RunLoop):
     """The state of a search between two steps."""
 
+    setup: SearchSetup
     folder: SearchFolder
+    programs: SearchPrograms
     genotype: Genotype
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
 
-    def __init__(self, job, folder, mesh, progress):
-        super().__init__(job, folder, mesh, progress)
-        shapes = search_programs.arguments(job.search, self.examples, self.config.batch_size, mesh)
-        self.abstract_state = shapes["weight_step"][0]
-        self.programs = compilation.compiled(search_programs.functions(job.search, mesh), shapes, mesh, self.identity)
+    def uncompiled(self) -> tuple[SearchPrograms, dict[str, tuple]]:
+        return search_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        self.state = compilation.initial_state(self.job.search, self.config.seed, self.mesh)
+        self.state = initial_state(self.setup.functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas)
         self.genotype = genotypes.derive(alphas, self.config.primitives)
@@ -71,12 +71,12 @@ class Loop(loop.Loop):
 
     def take_step(self) -> dict[str, jax.Array]:
         train, metrics = self._batch("search_train"), {}
-        if self.step // self.job.steps_per_epoch >= self.config.warmup_epochs:
+        if self.step // self.setup.steps_per_epoch >= self.config.warmup_epochs:
             if not self.programs.alpha_step.done():
                 self.progress.note("waiting for the alpha step to be compiled")
             alpha_step, val = self.programs.alpha_step.result(), self._batch("search_val")
-            self.state, metrics = alpha_step(self.state, self.examples, train, val, self.key)
-        self.state, more = self.programs.weight_step.result()(self.state, self.examples, train, self.key)
+            self.state, metrics = alpha_step(self.state, self.data, train, val, self.key)
+        self.state, more = self.programs.weight_step.result()(self.state, self.data, train, self.key)
         return metrics | more
 
     def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
@@ -105,23 +105,19 @@ class Loop(loop.Loop):
 
     def _evaluation(self) -> tuple[float, float]:
         """Loss and accuracy on all of search_val, not augmented, by the running statistics."""
-        half, evaluate = self.job.halves["search_val"], self.programs.evaluate.result()
-        sums = [
-            evaluate(self.state, self.examples, self.put(indices), self.put(counts))
-            for indices, counts in compilation.evaluation_batches(half, self.config.batch_size)
-        ]
-        loss, right = (sum(map(float, column)) for column in zip(*sums, strict=True))
+        half = self.setup.parts["search_val"]
+        loss, right = self.sums_over(half, self.programs.evaluate.result())
         return loss / len(half), right / len(half)
 
     def _certified_radii(self) -> dict[str, float]:
-        """The radius at which a quarter, half and three quarters of a batch of search_val are certified to be right."""
+        """Radii at which a quarter, half and three quarters of the first batch of search_val are certified, by name."""
         if self.programs.certify is None:
             return {}
-        indices = self.put(self.job.halves["search_val"][: self.config.batch_size].astype(np.int32))
-        log_radii = np.asarray(self.programs.certify.result()(self.state, self.examples, indices), float)
+        indices = self.put(self.setup.parts["search_val"][: self.config.batch_size].astype(np.int32))
+        log_radii = np.asarray(self.programs.certify.result()(self.state, self.data, indices), float)
         at = (len(log_radii) * np.array([0.25, 0.5, 0.75])).astype(int)
-        found = np.exp(np.sort(log_radii)[::-1][at])
-        return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), found, strict=True)}
+        radii = np.exp(np.sort(log_radii)[::-1][at])
+        return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), radii, strict=True)}
 
     def metadata(self) -> dict[str, Any]:
         return {"genotype": genotypes.to_json(self.genotype)}
@@ -137,7 +133,7 @@ class Loop(loop.Loop):
         }
 
     def _batch(self, half: str) -> jax.Array:
-        return self.put(self.job.batch(half, self.step))
+        return self.put(self.setup.batch(half, self.step))
 
 
 def _radius(means: dict[str, float]) -> float | None:

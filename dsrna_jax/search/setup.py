@@ -1,52 +1,29 @@
-"""What a configuration means for its data: the two halves, the supernet, and the functions of the search."""
+"""From the configuration of a search to its data, its supernet and its functions."""
 
-import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from dsrna_jax.data import Dataset, batch_indices, load, search_halves
+from dsrna_jax.data import load, search_halves
 from dsrna_jax.data.statistics import channel_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks import network, spaces
+from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.search.config import SearchConfig
-from dsrna_jax.search.step import Search, make_search
+from dsrna_jax.search.step import SearchFunctions, search_functions
 
 
-class Task(NamedTuple):
-    """A search that is ready to run; `halves` are indices into the training split."""
+class SearchSetup(RunSetup):
+    """A search that is ready to run; its parts are "search_train" and "search_val", its network is the supernet."""
 
     config: SearchConfig
-    dataset: Dataset
-    halves: dict[str, np.ndarray]
-    supernet: network.Network
-    search: Search
-    steps_per_epoch: int
-
-    @property
-    def resolved(self) -> dict[str, Any]:
-        """The configuration with what the data decided, as JSON: whoever has it can build the network again."""
-        data = {
-            "examples": len(self.dataset),
-            "image_shape": list(self.dataset.image_shape),
-            "class_names": list(self.dataset.class_names),
-            "mean": list(self.supernet.mean),
-            "std": list(self.supernet.std),
-        }
-        return {"experiment": "search", "config": dataclasses.asdict(self.config), "data": data}
+    functions: SearchFunctions
 
     @property
     def summary(self) -> str:
-        """What is done with which data, in a line."""
+        """The data, and the number of images in each part, in a line."""
         return f"{self.config.dataset}: {len(self.dataset)} images, half of them for the weights, half for the alphas"
 
-    def batch(self, half: str, step: int) -> np.ndarray:
-        """Indices [batch] into the training split of batch number `step` from "search_train" or "search_val"."""
-        indices = self.halves[half]
-        return indices[batch_indices(step, self.config.batch_size, len(indices), self.config.seed, half)]
 
-
-def task(config: SearchConfig) -> Task:
+def search_setup(config: SearchConfig) -> SearchSetup:
     """Loads the training split and builds the search on it. Raises: InputError if data and configuration do not fit."""
     dataset = load(config.dataset, "train", config.data_dir or None, config.image_size)
     halves = dict(zip(("search_train", "search_val"), search_halves(dataset.labels, config.seed), strict=True))
@@ -59,11 +36,13 @@ def task(config: SearchConfig) -> Task:
     mean, std = channel_statistics(dataset.images[halves["search_train"]])
     supernet = searched_network(config, dataset.image_shape, dataset.classes, mean, std)
     steps_per_epoch = len(halves["search_train"]) // config.batch_size
-    search = make_search(config, supernet, dataset.image_shape, steps_per_epoch)
-    return Task(config, dataset, halves, supernet, search, steps_per_epoch)
+    functions = search_functions(config, supernet, dataset.image_shape, steps_per_epoch)
+    return SearchSetup(config, dataset, halves, supernet, functions, steps_per_epoch)
 
 
-def searched_network(config: SearchConfig, image_shape: tuple[int, int, int], classes: int, mean, std) -> network.Network:
+def searched_network(
+    config: SearchConfig, image_shape: tuple[int, int, int], classes: int, mean: Any, std: Any
+) -> network.Network:
     """The supernet of a configuration. Raises: InputError if images of that shape are too small for it."""
     height, width, _ = image_shape
     if min(height, width) < 4:

@@ -1,6 +1,6 @@
 """The bi-level search step: the alphas move by the hypergradient of loss - gamma * R, then the weights by that of the loss."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -8,22 +8,26 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from dsrna_jax.data import augment
 from dsrna_jax.losses import accuracy, cross_entropy
-from dsrna_jax.measures.measure import configured
+from dsrna_jax.measures.measure import Measure, configured
 from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.function import NetworkFunction
+from dsrna_jax.runtime.optimizers import sgd
 from dsrna_jax.search import bilevel
 from dsrna_jax.search.config import SearchConfig
 
+Metrics = dict[str, Float[Array, ""]]
 
-class Batch(NamedTuple):
-    """Images [batch, height, width, channel] in [0, 1] and labels [batch]."""
 
-    images: jax.Array
-    labels: jax.Array
+class SearchBatch(NamedTuple):
+    """Images in [0, 1] and their labels."""
+
+    images: Float[Array, "batch height width channel"]
+    labels: Int[Array, " batch"]
 
 
 @flax.struct.dataclass
@@ -39,25 +43,6 @@ class SearchState:
     log_radius: jax.Array
 
 
-class Search(NamedTuple):
-    """The pure functions of a search; `make_search` builds them, the caller jits them.
-
-    init(key) -> SearchState
-    alpha_step(state, train, val, key) -> (state, metrics): moves the alphas; batch statistics stay.
-    weight_step(state, train) -> (state, metrics): moves weights and batch statistics, and counts the step.
-    evaluate(state, batch) -> sums over the batch of loss and of correct answers, by the running statistics.
-    certify(state, batch) -> [batch], logarithm of an interval bound of the supernet's certified radius, by the same; None
-      unless the measure is a certificate.
-    """
-
-    init: Callable
-    alpha_step: Callable
-    weight_step: Callable
-    evaluate: Callable
-    certify: Callable | None
-    augmented: Callable
-
-
 def weight_rate(config: SearchConfig, epoch):
     """The learning rate of the weights in an epoch, counted from 0: a cosine from `weight_lr` to `weight_lr_min`."""
     progress = jnp.minimum(epoch, config.epochs) / config.epochs
@@ -65,16 +50,9 @@ def weight_rate(config: SearchConfig, epoch):
 
 
 def weight_optimizer(config: SearchConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """SGD as in DARTS: clipped gradient, coupled L2 decay, momentum, and a cosine rate that falls once an epoch."""
-
-    return optax.flatten(
-        optax.chain(
-            optax.clip_by_global_norm(config.clip),
-            optax.add_decayed_weights(config.weight_decay),
-            optax.trace(config.momentum),
-            optax.scale_by_learning_rate(lambda count: weight_rate(config, count // steps_per_epoch)),
-        )
-    )
+    """SGD as in DARTS, at a cosine rate that falls once an epoch."""
+    rate = lambda count: weight_rate(config, count // steps_per_epoch)  # noqa: E731
+    return sgd(rate, clip=config.clip, weight_decay=config.weight_decay, momentum=config.momentum)
 
 
 def alpha_optimizer(config: SearchConfig) -> optax.GradientTransformation:
@@ -86,96 +64,142 @@ def alpha_optimizer(config: SearchConfig) -> optax.GradientTransformation:
     )
 
 
-def make_search(config: SearchConfig, supernet: network.Network, image_shape, steps_per_epoch: int) -> Search:
-    """The functions of a search with the given supernet on images of `image_shape` (height, width, channel)."""
-    optimizer, architect = weight_optimizer(config, steps_per_epoch), alpha_optimizer(config)
-    hypergradient = bilevel.hypergradient(config.order)
-    measure = configured(config)
-    schedule = RADIUS_SCHEDULES[config.radius_schedule]
-    alpha_steps = max(1, (config.epochs - config.warmup_epochs) * steps_per_epoch)
+@dataclasses.dataclass(frozen=True)
+class SearchFunctions:
+    """The pure functions of a search, for the caller to jit: `init`, `alpha_step`, `weight_step`, `evaluate`, `certify`."""
 
-    def init(key):
+    config: SearchConfig
+    supernet: network.Network
+    image_shape: tuple[int, int, int]
+    steps_per_epoch: int
+    measure: Measure
+    weight_optimizer: optax.GradientTransformation
+    alpha_optimizer: optax.GradientTransformation
+
+    def init(self, key: PRNGKeyArray) -> SearchState:
+        """The state before the first step."""
         weights_key, alphas_key = jax.random.split(key)
-        variables = supernet.init(weights_key, jnp.zeros((1, *image_shape)))
-        alphas = spaces.initial_alphas(alphas_key, config.space, config.nodes)
+        variables = self.supernet.init(weights_key, jnp.zeros((1, *self.image_shape)))
+        alphas = spaces.initial_alphas(alphas_key, self.config.space, self.config.nodes)
         return SearchState(
             jnp.zeros((), jnp.int32),
             variables["params"],
             variables["batch_stats"],
             alphas,
-            optimizer.init(variables["params"]),
-            architect.init(alphas),
-            schedule(jnp.log(jnp.float32(config.radius)), jnp.zeros(1), 1 / alpha_steps, config.radius),
+            self.weight_optimizer.init(variables["params"]),
+            self.alpha_optimizer.init(alphas),
+            self._next_log_radius(jnp.log(jnp.float32(self.config.radius)), jnp.zeros(1), 1),
         )
 
-    def mixtures(alphas):
-        return spaces.mixtures(alphas, config.nodes, config.primitives)
-
-    def forward(weights, batch_stats, alphas, images, mutable):
-        variables = {"params": weights, "batch_stats": batch_stats}
-        return supernet.apply(variables, images, mixtures(alphas), "batch", mutable=mutable)
-
-    def train_loss(weights, alphas, batch_stats, batch):
-        logits, updated = forward(weights, batch_stats, alphas, batch.images, ["batch_stats"])
-        return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
-
-    def objective(weights, alphas, batch_stats, log_radius, batch, key):
-        """Validation loss - gamma * R (Eq. 16); R sees each image alone, by the statistics of this batch as constants."""
-        logits, moments = forward(weights, batch_stats, alphas, batch.images, ["moments"])
-        loss = cross_entropy(logits, batch.labels).mean()
-        frozen = {"params": weights, "batch_stats": batch_stats, **moments}
-        function = NetworkFunction(supernet, frozen, mixtures(alphas), "frozen")
-        measured = measure.apply(function, batch.images, batch.labels, key, log_radius=log_radius)
-        metrics = {"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)}
-        metrics |= measure.metrics(measured, log_radius)
-        return loss - config.gamma * measured.robustness.mean(), (metrics, measured.slack)
-
-    def alpha_step(state, train, val, key):
-        def weight_update(gradient):
-            updates, _ = optimizer.update(gradient, state.weight_optimizer, state.weights)
-            return optax.apply_updates(state.weights, updates)
-
-        gradient, (metrics, slack) = hypergradient(
-            lambda w, a: train_loss(w, a, state.batch_stats, train)[0],
-            lambda w, a: objective(w, a, state.batch_stats, state.log_radius, val, key),
-            weight_update,
+    def alpha_step(
+        self, state: SearchState, train: SearchBatch, val: SearchBatch, key: PRNGKeyArray
+    ) -> tuple[SearchState, Metrics]:
+        """Moves the alphas by the hypergradient, and the radius by its schedule; batch statistics stay."""
+        gradient, (metrics, slack) = bilevel.hypergradient(self.config.order)(
+            lambda weights, alphas: self.train_loss(weights, alphas, state.batch_stats, train)[0],
+            lambda weights, alphas: self.objective(weights, alphas, state, val, key),
+            lambda gradient: self._descended(state, gradient)[0],
             state.weights,
             state.alphas,
         )
-        updates, alpha_state = architect.update(gradient, state.alpha_optimizer, state.alphas)
-        alphas = optax.apply_updates(state.alphas, updates)
-        metrics |= {"alpha_gradient": optax.tree.norm(gradient)}
-        next_progress = (state.step - config.warmup_epochs * steps_per_epoch + 2) / alpha_steps
-        log_radius = schedule(state.log_radius, slack, next_progress, config.radius)
-        return state.replace(alphas=alphas, alpha_optimizer=alpha_state, log_radius=log_radius), metrics
-
-    def weight_step(state, train):
-        gradient_of = jax.value_and_grad(train_loss, has_aux=True)
-        (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, train)
-        updates, optimizer_state = optimizer.update(gradient, state.weight_optimizer, state.weights)
-        state = state.replace(
-            step=state.step + 1,
-            weights=optax.apply_updates(state.weights, updates),
-            batch_stats=batch_stats,
-            weight_optimizer=optimizer_state,
+        updates, optimizer_state = self.alpha_optimizer.update(gradient, state.alpha_optimizer, state.alphas)
+        moved = state.replace(
+            alphas=optax.apply_updates(state.alphas, updates),
+            alpha_optimizer=optimizer_state,
+            log_radius=self._next_log_radius(state.log_radius, slack, self._alpha_steps_done(state.step) + 2),
         )
-        metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
-        return state, metrics | {"weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])}  # as the optimiser has it
+        return moved, metrics | {"alpha_gradient": optax.tree.norm(gradient)}
 
-    def evaluate(state, batch):
-        variables = {"params": state.weights, "batch_stats": state.batch_stats}
-        logits = supernet.apply(variables, batch.images, mixtures(state.alphas), "running")
+    def weight_step(self, state: SearchState, train: SearchBatch) -> tuple[SearchState, Metrics]:
+        """Moves weights and batch statistics by the gradient of the training loss, and counts the step."""
+        gradient_of = jax.value_and_grad(self.train_loss, has_aux=True)
+        (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, train)
+        weights, optimizer_state = self._descended(state, gradient)
+        state = state.replace(step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state)
+        metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
+        return state, metrics | {"weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])}  # flat, as the optimiser has it
+
+    def evaluate(self, state: SearchState, batch: SearchBatch) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
+        """Loss of each image, and whether its class is predicted, by the running statistics."""
+        logits = self._network_function(state)(batch.images)
         return cross_entropy(logits, batch.labels), jnp.argmax(logits, axis=1) == batch.labels
 
-    def certify(state, batch):
-        variables = {"params": state.weights, "batch_stats": state.batch_stats}
-        function = NetworkFunction(supernet, variables, mixtures(state.alphas), "running")
-        log_start = jnp.log(jnp.float32(config.radius))
-        return measure.log_certified_radius(function, batch.images, batch.labels, log_start=log_start)
+    @property
+    def certifies(self) -> bool:
+        """Whether the measure offers certified radii, so that `certify` can be called."""
+        return self.measure.log_certified_radius is not None
 
-    def augmented(images, key):
+    def certify(self, state: SearchState, batch: SearchBatch) -> Float[Array, " batch"]:
+        """Logarithm of a lower bound of the supernet's certified radius, by the running statistics."""
+        log_start = jnp.log(jnp.float32(self.config.radius))
+        return self.measure.log_certified_radius(self._network_function(state), batch.images, batch.labels, log_start=log_start)
+
+    def augmented(
+        self, images: UInt8[Array, "batch height width channel"], key: PRNGKeyArray
+    ) -> Float[Array, "batch height width channel"]:
+        """Images as the steps see them: in [0, 1], randomly cropped, mirrored and cut out as configured."""
+        config = self.config
         return augment.augmented(
             augment.pixels(images), key, crop_padding=config.crop_padding, flip=config.flip, cutout=config.cutout
         )
 
-    return Search(init, alpha_step, weight_step, evaluate, certify if measure.log_certified_radius else None, augmented)
+    def train_loss(self, weights, alphas, batch_stats, batch: SearchBatch):
+        """Mean cross-entropy of a batch by its own statistics: (loss, (logits, new running statistics))."""
+        logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"])
+        return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
+
+    def objective(self, weights, alphas, state: SearchState, batch: SearchBatch, key: PRNGKeyArray):
+        """Validation loss - gamma * R (Eq. 16), with (metrics, slack) of the measure.
+
+        R sees each image alone, by the statistics of this batch as constants.
+        """
+        logits, moments = self._forward(weights, state.batch_stats, alphas, batch.images, ["moments"])
+        loss = cross_entropy(logits, batch.labels).mean()
+        frozen = {"params": weights, "batch_stats": state.batch_stats, **moments}
+        function = NetworkFunction(self.supernet, frozen, self._mixtures(alphas), "frozen")
+        measured = self.measure.apply(function, batch.images, batch.labels, key, log_radius=state.log_radius)
+        metrics = {"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)}
+        metrics |= self.measure.metrics(measured, state.log_radius)
+        return loss - self.config.gamma * measured.robustness.mean(), (metrics, measured.slack)
+
+    def _mixtures(self, alphas):
+        return spaces.mixtures(alphas, self.config.nodes, self.config.primitives)
+
+    def _forward(self, weights, batch_stats, alphas, images, mutable):
+        variables = {"params": weights, "batch_stats": batch_stats}
+        return self.supernet.apply(variables, images, self._mixtures(alphas), "batch", mutable=mutable)
+
+    def _network_function(self, state: SearchState) -> NetworkFunction:
+        """The supernet as it is evaluated: by the running statistics."""
+        variables = {"params": state.weights, "batch_stats": state.batch_stats}
+        return NetworkFunction(self.supernet, variables, self._mixtures(state.alphas), "running")
+
+    def _descended(self, state: SearchState, gradient):
+        """Weights after an optimiser step by `gradient`, and the optimiser's state."""
+        updates, optimizer_state = self.weight_optimizer.update(gradient, state.weight_optimizer, state.weights)
+        return optax.apply_updates(state.weights, updates), optimizer_state
+
+    def _alpha_steps_done(self, step):
+        """Number of steps of the alphas before the step of that number, negative in the warm-up."""
+        return step - self.config.warmup_epochs * self.steps_per_epoch
+
+    def _next_log_radius(self, log_radius, slack, number):
+        """The radius at which step `number` (from 1) of the alphas measures R."""
+        total = max(1, (self.config.epochs - self.config.warmup_epochs) * self.steps_per_epoch)
+        schedule = RADIUS_SCHEDULES[self.config.radius_schedule]
+        return schedule(log_radius, slack, number / total, self.config.radius)
+
+
+def search_functions(
+    config: SearchConfig, supernet: network.Network, image_shape: tuple[int, int, int], steps_per_epoch: int
+) -> SearchFunctions:
+    """The functions of a search with the given supernet on images of `image_shape` (height, width, channel)."""
+    return SearchFunctions(
+        config,
+        supernet,
+        image_shape,
+        steps_per_epoch,
+        configured(config),
+        weight_optimizer(config, steps_per_epoch),
+        alpha_optimizer(config),
+    )

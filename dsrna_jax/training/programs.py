@@ -1,50 +1,42 @@
-"""The training step as compiled programs on batches given by indices."""
+"""The programs of a training: gather a batch from the data on the devices, then train on it or evaluate it."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.sharding import Mesh
 
-from dsrna_jax.runtime import compilation, sharding
-from dsrna_jax.training.setup import TrainingTask
-from dsrna_jax.training.step import Training
+from dsrna_jax.runtime.compilation import argument_shapes
+from dsrna_jax.runtime.device_data import gathered
+from dsrna_jax.training.setup import TrainingSetup
+from dsrna_jax.training.step import TrainingFunctions
 
 
-class Functions(NamedTuple):
-    """What is compiled, before it is; `key` is that of the whole run.
+class TrainingPrograms(NamedTuple):
+    """Functions to compile, or (`compilation.compiled`) futures of compiled ones; `key` is that of the whole run.
 
-    train_step(state, examples, indices, key) -> (state, metrics)
-    evaluate(state, examples, indices, counts, key) -> sums over those that count: loss, right, right under attack.
+    train_step(state, data, indices, key) -> (state, metrics)
+    evaluate(state, data, indices, counts, key) -> sums over those that count: loss, right, right under attack.
     """
 
-    train_step: Callable
-    evaluate: Callable
+    train_step: Callable | Any
+    evaluate: Callable | Any
 
 
-def functions(training: Training, mesh: Mesh) -> Functions:
+def training_programs(functions: TrainingFunctions, mesh: Mesh) -> TrainingPrograms:
     """The functions of a training on batches given by indices [batch], split over the devices of `mesh`."""
 
-    def gathered(examples, indices):
-        return lax.with_sharding_constraint(examples.images[indices], sharding.split(mesh)), examples.labels[indices]
+    def train_step(state, data, indices, key):
+        return functions.train_step(state, *gathered(data, indices, mesh), key)
 
-    def train_step(state, examples, indices, key):
-        return training.train_step(state, *gathered(examples, indices), key)
-
-    def evaluate(state, examples, indices, counts, key):
-        values = training.evaluate(state, *gathered(examples, indices), key)
+    def evaluate(state, data, indices, counts, key):
+        values = functions.evaluate(state, *gathered(data, indices, mesh), key)
         return tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values)
 
-    return Functions(train_step, evaluate)
+    return TrainingPrograms(train_step, evaluate)
 
 
-def arguments(task: TrainingTask, mesh: Mesh) -> dict[str, tuple]:
-    """Shapes and shardings of the arguments of each of the `Functions`."""
-    whole, split = sharding.replicated(mesh), sharding.split(mesh)
-    state = compilation.abstract(jax.eval_shape(task.training.init, jax.random.key(0)), whole)
-    data = compilation.abstract(compilation.Examples(task.dataset.images, task.dataset.labels), whole)
-    key = compilation.abstract(jax.eval_shape(lambda: jax.random.key(0)), whole)
-    indices, counts = (jax.ShapeDtypeStruct((task.config.batch_size,), dtype, sharding=split) for dtype in (jnp.int32, jnp.bool_))
+def arguments(setup: TrainingSetup, mesh: Mesh) -> dict[str, tuple]:
+    """Shapes and shardings of what each of the programs takes, in the order in which a training needs them."""
+    state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.dataset, setup.config.batch_size, mesh)
     return {"train_step": (state, data, indices, key), "evaluate": (state, data, indices, counts, key)}

@@ -1,21 +1,21 @@
-"""What a training amounts to before it runs: weights, multiply-adds, steps, memory."""
+"""The size of a training, before it runs: weights, multiply-adds, steps, memory."""
 
 from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.memory import estimates
-from dsrna_jax.training import programs as training_programs
-from dsrna_jax.training.setup import TrainingTask
+from dsrna_jax.training.programs import arguments, training_programs
+from dsrna_jax.training.setup import TrainingSetup
 
 
-def training_report(job: TrainingTask) -> str:
+def training_report(setup: TrainingSetup) -> str:
     """For people: exact weight count, multiply-adds, number of steps, estimate of the memory that a step needs."""
     mesh = sharding.mesh(1)
-    functions, shapes = training_programs.functions(job.training, mesh), training_programs.arguments(job, mesh)
+    step, shapes = training_programs(setup.functions, mesh).train_step, arguments(setup, mesh)["train_step"]
     return "\n".join([
-        network_report(job.network, job.dataset.image_shape),
-        f"steps: {job.steps_per_epoch} in each of {job.config.epochs} epochs",
-        *estimates(functions, shapes, ("train_step",)),
+        network_report(setup.network, setup.dataset.image_shape),
+        f"steps: {setup.steps_per_epoch} in each of {setup.config.epochs} epochs",
+        *estimates({"train_step": (step, shapes)}),
     ])  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A training from beginning to end, or from where it stopped: compiled steps, the choice of the best, what it leaves behind."""
+"""A training from beginning to end, or from where it stopped: its steps, the choice of the best checkpoint, its records."""
 
 import os
 from typing import Any, NamedTuple, TextIO
@@ -6,17 +6,18 @@ from typing import Any, NamedTuple, TextIO
 import jax
 
 from dsrna_jax.genotypes import zoo
-from dsrna_jax.runtime import compilation, loop
+from dsrna_jax.runtime import loop
+from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.run_folder import resolved_configuration
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.folder import TrainingFolder
-from dsrna_jax.training.programs import arguments, functions
+from dsrna_jax.training.programs import TrainingPrograms, arguments, training_programs
 from dsrna_jax.training.schedules import learning_rate
-from dsrna_jax.training.setup import training_task
+from dsrna_jax.training.setup import TrainingSetup, training_setup
 
 
 class Trained(NamedTuple):
-    """What a training came to: `last` and `best` are rows of metrics.jsonl; `best` is None if nothing was held out."""
+    """The end of a training: `last` and `best` are rows of metrics.jsonl; `best` is None if nothing was held out."""
 
     last: dict[str, Any]
     best: dict[str, Any] | None
@@ -31,42 +32,41 @@ def run(
     devices: int = 0,
     file: TextIO | None = None,
 ) -> Trained:
-    """Trains, with everything recorded in the run folder `path`.
+    """Trains, with checkpoints and records in the run folder `path`.
 
     A checkpoint follows every epoch, and the best one by the held-out images, robust before clean, is kept apart. The test
     split is never read. With `resume` the run goes on from its newest good checkpoint, and ends as if it had never stopped,
     bit for bit on the same machine.
 
-    Args and Raises: as `dsrna_jax.run.run`.
+    Args and Raises: as `dsrna_jax.search.run.run`.
     """
     folder = TrainingFolder(path)
 
-    def job():
+    def setup():
         # A run that goes on has its architecture with it: the file that named it may be gone.
-        return training_task(config, zoo.from_json(resolved_configuration(path, TrainingConfig)["genotype"]) if resume else None)
+        return training_setup(config, zoo.from_json(resolved_configuration(path, TrainingConfig)["genotype"]) if resume else None)
 
-    end = loop.run(job, Loop, folder, config, resume=resume, devices=devices, file=file)
+    end = loop.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
     title = f"{folder.path.name}: {config.genotype} on {config.dataset}"
-    folder.draw(end.job.architecture, title)
-    return Trained(end.row, end.best, end.step // end.job.steps_per_epoch)
+    folder.draw(end.setup.architecture, title)
+    return Trained(end.row, end.best, end.step // end.setup.steps_per_epoch)
 
 
-class Loop(loop.Loop):
-    """The state of a training between two steps."""
+class TrainingLoop(loop.RunLoop):
+    """The state of a training between two steps; `best` is the row of the best epoch so far."""
 
+    setup: TrainingSetup
     folder: TrainingFolder
+    programs: TrainingPrograms
+    best: dict[str, Any] | None = None
     remedy = "start anew with a smaller lr or radius"
 
-    def __init__(self, job, folder, mesh, progress):
-        super().__init__(job, folder, mesh, progress)
-        shapes = arguments(job, mesh)
-        self.abstract_state = shapes["train_step"][0]
-        self.programs = compilation.compiled(functions(job.training, mesh), shapes, mesh, self.identity)
-        self.best: dict[str, Any] | None = None
+    def uncompiled(self) -> tuple[TrainingPrograms, dict[str, tuple]]:
+        return training_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        self.state = compilation.initial_state(self.job.training, self.config.seed, self.mesh)
-        zoo.save(self.job.architecture, self.folder.path / "genotype.json")
+        self.state = initial_state(self.setup.functions.init, self.config.seed, self.mesh)
+        zoo.save(self.setup.architecture, self.folder.path / "genotype.json")
 
     def resume(self, metadata: dict[str, Any]) -> None:
         self.best, self.row = metadata["best"], metadata["row"]
@@ -75,8 +75,8 @@ class Loop(loop.Loop):
         self.programs.train_step.result()
 
     def take_step(self) -> dict[str, jax.Array]:
-        batch = self.put(self.job.batch(self.step))
-        self.state, metrics = self.programs.train_step.result()(self.state, self.examples, batch, self.key)
+        batch = self.put(self.setup.batch("train", self.step))
+        self.state, metrics = self.programs.train_step.result()(self.state, self.data, batch, self.key)
         return metrics
 
     def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
@@ -88,16 +88,11 @@ class Loop(loop.Loop):
 
     def _evaluation(self) -> dict[str, float | None]:
         """Loss and accuracies on all held-out images, not augmented."""
-        part = self.job.parts["held_out"]
+        part = self.setup.parts["held_out"]
         names = ("val_loss", "val_accuracy", "val_robust_accuracy")
         if not len(part):
             return dict.fromkeys(names)
-        evaluate = self.programs.evaluate.result()
-        sums = [
-            evaluate(self.state, self.examples, self.put(indices), self.put(counts), self.key)
-            for indices, counts in compilation.evaluation_batches(part, self.config.batch_size)
-        ]
-        values = [sum(map(float, column)) / len(part) for column in zip(*sums, strict=True)]
+        values = [total / len(part) for total in self.sums_over(part, self.programs.evaluate.result(), self.key)]
         return dict(zip(names, values, strict=True)) | ({} if self.config.is_adversarial else {"val_robust_accuracy": None})
 
     def _judge(self, row: dict[str, Any]) -> None:
@@ -106,7 +101,7 @@ class Loop(loop.Loop):
         if best is None or _merit(row) > _merit(best):
             self.best = row
             saved = {"weights": self.state.weights, "batch_stats": self.state.batch_stats, "average": self.state.average}
-            self.folder.best.save(self.step, saved, {**self.job.resolved, "row": row})
+            self.folder.best.save(self.step, saved, {**self.setup.resolved, "row": row})
             return
         before, now = (r["val_robust_accuracy"] or 0 for r in (best, row))
         if self.config.collapse and before - now > self.config.collapse:
@@ -132,6 +127,6 @@ class Loop(loop.Loop):
 
 
 def _merit(row: dict[str, Any]) -> tuple[float, float]:
-    """What makes a checkpoint better: accuracy on attacked images, if there are such, then a lower loss on clean ones."""
+    """A checkpoint's rank, higher is better: by accuracy on attacked images, if there are such, then by loss on clean ones."""
     accuracy = row["val_accuracy"] if row["val_robust_accuracy"] is None else row["val_robust_accuracy"]
     return accuracy, -row["val_loss"]

@@ -1,59 +1,44 @@
-"""What a training configuration means for its data: who is trained on, who is held out, the network, its functions."""
+"""From the configuration of a training to its data, its network and its functions."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from dsrna_jax.data import Dataset, batch_indices, load, stratified_shares
+from dsrna_jax.data import load, stratified_shares
 from dsrna_jax.data.statistics import channel_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
+from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.training.config import TrainingConfig
-from dsrna_jax.training.step import Training, make_training
+from dsrna_jax.training.step import TrainingFunctions, training_functions
 
 
-class TrainingTask(NamedTuple):
-    """A training that is ready to run; `parts`, "train" and "held_out", are indices into the training split."""
+@dataclasses.dataclass(frozen=True)
+class TrainingSetup(RunSetup):
+    """A training that is ready to run; its parts are "train" and "held_out"."""
 
     config: TrainingConfig
+    functions: TrainingFunctions
     architecture: zoo.Architecture
-    dataset: Dataset
-    parts: dict[str, np.ndarray]
-    network: network.Network
-    training: Training
-    steps_per_epoch: int
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The configuration with what the data decided, as JSON: whoever has it can build the network again."""
-        data = {
-            "examples": len(self.dataset),
-            "image_shape": list(self.dataset.image_shape),
-            "class_names": list(self.dataset.class_names),
-            "mean": list(self.network.mean),
-            "std": list(self.network.std),
-        }
-        architecture = zoo.to_json(self.architecture)
-        return {"experiment": "training", "config": dataclasses.asdict(self.config), "genotype": architecture, "data": data}
+        """The configuration with what the data decided, as JSON: enough to build the network again."""
+        resolved = super().resolved
+        data = resolved.pop("data")
+        return {**resolved, "genotype": zoo.to_json(self.architecture), "data": data}
 
     @property
     def summary(self) -> str:
-        """What is done with which data, in a line."""
+        """The data, and the number of images in each part, in a line."""
         return f"{self.config.dataset}: {len(self.parts['train'])} images to train on, {len(self.parts['held_out'])} held out"
 
-    def batch(self, step: int) -> np.ndarray:
-        """Indices [batch] into the training split of batch number `step`."""
-        indices = self.parts["train"]
-        return indices[batch_indices(step, self.config.batch_size, len(indices), self.config.seed, "train")]
 
-
-def training_task(config: TrainingConfig, architecture: zoo.Architecture | None = None) -> TrainingTask:
+def training_setup(config: TrainingConfig, architecture: zoo.Architecture | None = None) -> TrainingSetup:
     """Loads the training split and builds the training on it.
 
     Args:
-      architecture: what is trained, if it is not to be looked up by `config.genotype`.
+      architecture: trained in place of the one that `config.genotype` names.
     Raises: InputError if data, architecture and configuration do not fit.
     """
     architecture = zoo.resolve(config.genotype) if architecture is None else architecture
@@ -73,11 +58,12 @@ def training_task(config: TrainingConfig, architecture: zoo.Architecture | None 
     net = trained_network(config, architecture, dataset.classes, mean, std)
     check_fits(net, config, dataset.image_shape)
     steps_per_epoch = len(train) // config.batch_size
-    training = make_training(config, net, dataset.image_shape, steps_per_epoch)
-    return TrainingTask(config, architecture, dataset, {"train": train, "held_out": held_out}, net, training, steps_per_epoch)
+    functions = training_functions(config, net, dataset.image_shape, steps_per_epoch)
+    parts = {"train": train, "held_out": held_out}
+    return TrainingSetup(config, dataset, parts, net, functions, steps_per_epoch, architecture)
 
 
-def trained_network(config: TrainingConfig, architecture, classes: int, mean, std) -> network.Network:
+def trained_network(config: TrainingConfig, architecture: zoo.Architecture, classes: int, mean: Any, std: Any) -> network.Network:
     """The network that a configuration trains."""
     return network.derived(
         architecture,

@@ -13,10 +13,10 @@ from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.search.config import SearchConfig
-from dsrna_jax.search.step import Batch, make_search
+from dsrna_jax.search.step import SearchBatch, search_functions
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.setup import trained_network
-from dsrna_jax.training.step import make_training
+from dsrna_jax.training.step import training_functions
 
 
 def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes: int = 10, repeats: int = 5) -> dict[str, Any]:
@@ -30,18 +30,18 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
     statistics_of = {"mean": (0.5,) * colours, "std": (0.25,) * colours}
     shape = {"nodes": config.nodes, "cells": config.cells, "channels": config.channels, "classes": classes}
     supernet = spaces.supernet(config.space, **shape, **statistics_of)
-    search = make_search(config, supernet, (size, size, colours), steps_per_epoch=100)
+    functions = search_functions(config, supernet, (size, size, colours), steps_per_epoch=100)
     images, labels, draw = jax.random.split(jax.random.key(1), 3)
-    batch = Batch(
+    batch = SearchBatch(
         jax.random.uniform(images, (config.batch_size, size, size, colours)),
         jax.random.randint(labels, (config.batch_size,), 0, classes),
     )
-    state = compilation.initial_state(search, config.seed, mesh)
+    state = compilation.initial_state(functions.init, config.seed, mesh)
     began = time.perf_counter()
     lowered = [
-        jax.jit(search.weight_step).lower(state, batch),
-        jax.jit(search.alpha_step).lower(state, batch, batch, draw),
-        jax.jit(search.evaluate).lower(state, batch),
+        jax.jit(functions.weight_step).lower(state, batch),
+        jax.jit(functions.alpha_step).lower(state, batch, batch, draw),
+        jax.jit(functions.evaluate).lower(state, batch),
     ]
     traced, options = time.perf_counter(), sharding.compiler_options(mesh)
     with ThreadPoolExecutor(2) as pool:
@@ -114,11 +114,11 @@ def training_step_cost(config: SearchConfig, size: int, genotype: str, repeats: 
     shape = {"cells": config.cells, "channels": config.channels, "batch_size": config.batch_size}
     training_config = TrainingConfig(genotype=genotype, **shape, auxiliary_weight=0.4, drop_path=0.3)
     net = trained_network(training_config, zoo.resolve(genotype), 10, (0.5,) * 3, (0.25,) * 3)
-    training = make_training(training_config, net, (size, size, 3), steps_per_epoch=100)
-    state = compilation.initial_state(training, config.seed, sharding.mesh(1))
+    functions = training_functions(training_config, net, (size, size, 3), steps_per_epoch=100)
+    state = compilation.initial_state(functions.init, config.seed, sharding.mesh(1))
     images = jax.random.randint(jax.random.key(1), (config.batch_size, size, size, 3), 0, 256).astype("uint8")
     arguments = state, images, jax.numpy.zeros(config.batch_size, int), jax.random.key(2)
-    compiled, cost = _compiled(training.train_step, *arguments)
+    compiled, cost = _compiled(functions.train_step, *arguments)
     found = {"weights": network.weight_count(net, (size, size, 3)), "step_ms": median_ms(lambda: compiled(*arguments), repeats)}
     return _described(config, size, genotype) | cost | found | _where(compiled)
 

@@ -20,12 +20,12 @@ from dsrna_jax.losses import cross_entropy
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.function import NetworkFunction
-from dsrna_jax.search.setup import task
-from dsrna_jax.search.step import Batch
+from dsrna_jax.search.setup import search_setup
+from dsrna_jax.search.step import SearchBatch
 
 config = dataclasses.replace(SMOKE, metric="certified", gamma=0.1, alpha_lr=0.03, warmup_epochs=0)
-job = task(config)
-search, supernet = job.search, job.supernet
+setup = search_setup(config)
+search, supernet = setup.functions, setup.network
 
 # %% [markdown]
 # ## R and its gradient
@@ -68,9 +68,9 @@ def gradients(state, batch, key):
 weight_step = jax.jit(search.weight_step)
 state, rows = search.init(jax.random.key(0)), []
 for step in range(24):
-    halves = (job.dataset.images[job.batch(half, step)] for half in ("search_train", "search_val"))
-    labels = (job.dataset.labels[job.batch(half, step)] for half in ("search_train", "search_val"))
-    train, val = (Batch(jnp.asarray(x, jnp.float32) / 255, jnp.asarray(y)) for x, y in zip(halves, labels, strict=True))
+    halves = (setup.dataset.images[setup.batch(half, step)] for half in ("search_train", "search_val"))
+    labels = (setup.dataset.labels[setup.batch(half, step)] for half in ("search_train", "search_val"))
+    train, val = (SearchBatch(jnp.asarray(x, jnp.float32) / 255, jnp.asarray(y)) for x, y in zip(halves, labels, strict=True))
     r, size_r, size_loss, by_r, log_radius = gradients(state, val, jax.random.key(step))
     rows.append([r, size_r, size_loss, jnp.exp(state.log_radius)])
     state, _ = weight_step(state, train)

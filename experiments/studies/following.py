@@ -67,10 +67,10 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
     from dsrna_jax.networks import spaces
     from dsrna_jax.networks.function import NetworkFunction
     from dsrna_jax.runtime import sharding
-    from dsrna_jax.search.setup import task
-    from dsrna_jax.search.step import Batch
+    from dsrna_jax.search.setup import search_setup
+    from dsrna_jax.search.step import SearchBatch
 
-    job = task(config)
+    setup = search_setup(config)
     options = sharding.compiler_options(sharding.mesh(1))
 
     def gradient(state, batch):
@@ -79,23 +79,23 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
                 spaces.mixtures(alphas, config.nodes, config.primitives),
                 {"params": state.weights, "batch_stats": state.batch_stats},
             )
-            _, moments = job.supernet.apply(variables, batch.images, mixtures, "batch", mutable=["moments"])
-            function = NetworkFunction(job.supernet, variables | moments, mixtures, "frozen")
+            _, moments = setup.network.apply(variables, batch.images, mixtures, "batch", mutable=["moments"])
+            function = NetworkFunction(setup.network, variables | moments, mixtures, "frozen")
             measured = certificates.cell(function, batch.images, batch.labels, jax.random.key(0), log_radius=state.log_radius)
             return measured.robustness.mean()
 
         return jax.value_and_grad(r)(state.alphas)
 
     gradient = jax.jit(gradient, compiler_options=options)
-    weight_step = jax.jit(job.search.weight_step, compiler_options=options)
+    weight_step = jax.jit(setup.functions.weight_step, compiler_options=options)
 
     def batch(half, step):
-        chosen = job.batch(half, step)
-        return Batch(jnp.asarray(job.dataset.images[chosen], jnp.float32) / 255, jnp.asarray(job.dataset.labels[chosen]))
+        chosen, data = setup.batch(half, step), setup.dataset
+        return SearchBatch(jnp.asarray(data.images[chosen], jnp.float32) / 255, jnp.asarray(data.labels[chosen]))
 
     found = {}
     for name, sign in SIGNS.items():
-        state = jax.jit(job.search.init)(jax.random.key(config.seed, impl="rbg"))
+        state = jax.jit(setup.functions.init)(jax.random.key(config.seed, impl="rbg"))
         for step in range(steps):
             r, slope = gradient(state, batch("search_val", step))
             if step in (0, steps - 1):

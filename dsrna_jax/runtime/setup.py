@@ -1,0 +1,42 @@
+"""A run that is ready to start: its configuration with the data, the network and the pure functions that follow from it."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from dsrna_jax.data import Dataset, batch_indices
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSetup:
+    """What a search and a training have in common; `parts` are indices into the training split."""
+
+    config: Any
+    dataset: Dataset
+    parts: dict[str, np.ndarray]
+    network: Any  # a Network
+    functions: Any
+    steps_per_epoch: int
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The configuration with what the data decided, as JSON: enough to build the network again."""
+        data = {
+            "examples": len(self.dataset),
+            "image_shape": list(self.dataset.image_shape),
+            "class_names": list(self.dataset.class_names),
+            "mean": list(self.network.mean),
+            "std": list(self.network.std),
+        }
+        return {"experiment": self.config.experiment, "config": dataclasses.asdict(self.config), "data": data}
+
+    @property
+    def summary(self) -> str:
+        """The data, and the number of images in each part, in a line."""
+        raise NotImplementedError
+
+    def batch(self, part: str, step: int) -> np.ndarray:
+        """Indices [batch] into the training split of batch number `step` from that part."""
+        indices = self.parts[part]
+        return indices[batch_indices(step, self.config.batch_size, len(indices), self.config.seed, part)]
