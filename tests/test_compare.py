@@ -12,10 +12,11 @@ from linear_run import TINY, linear_network
 from dsrna_jax.commands import compare
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import paper_tables
-from dsrna_jax.comparison.page import comma_separated, markdown, page
+from dsrna_jax.comparison.page import page
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
 from dsrna_jax.comparison.runs import read
 from dsrna_jax.comparison.table import comparison
+from dsrna_jax.comparison.text import comma_separated, markdown
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import genotype, zoo
 from dsrna_jax.training import restore

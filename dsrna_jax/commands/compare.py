@@ -29,15 +29,15 @@ def main(argv: Sequence[str]) -> None:
     out = Path(values.out or Path(runs[0]).parent)
     if out.exists() and not out.is_dir():
         raise InputError(f"out {out} is a file: expected a folder, or a path where one can be made")
-    from dsrna_jax.comparison import page
+    from dsrna_jax.comparison.page import page
     from dsrna_jax.comparison.runs import read
     from dsrna_jax.comparison.table import comparison
+    from dsrna_jax.comparison.text import comma_separated, markdown
 
     table = comparison([read(path) for path in dict.fromkeys(map(Path, runs))])
-    text = page.markdown(table)
-    pages = {"md": text, "csv": page.comma_separated(table), "html": page.page(table)}
+    contents = {"md": markdown(table), "csv": comma_separated(table), "html": page(table)}
     out.mkdir(parents=True, exist_ok=True)
-    for suffix, content in pages.items():
+    for suffix, content in contents.items():
         write_whole(out / f"comparison.{suffix}", content)
-    print(text)
+    print(contents["md"])
     print(f"{out} holds comparison.md, comparison.csv and comparison.html.\nnext: open {out}/comparison.html in a browser")

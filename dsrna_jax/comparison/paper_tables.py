@@ -6,8 +6,8 @@ Its tables mix trainings: the clean accuracies of Table 2 are not those of the n
 from typing import NamedTuple
 
 
-class Printed(NamedTuple):
-    """A figure as it is printed, in the unit of its column, with its standard deviation where there is one."""
+class PaperFigure(NamedTuple):
+    """A number as the paper prints it, in the unit of its column, with its standard deviation if it has one."""
 
     value: float
     std: float | None
@@ -18,7 +18,7 @@ CLEAN, PARAMS, COST = "Test Acc. (%)", "Params (M)", "Search Cost (GPU days)"
 FGSM, CW, LINF, L2 = "FGSM", "C&W", "l-infinity certified lower bound", "l2 certified lower bound"
 _ATTACKS = ("PGD (10)", "PGD (20)", "PGD (100)", FGSM, CW)
 _FEWER = (CLEAN, "PGD (100)", FGSM, CW)
-_RADII = ("RobNet-large", "SDARTS-ADV", "PC-DARTS-ADV", "DSRNA-CB", "DSRNA-Jacobian")
+_CERTIFIED_ROWS = ("RobNet-large", "SDARTS-ADV", "PC-DARTS-ADV", "DSRNA-CB", "DSRNA-Jacobian")
 
 _TABLES = {  # number: (data set, columns, rows)
     1: ("cifar10", _ATTACKS, """
@@ -62,14 +62,14 @@ _TABLES = {  # number: (data set, columns, rows)
         DSRNA-CB       | 99.21 ± 0.03 | 97.34 ± 0.06 | 98.85 ± 0.03 | 94.02 ± 0.08
         DSRNA-Jacobian | 99.36 ± 0.01 | 96.82 ± 0.02 | 98.79 ± 0.01 | 95.37 ± 0.02"""),
 }  # fmt: skip
-_CERTIFIED = {  # (table, data set, column): a figure for each of _RADII
+_CERTIFIED = {  # (table, data set, column): a figure for each of _CERTIFIED_ROWS
     (5, "mnist", LINF): (0.0325, 0.0471, 0.0474, 0.0526, 0.0514),
     (5, "cifar10", LINF): (0.0024, 0.0039, 0.0040, 0.0049, 0.0048),
     (6, "mnist", L2): (0.1340, 0.1767, 0.1765, 0.4288, 0.4285),
     (6, "cifar10", L2): (0.0167, 0.0337, 0.0336, 0.0412, 0.0409),
 }
 
-# What the paper calls the architectures that have a name in `dsrna_jax.zoo`, and those that a search finds by a metric.
+# The paper's names of the architectures in `genotypes.zoo`, and of those that a search by a measure finds.
 ROWS = {
     "NASNet": "NASNet-A",
     "PNAS": "PNAS",
@@ -86,20 +86,20 @@ ROWS = {
 METRICS = {"jacobian": "DSRNA-Jacobian", "certified": "DSRNA-CB"}
 
 
-def figures(row: str, dataset: str) -> dict[str, Printed]:
-    """What the paper prints in a row about a data set (`cifar10`, `mnist`, `imagenet2012`), by column; {} if nothing."""
-    found = {}
+def figures(row: str, dataset: str) -> dict[str, PaperFigure]:
+    """The figures of a row for a data set (`cifar10`, `mnist`, `imagenet2012`), by column; empty if the paper has none."""
+    row_figures = {}
     for number, (of, columns, text) in _TABLES.items():
         for line in text.strip().splitlines() if of == dataset else ():
             name, *values = (part.strip() for part in line.split("|"))
             if name == row:
-                found |= {c: _printed(v, number) for c, v in zip(columns, values, strict=True) if v != "–"}
+                row_figures |= {c: _printed(v, number) for c, v in zip(columns, values, strict=True) if v != "–"}
     for (number, of, column), values in _CERTIFIED.items():
-        if of == dataset and row in _RADII:
-            found[column] = Printed(values[_RADII.index(row)], None, number)
-    return found
+        if of == dataset and row in _CERTIFIED_ROWS:
+            row_figures[column] = PaperFigure(values[_CERTIFIED_ROWS.index(row)], None, number)
+    return row_figures
 
 
-def _printed(text: str, table: int) -> Printed:
+def _printed(text: str, table: int) -> PaperFigure:
     value, _, std = text.partition(" ± ")
-    return Printed(float(value), float(std) if std else None, table)
+    return PaperFigure(float(value), float(std) if std else None, table)

@@ -1,4 +1,4 @@
-"""A finished training with all that was measured of it: read back from its folder, and checked to be of one checkpoint."""
+"""A finished training with its evaluations, read from its folder and checked to be of one checkpoint."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from dsrna_jax.training.config import TrainingConfig
 _RESULTS = ("attack", "certify")
 
 
-class Finished(NamedTuple):
-    """A training run and what was measured of its checkpoint.
+class FinishedTraining(NamedTuple):
+    """A training run and the evaluations of its checkpoint.
 
     attacks, certificates: contents of attack.json and certify.json files, those on most images first.
     radii: by the position in `certificates`, the arrays of radii.npz.
@@ -37,14 +37,14 @@ class Finished(NamedTuple):
     search: tuple[dict[str, Any], float] | None
 
 
-def read(path: str | os.PathLike) -> Finished:
+def read(path: str | os.PathLike) -> FinishedTraining:
     """The finished training in a run folder.
 
     Raises: InputError if there is none, if a result is damaged, or is that of another checkpoint than the folder holds.
     """
     path = Path(path)
     network = restore.load(path)
-    found: dict[str, list[tuple[dict, Path]]] = {}
+    evaluations: dict[str, list[tuple[dict, Path]]] = {}
     for kind in _RESULTS:
         results = [(_result(file, kind), file.parent) for file in sorted(path.glob(f"*/{kind}.json"))]
         for result, folder in results:
@@ -53,22 +53,22 @@ def read(path: str | os.PathLike) -> Finished:
                     f"{folder} measured another checkpoint (step {result['checkpoint']['step']}) than {path} holds now (step "
                     f"{network.step}), but clean and robust accuracy must be of one; delete it and run {command_line(kind)} again"
                 )
-        found[kind] = sorted(results, key=lambda pair: -pair[0]["examples"])
-    return Finished(
+        evaluations[kind] = sorted(results, key=lambda pair: -pair[0]["examples"])
+    return FinishedTraining(
         path,
         network.config,
         network.architecture,
         network.weight_count,
         multiply_adds(network.network, network.image_shape),
-        [result for result, _ in found["attack"]],
-        [result for result, _ in found["certify"]],
-        [_arrays(folder / "radii.npz") for _, folder in found["certify"]],
+        [result for result, _ in evaluations["attack"]],
+        [result for result, _ in evaluations["certify"]],
+        [_arrays(folder / "radii.npz") for _, folder in evaluations["certify"]],
         _search(path, network.config.genotype, network.architecture),
     )
 
 
 def _result(file: Path, kind: str) -> dict[str, Any]:
-    """What a result says. Raises: InputError if it is none."""
+    """The content of attack.json or certify.json. Raises: InputError if it is damaged."""
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         is_whole = result["experiment"] == kind and result["checkpoint"]["digest"] and result["clean"]["accuracy"] is not None
@@ -87,7 +87,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _search(path: Path, genotype: str, architecture: zoo.Architecture) -> tuple[dict[str, Any], float] | None:
-    """Configuration and seconds of the search whose folder `--genotype` named, if it is still there and found this one."""
+    """Configuration and seconds of the search in the folder that `--genotype` named, if it is there and ended in this cell."""
     for folder in (Path(genotype).expanduser(), path.parent / Path(genotype).name):
         try:
             resolved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
