@@ -65,14 +65,23 @@ def overridden(config: Any, values: flags.FlagValues) -> Any:
 
 
 def _in_todays_names(argv: Sequence[str], fields: Sequence[dataclasses.Field]) -> list[str]:
-    former = {field.metadata["formerly"]: field.name for field in fields if field.metadata["formerly"]}
-    renamed = {field.name: field.metadata["renamed"] for field in fields}
-    current = []
-    for argument in argv:
+    """The arguments with the names and values that flags have now; prints a line for each that was changed."""
+    renamed = {name: field for field in fields for name in (field.name, field.metadata["formerly"]) if _was_renamed(field)}
+    current, arguments = [], iter(argv)
+    for argument in arguments:
         name, equals, value = argument.partition("=")
-        flag = name.lstrip("-") if name.startswith("-") else ""
-        flag, value = former.get(flag, flag), renamed.get(former.get(flag, flag), {}).get(value, value)
-        current.append(f"--{flag}{equals}{value}" if flag else argument)
-        if flag and current[-1].lstrip("-") != argument.lstrip("-"):
-            print(f"note: {argument} is now {current[-1]}", file=sys.stderr)
+        field = renamed.get(name.lstrip("-")) if name.startswith("-") else None
+        if field is None:
+            current.append(argument)
+            continue
+        if not equals:  # --flag value
+            value = next(arguments, "")
+        given, now = f"{name}={value}", f"--{field.name}={field.metadata['renamed'].get(value, value)}"
+        current.append(now)
+        if given.lstrip("-") != now.lstrip("-"):
+            print(f"note: {given} is now {now}", file=sys.stderr)
     return current
+
+
+def _was_renamed(field: dataclasses.Field) -> bool:
+    return bool(field.metadata["formerly"] or field.metadata["renamed"])

@@ -1,0 +1,46 @@
+"""Flags that earlier versions had still work, and one line says what they are called now."""
+
+import dataclasses
+
+import pytest
+
+from dsrna_jax.commands.flags import config_flags, overridden, parse
+from dsrna_jax.errors import InputError
+from dsrna_jax.search.config import SearchConfig
+
+
+def config_of(*arguments):
+    """The configuration of a search by a command line."""
+    values = config_flags(SearchConfig())
+    parse(values, ["search", *arguments], SearchConfig())
+    return overridden(SearchConfig(), values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value", "now"),
+    [
+        (["--steps=3"], "nodes", 3, "--steps=3 is now --nodes=3"),
+        (["-steps", "3"], "nodes", 3, "-steps=3 is now --nodes=3"),
+        (["--norm=row_l2"], "jacobian_norm", "row_l2", "--norm=row_l2 is now --jacobian_norm=row_l2"),
+        (["--norm=l1"], "jacobian_norm", "row_l1", "--norm=l1 is now --jacobian_norm=row_l1"),
+        (["--norm", "l1"], "jacobian_norm", "row_l1", "--norm=l1 is now --jacobian_norm=row_l1"),
+        (["--jacobian_norm=fro2"], "jacobian_norm", "fro_squared", "--jacobian_norm=fro2 is now --jacobian_norm=fro_squared"),
+        (["--method=exact"], "jacobian_method", "exact", "--method=exact is now --jacobian_method=exact"),
+    ],
+)
+def test_old_names_and_values_are_accepted_with_a_line_that_says_the_new(capsys, arguments, field, value, now):
+    assert getattr(config_of(*arguments), field) == value
+    assert capsys.readouterr().err == f"note: {now}\n"
+
+
+def test_names_of_today_are_accepted_silently(capsys):
+    config = config_of("--nodes", "3", "--jacobian_norm=row_l1", "--jacobian_method", "exact", "--flip", "--seed=2")
+    changes = {"nodes": 3, "jacobian_norm": "row_l1", "jacobian_method": "exact", "flip": True, "seed": 2}
+    assert config == dataclasses.replace(SearchConfig(), **changes)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arguments", [["--norm=l3"], ["--steps"], ["--stepz=3"]])
+def test_what_no_version_had_is_refused(arguments):
+    with pytest.raises(InputError):
+        config_of(*arguments)
