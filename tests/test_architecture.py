@@ -13,7 +13,7 @@ PACKAGE = "dsrna_jax"
 
 # From the bottom up. Folders of one floor do not import each other.
 FLOORS = (
-    ("lazy", "errors"),
+    ("lazy", "errors", "files"),
     ("confidence", "losses", "kernels"),
     ("genotypes", "data", "bounds", "attacks"),
     ("networks", "plots", "runtime"),

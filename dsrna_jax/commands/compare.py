@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime.files import write_whole
+from dsrna_jax.files import write_whole
 from dsrna_jax.runtime.invocation import command_line, in_users_words
 
 

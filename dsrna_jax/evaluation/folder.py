@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime.files import write_whole
+from dsrna_jax.files import replacing, write_whole
 from dsrna_jax.runtime.options import differences, in_todays_names
 from dsrna_jax.runtime.records import Records, rows
 
@@ -59,12 +59,8 @@ def completed_rows(batches: Records) -> list[dict[str, Any]]:
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Writes an .npz file, as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def _saved(file: Path, kind: type) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.files import write_whole
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 
 Gene = tuple[str, int]
@@ -142,13 +143,7 @@ def from_json(value: Mapping[str, Any] | str) -> Genotype:
 def save(genotype: Any, path: str | os.PathLike, to_json: Callable[[Any], dict[str, Any]] = to_json) -> None:
     """Writes the genotype as JSON, one field a line. The file is replaced as a whole or not at all."""
     lines = [f"  {json.dumps(name)}: {json.dumps(field)}" for name, field in to_json(genotype).items()]
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def load(path: str | os.PathLike, from_json: Callable[[str], Any] = from_json) -> Any:

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from dsrna_jax.files import replacing
 
 INK = "#333333"
 GREY = "#666666"
@@ -18,13 +19,8 @@ MARGIN = 0.3  # of a page, in inches
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
     """Writes the figure as PNG: equal figures give equal bytes. The file is replaced as a whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def blank(width: float, height: float, title: str | None = None, *, dpi: float = 110) -> Figure:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import FOLDER, Checkpoints
-from dsrna_jax.runtime.files import write_whole
 from dsrna_jax.runtime.options import differences, in_todays_names
 
 

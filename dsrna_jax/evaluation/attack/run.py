@@ -21,8 +21,8 @@ from dsrna_jax.evaluation.attack.stages import pgd_stage
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder, write_arrays
 from dsrna_jax.evaluation.images import EvaluationImages
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup
+from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import sharding
-from dsrna_jax.runtime.files import write_whole
 from dsrna_jax.runtime.progress import WorkProgress
 from dsrna_jax.runtime.signals import stop_requests
 from dsrna_jax.training import restore

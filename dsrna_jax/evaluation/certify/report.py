@@ -14,7 +14,7 @@ from dsrna_jax.evaluation.certify.radii import MINIMUM
 from dsrna_jax.evaluation.folder import write_arrays
 from dsrna_jax.evaluation.report import accuracy_entry, versions
 from dsrna_jax.evaluation.setup import EvaluationSetup
-from dsrna_jax.runtime.files import write_whole
+from dsrna_jax.files import write_whole
 
 
 def write(out: Path, config: CertificationConfig, setup: EvaluationSetup, rows: list[dict[str, Any]]) -> dict[str, Any]:

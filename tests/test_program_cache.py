@@ -1,5 +1,6 @@
-"""Programs that are kept: found by what they were made of, and never traced again."""
+"""Kept programs: looked up by a hash of all that decides them, and not traced again."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ class Programs(NamedTuple):
 
 @pytest.fixture
 def traced(tmp_path):
-    """A function (identity, factor, argument) -> what a program of that identity gives; and how often it was traced."""
+    """A function (identity, factor, argument) -> result of a program of that identity; the identities traced; the folder."""
     count, mesh, before = [], sharding.mesh(1), jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
 
@@ -63,22 +64,42 @@ def test_a_damaged_file_is_compiled_anew_and_replaced(traced):
     assert len(count) == 2 and [f.name for f in folder.glob("program-*")] == [file.name]
 
 
-def test_what_comes_from_jaxs_own_cache_is_not_kept(traced):
-    """XLA writes a program that it has read itself without its machine code."""
-    run, count, folder = traced
+@pytest.fixture
+def own_cache(traced):
+    """JAX's own cache, in the same folder, for programs that compile in no time."""
     shortest = jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     compilation_cache.reset_cache()  # else it stays in the folder of its first use
+    yield
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
+    compilation_cache.reset_cache()
+
+
+def test_a_program_from_jaxs_own_cache_is_not_kept(traced, own_cache):
+    """XLA writes a program that it has read itself without its machine code."""
+    run, count, folder = traced
     run("a")
     next(folder.glob("program-*")).unlink()
     run("a")
     run("a")
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
-    compilation_cache.reset_cache()
     assert count == ["a"] * 3 and not list(folder.glob("program-*"))
 
 
-def test_nothing_is_kept_without_a_folder_or_where_none_can_be_written(traced):
+def test_hits_of_jaxs_own_cache_are_counted_by_thread(own_cache):
+    """If this fails with a new version of JAX, look for the name of its event: `_CACHE_HIT`."""
+
+    def compile_once(_=None):
+        with program_cache.counted_cache_hits() as hits:
+            jax.jit(lambda x: x * 3.125 + 1).lower(1.0).compile()
+        return len(hits)
+
+    assert [compile_once(), compile_once()] == [0, 1]
+    with program_cache.counted_cache_hits() as here, ThreadPoolExecutor(1) as pool:
+        assert list(pool.map(compile_once, range(2))) == [1, 1]
+    assert not here
+
+
+def test_nothing_is_kept_without_a_folder_that_can_be_written(traced):
     run, count, folder = traced
     jax.config.update("jax_compilation_cache_dir", None)
     run("a")
@@ -88,7 +109,7 @@ def test_nothing_is_kept_without_a_folder_or_where_none_can_be_written(traced):
     assert count == ["a", "a"] and not list(folder.rglob("program-*"))
 
 
-def test_the_oldest_program_goes(traced, monkeypatch):
+def test_the_least_recently_used_program_is_deleted(traced, monkeypatch):
     run, count, folder = traced
     monkeypatch.setattr(program_cache, "KEPT", 2)
     for identity in ("a", "b", "a", "c"):  # b was not used for longest
