@@ -11,7 +11,7 @@ from flax import nnx
 from jax import lax
 
 from dsrna_jax import bounds
-from dsrna_jax.bounds import api as bounds_api
+from dsrna_jax.bounds import checks
 from dsrna_jax.bounds.rules import registry
 from dsrna_jax.errors import InputError
 
@@ -143,7 +143,7 @@ def test_control_flow_by_values_is_refused():
 
 
 def test_a_method_that_would_not_fit_says_so(monkeypatch):
-    monkeypatch.setattr(bounds_api, "free_memory", lambda: 1000)
+    monkeypatch.setattr(checks, "free_memory", lambda: 1000)
     said = error(lambda x: jax.nn.relu(linear(x)) @ W, method="crown")
     assert "crown would take about" in said and "1.0 kB are free" in said and "chunk" in said
 
@@ -151,7 +151,7 @@ def test_a_method_that_would_not_fit_says_so(monkeypatch):
 def test_register_teaches_a_curve_and_a_rewrite(monkeypatch):
     """`sin` between -pi / 2 and pi / 2 bends once, at 0; `sort` of two is their min and max."""
     monkeypatch.setattr(registry, "RULES", dict(registry.RULES))
-    monkeypatch.setattr(bounds_api, "RULES", registry.RULES)
+    monkeypatch.setattr(checks, "RULES", registry.RULES)
     bounds.register("sin", bounds.Curve(jnp.sin, inflections=(0.0,)))
 
     def sort(x, *, dimension, **_):

@@ -9,7 +9,7 @@ from flax import linen as nn
 from dsrna_jax import bounds
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.balls import ball
-from dsrna_jax.bounds.relaxations import change
+from dsrna_jax.bounds.relaxations.hinge import change
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
 from dsrna_jax.kernels.depthwise import depthwise, square_taps

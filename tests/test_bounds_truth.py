@@ -14,7 +14,8 @@ from scipy.optimize import linprog, minimize
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds.balls import ball
-from dsrna_jax.bounds.relaxations import Largest, Planes
+from dsrna_jax.bounds.relaxations.maximum import Largest
+from dsrna_jax.bounds.relaxations.planes import Planes
 
 
 @pytest.fixture(autouse=True)

@@ -26,18 +26,10 @@ from typing import TYPE_CHECKING
 from dsrna_jax import lazy
 
 if TYPE_CHECKING:
-    from dsrna_jax.bounds.api import (
-        bound,
-        certified_radius,
-        class_certified_radii,
-        class_margins,
-        deviation,
-        explain,
-        intermediate,
-        margin,
-        value_and_deviation,
-    )
-    from dsrna_jax.bounds.curves import Curve
+    from dsrna_jax.bounds.api import bound, deviation, explain, intermediate, value_and_deviation
+    from dsrna_jax.bounds.explanation import Cost, Explanation
+    from dsrna_jax.bounds.margins import certified_radius, class_certified_radii, class_margins, margin
+    from dsrna_jax.bounds.relaxations.curve import Curve
     from dsrna_jax.bounds.rules.registry import register
 
 METHODS = ("ibp", "crown_ibp", "fastlin", "crown", "alpha_crown", "hz_crown")
@@ -46,7 +38,9 @@ NORMS = ("linf", "l2", "l1")
 __all__ = [
     "METHODS",
     "NORMS",
+    "Cost",
     "Curve",
+    "Explanation",
     "bound",
     "certified_radius",
     "class_certified_radii",
@@ -63,15 +57,17 @@ __getattr__, __dir__ = lazy.attach(
     __name__,
     __all__,
     {
-        "Curve": "curves:Curve",
+        "Cost": "explanation:Cost",
+        "Curve": "relaxations.curve:Curve",
+        "Explanation": "explanation:Explanation",
         "bound": "api:bound",
-        "certified_radius": "api:certified_radius",
-        "class_certified_radii": "api:class_certified_radii",
-        "class_margins": "api:class_margins",
+        "certified_radius": "margins:certified_radius",
+        "class_certified_radii": "margins:class_certified_radii",
+        "class_margins": "margins:class_margins",
         "deviation": "api:deviation",
         "explain": "api:explain",
         "intermediate": "api:intermediate",
-        "margin": "api:margin",
+        "margin": "margins:margin",
         "register": "rules.registry:register",
         "value_and_deviation": "api:value_and_deviation",
     },

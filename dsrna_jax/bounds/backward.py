@@ -1,6 +1,8 @@
 """Linear bounds, backwards through a graph (CROWN: Zhang et al. 2018, arXiv:1811.00866; CROWN-IBP: 2019, arXiv:1906.06316)."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,30 +12,34 @@ from jax import lax
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.forward import Intervals
 from dsrna_jax.bounds.graph import Graph, Linear, Node
-from dsrna_jax.bounds.relaxations import Planes
+from dsrna_jax.bounds.relaxations.planes import Planes
 
 # Arrays of the size of a functional on the widest layer that a backward step has at hand at once: an estimate.
 ROW_BUFFERS = 3
 
 
+@dataclasses.dataclass(frozen=True)
 class Relaxed:
-    """The planes of a graph's relaxed nodes between given intervals, each made when first asked for."""
+    """The relaxed nodes of a graph between given intervals. Planes are made when first asked for, and kept.
 
-    def __init__(self, intervals: Intervals, slopes="adaptive"):
-        self.intervals, self.slopes = intervals, slopes
-        self.planes: dict[Node, Planes] = {}
+    slopes: of hinges, as in `relaxations`; for all of them, or a dict by node.
+    """
 
-    def __getitem__(self, node: Node) -> Planes:
-        if node not in self.planes:
-            slopes = self.slopes.get(node, "adaptive") if isinstance(self.slopes, dict) else self.slopes
-            self.planes[node] = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
-        return self.planes[node]
+    intervals: Intervals
+    slopes: str | Mapping[Node, jax.Array] = "adaptive"
+    made: dict[Node, Planes] = dataclasses.field(default_factory=dict)
+
+    def planes(self, node: Node) -> Planes:
+        if node not in self.made:
+            slopes = self.slopes if isinstance(self.slopes, str) else self.slopes.get(node, "adaptive")
+            self.made[node] = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
+        return self.made[node]
 
     def prepared(self, graph: Graph, target: Node) -> "Relaxed":
-        """The same, with all that bounds of `target` need: loops over rows then do not make it again and again."""
+        """The same, with all planes that bounds of `target` need, so that loops over rows do not make them again."""
         for node in graph.nodes:
             if node.index <= target.index and node.operation is not None and not isinstance(node.operation, Linear):
-                self[node]
+                self.planes(node)
         return self
 
 
@@ -44,7 +50,8 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
 
     On the way the rows stand in front of the batch, wherever that is: most operations can then take the two for one.
     """
-    pending, results, total = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}, 0.0
+    pending, results = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}
+    total: Any = 0.0
 
     def arrive(node, rows):
         pending[node] = pending[node] + rows if node in pending else rows
@@ -67,7 +74,7 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
             total = total + by_example(least if interval.mid is None else least + rows * _beside(interval.mid, node), node)
             continue
         else:
-            passed, gaps = _pulled(node, relaxed[node], rows)
+            passed, gaps = _pulled(node, relaxed.planes(node), rows)
             total = total - by_example(gaps, node)
         for parent, part in zip(node.parents, passed, strict=True):
             if part is not None:

@@ -1,6 +1,7 @@
 """The set of inputs that a bound holds for: a norm ball around each example, cut off at the range of valid pixels."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds import NORMS
-from dsrna_jax.bounds.relaxations import Interval, between
+from dsrna_jax.bounds.known import is_known
+from dsrna_jax.bounds.relaxations.interval import Interval, between
 from dsrna_jax.errors import InputError
 
 
@@ -23,7 +25,7 @@ class Ball:
 
     def dot_lower(self, coefficients) -> jax.Array:
         """Least value of <coefficients, d>, exactly: coefficients [row, batch, ...] by leaf -> [row, batch]."""
-        box = sum(
+        box: Any = sum(
             _entries(jnp.minimum(c * b.lower, c * b.upper) if b.mid is not None else -jnp.abs(c) * b.radius)
             for c, b in zip(coefficients, self.boxes, strict=True)
         )
@@ -98,11 +100,6 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
         else:
             boxes.append(between(-jnp.minimum(wide, leaf - clip[0]), jnp.minimum(wide, clip[1] - leaf)))
     return Ball(radius, norm, tuple(boxes), clip is not None)
-
-
-def is_known(array) -> bool:
-    """Whether an array's numbers are there, rather than being traced."""
-    return not isinstance(array, jax.core.Tracer)
 
 
 def _entries(x):

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrna_jax.bounds.curves import Curve
-from dsrna_jax.bounds.relaxations import Hinge
+from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.relaxations.curve import Curve
+from dsrna_jax.bounds.relaxations.hinge import Hinge
 
 ANALYTIC = frozenset(
     "add add_any sub mul div integer_pow square exp expm1 log1p logistic tanh erf erfc convert_element_type copy".split()
@@ -44,19 +45,9 @@ class Composed:
     """
 
     root: Any
-    function: Callable | None
+    function: Any
     affine: tuple | None
     is_simple: bool
-
-
-def number(constant):
-    """The number that a constant consists of, or None if it is an array, or traced."""
-    if isinstance(constant, jax.core.Tracer):
-        return None
-    if np.ndim(constant) == 0:
-        return np.asarray(constant)[()]
-    is_spread = isinstance(constant, np.ndarray) and constant.size and not any(constant.strides)
-    return constant[(0,) * constant.ndim] if is_spread else None
 
 
 def itself(node) -> Composed:
@@ -78,23 +69,22 @@ def joined(name: str, call: Callable, operands: list, parts: list[Composed | Non
         if part is None
     ):
         return None
-    constants = [None if part is not None else number(o) for o, part in zip(operands, parts, strict=True)]
+    constants: list[Any] = [None if part is not None else number(o) for o, part in zip(operands, parts, strict=True)]
     operands = [o if c is None else c for o, c in zip(operands, constants, strict=True)]
     numbers = [c for c, part in zip(constants, parts, strict=True) if part is None]
-    function = None
-    if all(c is not None for c in numbers) and all(part.function is not None for part in known):
 
-        def function(x):
-            spread = lambda c: np.broadcast_to(c, np.shape(x))  # noqa: E731
-            return call(*(spread(c) if part is None else part.function(x) for c, part in zip(constants, parts, strict=True)))
+    def function(x):
+        spread = lambda c: np.broadcast_to(c, np.shape(x))  # noqa: E731
+        return call(*(spread(c) if part is None else part.function(x) for c, part in zip(constants, parts, strict=True)))
 
+    is_function = all(c is not None for c in numbers) and all(part.function is not None for part in known)
     pairs = [part.affine if part is not None else (0.0, o) for o, part in zip(operands, parts, strict=True)]
-    is_simple = function is not None and all(part.is_simple for part in known)
+    is_simple = is_function and all(part.is_simple for part in known)
     is_simple = is_simple and all(np.abs(c) <= LARGEST_NUMBER or not np.isfinite(c) for c in numbers)
     if name in ("max", "min", "abs", "gt", "ge", "lt", "le"):
         bend = difference(*pairs) if len(pairs) == 2 else pairs[0]
         is_simple = is_simple and bend is not None and _is_zero(bend[1])
-    return Composed(known[0].root, function, _affine(name, operands, parts, pairs), is_simple)
+    return Composed(known[0].root, function if is_function else None, _affine(name, operands, parts, pairs), is_simple)
 
 
 def _affine(name, operands, parts, pairs):

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
-from dsrna_jax.bounds.relaxations import Interval, Largest, between, intersection
+from dsrna_jax.bounds.relaxations.interval import Interval, between, intersection
+from dsrna_jax.bounds.relaxations.maximum import Largest
 
 Intervals = dict[Node, Interval]
 

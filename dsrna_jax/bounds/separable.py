@@ -5,6 +5,7 @@ entries from one example to another without a trace in the shape.
 """
 
 import math
+from collections.abc import Sequence
 
 ANYWHERE = frozenset(
     "squeeze expand_dims stack unstack split reduce_sum reduce_max reduce_min gather dot_general conv_general_dilated".split()
@@ -13,7 +14,7 @@ ANYWHERE = frozenset(
 
 
 def keeps_examples_apart(
-    name: str, params: dict, operands: list[tuple[int, tuple[int, ...], int] | None], shape, axis: int
+    name: str, params: dict, operands: Sequence[tuple[int, tuple[int, ...], int]], shape, axis: int
 ) -> bool:
     """Whether entry i of the batch comes from entry i alone.
 

@@ -4,7 +4,6 @@
 operations; what does becomes a `Node`.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from dsrna_jax.bounds.composed import Composed, itself, joined, number
+from dsrna_jax.bounds.composed import Composed, itself, joined
 from dsrna_jax.bounds.graph import Graph, Node, Predicate
+from dsrna_jax.bounds.jaxprs import closed, constant, consts_and_carries, evaluated, inner_jaxpr, used_equations, user_line
+from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.separable import keeps_examples_apart
 from dsrna_jax.errors import InputError
 
@@ -26,7 +27,7 @@ class Tracer:
         self.nodes: list[Node] = []
         self.batch, self.other_batch = batch, batch + 1
         self.rules = rules
-        self.known: dict[Any, tuple] = {}
+        self.known: dict[Any, list] = {}
         self.kept: list[Any] = []
         self.counts: dict[str, int] = {}
         self.composed: dict[Node | Predicate, Composed] = {}
@@ -56,19 +57,19 @@ class Tracer:
             others.append(jax.ShapeDtypeStruct(tuple(other), array.dtype))
         return self.interpret(jax.make_jaxpr(f)(*shapes), jax.make_jaxpr(f)(*others), operands)
 
-    def interpret(self, closed, other, operands) -> list:
+    def interpret(self, jaxpr, other, operands) -> list:
         """Outputs of a closed jaxpr on nodes and constants; `other` is the same jaxpr at another batch size."""
-        jaxpr, twin = closed.jaxpr, other.jaxpr
+        constants, jaxpr, twin = jaxpr.consts, jaxpr.jaxpr, other.jaxpr
         if [e.primitive.name for e in jaxpr.eqns] != [e.primitive.name for e in twin.eqns]:
             raise InputError("f is not batch-separable: it does other operations when the batch is larger")
-        env = dict(zip(jaxpr.constvars, closed.consts, strict=True)) | dict(zip(jaxpr.invars, operands, strict=True))
+        env = dict(zip(jaxpr.constvars, constants, strict=True)) | dict(zip(jaxpr.invars, operands, strict=True))
 
         def read(atom):
             return atom.val if isinstance(atom, core.Literal) else env[atom]
 
-        used, outside = _used(jaxpr), self.where
+        used, outside = used_equations(jaxpr), self.where
         for equation, other_equation in zip(jaxpr.eqns, twin.eqns, strict=True):
-            if not used(equation):
+            if id(equation) not in used:
                 continue
             inputs = [read(atom) for atom in equation.invars]
             if any(isinstance(i, Node | Predicate) for i in inputs):
@@ -82,13 +83,13 @@ class Tracer:
     def bounded(self, equation, twin, inputs) -> list:
         """Outputs of one equation, some of whose inputs are bounded."""
         name = equation.primitive.name
-        inner = _inner_jaxpr(equation.params)
+        inner = inner_jaxpr(equation.params)
         if name == "scan":
             return self.scan(equation, twin, inputs)
         if inner is not None and name not in self.rules:
             if name in ("while", "cond"):
                 raise NotImplementedError(f"no bounds through {name}{self.where}: its course depends on values")
-            return self.interpret(_closed(inner), _closed(_inner_jaxpr(twin.params)), inputs)
+            return self.interpret(closed(inner), closed(inner_jaxpr(twin.params)), inputs)
         if name not in self.rules:
             raise NotImplementedError(f"no bound rule for the primitive {name}{self.where}; bounds.register can add one")
         key = self._key(equation, inputs)
@@ -151,7 +152,7 @@ class Tracer:
     def scan(self, equation, twin, inputs) -> list:
         """A scan, unrolled."""
         params, other = equation.params, twin.params
-        consts, carries = _consts_and_carries(params)
+        consts, carries = consts_and_carries(params)
         shared, carry, stacked = inputs[:consts], list(inputs[consts : consts + carries]), inputs[consts + carries :]
         steps = range(params["length"])
         collected: list[list] = []
@@ -183,14 +184,6 @@ class Tracer:
         return key
 
 
-def _consts_and_carries(params) -> tuple[int, int]:
-    """How many of a scan's inputs are constants and how many its state."""
-    if "ft_in" in params:  # since JAX 0.12
-        consts, carry, _ = params["ft_in"].unpack()
-        return len(consts), len(carry)
-    return params["num_consts"], params["num_carry"]
-
-
 def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
     """The graph of f at x, a pytree of arrays [batch, ...]; InputError unless f treats each example by itself."""
     leaves, structure = jax.tree.flatten(x)
@@ -205,7 +198,7 @@ def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
         return jax.make_jaxpr(flat)(*(jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) for leaf in leaves))
 
     tracer = Tracer(batch, rules)
-    closed = at(batch)
+    whole = at(batch)
     try:
         other = at(batch + 1)
     except TypeError as error:
@@ -214,7 +207,7 @@ def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
             f"with one entry for each example? ({str(error).splitlines()[0]})"
         ) from error
     inputs = tuple(tracer.node(None, (), leaf, 0) for leaf in leaves)
-    outputs = tracer.interpret(closed, other, inputs)
+    outputs = tracer.interpret(whole, other, inputs)
     if len(outputs) != 1:
         raise InputError(f"f must return one array, got {len(outputs)}")
     (output,) = outputs
@@ -234,51 +227,6 @@ def check_input(leaves):
             raise InputError(f"x must be floating-point pixels, got {leaf.dtype}: convert with x.astype(jnp.float32) / 255")
         if leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0]:
             raise InputError(f"x must be [batch, ...], got shapes {[list(leaf.shape) for leaf in leaves]}")
-
-
-def evaluated(primitive, inputs, params) -> list:
-    """Outputs of a primitive on arrays."""
-    outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
-    return list(outputs) if primitive.multiple_results else [outputs]
-
-
-def constant(primitive, inputs, params) -> list:
-    """Outputs of a primitive on constants; numbers stay numbers, also where JAX would trace them, and when they are spread."""
-    if all(number(i) is not None for i in inputs) and inputs:
-        if primitive.name == "broadcast_in_dim":
-            return [np.broadcast_to(number(inputs[0]), params["shape"])]
-        if all(np.ndim(i) == 0 for i in inputs):
-            with jax.ensure_compile_time_eval():
-                return evaluated(primitive, inputs, params)
-    return evaluated(primitive, inputs, params)
-
-
-def _used(jaxpr):
-    """Whether an equation's outputs are used for those of the jaxpr."""
-    needed, kept = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}, set()
-    for equation in reversed(jaxpr.eqns):
-        if not needed.isdisjoint(equation.outvars) or equation.effects:
-            kept.add(id(equation))
-            needed.update(v for v in equation.invars if not isinstance(v, core.Literal))
-    return lambda equation: id(equation) in kept
-
-
-def user_line(equation) -> str:
-    """Where the user wrote an equation, as " (model.py:12)"; empty if unknown."""
-    libraries = tuple(os.path.dirname(os.path.abspath(m.__file__)) for m in (jax, np)) + (os.path.dirname(__file__),)
-    traceback = equation.source_info.traceback
-    for frame in traceback.frames if traceback is not None else ():
-        if not frame.file_name.startswith((*libraries, "<")) and f"{os.sep}flax{os.sep}" not in frame.file_name:
-            return f" ({frame.file_name}:{frame.line_num})"
-    return ""
-
-
-def _inner_jaxpr(params):
-    return next((params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr", "branches", "body_jaxpr") if key in params), None)
-
-
-def _closed(jaxpr):
-    return jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else core.ClosedJaxpr(jaxpr, ())
 
 
 def _needed(output: Node, inputs) -> list[Node]:

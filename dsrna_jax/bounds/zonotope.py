@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
-from dsrna_jax.bounds.relaxations import Hinge, Largest
+from dsrna_jax.bounds.relaxations.hinge import Hinge
+from dsrna_jax.bounds.relaxations.maximum import Largest
 
 
 class Zonotope(NamedTuple):

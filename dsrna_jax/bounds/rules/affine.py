@@ -1,58 +1,13 @@
-"""What operations that are linear in their bounded operands do: sums, and what moves entries about."""
+"""Operations that are affine in their bounded operands and have no weights: sums, and those that move entries about."""
 
 import dataclasses
 import functools
 
-import jax
 import jax.numpy as jnp
 
-from dsrna_jax.bounds.composed import recognised
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
-from dsrna_jax.bounds.tracing import evaluated
-
-
-def values(operands):
-    return [o.value if isinstance(o, Node) else o for o in operands]
-
-
-def nodes_of(operands):
-    return [o for o in operands if isinstance(o, Node)]
-
-
-def evaluated_shape(primitive, operands, params):
-    """Shape of the primitive's output."""
-    return jax.eval_shape(lambda *v: evaluated(primitive, v, params)[0], *values(operands)).shape
-
-
-def _call(primitive, operands, params):
-    """The primitive as a function of its bounded operands, what stands for the constants given."""
-
-    def f(*arrays, constants=tuple(operands)):
-        arrays = iter(arrays)
-        return evaluated(
-            primitive, [next(arrays) if isinstance(o, Node) else c for o, c in zip(operands, constants, strict=True)], params
-        )
-
-    return f
-
-
-def linear(tracer, primitive, operands, params, axes, constants, positive, **kinds):
-    """Nodes of an operation that is linear in its bounded operands, with `constants` for the others, |.|^q by `positive`."""
-    call = _call(primitive, operands, params)
-    outputs = evaluated(primitive, values(operands), params)
-    whole = Linear(functools.partial(call, constants=constants), lambda *r: call(*r, constants=positive(1)))
-
-    def node(i, value, axis):
-        operation = Linear(
-            lambda *d: whole.deviation(*d)[i],
-            lambda *r: whole.magnitude(*r)[i],
-            power=lambda q: lambda r: call(r, constants=positive(q))[i],
-            one_of=(i, whole) if len(outputs) > 1 else None,
-            **kinds,
-        )
-        return tracer.node(operation, nodes_of(operands), value, axis)
-
-    return [node(i, *pair) for i, pair in enumerate(zip(outputs, axes, strict=True))]
+from dsrna_jax.bounds.jaxprs import evaluated
+from dsrna_jax.bounds.rules.building import known_composition, linear, nodes_of, rewritten, values
 
 
 def moving(*data, structural=True, singleton=False):
@@ -113,21 +68,28 @@ def scatter(tracer, primitive, operands, params, axes):
     return [tracer.node(Linear(scaled, scaled, power=lambda q: scaled, singleton=True), (target,), value, axes[0])]
 
 
-def broadcast_nodes(tracer, operands, axes) -> list[Node]:
-    """The bounded operands, brought to the shape that all operands have together."""
-    shape = jnp.broadcast_shapes(*map(jnp.shape, values(operands)))
-    move = lambda x: jnp.broadcast_to(x, shape)  # noqa: E731
-    return [
-        n if n.value.shape == shape else tracer.node(Linear(move, move, structural=True), (n,), move(n.value), axes[0])
-        for n in nodes_of(operands)
-    ]
-
-
-def known_composition(tracer, primitive, operands, params, axes):
-    """[node] of what users write out of several operations, else None."""
-    composed = tracer.as_function(primitive, operands, params)
-    found = recognised(composed)
-    if found is None:
-        return None
-    name, operation = found
-    return [tracer.node(operation, (composed.root,), composed.function(composed.root.value), axes[0], name)]
+RULES = {
+    "add": elementwise_sum(1),
+    "add_any": elementwise_sum(1),
+    "sub": elementwise_sum(-1),
+    "neg": rewritten(lambda x: -1 * x),
+    "rev": moving(0, singleton=True),
+    "tile": moving(0, structural=True),
+    "split": moving(0, structural=True),
+    "unstack": moving(0, structural=True),
+    "gather": moving(0, structural=True),
+    "dynamic_slice": moving(0, structural=True),
+    "cumsum": moving(0, structural=False),
+    "reduce_sum": moving(0, structural=False),
+    "reduce_window_sum": moving(0, structural=False),
+    "scatter-add": moving(0, 2, structural=False),
+    "scatter": scatter,
+    "dynamic_update_slice": moving(0, 1, structural=False),
+    "pad": moving(0, 1, singleton=True),
+    **dict.fromkeys(("reshape", "transpose", "squeeze", "expand_dims", "slice"), moving(0, singleton=True)),
+    **dict.fromkeys(("broadcast_in_dim", "reduce_precision"), moving(0)),
+    **dict.fromkeys(("concatenate", "stack"), moving(*range(1000))),
+    **dict.fromkeys(
+        ("stop_gradient", "optimization_barrier", "copy", "copy_p", "sharding_constraint", "layout_constraint"), identity
+    ),
+}

@@ -1,4 +1,4 @@
-"""What comparisons of bounded values do, and choices by them."""
+"""Comparisons of bounded values, choices by them, and their conversion to numbers."""
 
 import dataclasses
 
@@ -8,10 +8,13 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.composed import difference as affine_difference
-from dsrna_jax.bounds.composed import meet, number
+from dsrna_jax.bounds.composed import meet
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
-from dsrna_jax.bounds.relaxations import Choice, Hinge
-from dsrna_jax.bounds.rules.affine import known_composition, moving, values
+from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.relaxations.choice import Choice
+from dsrna_jax.bounds.relaxations.hinge import Hinge
+from dsrna_jax.bounds.rules.affine import moving
+from dsrna_jax.bounds.rules.building import known_composition, values
 
 
 def comparison(tracer, primitive, operands, params, axes):
@@ -70,22 +73,21 @@ def _piecewise(tracer, primitive, operands, params, axes):
     at = 0.0 if number(bend[1]) == 0 else -bend[1] / bend[0]
     true_above = (predicate.compare in ("gt", "ge")) == bool(bend[0] > 0)
     order = (0, 1) if true_above else (1, 0)
-    lines = [pair(parts[i], cases[i]) for i in order]
-    if None not in lines and meet(*lines, at, np.finfo(root.value.dtype).eps):
+    left, right = (pair(parts[i], cases[i]) for i in order)
+    if left is not None and right is not None and meet(left, right, at, np.finfo(root.value.dtype).eps):
         value = lax.select_n(_is_true(predicate), *(jnp.broadcast_to(v, root.value.shape) for v in values(cases)))
-        return [tracer.node(Hinge(lines[0][0], lines[1][0], at), (root,), value, axes[0], "relu")]
+        return [tracer.node(Hinge(left[0], right[0], at), (root,), value, axes[0], "relu")]
     known = known_composition(tracer, primitive, operands, params, axes)
     if known is not None or number(at) is None:
         return known
-    functions = [_function(parts[i], cases[i]) for i in order]
-    if None in functions:
+    below, above = (_function(parts[i], cases[i]) for i in order)
+    if below is None or above is None:
         return None
     with jax.ensure_compile_time_eval():
-        left, right = (np.asarray(f(jnp.asarray(at, root.value.dtype))) for f in functions)
-    if not np.abs(left - right) <= 8 * np.finfo(left.dtype).eps * np.abs(left):
+        ends = [np.asarray(f(jnp.asarray(at, root.value.dtype))) for f in (below, above)]
+    if not np.abs(ends[0] - ends[1]) <= 8 * np.finfo(ends[0].dtype).eps * np.abs(ends[0]):
         return None
-    below, above = functions
-    return tracer.inline(lambda x: below(jnp.minimum(x, at)) + (above(jnp.maximum(x, at)) - right), root)
+    return tracer.inline(lambda x: below(jnp.minimum(x, at)) + (above(jnp.maximum(x, at)) - ends[1]), root)
 
 
 def _function(part, constant):
@@ -98,3 +100,23 @@ def _is_true(predicate: Predicate):
     """The truth of a comparison at the point of the trace."""
     compare = {"gt": jnp.greater, "ge": jnp.greater_equal, "lt": jnp.less, "le": jnp.less_equal}[predicate.compare]
     return compare(predicate.difference.value, 0)
+
+
+def cast(tracer, primitive, operands, params, axes):
+    if not jnp.issubdtype(params["new_dtype"], jnp.floating):
+        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(params['new_dtype']).name}{tracer.where}")
+    if isinstance(operands[0], Predicate):
+        difference = operands[0].difference
+        if difference is None:
+            raise NotImplementedError(f"no bounds of a conversion of {operands[0].compare} to a number{tracer.where}")
+        cases = [np.broadcast_to(np.asarray(v, params["new_dtype"]), difference.value.shape) for v in (0, 1)]
+        return select(tracer, lax.select_n_p, [operands[0], *cases], {}, axes)
+    return moving(0, singleton=True)(tracer, primitive, operands, params, axes)
+
+
+RULES = {
+    **dict.fromkeys(("gt", "ge", "lt", "le", "ne", "eq", "is_finite"), comparison),
+    "not": opposite,
+    "select_n": select,
+    "convert_element_type": cast,
+}

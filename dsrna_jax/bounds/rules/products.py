@@ -1,20 +1,15 @@
-"""What products do: linear with one bounded operand, relaxed with two."""
+"""Products and quotients: linear with one bounded operand, relaxed with two."""
 
 import functools
 import itertools
-import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from dsrna_jax.bounds.graph import Node
-from dsrna_jax.bounds.relaxations import Product
-from dsrna_jax.bounds.rules.affine import broadcast_nodes, evaluated_shape, known_composition, linear, nodes_of, values
-from dsrna_jax.bounds.rules.nonlinear import RECIPROCAL, curve
-from dsrna_jax.bounds.tracing import evaluated
-from dsrna_jax.kernels.depthwise import depthwise
+from dsrna_jax.bounds.relaxations.product import Product
+from dsrna_jax.bounds.rules.building import broadcast_nodes, evaluated_shape, known_composition, linear, nodes_of, values
+from dsrna_jax.bounds.rules.curves import RECIPROCAL, curve
 
 
 def scaled(singleton=False, **kinds):
@@ -30,86 +25,12 @@ def scaled(singleton=False, **kinds):
     return rule
 
 
-def trilinear(tracer, primitive, operands, params, axes):
-    if params["solve"] != "output" or not isinstance(operands[0], Node) or isinstance(operands[1], Node):
-        raise NotImplementedError(f"no bounds of {primitive.name} but by its image{tracer.where}")
-
-    def both(mid, radius):
-        """One call, since these take hundreds of operations to write."""
-        call = jax.vmap(lambda image, kernel: evaluated(primitive, [image, kernel], params)[0])
-        return call(jnp.stack([mid, radius]), jnp.stack([operands[1], jnp.abs(operands[1])]))
-
-    return scaled(both=both)(tracer, primitive, operands, params, axes)
-
-
-def convolution(tracer, primitive, operands, params, axes):
-    image, kernel = operands
-    numbers, groups = params["dimension_numbers"], params["feature_group_count"]
-    is_depthwise = (
-        isinstance(image, Node)
-        and not isinstance(kernel, Node)
-        and image.value.ndim == 4
-        and groups == image.value.shape[numbers.lhs_spec[1]] > 1
-        and params["batch_group_count"] == 1
-        and params["lhs_dilation"] == (1, 1)
-        and len(set(params["window_strides"])) == 1
-    )
-    if not is_depthwise:
-        kinds = {}
-        if isinstance(image, Node) and groups == params["batch_group_count"] == 1 and set(params["lhs_dilation"]) == {1}:
-            kinds["transposed"] = lambda rows: (_pulled_through(rows, kernel, image.value.shape, **params),)
-            output = evaluated_shape(primitive, operands, params)
-            positions = math.prod(output[i] for i in numbers.out_spec[2:])
-            kinds["unfolded"] = positions * kernel.size // kernel.shape[numbers.rhs_spec[0]]
-        return scaled(**kinds)(tracer, primitive, operands, params, axes)
-    return tracer.inline(functools.partial(_shifted_convolution, **params), image, kernel)
-
-
-def _shifted_convolution(image, kernel, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
-    """A depthwise conv_general_dilated by our own primitive, which is some thirty times faster on a CPU, also transposed."""
-    lhs, rhs, out = dimension_numbers
-    maps = jnp.transpose(image, (lhs[1], lhs[0], *lhs[2:]))[None]  # [1, channel, batch, height, width]
-    channels, size, stride = maps.shape[1], maps.shape[-2:], window_strides[0]
-    taps = jnp.transpose(kernel, (*rhs[2:], rhs[0], rhs[1]))[..., 0]  # [height, width, channel * multiple]
-    sides = taps.shape[:2]
-    offsets = [tuple(t * d - p[0] for t, d, p in zip(tap, rhs_dilation, padding, strict=True)) for tap in np.ndindex(*sides)]
-    wanted = [(n + sum(p) - (k - 1) * d - 1) // stride + 1 for n, p, k, d in zip(size, padding, sides, rhs_dilation, strict=True)]
-    extra = [max(w * stride - n, 0) for w, n in zip(wanted, size, strict=True)]
-    maps = jnp.pad(maps, [(0, 0)] * 3 + [(0, e) for e in extra])
-    kernels = jnp.moveaxis(taps.reshape(len(offsets), 1, channels, -1), -1, 2)
-    result = depthwise(maps, kernels, offsets, stride=stride)[0, ..., : wanted[0], : wanted[1]]
-    result = jnp.moveaxis(result, 0, 1).reshape(-1, *result.shape[2:])  # [channel * multiple, batch, height, width]
-    return jnp.transpose(result, np.argsort((out[1], out[0], *out[2:])))
-
-
-def _pulled_through(rows, kernel, shape, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
-    """Functionals of a convolution to those of its image, of `shape`: one matrix product, then a shifted sum over the kernel.
-
-    XLA's own transposed convolution takes longer on a CPU, most of all in a loop.
-    """
-    lhs, rhs, out = dimension_numbers
-    kernel = jnp.transpose(kernel, (*rhs[2:], *rhs[:2]))  # [*spatial, out, in]
-    sides, size = kernel.shape[:-2], [shape[i] for i in lhs[2:]]
-    taps = kernel.reshape(-1, *kernel.shape[-2:])
-    products = jnp.einsum("n...o,toi->tn...i", jnp.transpose(rows, (out[0], *out[2:], out[1])), taps)
-    total = 0.0
-    for product, tap in zip(products, np.ndindex(*sides), strict=True):
-        borders = []
-        for n, count, place, stride, dilation, (low, _) in zip(
-            size, product.shape[1:-1], tap, window_strides, rhs_dilation, padding, strict=True
-        ):
-            first = place * dilation - low
-            borders.append((first, n - first - ((count - 1) * stride + 1), stride - 1))
-        total = total + lax.pad(product, np.zeros((), product.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
-    return jnp.transpose(total, np.argsort((lhs[0], *lhs[2:], lhs[1])))
-
-
 def product_of_matrices(tracer, primitive, operands, params, axes):
     kinds = {}
     if len(nodes_of(operands)) == 1:
         # As an einsum, which puts the result's axes where they belong; JAX's own transposition copies the whole array for that.
-        is_left = isinstance(operands[0], Node)
-        bounded, constant, result = _dot_labels(*map(np.ndim, values(operands)), params["dimension_numbers"], is_left)
+        is_left, (left, right) = isinstance(operands[0], Node), values(operands)
+        bounded, constant, result = _dot_labels(np.ndim(left), np.ndim(right), params["dimension_numbers"], is_left)
         matrix = operands[1] if is_left else operands[0]
         kinds["transposed"] = lambda rows: (jnp.einsum(matrix, constant, rows, result, bounded),)
     return scaled(**kinds)(tracer, primitive, operands, params, axes)
@@ -173,3 +94,6 @@ def quotient(tracer, primitive, operands, params, axes):
     absolute = lambda q: [operands[0], jnp.abs(operands[1]) ** q]  # noqa: E731
     alone = operands[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
     return linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone)
+
+
+RULES = {"mul": scaled(singleton=True), "div": quotient, "dot_general": product_of_matrices}

@@ -1,4 +1,4 @@
-"""What functions of one bounded value do, and maxima of many."""
+"""Piecewise linear functions: hinges, and maxima and minima of many."""
 
 import functools
 
@@ -6,46 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrna_jax.bounds.composed import number
-from dsrna_jax.bounds.curves import Curve
 from dsrna_jax.bounds.graph import Linear, Node
-from dsrna_jax.bounds.relaxations import Hinge, Larger, Largest, leader_of
-from dsrna_jax.bounds.rules.affine import broadcast_nodes, known_composition, nodes_of, values
-from dsrna_jax.bounds.tracing import evaluated
+from dsrna_jax.bounds.jaxprs import evaluated
+from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.relaxations.hinge import Hinge
+from dsrna_jax.bounds.relaxations.maximum import Larger, Largest, leader_of
+from dsrna_jax.bounds.rules.building import broadcast_nodes, known_composition, nodes_of, rewritten, values
 from dsrna_jax.kernels import reductions
 from dsrna_jax.kernels.windows import windows
-
-
-def curve(curve: Curve, name=None):
-    def rule(tracer, primitive, operands, params, axes):
-        (x,) = operands
-        return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name)]
-
-    return rule
-
-
-def power(tracer, primitive, operands, params, axes):
-    exponent = params["y"]
-    if exponent == 1:
-        return operands
-    return curve(power_curve(exponent), "power")(tracer, primitive, operands, params, axes)
-
-
-def power_curve(exponent: int) -> Curve:
-    """x ** exponent."""
-    odd_or_pole = (0.0,) if exponent < 0 or exponent % 2 else ()
-    return Curve(lambda x: x**exponent, odd_or_pole, poles=(0.0,) if exponent < 0 else ())
-
-
-RECIPROCAL = power_curve(-1)
-
-
-def real_power(tracer, primitive, operands, params, axes):
-    """x ** constant for x > 0, and constant ** x for a constant > 0."""
-    base, exponent = operands
-    if not isinstance(exponent, Node) and (power := number(exponent)) is not None:
-        return curve(Curve(lambda x: x**power), "power")(tracer, primitive, [base], params, axes)
-    return tracer.inline(lambda base, exponent: jnp.exp(exponent * jnp.log(base)), base, exponent)
 
 
 def hinge(left, right):
@@ -71,6 +39,11 @@ def hinge(left, right):
         return [tracer.node(Hinge(left, right, constant), broadcast_nodes(tracer, operands, axes), value, axes[0], name)]
 
     return rule
+
+
+def absolute(tracer, primitive, operands, params, axes):
+    (x,) = operands
+    return [tracer.node(Hinge(-1.0, 1.0), (x,), jnp.abs(x.value), axes[0], "abs")]
 
 
 def largest(sign):
@@ -113,3 +86,14 @@ def _top(tracer, entries, batch_axis, name):
 
     leads = tracer.node(Linear(behind, magnitude), (entries,), behind(entries.value), entries.batch_axis)
     return tracer.node(Largest(), (entries, leads), reductions.largest(entries.value), batch_axis, name)
+
+
+RULES = {
+    "max": hinge(0.0, 1.0),
+    "min": hinge(1.0, 0.0),
+    "abs": absolute,
+    "clamp": rewritten(lambda low, x, high: jnp.minimum(jnp.maximum(x, low), high)),
+    "reduce_max": largest(1),
+    "reduce_min": largest(-1),
+    "reduce_window_max": window_largest,
+}

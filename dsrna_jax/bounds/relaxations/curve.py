@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.relaxations import Planes, between, ratio
+from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +84,7 @@ class Curve:
                 below = jnp.where(within, middle, below)
             if sign <= 0:
                 above = jnp.where(within, middle, above)
-        if self.inflections:
-            to_right, to_left = self._tangents(low, high)
+        to_right, to_left = self._tangents(low, high) if self.inflections else ((), ())
         for i, point in enumerate(self.inflections):
             within = (low > borders[i]) & (high < borders[i + 2]) & (low < point) & (high > point)
             over, under = (to_right[i], to_left[i]) if signs[i] > 0 else (to_left[i], to_right[i])

@@ -1,0 +1,42 @@
+"""Checks of what the user gives."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax.bounds.explanation import explanation, free_memory, readable
+from dsrna_jax.bounds.graph import Graph
+from dsrna_jax.bounds.known import is_known
+from dsrna_jax.bounds.rules.registry import RULES
+from dsrna_jax.bounds.tracing import trace
+from dsrna_jax.errors import InputError
+
+
+def traced(f: Callable, x) -> Graph:
+    """The graph of f at x. Raises: InputError if f(x) is known and not finite, or as `trace`."""
+    graph = trace(f, x, RULES)
+    value = graph.output.value
+    if is_known(value) and not np.all(np.isfinite(np.asarray(value))):
+        raise InputError("f(x) is not finite: its weights or x hold NaN or infinity")
+    return graph
+
+
+def check_memory(graph: Graph, method: str, chunk: int, iterations: int) -> None:
+    """Raises: InputError if a method would take more memory, by estimate, than the device has free."""
+    needed, free = explanation(graph, chunk, iterations).costs[method].bytes, free_memory()
+    if free is not None and needed > free:
+        raise InputError(
+            f"{method} would take about {readable(needed)}, and {readable(free)} are free: take fewer examples at once, a "
+            f"smaller chunk than {chunk}, or a cheaper method (bounds.explain lists them)"
+        )
+
+
+def checked_labels(labels, batch: int, classes: int):
+    """Labels as an array. Raises: InputError unless they are one integer in 0 .. classes - 1 for each example."""
+    labels = jnp.asarray(labels)
+    if labels.shape != (batch,) or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise InputError(f"labels must be {batch} integers, one for each example, got {labels.dtype} {list(labels.shape)}")
+    if is_known(labels) and (np.any(np.asarray(labels) < 0) or np.any(np.asarray(labels) >= classes)):
+        raise InputError(f"labels must lie in 0 .. {classes - 1}, got {int(labels.min())} .. {int(labels.max())}")
+    return labels

@@ -1,0 +1,64 @@
+"""Reading jaxprs: evaluation of their equations, and what of them depends on the version of JAX."""
+
+import os
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from dsrna_jax.bounds.known import number
+
+
+def evaluated(primitive, inputs, params) -> list:
+    """Outputs of a primitive on arrays."""
+    outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
+    return list(outputs) if primitive.multiple_results else [outputs]
+
+
+def constant(primitive, inputs, params) -> list:
+    """Outputs of a primitive on constants. Numbers stay known, also within a trace, and also as broadcast arrays."""
+    if all(number(i) is not None for i in inputs) and inputs:
+        if primitive.name == "broadcast_in_dim":
+            return [np.broadcast_to(number(inputs[0]), params["shape"])]
+        if all(np.ndim(i) == 0 for i in inputs):
+            with jax.ensure_compile_time_eval():
+                return evaluated(primitive, inputs, params)
+    return evaluated(primitive, inputs, params)
+
+
+def used_equations(jaxpr) -> set[int]:
+    """The ids of the equations that the outputs of a jaxpr need, or that have effects."""
+    needed, kept = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}, set()
+    for equation in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars) or equation.effects:
+            kept.add(id(equation))
+            needed.update(v for v in equation.invars if not isinstance(v, core.Literal))
+    return kept
+
+
+def user_line(equation) -> str:
+    """The line of user code that an equation comes from, as " (model.py:12)"; empty if unknown."""
+    libraries = (*(os.path.dirname(os.path.abspath(str(m.__file__))) for m in (jax, np)), os.path.dirname(__file__))
+    traceback = equation.source_info.traceback
+    for frame in traceback.frames if traceback is not None else ():
+        if not frame.file_name.startswith((*libraries, "<")) and f"{os.sep}flax{os.sep}" not in frame.file_name:
+            return f" ({frame.file_name}:{frame.line_num})"
+    return ""
+
+
+def inner_jaxpr(params):
+    """The jaxpr that a primitive such as jit calls, by its parameters; None for most primitives."""
+    return next((params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr", "branches", "body_jaxpr") if key in params), None)
+
+
+def closed(jaxpr) -> core.ClosedJaxpr:
+    """A jaxpr without constants of its own, closed if it is not yet."""
+    return jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else core.ClosedJaxpr(jaxpr, ())
+
+
+def consts_and_carries(params) -> tuple[int, int]:
+    """The numbers of a scan's inputs that are constants, and that are its state, by its parameters."""
+    if "ft_in" in params:  # since JAX 0.12
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]

@@ -1,0 +1,21 @@
+"""Which numbers are known while a function is traced."""
+
+from typing import Any
+
+import numpy as np
+from jax.core import Tracer
+
+
+def is_known(*values) -> bool:
+    """Whether the numbers of all values are there, rather than being traced."""
+    return not any(isinstance(value, Tracer) for value in values)
+
+
+def number(constant) -> Any:
+    """The number that all entries of a constant are, if that can be seen; None for other arrays and for traced values."""
+    if isinstance(constant, Tracer):
+        return None
+    if np.ndim(constant) == 0:
+        return np.asarray(constant)[()]
+    is_spread = isinstance(constant, np.ndarray) and constant.size and not any(constant.strides)
+    return constant[(0,) * constant.ndim] if is_spread else None

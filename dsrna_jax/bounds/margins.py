@@ -1,0 +1,165 @@
+"""Logit margins that hold over a ball, and the largest radius at which they stay positive.
+
+The difference of two logits is bounded, never the difference of their bounds. `key` is there for the signature that attacks,
+margins and certificates share, and is ignored: bounds draw nothing.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from dsrna_jax.bounds.balls import ball
+from dsrna_jax.bounds.checks import checked_labels, traced
+from dsrna_jax.bounds.methods import method_named
+from dsrna_jax.bounds.output import bounded_output, output_bounds
+from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
+from dsrna_jax.bounds.refinement import Given
+from dsrna_jax.bounds.rounding import ROUNDING, in_full_precision, widened
+from dsrna_jax.errors import InputError
+
+Logits = Callable[[Float[Array, "batch *image"]], Float[Array, "batch classes"]]
+
+
+@in_full_precision
+def margin(
+    logits_fn: Logits,
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
+    key: PRNGKeyArray | None = None,
+    *,
+    radius: float | Float[Array, "*batch"],
+    norm: str = "linf",
+    method: str = "crown_ibp",
+    clip: tuple[float, float] | None = None,
+    chunk: int = 64,
+    iterations: int = 20,
+    given: Given | None = None,
+) -> Float[Array, " batch"]:
+    """Lower bound of the logit margin, min over j != label of logits_label - logits_j, over the ball; positive means certified.
+
+    Args:
+      logits_fn: maps images [batch, ...] to logits [batch, classes], each example by itself.
+      images: [batch, ...], floating-point pixels.
+      labels: [batch], integers in 0 .. classes - 1.
+      key: ignored.
+      radius, norm, method, clip, chunk, iterations, given: as in `bound`.
+
+    Returns: [batch], in units of the logits; -inf where nothing is known.
+    Raises: InputError, NotImplementedError; as `bound`.
+    """
+    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations, "given": given}
+    return _class_margins(logits_fn, images, labels, radius=radius, **options).min(1)
+
+
+@in_full_precision
+def class_margins(
+    logits_fn: Logits,
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
+    key: PRNGKeyArray | None = None,
+    *,
+    radius: float | Float[Array, "*batch"],
+    norm: str = "linf",
+    method: str = "crown_ibp",
+    clip: tuple[float, float] | None = None,
+    chunk: int = 64,
+    iterations: int = 20,
+    given: Given | None = None,
+) -> Float[Array, "batch others"]:
+    """Lower bounds of logits_label - logits_j over the ball, for each other class j; arguments as in `margin`.
+
+    Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
+    """
+    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations, "given": given}
+    return _class_margins(logits_fn, images, labels, radius=radius, **options)
+
+
+@in_full_precision
+def certified_radius(
+    logits_fn: Logits,
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
+    key: PRNGKeyArray | None = None,
+    *,
+    norm: str = "linf",
+    method: str = "crown_ibp",
+    clip: tuple[float, float] | None = None,
+    chunk: int = 64,
+    iterations: int = 20,
+    start: float | Float[Array, "*batch"] = 0.05,
+    steps: int = 15,
+) -> Float[Array, " batch"]:
+    """A lower bound of the largest radius within which the label cannot change, by bisection; 0 where it is wrong already.
+
+    Each radius returned has itself been certified. As in CNN-Cert (Boopathy et al. 2019, arXiv:1811.12395) the search is over the
+    logarithm of the radius. Gradients are those of the implicit function margin(radius, weights) = 0.
+
+    Args:
+      start: the first radius tried, a number or [batch].
+      steps: how many radii are tried, each by one evaluation of the margin.
+      The rest as in `margin`.
+
+    Returns: [batch], in units of the pixels.
+    """
+    rows, radius_of = _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps)
+    return radius_of(rows)
+
+
+@in_full_precision
+def class_certified_radii(
+    logits_fn: Logits,
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
+    key: PRNGKeyArray | None = None,
+    *,
+    norm: str = "linf",
+    method: str = "crown_ibp",
+    clip: tuple[float, float] | None = None,
+    chunk: int = 64,
+    iterations: int = 20,
+    start: float | Float[Array, "*batch"] = 0.05,
+    steps: int = 15,
+) -> Float[Array, "batch others"]:
+    """Radii within which the label cannot change to one certain other class; arguments as in `certified_radius`.
+
+    Returns: [batch, classes - 1], the other classes in ascending order, one search for each.
+    """
+    rows, radius_of = _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps)
+    return jax.lax.map(lambda row: radius_of(row[None]), rows).T
+
+
+def _class_margins(logits_fn, images, labels, **options):
+    bounded = bounded_output(logits_fn, images, **options)
+    logits = bounded.graph.output.value
+    rows = _margin_rows(logits, labels)
+    return widened((rows * logits).sum(-1), bounded.lower(rows), bounded.ball.radius).T
+
+
+def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps):
+    """The functionals of all margins [classes - 1, batch, classes], and the map of any of them to radii [batch]."""
+    method_named(method)
+    graph = traced(logits_fn, images)
+    logits, leaves = graph.output.value, [leaf.value for leaf in graph.inputs]
+
+    def radius_of(rows):
+        def margin(radius):
+            bounded = output_bounds(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations)
+            # A larger allowance than that of `margin`, which then certifies the radius however XLA rounds it.
+            return widened((rows * logits).sum(-1), bounded.lower(rows), radius, ROUNDING + 16).min(0)
+
+        certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
+        return with_implicit_gradient(certified, margin)
+
+    return _margin_rows(logits, labels), radius_of
+
+
+def _margin_rows(logits, labels):
+    """The functionals logits[label] - logits[other] of every example: [classes - 1, batch, classes]."""
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise InputError(f"margins need logits [batch, classes], got {list(logits.shape)}")
+    labels = checked_labels(labels, *logits.shape)
+    classes = jnp.arange(logits.shape[1])
+    others = classes[:-1] + (classes[:-1] >= labels[:, None])
+    return (classes == labels[:, None])[None].astype(logits.dtype) - (classes == others.T[..., None]).astype(logits.dtype)

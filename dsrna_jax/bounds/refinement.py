@@ -1,0 +1,105 @@
+"""Bounds of intermediate values: intervals, narrowed before each relaxed operation as the method says."""
+
+from collections.abc import Mapping
+
+import jax
+
+from dsrna_jax.bounds import forward
+from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
+from dsrna_jax.bounds.balls import Ball
+from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.methods import Method
+from dsrna_jax.bounds.relaxations.hinge import Hinge
+from dsrna_jax.bounds.relaxations.interval import tightest
+from dsrna_jax.bounds.relaxations.maximum import Largest
+from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.zonotope import Zonotopes
+from dsrna_jax.errors import InputError
+
+Given = Mapping[str, tuple[jax.Array, jax.Array]]
+
+
+def intermediate_bounds(
+    graph: Graph, ball: Ball, boxes: forward.Intervals, method: Method, *, chunk: int, given: Given
+) -> Relaxed:
+    """Intervals of all nodes by a method, with the planes that backward passes made on the way.
+
+    Under l2 and l1 the first relaxed operations are bounded backwards by every method: the affine map that leads there from the
+    input has an exact bound.
+
+    Args:
+      boxes: intervals of all nodes by interval arithmetic.
+      chunk: entries of a node bounded at a time in backward passes.
+      given: sound bounds of intermediate values by their names; InputError for unknown ones.
+    """
+    names = intermediate_names(graph)
+    unknown = set(given) - set(names.values())
+    if unknown:
+        raise InputError(f"unknown intermediate values {', '.join(sorted(unknown))}: f has {', '.join(names.values())}")
+    if method.refined_by is None and not given and ball.norm == "linf":
+        return Relaxed(boxes, method.slopes)
+    zonotopes = Zonotopes(graph, ball) if method.refined_by == "zonotopes" else None
+    planes: dict[Node, Planes] = {}
+    users = forward.relaxed_inputs(graph)
+
+    def refine(node: Node, intervals: forward.Intervals, is_exact: bool):
+        sides = []
+        if names[node] in given:
+            lower, upper = given[names[node]]
+            sides.append((lower - node.value, upper - node.value))
+        if zonotopes is not None:
+            sides.append(zonotopes.sides(node, intervals))
+        if method.refined_by == "backward" or (ball.norm != "linf" and not is_exact and is_affine(node)):
+            relaxed = Relaxed(intervals, method.slopes, planes).prepared(graph, node)
+            undecided = _undecided(node, users[node], intervals)
+            sides.append(
+                sides_of(node, lambda rows: lower_bound(graph, ball, relaxed, node, rows), chunk=chunk, wanted=undecided)
+            )
+        return tightest(sides) if sides else None
+
+    return Relaxed(forward.intervals(graph, ball, refine), method.slopes, planes)
+
+
+def intermediate_names(graph: Graph) -> dict[Node, str]:
+    """Values that relaxed operations start from, named by the operation, and by the number of the parent if it has several."""
+    return {start: _name(start, users[0]) for start, users in forward.relaxed_inputs(graph).items()}
+
+
+def _name(start: Node, user: Node) -> str:
+    place = [_source(parent) for parent in user.parents].index(start)
+    if isinstance(user.operation, Largest):
+        return user.name + ("", ".leads")[place]
+    return user.name if len(user.parents) == 1 else f"{user.name}.{place}"
+
+
+def _source(node: Node) -> Node:
+    """The node whose entries this one only moves about."""
+    while isinstance(node.operation, Linear) and node.operation.structural:
+        (node,) = node.parents
+    return node
+
+
+def _undecided(node: Node, users: list[Node], intervals: forward.Intervals):
+    """Where any of the users needs better bounds of the node than it has, of the node's shape; None for everywhere."""
+    parts = [_undecided_of(user, node, intervals) for user in users]
+    known = [part for part in parts if part is not None]
+    return sum(known) > 0 if len(known) == len(parts) else None
+
+
+def _undecided_of(user: Node, node: Node, intervals: forward.Intervals):
+    if isinstance(user.operation, Largest) and node is user.parents[1]:
+        return user.operation.is_undecided(user, intervals[node])
+    if user.parents != (node,) or not isinstance(user.operation, Hinge):
+        return None
+    return user.operation.is_undecided(user, [intervals[node]])
+
+
+def is_affine(node: Node) -> bool:
+    """Whether no relaxed operation lies between the input and the node."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if current.operation is not None and not isinstance(current.operation, Linear):
+            return False
+        waiting.extend(current.parents)
+    return True

@@ -1,0 +1,44 @@
+"""A choice between two values by a comparison of bounded ones."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.kernels.reductions import larger, smaller
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """`select_n` by a comparison of bounded values, of parents (compared difference, if false, if true).
+
+    Exact where the comparison is decided, else the hull of both sides.
+    """
+
+    compare: str
+
+    def decided(self, node, interval):
+        value = node.parents[0].value
+        low, high = value + interval.lower, value + interval.upper
+        if self.compare in ("gt", "ge"):
+            return (low > 0) if self.compare == "gt" else (low >= 0), (high <= 0) if self.compare == "gt" else (high < 0)
+        return (high < 0) if self.compare == "lt" else (high <= 0), (low >= 0) if self.compare == "lt" else (low > 0)
+
+    def sides(self, node, intervals):
+        _, false, true = (p.value - node.value for p in node.parents)
+        return (false + intervals[1].lower, false + intervals[1].upper), (true + intervals[2].lower, true + intervals[2].upper)
+
+    def enclosure(self, node, intervals):
+        is_true, is_false = self.decided(node, intervals[0])
+        false, true = self.sides(node, intervals)
+        hull = smaller(false[0], true[0]), larger(false[1], true[1])
+        return between(*(jnp.where(is_true, t, jnp.where(is_false, f, h)) for f, t, h in zip(false, true, hull, strict=True)))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        is_true, is_false = self.decided(node, intervals[0])
+        hull = self.enclosure(node, intervals)
+        open_ = ~(is_true | is_false)
+        one = jnp.ones_like(node.value)
+        coefficients = (jnp.zeros_like(one), jnp.where(is_false, one, 0), jnp.where(is_true, one, 0))
+        return Planes(coefficients, coefficients, jnp.where(open_, -hull.lower, 0), jnp.where(open_, hull.upper, 0))

@@ -1,0 +1,89 @@
+"""Functions with one kink: relu and its relatives, by the area between two lines."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from dsrna_jax.bounds.known import is_known
+from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.planes import Planes, ratio, spans
+from dsrna_jax.kernels.reductions import larger, smaller
+
+
+@dataclasses.dataclass(frozen=True)
+class Hinge:
+    """x -> left * t where t < 0, right * t where t >= 0, for t = x - at: relu, leaky relu, abs, max and min with constants."""
+
+    left: float | jax.Array
+    right: float | jax.Array
+    at: float | jax.Array = 0.0
+
+    def bounded_sides(self, node, interval):
+        t = node.parents[0].value - self.at
+        return t, t + interval.lower, t + interval.upper
+
+    def is_undecided(self, node, intervals):
+        """Where the interval spans the kink: only there a relaxation is needed."""
+        _, low, high = self.bounded_sides(node, intervals[0])
+        return spans(low, high)
+
+    def enclosure(self, node, intervals):
+        (interval,) = intervals
+        t, low, high = self.bounded_sides(node, interval)
+        first, second = (change(t, side, self.left, self.right) for side in (interval.lower, interval.upper))
+        if is_known(self.left, self.right) and min(np.min(self.left), np.min(self.right)) >= 0:
+            return between(first, second)
+        down, up = smaller(first, second), larger(first, second)
+        bottom = -(jnp.where(t >= 0, self.right, self.left) * t)  # the kink's own value, 0, less phi(t)
+        undecided = spans(low, high)
+        return between(
+            jnp.where(undecided, smaller(down, bottom), down),
+            jnp.where(undecided, larger(up, bottom), up),
+        )
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,) = intervals
+        t, low, high = self.bounded_sides(node, interval)
+        undecided = spans(low, high)
+        value = jnp.where(t >= 0, self.right, self.left) * t
+        decided = jnp.where(low >= 0, self.right, self.left)
+        chord = ratio(self.right * high - self.left * low, jnp.where(undecided, high - low, 1))
+        chord_gap = jnp.where(undecided, self.left * low - chord * interval.lower - value, 0)
+        share = adaptive_share(low, high) if isinstance(slopes, str) else slopes
+        free = chord if isinstance(slopes, str) and slopes == "parallel" else self.left + share * (self.right - self.left)
+        free_gap = jnp.where(undecided, value - free * t, 0)
+        chord, free = jnp.where(undecided, chord, decided), jnp.where(undecided, free, decided)
+        convex = np.asarray(self.right >= self.left) if is_known(self.left, self.right) else self.right >= self.left
+        if isinstance(convex, np.ndarray) and convex.all():
+            return Planes((free,), (chord,), free_gap, chord_gap)
+        pick = lambda a, b: jnp.where(convex, a, b)  # noqa: E731
+        return Planes((pick(free, chord),), (pick(chord, free),), pick(free_gap, -chord_gap), pick(chord_gap, -free_gap))
+
+
+@jax.custom_jvp
+def change(t, d, left, right):
+    """phi(t + d) - phi(t) of the hinge phi at 0, without cancellation where both lie on one side of it."""
+    end = t + d
+    here, there = t >= 0, end >= 0
+    crossed = jnp.where(there, right * end - left * t, left * end - right * t)
+    return jnp.where(here == there, jnp.where(here, right, left) * d, crossed)
+
+
+@functools.partial(change.defjvp, symbolic_zeros=True)
+def _change_jvp(values, tangents):
+    """Two comparisons, where autodiff of the formula would keep three."""
+    t, d, left, right = values
+    there, here = (jnp.where(x >= 0, right, left) for x in (t + d, t))
+    sides = (jnp.minimum(t + d, 0) - jnp.minimum(t, 0), jnp.maximum(t + d, 0) - jnp.maximum(t, 0))
+    parts = zip((there - here, there, *sides), tangents, strict=True)
+    moved = [coefficient * tangent for coefficient, tangent in parts if not isinstance(tangent, SymbolicZero)]
+    return change(*values), functools.reduce(jnp.add, moved)
+
+
+def adaptive_share(low, high):
+    """1 where more of the interval lies right of the kink, else 0: the least area between the lines."""
+    return (high > -low).astype(low.dtype)

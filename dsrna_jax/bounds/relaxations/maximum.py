@@ -1,0 +1,104 @@
+"""Maxima of bounded values: of two, and over the entries of a window or an axis."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+from dsrna_jax.kernels.reductions import larger, largest, smaller, total_of, two_largest
+
+
+@dataclasses.dataclass(frozen=True)
+class Larger:
+    """max(a, b) of parents a, b and relu(a - b): the interval from a and b, the planes from b + relu(a - b)."""
+
+    used_intervals = 2
+
+    def enclosure(self, node, intervals):
+        a, b = (p.value - node.value for p in node.parents[:2])
+        return between(
+            larger(a + intervals[0].lower, b + intervals[1].lower),
+            larger(a + intervals[0].upper, b + intervals[1].upper),
+        )
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
+        return Planes((zero, one, one), (zero, one, one), zero, zero)
+
+
+@dataclasses.dataclass(frozen=True)
+class Largest:
+    """Maximum over the first axis of the parents: the entries, and how far each is above the leader, the largest at the trace.
+
+    Below: the entry with the largest lower bound. Above: with k the entry of the largest upper bound and m what the others, and
+    its own lower bound, reach, the chord of max(x_k, m); a constant if x_k cannot exceed m. Or the leader plus that of the
+    leads, which are far narrower than the entries where neighbours move together: what is lower in the middle.
+    """
+
+    def enclosure(self, node, intervals, leads_are_narrowed):
+        """Leads as they come from the entries say less than the entries do; those that a method has narrowed may say more."""
+        entries, leads = intervals
+        values = node.parents[0].value - node.value
+        if not leads_are_narrowed:
+            sides = jnp.stack([values + entries.lower, values + entries.upper], axis=1)
+            return between(*largest(sides))
+        leader, lead = leader_of(node.parents[0].value), node.parents[1].value
+        low, high = (total_of(jnp.where(leader, side, 0)) for side in (values + entries.lower, values + entries.upper))
+        return between(
+            larger(largest(values + entries.lower), low + largest(lead + leads.lower)),
+            smaller(largest(values + entries.upper), high + largest(lead + leads.upper)),
+        )
+
+    def is_undecided(self, node, leads):
+        """Which entries might become larger than the leader."""
+        values = node.parents[1].value
+        return ~((values + leads.upper <= 0) | leader_of(node.parents[0].value))
+
+    def greatest(self, values, interval):
+        """Where the greatest upper bound is, and the greatest of the others."""
+        upper = values + interval.upper
+        upper = jnp.where(jnp.isnan(upper), np.inf, upper)  # NaN would be smaller than any
+        greatest, second = two_largest(upper)
+        return greatest, total_of(jnp.where(second, upper, 0)) if len(values) > 1 else jnp.full_like(upper[0], -np.inf)
+
+    def chord(self, values, interval):
+        """Slopes, and value where nothing deviates, of a plane above the maximum."""
+        greatest, rival = self.greatest(values, interval)
+        value, low, high = (
+            total_of(jnp.where(greatest, x, 0)) for x in (values, values + interval.lower, values + interval.upper)
+        )
+        floor = larger(rival, low)
+        slope = jnp.where(high > floor, ratio(high - floor, jnp.where(high > floor, high - low, 1)), 0)
+        slope = jnp.where(low >= rival, 1, slope)  # the entry is the maximum wherever it lies
+        return jnp.where(greatest, slope, 0), jnp.where(low >= rival, value, floor + slope * (value - low))
+
+    def lowest(self, values, entries):
+        # Lower bounds are often alike, as those of ReLUs are: the wider entry then reaches higher, and rounding has no say.
+        return two_largest(values + entries.lower + 1e-3 * entries.radius)[0]
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        entries, leads = intervals
+        values, leader = node.parents[0].value - node.value, leader_of(node.parents[0].value)
+        upper, gap = self.chord(values, entries)
+        above, lead_gap = self.chord(node.parents[1].value, leads)
+        above = above + jnp.where(leader, 1 - total_of(above), 0)
+        lead_gap = lead_gap + total_of(jnp.where(leader, values, 0))
+        middle = 0 if entries.mid is None else total_of((upper - above) * entries.mid)
+        # Both often end at one height; rounding then has no say, and fewer entries are the better choice.
+        is_entry = gap + middle <= lead_gap + 1e-3 * total_of(jnp.abs(upper) * entries.radius)
+        lowest = self.lowest(values, entries)
+        lower_gap = -total_of(jnp.where(lowest, values, 0))
+        return Planes(
+            (lowest.astype(values.dtype), None),
+            (jnp.where(is_entry, upper, above), None),
+            lower_gap,
+            jnp.where(is_entry, gap, lead_gap),
+        )
+
+
+def leader_of(values):
+    """Where the largest of the first axis is; of those that are alike, as the zeros of ReLUs are, the first."""
+    handicap = 16 * jnp.finfo(values.dtype).eps * jnp.abs(values)
+    return two_largest(values - handicap * jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)))[0]

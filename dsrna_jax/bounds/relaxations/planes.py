@@ -1,0 +1,30 @@
+"""Planes below and above an operation."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Planes(NamedTuple):
+    """Coefficients by parent, and gaps >= 0 below and above.
+
+    Shapes are those of the node; a coefficient has one more axis in front where its parent has. The coefficient of a parent that
+    only contributes its bounds is None.
+    """
+
+    lower: tuple[jax.Array | None, ...]
+    upper: tuple[jax.Array | None, ...]
+    lower_gap: jax.Array
+    upper_gap: jax.Array
+
+
+def ratio(a, b):
+    """a / b, and 0 where b is 0, with finite derivatives."""
+    empty = b == 0
+    return jnp.where(empty, 0, a / jnp.where(empty, 1, b))
+
+
+def spans(low, high):
+    """Whether 0 lies strictly between low and high; True for an unknown interval (NaN), so that it decides nothing."""
+    return ~((low >= 0) | (high <= 0))

@@ -1,0 +1,94 @@
+"""What rules are built of."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from dsrna_jax.bounds.composed import recognised
+from dsrna_jax.bounds.graph import Linear, Node
+from dsrna_jax.bounds.jaxprs import evaluated
+
+Rule = Callable[..., list]  # as the package describes it
+
+
+def values(operands) -> list:
+    """The operands at the point of the trace."""
+    return [o.value if isinstance(o, Node) else o for o in operands]
+
+
+def nodes_of(operands) -> list[Node]:
+    """The bounded operands."""
+    return [o for o in operands if isinstance(o, Node)]
+
+
+def evaluated_shape(primitive, operands, params):
+    """Shape of the primitive's output."""
+    return jax.eval_shape(lambda *v: evaluated(primitive, v, params)[0], *values(operands)).shape
+
+
+def linear(tracer, primitive, operands, params, axes, constants, positive, **kinds):
+    """Nodes of an operation that is linear in its bounded operands.
+
+    Args:
+      constants: the operands, of which those that are nodes do not count; deviations are computed with these constants.
+      positive: maps q to the operands with the absolute values of the coefficients to the power q.
+      kinds: fields of `graph.Linear`.
+    """
+    call = _call(primitive, operands, params)
+    outputs = evaluated(primitive, values(operands), params)
+    whole = Linear(functools.partial(call, constants=constants), lambda *r: call(*r, constants=positive(1)))
+
+    def node(i, value, axis):
+        operation = Linear(
+            lambda *d: whole.deviation(*d)[i],
+            lambda *r: whole.magnitude(*r)[i],
+            power=lambda q: lambda r: call(r, constants=positive(q))[i],
+            one_of=(i, whole) if len(outputs) > 1 else None,
+            **kinds,
+        )
+        return tracer.node(operation, nodes_of(operands), value, axis)
+
+    return [node(i, *pair) for i, pair in enumerate(zip(outputs, axes, strict=True))]
+
+
+def _call(primitive, operands, params):
+    """The primitive as a function of its bounded operands, and of the constants that take the place of the others."""
+
+    def f(*arrays, constants=tuple(operands)):
+        arrays = iter(arrays)
+        return evaluated(
+            primitive, [next(arrays) if isinstance(o, Node) else c for o, c in zip(operands, constants, strict=True)], params
+        )
+
+    return f
+
+
+def broadcast_nodes(tracer, operands, axes) -> list[Node]:
+    """The bounded operands, broadcast to the shape that all operands have together."""
+    shape = jnp.broadcast_shapes(*map(jnp.shape, values(operands)))
+    move = lambda x: jnp.broadcast_to(x, shape)  # noqa: E731
+    return [
+        n if n.value.shape == shape else tracer.node(Linear(move, move, structural=True), (n,), move(n.value), axes[0])
+        for n in nodes_of(operands)
+    ]
+
+
+def known_composition(tracer, primitive, operands, params, axes):
+    """[node] if this operation completes a function that is known as a whole, such as silu; else None."""
+    composed = tracer.as_function(primitive, operands, params)
+    recognition = recognised(composed)
+    if recognition is None:
+        return None
+    name, operation = recognition
+    return [tracer.node(operation, (composed.root,), composed.function(composed.root.value), axes[0], name)]
+
+
+def rewritten(function: Callable) -> Rule:
+    """The rule of a primitive that computes the same as a function of its operands and, by keyword, its parameters."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        return tracer.inline(functools.partial(function, **params), *operands)
+
+    return rule
