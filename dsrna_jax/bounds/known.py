@@ -2,18 +2,19 @@
 
 from typing import Any
 
+import jax
 import numpy as np
-from jax.core import Tracer
 
 
 def is_known(*values) -> bool:
     """Whether the numbers of all values are there, rather than being traced."""
-    return not any(isinstance(value, Tracer) for value in values)
+    tracer = jax.core.Tracer  # pyright: ignore[reportAttributeAccessIssue] (the only public name of tracers)
+    return not any(isinstance(value, tracer) for value in values)
 
 
 def number(constant) -> Any:
     """The number that all entries of a constant are, if that can be seen; None for other arrays and for traced values."""
-    if isinstance(constant, Tracer):
+    if not is_known(constant):
         return None
     if np.ndim(constant) == 0:
         return np.asarray(constant)[()]

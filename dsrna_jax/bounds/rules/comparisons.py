@@ -1,6 +1,7 @@
 """Comparisons of bounded values, choices by them, and their conversion to numbers."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +100,8 @@ def _function(part, constant):
 def _is_true(predicate: Predicate):
     """The truth of a comparison at the point of the trace."""
     compare = {"gt": jnp.greater, "ge": jnp.greater_equal, "lt": jnp.less, "le": jnp.less_equal}[predicate.compare]
-    return compare(predicate.difference.value, 0)
+    difference: Any = predicate.difference
+    return compare(difference.value, 0)
 
 
 def cast(tracer, primitive, operands, params, axes):
