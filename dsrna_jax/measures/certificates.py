@@ -11,7 +11,9 @@ logarithms, since those of deep supernets are too small for float32.
 """
 
 import functools
+import operator
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +68,8 @@ def cell(
         width = jnp.maximum(width, np.finfo(width.dtype).tiny)
         growth.append(jnp.log(width) - jnp.log(radius))
         slack.append(jnp.log(jnp.maximum(std, np.finfo(std.dtype).tiny)) - jnp.log(width))
-    return Measured(logits_fn.head(last), -sum(growth), lax.stop_gradient(sum(slack) / len(slack)))
+    growth, slack = functools.reduce(operator.add, growth), functools.reduce(operator.add, slack)
+    return Measured(logits_fn.head(last), -growth, lax.stop_gradient(slack / len(logits_fn.cells)))
 
 
 def margin(
@@ -141,7 +144,7 @@ def log_certified_radius(
 def _zoomed_radius(net, images, labels, log_start, **options):
     log_factors = _log_factors(log_start, len(net.cells))
     whole = net.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
-    start = lax.stop_gradient(jnp.exp(log_start + np.log(ZOOM)))
+    start: Any = lax.stop_gradient(jnp.exp(log_start + np.log(ZOOM)))
     return bounds.certified_radius(whole, ZOOM * images, labels, clip=PIXELS, start=start, **options)
 
 

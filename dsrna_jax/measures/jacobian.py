@@ -154,7 +154,7 @@ def _stratified_rows(key: PRNGKeyArray, batch: int, outputs: int, n_proj: int) -
     return decks[example // outputs, (example * n_proj + jnp.arange(n_proj)[None]) % outputs]
 
 
-def _normal(key: PRNGKeyArray, draw: Array | int, like: Array) -> Array:
+def _normal(key: Any, draw: Array | int, like: Array) -> Array:
     """Standard normal values, shaped like [batch, ...]; those of example i depend on key, draw and i alone."""
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, draw)))(jnp.arange(len(like)))
     return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)

@@ -97,7 +97,7 @@ class Checkpoints:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(parents=True)
                 _claim_space(unfinished, size)
-            ocp.save(unfinished / str(step), arrays, custom_metadata=custom)
+            ocp.save(str(unfinished / str(step)), arrays, custom_metadata=custom)
             if is_primary:
                 _write_sums(unfinished / str(step))
                 self._publish(step)
@@ -138,8 +138,8 @@ class Checkpoints:
             if damage := _damage(path):
                 skipped.append(f"skipped the checkpoint of step {step}: {damage}")
                 continue
-            state = _matched(ocp.load(path), abstract_state, path)
-            return Resumed(step, state, ocp.metadata(path).custom_metadata["metadata"], skipped)
+            state = _matched(ocp.load(str(path)), abstract_state, path)
+            return Resumed(step, state, _description(path).custom_metadata["metadata"], skipped)
         if skipped:
             raise InputError(f"no checkpoint in {self.folder} can be used ({'; '.join(skipped)}); start a new run")
         return None
@@ -148,7 +148,7 @@ class Checkpoints:
 @_quiet()
 def metadata(path: str | os.PathLike) -> tuple[int, dict]:
     """The step and the metadata of a checkpoint; `path` and errors as in `restore_for_eval`."""
-    custom = ocp.metadata(_checkpoint(path)).custom_metadata
+    custom = _description(_checkpoint(path)).custom_metadata
     return custom["step"], custom["metadata"]
 
 
@@ -162,15 +162,20 @@ def restore_for_eval(path: str | os.PathLike) -> Restored:
       evaluate something else than it believes), or if its state has no `weights`.
     """
     path = _checkpoint(path)
-    saved = ocp.metadata(path)
+    saved = _description(path)
     wanted = {name: saved.metadata[name] for name in VARIABLES if name in saved.metadata}
     if "weights" not in wanted:
         raise InputError(f"{path} holds {', '.join(saved.metadata)}: expected weights among them")
     context = ocp.Context()
     context.pytree.loading.partial_load = True
     with context:
-        variables = ocp.load(path, wanted)
+        variables: Any = ocp.load(str(path), wanted)
     return Restored(saved.custom_metadata["step"], saved.custom_metadata["metadata"], variables)
+
+
+def _description(path: Path) -> Any:
+    """Orbax's description of a checkpoint: `metadata` of its arrays, and our `custom_metadata`."""
+    return ocp.metadata(str(path))
 
 
 def _steps(folder: Path) -> list[int]:

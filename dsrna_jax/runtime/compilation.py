@@ -13,7 +13,7 @@ from dsrna_jax.data import Dataset
 from dsrna_jax.runtime import program_cache, sharding
 from dsrna_jax.runtime.device_data import DeviceData
 
-Programs = TypeVar("Programs", bound=NamedTuple)
+Programs = TypeVar("Programs")  # a NamedTuple of functions
 
 
 class ArgumentShapes(NamedTuple):
@@ -77,4 +77,5 @@ def compiled(programs: Programs, arguments: dict[str, tuple], mesh: Mesh, identi
             traced = functools.partial(lambda lowered: lowered, traced())
         futures[name] = pool.submit(program_cache.kept, file, devices, lambda f=traced: f().compile(compiler_options=options))
     pool.shutdown(wait=False)
-    return type(programs)(**futures)
+    futures_of: Any = type(programs)
+    return futures_of(**futures)

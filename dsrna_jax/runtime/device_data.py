@@ -16,8 +16,8 @@ from dsrna_jax.runtime import sharding
 class DeviceData(NamedTuple):
     """All images and labels of a data set, whole on every device."""
 
-    images: UInt8[Array, "examples height width channel"]
-    labels: Int[Array, " examples"]
+    images: UInt8[Array | np.ndarray, "examples height width channel"]
+    labels: Int[Array | np.ndarray, " examples"]
 
 
 def on_devices(dataset: Dataset, mesh: Mesh) -> DeviceData:

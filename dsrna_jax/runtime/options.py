@@ -1,7 +1,7 @@
 """Configurations: frozen dataclasses whose fields carry help and choices, from which flags are made."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from dsrna_jax.errors import InputError
@@ -10,7 +10,7 @@ from dsrna_jax.errors import InputError
 def option(
     default: Any,
     text: str,
-    choices: Sequence[str] | None = None,
+    choices: Collection[str] | None = None,
     *,
     formerly: str | None = None,
     renamed: Mapping[Any, Any] | None = None,

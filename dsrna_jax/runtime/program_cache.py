@@ -26,20 +26,22 @@ PACKAGE = Path(__file__).parents[1]
 _CACHE_HIT = "/jax/compilation_cache/cache_hits"  # of JAX's monitoring, which does not document it; a test tells if it changes
 
 
-def path(identity: Any, devices: Sequence[jax.Device]) -> Path | None:
+def path(identity: Any, devices: Sequence[Any]) -> Path | None:
     """The file of the program of that identity, written or not; None if JAX was given no folder for its cache.
 
     Args:
       identity: all that decides the program besides this package, its libraries and the devices; told apart by its repr.
+      devices: jax.Device, those that run the program.
     """
-    if not jax.config.jax_compilation_cache_dir:
+    config: Any = jax.config
+    if not config.jax_compilation_cache_dir:
         return None
     placement = [(device.platform, device.device_kind, device.id) for device in devices]
-    facts = (identity, placement, jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision, _surroundings())
-    return Path(jax.config.jax_compilation_cache_dir) / f"program-{hashlib.sha256(repr(facts).encode()).hexdigest()}"
+    facts = (identity, placement, config.jax_enable_x64, config.jax_default_matmul_precision, _surroundings())
+    return Path(config.jax_compilation_cache_dir) / f"program-{hashlib.sha256(repr(facts).encode()).hexdigest()}"
 
 
-def kept(file: Path | None, devices: Sequence[jax.Device], compiled: Callable[[], jax.stages.Compiled]) -> jax.stages.Compiled:
+def kept(file: Path | None, devices: Sequence[Any], compiled: Callable[[], jax.stages.Compiled]) -> jax.stages.Compiled:
     """The program in `file`, or else the result of `compiled`, which is then written there; nothing is kept without a file.
 
     A file that cannot be read or written is no error. A program from JAX's own cache is not written: XLA would leave its

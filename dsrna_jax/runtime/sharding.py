@@ -3,6 +3,8 @@
 The only place that names devices. Results do not depend on their number, but for the order of sums.
 """
 
+from typing import Any
+
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -38,8 +40,8 @@ def check_divides(batch_size: int, mesh: Mesh) -> None:
         )
 
 
-def compiler_options(mesh: Mesh) -> dict[str, bool | int]:
-    """How XLA should compile a large step here.
+def compiler_options(mesh: Mesh) -> dict[str, Any]:
+    """Options with which XLA compiles a large step quickly on these devices.
 
     On a CPU its older emitters with little of LLVM's optimisation take a third of the time and give code as quick (jaxlib 0.10);
     later releases have only the new ones, which need all of it.

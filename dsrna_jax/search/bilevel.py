@@ -9,6 +9,7 @@ Each takes the same five things and gives (gradient by alphas, auxiliary output 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ import optax
 
 from dsrna_jax.errors import InputError
 
-Hypergradient = Callable
+Hypergradient = Callable[..., tuple[Any, Any]]
 
 
 def first(train_loss, objective, weight_update, weights, alphas):

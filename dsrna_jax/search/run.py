@@ -67,7 +67,8 @@ class SearchLoop(loop.RunLoop):
         self.folder.write_genotype(self.genotype)
 
     def wait(self) -> None:
-        self.programs.weight_step.result(), self.programs.evaluate.result()
+        self.programs.weight_step.result()
+        self.programs.evaluate.result()
 
     def take_step(self) -> dict[str, jax.Array]:
         train, metrics = self._batch("search_train"), {}

@@ -26,7 +26,8 @@ class SearchSetup(RunSetup):
 def search_setup(config: SearchConfig) -> SearchSetup:
     """Loads the training split and builds the search on it. Raises: InputError if data and configuration do not fit."""
     dataset = load(config.dataset, "train", config.data_dir or None, config.image_size)
-    halves = dict(zip(("search_train", "search_val"), search_halves(dataset.labels, config.seed), strict=True))
+    search_train, search_val = search_halves(dataset.labels, config.seed)
+    halves = {"search_train": search_train, "search_val": search_val}
     most = min(map(len, halves.values()))
     if config.batch_size > most:
         raise InputError(

@@ -27,8 +27,7 @@ Images = UInt8[Array, "batch height width channel"]
 Labels = Int[Array, " batch"]
 
 
-@flax.struct.dataclass
-class TrainingState:
+class TrainingState(flax.struct.PyTreeNode):
     """All that a training carries from step to step.
 
     average: of weights and batch statistics, or {} without one.
@@ -101,12 +100,12 @@ class TrainingFunctions:
     ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"], Bool[Array, " batch"]]:
         """Loss of each image, whether its class is predicted, and whether it is under PGD too (where training is adversarial)."""
         config, pixels, variables = self.config, augment.pixels(images), evaluated_variables(state)
-        logits = self.network.apply(variables, pixels)
+        logits = self._logits(variables, pixels)
         right = jnp.argmax(logits, axis=1) == labels
         robust = right
         if config.is_adversarial:
             attacked = attacks.pgd(
-                lambda x: self.network.apply(variables, x),
+                lambda x: self._logits(variables, x),
                 pixels,
                 labels,
                 step_key(key, _VAL_ATTACK, 0),
@@ -117,6 +116,10 @@ class TrainingFunctions:
             )
             robust = right & ~attacked.success
         return cross_entropy(logits, labels), right, robust
+
+    def _logits(self, variables, images) -> Any:
+        """The logits by the running statistics."""
+        return self.network.apply(variables, images)
 
     def _update(self, state: TrainingState, images, labels, epoch, radius, key):
         """One step of the optimiser: (state, loss, logits, norm of the gradient)."""
