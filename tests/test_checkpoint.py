@@ -197,7 +197,7 @@ import os, signal, sys, threading, time
 from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
-from dsrna_jax.checkpoint import Checkpoints
+from dsrna_jax.runtime.checkpoint import Checkpoints
 
 folder, when = Path(sys.argv[1]), sys.argv[2]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -305,7 +305,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 from absl import app
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from dsrna_jax.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
 
 def main(argv):
     assert jax.device_count() == 2
