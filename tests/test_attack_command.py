@@ -1,4 +1,4 @@
-"""The command: one table, the same flags however often it is stopped, bad input in one line, pictures that are pictures."""
+"""The command attack: its report and arrays, resumed runs that equal unbroken ones, bad input in one line, pictures."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def attacked(trained_run, tmp_path_factory):
     return out
 
 
-def test_what_an_evaluation_leaves(trained_run, attacked):
+def test_report_and_arrays_agree_with_each_other(trained_run, attacked):
     report, flags = json.loads((attacked / "attack.json").read_text()), np.load(attacked / "flags.npz")
     network = restore.load(trained_run)
     assert report["experiment"] == "attack" and report["examples"] == 24 and report["weights"] == network.weight_count
@@ -66,7 +66,7 @@ def test_predictions_are_those_of_the_network_on_those_images(trained_run, attac
     assert len(set(flags["index"])) == 24 and flags["clean"].mean() > 0.5
 
 
-def test_more_images_begin_with_those_of_fewer(trained_run):
+def test_fewer_examples_are_the_first_of_more(trained_run):
     network, config = restore.load(trained_run), TIERS["smoke"]
     few, more = (image_choice.evaluation_images(dataclasses.replace(config, examples=n), network).indices for n in (20, 200))
     np.testing.assert_array_equal(few, more[:20])
@@ -76,11 +76,12 @@ def test_more_images_begin_with_those_of_fewer(trained_run):
 
 def test_held_out_images_were_not_trained_on(trained_run):
     network = restore.load(trained_run)
-    found = image_choice.evaluation_images(dataclasses.replace(TIERS["smoke"], split="held_out", examples=0), network)
-    assert sorted(found.indices) == training_setup(network.config).parts["held_out"].tolist()
+    config = dataclasses.replace(TIERS["smoke"], split="held_out", examples=0)
+    held_out = training_setup(network.config).parts["held_out"]
+    assert sorted(image_choice.evaluation_images(config, network).indices) == held_out.tolist()
 
 
-def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trained_run, attacked):
+def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_path, trained_run, attacked):
     add, count, after = completed.CompletedBatches.add, iter(range(1000)), 13  # in the middle of C&W
 
     def add_and_stop(self, record):
@@ -108,7 +109,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, capsys, tmp_path, trai
     assert reports[0] == reports[1]
 
 
-def test_a_finished_evaluation_runs_nothing_again(monkeypatch, capsys, trained_run, attacked):
+def test_resuming_a_finished_evaluation_runs_no_batch(monkeypatch, capsys, trained_run, attacked):
     before = (attacked / "flags.npz").read_bytes()
     monkeypatch.setattr(completed.CompletedBatches, "add", lambda self, record: pytest.fail("ran again"))
     assert run_command(f"--checkpoint={trained_run}", f"--out={attacked}", *SMALL, "--resume") == 0
@@ -118,7 +119,7 @@ def test_a_finished_evaluation_runs_nothing_again(monkeypatch, capsys, trained_r
     assert f"next: dsrna_jax certify --checkpoint={trained_run}" in out
 
 
-def test_dry_run_shows_attacks_and_budgets_and_attacks_nothing(trained_run, tmp_path, capsys):
+def test_dry_run_prints_attacks_and_budgets_and_writes_nothing(trained_run, tmp_path, capsys):
     assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", "--dry_run") == 0
     out = capsys.readouterr().out
     assert "9 searches of c from 0.01, 60 steps of Adam each at rate 0.01, kappa 0" in out
@@ -126,7 +127,7 @@ def test_dry_run_shows_attacks_and_budgets_and_attacks_nothing(trained_run, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_a_surrogate_makes_one_more_check(trained_run, tmp_path):
+def test_a_surrogate_adds_the_transfer_check(trained_run, tmp_path):
     step, metadata, variables = restore_for_eval(trained_run / "best")
     moved = jax.tree.map(lambda leaf: leaf * 1.01, variables["weights"])
     Checkpoints(tmp_path / "other").save(step, {**variables, "weights": moved}, metadata)
@@ -136,7 +137,7 @@ def test_a_surrogate_makes_one_more_check(trained_run, tmp_path):
     assert [check["name"] for check in report["checks"]].count("transfer") == 1
 
 
-def test_help_names_every_setting(capsys):
+def test_help_lists_every_setting(capsys):
     assert run_command("--help") == 0
     out = capsys.readouterr().out
     assert all(f"--{field.name}" in out.replace("[no]", "") for field in dataclasses.fields(TIERS["paper"]))
@@ -168,7 +169,7 @@ def test_bad_input_ends_in_one_line(tmp_path, trained_run, attacked, capsys, arg
     assert not any(tmp_path.iterdir())
 
 
-def test_checkpoints_of_something_else(trained_run, tmp_path, capsys):
+def test_checkpoints_that_do_not_fit_are_refused(trained_run, tmp_path, capsys):
     step, metadata, variables = restore_for_eval(trained_run / "best")
     strange = {
         "holds the checkpoint of a search, expected that of a training": {**metadata, "experiment": "search"},
@@ -182,14 +183,14 @@ def test_checkpoints_of_something_else(trained_run, tmp_path, capsys):
         assert out == "" and expected in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
-def test_results_never_go_into_a_checkpoint(trained_run, tmp_path):
+def test_the_default_folder_is_never_inside_a_checkpoint(trained_run, tmp_path):
     step = next((trained_run / "best").glob("[0-9]*"))
     for checkpoint in (trained_run, trained_run / "best", step):
         assert home(checkpoint, "attack_smoke_linf") == trained_run / "attack_smoke_linf"
     assert home(tmp_path / "copy", "attack_smoke_linf") == tmp_path / "copy_attack_smoke_linf"
 
 
-def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, capsys):
+def test_an_evaluation_of_another_checkpoint_is_not_resumed(trained_run, attacked, capsys):
     newest = trained_run / "checkpoints"
     same = restore.load(newest).digest == restore.load(trained_run).digest
     assert run_command(f"--checkpoint={newest}", f"--out={attacked}", *SMALL, "--resume") == (0 if same else 1)
@@ -205,7 +206,7 @@ def test_the_results_of_another_checkpoint_do_not_go_on(trained_run, attacked, c
         (0, (8, 8, 1), "0123456789", "split=test of digits holds no image: expected a split with images"),
     ],
 )
-def test_images_that_do_not_fit_the_network(monkeypatch, capsys, tmp_path, trained_run, count, shape, classes, expected):
+def test_images_that_do_not_fit_are_refused(monkeypatch, capsys, tmp_path, trained_run, count, shape, classes, expected):
     images, labels = np.zeros((count, *shape), np.uint8), np.zeros(count, np.int32)
     monkeypatch.setattr(image_choice, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
     assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL) == 1
@@ -217,15 +218,15 @@ def test_images_that_do_not_fit_the_network(monkeypatch, capsys, tmp_path, train
 # ---- pictures
 
 
-def test_the_sheet_shows_what_it_says():
-    x = np.random.default_rng(0).random((3, 8, 8, 3))
-    x_adv = np.clip(x + 0.1, 0, 1)
-    figure = plots.attacked_images(x, x_adv, ["cat", "dog", "a very long class name"], ["dog", "dog", "cat"], title="t")
+def test_the_sheet_shows_clean_and_attacked_images_and_their_difference():
+    images = np.random.default_rng(0).random((3, 8, 8, 3))
+    x_adv = np.clip(images + 0.1, 0, 1)
+    figure = plots.attacked_images(images, x_adv, ["cat", "dog", "a very long class name"], ["dog", "dog", "cat"], title="t")
     shown = [axes.images[0].get_array() for axes in figure.axes]
-    np.testing.assert_allclose(shown[0], x[0])
+    np.testing.assert_allclose(shown[0], images[0])
     np.testing.assert_allclose(shown[3], x_adv[0])
-    factor = 0.5 / np.abs(x_adv - x).max()
-    np.testing.assert_allclose(shown[6], 0.5 + factor * (x_adv - x)[0], atol=1e-9)
+    factor = 0.5 / np.abs(x_adv - images).max()
+    np.testing.assert_allclose(shown[6], 0.5 + factor * (x_adv - images)[0], atol=1e-9)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["cat", "dog", "a very long \u2026", "dog", "dog", "cat", "", "", ""]
     colours = [axes.title.get_color() for axes in figure.axes[3:6]]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_network import X
+from small_network import IMAGES
 
 from dsrna_jax import attacks
 from dsrna_jax.attacks import ball, losses
@@ -19,13 +19,13 @@ rng = np.random.default_rng(0)
 FIRST, SECOND = (rng.normal(size=shape).astype(np.float32) for shape in ((64, 32), (32, 10)))
 
 
-def logits_fn(x):
+def logits_fn(images):
     """A network that compiles fast; the labels are what it says of digits."""
-    return jax.nn.relu(x.reshape(len(x), -1) @ jnp.asarray(FIRST, x.dtype)) @ jnp.asarray(SECOND, x.dtype)
+    return jax.nn.relu(images.reshape(len(images), -1) @ jnp.asarray(FIRST, images.dtype)) @ jnp.asarray(SECOND, images.dtype)
 
 
-x = jnp.asarray(X[:24])
-y = logits_fn(x).argmax(1)
+images = jnp.asarray(IMAGES[:24])
+labels = logits_fn(images).argmax(1)
 
 # Name, norm, static options: small budgets, each compiled once.
 CASES = [
@@ -57,57 +57,57 @@ def compiled(number):
 
 
 @functools.cache
-def found(number, scale=1.0):
+def result_of(number, scale=1.0):
     """The result of a case at `scale` times its usual radius."""
-    return jax.device_get(compiled(number)(x, y, KEY, radius=scale * RADIUS[CASES[number][1]]))
+    return jax.device_get(compiled(number)(images, labels, KEY, radius=scale * RADIUS[CASES[number][1]]))
 
 
 cases = pytest.mark.parametrize("number", range(len(CASES)), ids=names)
 
 
 @cases
-def test_stays_in_ball_and_box_and_says_what_it_did(number):
-    norm, (x_adv, success, distance, loss, steps) = CASES[number][1], found(number)
-    assert x_adv.dtype == x.dtype and x_adv.shape == x.shape and np.isfinite(x_adv).all()
+def test_results_lie_in_ball_and_box_and_report_their_own_distance_and_success(number):
+    norm, (x_adv, success, distance, loss, steps) = CASES[number][1], result_of(number)
+    assert x_adv.dtype == images.dtype and x_adv.shape == images.shape and np.isfinite(x_adv).all()
     assert x_adv.min() >= 0 and x_adv.max() <= 1
-    delta = (x_adv - X[:24]).reshape(24, -1)
+    delta = (x_adv - IMAGES[:24]).reshape(24, -1)
     size = np.abs(delta).max(1) if norm == "linf" else np.linalg.norm(delta, axis=1)
     np.testing.assert_allclose(distance, size, atol=1e-6)
     assert (size <= RADIUS[norm] * (1 + 1e-5) + 1e-6).all()
-    np.testing.assert_array_equal(success, np.asarray(logits_fn(x_adv)).argmax(1) != np.asarray(y))
+    np.testing.assert_array_equal(success, np.asarray(logits_fn(x_adv)).argmax(1) != np.asarray(labels))
     assert 0.2 < success.mean() and (steps > 0).all() and not np.isnan(loss).any()
 
 
 @cases
-def test_radius_zero_leaves_the_image(number):
-    none = found(number, 0.0)
-    np.testing.assert_array_equal(none.x_adv, X[:24])
+def test_at_radius_zero_images_are_unchanged(number):
+    none = result_of(number, 0.0)
+    np.testing.assert_array_equal(none.x_adv, IMAGES[:24])
     assert not none.success.any()
 
 
 @cases
-def test_more_radius_finds_more(number):
-    rates = [found(number, scale).success.mean() for scale in (0.0, 0.5, 1.0, 2.0)]
+def test_success_rate_grows_with_the_radius(number):
+    rates = [result_of(number, scale).success.mean() for scale in (0.0, 0.5, 1.0, 2.0)]
     assert rates == sorted(rates)
 
 
 @cases
-def test_depends_on_neither_batch_nor_order(number):
+def test_results_depend_on_neither_batch_nor_order(number):
     """Examples keep their keys, whoever their neighbours are. (Sizes other than 24 are compiled again, so they are few.)"""
     norm, own = CASES[number][1], np.resize([5, 17, 2, 11, 3, 8, 20], 6 if number in (3, 8) else 24)
     keys = attacks.example_keys(KEY, own)
-    alone = compiled(number)(x[own], y[own], keys, radius=RADIUS[norm])
-    whole = found(number)
+    alone = compiled(number)(images[own], labels[own], keys, radius=RADIUS[norm])
+    whole = result_of(number)
     np.testing.assert_array_equal(alone.success, whole.success[own])
     np.testing.assert_array_equal(alone.steps, whole.steps[own])
     np.testing.assert_allclose(alone.x_adv, whole.x_adv[own], atol=2e-3)
 
 
 @cases
-def test_a_second_radius_compiles_nothing(number):
-    found(number)
+def test_another_radius_compiles_nothing(number):
+    result_of(number)
     before = compiled(number)._cache_size()
-    found(number, 0.37)
+    result_of(number, 0.37)
     assert compiled(number)._cache_size() == before
 
 
@@ -115,7 +115,7 @@ def test_a_second_radius_compiles_nothing(number):
 def test_pgd_is_monotone_in_steps_and_restarts(option, values):
     base = {"steps": 3, "radius": 0.08, "norm": "linf"}
     run = jax.jit(functools.partial(attacks.pgd, logits_fn), static_argnames=("norm", "steps", "restarts"))
-    fooled = [np.asarray(run(x, y, KEY, **(base | {option: value})).success) for value in values]
+    fooled = [np.asarray(run(images, labels, KEY, **(base | {option: value})).success) for value in values]
     assert all((less <= more).all() for less, more in zip(fooled, fooled[1:], strict=False))
     assert fooled[0].sum() < fooled[-1].sum()
 
@@ -132,7 +132,7 @@ def linear_model(norm):
     gaps = z[np.arange(40), labels][:, None] - z
     is_other = np.arange(4) != labels[:, None]
     distance = np.where(is_other, gaps / np.where(is_other, slopes, 1), np.inf).min(1)
-    return lambda x: x.reshape(len(x), -1) @ weights, jnp.asarray(images), jnp.asarray(labels), distance
+    return lambda images: images.reshape(len(images), -1) @ weights, jnp.asarray(images), jnp.asarray(labels), distance
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -156,12 +156,12 @@ def test_linear_models_fall_just_beyond_their_exact_distance(name, options, norm
 def test_fgsm_reaches_the_exact_loss_of_a_linear_model_with_two_classes(norm):
     f, images, *_ = linear_model(norm)
     labels = jnp.zeros(40, int)
-    found = attacks.fgsm(lambda x: f(x)[:, :2], images, labels, radius=0.1, norm=norm, loss="margin")
+    result = attacks.fgsm(lambda images: f(images)[:, :2], images, labels, radius=0.1, norm=norm, loss="margin")
     w = np.asarray(f(jnp.eye(20).reshape(20, 5, 4, 1)))
     slope = w[:, 1] - w[:, 0]
     dual = np.abs(slope).sum() if norm == "linf" else np.linalg.norm(slope)
     before = np.asarray(losses.margin_loss(f(images)[:, :2], labels))
-    np.testing.assert_allclose(found.loss, before + 0.1 * dual, rtol=1e-5)
+    np.testing.assert_allclose(result.loss, before + 0.1 * dual, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_fgsm_reaches_the_exact_loss_of_a_linear_model_with_two_classes(norm):
         ("fab", "linf", {}, 6e-3),
     ],
 )
-def test_smallest_perturbations_of_linear_models(name, norm, options, tolerance):
+def test_smallest_perturbations_of_linear_models_have_the_exact_distance(name, norm, options, tolerance):
     f, images, labels, distance = linear_model(norm)
-    found = jax.jit(functools.partial(attacks.attack(name), f, norm=norm, **options))(images, labels)
-    assert found.success.all()
-    np.testing.assert_array_equal(found.loss, -found.distance)
-    assert (np.asarray(found.distance) >= distance * (1 - 1e-4)).all()
-    assert np.median(np.asarray(found.distance) / distance) <= 1 + tolerance
+    result = jax.jit(functools.partial(attacks.attack(name), f, norm=norm, **options))(images, labels)
+    assert result.success.all()
+    np.testing.assert_array_equal(result.loss, -result.distance)
+    assert (np.asarray(result.distance) >= distance * (1 - 1e-4)).all()
+    assert np.median(np.asarray(result.distance) / distance) <= 1 + tolerance
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_step_to_a_plane_inside_the_box_is_the_shortest(norm):
+def test_step_to_a_plane_is_the_shortest_inside_the_box(norm):
     """Against the definition, by a fine bisection over the multiplier."""
     rng = np.random.default_rng(0)
     points, normal = rng.uniform(size=(200, 30)), rng.normal(size=(200, 30)) * (rng.uniform(size=(200, 30)) > 0.2)
@@ -206,7 +206,7 @@ def test_step_to_a_plane_inside_the_box_is_the_shortest(norm):
     assert 0.05 < (high > 1e5).mean() < 0.95  # some planes miss the box
 
 
-def test_starts_fill_the_ball_evenly():
+def test_random_starts_are_uniform_in_the_ball():
     centre = jnp.full((4000, 3, 1, 1), 0.5)
     keys = attacks.example_keys(KEY, 4000)
     for norm, power in (("linf", 3), ("l2", 3)):
@@ -217,7 +217,7 @@ def test_starts_fill_the_ball_evenly():
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_projection_keeps_what_is_inside_and_cuts_the_rest(norm):
+def test_projection_keeps_points_inside_and_moves_others_into_ball_and_box(norm):
     rng = np.random.default_rng(1)
     centre, points = (jnp.asarray(rng.uniform(low, high, (50, 12))) for low, high in ((0, 1), (-0.5, 1.5)))
     cut = ball.project(points, centre, 0.2, norm)
@@ -225,7 +225,7 @@ def test_projection_keeps_what_is_inside_and_cuts_the_rest(norm):
     np.testing.assert_allclose(ball.project(cut, centre, 0.2, norm), cut, atol=1e-6)
 
 
-def test_dlr_knows_neither_shift_nor_scale_and_margin_is_its_sign():
+def test_dlr_is_invariant_to_shift_and_scale_and_has_the_sign_of_the_margin_loss():
     rng = np.random.default_rng(2)
     z, labels, target = rng.normal(size=(50, 6)), rng.integers(0, 6, 50), rng.integers(0, 6, 50)
     with jax.enable_x64(True):
@@ -237,62 +237,65 @@ def test_dlr_knows_neither_shift_nor_scale_and_margin_is_its_sign():
         assert (np.diff([losses.of_class(z, c) for c in ranked], axis=0) <= 0).all() and all((c != labels).all() for c in ranked)
 
 
-def test_inside_a_training_step_weights_are_traced_and_last_points_cost_no_forward_pass():
+def test_in_a_training_step_weights_are_traced_and_keep_last_adds_no_forward_pass():
     def step(scale, keep):
-        found = attacks.pgd(lambda x: scale * logits_fn(x), x, y, KEY, radius=0.1, norm="linf", steps=3, keep=keep)
-        return losses.cross_entropy(scale * logits_fn(jax.lax.stop_gradient(found.x_adv)), y).mean()
+        def scaled(images):
+            return scale * logits_fn(images)
+
+        result = attacks.pgd(scaled, images, labels, KEY, radius=0.1, norm="linf", steps=3, keep=keep)
+        return losses.cross_entropy(scaled(jax.lax.stop_gradient(result.x_adv)), labels).mean()
 
     assert np.isfinite(jax.jit(jax.grad(step), static_argnames="keep")(1.0, "last"))
     seen = []
 
-    def counted(x):
+    def counted(images):
         jax.debug.callback(lambda: seen.append(1))
-        return logits_fn(x)
+        return logits_fn(images)
 
-    run = jax.jit(lambda x: attacks.pgd(counted, x, y, KEY, radius=0.1, norm="linf", steps=3, keep="last").x_adv)
-    run(x).block_until_ready()
+    run = jax.jit(lambda images: attacks.pgd(counted, images, labels, KEY, radius=0.1, norm="linf", steps=3, keep="last").x_adv)
+    run(images).block_until_ready()
     jax.effects_barrier()
     assert len(seen) <= 4  # a callback cannot be dropped as the forward pass behind it is
 
 
-def test_targeted_attacks_go_where_they_are_told():
-    target = (y + 1) % 10
+def test_targeted_attacks_reach_their_target():
+    target = (labels + 1) % 10
     options = {"radius": 0.5, "norm": "linf", "steps": 40, "step_size": 0.03, "loss": "ce", "keep": "last"}
-    found = attacks.pgd(logits_fn, x, y, KEY, target=target, **options)
-    assert (np.asarray(logits_fn(found.x_adv)).argmax(1) == target).mean() > 0.8
+    result = attacks.pgd(logits_fn, images, labels, KEY, target=target, **options)
+    assert (np.asarray(logits_fn(result.x_adv)).argmax(1) == target).mean() > 0.8
 
 
-def test_own_loss_and_own_start():
-    start = jnp.clip(x + 0.05, 0, 1)
+def test_a_loss_function_and_a_start_are_used_as_given():
+    start = jnp.clip(images + 0.05, 0, 1)
     options = {"steps": 0, "random_start": False, "x_init": start, "loss": losses.margin_loss}
-    found = attacks.pgd(logits_fn, x, y, radius=0.1, norm="linf", **options)
-    np.testing.assert_allclose(found.x_adv, start, atol=1e-6)
-    np.testing.assert_allclose(found.loss, losses.margin_loss(logits_fn(start), y), atol=1e-4)
+    result = attacks.pgd(logits_fn, images, labels, radius=0.1, norm="linf", **options)
+    np.testing.assert_allclose(result.x_adv, start, atol=1e-6)
+    np.testing.assert_allclose(result.loss, losses.margin_loss(logits_fn(start), labels), atol=1e-4)
 
 
-def test_random_networks_are_attacked_through_the_mean_of_their_gradients():
-    def noisy(x, key):
-        return logits_fn(x + 0.05 * jax.random.normal(key, x.shape))
+def test_apgd_averages_gradients_of_stochastic_networks():
+    def noisy(images, key):
+        return logits_fn(images + 0.05 * jax.random.normal(key, images.shape))
 
-    found = jax.jit(functools.partial(attacks.apgd, noisy, norm="linf", steps=10, draws=4))(x, y, KEY, radius=0.1)
-    assert found.success.mean() > 0.5 and (found.steps == 44).all()
+    result = jax.jit(functools.partial(attacks.apgd, noisy, norm="linf", steps=10, draws=4))(images, labels, KEY, radius=0.1)
+    assert result.success.mean() > 0.5 and (result.steps == 44).all()
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: attacks.attack("fgms"), "unknown attack 'fgms': expected one of fgsm"),
-        (lambda: attacks.pgd(logits_fn, x, y, KEY, radius=0.1, norm="l1"), "norm 'l1': expected 'linf' or 'l2'"),
-        (lambda: attacks.ddn(logits_fn, x, y, norm="linf"), "norm 'linf': expected 'l2'"),
-        (lambda: attacks.pgd(logits_fn, x, y, KEY, radius=0.1, norm="l2", loss="CE"), "unknown loss 'CE'"),
-        (lambda: attacks.pgd(logits_fn, x, y, radius=0.1, norm="l2"), "expected a key"),
-        (lambda: attacks.pgd(logits_fn, X.astype(int), y, KEY, radius=0.1, norm="l2"), "floating point"),
-        (lambda: attacks.pgd(logits_fn, x, y[:3], KEY, radius=0.1, norm="l2"), "labels must be integers, one for each of 24"),
-        (lambda: attacks.pgd(logits_fn, x, y, radius=1, random_start=False, restarts=2), "would all be the same"),
-        (lambda: attacks.square(lambda x: x, x[..., 0, 0], y, KEY, radius=0.1), "square needs images"),
-        (lambda: attacks.apgd(lambda z: logits_fn(z)[:, :2], x, y, KEY, radius=0.1, loss="dlr"), "dlr loss needs 3 classes"),
-        (lambda: attacks.apgd_t(lambda z: logits_fn(z)[:, :3], x, y % 3, KEY, radius=0.1), "targeted dlr loss needs 4 classes"),
-        (lambda: attacks.autoattack(logits_fn, x, y, KEY, radius=0.1, version="fast"), "unknown version 'fast' of AutoAttack"),
+        (lambda: attacks.pgd(logits_fn, images, labels, KEY, radius=0.1, norm="l1"), "norm 'l1': expected 'linf' or 'l2'"),
+        (lambda: attacks.ddn(logits_fn, images, labels, norm="linf"), "norm 'linf': expected 'l2'"),
+        (lambda: attacks.pgd(logits_fn, images, labels, KEY, radius=0.1, norm="l2", loss="CE"), "unknown loss 'CE'"),
+        (lambda: attacks.pgd(logits_fn, images, labels, radius=0.1, norm="l2"), "expected a key"),
+        (lambda: attacks.pgd(logits_fn, IMAGES.astype(int), labels, KEY, radius=0.1, norm="l2"), "floating point"),
+        (lambda: attacks.pgd(logits_fn, images, labels[:3], KEY, radius=0.1), "labels must be integers, one for each of 24"),
+        (lambda: attacks.pgd(logits_fn, images, labels, radius=1, random_start=False, restarts=2), "would all be the same"),
+        (lambda: attacks.square(lambda images: images, images[..., 0, 0], labels, KEY, radius=0.1), "square needs images"),
+        (lambda: attacks.apgd(lambda z: logits_fn(z)[:, :2], images, labels, KEY, radius=0.1, loss="dlr"), "dlr loss needs 3"),
+        (lambda: attacks.apgd_t(lambda z: logits_fn(z)[:, :3], images, labels % 3, KEY, radius=0.1), "targeted dlr loss needs 4"),
+        (lambda: attacks.autoattack(logits_fn, images, labels, KEY, radius=0.1, version="fast"), "unknown version 'fast'"),
     ],
 )
 def test_bad_input_says_what_was_expected(call, message):

@@ -1,4 +1,4 @@
-"""Attacks against other people's: what PyTorch's AutoAttack found (tests/golden), and foolbox on JAX where it is installed."""
+"""Attacks against other people's: what PyTorch's AutoAttack result (tests/golden), and foolbox on JAX where it is installed."""
 
 import functools
 
@@ -6,52 +6,53 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_network import GOLDEN, X, Y, logits_fn
+from small_network import GOLDEN, IMAGES, LABELS, logits_fn
 
 from dsrna_jax import attacks
 from dsrna_jax.attacks.losses import cross_entropy, runner_up
 
 RADIUS = {"linf": 0.1, "l2": 0.5}
-x, y = jnp.asarray(X), jnp.asarray(Y)
+images, labels = jnp.asarray(IMAGES), jnp.asarray(LABELS)
 norms = pytest.mark.parametrize("norm", RADIUS)
 
 
 @functools.partial(jax.jit, static_argnames=("norm", "loss", "steps", "rank"))
-def apgd(x, y, norm, loss, steps, rank=0):
-    target = runner_up(logits_fn(x), y, rank) if rank else None
-    return attacks.apgd(logits_fn, x, y, radius=RADIUS[norm], norm=norm, steps=steps, loss=loss, x_init=x, target=target)
+def apgd(images, labels, norm, loss, steps, rank=0):
+    target = runner_up(logits_fn(images), labels, rank) if rank else None
+    options = {"radius": RADIUS[norm], "norm": norm, "steps": steps, "loss": loss, "x_init": images, "target": target}
+    return attacks.apgd(logits_fn, images, labels, **options)
 
 
-def test_the_network_is_the_same():
-    np.testing.assert_array_equal(np.asarray(logits_fn(x)).argmax(1) == Y, GOLDEN["clean_right"])
+def test_the_network_classifies_as_in_pytorch():
+    np.testing.assert_array_equal(np.asarray(logits_fn(images)).argmax(1) == LABELS, GOLDEN["clean_right"])
 
 
 @norms
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
 @pytest.mark.parametrize("steps", [20, 100])
 def test_apgd_fools_the_same_examples(norm, loss, steps):
-    found = apgd(x, y, norm, loss, steps)
-    np.testing.assert_array_equal(~np.asarray(found.success), GOLDEN[f"apgd_{norm}_{loss}_{steps}_right"])
+    result = apgd(images, labels, norm, loss, steps)
+    np.testing.assert_array_equal(~np.asarray(result.success), GOLDEN[f"apgd_{norm}_{loss}_{steps}_right"])
     if loss == "ce":
         # A gradient of 1e-9 takes its sign from rounding, and a hundred steps amplify that: a few examples in a hundred go their
         # own way, in PyTorch with another batch size too.
-        difference = np.abs(np.asarray(found.loss) - GOLDEN[f"apgd_{norm}_{loss}_{steps}_loss"])
+        difference = np.abs(np.asarray(result.loss) - GOLDEN[f"apgd_{norm}_{loss}_{steps}_loss"])
         assert np.median(difference) < 2e-6 and np.mean(difference < 2e-5) > 0.94, np.sort(difference)[-8:]
 
 
 @norms
 @pytest.mark.parametrize("rank", [1, 4])
 def test_targeted_apgd_fools_the_same_examples(norm, rank):
-    found = apgd(x, y, norm, "dlr", 100, rank)
-    np.testing.assert_array_equal(~np.asarray(found.success), GOLDEN[f"apgd_{norm}_towards_{rank}_right"])
+    result = apgd(images, labels, norm, "dlr", 100, rank)
+    np.testing.assert_array_equal(~np.asarray(result.success), GOLDEN[f"apgd_{norm}_towards_{rank}_right"])
 
 
 @norms
 def test_fab_finds_the_same_distances(norm):
     @jax.jit
     def run(rank):
-        target = runner_up(logits_fn(x), y, rank)
-        return attacks.fab(logits_fn, x, y, norm=norm, target=target).distance
+        target = runner_up(logits_fn(images), labels, rank)
+        return attacks.fab(logits_fn, images, labels, norm=norm, target=target).distance
 
     right = GOLDEN["clean_right"]
     for rank in (1, 4):
@@ -60,11 +61,11 @@ def test_fab_finds_the_same_distances(norm):
 
 
 @norms
-def test_autoattack_leaves_as_many_examples(norm):
+def test_autoattack_leaves_as_many_robust_examples(norm):
     """Half a point of 96 examples is less than one: but for random starts they are the same."""
-    budget = {"steps": 50, "queries": 200}
-    found = attacks.autoattack(logits_fn, X, Y, jax.random.key(0), radius=RADIUS[norm], norm=norm, batch_size=32, **budget)
-    assert abs((~found.success).mean() - GOLDEN[f"autoattack_{norm}_right"].mean()) < 0.011
+    options = {"radius": RADIUS[norm], "norm": norm, "steps": 50, "queries": 200, "batch_size": 32}
+    result = attacks.autoattack(logits_fn, IMAGES, LABELS, jax.random.key(0), **options)
+    assert abs((~result.success).mean() - GOLDEN[f"autoattack_{norm}_right"].mean()) < 0.011
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,11 @@ def foolbox_model():
     return fb, fb.JAXModel(logits_fn, bounds=(0, 1))
 
 
-def assert_same_attack(found, expected, fooled, tolerance):
-    np.testing.assert_array_equal(found.success, fooled)
+def assert_same_attack(result, expected, fooled, tolerance):
+    np.testing.assert_array_equal(result.success, fooled)
     # Where a network is all but sure, the gradient of its cross-entropy is what rounding leaves of it.
-    counts = np.asarray(cross_entropy(logits_fn(x), y)) > 1e-4
-    np.testing.assert_allclose(np.asarray(found.x_adv)[counts], np.asarray(expected)[counts], atol=tolerance)
+    counts = np.asarray(cross_entropy(logits_fn(images), labels)) > 1e-4
+    np.testing.assert_allclose(np.asarray(result.x_adv)[counts], np.asarray(expected)[counts], atol=tolerance)
     assert counts.sum() > 40
 
 
@@ -85,14 +86,14 @@ def assert_same_attack(found, expected, fooled, tolerance):
 def test_pgd_takes_the_steps_of_foolbox(foolbox_model, norm):
     fb, model = foolbox_model
     theirs = {"linf": fb.attacks.LinfPGD, "l2": fb.attacks.L2PGD}[norm](steps=10, abs_stepsize=0.025, random_start=False)
-    _, expected, fooled = theirs(model, x, y, epsilons=RADIUS[norm])
+    _, expected, fooled = theirs(model, images, labels, epsilons=RADIUS[norm])
     options = {"radius": RADIUS[norm], "norm": norm, "steps": 10, "step_size": 0.025, "random_start": False, "keep": "last"}
-    assert_same_attack(attacks.pgd(logits_fn, x, y, **options), expected, fooled, 1e-3)
+    assert_same_attack(attacks.pgd(logits_fn, images, labels, **options), expected, fooled, 1e-3)
 
 
 @norms
-def test_fgsm_is_that_of_foolbox(foolbox_model, norm):
+def test_fgsm_equals_that_of_foolbox(foolbox_model, norm):
     fb, model = foolbox_model
     theirs = {"linf": fb.attacks.FGSM, "l2": fb.attacks.FGM}[norm](random_start=False)
-    _, expected, fooled = theirs(model, x, y, epsilons=RADIUS[norm])
-    assert_same_attack(attacks.fgsm(logits_fn, x, y, radius=RADIUS[norm], norm=norm), expected, fooled, 1e-4)
+    _, expected, fooled = theirs(model, images, labels, epsilons=RADIUS[norm])
+    assert_same_attack(attacks.fgsm(logits_fn, images, labels, radius=RADIUS[norm], norm=norm), expected, fooled, 1e-4)

@@ -1,4 +1,4 @@
-"""What is certified is exact on linear models, lies below every attack on others, and is what was tried."""
+"""Certified radii: exact on linear models, below every attack on others, and among the radii tried."""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def distances(norm):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("method", ["crown_ibp", "hz_crown"])
 def test_radii_of_a_linear_model_are_its_distances(norm, method):
-    found = certified_radii(LINEAR, X, LABELS, KEYS, norm=norm, method=method, chunk=16, steps=30)
+    radii = certified_radii(LINEAR, X, LABELS, KEYS, norm=norm, method=method, chunk=16, steps=30)
     exact, ranked = distances(norm), np.argsort(LOGITS, 1)
     others = np.array([[c for c in range(5) if c != label] for label in LABELS])
     classes = {
@@ -52,7 +52,7 @@ def test_radii_of_a_linear_model_are_its_distances(norm, method):
         "least_likely": ranked[:, 0],
         "runner_up": ranked[:, -2],
     }
-    for name, radius in zip(TARGETS, found, strict=True):
+    for name, radius in zip(TARGETS, radii, strict=True):
         expected = exact.min(1) if name == "minimum" else exact[np.arange(24), classes[name]]
         assert (radius[RIGHT] <= expected[RIGHT]).all()
         np.testing.assert_allclose(radius[RIGHT], expected[RIGHT], rtol=0.012, err_msg=name)
@@ -61,21 +61,21 @@ def test_radii_of_a_linear_model_are_its_distances(norm, method):
 
 @pytest.mark.parametrize(("name", "norm"), [("pgd", "linf"), ("pgd", "l2"), ("fab", "linf"), ("fab", "l2"), ("ddn", "l2")])
 def test_attacks_of_a_linear_model_end_just_beyond_its_distances(name, norm):
-    found = attack_radii(LINEAR, X, LABELS, KEYS, attack=name, norm=norm, steps=300 if name == "ddn" else 100, tries=14)
+    sizes = attack_radii(LINEAR, X, LABELS, KEYS, attack=name, norm=norm, steps=300 if name == "ddn" else 100, tries=14)
     exact = distances(norm).min(1)
-    assert (found[RIGHT] >= exact[RIGHT] * (1 - 1e-5)).all() and (found[~RIGHT] == 0).all()
-    assert (found[RIGHT] <= exact[RIGHT] * (1.5 if name == "ddn" else 1.1)).all()
+    assert (sizes[RIGHT] >= exact[RIGHT] * (1 - 1e-5)).all() and (sizes[~RIGHT] == 0).all()
+    assert (sizes[RIGHT] <= exact[RIGHT] * (1.5 if name == "ddn" else 1.1)).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_nothing_is_certified_beyond_an_attack(norm):
     """A trained network with convolutions and both kinds of pools, on real digits."""
     network = Partial(small_network.network, jax.tree.map(jnp.asarray, small_network.WEIGHTS))
-    x, labels = small_network.X[:12], small_network.Y[:12]
-    attacked = attack_radii(network, x, labels, KEYS[:12], attack="pgd", norm=norm, steps=20)
+    images, labels = small_network.IMAGES[:12], small_network.LABELS[:12]
+    attacked = attack_radii(network, images, labels, KEYS[:12], attack="pgd", norm=norm, steps=20)
     options = {"norm": norm, "chunk": 128, "steps": 16}
     loose, tight, unclipped = (
-        certified_radii(network, x, labels, KEYS[:12], method=method, clip=clip, **options)
+        certified_radii(network, images, labels, KEYS[:12], method=method, clip=clip, **options)
         for method, clip in (("ibp", (0.0, 1.0)), ("crown_ibp", (0.0, 1.0)), ("ibp", None))
     )
     right = attacked > 0
@@ -86,7 +86,7 @@ def test_nothing_is_certified_beyond_an_attack(norm):
     check_not_refuted(tight[0], attacked)
 
 
-def test_logits_that_are_not_finite_are_an_error_and_no_radius_of_zero():
+def test_logits_that_are_not_finite_are_an_error():
     broken = Partial(affine, {**WEIGHTS, "b": np.float32(np.nan) * WEIGHTS["b"]})
     with pytest.raises(InputError, match="not finite"):
         certified_radii(broken, X, LABELS, KEYS, norm="l2", method="ibp", chunk=16, steps=3)
@@ -97,21 +97,21 @@ def test_a_refuted_certificate_is_an_error():
         check_not_refuted(np.array([0.1, 0.2, 0.0]), np.array([0.1, 0.1, 0.0]))
 
 
-def test_attacks_that_know_no_such_norm():
+def test_attacks_without_the_norm_are_refused():
     with pytest.raises(InputError, match="attack='cw' knows no norm 'linf'"):
         attack_radii(LINEAR, X, LABELS, KEYS, attack="cw", norm="linf", steps=3)
 
 
-def test_rivals_of_a_label():
+def test_rivals_are_the_classes_of_each_target():
     logits = np.array([[3.0, 1.0, 2.0, 0.0], [3.0, 1.0, 2.0, 0.0]])
-    found = rivals(logits, np.array([0, 3]), np.array([0.99, 0.34]))
-    assert found.shape == (4, 2, 3) and found[0].all()
-    np.testing.assert_array_equal(found[1:, 0].argmax(1), [2, 2, 1])  # of the classes 1, 2, 3
-    np.testing.assert_array_equal(found[1:, 1].argmax(1), [1, 1, 0])  # of the classes 0, 1, 2
-    assert (found[1:].sum(2) == 1).all()
+    targets = rivals(logits, np.array([0, 3]), np.array([0.99, 0.34]))
+    assert targets.shape == (4, 2, 3) and targets[0].all()
+    np.testing.assert_array_equal(targets[1:, 0].argmax(1), [2, 2, 1])  # of the classes 1, 2, 3
+    np.testing.assert_array_equal(targets[1:, 1].argmax(1), [1, 1, 0])  # of the classes 0, 1, 2
+    assert (targets[1:].sum(2) == 1).all()
 
 
-def test_bisection_returns_what_held_where_it_ends_and_is_not_monotone():
+def test_bisection_returns_a_radius_that_held_even_if_not_monotone():
     tried = []
 
     def holds(radius):
@@ -121,14 +121,14 @@ def test_bisection_returns_what_held_where_it_ends_and_is_not_monotone():
         return ((radius <= edges) & ~in_a_gap)[None]
 
     right = np.array([True] * 5)
-    found = bisected(holds, 1, right, start=0.1, limit=2.0, steps=40, accuracy=0.01)[0]
-    np.testing.assert_allclose(found[:4], [0.3, 1e-9, 0, 2.0], rtol=0.01)
-    assert 0.049 < found[4] < 0.0501  # what begins in the gap ends below it
-    for example, radius in enumerate(found):
+    radii = bisected(holds, 1, right, start=0.1, limit=2.0, steps=40, accuracy=0.01)[0]
+    np.testing.assert_allclose(radii[:4], [0.3, 1e-9, 0, 2.0], rtol=0.01)
+    assert 0.049 < radii[4] < 0.0501  # what begins in the gap ends below it
+    for example, radius in enumerate(radii):
         assert radius in [0, *(float(t[example]) for t in tried)]
 
 
-def test_bisection_spends_no_more_than_its_steps_on_a_group_and_shares_what_it_tried():
+def test_bisection_keeps_to_its_steps_and_shares_tried_radii_between_groups():
     tried = []
 
     def holds(radius):
@@ -144,5 +144,5 @@ def test_bisection_spends_no_more_than_its_steps_on_a_group_and_shares_what_it_t
     assert bisected(holds, 2, np.array([False]), start=0.1, limit=1.0, steps=3, accuracy=0.1).max() == 0 and not tried
 
 
-def test_no_image_lies_farther_away():
+def test_the_largest_radius_is_the_diagonal_of_the_box():
     assert largest_radius("linf", (8, 8, 1)) == 1.0 and largest_radius("l2", (8, 8, 1)) == 8.0

@@ -1,4 +1,4 @@
-"""The command that certifies: what it leaves, bad input in one line, and a killed run that goes on to the same end."""
+"""The command certify: its report, bad input in one line, and resumed runs that equal unbroken ones."""
 
 import json
 import os
@@ -39,9 +39,9 @@ def linear(monkeypatch):
     monkeypatch.setattr(restore, "load", lambda path: linear_network())
 
 
-def arrays(out):
-    with np.load(out / "radii.npz") as found:
-        return dict(found)
+def read_arrays(out):
+    with np.load(out / "radii.npz") as file:
+        return dict(file)
 
 
 def exact(images, labels):
@@ -55,27 +55,27 @@ def exact(images, labels):
     return np.maximum(gaps.min(1), 0)
 
 
-def test_what_it_leaves(linear, tmp_path, capsys):
+def test_report_and_arrays_have_the_exact_radii_of_a_linear_network(linear, tmp_path, capsys):
     out = tmp_path / "out"
     assert run_command(f"--out={out}", "--noclip", *SMALL) == 0
     text = capsys.readouterr().out
     assert "PASS  none is smaller" in text and f"{out} holds certify.json" in text and "dsrna_jax compare RUN" in text
     assert (out / "certified_accuracy.png").read_bytes().startswith(b"\x89PNG")
-    report, found = json.loads((out / "certify.json").read_text()), arrays(out)
+    report, arrays = json.loads((out / "certify.json").read_text()), read_arrays(out)
     assert report["checkpoint"] == {"path": "RUN", "step": 7, "digest": linear_network().digest}
     assert (report["experiment"], report["norm"], report["method"], report["examples"]) == ("certify", "linf", "crown_ibp", 24)
-    digits = certification_images(found["index"])
-    np.testing.assert_array_equal(digits[1], found["label"])
+    digits = certification_images(arrays["index"])
+    np.testing.assert_array_equal(digits[1], arrays["label"])
     distance = exact(*digits)
-    np.testing.assert_allclose(found["minimum"], distance, rtol=0.012, atol=1e-9)
-    assert (found["minimum"] <= distance).all() and (distance <= found["attacked"] * (1 + 1e-5)).all()
-    correct = found["prediction"] == found["label"]
+    np.testing.assert_allclose(arrays["minimum"], distance, rtol=0.012, atol=1e-9)
+    assert (arrays["minimum"] <= distance).all() and (distance <= arrays["attacked"] * (1 + 1e-5)).all()
+    correct = arrays["prediction"] == arrays["label"]
     assert report["clean"]["accuracy"] == correct.mean() and report["clean"]["low"] < correct.mean()
-    assert report["radius"]["mean"] == pytest.approx(found["minimum"].mean())
-    assert report["radius"]["mean_correct"] == pytest.approx(found["minimum"][correct].mean())
+    assert report["radius"]["mean"] == pytest.approx(arrays["minimum"].mean())
+    assert report["radius"]["mean_correct"] == pytest.approx(arrays["minimum"][correct].mean())
     assert report["radius"]["p5"] <= report["radius"]["median"] <= report["radius"]["p95"]
     for entry in report["certified_accuracy"]:
-        stands = correct & (found["minimum"] >= entry["radius"])
+        stands = correct & (arrays["minimum"] >= entry["radius"])
         assert entry["accuracy"] == pytest.approx(stands.mean()) and entry["low"] - 1e-12 <= stands.mean() <= entry["high"]
         assert entry["accuracy"] <= entry["attacked"]
     assert report["certified_accuracy"][0]["radius"] == 0 and report["certified_accuracy"][-1]["attacked"] == 0
@@ -91,36 +91,36 @@ def certification_images(indices):
     return digits.images[indices] / 255.0, digits.labels[indices]
 
 
-def test_batches_do_not_matter(linear, tmp_path, capsys):
+def test_results_do_not_depend_on_the_batch_size(linear, tmp_path, capsys):
     for size in (24, 7):
         assert run_command(f"--out={tmp_path / str(size)}", *SMALL, f"--batch_size={size}") == 0
-    one, other = arrays(tmp_path / "24"), arrays(tmp_path / "7")
+    one, other = read_arrays(tmp_path / "24"), read_arrays(tmp_path / "7")
     assert set(one) == set(other)
     for name in one:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-4, err_msg=name)
 
 
-def test_smoothing(linear, tmp_path, capsys):
+def test_smoothing_certifies_images_of_the_right_class(linear, tmp_path, capsys):
     out = tmp_path / "out"
     flags = ("--method=smoothing", "--norm=l2", "--sigma=0.1", "--n=500", "--n0=50", "--examples=24")
     assert run_command(f"--out={out}", *flags) == 0
-    report, found = json.loads((out / "certify.json").read_text()), arrays(out)
-    right = found["smoothed"] == found["label"]
-    assert right.any() and (found["minimum"][~right] == 0).all() and (found["minimum"][right] > 0).all()
+    report, arrays = json.loads((out / "certify.json").read_text()), read_arrays(out)
+    right = arrays["smoothed"] == arrays["label"]
+    assert right.any() and (arrays["minimum"][~right] == 0).all() and (arrays["minimum"][right] > 0).all()
     assert report["attack_radius"] is None and report["per_target"] == {}
-    assert report["abstained"] == (found["smoothed"] == -1).mean()
+    assert report["abstained"] == (arrays["smoothed"] == -1).mean()
     assert report["certified_accuracy"][0]["accuracy"] == right.mean()
     assert "of the smoothed network" in capsys.readouterr().out
 
 
-def test_a_trained_network_from_its_checkpoint(trained_run, tmp_path, capsys):
+def test_a_checkpoint_is_certified_and_compared(trained_run, tmp_path, capsys):
     """Radii of all the classes that g names; and the comparison takes what is left in the run folder."""
     flags = (f"--checkpoint={trained_run}", "--norm=l2", "--method=smoothing", "--sigma=0.05", "--n=100", "--examples=20")
     out = tmp_path / "run" / "certify_smoothing_l2"
     assert status(certify.main, ["certify", *flags, f"--out={out}"]) == 0
-    found, report = arrays(out), json.loads((out / "certify.json").read_text())
+    arrays, report = read_arrays(out), json.loads((out / "certify.json").read_text())
     most = 0.05 * stats.norm.ppf(0.001 ** (1 / 100))
-    assert 0 < found["minimum"].max() <= most + 1e-9 and report["checkpoint"]["digest"] == restore.load(trained_run).digest
+    assert 0 < arrays["minimum"].max() <= most + 1e-9 and report["checkpoint"]["digest"] == restore.load(trained_run).digest
     shutil.copytree(trained_run / "best", tmp_path / "run" / "best")
     assert runs.read(tmp_path / "run").certificates == [report]
 
@@ -165,14 +165,14 @@ def test_bad_input_ends_in_one_line(linear, tmp_path, capsys, arguments, expecte
     assert not (tmp_path / "out").exists()
 
 
-def test_no_checkpoint(tmp_path, capsys):
+def test_a_missing_checkpoint_is_an_error(tmp_path, capsys):
     assert status(certify.main, ["certify"]) == 1
     assert "expected --checkpoint=RUN" in capsys.readouterr().err
     assert status(certify.main, ["certify", f"--checkpoint={tmp_path}"]) == 1
     assert "no checkpoint in" in capsys.readouterr().err
 
 
-def test_what_does_not_fit_says_so_before_it_begins(linear, tmp_path, capsys, monkeypatch):
+def test_a_method_that_exceeds_memory_is_refused_before_the_first_batch(linear, tmp_path, capsys, monkeypatch):
     from dsrna_jax.evaluation.certify import run as certification_run
 
     monkeypatch.setattr(certification_run, "free_memory", lambda: 1)
@@ -182,7 +182,7 @@ def test_what_does_not_fit_says_so_before_it_begins(linear, tmp_path, capsys, mo
     assert not (tmp_path / "out").exists()
 
 
-def test_dry_run_of_a_checkpoint_shows_what_methods_cost(tmp_path, capsys):
+def test_dry_run_prints_the_cost_of_each_method(tmp_path, capsys):
     """Of a network with convolutions, as a training leaves it."""
     described = network.derived(TINY, cells=3, channels=4, classes=10, **STATISTICS)
     shapes = jax.eval_shape(described.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 1), "float32"))
@@ -222,7 +222,7 @@ def wait_for_batches(out, process, count=3):
         time.sleep(0.005)
 
 
-def test_killed_and_stopped_and_resumed_equals_unbroken(tmp_path):
+def test_a_killed_and_resumed_run_equals_an_unbroken_one(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     first = started(broken)
     wait_for_batches(broken, first)
@@ -244,27 +244,27 @@ def test_killed_and_stopped_and_resumed_equals_unbroken(tmp_path):
     assert (broken / "radii.npz").read_bytes() == (whole / "radii.npz").read_bytes()
 
 
-def test_round_radii_span_what_is_known():
+def test_round_radii_span_certified_and_attacked_radii():
     assert certification_report.round_radii(np.array([0.0, 0.0]), None) == [0.0]
     assert certification_report.round_radii(np.array([0.0, 0.003]), np.array([0.03, np.inf])) == [
         0.0, 0.002, 0.005, 0.01, 0.02, 0.05,
     ]  # fmt: skip
 
 
-def test_two_devices_certify_what_one_does(linear, tmp_path, monkeypatch, capsys):
+def test_two_devices_certify_the_same_radii_as_one(linear, tmp_path, monkeypatch, capsys):
     settings = ("--examples=24", "--batch_size=8", "--attack_steps=20")
     assert run_command(f"--out={tmp_path / 'one'}", "--devices=1", *settings) == 0
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     process = started(tmp_path / "two", *settings, "--method=hz_crown", "--devices=2")
     out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "") and "24 images, on 2 cpu devices" in out
-    one, two = arrays(tmp_path / "one"), arrays(tmp_path / "two")
+    one, two = read_arrays(tmp_path / "one"), read_arrays(tmp_path / "two")
     assert one.keys() == two.keys() and (one["attacked"] > 0).any()
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-5, err_msg=name)
 
 
-def test_a_batch_that_devices_cannot_share(linear, tmp_path, monkeypatch, capsys):
+def test_a_batch_that_devices_cannot_share_is_refused(linear, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sharding, "mesh", lambda count: SimpleNamespace(size=3))
     assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 1
     assert "batch_size=10 does not divide among 3 devices" in capsys.readouterr().err

@@ -79,14 +79,14 @@ class Runs:
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    found = Runs(tmp_path)
+    folders = Runs(tmp_path)
     load = restore.load
 
     def loaded(path):
-        return found.networks[path] if path in found.networks else load(path)
+        return folders.networks[path] if path in folders.networks else load(path)
 
     monkeypatch.setattr(restore, "load", loaded)
-    return found
+    return folders
 
 
 def table_of(*paths):
@@ -94,9 +94,9 @@ def table_of(*paths):
 
 
 def cell(row, title):
-    found = [c for column, c in row.cells.items() if column.title == title]
-    assert len(found) == 1, row.cells
-    return found[0]
+    cells = [c for column, c in row.cells.items() if column.title == title]
+    assert len(cells) == 1, row.cells
+    return cells[0]
 
 
 def test_seeds_are_one_row_with_mean_and_deviation(runs):
@@ -107,9 +107,9 @@ def test_seeds_are_one_row_with_mean_and_deviation(runs):
     runs.certify(paths[1], 0.9, [0.0, 0.02])
     table = table_of(*paths, runs.make("other", genotype="x/PDARTS", adversarial="pgd"))
     assert [row.name for row in table.rows] == ["PDARTS, adversarial none", "PDARTS, adversarial pgd"]
-    found = cell(table.rows[0], "PGD (100)")
+    robust = cell(table.rows[0], "PGD (100)")
     assert (
-        found.value == pytest.approx(55) and found.std == pytest.approx(np.std([50, 56, 59], ddof=1)) and found.count == 3
+        robust.value == pytest.approx(55) and robust.std == pytest.approx(np.std([50, 56, 59], ddof=1)) and robust.count == 3
     )
     assert cell(table.rows[0], LINF)[:3] == (0.01, None, 1)
     assert cell(table.rows[0], CLEAN).std == 0
@@ -131,7 +131,7 @@ def test_clean_and_robust_accuracy_are_of_one_checkpoint(runs):
         read(path)
 
 
-def test_what_was_not_measured_is_a_dash_and_a_command(runs):
+def test_missing_measures_are_dashes_with_the_command_that_fills_them(runs):
     bare, whole = runs.make("bare", genotype="SNAS"), runs.make("whole", genotype="PNAS", epochs=3)
     runs.attack(whole, 0.9, [(PGD, 0.5)])
     runs.certify(whole, 0.9, [0.1])
@@ -144,15 +144,15 @@ def test_what_was_not_measured_is_a_dash_and_a_command(runs):
     assert str(whole) not in notes and "known where --genotype named the folder of a search" in notes
 
 
-def test_what_was_measured_by_other_settings_is_another_column(runs):
+def test_other_settings_are_another_column(runs):
     path = runs.make("a")
     runs.attack(path, 0.9, [(PGD, 0.5), (PGD | {"radius": 2 / 255}, 0.8)])
     runs.attack(path, 0.8, [(PGD | {"budget": "100 steps, 5 starts"}, 0.4)], tier="standard", examples=10)
     runs.attack(path, 0.7, [(PGD, 0.45)], tier="smoke", examples=5, split="held_out")
     table = table_of(path)
-    found = {heading: table.rows[0].cells[column].value for column, heading in zip(table.columns, table.headings, strict=True)
+    values = {heading: table.rows[0].cells[column].value for column, heading in zip(table.columns, table.headings, strict=True)
              if column.title in ("PGD (100)", CLEAN)}  # fmt: skip
-    assert found == {
+    assert values == {
         (CLEAN, ""): 90,  # of the most images
         (CLEAN, "held_out images"): 70,
         ("PGD (100)", "linf 2/255"): 80,
@@ -162,7 +162,7 @@ def test_what_was_measured_by_other_settings_is_another_column(runs):
     }
 
 
-def test_search_cost_and_the_papers_row(runs):
+def test_a_searched_cell_has_its_cost_and_the_papers_row(runs):
     search = runs.root / "search"
     search.mkdir()
     (search / "config.json").write_text(json.dumps({"experiment": "search", "config": {"metric": "jacobian"}}))
@@ -195,7 +195,7 @@ def test_published_cells_have_the_papers_row_of_their_data_set_alone(runs):
     assert len(table_of(runs.make("b", genotype="PC_DARTS_cifar", dataset="digits")).rows) == 1
 
 
-def test_the_papers_tables():
+def test_figures_are_those_printed_in_the_paper():
     assert all(name in zoo.names() for name in paper_tables.ROWS)
     assert paper_tables.figures("DSRNA-CB", "cifar10") == {
         "PGD (10)": (60.31, 0.07, 1),
@@ -227,14 +227,14 @@ def whole_table(runs):
     return table_of(first, second)
 
 
-def test_markdown_is_a_table(runs):
+def test_markdown_has_one_line_a_row_of_equal_width(runs):
     table = whole_table(runs)
     lines = [line for line in markdown(table).splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(table.rows) and len({len(line) for line in lines}) == 1
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(table.columns) + 2}
 
 
-def test_csv_says_the_same_numbers(runs):
+def test_csv_has_the_numbers_of_the_table(runs):
     table = whole_table(runs)
     rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
     assert [row["architecture"] for row in rows] == [row.name for row in table.rows]
@@ -259,7 +259,7 @@ def run_command(*arguments):
     return status(compare.main, ["compare", *map(str, arguments)])
 
 
-def test_the_command(runs, tmp_path, capsys):
+def test_the_command_writes_three_files(runs, tmp_path, capsys):
     path = runs.make("a", genotype="SNAS")
     runs.attack(path, 0.9, [(PGD, 0.5)])
     assert run_command(path, path, f"--out={tmp_path / 'new' / 'out'}") == 0

@@ -1,4 +1,4 @@
-"""Rows say what an attack does by itself, series what all do; what was done is not done again; one program serves all radii."""
+"""Evaluation under attack: rows equal attacks run by themselves, completed batches are not repeated, radii share programs."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from small_network import WEIGHTS, X, Y, logits_fn, network
+from small_network import IMAGES, LABELS, WEIGHTS, logits_fn, network
 
 from dsrna_jax import attacks
 from dsrna_jax.attacks import ball, series
@@ -22,7 +22,7 @@ from dsrna_jax.evaluation.attack.evaluate import NoProgress, evaluate, work
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder
 from dsrna_jax.runtime.signals import Stopped
 
-x, y = X[:40], Y[:40]
+images, labels = IMAGES[:40], LABELS[:40]
 CONFIG = dataclasses.replace(TIERS["smoke"], radius=0.07, cw_radius=0.4, batch_size=16, probe_examples=20)
 NETWORK = Partial(network, WEIGHTS)
 
@@ -31,44 +31,45 @@ NETWORK = Partial(network, WEIGHTS)
 def whole():
     """An evaluation that was never stopped, and its records."""
     records = []
-    return evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches((), records.append)), records
+    return evaluate(NETWORK, images, labels, CONFIG, completed=CompletedBatches((), records.append)), records
 
 
 def rows():
     return {outcome.row.name: outcome for outcome in whole()[0].table}
 
 
-def test_rows_are_those_of_each_attack_by_itself():
-    clean = np.asarray(logits_fn(x)).argmax(1) == y
+def test_rows_equal_each_attack_run_by_itself():
+    clean = np.asarray(logits_fn(images)).argmax(1) == labels
     np.testing.assert_array_equal(whole()[0].clean, clean)
     for name, radius in (("FGSM 0.0175", 0.0175), ("FGSM 0.07", 0.07)):
-        fooled = np.asarray(jax.jit(functools.partial(attacks.fgsm, logits_fn))(x, y, radius=radius).success)
+        fooled = np.asarray(jax.jit(functools.partial(attacks.fgsm, logits_fn))(images, labels, radius=radius).success)
         np.testing.assert_array_equal(rows()[name].robust, clean & ~fooled)
     stage = budgets.cw_row(0.4, **budgets.SMOKE_CW).stages[0]._replace(name="")
     keys = attacks.example_keys(jax.random.key(0), 16)  # C&W draws nothing
-    found = series.stage_result(NETWORK, x[:16], y[:16], keys, np.int32(0), {}, radius=np.float32(np.inf), stage=stage, norm="l2")
+    options = {"radius": np.float32(np.inf), "stage": stage, "norm": "l2"}
+    result = series.stage_result(NETWORK, images[:16], labels[:16], keys, np.int32(0), {}, **options)
     row = rows()["C&W-l2"]
-    expected = np.where(clean[:16], np.where(found.success, found.distance, np.inf), 0)
+    expected = np.where(clean[:16], np.where(result.success, result.distance, np.inf), 0)
     np.testing.assert_allclose(row.distance[:16], expected, rtol=1e-3)
     np.testing.assert_array_equal(row.robust, clean & (row.distance > 0.4))
     assert (row.distance[~clean] == 0).all() and 0 < row.robust.mean() < clean.mean()
 
 
-def test_stronger_attacks_leave_less():
-    found, table = whole()[0], rows()
-    chain = [found.clean, *(table[name].robust for name in ("FGSM 0.0175", "FGSM 0.07", "PGD-10", "PGD-20"))]
+def test_stronger_attacks_leave_fewer_robust_examples():
+    evaluation, table = whole()[0], rows()
+    chain = [evaluation.clean, *(table[name].robust for name in ("FGSM 0.0175", "FGSM 0.07", "PGD-10", "PGD-20"))]
     assert np.all(np.diff([robust.mean() for robust in chain]) <= 0)
     assert (table["PGD-20"].robust <= table["PGD-10"].robust).all()  # the same steps and ten more
     last = table["APGD-CE+Square"]
     assert list(last.after) == ["apgd-ce", "square"] and last.after["apgd-ce"] >= last.after["square"] == last.robust.mean()
     members = [table[name].robust for name in ("FGSM 0.07", "PGD-10", "PGD-20", "APGD-CE+Square")]
-    np.testing.assert_array_equal(found.worst, np.logical_and.reduce(members))
+    np.testing.assert_array_equal(evaluation.worst, np.logical_and.reduce(members))
     assert sum(outcome.broken + outcome.unconfirmed for outcome in table.values()) == 0
 
 
-def test_the_curve_falls_and_agrees_with_the_table():
-    found = whole()[0]
-    curve = [outcome for outcome in found.curve if outcome.row.name == "PGD-20"]
+def test_accuracy_falls_along_the_curve_and_agrees_with_the_table():
+    evaluation = whole()[0]
+    curve = [outcome for outcome in evaluation.curve if outcome.row.name == "PGD-20"]
     assert np.all(np.diff([outcome.row.radius for outcome in curve]) > 0)
     assert np.all(np.diff([outcome.robust.mean() for outcome in curve]) <= 0) and curve[-1].robust.mean() == 0
     (same,) = (outcome for outcome in curve if outcome.row.radius == CONFIG.size)
@@ -78,49 +79,51 @@ def test_the_curve_falls_and_agrees_with_the_table():
 def test_another_radius_compiles_nothing():
     whole()
     programs = series.stage_result._cache_size()
-    other = evaluate(NETWORK, x[:20], y[:20], dataclasses.replace(CONFIG, radius=0.03, cw_radius=0.2, restarts=2, seed=1))
+    config = dataclasses.replace(CONFIG, radius=0.03, cw_radius=0.2, restarts=2, seed=1)
+    other = evaluate(NETWORK, images[:20], labels[:20], config)
     assert series.stage_result._cache_size() == programs
     assert other.worst.mean() > whole()[0].worst[:20].mean()
 
 
 @pytest.mark.parametrize("kept", [1, 7, -2])
-def test_what_was_done_is_not_done_again(kept):
-    found, records = whole()
+def test_completed_batches_are_not_run_again(kept):
+    evaluation, records = whole()
     again = []
-    resumed = evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches(records[:kept], again.append))
+    resumed = evaluate(NETWORK, images, labels, CONFIG, completed=CompletedBatches(records[:kept], again.append))
     assert [r["row"] for r in again] == [r["row"] for r in records[kept:]]
-    for one, other in zip([*resumed.table, *resumed.curve], [*found.table, *found.curve], strict=True):
+    for one, other in zip([*resumed.table, *resumed.curve], [*evaluation.table, *evaluation.curve], strict=True):
         np.testing.assert_array_equal(one.robust, other.robust)
         np.testing.assert_array_equal(one.distance, other.distance)
         assert one.after == other.after
-    assert resumed.checks == found.checks
+    assert resumed.checks == evaluation.checks
 
 
-def test_a_request_to_stop_ends_it_after_a_batch():
+def test_a_request_to_stop_ends_the_evaluation_after_a_batch():
     records = []
     with pytest.raises(Stopped, match="stopped by SIGTERM; every batch so far is kept"):
-        evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches((), records.append), requests=[15])
+        evaluate(NETWORK, images, labels, CONFIG, completed=CompletedBatches((), records.append), requests=[15])
     assert len(records) == 1
 
 
-def test_an_image_that_nobody_gets_right_costs_nothing():
-    wrong = (np.asarray(logits_fn(x)).argmax(1) + 1) % 10
-    found = evaluate(NETWORK, x[:4], wrong[:4], CONFIG)
-    assert not found.clean.any() and not found.worst.any() and all(outcome.robust.sum() == 0 for outcome in found.table)
+def test_misclassified_images_are_not_attacked():
+    wrong = (np.asarray(logits_fn(images)).argmax(1) + 1) % 10
+    evaluation = evaluate(NETWORK, images[:4], wrong[:4], CONFIG)
+    assert not evaluation.clean.any() and not evaluation.worst.any()
+    assert not any(outcome.robust.any() for outcome in evaluation.table)
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "function", "message"),
     [
-        (255 * x, y, network, "images must be in [0, 1], got values from 0 to 255: divide bytes by 255"),
-        (x - 0.5, y, network, "images must be in [0, 1], got values from -0.5 to 0.5"),
-        (np.where(x > 0.5, np.nan, x), y, network, "images must be in [0, 1]"),
-        (np.uint8(255 * x), y, network, "images must be floating point"),
-        (x[:0], y[:0], network, "no images to attack"),
-        (x, y[:3], network, "one for each of 40 images"),
-        (x, y + 1, network, "labels go from 1 to 10, but the network has 10 classes: expected 0 to 9"),
-        (x, y, lambda w, x: network(w, x - x.mean(0) + 0.3), "expected a network in evaluation mode"),
-        (x, y, lambda w, x: network(w, x) / 0.0, "logits are not finite"),
+        (255 * images, labels, network, "images must be in [0, 1], got values from 0 to 255: divide bytes by 255"),
+        (images - 0.5, labels, network, "images must be in [0, 1], got values from -0.5 to 0.5"),
+        (np.where(images > 0.5, np.nan, images), labels, network, "images must be in [0, 1]"),
+        (np.uint8(255 * images), labels, network, "images must be floating point"),
+        (images[:0], labels[:0], network, "no images to attack"),
+        (images, labels[:3], network, "one for each of 40 images"),
+        (images, labels + 1, network, "labels go from 1 to 10, but the network has 10 classes: expected 0 to 9"),
+        (images, labels, lambda w, images: network(w, images - images.mean(0) + 0.3), "expected a network in evaluation mode"),
+        (images, labels, lambda w, images: network(w, images) / 0.0, "logits are not finite"),
     ],
     ids=range(9),
 )
@@ -133,7 +136,7 @@ def test_bad_input_says_what_was_expected(images, labels, function, message):
 # ---- the plan
 
 
-def test_only_all_of_autoattack_is_called_so():
+def test_only_the_published_series_is_called_autoattack():
     names = {tier: [row.name for row in budgets.attack_rows(config, 10)] for tier, config in TIERS.items()}
     assert names["smoke"] == ["FGSM 2/255", "FGSM 8/255", "PGD-10", "PGD-20", "C&W-l2", "APGD-CE+Square"]
     assert names["paper"] == [*names["smoke"][:4], "PGD-100", "C&W-l2", "DDN-100", "AutoAttack"]
@@ -145,15 +148,15 @@ def test_only_all_of_autoattack_is_called_so():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_few_classes_have_no_targeted_dlr(classes):
+def test_with_fewer_than_four_classes_the_margin_replaces_the_targeted_dlr(classes):
     row = budgets.attack_rows(TIERS["standard"], classes)[0]
     assert row.name == "APGD-CE+APGD-T+FAB-T+Square" and "APGD-T by margin 100 x " in row.budget
     short = budgets.series_row(0.3, "linf", classes, steps=3, queries=5)
     weights = jax.random.normal(jax.random.key(0), (16, classes))
     images = np.asarray(jax.random.uniform(jax.random.key(1), (6, 4, 4, 1)))
 
-    def linear(weights, x):
-        return x.reshape(len(x), -1) @ weights
+    def linear(weights, images):
+        return images.reshape(len(images), -1) @ weights
 
     labels, robust = np.asarray(linear(weights, images).argmax(1)), np.ones(6, bool)
     targeted = [stage for stage in short.stages if stage.name == "apgd-t"]
@@ -162,7 +165,7 @@ def test_few_classes_have_no_targeted_dlr(classes):
     assert [batch.run for batch in batches] == list(range(classes - 1))
 
 
-def test_intervals():
+def test_wilson_intervals_equal_published_ones():
     """Against Brown, Cai and DasGupta 2001, and at the ends."""
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4) and wilson(10, 10)[1] == 1
@@ -180,7 +183,7 @@ def test_intervals():
         ({"examples": -1}, "examples=-1: expected zero or more"),
     ],
 )
-def test_bad_settings(fields, message):
+def test_bad_settings_are_refused(fields, message):
     with pytest.raises(InputError, match=message):
         AttackConfig(**fields)
 
@@ -207,23 +210,23 @@ def test_an_attack_is_added_by_one_file_and_its_name(tmp_path, monkeypatch):
     monkeypatch.setitem(attacks.ATTACKS, "corners", attack)
     config = dataclasses.replace(CONFIG, attacks="corners")
     again = []
-    found = evaluate(NETWORK, x, y, config, completed=CompletedBatches(whole()[1], again.append))
+    evaluation = evaluate(NETWORK, images, labels, config, completed=CompletedBatches(whole()[1], again.append))
     assert {record["row"] for record in again} == {"corners linf 0.07"}
-    fooled = np.asarray(attack(logits_fn, x, y, radius=0.07).success)
+    fooled = np.asarray(attack(logits_fn, images, labels, radius=0.07).success)
     assert 0 < fooled.mean() < 1
-    np.testing.assert_array_equal(found.table[-1].robust, found.clean & ~fooled)
-    np.testing.assert_array_equal(found.worst, whole()[0].worst & ~fooled)
+    np.testing.assert_array_equal(evaluation.table[-1].robust, evaluation.clean & ~fooled)
+    np.testing.assert_array_equal(evaluation.worst, whole()[0].worst & ~fooled)
 
 
 @pytest.mark.parametrize(
     ("names", "message"), [("fgms", "unknown attack 'fgms': expected one of fgsm"), ("autoattack", "attacks that can be jitted")]
 )
-def test_further_attacks_that_there_are_not(names, message):
+def test_attacks_that_cannot_be_rows_are_refused(names, message):
     with pytest.raises(InputError, match=message):
         budgets.attack_rows(dataclasses.replace(CONFIG, attacks=names), 10)
 
 
-def test_further_attacks_keep_to_a_norm_that_they_know():
+def test_default_rows_have_a_norm_that_the_attack_knows():
     rows = budgets.attack_rows(dataclasses.replace(CONFIG, attacks="ddn,square"), 10)[-2:]
     assert [(row.name, row.norm, row.radius, row.is_nearest) for row in rows] == [
         ("ddn", "l2", 0.4, True),
@@ -251,13 +254,13 @@ def test_settings_of_an_earlier_version_are_resumed(tmp_path):
         evaluation_folder(tmp_path, dataclasses.replace(config, attacks="ddn"), identity, 16, resume=True)
 
 
-def test_progress_counts_to_what_the_work_is():
+def test_progress_never_exceeds_the_work():
     steps = []
 
     class Progress(NoProgress):
         def update(self, step, **columns):
             steps.append((step, columns["attack"]))
 
-    evaluate(NETWORK, x, y, CONFIG, completed=CompletedBatches(whole()[1][-1:]), progress=Progress())
+    evaluate(NETWORK, images, labels, CONFIG, completed=CompletedBatches(whole()[1][-1:]), progress=Progress())
     counts = [step for step, _ in steps]
     assert counts == sorted(counts) and counts[-1] <= work(CONFIG, 10, 40)

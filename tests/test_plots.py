@@ -89,17 +89,17 @@ def check_drawing(figure, genes):
 
 @pytest.mark.parametrize("genotype", [NASNET, DARTS_V2, SKIPS])
 @pytest.mark.parametrize("name", CELL_TYPES)
-def test_every_gene_of_a_cell_has_a_label_of_its_own(genotype, name):
+def test_every_gene_has_its_own_label(genotype, name):
     check_drawing(plots.cell(genotype, name), getattr(genotype, name))
 
 
 @settings(deadline=None, max_examples=25)
 @given(genotypes())
-def test_labels_and_edges_of_any_genotype_keep_apart(genotype):
+def test_labels_and_edges_never_overlap(genotype):
     check_drawing(plots.cells(genotype, title="any"), genotype.normal + genotype.reduction)
 
 
-def test_edges_that_need_not_cross_do_not():
+def test_layout_has_the_fewest_crossings():
     layout = _Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
     assert layout.rows[2:] == [0, 1]
     # In DARTS_V2 both inputs feed three nodes at the same depth: three crossings at least.
@@ -107,7 +107,7 @@ def test_edges_that_need_not_cross_do_not():
     assert 3 <= layout._cost(layout.rows, layout.lanes) < 4
 
 
-def test_only_the_reduction_cell_speaks_of_strides():
+def test_only_the_reduction_cell_mentions_strides():
     said = {name: " ".join(text.get_text() for text in plots.cell(DARTS_V2, name).axes[0].texts) for name in CELL_TYPES}
     assert "stride 2" in said["reduction"] and "stride" not in said["normal"]
 
@@ -151,7 +151,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("nodes", "edge_logits"), [(3, False), (4, True)])
-def test_a_panel_for_each_edge(nodes, edge_logits):
+def test_alphas_have_a_panel_for_each_edge(nodes, edge_logits):
     history = history_of(nodes, 5, edge_logits)
     figure = plots.alphas_over_time(range(5), history)
     assert len(figure.axes) == 2 * edge_count(nodes)
@@ -170,7 +170,7 @@ def test_a_panel_for_each_edge(nodes, edge_logits):
     np.testing.assert_allclose(mixtures.sum(), 1)
 
 
-def test_an_even_edge_is_drawn_level_with_an_even_mixture():
+def test_equal_edge_weights_are_drawn_level_with_equal_mixtures():
     even = {name: np.zeros((14, 8)) for name in CELL_TYPES} | {f"{name}_edges": np.zeros(14) for name in CELL_TYPES}
     figure = plots.alphas_over_time([1, 2], [even, even])
     np.testing.assert_allclose([line.get_ydata() for axes in figure.axes for line in axes.lines], 0.125)
@@ -194,7 +194,7 @@ def headings(figure):
     return [axes.get_title("left") for axes in figure.axes]
 
 
-def test_panels_without_numbers_are_left_out():
+def test_panels_without_numbers_are_omitted():
     everything = ["loss", "accuracy", "robustness", "skip connections"]
     assert headings(plots.search_curves([ROW])) == everything
     assert headings(plots.search_curves([{**ROW, "robustness": None}])) == ["loss", "accuracy", "skip connections"]
@@ -205,7 +205,7 @@ def test_panels_without_numbers_are_left_out():
         assert headings(plots.search_curves(rows)) == []
 
 
-def test_certificates_have_their_radius_and_accuracy_drawn():
+def test_search_curves_show_radius_and_accuracy_of_certificates():
     rows = [
         {**ROW, "radius": 1e-50, "radius_certifying_50": 1e-12},
         {**ROW, "epoch": 1, "radius": 1e-20, "certified_accuracy": 0.25, "radius_certifying_50": 1e-9},
@@ -224,7 +224,7 @@ def test_certificates_have_their_radius_and_accuracy_drawn():
     assert figure.axes[3].get_yscale() == figure.axes[4].get_yscale() == "log" and lines["50 % certified"][1] == 1e-9
 
 
-def test_curves_show_the_numbers_in_their_units():
+def test_curves_show_numbers_in_their_units():
     figure = plots.search_curves([ROW, {**ROW, "epoch": 1}], metric="-row_l2")
     lines = {(axes.get_title("left"), line.get_label()): line.get_ydata()[0] for axes in figure.axes for line in axes.lines}
     assert lines["loss", "search_val"] == 2.1
@@ -238,7 +238,7 @@ def test_every_operation_has_a_colour_of_its_own():
     assert len({operation.colour for operation in OPERATIONS.values()}) == len(OPERATIONS)
 
 
-def test_pyplot_is_left_alone(tmp_path):
+def test_pyplot_is_not_imported(tmp_path):
     code = (
         "import sys; from dsrna_jax import plots; from dsrna_jax.genotypes import genotype as g;"
         "cell = (('skip_connect', 0), ('skip_connect', 1));"

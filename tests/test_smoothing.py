@@ -30,27 +30,28 @@ def counts(samples, first=0, x=X, keys=KEYS, sigma=0.5, chunk=256):
 
 def test_a_linear_model_is_certified_up_to_its_distance():
     """Smoothing does not change a linear classifier: the radius of g is the distance of f, and the certificate lies below."""
-    found = certificate(counts(100), counts(20_000, first=100), sigma=0.5, alpha=0.001)
-    np.testing.assert_array_equal(found.classes[found.classes != ABSTAINED], (X @ W).argmax(1)[found.classes != ABSTAINED])
-    assert (found.radius <= DISTANCE).all()
+    smoothed = certificate(counts(100), counts(20_000, first=100), sigma=0.5, alpha=0.001)
+    decided = smoothed.classes != ABSTAINED
+    np.testing.assert_array_equal(smoothed.classes[decided], (X @ W).argmax(1)[decided])
+    assert (smoothed.radius <= DISTANCE).all()
     clear = (DISTANCE > 0.1) & (DISTANCE < 1)
     assert clear.sum() > 4
-    np.testing.assert_allclose(found.radius[clear], DISTANCE[clear], atol=0.05)
+    np.testing.assert_allclose(smoothed.radius[clear], DISTANCE[clear], atol=0.05)
 
 
-def test_unanimous_draws():
+def test_the_radius_of_unanimous_draws_is_exact():
     won = np.array([[0, 1000]])
-    found = certificate(won, won, sigma=0.25, alpha=0.001)
-    np.testing.assert_allclose(found.radius, 0.25 * stats.norm.ppf(0.001 ** (1 / 1000)), rtol=1e-9)
-    assert found.classes == [1]
+    smoothed = certificate(won, won, sigma=0.25, alpha=0.001)
+    np.testing.assert_allclose(smoothed.radius, 0.25 * stats.norm.ppf(0.001 ** (1 / 1000)), rtol=1e-9)
+    assert smoothed.classes == [1]
 
 
-def test_most_that_can_be_certified_is_what_the_paper_says():
+def test_the_largest_radius_is_that_of_the_paper():
     won = np.array([[100_000, 0]])
     assert certificate(won, won, sigma=1.0, alpha=0.001).radius[0] == pytest.approx(3.8, abs=0.02)
 
 
-def test_few_draws_and_close_ones_abstain():
+def test_few_and_close_draws_abstain():
     nine, close = np.array([[9, 0]]), np.array([[505, 495]])
     assert certificate(nine, nine, sigma=0.25, alpha=0.001) == (ABSTAINED, 0)
     assert certificate(close, close, sigma=0.25, alpha=0.001) == (ABSTAINED, 0)
@@ -59,11 +60,11 @@ def test_few_draws_and_close_ones_abstain():
 
 
 def test_the_class_is_chosen_by_the_first_draws_alone():
-    found = certificate(np.array([[10, 90]]), np.array([[990, 10]]), sigma=0.25, alpha=0.001)
-    assert found == (ABSTAINED, 0)
+    smoothed = certificate(np.array([[10, 90]]), np.array([[990, 10]]), sigma=0.25, alpha=0.001)
+    assert smoothed == (ABSTAINED, 0)
 
 
-def test_the_lower_share_is_exact():
+def test_the_lower_confidence_bound_is_exact():
     """Of all true shares, `alpha` is the probability of what was seen or more at the bound itself."""
     successes, trials = np.array([1, 30, 77, 100]), np.full(4, 100)
     shares = lower_share(successes, trials, 0.01)
@@ -81,11 +82,11 @@ def test_counts_add_up_and_depend_on_the_example_alone():
     assert (counts(700, first=700) != every).any()
 
 
-def test_without_noise_it_is_the_network():
+def test_without_noise_the_network_itself_is_counted():
     np.testing.assert_array_equal(counts(50, sigma=1e-9).argmax(1), (X @ W).argmax(1))
 
 
-def test_it_stops_between_two_chunks():
+def test_counting_can_stop_between_two_chunks():
     calls = []
 
     def pause():

@@ -20,7 +20,7 @@ def pgd(
     *,
     radius: ArrayLike,
     norm: str = "linf",
-    steps: int = 20,
+    steps: int | Array = 20,
     step_size: ArrayLike | None = None,
     loss: str | Loss = "ce",
     restarts: int = 1,
@@ -34,7 +34,7 @@ def pgd(
     More radius, steps or restarts never make it weaker by chance alone: restarts and steps are nested.
 
     Args:
-      step_size: a quarter of the radius by default (the 2/255 of 8/255 that the literature uses).
+      steps: may be traced. step_size: a quarter of the radius by default (the 2/255 of 8/255 that the literature uses).
       loss: "ce", "margin" (minus the margin), "dlr", or a function (logits, labels) -> [batch], which may close over anything.
       restarts: runs from as many random points; the worst of them counts for each example.
       random_start: begin at a point drawn uniformly from the ball, or at the image.

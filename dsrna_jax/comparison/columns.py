@@ -43,7 +43,8 @@ def _split(result: dict[str, Any]) -> str:
 
 
 def _attack_column(row: dict[str, Any], result: dict[str, Any]) -> Column:
-    title = FGSM if row["name"].startswith("FGSM") else _TITLES.get(row["name"], row["name"])
+    name: str = row["name"]
+    title = FGSM if name.startswith("FGSM") else _TITLES.get(name, name)
     # The same attack with another budget is another measure.
     return Column(title, _joined(f"{row['norm']} {pixels(row['radius'], row['norm'])}", _split(result)), row["budget"])
 

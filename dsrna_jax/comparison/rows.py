@@ -115,7 +115,7 @@ def _short(value: Any) -> str:
 
 def _paper_name(run: FinishedTraining) -> str | None:
     if run.search:
-        return paper_tables.METRICS.get(run.search[0].get("metric"))
+        return paper_tables.METRICS.get(run.search[0].get("metric", ""))
     return paper_tables.ROWS.get(run.config.genotype)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from dsrna_jax.plots.canvas import FAINT, GREY, INK, blank, quiet, save
@@ -15,15 +16,17 @@ _COLOURS = {"FGSM": "#4477aa", "PGD-20": "#cc3311", "C&W-l2": "#aa3377", "DDN-10
 
 def accuracy_against_radius(
     report: Mapping[str, Any],
-    distances: Mapping[str, np.ndarray],
+    distances: Mapping[str, Float[np.ndarray, " image"]],
     path: str | os.PathLike | None = None,
     *,
     title: str,
 ) -> Figure:
-    """FGSM and PGD-20 at several radii, with 95 % intervals, and the series at its own; under l2 what C&W and DDN leave.
+    """Accuracy under FGSM and PGD-20 at several radii, with 95 % intervals, and under the series at its own radius.
+
+    Under l2 also the accuracy that C&W and DDN leave at each radius.
 
     Args:
-      report: the content of attack.json. distances: smallest l2 perturbation [examples] by the name of the row.
+      report: the content of attack.json. distances: smallest l2 perturbation of each image, by the name of the row.
     """
     figure = blank(9.5, 4.9, title)
     axes = figure.add_axes((0.085, 0.13, 0.64, 0.75), ylim=(-2, 102))
@@ -65,8 +68,8 @@ def accuracy_against_radius(
 
 
 def attacked_images(
-    x: np.ndarray,
-    x_adv: np.ndarray,
+    images: Float[np.ndarray, "image height width channel"],
+    x_adv: Float[np.ndarray, "image height width channel"],
     labels: Sequence[str],
     predictions: Sequence[str],
     path: str | os.PathLike | None = None,
@@ -74,29 +77,29 @@ def attacked_images(
     title: str,
     note: str = "",
 ) -> Figure:
-    """A sheet: the clean image, the attacked one, and their difference, amplified: red is brighter than before, blue darker.
+    """A sheet of clean images, attacked images, and their amplified difference: red is brighter than before, blue darker.
 
     Args:
-      x, x_adv: [images, height, width, channels] in [0, 1]. labels: true classes. predictions: of the attacked images.
+      images, x_adv: clean and attacked, in [0, 1]. labels: true classes. predictions: classes of the attacked images.
     """
-    difference = x_adv - x
+    difference = x_adv - images
     factor = 0.5 / max(np.abs(difference).max(), 1e-6)
     side, pitch, left, top = 1.02, 1.12, 0.95, 0.98
     tops = (top, top + pitch + 0.26, top + 2 * pitch + 0.36)  # the last line has no names above it
-    width, height = left + max(len(x), 5) * pitch + 0.2, tops[-1] + side + 0.2
+    width, height = left + max(len(images), 5) * pitch + 0.2, tops[-1] + side + 0.2
     figure = blank(width, height, title)
     figure.text(0.3 / width, 1 - 0.62 / height, note, fontsize=9.5, color=GREY)
-    is_grey = x.shape[-1] == 1
+    is_grey = images.shape[-1] == 1
     shades = {"cmap": "gray", "vmin": 0, "vmax": 1}
     lines = (
-        ("clean", x, labels, shades),
+        ("clean", images, labels, shades),
         ("attacked", x_adv, predictions, shades),
         (f"difference\n\u00d7{factor:.3g}", 0.5 + factor * difference, None, shades | {"cmap": "RdBu_r"}),
     )
-    for from_top, (name, images, names, options) in zip(tops, lines, strict=True):
+    for from_top, (name, pictures, names, options) in zip(tops, lines, strict=True):
         bottom = height - from_top - side
         figure.text((left - 0.1) / width, (bottom + side / 2) / height, name, ha="right", va="center", fontsize=9.5, color=INK)
-        for column, image in enumerate(np.clip(images, 0, 1)):
+        for column, image in enumerate(np.clip(pictures, 0, 1)):
             axes = figure.add_axes(((left + column * pitch) / width, bottom / height, side / width, side / height))
             axes.imshow(image[..., 0] if is_grey else image, interpolation="nearest", **(options if is_grey else {}))
             axes.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, blank figures, quiet axes, and how they are written."""
+"""Canvas of all pictures: colours, blank figures, quiet axes, and writing them as PNG."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ MARGIN = 0.3  # of a page, in inches
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes the figure as PNG: equal figures give equal bytes. The file is replaced as a whole or not at all."""
+    """Writes the figure as PNG; equal figures give equal bytes. The file is replaced as a whole or not at all."""
     with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
 
@@ -34,7 +34,7 @@ def blank(width: float, height: float, title: str | None = None, *, dpi: float =
 
 
 def quiet(axes, labelsize: float = 9) -> None:
-    """A light grid behind what is drawn, and no more of a frame than two faint lines."""
+    """Gives axes a light grid and a frame of two faint lines, left and below."""
     axes.grid(color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=labelsize, color=FAINT, labelcolor=INK)
@@ -43,7 +43,7 @@ def quiet(axes, labelsize: float = 9) -> None:
 
 
 def mark_epochs(axes, epochs: Sequence[float], warmup: float, label: str | None = None) -> None:
-    """Epochs as the x axis, those of the warm-up shaded."""
+    """Gives axes the epochs as their x axis, with those of the warm-up shaded."""
     first, last = (min(epochs), max(epochs)) if len(epochs) else (0, 0)
     if warmup > first:
         axes.axvspan(first - 0.5, min(warmup, last + 1) - 0.5, color=FROZEN, zorder=0, label=label)
@@ -54,5 +54,5 @@ def mark_epochs(axes, epochs: Sequence[float], warmup: float, label: str | None 
 
 
 def markers(epochs: Sequence[float]) -> dict:
-    """A line of few points shows them; one of a single point would else show nothing."""
+    """Style of a line: with markers if it has fewer than ten points, since a single one would show nothing else."""
     return {"marker": "o", "markersize": 3} if len(epochs) < 10 else {}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from dsrna_jax.confidence import wilson
@@ -11,18 +12,18 @@ from dsrna_jax.plots.canvas import blank, quiet, save
 
 
 def certified_accuracy(
-    curves: Mapping[str, np.ndarray],
+    curves: Mapping[str, Float[np.ndarray, " image"]],
     path: str | os.PathLike | None = None,
     *,
     label: str = "radius [pixel units]",
     title: str | None = None,
     width: int = 1500,
 ) -> Figure:
-    """Share of examples that stand up to each radius, one falling staircase a curve, with the 95 % interval of each share.
+    """Share of images that are robust at each radius: a falling staircase a curve, with the 95 % interval of each share.
 
     Args:
-      curves: by name, the radius [examples] up to which each example stands; 0 where it is wrong already, inf for no end.
-      label: of the axis of radii, which is logarithmic: what is certified and what is attacked may lie far apart.
+      curves: by name, the radius up to which each image is robust; 0 if it is misclassified, inf if at every radius.
+      label: of the axis of radii, which is logarithmic.
     """
     dpi = 110
     figure = blank(width / dpi, 5.2, title, dpi=dpi)

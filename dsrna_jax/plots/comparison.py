@@ -1,9 +1,10 @@
-"""Pictures of a comparison: accuracies side by side, and what withstands which radius."""
+"""Pictures of a comparison: measures side by side, and accuracy against radius."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from dsrna_jax.plots.canvas import INK, blank, quiet
@@ -15,7 +16,7 @@ _MARKERS = "os^Dvph*Xd"
 def compared_measures(
     names: Sequence[str], series: Mapping[str, Sequence[tuple[float, float]]], label: str, is_log: bool = False
 ) -> Figure:
-    """A line a row, on it a mark for each measure, with its standard deviation over seeds.
+    """A line for each row of the comparison, with a mark for each measure and its standard deviation over seeds.
 
     Args:
       names: of the rows. series: by measure, (value, std) of every row; NaN where there is none. label: of the axis.
@@ -38,7 +39,7 @@ def compared_measures(
 
 
 def compared_attacks(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str) -> Figure:
-    """Accuracy in per cent against radius, a line a row. curves: by row, (radii, accuracies in 0 to 1)."""
+    """Accuracy in per cent against radius, one curve for each row: (radii, accuracies in [0, 1])."""
     figure, axes = _axes(3.6)
     for index, (name, (radii, accuracies)) in enumerate(curves.items()):
         style = {"color": PALETTE[index % len(PALETTE)], "marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "lw": 1.8}
@@ -46,8 +47,8 @@ def compared_attacks(curves: Mapping[str, tuple[Sequence[float], Sequence[float]
     return _labelled(figure, axes, label)
 
 
-def compared_certificates(curves: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Share of images that are certified at each radius, a staircase a row. curves: by row, radii [images], 0 for none."""
+def compared_certificates(curves: Mapping[str, Float[np.ndarray, " image"]], label: str) -> Figure:
+    """Share of images certified at each radius in per cent, one staircase for each row: radii of the images, 0 for none."""
     figure, axes = _axes(3.6)
     known = np.concatenate([values[values > 0] for values in curves.values()])
     first, last = (known.min() / 2, known.max() * 2) if len(known) else (1e-3, 1.0)

@@ -146,7 +146,7 @@ def _panels(metric):
 
 
 def _training_panels():
-    """As `_panels`, of `training_curves`."""
+    """The panels of `training_curves`, as those of `_panels`."""
     train, val, robust = ({"color": colour} for colour in ("#4477aa", "#cc3311", "#228833"))
 
     def of(key, factor=1.0):
@@ -168,5 +168,5 @@ def _training_panels():
 
 
 def _number(value: Any) -> float:
-    """`value`, or NaN where it is none."""
+    """`value` as a float, or NaN if it is no finite number."""
     return float(value) if isinstance(value, int | float | np.number) and np.isfinite(value) else float("nan")

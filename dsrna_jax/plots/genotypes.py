@@ -58,7 +58,7 @@ def _cells(genotype, names, path, title, width) -> Figure:
 
 
 class _Layout:
-    """Where the nodes of a cell go.
+    """The places of the nodes of a cell.
 
     A node's column is its depth. Every node has a row of its own, and in it a lane for each of its two genes and one
     for itself: an edge changes its lane right behind its source and then runs straight, so it never meets a node. What
@@ -133,7 +133,7 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
         leaving[node].append(layout.rows[node])
 
     def port(node, lane):
-        """Where the edge towards a lane leaves its node: edges of one node do not start on top of each other."""
+        """The height at which the edge towards a lane leaves its node, different for each edge of the node."""
         rank = sum(other < lane for other in leaving[node]) - (len(leaving[node]) - 1) / 2
         return height(layout.rows[node]) + rank * min(0.085, (0.3 if node < 2 else 0.22) / len(leaving[node]))
 

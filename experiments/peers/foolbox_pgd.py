@@ -78,10 +78,10 @@ def main():
     line["gradients_ms"] = median_ms(lambda: gradients(STEP), args.repeats)
     line["ours_ms"] = median_ms(lambda: ours(RADIUS), args.repeats)
     for name, network in (("foolbox", logits), ("foolbox_jitted", jax.jit(logits))):
-        found, expected = ours(RADIUS).x_adv, theirs(network)[1]
+        x_adv, expected = ours(RADIUS).x_adv, theirs(network)[1]
         line[f"{name}_ms"] = median_ms(lambda network=network: theirs(network), args.repeats)
         line[f"{name}_ratio"] = round(line[f"{name}_ms"] / line["ours_ms"], 1)
-        line[f"{name}_agrees"] = round(float(np.isclose(found, expected, atol=1e-5).mean()), 4)
+        line[f"{name}_agrees"] = round(float(np.isclose(x_adv, expected, atol=1e-5).mean()), 4)
     print(json.dumps(line | {"jax": jax.__version__, "foolbox": foolbox.__version__}))
 
 

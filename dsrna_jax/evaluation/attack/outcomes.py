@@ -69,7 +69,7 @@ def outcome_of(row: AttackRow, records: Sequence[dict[str, Any]], clean: Bool[np
 
 
 def broken_results(batch: AttackBatch, radius: float) -> int:
-    """How many results of a batch are not finite, or outside of ball or box."""
+    """Number of results of a batch that are not finite, or outside of ball or box."""
     x_adv, distance = batch.result.x_adv, batch.result.distance
     is_inside = ((x_adv >= 0) & (x_adv <= 1)).all(axis=(1, 2, 3))  # false for NaN too
     return int((~is_inside | ~(distance <= radius * (1 + 1e-5) + 1e-6)).sum())

@@ -21,10 +21,10 @@ def gradient_steps(
     *,
     radius: ArrayLike,
     norm: str = "linf",
-    steps: ArrayLike,
-    stride: ArrayLike,
-    spread: ArrayLike,
-    by_margin: ArrayLike,
+    steps: int | Array,
+    stride: float | Array,
+    spread: float | Array,
+    by_margin: int | Array,
 ) -> AttackResult:
     """FGSM, PGD of any number of steps and random noise (0 steps) as one program: all in which they differ is traced.
 

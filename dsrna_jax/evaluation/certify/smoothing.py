@@ -41,7 +41,7 @@ def class_counts(
     chunk: int = 64,
     pause: Callable[[], None] = lambda: None,
 ) -> Int[np.ndarray, "batch class"]:
-    """How often each class wins under the noise of the draws `first` to `first + samples - 1`.
+    """Number of draws in which each class wins, under the noise of the draws `first` to `first + samples - 1`.
 
     Draw i of an example depends on its key and on i alone, so neither batch nor chunk matters.
 
