@@ -50,7 +50,7 @@ def test_two_largest_accepts_infinite_entries():
 def test_the_first_of_equal_maxima_has_all_of_the_derivative_and_nan_stays_nan(count):
     x = stack(count, distinct=4)
     np.testing.assert_array_equal(largest(x), x.max(0))
-    is_first = np.arange(count)[:, None, None] == np.argmax(x, 0)
+    is_first = np.arange(count)[:, None, None] == np.argmax(x, 0)[None]
     np.testing.assert_array_equal(jax.grad(lambda x: largest(x).sum())(x), is_first)
     assert jnp.isnan(largest(x.at[-1, 0].set(jnp.nan))[0]).all()
 

@@ -66,7 +66,7 @@ def largest(x: Float[Array, "row *shape"]) -> Float[Array, "*shape"]:
 @largest.defjvp
 def _largest_jvp(values, tangents):
     (x,), (tangent,) = values, tangents
-    return largest(x), total_of(jnp.where(_numbers(x) == _place(x), tangent, 0))
+    return largest(x), total_of(jnp.where(_numbers(x) == jnp.expand_dims(_place(x), 0), tangent, 0))
 
 
 def two_largest(x: Float[Array, "row *shape"]) -> tuple[Bool[Array, "row *shape"], Bool[Array, "row *shape"]]:
@@ -78,7 +78,8 @@ def two_largest(x: Float[Array, "row *shape"]) -> tuple[Bool[Array, "row *shape"
     if len(x) == 1:
         return jnp.ones(x.shape, bool), jnp.zeros(x.shape, bool)
     places = jnp.moveaxis(lax.top_k(jnp.moveaxis(x, 0, -1), 2)[1], -1, 0) if len(x) > MANY else two_largest_p.bind(x)
-    return tuple(_numbers(x) == place for place in places)
+    first, second = (_numbers(x) == jnp.expand_dims(place, 0) for place in places)
+    return first, second
 
 
 def _numbers(x):

@@ -5,9 +5,8 @@ An operation (`genotypes.operations`) names its family; a new family is one entr
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -35,16 +34,16 @@ class Family(NamedTuple):
         width) of its input and of its output.
     """
 
-    maps: Callable[[nn.Module, jax.Array, Sequence[Kind], Statistics], list[Maps]]
+    maps: Callable[[Any, jax.Array, Sequence[Kind], Statistics], list[Maps]]
     multiply_adds: Callable[[Operation, int, Size, Size, int], int] = _free
 
 
-def nothing(fan, x, kinds, statistics) -> list[Maps]:
+def nothing(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
     """No maps."""
     return []
 
 
-def skip(fan, x, kinds, statistics) -> list[Maps]:
+def skip(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
     """The map itself, the same for all branches; with stride 2 a factorized reduction for each."""
     if fan.stride == 1:
         return [Maps(x[:, None], (tuple(kinds),))]
@@ -57,7 +56,7 @@ def skip_multiply_adds(operation, channels, size, output_size, stride) -> int:
     return channels**2 * math.prod(output_size) if stride == 2 else 0
 
 
-def crossed(fan, x, kinds, statistics) -> list[Maps]:
+def crossed(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
     """1×side and side×1 convolutions, for each branch by itself."""
     maps = []
     for kind in kinds:
@@ -72,7 +71,7 @@ def crossed_multiply_adds(operation, channels, size, output_size, stride) -> int
     return operation.side * channels**2 * (between + math.prod(output_size))
 
 
-def noise(fan, x, kinds, statistics) -> list[Maps]:
+def noise(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
     """White noise in place of the map, where there is a generator for it (in training); else its mean, zero."""
     x = x[..., :: fan.stride, :: fan.stride]
     if not fan.has_rng("noise"):

@@ -63,7 +63,7 @@ class Fan(nn.Module):
                     column = self.kinds.index(kind)
                     for stack, term in enumerate(jnp.unstack(y)):
                         if weights is not None:
-                            term = term * weights[stack, column][:, None, None]
+                            term = term * weights[stack, column][None, :, None, None]
                         totals[kind.target] = totals[kind.target] + term if kind.target in totals else term
         return totals
 

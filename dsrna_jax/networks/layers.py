@@ -6,13 +6,14 @@ Semantics follow DARTS (cnn/operations.py): symmetric padding, ReLU before convo
 """
 
 import math
-from typing import Literal
+from typing import Literal, overload
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Float
 
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.pointwise import pointwise
@@ -44,8 +45,14 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
 
+    @overload
+    def __call__(self, x: Array, statistics: Statistics) -> Array: ...
+
+    @overload
+    def __call__(self, x: list[Array], statistics: Statistics) -> list[Array]: ...
+
     @nn.compact
-    def __call__(self, x, statistics: Statistics):
+    def __call__(self, x, statistics):
         parts, axes = x if isinstance(x, list) else [x], (-3, -2, -1)
         shape, ends = parts[0].shape[:-3], []
         if len(parts) > 1:
@@ -79,7 +86,9 @@ class BatchNorm(nn.Module):
         return normal if isinstance(x, list) else normal[0]
 
 
-def average_pool(x, window: int, stride: int):
+def average_pool(
+    x: Float[Array, "stack channel batch height width"], window: int, stride: int
+) -> Float[Array, "stack channel batch height_out width_out"]:
     """Average pool of [stack, channel, batch, h, w] with an odd window, centred; padding is not counted."""
     taps, reach = square_taps(window), window // 2
     weights = jnp.ones((len(taps), *x.shape[:1], 1, x.shape[1]), x.dtype)
@@ -87,7 +96,7 @@ def average_pool(x, window: int, stride: int):
     rows, columns = (
         np.minimum(at + reach, n - 1) - np.maximum(at - reach, 0) + 1 for at, n in zip(centres, x.shape[-2:], strict=True)
     )
-    return depthwise(x, weights, taps, stride=stride)[:, 0] / np.outer(rows, columns).astype(x.dtype)
+    return depthwise(x, weights, taps, stride=stride)[:, 0] / jnp.expand_dims(np.outer(rows, columns).astype(x.dtype), (0, 1, 2))
 
 
 def shifted(x, offsets, strides: tuple[int, int]):
@@ -110,7 +119,9 @@ class Preprocess(nn.Module):
     affine: bool
 
     @nn.compact
-    def __call__(self, x, statistics: Statistics):
+    def __call__(
+        self, x: Float[Array, "channel_in batch height width"], statistics: Statistics
+    ) -> Float[Array, "channel batch height width"]:
         kernel = self.param("kernel", torch_uniform(x.shape[0]), (self.channels, x.shape[0]))
         return BatchNorm(self.affine)(pointwise(nn.relu(x), kernel), statistics)
 
@@ -126,7 +137,9 @@ class FactorizedReduce(nn.Module):
     edges: int = 1
 
     @nn.compact
-    def __call__(self, x, statistics: Statistics):
+    def __call__(
+        self, x: Float[Array, "*stack channel batch height width"], statistics: Statistics
+    ) -> Float[Array, "*stack edge channel_out batch height_out width_out"]:
         """[*stack, c, b, h, w] -> [*stack, edges, channels, b, ceil(h / 2), ceil(w / 2)]."""
         stack, c = x.shape[:-4], x.shape[-4]
         x = nn.relu(x)
@@ -150,7 +163,9 @@ class Crossed(nn.Module):
     affine: bool
 
     @nn.compact
-    def __call__(self, x, statistics: Statistics):
+    def __call__(
+        self, x: Float[Array, "stack channel batch height width"], statistics: Statistics
+    ) -> Float[Array, "stack channel batch height_out width_out"]:
         """[stack, c, b, h, w] -> [stack, c, b, ceil(h / stride), ceil(w / stride)]."""
         stack, c = x.shape[:2]
         x = nn.relu(x)

@@ -146,7 +146,8 @@ class Network(nn.Module):
         """The two maps that the first cell reads."""
         if min(images.shape[1:3]) < 4:
             raise InputError(f"images must be at least 4x4 pixels for the two reductions, got {images.shape[1:3]}")
-        x = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+        mean, std = (jnp.asarray(values, images.dtype) for values in (self.mean, self.std))
+        x = (images - jnp.expand_dims(mean, (0, 1, 2))) / jnp.expand_dims(std, (0, 1, 2))
         return self.entry(x, statistics)
 
     def cell(self, index: int, before: Map, last: Map, mixtures=None, statistics: Statistics = "running") -> Map:
@@ -161,7 +162,7 @@ class Network(nn.Module):
 
     def head(self, last: Map) -> Float[Array, "batch class"]:
         """Logits from the output of the last cell."""
-        return jnp.einsum("cb,kc->bk", last.mean((-2, -1)), self.head_kernel) + self.head_bias
+        return jnp.einsum("cb,kc->bk", last.mean((-2, -1)), self.head_kernel) + jnp.expand_dims(self.head_bias, 0)
 
 
 def derived(architecture: Genotype | RobNet, *, cells: int, **settings: Any) -> Network:

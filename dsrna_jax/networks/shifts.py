@@ -23,10 +23,10 @@ def scaled_shifts(variables: Mapping[str, Any], factor: float | Float[Array, ""]
     """
 
     def scaled(path, leaf):
-        names = [getattr(key, "key", getattr(key, "idx", None)) for key in path]
+        names = [getattr(key, "key", getattr(key, "idx", "")) for key in path]
         if names[0] == "batch_stats":  # (mean, variance), and in front of it the number of a repeated cell
             axis = int(names[1].startswith("cells_"))
-            return leaf * jnp.array([factor, 1], leaf.dtype).reshape(2, *[1] * (leaf.ndim - 1 - axis))
+            return leaf * jnp.array([factor, 1], leaf.dtype).reshape(*[1] * axis, 2, *[1] * (leaf.ndim - 1 - axis))
         is_shift = names[-1] == 0 if names[0] == "moments" else str(names[-1]).endswith("bias")  # moments: (mean, variance)
         return factor * leaf if is_shift else leaf
 

@@ -82,7 +82,7 @@ class AuxiliaryHead(nn.Module):
         x = jnp.einsum("dcij,cbij->db", kernel, x)[..., None, None]
         x = nn.relu(BatchNorm(affine=True, name="norm_1")(x, statistics))[..., 0, 0]
         kernel = self.param("kernel_2", torch_uniform(768), (self.classes, 768))
-        return jnp.einsum("db,kd->bk", x, kernel) + shift(self, torch_uniform(768), (self.classes,))
+        return jnp.einsum("db,kd->bk", x, kernel) + jnp.expand_dims(shift(self, torch_uniform(768), (self.classes,)), 0)
 
 
 def _ends(size: int, dtype):
