@@ -15,6 +15,7 @@ output [group, multiple, channel, batch, height', width'], where height' = ceil(
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,7 @@ def _shifted_sum(padded, kernel, starts, size, stride=1):
     """
     maps = jnp.broadcast_to(padded, (*kernel.shape[1:], *padded.shape[-3:]))[None]
     weights = jnp.broadcast_to(kernel[..., None, None, None], (*kernel.shape, padded.shape[3], *size))
-    total = 0.0
+    total: Any = 0.0
     for tap, corner in enumerate(starts):
         ends = (start + stride * (n - 1) + 1 for start, n in zip(corner, size, strict=True))
         window = lax.slice(maps, (0,) * 5 + corner, (*maps.shape[:5], *ends), (1,) * 5 + (stride, stride))

@@ -122,7 +122,7 @@ def promoted(*arrays) -> list[Array]:
 
 def matmul_precision() -> str | None:
     """The matmul precision in force (`jax.default_matmul_precision`): a parameter of primitives that `takes_precision` lowers."""
-    return jax.config.jax_default_matmul_precision
+    return jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def takes_precision(lowering: Callable) -> Callable:

@@ -54,7 +54,7 @@ def _summed(x, offsets, size, strides):
             if tuple(offset % strides) == phase:
                 first = offset // strides
                 borders = zip(first, lengths - first - entry.shape, strict=True)
-                parts.append(lax.pad(entry, np.zeros((), x.dtype), [(*map(int, border), 0) for border in borders]))
+                parts.append(lax.pad(entry, np.zeros((), x.dtype), [(int(before), int(after), 0) for before, after in borders]))
         phases.append(sum(parts))
     by_phase = jnp.stack(phases).reshape(*strides, *lengths)
     rank = len(size)

@@ -45,7 +45,7 @@ class Cell(nn.Module):
         second = Preprocess(self.channels, self.affine, name="preprocess_last")(last, statistics)
         active = self.channels // self.partial
         nodes, sums, bypasses = [first, second], {}, {}
-        edge_weights = None if edge_weights is None else jnp.unstack(edge_weights)
+        edge_weights = () if edge_weights is None else jnp.unstack(edge_weights)
         fans = self.fans()
         weights_of_fans = [None] * len(fans)
         if branch_weights is not None:

@@ -27,27 +27,28 @@ class NetworkFunction:
     mixtures: dict[str, Mixture] | None = None
     statistics: Statistics = "running"
 
+    def _applied(self, *arguments: Any, method: str | None = None) -> Any:
+        return self.network.apply(self.variables, *arguments, method=method)
+
     def __call__(self, images: Images) -> Logits:
-        return self.network.apply(self.variables, images, self.mixtures, self.statistics)
+        return self._applied(images, self.mixtures, self.statistics)
 
     def stem(self, images: Images) -> tuple[Map, Map]:
         """The two states that the first cell reads."""
-        return self.network.apply(self.variables, images, self.statistics, method="stem")
+        return self._applied(images, self.statistics, method="stem")
 
     @property
     def cells(self) -> list[Callable[[Map, Map], Map]]:
         """Functions (before, last) -> state, cell by cell."""
 
-        def function(index):
-            return lambda before, last: self.network.apply(
-                self.variables, index, before, last, self.mixtures, self.statistics, method="cell"
-            )
+        def function(index: int) -> Callable[[Map, Map], Map]:
+            return lambda before, last: self._applied(index, before, last, self.mixtures, self.statistics, method="cell")
 
         return [function(index) for index in range(self.network.cells)]
 
     def head(self, last: Map) -> Logits:
         """Logits of the last state."""
-        return self.network.apply(self.variables, last, method="head")
+        return self._applied(last, method="head")
 
     def rescaled(self, factors: Sequence[float | Array], zoom: float = 1.0) -> Callable[[Images], Logits]:
         """A function that maps zoom * images to zoom * product of factors * logits.
