@@ -1,5 +1,6 @@
 """A griffe extension: shows the docstrings of this package, whose lists are lines `name: meaning`, as Markdown."""
 
+import ast
 import re
 
 import griffe
@@ -9,7 +10,15 @@ _ITEM = re.compile(r"^( {0,3})([a-z_][\w, ]*): (\S.*)$")
 
 
 class Markdown(griffe.Extension):
-    """Rewrites each docstring that the reference shows."""
+    """Rewrites each docstring that the reference shows, and has it show the shapes of arrays as they are written."""
+
+    def on_node(self, *, node, **_):
+        if isinstance(node, (ast.FunctionDef, ast.AnnAssign)):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Tuple) and part.slice.elts:
+                    shape = part.slice.elts[-1]
+                    if isinstance(shape, ast.Constant) and isinstance(shape.value, str):
+                        shape.value = f" {shape.value.strip()}"  # griffe reads "batch *image" as a product, but not with a space
 
     def on_instance(self, *, obj, **_):
         if not obj.is_alias and obj.docstring:
