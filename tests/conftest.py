@@ -1,10 +1,13 @@
-"""What tests share: a cache of compiled programs, and one finished search."""
+"""What tests share: checked signatures, a cache of compiled programs, and finished runs."""
 
 import os
 import shutil
 import tempfile
 
+import jaxtyping
 import pytest
+
+jaxtyping.install_import_hook("dsrna_jax", "typechecking.checked")  # costs a tenth of the time that tracing takes
 
 
 def pytest_configure(config):
@@ -13,6 +16,14 @@ def pytest_configure(config):
         folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dsrna_jax-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+@pytest.fixture
+def unchecked_signatures():
+    """For tests of our own messages about arrays that a signature excludes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -61,9 +61,7 @@ def test_messages_name_commands_as_the_user_called_this_one(module, expected, mo
     assert in_users_words("dsrna_jax attack --resume\nof dsrna_jax") == f"{expected} --resume\nof dsrna_jax"
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("attack", marks=pytest.mark.xfail(strict=False)), *(name for name in COMMANDS if name != "attack")]
-)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_imports_no_jax(name):
     """Which would take seconds; flags are made from configurations, presets and names alone."""
     code = f"""

@@ -243,6 +243,7 @@ def test_refuses_what_cannot_be_estimated(norm, method):
         jacobian_norm(linear, jnp.ones((2, 3)), jax.random.key(0), norm=norm, method=method)
 
 
+@pytest.mark.usefixtures("unchecked_signatures")
 @pytest.mark.parametrize(
     ("f", "x", "options", "message"),
     [

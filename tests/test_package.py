@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dsrna_jax
@@ -62,6 +63,16 @@ def test_importing_the_package_imports_neither_jax_nor_numpy():
 def test_attribute_access_imports_what_it_needs():
     assert modules_after("import dsrna_jax; dsrna_jax.bounds.margin, dsrna_jax.jacobian_norm", "jax", "numpy") == ["jax", "numpy"]
     assert modules_after("import dsrna_jax; dsrna_jax.zoo.names()", "jax", "numpy") == ["numpy"]
+
+
+def test_signatures_are_checked_in_tests():
+    """Shapes, dtypes, and that dimensions of one name are equal: by the import hook in conftest.py, so in tests alone."""
+    labels, floats = np.zeros(4, np.int32), np.zeros(4, np.float32)
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    assert len(dsrna_jax.data.Dataset("name", images, labels, ("a", "b"))) == 4
+    for arrays in ((images[0], labels), (images, floats), (images, labels[:3])):
+        with pytest.raises(TypeError):
+            dsrna_jax.data.Dataset("name", *arrays, ("a", "b"))
 
 
 CORE = "import dsrna_jax; dsrna_jax.bounds.margin, dsrna_jax.attacks.pgd, dsrna_jax.jacobian_norm, dsrna_jax.genotypes.load"

@@ -19,7 +19,7 @@ from dsrna_jax.networks.repeated_cell import RepeatedCell
 from dsrna_jax.networks.shifts import shift
 from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
 
-Map = Float[Array, "channel batch height width"]
+Map = Float[Array, "_channel batch _height _width"]
 
 
 class Mixture(NamedTuple):
