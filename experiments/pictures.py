@@ -47,12 +47,11 @@ def main(argv: Sequence[str]) -> None:
 
 def draw(searched: str, trained: str) -> None:
     """Pictures that no command leaves: the normal cell alone, and the curves of the training under a short title."""
-    from dsrna_jax import plots
-    from dsrna_jax.genotypes import genotype
+    from dsrna_jax import genotypes, plots
     from dsrna_jax.runtime import records
 
     cell, curves = OUT / "cell.png", OUT / "training_curves.png"
-    plots.cell(genotype.load(f"{searched}/genotype.json"), "normal", cell, width=WIDTH)
+    plots.cell(genotypes.load(f"{searched}/genotype.json"), "normal", cell, width=WIDTH)
     plots.training_curves(records.rows(f"{trained}/metrics.jsonl"), curves, title="train: runs/search on digits")
     shrink(cell, cell)
     shrink(curves, curves)

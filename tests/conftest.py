@@ -44,12 +44,12 @@ def trained_run(tmp_path_factory):
     """The run folder of a small training on the digits: a network for attacks and certificates."""
     import io
 
-    from dsrna_jax.genotypes import genotype
+    from dsrna_jax import genotypes
     from dsrna_jax.training import run as training_run
     from dsrna_jax.training.config import TrainingConfig
 
     folder, cell = tmp_path_factory.mktemp("trained"), (("sep_conv_3x3", 0), ("skip_connect", 1))
-    genotype.save(genotype.Genotype(cell, (2,), cell, (2,)), folder / "tiny.json")
+    genotypes.save(genotypes.Genotype(cell, (2,), cell, (2,)), folder / "tiny.json")
     size = {"cells": 3, "channels": 4, "auxiliary_weight": 0.0, "epochs": 6, "batch_size": 64}
     config = TrainingConfig(genotype=str(folder / "tiny.json"), **size)
     training_run.run(config, folder / "run", devices=1, file=io.StringIO())

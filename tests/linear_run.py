@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from dsrna_jax import genotypes
 from dsrna_jax.data import load
-from dsrna_jax.genotypes import genotype
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.networks import network
 from dsrna_jax.training import restore
@@ -41,7 +41,7 @@ def linear_network(scale: float = 1.0, architecture: Genotype = TINY, **config) 
     metadata = {
         "experiment": "training",
         "config": dataclasses.asdict(TrainingConfig(**config)),
-        "genotype": genotype.to_json(architecture),
+        "genotype": genotypes.to_json(architecture),
         "data": data,
     }
     described = network.derived(architecture, cells=3, channels=4, classes=10, **STATISTICS)

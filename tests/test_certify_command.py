@@ -16,11 +16,11 @@ import pytest
 from linear_run import STATISTICS, TINY, fitted, linear_network
 from scipy import stats
 
+from dsrna_jax import genotypes
 from dsrna_jax.commands import certify
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import runs
 from dsrna_jax.evaluation.certify import report as certification_report
-from dsrna_jax.genotypes import genotype
 from dsrna_jax.networks import network
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.checkpoint import Checkpoints
@@ -187,7 +187,7 @@ def test_dry_run_prints_the_cost_of_each_method(tmp_path, capsys):
     described = network.derived(TINY, cells=3, channels=4, classes=10, **STATISTICS)
     shapes = jax.eval_shape(described.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 1), "float32"))
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), dict(shapes))
-    metadata = linear_network(cells=3, channels=4, auxiliary_weight=0.0).metadata | {"genotype": genotype.to_json(TINY)}
+    metadata = linear_network(cells=3, channels=4, auxiliary_weight=0.0).metadata | {"genotype": genotypes.to_json(TINY)}
     state = {"weights": variables["params"], "batch_stats": variables["batch_stats"]}
     Checkpoints(tmp_path / "best").save(7, state, metadata)
     assert status(certify.main, ["certify", f"--checkpoint={tmp_path}", "--dry_run", "--examples=30"]) == 0

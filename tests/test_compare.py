@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from linear_run import TINY, linear_network
 
+from dsrna_jax import genotypes
 from dsrna_jax.commands import compare
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import paper_tables
@@ -18,7 +19,7 @@ from dsrna_jax.comparison.runs import read
 from dsrna_jax.comparison.table import comparison
 from dsrna_jax.comparison.text import comma_separated, markdown
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import genotype, zoo
+from dsrna_jax.genotypes import zoo
 from dsrna_jax.training import restore
 
 PGD = {"name": "PGD-100", "norm": "linf", "radius": 8 / 255, "budget": "100 steps", "seconds": 1.0}
@@ -118,7 +119,7 @@ def test_seeds_are_one_row_with_mean_and_deviation(runs):
 
 
 def test_another_architecture_under_the_same_name_is_another_row(runs):
-    other = genotype.from_json(genotype.to_json(TINY) | {"normal": [["max_pool_3x3", 0], ["sep_conv_3x3", 1]]})
+    other = genotypes.from_json(genotypes.to_json(TINY) | {"normal": [["max_pool_3x3", 0], ["sep_conv_3x3", 1]]})
     table = table_of(runs.make("a", genotype="x/found"), runs.make("b", genotype="y/found", architecture=other))
     assert [row.name for row in table.rows] == [f"found ({runs.root}/a)", f"found ({runs.root}/b)"]
 
@@ -166,7 +167,7 @@ def test_a_searched_cell_has_its_cost_and_the_papers_row(runs):
     search = runs.root / "search"
     search.mkdir()
     (search / "config.json").write_text(json.dumps({"experiment": "search", "config": {"metric": "jacobian"}}))
-    genotype.save(TINY, search / "genotype.json")
+    genotypes.save(TINY, search / "genotype.json")
     (search / "timing.jsonl").write_text('{"setup_s": 3600, "search_s": 7200}\n{"setup_s": 0, "search_s": 10800}\n')
     path = runs.make("a", genotype=str(search), dataset="mnist")
     runs.attack(path, 0.9, [(PGD, 0.5), ({"name": "C&W-l2", "norm": "l2", "radius": 0.5, "budget": "60"}, 0.3)])
@@ -177,7 +178,8 @@ def test_a_searched_cell_has_its_cost_and_the_papers_row(runs):
     assert cell(printed, "PGD (100)") == (96.82, 0.02, 1, "Table 4, row DSRNA-Jacobian")
     assert cell(printed, CW).value == 95.37 and cell(printed, L2).value == 0.4285
     assert not any(column.title in (FGSM, LINF, COST) for column in printed.cells)
-    genotype.save(genotype.from_json(genotype.to_json(TINY) | {"reduction": [["max_pool_3x3", 0]] * 2}), search / "genotype.json")
+    other = genotypes.from_json(genotypes.to_json(TINY) | {"reduction": [["max_pool_3x3", 0]] * 2})
+    genotypes.save(other, search / "genotype.json")
     assert COST not in {column.title for column in table_of(path).rows[0].cells}  # the folder has since found another cell
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from dsrna_jax.commands.process import status
-from dsrna_jax.genotypes.genotype import save
+from dsrna_jax.genotypes.architecture import save
 from dsrna_jax.genotypes.zoo import resolve
 from experiments.studies import following
 

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from dsrna_jax import genotypes
 from dsrna_jax.comparison import runs
 from dsrna_jax.comparison.table import comparison
 from dsrna_jax.data import load
@@ -21,7 +22,6 @@ from dsrna_jax.evaluation.attack import run as attack_run
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.certify import run as certification_run
 from dsrna_jax.evaluation.certify.config import CertificationConfig
-from dsrna_jax.genotypes import genotype
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.options import in_todays_names
 from dsrna_jax.runtime.run_folder import configuration
@@ -53,11 +53,11 @@ def test_configurations_load_with_the_names_of_today(old):
 def test_a_search_resumes_and_ends_as_it_did_then(old):
     """To rounding, which differs between machines."""
     folder = old / "search"
-    recorded, found = records.rows(folder / "metrics.jsonl"), genotype.load(folder / "genotype.json")
+    recorded, found = records.rows(folder / "metrics.jsonl"), genotypes.load(folder / "genotype.json")
     said = io.StringIO()
     end = search_run.run(configuration(folder, SearchConfig), folder, resume=True, devices=1, file=said)
     assert "resuming after step 5 of 10" in said.getvalue()
-    assert end == genotype.load(folder / "genotype.json") == found
+    assert end == genotypes.load(folder / "genotype.json") == found
     for now, then in zip(records.rows(folder / "metrics.jsonl"), recorded, strict=True):
         assert list(now) == list(then)
         numbers = [name for name, value in then.items() if value is not None]

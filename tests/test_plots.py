@@ -11,7 +11,8 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 
 from dsrna_jax import plots
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, derive, edge_count
+from dsrna_jax.genotypes.derivation import derive
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots import canvas
 from dsrna_jax.plots.genotypes import _Layout
@@ -240,7 +241,7 @@ def test_every_operation_has_a_colour_of_its_own():
 
 def test_pyplot_is_not_imported(tmp_path):
     code = (
-        "import sys; from dsrna_jax import plots; from dsrna_jax.genotypes import genotype as g;"
+        "import sys; from dsrna_jax import plots; from dsrna_jax import genotypes as g;"
         "cell = (('skip_connect', 0), ('skip_connect', 1));"
         f"plots.cells(g.Genotype(cell, (2,), cell, (2,)), {str(tmp_path / 'cells.png')!r});"
         f"plots.search_curves([{{'epoch': 0, 'val_loss': 1.0}}], {str(tmp_path / 'curves.png')!r});"

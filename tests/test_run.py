@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsrna_jax import genotypes
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.data import load, statistics
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import genotype
 from dsrna_jax.networks import spaces
 from dsrna_jax.runtime import compilation, memory, records, sharding
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
@@ -90,10 +90,10 @@ def test_alphas_rest_in_warm_up_and_move_after(smoke_run):
 
 def test_run_folder_holds_what_was_found(smoke_run):
     path, said = smoke_run
-    found = genotype.load(path / "genotype.json")
-    assert found == genotype.load(path / "genotypes" / "epoch_003.json")
+    found = genotypes.load(path / "genotype.json")
+    assert found == genotypes.load(path / "genotypes" / "epoch_003.json")
     last = records.rows(path / "alphas.jsonl")[-1]["alphas"]
-    assert found == genotype.derive({name: np.array(logits) for name, logits in last.items()})
+    assert found == genotypes.derive({name: np.array(logits) for name, logits in last.items()})
     assert all((path / name).read_bytes()[:4] == b"\x89PNG" for name in ("cells.png", "alphas.png", "curves.png"))
     assert "epoch 3/3  100 %" in said and "skips" in said.splitlines()[-1]
 
@@ -113,7 +113,7 @@ def test_checkpoint_is_enough_to_evaluate(smoke_run):
     accuracy = np.mean(np.argmax(logits, axis=1) == images.labels[half])
     recorded = records.rows(smoke_run[0] / "metrics.jsonl")[-1]["val_accuracy"]
     assert accuracy == pytest.approx(recorded, abs=2 / len(half))
-    assert genotype.from_json(restored.metadata["genotype"]) == genotype.load(smoke_run[0] / "genotype.json")
+    assert genotypes.from_json(restored.metadata["genotype"]) == genotypes.load(smoke_run[0] / "genotype.json")
 
 
 @pytest.mark.parametrize(

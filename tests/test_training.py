@@ -14,11 +14,12 @@ import pytest
 from test_run import at_step as at_step_of
 from test_run import restore_arrays
 
+from dsrna_jax import genotypes
 from dsrna_jax.commands import train
 from dsrna_jax.commands.process import status
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import genotype, zoo
+from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import records
@@ -34,14 +35,14 @@ from dsrna_jax.training.setup import training_setup
 from dsrna_jax.training.step import evaluated_variables, training_functions
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1))
-TINY = genotype.Genotype(CELL, (2,), CELL, (2,))
+TINY = genotypes.Genotype(CELL, (2,), CELL, (2,))
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """A genotype file, and a configuration that trains it in seconds: each part of a training, as small as it gets."""
     file = tmp_path_factory.mktemp("genotype") / "tiny.json"
-    genotype.save(TINY, file)
+    genotypes.save(TINY, file)
     return TrainingConfig(
         genotype=str(file), cells=3, channels=4, auxiliary_weight=0.4, drop_path=0.2, epochs=3, batch_size=256, ema=0.5,
         adversarial="fast", radius=0.1, val_attack_steps=2,
@@ -116,7 +117,7 @@ def assert_same_end(path, unbroken):
 def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, tiny, tiny_run, step, saved):
     """Even when the file that named the genotype is gone."""
     file = tmp_path / "other.json"
-    genotype.save(TINY, file)
+    genotypes.save(TINY, file)
     config = dataclasses.replace(tiny, genotype=str(file))
     with monkeypatch.context() as patch, pytest.raises(Stopped, match=f"SIGTERM after step {saved} of 15"):
         at_step(patch, step, lambda _: os.kill(os.getpid(), signal.SIGTERM))
@@ -362,7 +363,7 @@ def test_dry_run_shows_all_and_trains_nothing(tiny, tmp_path, capsys):
     assert run_command(f"--genotype={tiny.genotype}", "--preset=smoke", "--dry_run", f"--run_dir={run_dir}") == 0
     out = capsys.readouterr().out
     resolved, end = json.JSONDecoder().raw_decode(out)
-    assert resolved["genotype"] == genotype.to_json(TINY) and resolved["data"]["image_shape"] == [8, 8, 1]
+    assert resolved["genotype"] == genotypes.to_json(TINY) and resolved["data"]["image_shape"] == [8, 8, 1]
     assert "weights: 2,486 " in out[end:] and "multiply-adds: " in out[end:] and out[end:].count(" MB") == 1
     assert not run_dir.exists()
 

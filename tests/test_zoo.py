@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsrna_jax import genotypes
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import genotype, robnet, zoo
+from dsrna_jax.genotypes import zoo
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.networks import network
 
@@ -62,8 +63,8 @@ def test_weights_of_the_other_robnets():
 @pytest.mark.parametrize("name", zoo.names())
 def test_a_published_architecture_survives_json(name, tmp_path):
     architecture = zoo.published(name)
-    assert zoo.from_json(json.dumps(zoo.to_json(architecture))) == architecture
-    zoo.save(architecture, tmp_path / "genotype.json")
+    assert genotypes.from_json(json.dumps(genotypes.to_json(architecture))) == architecture
+    genotypes.save(architecture, tmp_path / "genotype.json")
     assert zoo.resolve(str(tmp_path)) == zoo.resolve(str(tmp_path / "genotype.json")) == architecture
     assert zoo.source(name)
 
@@ -72,7 +73,7 @@ def test_a_published_architecture_survives_json(name, tmp_path):
 def test_the_table_is_that_of_the_reference():
     reference = json.loads((Path(os.environ["DSRNA_SHARED"]) / "reference" / "genotypes.json").read_text())
     for name, cells in reference["cells"].items():
-        assert zoo.published(name) == genotype.from_json(cells), name
+        assert zoo.published(name) == genotypes.from_json(cells), name
     assert zoo.published("RobNet_free").cells == tuple(map(tuple, reference["robnet"]["robnet_free"]))
     assert zoo.published("RobNet_large").cells == tuple(map(tuple, reference["robnet"]["robnet_large_v1"]))
 
@@ -80,7 +81,7 @@ def test_the_table_is_that_of_the_reference():
 def test_every_primitive_of_the_zoo_runs():
     """Also those that no search has: finite logits, which differ from example to example."""
     cell = [("conv_7x1_1x7", 0), ("noise", 1), ("conv_3x1_1x3", 2), ("sep_conv_7x7", 1)]
-    architecture = genotype.Genotype(cell, (2, 3), cell, (2, 3))
+    architecture = genotypes.Genotype(cell, (2, 3), cell, (2, 3))
     net = network.derived(architecture, cells=3, channels=4, classes=5, mean=(0.5,), std=(0.25,))
     images = jax.random.uniform(jax.random.key(0), (3, 9, 8, 1))
     quickly = {"compiler_options": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
@@ -149,7 +150,7 @@ def test_what_is_no_architecture_is_refused(tmp_path, text, expected):
 @pytest.mark.parametrize("cells", [[], "11", [["11"]], [["00", "00"]], [["11", "11"], ["11"] * 5]])
 def test_codes_that_are_no_robnet(cells):
     with pytest.raises(InputError):
-        robnet.from_json({"robnet": cells})
+        genotypes.from_json({"robnet": cells})
 
 
 def test_a_robnet_of_codes_for_every_cell_has_that_depth():

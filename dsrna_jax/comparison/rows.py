@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsrna_jax import genotypes
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.columns import Column, run_measures
 from dsrna_jax.comparison.runs import FinishedTraining
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import zoo
 
 _SAME = ("seed", "data_dir", "genotype")  # settings in which seeds of one training may differ
 _OF_ADVERSARIES = ("radius", "norm", "attack_steps", "attack_step", "attack_statistics", "radius_warmup_epochs", "replays",
@@ -74,7 +74,7 @@ def with_paper_rows(rows: Sequence[ComparisonRow], columns: list[Column]) -> lis
 
 
 def _identity(run: FinishedTraining) -> str:
-    return repr((_settings(run), zoo.to_json(run.architecture)))
+    return repr((_settings(run), genotypes.to_json(run.architecture)))
 
 
 def _settings(run: FinishedTraining) -> dict[str, Any]:

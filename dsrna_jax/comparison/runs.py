@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsrna_jax import genotypes
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
@@ -28,7 +28,7 @@ class FinishedTraining(NamedTuple):
 
     path: Path
     config: TrainingConfig
-    architecture: zoo.Architecture
+    architecture: genotypes.Architecture
     weights: int
     multiply_adds: int
     attacks: list[dict[str, Any]]
@@ -86,12 +86,12 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _search(path: Path, genotype: str, architecture: zoo.Architecture) -> tuple[dict[str, Any], float] | None:
+def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> tuple[dict[str, Any], float] | None:
     """Configuration and seconds of the search in the folder that `--genotype` named, if it is there and ended in this cell."""
     for folder in (Path(genotype).expanduser(), path.parent / Path(genotype).name):
         try:
             resolved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            if resolved.get("experiment") != "search" or zoo.load(folder / "genotype.json") != architecture:
+            if resolved.get("experiment") != "search" or genotypes.load(folder / "genotype.json") != architecture:
                 continue
             rows = records.rows(folder / "timing.jsonl")
             return resolved["config"], sum(row["setup_s"] + row["search_s"] for row in rows)

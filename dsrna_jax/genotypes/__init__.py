@@ -6,10 +6,11 @@ from dsrna_jax import lazy
 
 if TYPE_CHECKING:
     from dsrna_jax.genotypes import zoo
-    from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, derive, edge_count, edges
+    from dsrna_jax.genotypes.architecture import Architecture, from_json, load, save, to_json
+    from dsrna_jax.genotypes.derivation import derive
+    from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count, edges, skip_count
     from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES, Operation
     from dsrna_jax.genotypes.robnet import RobNet
-    from dsrna_jax.genotypes.zoo import Architecture, from_json, load, save, to_json
 
 __all__ = [
     "Architecture",
@@ -25,6 +26,7 @@ __all__ = [
     "from_json",
     "load",
     "save",
+    "skip_count",
     "to_json",
     "zoo",
 ]
@@ -32,19 +34,20 @@ __getattr__, __dir__ = lazy.attach(
     __name__,
     __all__,
     {
-        "Architecture": "zoo:Architecture",
+        "Architecture": "architecture:Architecture",
         "CELL_TYPES": "genotype:CELL_TYPES",
         "Genotype": "genotype:Genotype",
         "OPERATIONS": "operations:OPERATIONS",
         "Operation": "operations:Operation",
         "PRIMITIVES": "operations:PRIMITIVES",
         "RobNet": "robnet:RobNet",
-        "derive": "genotype:derive",
+        "derive": "derivation:derive",
         "edge_count": "genotype:edge_count",
         "edges": "genotype:edges",
-        "from_json": "zoo:from_json",
-        "load": "zoo:load",
-        "save": "zoo:save",
-        "to_json": "zoo:to_json",
+        "from_json": "architecture:from_json",
+        "load": "architecture:load",
+        "save": "architecture:save",
+        "skip_count": "genotype:skip_count",
+        "to_json": "architecture:to_json",
     },
 )

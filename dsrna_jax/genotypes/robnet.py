@@ -1,6 +1,6 @@
 """RobNet's cells as plain data: a code for every edge, none of which is pruned (Guo et al. 2020, arXiv:1911.10695)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class RobNet:
     @property
     def nodes(self) -> int:
         """Number of intermediate nodes of a cell."""
-        return _steps(len(self.cells[0]))
+        return _nodes(len(self.cells[0]))
 
     def branches(self, cell: int) -> tuple[tuple[Gene, int], ...]:
         """((operation, source), target) of everything on the edges of cell number `cell`."""
@@ -55,27 +55,17 @@ class RobNet:
         return "\n".join(f"cell {number}: {' '.join(code)}" for number, code in enumerate(self.cells))
 
 
-def to_json(robnet: RobNet) -> dict[str, list]:
-    """The codes as a JSON value."""
-    return {"robnet": [list(cell) for cell in robnet.cells]}
-
-
-def from_json(value: Mapping[str, Any]) -> RobNet:
-    """The RobNet in a JSON value. Raises: InputError if it holds none."""
-    return RobNet(value["robnet"])
-
-
-def _steps(codes: int) -> int:
+def _nodes(codes: int) -> int:
     return next((nodes for nodes in range(1, 10) if edge_count(nodes) == codes), 0)
 
 
 def _checked(cell: Any, number: int) -> tuple[str, ...]:
-    if not isinstance(cell, Sequence) or isinstance(cell, str) or not _steps(len(cell)):
+    if not isinstance(cell, Sequence) or isinstance(cell, str) or not _nodes(len(cell)):
         raise InputError(f"expected cell {number} of a RobNet as a list of 2, 5, 9 or 14 codes, one an edge; got {cell!r}")
     for index, bits in enumerate(cell):
         if bits not in OPERATIONS:
             raise InputError(f"code {index} of cell {number} of a RobNet is {bits!r}: expected one of {', '.join(OPERATIONS)}")
-    targets = [target for (_, target), bits in zip(edges(_steps(len(cell))), cell, strict=True) if bits != "00"]
-    if len(set(targets)) < _steps(len(cell)):
+    targets = [target for (_, target), bits in zip(edges(_nodes(len(cell))), cell, strict=True) if bits != "00"]
+    if len(set(targets)) < _nodes(len(cell)):
         raise InputError(f"a node of cell {number} of a RobNet has no edge: expected a code other than 00 into each node")
     return tuple(cell)

@@ -7,7 +7,6 @@
 import difflib
 import functools
 import json
-import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,12 +15,10 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import genotype, robnet
-from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.genotypes.architecture import Architecture, load
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Gene, Genotype
 from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.genotypes.robnet import RobNet
-
-Architecture = Genotype | RobNet
 
 
 def names() -> tuple[str, ...]:
@@ -38,7 +35,7 @@ def published(name: str) -> Architecture:
     table = _table()
     name = table["aliases"].get(name, name)
     if name in table["robnets"]:
-        return RobNet([code.split() for code in table["robnets"][name]["codes"]])
+        return RobNet(tuple(tuple(code.split()) for code in table["robnets"][name]["codes"]))
     if name not in table["cells"]:
         close = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
         guess = f" (did you mean {' or '.join(close)}?)" if close else ""
@@ -47,8 +44,8 @@ def published(name: str) -> Architecture:
             "or random:SEED; --genotype=list lists the names"
         )
     entry = table["cells"][name]
-    cells = {cell: _genes(entry[cell], table["operations"]) for cell in genotype.CELL_TYPES}
-    every = list(range(2, len(cells["normal"]) // 2 + 2))
+    cells = {cell: _genes(entry[cell], table["operations"]) for cell in CELL_TYPES}
+    every = tuple(range(2, len(cells["normal"]) // 2 + 2))
     return Genotype(
         cells["normal"],
         entry.get("normal_concat", every),
@@ -106,36 +103,10 @@ def listing() -> str:
     return "\n".join([*lines, f"{'random:SEED':{width}}  any cell of DARTS's space, drawn uniformly"])
 
 
-def to_json(architecture: Architecture) -> dict[str, Any]:
-    """The architecture as a JSON value."""
-    return (robnet if isinstance(architecture, RobNet) else genotype).to_json(architecture)
-
-
-def from_json(value: Mapping[str, Any] | str) -> Architecture:
-    """The architecture in a JSON value or in its text. Raises: InputError if it holds none."""
-    if isinstance(value, str) and '"robnet"' in value:
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise InputError(f"expected an architecture in JSON; got text that is no JSON: {error}") from error
-    is_robnet = isinstance(value, Mapping) and "robnet" in value
-    return (robnet if is_robnet else genotype).from_json(value)
-
-
-def load(path: str | os.PathLike) -> Architecture:
-    """The architecture in a JSON file. Raises: InputError, which names the file, if there is none in it."""
-    return genotype.load(path, from_json)
-
-
-def save(architecture: Architecture, path: str | os.PathLike) -> None:
-    """Writes the architecture as JSON. The file is replaced as a whole or not at all."""
-    genotype.save(architecture, path, to_json)
-
-
 @functools.cache
 def _table() -> dict[str, Any]:
     return json.loads(resources.files("dsrna_jax.genotypes").joinpath("zoo.json").read_text(encoding="utf-8"))
 
 
-def _genes(text: str, operations: Mapping[str, str]) -> list[tuple[str, int]]:
-    return [(operations[code], int(index)) for code, _, index in (gene.partition(".") for gene in text.split())]
+def _genes(text: str, operations: Mapping[str, str]) -> tuple[Gene, ...]:
+    return tuple((operations[code], int(index)) for code, _, index in (gene.partition(".") for gene in text.split()))

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from dsrna_jax.genotypes.genotype import CELL_TYPES, derive, edge_mixture, edges, mixture
+from dsrna_jax.genotypes.derivation import derive, edge_mixture, mixture
+from dsrna_jax.genotypes.genotype import CELL_TYPES, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots.canvas import FROZEN, INK, MARGIN, blank, mark_epochs, markers, save
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dsrna_jax.genotypes import genotype as genotypes
+from dsrna_jax import genotypes
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.measures.measure import configured
 from dsrna_jax.runtime import records

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 import jax
 import numpy as np
 
-from dsrna_jax.genotypes import genotype as genotypes
+from dsrna_jax import genotypes
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
 from dsrna_jax.runtime import loop
 from dsrna_jax.runtime.compilation import initial_state

@@ -2,7 +2,7 @@
 
 import os
 
-from dsrna_jax.genotypes import zoo
+from dsrna_jax import genotypes
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import BEST, Checkpoints
@@ -19,7 +19,7 @@ class TrainingFolder(RunFolder):
         super().__init__(path)
         self.best = Checkpoints(self.path / BEST, keep=1)
 
-    def draw(self, architecture: zoo.Architecture, title: str) -> None:
+    def draw(self, architecture: genotypes.Architecture, title: str) -> None:
         """Draws curves.png from what has been recorded, and cells.png."""
         from dsrna_jax import plots
 

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
+from dsrna_jax import genotypes
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks.network import Network
 from dsrna_jax.runtime.checkpoint import BEST, restore_for_eval
 from dsrna_jax.runtime.invocation import command_line
@@ -54,9 +54,9 @@ class TrainedNetwork(NamedTuple):
         return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
 
     @property
-    def architecture(self) -> zoo.Architecture:
+    def architecture(self) -> genotypes.Architecture:
         """What it was built from."""
-        return zoo.from_json(self.metadata["genotype"])
+        return genotypes.from_json(self.metadata["genotype"])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -87,7 +87,7 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
         )
     metadata = renewed(metadata, TrainingConfig)
     config, data = configuration_of(metadata, TrainingConfig, path), metadata["data"]
-    architecture, classes = zoo.from_json(metadata["genotype"]), len(data["class_names"])
+    architecture, classes = genotypes.from_json(metadata["genotype"]), len(data["class_names"])
     network = trained_network(config, architecture, classes, data["mean"], data["std"]).clone(auxiliary=False)
     chosen = variables.get("average") or variables
     weights = {name: part for name, part in chosen["weights"].items() if name != "auxiliary_head"}

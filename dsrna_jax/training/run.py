@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TextIO
 
 import jax
 
-from dsrna_jax.genotypes import zoo
+from dsrna_jax import genotypes
 from dsrna_jax.runtime import loop
 from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.run_folder import resolved_configuration
@@ -44,7 +44,8 @@ def run(
 
     def setup():
         # A run that goes on has its architecture with it: the file that named it may be gone.
-        return training_setup(config, zoo.from_json(resolved_configuration(path, TrainingConfig)["genotype"]) if resume else None)
+        saved = resolved_configuration(path, TrainingConfig)["genotype"] if resume else None
+        return training_setup(config, None if saved is None else genotypes.from_json(saved))
 
     end = loop.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
     title = f"{folder.path.name}: {config.genotype} on {config.dataset}"
@@ -66,7 +67,7 @@ class TrainingLoop(loop.RunLoop):
 
     def begin(self) -> None:
         self.state = initial_state(self.setup.functions.init, self.config.seed, self.mesh)
-        zoo.save(self.setup.architecture, self.folder.path / "genotype.json")
+        genotypes.save(self.setup.architecture, self.folder.path / "genotype.json")
 
     def resume(self, metadata: dict[str, Any]) -> None:
         self.best, self.row = metadata["best"], metadata["row"]

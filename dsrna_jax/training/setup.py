@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from dsrna_jax import genotypes
 from dsrna_jax.data import load, stratified_shares
 from dsrna_jax.data.statistics import channel_statistics
 from dsrna_jax.errors import InputError
@@ -19,14 +20,14 @@ class TrainingSetup(RunSetup):
 
     config: TrainingConfig
     functions: TrainingFunctions
-    architecture: zoo.Architecture
+    architecture: genotypes.Architecture
 
     @property
     def resolved(self) -> dict[str, Any]:
         """The configuration with what the data decided, as JSON: enough to build the network again."""
         resolved = super().resolved
         data = resolved.pop("data")
-        return {**resolved, "genotype": zoo.to_json(self.architecture), "data": data}
+        return {**resolved, "genotype": genotypes.to_json(self.architecture), "data": data}
 
     @property
     def summary(self) -> str:
@@ -34,7 +35,7 @@ class TrainingSetup(RunSetup):
         return f"{self.config.dataset}: {len(self.parts['train'])} images to train on, {len(self.parts['held_out'])} held out"
 
 
-def training_setup(config: TrainingConfig, architecture: zoo.Architecture | None = None) -> TrainingSetup:
+def training_setup(config: TrainingConfig, architecture: genotypes.Architecture | None = None) -> TrainingSetup:
     """Loads the training split and builds the training on it.
 
     Args:
@@ -63,7 +64,9 @@ def training_setup(config: TrainingConfig, architecture: zoo.Architecture | None
     return TrainingSetup(config, dataset, parts, net, functions, steps_per_epoch, architecture)
 
 
-def trained_network(config: TrainingConfig, architecture: zoo.Architecture, classes: int, mean: Any, std: Any) -> network.Network:
+def trained_network(
+    config: TrainingConfig, architecture: genotypes.Architecture, classes: int, mean: Any, std: Any
+) -> network.Network:
     """The network that a configuration trains."""
     return network.derived(
         architecture,

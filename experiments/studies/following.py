@@ -17,7 +17,9 @@ from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.presets import DIGITS_DSRNA_CB
 from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.genotype import Genotype, derive, save
+from dsrna_jax.genotypes.architecture import save
+from dsrna_jax.genotypes.derivation import derive
+from dsrna_jax.genotypes.genotype import Genotype
 from experiments.studies.ranking import row
 
 CONFIG = dataclasses.replace(DIGITS_DSRNA_CB, channels=8, warmup_epochs=0)

@@ -1,0 +1,70 @@
+"""Architectures, genotypes and RobNets alike, in JSON and in files."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.files import write_whole
+from dsrna_jax.genotypes.genotype import Genotype, shown
+from dsrna_jax.genotypes.robnet import RobNet
+
+Architecture = Genotype | RobNet
+
+_FIELDS = ("normal", "normal_concat", "reduction", "reduction_concat")
+_FORMERLY = {"reduction": "reduce", "reduction_concat": "reduce_concat"}  # as DARTS's code spells them
+
+
+def to_json(architecture: Architecture) -> dict[str, list]:
+    """The architecture as a JSON value: a dict of lists, with the keys of a genotype or the key "robnet"."""
+    if isinstance(architecture, RobNet):
+        return {"robnet": [list(cell) for cell in architecture.cells]}
+    return {
+        "normal": [list(gene) for gene in architecture.normal],
+        "normal_concat": list(architecture.normal_concat),
+        "reduction": [list(gene) for gene in architecture.reduction],
+        "reduction_concat": list(architecture.reduction_concat),
+    }
+
+
+def from_json(value: Mapping[str, Any] | str) -> Architecture:
+    """The architecture in a JSON value or in its text.
+
+    Of a genotype, DARTS's keys "reduce" and "reduce_concat" are read too; all other keys are ignored.
+
+    Raises: InputError if it holds none.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise InputError(f"expected an architecture in JSON; got text that is no JSON: {error}") from error
+    if not isinstance(value, Mapping):
+        raise InputError(f"expected an architecture as a JSON object; got {shown(value)}")
+    if "robnet" in value:
+        return RobNet(value["robnet"])
+    fields = {}
+    for name in _FIELDS:
+        key = name if name in value else _FORMERLY.get(name, name)
+        if key not in value:
+            raise InputError(f"a genotype needs the key {name!r}; got {', '.join(map(repr, value)) or 'no keys'}")
+        fields[name] = value[key]
+    return Genotype(**fields)
+
+
+def save(architecture: Architecture, path: str | os.PathLike) -> None:
+    """Writes the architecture as JSON, one field a line. The file is replaced as a whole or not at all."""
+    lines = [f"  {json.dumps(name)}: {json.dumps(field)}" for name, field in to_json(architecture).items()]
+    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def load(path: str | os.PathLike) -> Architecture:
+    """The architecture in a JSON file. Raises: InputError, which names the file, if there is none in it."""
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read a genotype from {path}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -1,0 +1,78 @@
+"""Genotypes from alphas: which operations and edges the mixtures of a supernet favour."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Gene, Genotype, edge_count
+from dsrna_jax.genotypes.operations import PRIMITIVES
+
+
+def mixture(logits: Any) -> np.ndarray:
+    """Softmax over the last axis, in float64.
+
+    Permuting a row permutes its mixture exactly, so that edges which tie in theory also tie in floating point.
+    """
+    logits = np.asarray(logits, np.float64)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / np.sort(weights, axis=-1).sum(axis=-1, keepdims=True)
+
+
+def edge_mixture(edge_logits: Any) -> np.ndarray:
+    """Weights of the edges in the pcdarts space: softmax of the logits [edges] over the edges into each node."""
+    edge_logits = np.asarray(edge_logits, np.float64)
+    return np.concatenate([mixture(edge_logits[group]) for group in _edges_into_nodes(len(edge_logits))])
+
+
+def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES) -> Genotype:
+    """The genotype that the supernet's mixtures favour.
+
+    An edge is as strong as its strongest operation other than `none`; the softmax is taken with `none` in it. In the
+    pcdarts space this is multiplied by the edge's own weight. A node keeps its two strongest edges, the stronger first,
+    each with its strongest operation. Ties go to the lower index. The output concatenates all intermediate nodes.
+    Follows DARTS (arXiv:1806.09055, section 2.4) and PC-DARTS (arXiv:1907.05737, section 3.3).
+
+    Args:
+      alphas: logits "normal" and "reduction" [edges, len(primitives)]; in the pcdarts space also "normal_edges" and
+        "reduction_edges" [edges]. NumPy or JAX arrays. An operation is ruled out by -inf.
+      primitives: what the columns of alphas stand for.
+    Raises: ValueError if the shapes do not fit; FloatingPointError if alphas are not finite.
+    """
+    normal, reduction = (_derive_cell(cell, alphas, primitives) for cell in CELL_TYPES)
+    concat = tuple(range(2, len(normal) // 2 + 2))
+    return Genotype(normal, concat, reduction, concat)
+
+
+def _edges_into_nodes(edge_total: int) -> list[slice]:
+    """For each intermediate node the slice of the edges that enter it."""
+    starts = [0]
+    while starts[-1] < edge_total:
+        starts.append(starts[-1] + len(starts) + 1)
+    if starts[-1] != edge_total or edge_total == 0:
+        known = ", ".join(str(edge_count(nodes)) for nodes in range(1, 6))
+        raise ValueError(f"expected as many edges as a cell has ({known}, ...); got {edge_total}")
+    return [slice(start, stop) for start, stop in pairwise(starts)]
+
+
+def _derive_cell(cell: str, alphas: Mapping[str, Any], primitives: Sequence[str]) -> tuple[Gene, ...]:
+    logits = np.asarray(alphas[cell], np.float64)
+    candidates = [index for index, name in enumerate(primitives) if name != "none"]
+    if logits.ndim != 2 or logits.shape[1] != len(primitives) or not candidates:
+        raise ValueError(f"expected {cell} alphas [edges, {len(primitives)} primitives]; got shape {logits.shape}")
+    groups = _edges_into_nodes(len(logits))
+    # Without edge logits all edges into a node weigh the same.
+    edge_logits = np.asarray(alphas.get(f"{cell}_edges", np.zeros(len(logits))), np.float64)
+    if edge_logits.shape != logits.shape[:1]:
+        raise ValueError(f"expected {cell}_edges alphas of shape ({len(logits)},); got {edge_logits.shape}")
+    if not np.isfinite(logits.max(axis=1) + edge_logits).all():
+        raise FloatingPointError(f"the {cell} alphas are not finite: no genotype can be derived from them")
+    strengths = mixture(logits)[:, candidates].max(axis=1) * edge_mixture(edge_logits)
+    # By the logits and not by the mixture, which may underflow to equal zeros.
+    favourites = logits[:, candidates].argmax(axis=1)
+    genes = []
+    for group in groups:
+        for source in np.argsort(-strengths[group], kind="stable")[:2]:
+            genes.append((primitives[candidates[favourites[group.start + source]]], int(source)))
+    return tuple(genes)
