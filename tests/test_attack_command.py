@@ -4,10 +4,12 @@ import dataclasses
 import json
 import os
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from linear_run import linear_network
 
 from dsrna_jax import data, plots
 from dsrna_jax.commands import attack
@@ -35,6 +37,12 @@ def attacked(trained_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("attacked") / "out"
     assert run_command(f"--checkpoint={trained_run}", f"--out={out}", *SMALL) == 0
     return out
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    """A linear network in every checkpoint, which compiles in no time; another one in those called "other"."""
+    monkeypatch.setattr(restore, "load", lambda path: linear_network(1.01 if Path(path).name == "other" else 1.0))
 
 
 def test_report_and_arrays_agree_with_each_other(trained_run, attacked):
@@ -81,7 +89,7 @@ def test_held_out_images_were_not_trained_on(trained_run):
     assert sorted(image_choice.evaluation_images(config, network).indices) == held_out.tolist()
 
 
-def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_path, trained_run, attacked):
+def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_path, linear):
     add, count, after = completed.CompletedBatches.add, iter(range(1000)), 13  # in the middle of C&W
 
     def add_and_stop(self, record):
@@ -89,20 +97,23 @@ def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_pa
         if next(count) == after:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    arguments = (f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL)
+    unbroken, out = tmp_path / "unbroken", tmp_path / "out"
+    arguments = ("--checkpoint=RUN", f"--out={out}", *SMALL)
+    assert run_command("--checkpoint=RUN", f"--out={unbroken}", *SMALL) == 0
+    capsys.readouterr()
     with monkeypatch.context() as patch:
         patch.setattr(completed.CompletedBatches, "add", add_and_stop)
         assert run_command(*arguments) == 128 + signal.SIGTERM
     assert "every batch so far is kept" in capsys.readouterr().err
-    batches = tmp_path / "out" / "batches.jsonl"
+    batches = out / "batches.jsonl"
     done = batches.read_bytes()
-    assert done.count(b"\n") == after + 1 and not (tmp_path / "out" / "attack.json").exists()
+    assert done.count(b"\n") == after + 1 and not (out / "attack.json").exists()
     batches.write_bytes(done + b'{"row": "PGD-')  # killed while it wrote
     assert run_command(*arguments, "--resume") == 0
     assert batches.read_bytes().startswith(done)
-    assert len(records.rows(batches)) == len(records.rows(attacked / "batches.jsonl"))
-    assert (tmp_path / "out" / "flags.npz").read_bytes() == (attacked / "flags.npz").read_bytes()
-    reports = [json.loads((folder / "attack.json").read_text()) for folder in (tmp_path / "out", attacked)]
+    assert len(records.rows(batches)) == len(records.rows(unbroken / "batches.jsonl"))
+    assert (out / "flags.npz").read_bytes() == (unbroken / "flags.npz").read_bytes()
+    reports = [json.loads((folder / "attack.json").read_text()) for folder in (out, unbroken)]
     for report in reports:
         for row in report["rows"]:
             del row["seconds"]
@@ -127,13 +138,9 @@ def test_dry_run_prints_attacks_and_budgets_and_writes_nothing(trained_run, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_a_surrogate_adds_the_transfer_check(trained_run, tmp_path):
-    step, metadata, variables = restore_for_eval(trained_run / "best")
-    moved = jax.tree.map(lambda leaf: leaf * 1.01, variables["weights"])
-    Checkpoints(tmp_path / "other").save(step, {**variables, "weights": moved}, metadata)
-    out = tmp_path / "out"
-    assert run_command(f"--checkpoint={trained_run}", f"--out={out}", f"--surrogate={tmp_path / 'other'}", *SMALL) == 0
-    report = json.loads((out / "attack.json").read_text())
+def test_a_surrogate_adds_the_transfer_check(linear, tmp_path):
+    assert run_command("--checkpoint=RUN", f"--out={tmp_path}/out", f"--surrogate={tmp_path}/other", *SMALL) == 0
+    report = json.loads((tmp_path / "out" / "attack.json").read_text())
     assert [check["name"] for check in report["checks"]].count("transfer") == 1
 
 

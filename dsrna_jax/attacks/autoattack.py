@@ -63,14 +63,13 @@ def autoattack(
     check_norm(norm)
     key = required(key)
     images, labels = np.asarray(images), np.asarray(labels)
-    is_stochastic = version == "rand"
     network = as_partial(logits_fn)
-    judge = Partial(with_fixed_key, network, key) if is_stochastic else network
+    judge = Partial(with_fixed_key, network, key) if version == "rand" else network
     robust = predicted(judge, images, batch_size) == labels
     whole = AttackResult(images.copy(), ~robust, *(np.zeros(len(images), t) for t in (images.dtype, images.dtype, np.int32)))
     batches = run_series(
         network, images, labels, key, stages=stages(version, steps=steps, queries=queries, targets=targets), radius=radius,
-        norm=norm, batch_size=batch_size, robust=robust, is_stochastic=is_stochastic,
+        norm=norm, batch_size=batch_size, robust=robust, judge=judge,
     )  # fmt: skip
     for batch in batches:
         part = batch.result._replace(steps=batch.result.steps + whole.steps[batch.indices])

@@ -133,7 +133,7 @@ def run_series(
     robust: Bool[np.ndarray, " examples"],
     completed: Mapping[tuple[str, int, int], Int[np.ndarray, " fallen"]] | None = None,
     place: Callable[[Any], Any] = lambda batch: batch,
-    is_stochastic: bool = False,
+    judge: LogitsFn | None = None,
 ) -> Iterator[AttackBatch]:
     """The outcome of each batch of each run of each stage, in order; only examples that no earlier one fooled are attacked.
 
@@ -143,11 +143,12 @@ def run_series(
       completed: of batches that an earlier call completed, by (stage, run, number of the batch), the examples that fell in it;
         such a batch is not run again and not yielded.
       place: puts a batch on devices.
-      is_stochastic: the network takes a key, `logits_fn(images, key)`; all stages must then have `draws` > 1.
+      judge: the network whose forward pass confirms successes, by default `logits_fn`; that of a stochastic network, which stages
+        with `draws` > 1 call as `logits_fn(images, key)`, is `Partial(with_fixed_key, logits_fn, key)`.
     """
     key, robust = required(key), robust.copy()
     network = as_partial(logits_fn)
-    judge = Partial(with_fixed_key, network, key) if is_stochastic else network
+    judge = network if judge is None else as_partial(judge)
     classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)).shape[1]
     for stage in stages:
         own, program = stage_key(key, stage), stage._replace(name="", numbers=(), runs=1)

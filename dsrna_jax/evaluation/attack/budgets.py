@@ -1,17 +1,18 @@
 """The attacks of a configuration, each with its whole budget: the rows of the table of results."""
 
 import inspect
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dsrna_jax.attacks import CW_PRESETS, attack, cw, ddn
-from dsrna_jax.attacks.autoattack import stages as members
+from dsrna_jax.attacks.autoattack import stages
 from dsrna_jax.attacks.series import Stage
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.stages import fgsm_stage, pgd_stage
 
 SMOKE_CW = {"steps": 20, "searches": 4, "rate": 0.1, "constant": 0.1, "confidence": 0.0}
-SMOKE_SERIES = {"steps": 20, "queries": 200}
+SMOKE_SERIES = {"steps": 20, "queries": 200, "members": ("apgd-ce", "square")}
 CURVE_RADII = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # in radii of the configuration
 GRADIENT = 3  # cost of a gradient, in forward passes
 
@@ -61,14 +62,16 @@ def ddn_row(radius: float, steps: int = 100) -> AttackRow:
     return AttackRow(f"DDN-{steps}", (stage,), radius, "l2", f"{steps} steps", GRADIENT * steps, is_nearest=True)
 
 
+MEMBERS = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
+"""The stages of AutoAttack, and their names in tables."""
+
+
 def series_row(
-    radius: float, norm: str, classes: int, *, steps: int = 100, queries: int = 5000, is_short: bool = False
+    radius: float, norm: str, classes: int, *, steps: int = 100, queries: int = 5000, members: Sequence[str] = tuple(MEMBERS)
 ) -> AttackRow:
-    """AutoAttack, under that name only if whole and as published; `is_short` leaves APGD-CE and Square."""
-    chosen = members("standard", steps=steps, queries=queries)
-    if is_short:
-        chosen = (chosen[0], chosen[-1])
-    is_whole = (steps, queries, is_short) == (100, 5000, False) and classes >= 4
+    """Members of AutoAttack one after the other; called by its name only if all of them and as published."""
+    chosen = tuple(stage for stage in stages("standard", steps=steps, queries=queries) if stage.name in members)
+    is_whole = (steps, queries, len(chosen)) == (100, 5000, len(MEMBERS)) and classes >= 4
     if classes < 4:  # the targeted dlr divides by what four classes leave
         chosen = tuple(_by_margin(stage) if stage.name == "apgd-t" else stage for stage in chosen)
     targets = min(9, classes - 1)
@@ -79,9 +82,6 @@ def series_row(
     name = "AutoAttack" if is_whole else "+".join(MEMBERS[stage.name] for stage in chosen)
     cost = sum(costs.get(stage.name, queries) for stage in chosen)
     return AttackRow(name, chosen, radius, norm, budget, cost, is_series=True)
-
-
-MEMBERS = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
 
 
 def _by_margin(stage):
@@ -115,7 +115,7 @@ def _tier_rows(config, classes):
     radius, norm, restarts = config.size, config.norm, config.restarts
     quick = (fgsm_row(radius / 4, norm), fgsm_row(radius, norm), *(pgd_row(n, radius, norm, restarts) for n in (10, 20)))
     if config.tier == "smoke":
-        return *quick, cw_row(config.cw_radius, **SMOKE_CW), series_row(radius, norm, classes, is_short=True, **SMOKE_SERIES)
+        return *quick, cw_row(config.cw_radius, **SMOKE_CW), series_row(radius, norm, classes, **SMOKE_SERIES)
     if config.tier == "standard":
         return (series_row(radius, norm, classes),)
     nearest = (cw_row(config.cw_radius, **CW_PRESETS["paper60"]), ddn_row(config.cw_radius))

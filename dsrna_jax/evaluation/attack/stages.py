@@ -52,9 +52,9 @@ def fgsm_stage() -> Stage:
     return _steps("fgsm", stride=1.0, spread=0.0)
 
 
-def pgd_stage(steps: int, restarts: int = 1, by_margin: bool = False) -> Stage:
-    """PGD in steps of a quarter of the radius. More steps go on from where fewer end: the random starts are the same."""
-    return _steps("pgd", restarts, steps, by_margin=int(by_margin))
+def pgd_stage(steps: int, restarts: int = 1, loss: str = "ce") -> Stage:
+    """PGD on "ce" or "margin" in steps of a quarter of the radius. The first n of more steps are those of n steps."""
+    return _steps("pgd", restarts, steps, by_margin=int(loss == "margin"))
 
 
 def noise_stage(draws: int) -> Stage:

@@ -55,7 +55,7 @@ def attack_checks(
     says = f"PGD-100 leaves {long.mean():.1%}, PGD-20 {pgd.mean():.1%}"
     yield check("convergence", not is_more(gap), gap, says)
 
-    by_margin = left([pgd_stage(20, by_margin=True)])
+    by_margin = left([pgd_stage(20, loss="margin")])
     gap = pgd.mean() - by_margin.mean()
     says = f"PGD-20 leaves {by_margin.mean():.1%} by the margin, {pgd.mean():.1%} by cross-entropy"
     yield check("scale of the logits", not is_more(gap, 0.02), gap, says)
