@@ -1,4 +1,4 @@
-"""The derived network in training: repeated cells, the auxiliary head, lost branches, ImageNet's stem."""
+"""The derived network in training: repeated cells, the auxiliary head, dropped branches, ImageNet's stem."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def deep():
     return drawn(DEEP, images), images
 
 
-def test_equal_cells_are_found():
+def test_equal_runs_join_cells_of_equal_layout():
     assert equal_runs(DEEP.layouts) == [(i, 1) for i in range(5)]
     deeper = network.derived(GENOTYPE, cells=20, **SETTINGS)
     assert [run for run in equal_runs(deeper.layouts) if run[1] > 1] == [(2, 4), (8, 5), (15, 5)]
@@ -79,7 +79,7 @@ def test_repeated_cells_keep_their_own_statistics(twelve):
     np.testing.assert_allclose(quick(lambda: net.apply(frozen, images, None, "frozen"))(), batch, rtol=1e-4, atol=1e-4)
 
 
-def test_paths_of_one_change_nothing_and_lost_ones_do(deep):
+def test_paths_of_one_change_nothing_and_dropped_ones_do(deep):
     variables, images = deep
     apply = quick(lambda paths: DEEP.apply(variables, images, None, "running", paths))
     ones = jnp.ones((5, 4, 3))
@@ -90,7 +90,7 @@ def test_paths_of_one_change_nothing_and_lost_ones_do(deep):
     assert np.abs(lost - plain)[1].max() > 1e-2 * scale and np.abs(lost - plain)[[0, 2]].max() < 1e-5 * scale
 
 
-def test_repeated_cells_lose_branches_of_their_own(twelve):
+def test_each_repeated_cell_drops_branches_of_its_own(twelve):
     """A branch that is lost in the second of two equal cells changes the logits of its example, and not as in the first."""
     net, _, images = twelve
     variables = drawn(net, images)
@@ -104,7 +104,7 @@ def test_repeated_cells_lose_branches_of_their_own(twelve):
     assert np.abs(first - second)[1].max() > 1e-2 * scale
 
 
-def test_lost_paths_keep_their_mean_and_identities_stay():
+def test_drop_paths_keep_the_mean_and_never_drop_identities():
     paths = network.drop_paths(DEEP, jax.random.key(0), 0.3, 2000)
     assert set(np.unique(paths)) == {0.0, np.float32(1 / 0.7), 1.0}
     identities = np.array([[layout.plan.branches[i].primitive == "skip_connect" for i in range(4)] for layout in DEEP.layouts])
@@ -114,7 +114,7 @@ def test_lost_paths_keep_their_mean_and_identities_stay():
     assert (network.drop_paths(DEEP, jax.random.key(0), 0.0, 5) == 1).all()
 
 
-def test_the_auxiliary_head_is_there_only_when_asked_for(deep):
+def test_both_heads_give_logits_and_only_the_first_counts_as_weights(deep):
     variables, images = deep
     logits, auxiliary = jax.eval_shape(lambda: DEEP.apply(variables, images, method="both_heads"))
     assert logits.shape == auxiliary.shape == (3, 5)
@@ -144,7 +144,7 @@ def test_the_auxiliary_head_refuses_a_single_pixel():
 
 
 @pytest.mark.parametrize(("start", "sides"), [("cifar", (64, 64)), ("imagenet", (16, 8))])
-def test_how_images_enter(start, sides):
+def test_stems_give_maps_of_the_published_sides(start, sides):
     net = network.derived(GENOTYPE, cells=5, start=start, **SETTINGS)
     images = jnp.zeros((2, 64, 64, 1))
     variables = jax.eval_shape(net.init, jax.random.key(0), images)

@@ -30,7 +30,7 @@ def mapped(f, axis):
         lambda f: mapped(jax.grad(lambda r: jnp.sum(jnp.sin(f(r)))), 2),
     ],
 )
-def test_it_is_indexing(apply):
+def test_values_and_derivatives_equal_those_of_indexing(apply):
     ours, theirs = (apply(f) for f in (lambda r: gather_rows(r, INDEX), plain))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 

@@ -75,7 +75,7 @@ def slots(paths, branches):
         for stack, source in enumerate(map(int, fan.split("_")[1:])):
             own = [b for b in branches if b.source == source]
             separable, dilated, skips = ([b for b in own if b.primitive.startswith(p)] for p in ("sep", "dil", "skip"))
-            separable, dilated = (sorted(found, key=lambda b: b.primitive) for found in (separable, dilated))
+            separable, dilated = (sorted(convolutions, key=lambda b: b.primitive) for convolutions in (separable, dilated))
             for stage, served in (("first", separable + dilated), ("second", separable)):
                 start = 0
                 for i, branch in enumerate(served):
@@ -266,7 +266,7 @@ def equal_alphas(space, nodes):
     return jax.tree.map(jnp.zeros_like, spaces.initial_alphas(jax.random.key(0), space, nodes))
 
 
-def test_none_keeps_its_share():
+def test_none_keeps_its_share_of_the_softmax():
     for mixture in spaces.mixtures(equal_alphas("darts", 2), 2).values():
         np.testing.assert_allclose(mixture.branches, np.full(5 * 7, 1 / 8), rtol=1e-6)
 

@@ -30,12 +30,12 @@ def assert_equal(first, second):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), first, second)
 
 
-def test_value_and_gradients():
+def test_value_and_gradients_equal_those_of_einsum():
     assert_equal(pointwise(IMAGE, KERNEL), plain(IMAGE, KERNEL))
     assert_equal(*(jax.grad(energy(f), (0, 1))(IMAGE, KERNEL) for f in (pointwise, plain)))
 
 
-def test_second_order_in_both_modes():
+def test_hessian_vector_products_equal_those_of_einsum():
     """Hessian-vector products, reverse over reverse and forward over reverse, mixed ones too."""
     direction = (GENERATOR.normal(size=IMAGE.shape), GENERATOR.normal(size=KERNEL.shape))
 
@@ -49,14 +49,14 @@ def test_second_order_in_both_modes():
 
 
 @pytest.mark.parametrize("axes", [(0, None), (None, 1), (2, 0), (5, None)])
-def test_vmap(axes):
+def test_vmap_over_any_axis_equals_einsum(axes):
     image = np.stack([IMAGE, 2 * IMAGE, -IMAGE], axis=axes[0]) if axes[0] is not None else IMAGE
     kernel = np.stack([KERNEL, 3 * KERNEL, -KERNEL], axis=axes[1]) if axes[1] is not None else KERNEL
     assert_equal(*(jax.vmap(f, axes)(image, kernel) for f in (pointwise, plain)))
     assert_equal(*(jax.vmap(jax.grad(energy(f), (0, 1)), axes)(image, kernel) for f in (pointwise, plain)))
 
 
-def test_one_kernel_for_a_stack():
+def test_one_kernel_serves_a_stack():
     assert_equal(pointwise(IMAGE, KERNEL[0, 0]), plain(IMAGE, KERNEL[0, 0]))
     assert_equal(*(jax.grad(energy(f), 1)(IMAGE, KERNEL[0, 0]) for f in (pointwise, plain)))
 

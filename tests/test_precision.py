@@ -17,9 +17,9 @@ X = jnp.zeros((2, 8, 8, 1))
 def products(f, platform):
     """The matrix products and convolutions that f(X) is lowered to, line by line."""
     program = jax.jit(f).trace(X).lower(lowering_platforms=(platform,)).as_text()
-    found = [line for line in program.splitlines() if "stablehlo.dot" in line or "stablehlo.convolution" in line]
-    assert found
-    return found
+    lines = [line for line in program.splitlines() if "stablehlo.dot" in line or "stablehlo.convolution" in line]
+    assert lines
+    return lines
 
 
 def logits_fn():

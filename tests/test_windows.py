@@ -1,4 +1,4 @@
-"""The windows of pools: what `lax.reduce_window` sees, and a linear map with its transpose."""
+"""The entries of windows against `lax.reduce_window`, and the transpose of the linear map that gives them."""
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +20,13 @@ X = jnp.asarray(RNG.normal(size=(4, 7, 8)), jnp.float32)
 
 
 @grids
-def test_the_largest_of_a_window_is_that_of_reduce_window(grid):
+def test_the_maximum_over_entries_equals_reduce_window(grid):
     expected = lax.reduce_window(X, -1e9, lax.max, *(grid[part] for part in PARTS))
     np.testing.assert_array_equal(windows(X, -1e9, **grid).max(0), expected)
 
 
 @grids
-def test_the_transpose_is_one_and_so_is_its_own(grid):
+def test_the_transpose_is_the_adjoint_and_its_transpose_gives_the_entries(grid):
     def entries(x):
         return windows(x, 0, **grid)
 
@@ -38,7 +38,7 @@ def test_the_transpose_is_one_and_so_is_its_own(grid):
 
 
 @grids
-def test_windows_map_over_any_axis(grid):
+def test_vmap_over_any_axis_equals_a_loop(grid):
     several = jnp.asarray(RNG.normal(size=(4, 7, 3, 8)), jnp.float32)
     mapped = jax.vmap(lambda x: windows(x, 0, **grid), 2, 1)(several)
     np.testing.assert_array_equal(mapped, jnp.stack([windows(several[:, :, i], 0, **grid) for i in range(3)], 1))

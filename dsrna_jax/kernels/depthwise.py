@@ -116,7 +116,7 @@ def _image(output, kernel, *, taps, stride, size):
 
 
 def _bands(image, kernel, *, taps, stride, size):
-    """One matrix product: of rows, stacked as the taps need them, with band matrices that hold a kernel's rows."""
+    """The output as one matrix product: rows of the image, stacked as the taps need them, by band matrices of kernel rows."""
     margin, rows = _margin(taps), sorted({row for row, _ in taps})
     height, width = (-(-n // stride) for n in size)
     reach = stride * (height - 1) + 1
@@ -136,7 +136,7 @@ def _bands(image, kernel, *, taps, stride, size):
 
 
 def _library_output(image, kernel, *, taps, stride, size):
-    """The same by XLA's convolution, the quicker one on an accelerator; taps go where they belong in one square kernel."""
+    """The output by XLA's convolution, faster on an accelerator; taps become entries of one square kernel."""
     groups, channels, batch = image.shape[:3]
     multiples, margin = kernel.shape[2], _margin(taps)
     side = 2 * margin + 1
@@ -153,7 +153,7 @@ def _library_output(image, kernel, *, taps, stride, size):
 
 
 def _solver(output_rule):
-    """All of them, `output_rule` and its transposes."""
+    """Solutions for each of the three arrays: `output_rule` and its two transposes."""
 
     def image(output, kernel, *, size, **grid):
         groups, _, channels, batch = output.shape[:4]
@@ -178,7 +178,7 @@ def _library(first, second, *, solve, **grid):
 
 @takes_precision
 def _solved(first, second, *, solve, taps, stride, size):
-    """On a CPU: by bands where they hold few zeros for each tap and spare copies or strides, else by shifts."""
+    """For CPUs: by bands where they hold few zeros for each tap and save copies or strides, otherwise by shifts."""
     kernels = second.shape[1 if solve == "kernel" else 2]
     are_dense = len({row for row, _ in taps}) * -(-size[1] // stride) <= 4 * len(taps)
     rules = _BANDS if are_dense and (kernels > 2 or stride > 1) else _SHIFTS
@@ -186,7 +186,7 @@ def _solved(first, second, *, solve, taps, stride, size):
 
 
 def _abstract(first, second, *, solve, taps, stride, size, precision):
-    """By hand: to trace one of the solvers instead takes a third of the time that tracing a search step takes."""
+    """Shapes by hand: to trace a solver instead would be a third of the time that tracing a search step takes."""
     if solve == "output":
         (groups, channels, batch, *_), multiples = first.shape, second.shape[2]
         shape = (groups, multiples, channels, batch, *(-(-n // stride) for n in size))

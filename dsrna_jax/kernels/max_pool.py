@@ -26,7 +26,7 @@ routed_p = Primitive("max_pool_routed")
 def max_pool(
     x: Float[Array, "*stack height width"], window: int, stride: int, padding: int = 0
 ) -> Float[Array, "*stack height_out width_out"]:
-    """Max pool of the last two axes to ceil(size / stride), padded by -inf."""
+    """Max pool of the last two axes to ceil(size / stride), padded by -inf; the first of tied pixels has the derivative."""
     ones = (1,) * (x.ndim - 2)
     borders = [(0, 0)] * (x.ndim - 2) + _borders(x.shape[-2:], window, stride, padding)
     lowest = np.asarray(-np.inf, x.dtype)
@@ -53,7 +53,7 @@ def _padded(x, fill, borders):
 
 
 def _to_windows(x, size, fill, *, window, stride, padding):
-    """For each tap, the pixel that every window sees there: [..., *size]."""
+    """Yields for each tap the pixel of every window there, [..., *size]."""
     x = _padded(x, fill, [(*b, 0) for b in _borders(x.shape[-2:], window, stride, padding)])
     last = [stride * (n - 1) + 1 for n in size]
     for i, j in np.ndindex(window, window):
@@ -61,7 +61,7 @@ def _to_windows(x, size, fill, *, window, stride, padding):
 
 
 def _to_pixels(y, size, fill, *, window, stride, padding):
-    """For each tap, the window that sees every pixel there, `fill` if there is none: [..., *size]."""
+    """Yields for each tap the value of the window that has every pixel there, [..., *size]; `fill` where there is none."""
     far = (n - 1 + padding - stride * (m - 1) for n, m in zip(size, y.shape[-2:], strict=True))
     y = _padded(y, fill, [(window - 1 - padding, f, stride - 1) for f in far])
     for i, j in np.ndindex(window, window):

@@ -1,13 +1,15 @@
-"""The entries of the windows of a pool, as a primitive that is written as one loop, and its transpose as one padding and one sum.
+"""Entries of the windows of a pool, as a linear primitive.
 
-As slices that are stacked, and by autodiff, each entry would be a kernel of its own, both ways.
+Forward it is one loop; its transpose pads and sums. Stacked slices, and their derivatives, would launch a kernel for each entry.
 """
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import lax
 from jax.extend.core import Primitive
 from jaxtyping import Array, Shaped
@@ -18,9 +20,16 @@ windows_p = Primitive("windows")
 
 
 def windows(
-    x: Shaped[Array, "*image"], fill, *, window, strides, padding, base_dilation, dilation
+    x: Shaped[Array, "*image"],
+    fill: npt.ArrayLike,
+    *,
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    base_dilation: Sequence[int],
+    dilation: Sequence[int],
 ) -> Shaped[Array, "entry *window_position"]:
-    """[...] -> [entry, ...]: what each window of `lax.reduce_window` sees, with `fill` outside of x."""
+    """Entries of each window of `lax.reduce_window`, with `fill` outside of x; parameters as those of `lax.reduce_window`."""
     borders = [(*p, d - 1) for p, d in zip(padding, base_dilation, strict=True)]
     padded = lax.pad(x, np.asarray(fill, x.dtype), borders)
     sizes = zip(padded.shape, window, dilation, strides, strict=True)
@@ -46,7 +55,7 @@ def _solved(x, *, solve, size, window, strides, dilation):
 
 
 def _summed(x, offsets, size, strides):
-    """Entries [entry, ...] where they came from: sums of shifted entries, apart for each remainder by the strides."""
+    """Transpose: the sum of all entries [entry, ...] at the pixels that they came from, by remainder of the strides."""
     lengths, phases = -(-size // strides), []
     for phase in np.ndindex(*strides):
         parts = [jnp.zeros(lengths, x.dtype)]

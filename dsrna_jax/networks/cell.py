@@ -3,17 +3,18 @@
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.kernels.max_pool import max_pool
 from dsrna_jax.networks.fan import Fan
-from dsrna_jax.networks.layers import FactorizedReduce, Preprocess, Statistics
+from dsrna_jax.networks.layers import FactorizedReduce, Map, Preprocess, Statistics
 from dsrna_jax.networks.maps import Kind
 from dsrna_jax.networks.plan import Branch, edges_of
 
 
 class Cell(nn.Module):
-    """The DAG: two preprocessed inputs, nodes that sum what their branches bring, and the concatenation of `concat`.
+    """A cell: two preprocessed inputs, nodes that sum the outputs of their branches, and the concatenation of some nodes.
 
     With `partial` = K > 1 (PC-DARTS) only the first 1/K of the channels takes the branches; the others bypass them (by a
     2x2 max pool where the stride is 2), and the channels of every node are shuffled.
@@ -29,13 +30,20 @@ class Cell(nn.Module):
     is_supernet: bool = False
 
     @nn.compact
-    def __call__(self, before, last, branch_weights, edge_weights, statistics: Statistics):
-        """The cell's output map.
+    def __call__(
+        self,
+        before: Map,
+        last: Map,
+        branch_weights: Float[Array, "branch"] | Float[Array, "branch batch"] | None,
+        edge_weights: Float[Array, "edge"] | None,
+        statistics: Statistics,
+    ) -> Map:
+        """The output of the cell.
 
         Args:
-          before, last: outputs of the cell before the last one and of the last one, [channel, batch, height, width].
-          branch_weights: [branch], in the order of `branches`; [branch, batch] if each example has its own; None for ones.
-          edge_weights: [edge], of the bypass of each edge, in the order of `edges_of(branches)`; needed if `partial` > 1.
+          before, last: outputs of the cell before the last one and of the last one.
+          branch_weights: in the order of `branches`, for all examples or for each its own; None for ones.
+          edge_weights: of the bypass of each edge, in the order of `edges_of(branches)`; needed if `partial` > 1.
         Returns: [len(concat) * channels, batch, height', width'].
         """
         if self.after_reduction:
@@ -45,7 +53,7 @@ class Cell(nn.Module):
         second = Preprocess(self.channels, self.affine, name="preprocess_last")(last, statistics)
         active = self.channels // self.partial
         nodes, sums, bypasses = [first, second], {}, {}
-        edge_weights = () if edge_weights is None else jnp.unstack(edge_weights)
+        bypass_weights = () if edge_weights is None else jnp.unstack(edge_weights)
         fans = self.fans()
         weights_of_fans = [None] * len(fans)
         if branch_weights is not None:
@@ -76,7 +84,7 @@ class Cell(nn.Module):
             if self.partial > 1:
                 for i, (source, target) in enumerate(edges_of(self.branches)):
                     if source in sources:
-                        y = edge_weights[i] * passed[sources.index(source)]
+                        y = bypass_weights[i] * passed[sources.index(source)]
                         bypasses[target] = bypasses[target] + y if target in bypasses else y
         while len(nodes) <= max(sums):
             complete(len(nodes))

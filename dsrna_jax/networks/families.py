@@ -23,7 +23,7 @@ def _free(operation: Operation, channels: int, size: Size, output_size: Size, st
 
 
 class Family(NamedTuple):
-    """How operations of one family are built and what they cost.
+    """The code of one family of operations: how they are built and what they cost.
 
     Attributes:
       maps: (fan, x, kinds, statistics) -> list of `Maps` that serve each of `kinds` once; called in the compact method of the
@@ -52,7 +52,7 @@ def skip(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) 
 
 
 def skip_multiply_adds(operation, channels, size, output_size, stride) -> int:
-    """Those of the factorized reduction; an identity has none."""
+    """Multiply-adds of a factorized reduction; an identity has none."""
     return channels**2 * math.prod(output_size) if stride == 2 else 0
 
 
@@ -66,7 +66,7 @@ def crossed(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistic
 
 
 def crossed_multiply_adds(operation, channels, size, output_size, stride) -> int:
-    """The row goes first: between the two convolutions only the width is that of the output."""
+    """Multiply-adds of both convolutions; the row goes first, so between them only the width is that of the output."""
     between = size[0] * output_size[1]
     return operation.side * channels**2 * (between + math.prod(output_size))
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from dsrna_jax.networks.layers import Statistics
-from dsrna_jax.networks.network import Map, Mixture, Network
+from dsrna_jax.networks.layers import Images, Map, Statistics
+from dsrna_jax.networks.network import Mixture, Network
 from dsrna_jax.networks.shifts import scaled_shifts
 
-Images = Float[Array, "batch height width colour"]
 Logits = Float[Array, "batch class"]
 
 

@@ -6,12 +6,14 @@ Semantics follow DARTS (cnn/operations.py): symmetric padding, ReLU before convo
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Literal, overload
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -20,13 +22,15 @@ from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.shifts import shift
 
 Statistics = Literal["batch", "frozen", "running"]
+Images = Float[Array, "batch height width colour"]
+Map = Float[Array, "_channel batch _height _width"]
 
 
-def torch_uniform(fan_in):
+def torch_uniform(fan_in: npt.ArrayLike) -> Callable:
     """Torch's default initialisation of convolutions and dense layers: uniform in ±1/sqrt(fan_in)."""
 
     def init(key, shape):
-        return jax.random.uniform(key, shape, minval=-1.0) * np.sqrt(1 / fan_in)
+        return jax.random.uniform(key, shape, minval=-1.0) * np.sqrt(1 / np.asarray(fan_in))
 
     return init
 
@@ -99,8 +103,10 @@ def average_pool(
     return depthwise(x, weights, taps, stride=stride)[:, 0] / jnp.expand_dims(np.outer(rows, columns).astype(x.dtype), (0, 1, 2))
 
 
-def shifted(x, offsets, strides: tuple[int, int]):
-    """What pixels at each of the (row, column) offsets see, one after the other on the channel axis; zeros outside.
+def shifted(
+    x: Float[Array, "*stack channel batch height width"], offsets: Sequence[tuple[int, int]], strides: tuple[int, int]
+) -> Float[Array, "*stack channel_out batch height_out width_out"]:
+    """The map shifted by each of the (row, column) offsets, concatenated along the channels; zeros outside.
 
     [..., c, b, h, w] -> [..., offsets * c, b, ceil(h / stride), ceil(w / stride)]: a convolution is `pointwise` of that.
     """

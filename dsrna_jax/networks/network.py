@@ -1,4 +1,4 @@
-"""The network: stem, cells, head. Supernet and derived network are one definition with other branches."""
+"""The network: stem, cells, head. Supernets and derived networks share one definition and differ in their branches."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -13,13 +13,11 @@ from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.networks.cell import Cell
-from dsrna_jax.networks.layers import Statistics, torch_uniform
+from dsrna_jax.networks.layers import Images, Map, Statistics, torch_uniform
 from dsrna_jax.networks.plan import Branch, CellPlan, Layout, edges_of, equal_runs, genotype_branches, reduction_positions
 from dsrna_jax.networks.repeated_cell import RepeatedCell
 from dsrna_jax.networks.shifts import shift
 from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
-
-Map = Float[Array, "_channel batch _height _width"]
 
 
 class Mixture(NamedTuple):
@@ -30,7 +28,7 @@ class Mixture(NamedTuple):
 
 
 class Network(nn.Module):
-    """Images [batch, height, width, channel] in [0, 1] -> logits [batch, class].
+    """A network of cells: images [batch, height, width, channel] in [0, 1] -> logits [batch, class].
 
     The first cell has `channels` channels, which double at the reduction cells, at a third and at two thirds of the depth.
     `stem`, `cell` and `head` are pure functions by themselves: `network.apply(variables, ..., method="cell")`. Equal cells in
@@ -81,7 +79,7 @@ class Network(nn.Module):
 
     @property
     def layouts(self) -> list[Layout]:
-        """That of each cell."""
+        """The layout of each cell."""
         reductions, width, result = reduction_positions(self.cells), self.channels, []
         before, last = STEMS[self.start].widths(self.channels)
         is_halved = self.start == "imagenet"  # whether `last` has half the side of `before`
@@ -93,7 +91,7 @@ class Network(nn.Module):
 
     def __call__(
         self,
-        images: Float[Array, "batch height width colour"],
+        images: Images,
         mixtures: dict[str, Mixture] | None = None,
         statistics: Statistics = "running",
         paths: Float[Array, "cell branch batch"] | None = None,
@@ -109,12 +107,12 @@ class Network(nn.Module):
 
     def both_heads(
         self,
-        images: Float[Array, "batch height width colour"],
+        images: Images,
         mixtures: dict[str, Mixture] | None = None,
         statistics: Statistics = "running",
         paths: Float[Array, "cell branch batch"] | None = None,
     ) -> tuple[Float[Array, "batch class"], Float[Array, "batch class"]]:
-        """The logits, and those of the auxiliary head; arguments as those of a call."""
+        """Logits of the network and of its auxiliary head; arguments as those of a call. Needs `auxiliary`."""
         last, reduced = self._states(images, mixtures, statistics, paths)
         auxiliary = self.auxiliary_head(reduced, statistics)
         return self.head(last), auxiliary
@@ -142,7 +140,7 @@ class Network(nn.Module):
         edge_count = len(edges_of(self.plans[index].branches))
         return Mixture(None, jnp.ones(edge_count, dtype) if self.partial > 1 else None)
 
-    def stem(self, images: Float[Array, "batch height width colour"], statistics: Statistics = "running") -> tuple[Map, Map]:
+    def stem(self, images: Images, statistics: Statistics = "running") -> tuple[Map, Map]:
         """The two maps that the first cell reads."""
         if min(images.shape[1:3]) < 4:
             raise InputError(f"images must be at least 4x4 pixels for the two reductions, got {images.shape[1:3]}")
@@ -195,7 +193,7 @@ def drop_paths(
 
 
 def weight_count(network: Network, image_shape: tuple[int, int, int]) -> int:
-    """Exact number of trainable weights, without building them; those of an auxiliary head do not count."""
+    """Number of trainable weights, from shapes alone; those of an auxiliary head do not count."""
     network = network.clone(auxiliary=False)
     shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *image_shape)))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))

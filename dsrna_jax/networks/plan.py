@@ -1,4 +1,4 @@
-"""What a network is built from, without its weights: branches of a cell, the plan of each cell, and its layout."""
+"""The structure of a network without its weights: branches, the plan of each cell, and its layout."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,12 +1,13 @@
-"""How images enter the cells, and the second head that helps to train them. Maps are [channel, batch, height, width]."""
+"""Stems, which make the inputs of the first cell from images, and the auxiliary head."""
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.kernels.depthwise import square_taps
 from dsrna_jax.kernels.pointwise import pointwise
-from dsrna_jax.networks.layers import BatchNorm, Statistics, shifted, torch_uniform
+from dsrna_jax.networks.layers import BatchNorm, Images, Map, Statistics, shifted, torch_uniform
 from dsrna_jax.networks.shifts import shift
 
 
@@ -22,8 +23,8 @@ class CifarStem(nn.Module):
     channels: int
 
     @nn.compact
-    def __call__(self, x, statistics: Statistics):
-        """[batch, height, width, colour] -> two maps."""
+    def __call__(self, x: Images, statistics: Statistics) -> tuple[Map, Map]:
+        """The two maps that the first cell reads."""
         x = _convolved(self, "kernel", jnp.moveaxis(x, -1, 0), 3 * self.channels, 1)
         x = BatchNorm(affine=True, name="norm")(x, statistics)
         return x, x
@@ -40,8 +41,8 @@ class ImagenetStem(nn.Module):
     channels: int
 
     @nn.compact
-    def __call__(self, x, statistics: Statistics):
-        """[batch, height, width, colour] -> two maps."""
+    def __call__(self, x: Images, statistics: Statistics) -> tuple[Map, Map]:
+        """The two maps that the first cell reads."""
         x = _convolved(self, "kernel_0", jnp.moveaxis(x, -1, 0), self.channels // 2, 2)
         x = nn.relu(BatchNorm(affine=True, name="norm_0")(x, statistics))
         before = _convolved(self, "kernel_1", x, self.channels, 2)
@@ -68,8 +69,8 @@ class AuxiliaryHead(nn.Module):
     classes: int
 
     @nn.compact
-    def __call__(self, x, statistics: Statistics):
-        """[channel, batch, height, width] -> logits [batch, class]."""
+    def __call__(self, x: Map, statistics: Statistics) -> Float[Array, "batch class"]:
+        """Logits of the auxiliary head. Raises: InputError if the map is of less than 2x2 pixels."""
         if min(x.shape[-2:]) < 2:
             raise InputError(
                 f"the auxiliary head needs a map of at least 2x2 pixels after the second reduction, got {x.shape[-2:]}: "

@@ -41,7 +41,7 @@ def windowed(fan: nn.Module, x, kinds: Sequence[Kind], statistics: Statistics) -
 
 
 def multiply_adds(operation: Operation, channels: int, size: tuple[int, int], output_size: tuple[int, int], stride: int) -> int:
-    """Those of depthwise-separable convolutions to maps of `output_size` pixels."""
+    """Multiply-adds of depthwise-separable convolutions to maps of `output_size` pixels."""
     return operation.repeats * (operation.side**2 * channels + channels**2) * math.prod(output_size)
 
 
