@@ -112,6 +112,7 @@ def test_misclassified_images_are_not_attacked():
     assert not any(outcome.robust.any() for outcome in evaluation.table)
 
 
+@pytest.mark.usefixtures("unchecked_signatures")
 @pytest.mark.parametrize(
     ("images", "labels", "function", "message"),
     [

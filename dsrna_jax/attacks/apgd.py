@@ -1,6 +1,6 @@
 """Auto-PGD (Croce and Hein 2020, arXiv:2003.01690): PGD with momentum and a step size that each example finds by itself."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +69,7 @@ def apgd(
     if steps < 1 or draws < 1:
         raise InputError(f"steps={steps}, draws={draws}: expected at least 1")
     loss, (is_check, windows) = resolved(loss, target), _schedule(steps)
-    keys = example_keys(key, len(images)) if x_init is None or restarts > 1 or draws > 1 else None
+    keys: Any = example_keys(key, len(images)) if x_init is None or restarts > 1 or draws > 1 else None
 
     def run(restart):
         start = ball.on_sphere(folded(keys, restart), images, radius, norm) if x_init is None or restarts > 1 else images

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
@@ -28,11 +29,11 @@ class AttackResult(NamedTuple):
     steps: gradients (for `square`, forward passes) spent on the example.
     """
 
-    x_adv: Float[Array, "batch *image"]
-    success: Bool[Array, " batch"]
-    distance: Float[Array, " batch"]
-    loss: Float[Array, " batch"]
-    steps: Int[Array, " batch"]
+    x_adv: Float[Array | np.ndarray, "batch *image"]
+    success: Bool[Array | np.ndarray, " batch"]
+    distance: Float[Array | np.ndarray, " batch"]
+    loss: Float[Array | np.ndarray, " batch"]
+    steps: Int[Array | np.ndarray, " batch"]
 
 
 def result(images: Array, x_adv: Array, success: Array, loss: Array, steps: Array | int, norm: str) -> AttackResult:

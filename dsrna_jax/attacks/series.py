@@ -65,10 +65,10 @@ def stage_key(key: PRNGKeyArray, stage: Stage) -> PRNGKeyArray:
 @functools.partial(jax.jit, static_argnames=("stage", "norm"))
 def stage_result(
     logits_fn: Partial,
-    images: Float[ArrayLike, "batch *image"],
-    labels: Int[ArrayLike, " batch"],
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
     keys: Key[Array, " batch"],
-    run: ArrayLike,
+    run: Int[Array, ""],
     numbers: Mapping[str, ArrayLike] | None = None,
     *,
     radius: ArrayLike,

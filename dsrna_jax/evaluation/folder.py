@@ -57,7 +57,7 @@ def completed_rows(batches: Records) -> list[dict[str, Any]]:
     return rows(batches.path) if batches.path.exists() else []
 
 
-def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+def write_arrays(path: Path, **arrays: Any) -> None:
     """Writes an .npz file, as a whole or not at all."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)

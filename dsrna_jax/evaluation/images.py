@@ -34,7 +34,7 @@ def evaluation_images(config: Any, network: TrainedNetwork) -> EvaluationImages:
         raise InputError(f"split={config.split} of {training.dataset} holds no image: expected a split with images, such as test")
     order = chosen[batch_indices(0, len(chosen), len(chosen), config.seed, "attack")]
     indices = order[: config.examples] if config.examples else order
-    return EvaluationImages(indices, np.float32(dataset.images[indices]) / 255, dataset.labels[indices])
+    return EvaluationImages(indices, dataset.images[indices].astype(np.float32) / 255, dataset.labels[indices])
 
 
 def _check_fits(dataset: Dataset, network: TrainedNetwork, split: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -72,7 +73,7 @@ def alphas_over_time(
             axes.set_ylabel("mixture" if source == 0 else "", fontsize=9, color=INK)
             axes.set_xlabel("epoch" if target == nodes + 1 else "", fontsize=9, color=INK)
         top += heading + nodes * row + foot
-    handles = [Line2D([], [], color=OPERATIONS[name].colour, lw=2, label=name) for name in primitives]
+    handles: list[Artist] = [Line2D([], [], color=OPERATIONS[name].colour, lw=2, label=name) for name in primitives]
     handles.append(Line2D([], [], color=INK, lw=2.6, label="bold: kept in the genotype"))
     if weights:
         label = f"weight of the edge (equal share at 1/{len(primitives)})"

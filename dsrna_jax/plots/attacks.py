@@ -90,11 +90,12 @@ def attacked_images(
     figure = blank(width, height, title)
     figure.text(0.3 / width, 1 - 0.62 / height, note, fontsize=9.5, color=GREY)
     is_grey = images.shape[-1] == 1
-    shades = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    shades: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    signs: dict[str, Any] = shades | {"cmap": "RdBu_r"}
     lines = (
         ("clean", images, labels, shades),
         ("attacked", x_adv, predictions, shades),
-        (f"difference\n\u00d7{factor:.3g}", 0.5 + factor * difference, None, shades | {"cmap": "RdBu_r"}),
+        (f"difference\n\u00d7{factor:.3g}", 0.5 + factor * difference, None, signs),
     )
     for from_top, (name, pictures, names, options) in zip(tops, lines, strict=True):
         bottom = height - from_top - side

@@ -2,7 +2,7 @@
 
 import math
 import os
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import jax
 import numpy as np
@@ -63,7 +63,7 @@ class SearchLoop(loop.RunLoop):
         self.genotype = genotypes.derive(alphas, self.config.primitives)
 
     def resume(self, metadata: dict[str, Any]) -> None:
-        self.genotype = genotypes.from_json(metadata["genotype"])
+        self.genotype = cast(Genotype, genotypes.from_json(metadata["genotype"]))
         self.folder.write_genotype(self.genotype)
 
     def wait(self) -> None:

@@ -109,7 +109,7 @@ def _draw(
     if batch is None:
         return
     order = np.argsort(~batch.result.success, kind="stable")[:_SHEET]
-    chosen, x_adv = batch.indices[order], batch.result.x_adv[order]
+    chosen, x_adv = batch.indices[order], np.asarray(batch.result.x_adv)[order]
     plots.attacked_images(
         images[chosen],
         x_adv,

@@ -73,15 +73,15 @@ def check_not_refuted(certified: Float[np.ndarray, " examples"], attacked: Float
 @functools.partial(jax.jit, static_argnames=("name", "norm", "steps"))
 def attacked(
     logits_fn: Partial,
-    images: Float[Array | np.ndarray, "batch *image"],
-    labels: Int[Array | np.ndarray, " batch"],
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
     keys: Key[Array, " batch"],
     *,
     radius: ArrayLike,
     name: str,
     norm: str,
     steps: int,
-) -> Float[Array, "batch *image"]:
+) -> Float[Array | np.ndarray, "batch *image"]:
     """The points at which the attack of that name ends; compiled."""
     attack = functools.partial(attacks.pgd, loss="margin") if name == "pgd" else attacks.attack(name)
     return attack(logits_fn, images, labels, keys, radius=radius, norm=norm, steps=steps).x_adv

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 from dsrna_jax import bounds
@@ -54,7 +53,7 @@ def certified_radii(
 
     def holds(radius):
         margins = margins_of(network, images, labels, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk)
-        return ((np.asarray(margins) > 0) | ~chosen).all(-1)
+        return np.asarray(((np.asarray(margins) > 0) | ~chosen).all(-1))
 
     limit = largest_radius(norm, images.shape[1:])
     return bisected(
@@ -65,10 +64,10 @@ def certified_radii(
 @functools.partial(jax.jit, static_argnames=("norm", "method", "clip", "chunk"))
 def margins_of(
     logits_fn: Partial,
-    images: Float[Array | np.ndarray, "batch *image"],
-    labels: Int[Array | np.ndarray, " batch"],
+    images: Float[Array, "batch *image"],
+    labels: Int[Array, " batch"],
     *,
-    radius: ArrayLike,
+    radius: Float[Array, " batch"],
     norm: str,
     method: str,
     clip: tuple[float, float] | None,

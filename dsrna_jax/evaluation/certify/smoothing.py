@@ -50,7 +50,7 @@ def class_counts(
       chunk: noisy images of an example that are in memory at a time. pause: is called after each chunk.
     """
     network, keys = as_partial(logits_fn), example_keys(key, len(images))
-    total, last = 0, first + samples
+    total, last = np.zeros((), np.int64), first + samples
     for start in range(first, last, chunk):
         counts = _chunk_counts(network, images, keys, np.float32(sigma), start, last, chunk=chunk)
         total = total + np.asarray(counts, np.int64)
