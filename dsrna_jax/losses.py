@@ -1,4 +1,4 @@
-"""What training minimises and reports: losses, accuracy and margins of logits."""
+"""Loss, accuracy and margin of logits."""
 
 import jax.numpy as jnp
 import optax

@@ -151,7 +151,7 @@ def test_radius_is_where_the_margin_ends():
     np.testing.assert_allclose(slack, np.log(found / 0.5), rtol=1e-2, atol=1e-2)
 
 
-def test_wrongly_classified_images_have_no_radius_and_no_say():
+def test_wrongly_classified_images_have_no_radius_and_no_slack():
     net = chain()
     wrong = (right_labels(net) + 1) % 3
     for name in ("margin", "radius"):
@@ -165,7 +165,7 @@ def test_wrongly_classified_images_have_no_radius_and_no_say():
 
 @pytest.mark.parametrize("name", certificates.CERTIFICATES)
 @pytest.mark.parametrize(("cells", "gain"), [(8, 1e6), (12, 1e5)], ids=["8 cells", "12 cells"])
-def test_finite_and_alive_where_a_bound_leaves_float32(name, cells, gain):
+def test_r_and_its_gradient_are_finite_where_a_bound_leaves_float32(name, cells, gain):
     net = chain(cells, gain)
     labels = right_labels(net)
     assert not np.isfinite(quick(lambda x: bounds.margin(net, x, labels, radius=0.03, method="ibp"))(IMAGES)).all()
@@ -199,7 +199,7 @@ def test_the_radius_moves_by_votes_and_never_becomes_nan():
     assert radius_schedules.controller(0.0, jnp.array([9.0]), 0.5, 0.03) == 0  # never wider than all pixels
 
 
-def test_other_schedules():
+def test_fixed_stays_and_ramp_grows_linearly():
     slack = jnp.array([-5.0])
     assert radius_schedules.fixed(log(0.01), slack, 0.5, 0.03) == log(0.01)
     np.testing.assert_allclose(np.exp(radius_schedules.ramp(log(0.01), slack, 0.25, 0.04)), 0.01, rtol=1e-5)
@@ -239,7 +239,7 @@ NEAR = np.linspace(0, 1e-3, 6)
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_derivatives_are_those_of_finite_differences_and_no_image_carries_them(case, name):
+def test_derivatives_are_those_of_finite_differences_and_no_image_dominates(case, name):
     """By alphas and weights together, of every image; none has most of the batch's gradient."""
     measure, log_radius = MEASURES[name]
     variables, alphas, images = case

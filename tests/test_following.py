@@ -13,7 +13,7 @@ def convolutions(cell):
     return sum("conv" in primitive for primitive, _ in (*cell.normal, *cell.reduction))
 
 
-def test_what_flees_r_has_more_convolutions():
+def test_cells_that_descend_r_have_more_convolutions():
     config = dataclasses.replace(following.CONFIG, steps=1, channels=8)
     found = following.cells(config, steps=3, rate=0.5)
     assert convolutions(found["along"]) < convolutions(found["against"])

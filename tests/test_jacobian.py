@@ -91,7 +91,7 @@ def test_estimates_are_unbiased_and_converge(method):
 
 
 @pytest.mark.parametrize("method", ESTIMABLE)
-def test_logits_are_those_of_f(method):
+def test_the_value_is_that_of_f(method):
     x = np.random.default_rng(2).uniform(size=(5, 3)).astype(np.float32)
     settings = {"norm": "fro_squared", "method": method}
     logits, norms = jax.jit(lambda x: value_and_jacobian_norm(curved, x, jax.random.key(0), **settings))(x)
@@ -107,7 +107,7 @@ def test_all_rows_are_exact():
 
 
 @pytest.mark.parametrize("n_proj", [1, 2, 5])
-def test_rows_cover_classes_evenly(n_proj):
+def test_drawn_rows_cover_all_rows_evenly(n_proj):
     """Row k of a linear map has length 10**k, so the digits of an estimate tell which rows it drew."""
 
     @jax.jit
@@ -177,7 +177,7 @@ def test_gradient_by_weights_is_finite_difference(method):
 
 
 @pytest.mark.parametrize("method", ESTIMABLE)
-def test_dead_network_is_zero_with_zero_gradient(method):
+def test_norm_of_a_constant_function_is_zero_with_zero_gradient(method):
     def norms(weight):
         def dead(x):
             return jax.nn.relu(linear(x) - 100) * weight
@@ -237,7 +237,7 @@ def test_half_precision_is_summed_in_single():
         ("fro_squared", "cauchy"),
     ],
 )
-def test_refuses_what_cannot_be_estimated(norm, method):
+def test_norms_that_a_method_cannot_estimate_are_refused(norm, method):
     pairs = "exact: row_l2, row_l1, fro, fro_squared; rows: row_l2, row_l1, fro_squared; jvp: .*; sphere: fro_squared"
     with pytest.raises(InputError, match=pairs):
         jacobian_norm(linear, jnp.ones((2, 3)), jax.random.key(0), norm=norm, method=method)

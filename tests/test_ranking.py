@@ -32,7 +32,7 @@ def test_too_few_networks_to_rank(tmp_path, capsys):
     assert "networks=2" in capsys.readouterr().err
 
 
-def test_what_the_certificates_say_of_a_trained_network(trained_run):
+def test_results_of_a_trained_network(trained_run):
     found = ranking.certified(trained_run, 2)
     assert set(found) == {
         "accuracy",

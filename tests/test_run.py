@@ -88,7 +88,7 @@ def test_alphas_rest_in_warm_up_and_move_after(smoke_run):
         assert np.any(np.array(before) != rows[2]["alphas"][name]), name
 
 
-def test_run_folder_holds_what_was_found(smoke_run):
+def test_run_folder_holds_the_last_genotype_and_pictures(smoke_run):
     path, said = smoke_run
     found = genotypes.load(path / "genotype.json")
     assert found == genotypes.load(path / "genotypes" / "epoch_003.json")

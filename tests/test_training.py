@@ -59,7 +59,7 @@ def tiny_run(tiny, tmp_path_factory):
 # ---- a run
 
 
-def test_one_row_an_epoch_and_what_was_best(tiny_run):
+def test_one_row_an_epoch_and_the_most_robust_is_best(tiny_run):
     path, said, end = tiny_run
     rows = records.rows(path / "metrics.jsonl")
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 5), (2, 10), (3, 15)]
@@ -196,8 +196,8 @@ def config_of(**fields):
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES)
-def test_training_against_it_helps_against_it(kind):
-    """Fifty steps on eight images: the loss that is trained on falls, and what is right under attack is right without."""
+def test_each_kind_of_training_fits_eight_images(kind):
+    """Fifty steps on eight images: the loss falls, and images that are right under attack are right without."""
     config = config_of(adversarial=kind, replays=3, epochs=50, attack_steps=3, val_attack_steps=5, radius=0.03, lr=0.5)
     functions = training_functions(config, NET, SHAPE, steps_per_epoch=1)
     state, step, key = functions.init(jax.random.key(0)), jax.jit(functions.train_step), jax.random.key(1)

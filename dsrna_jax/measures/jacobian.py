@@ -86,14 +86,15 @@ def value_and_jacobian_norm(
 
     if method == "jvp":
         # The standard deviation of a centred normal variable is sqrt(pi / 2) times its mean absolute value.
-        size, weight = {"row_l2": ("row_l1", (jnp.pi / 2) ** 0.5), "fro_squared": ("fro_squared", 1.0)}[norm]
-        total = _total(lambda j: _size(size, linear(_normal(key, j, x))), n_proj)
+        size, weight = {"row_l2": (_l1, (jnp.pi / 2) ** 0.5), "fro_squared": (_sum_of_squares, 1.0)}[norm]
+        total = _total(lambda j: size(linear(_normal(key, j, x))), n_proj)
         return outputs, total * (weight / n_proj)
 
     if method == "exact":
         n_proj = rows
     probe = _output_directions(method, key, outputs, n_proj)
-    total = _total(lambda j: _size(norm, *linear(probe(j))), n_proj) * (rows / n_proj)
+    size = {"row_l1": _l1, "row_l2": _l2, "fro": _sum_of_squares, "fro_squared": _sum_of_squares}[norm]
+    total = _total(lambda j: size(*linear(probe(j))), n_proj) * (rows / n_proj)
     return outputs, _root(total) if norm == "fro" else total
 
 
@@ -115,14 +116,23 @@ def _total(term: Callable[[Array | int], Array], count: int) -> Array:
     return jax.lax.map(jax.checkpoint(term, prevent_cse=False), jnp.arange(count)).sum(0)
 
 
-def _size(norm: str, values: Array) -> Array:
-    """[batch, ...] -> [batch]: the l1 or l2 norm of each example's values, or (fro, fro_squared) the sum of their squares."""
-    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
-    inner = tuple(range(1, values.ndim))
-    if norm == "row_l1":
-        return jnp.abs(values).sum(inner)
-    squares = jnp.square(values).sum(inner)
-    return _root(squares) if norm == "row_l2" else squares
+def _l1(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
+    """Sum of the absolute values of each example, at least in float32."""
+    return jnp.abs(_at_least_single(values)).sum(tuple(range(1, values.ndim)))
+
+
+def _sum_of_squares(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
+    """Of the values of each example, at least in float32."""
+    return jnp.square(_at_least_single(values)).sum(tuple(range(1, values.ndim)))
+
+
+def _l2(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
+    """Euclidean norm of the values of each example, at least in float32."""
+    return _root(_sum_of_squares(values))
+
+
+def _at_least_single(values: Array) -> Array:
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
 def _root(squares: Array) -> Array:

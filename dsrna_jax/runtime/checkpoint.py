@@ -9,7 +9,6 @@ tracebacks.
 
 import contextlib
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -23,17 +22,17 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.checksums import SUMS, damage, write_sums
 
 FOLDER = "checkpoints"  # where a run folder keeps them
 BEST = "best"  # where a training keeps the one that did best on held-out images
-VARIABLES = ("weights", "batch_stats", "alphas", "average")  # what evaluation needs of a state
-_SUMS = "SHA256SUMS"
-_UNFINISHED = ".unfinished"  # what is being written or deleted; nothing in it is ever read
+VARIABLES = ("weights", "batch_stats", "alphas", "average")  # the parts of a state that evaluation needs
+_UNFINISHED = ".unfinished"  # a folder for writing and deleting; nothing in it is ever read
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Holds back orbax's account of each read and write, which absl prints at its default level (INFO) in a command."""
+    """Silences orbax's log of each read and write, which absl prints at its default level (INFO) in a command."""
     logger = logging.getLogger("absl")
     level = logger.level
     if logger.getEffectiveLevel() == logging.INFO:
@@ -45,7 +44,7 @@ def _quiet():
 
 
 class Resumed(NamedTuple):
-    """What `Checkpoints.latest` found; `skipped` says in one line each which newer checkpoints are damaged, and how."""
+    """The newest undamaged checkpoint; `skipped` has a line for each newer one, which says how it is damaged."""
 
     step: int
     state: Any
@@ -54,7 +53,7 @@ class Resumed(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What `restore_for_eval` found: `variables` holds those of `VARIABLES` that were saved, as trees of np.ndarray."""
+    """A checkpoint without the optimiser's state; `variables` holds trees of np.ndarray, by the names in `VARIABLES`."""
 
     step: int
     metadata: dict
@@ -77,7 +76,7 @@ class Checkpoints:
 
     @_quiet()
     def save(self, step: int, state: Any, metadata: dict) -> None:
-        """Saves `state` as the checkpoint of `step`, in place of one that may be there; returns when that is done.
+        """Saves `state` as the checkpoint of `step`, in place of an older one of that step; returns when it is on the disk.
 
         A process killed on the way leaves the checkpoints before as they were; the next save removes its debris.
 
@@ -99,13 +98,13 @@ class Checkpoints:
                 _claim_space(unfinished, size)
             ocp.save(str(unfinished / str(step)), arrays, custom_metadata=custom)
             if is_primary:
-                _write_sums(unfinished / str(step))
+                write_sums(unfinished / str(step))
                 self._publish(step)
         except Exception as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             if not _is_disk_full(error):
                 raise
-            good = [s for s in self.steps if not _damage(self.folder / str(s))]
+            good = [s for s in self.steps if not damage(self.folder / str(s))]
             last = f"the last good one, step {good[-1]}, is untouched" if good else "there is none before it"
             raise OSError(
                 f"the disk is full: the checkpoint of step {step} ({size / 1e6:.1f} MB) could not be written to "
@@ -125,7 +124,7 @@ class Checkpoints:
 
     @_quiet()
     def latest(self, abstract_state: Any) -> Resumed | None:
-        """The newest checkpoint that is undamaged, as the pytree that `abstract_state` is; None if none was ever saved.
+        """The newest undamaged checkpoint, its state in the structure of `abstract_state`; None if none was ever saved.
 
         Args:
           abstract_state: arrays or ShapeDtypeStructs. A leaf is placed by its `sharding` if it has one, else on the
@@ -135,8 +134,8 @@ class Checkpoints:
         skipped = []
         for step in reversed(self.steps):
             path = self.folder / str(step)
-            if damage := _damage(path):
-                skipped.append(f"skipped the checkpoint of step {step}: {damage}")
+            if harm := damage(path):
+                skipped.append(f"skipped the checkpoint of step {step}: {harm}")
                 continue
             state = _matched(ocp.load(str(path)), abstract_state, path)
             return Resumed(step, state, _description(path).custom_metadata["metadata"], skipped)
@@ -183,16 +182,16 @@ def _steps(folder: Path) -> list[int]:
 
 
 def _checkpoint(path: str | os.PathLike) -> Path:
-    """The folder of the step that `path` means, undamaged."""
+    """The folder of one step, undamaged, by a path as `restore_for_eval` takes it."""
     path = Path(path).absolute()
-    found = [folder / str(_steps(folder)[-1]) for folder in (path / FOLDER, path) if _steps(folder)]
-    if not found and not (path / _SUMS).exists():
+    newest = [folder / str(_steps(folder)[-1]) for folder in (path / FOLDER, path) if _steps(folder)]
+    if not newest and not (path / SUMS).exists():
         raise InputError(f"no checkpoint in {path}: expected a run folder, its {FOLDER} folder or one step's folder")
-    checkpoint = found[0] if found else path
-    if damage := _damage(checkpoint):
+    checkpoint = newest[0] if newest else path
+    if harm := damage(checkpoint):
         others = [str(step) for step in _steps(checkpoint.parent) if str(step) != checkpoint.name]
         hint = f"name the folder of another step: {', '.join(others)}" if others else "restore it from a copy"
-        raise InputError(f"the checkpoint {checkpoint} is damaged: {damage}; {hint}")
+        raise InputError(f"the checkpoint {checkpoint} is damaged: {harm}; {hint}")
     return checkpoint
 
 
@@ -217,38 +216,6 @@ def _leaves(tree: Any) -> dict[str, Any]:
     """Leaves by path: "opt/0/mu/kernel", whatever the containers."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in paths}
-
-
-def _files(path: Path) -> list[str]:
-    found = (file.relative_to(path).as_posix() for file in path.rglob("[!.]*") if file.is_file())
-    return sorted(name for name in found if name != _SUMS)
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _write_sums(path: Path) -> None:
-    (path / _SUMS).write_text("".join(f"{_digest(path / name)}  {name}\n" for name in _files(path)))
-
-
-def _damage(path: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, in a few words; None if each is as it was written."""
-    name = _SUMS
-    try:
-        sums = {}
-        for line in (path / _SUMS).read_text().splitlines():
-            digest, _, name = line.partition("  ")
-            if _digest(path / name) != digest:
-                return f"{name} is not as it was written"
-            sums[name] = digest
-        unlisted = set(_files(path)) - set(sums)
-        return f"{_SUMS} does not list {min(unlisted)}" if unlisted or not sums else None
-    except OSError as error:
-        return f"{name}: {error.strerror}"
-    except ValueError:  # not text
-        return f"{_SUMS} is not as it was written"
 
 
 def _claim_space(folder: Path, size: int) -> None:

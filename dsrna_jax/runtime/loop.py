@@ -2,10 +2,9 @@
 
 import math
 import signal
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,12 +13,9 @@ from jax.sharding import Mesh
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.runtime.device_data import evaluation_batches, on_devices
 from dsrna_jax.runtime.progress import Progress
-from dsrna_jax.runtime.records import Records
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.runtime.setup import RunSetup
-from dsrna_jax.runtime.signals import Stopped, stop_requests
-
-Loop = TypeVar("Loop", bound="RunLoop")
+from dsrna_jax.runtime.signals import Stopped
 
 
 class RunLoop(ABC):
@@ -168,47 +164,3 @@ class RunLoop(ABC):
         read = (self.step - (self.unread is not None)) % self.setup.steps_per_epoch
         means = {name: total / read for name, total in self.sums.items()} if read else self.row
         self.progress.update(self.step, **self.columns(means))
-
-
-def run(
-    setup_of: Callable[[], RunSetup],
-    loop_of: Callable[[Any, Any, Mesh, Progress], Loop],
-    folder: RunFolder,
-    config: Any,
-    *,
-    resume: bool,
-    devices: int,
-    file: TextIO | None,
-) -> Loop:
-    """Runs from beginning to end, or from where the run in `folder` stopped; the loop at its end.
-
-    Args:
-      setup_of: loads the data and builds the setup. loop_of: the subclass of `RunLoop`.
-    Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
-      Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
-    """
-    began = time.monotonic()
-    mesh = sharding.mesh(devices)
-    sharding.check_divides(config.batch_size, mesh)
-    folder.check(resume)
-    setup = setup_of()
-    folder.claim(setup.resolved)
-    with Progress(config.epochs, setup.steps_per_epoch, file=file) as progress:
-        progress.note(setup.summary)
-        progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
-        loop = loop_of(setup, folder, mesh, progress)
-        if resume:
-            loop.restore()
-        else:
-            loop.start()
-        loop.wait()
-        ready, first = time.monotonic(), loop.step
-        progress.note(f"ready after {ready - began:.0f} s")
-        try:
-            with stop_requests() as requests:
-                loop.finish(requests)
-        finally:
-            row = {"first_step": first, "step": loop.step, "devices": sharding.described(mesh), "jax": jax.__version__}
-            seconds = {"setup_s": ready - began, f"{config.experiment}_s": time.monotonic() - ready}
-            Records(folder.path / "timing.jsonl").write(row | {name: round(s, 1) for name, s in seconds.items()})
-    return loop

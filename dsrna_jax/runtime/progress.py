@@ -35,7 +35,7 @@ class Progress:
         self._marks: deque[tuple[float, int]] = deque(maxlen=60)
 
     def update(self, step: int, **columns: Any) -> None:
-        """Says that `step` steps of the whole run are done (a resumed run goes on counting).
+        """Reports that `step` steps of the whole run are done (a resumed run goes on counting).
 
         Columns stay until given anew, and their values are read only when a line is drawn: a jax array costs no wait
         before. An "accuracy" or "acc" ("val_acc" too) is a share of 1, shown in per cent; None hides a column. A narrow
@@ -57,7 +57,7 @@ class Progress:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Leaves the last line standing."""
+        """Ends the live line, which stays on the terminal."""
         if self._line:
             self._write("\n")
             self._line = ""
@@ -105,7 +105,7 @@ def _rate(rate: float) -> str:
 
 
 def _left(steps: int, rate: float) -> str:
-    """h:mm:ss that `steps` take."""
+    """Time that `steps` take at `rate` steps a second, as h:mm:ss."""
     if steps > 0 and rate == 0:
         return "-:--:-- left"
     seconds = round(steps / rate) if steps > 0 else 0

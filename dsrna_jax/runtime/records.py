@@ -1,4 +1,4 @@
-"""What a run tells: `metrics.jsonl` for programs, and a progress line for the person who waits."""
+"""Records of a run: files of JSON objects, one a line, such as `metrics.jsonl`."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from dsrna_jax.errors import InputError
 
 
 class Records:
-    """`metrics.jsonl`: one JSON object a line, appended, each in the hands of the operating system once written.
+    """A file of JSON objects, one a line, to which rows are appended; the operating system has a row when `write` returns.
 
     Keep wall-clock time out of the rows: then the file of a resumed run equals that of an unbroken one, byte for byte.
     """
@@ -55,11 +55,11 @@ def rows(path: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
-    """The finished lines of a file and what they say."""
+    """The complete lines of a file, each with its row."""
     if not path.is_file():
         raise InputError(f"no metrics at {path}: expected the metrics.jsonl of a run")
     lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    found = []
+    parsed = []
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
@@ -67,12 +67,12 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
             row = None
         if not isinstance(row, dict):
             raise InputError(f"line {number} of {path} is damaged: expected a JSON object, got {line[:40]}; delete it")
-        found.append((line, row))
-    return found
+        parsed.append((line, row))
+    return parsed
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON has it."""
+    """`value` with arrays as lists, and None in place of NaN and infinities."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What every run leaves behind: its configuration, one row an epoch, checkpoints."""
+"""The folder of a run: its configuration, one row of metrics an epoch, checkpoints."""
 
 import json
 import os
@@ -29,7 +29,7 @@ class RunFolder:
 
     @property
     def is_taken(self) -> bool:
-        """Whether a run has left something here that another must not overwrite."""
+        """Whether the folder holds metrics or checkpoints, which another run must not overwrite."""
         return bool(self.checkpoints.steps) or self.metrics.path.exists()
 
     def check(self, resume: bool) -> None:
@@ -59,7 +59,7 @@ class RunFolder:
 
 
 def resolved_configuration(path: str | os.PathLike, kind: type) -> dict[str, Any]:
-    """What config.json of the folder of a run says, `kind` being the dataclass of its configuration.
+    """The content of config.json in the folder of a run, with the names of today; `kind` is the dataclass of its configuration.
 
     Raises: InputError if there is none, if it is damaged or that of another experiment.
     """
@@ -78,7 +78,7 @@ def resolved_configuration(path: str | os.PathLike, kind: type) -> dict[str, Any
 
 
 def renewed(resolved: dict[str, Any], kind: type) -> dict[str, Any]:
-    """A resolved configuration that any version has saved, in the names of this one."""
+    """A resolved configuration that any version has saved, with the names that fields and values have now."""
     data = dict(resolved["data"])
     if "deviation" in data:
         data["std"] = data.pop("deviation")
@@ -91,7 +91,7 @@ def configuration(path: str | os.PathLike, kind: type) -> Any:
 
 
 def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLike) -> Any:
-    """The configuration in a resolved one, which `path` holds. Raises: InputError if its fields are not those of `kind`."""
+    """The configuration, a value of `kind`, in a resolved one from `path`. Raises: InputError if its fields are not those."""
     saved = resolved["config"]
     if strange := sorted(set(saved) ^ {field.name for field in fields(kind)}):
         raise InputError(f"{path} was written by another version: it and this one differ in {', '.join(strange)}")
@@ -99,7 +99,7 @@ def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLi
 
 
 def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
-    """What must stay the same when a run goes on: all but the place where the data lie."""
+    """The entries that must stay the same when a run is resumed: all but the folder of the data."""
     return {
         **resolved["config"],
         "genotype": resolved.get("genotype"),

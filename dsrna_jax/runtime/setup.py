@@ -10,7 +10,7 @@ from dsrna_jax.data import Dataset, batch_indices
 
 @dataclasses.dataclass(frozen=True)
 class RunSetup:
-    """What a search and a training have in common; `parts` are indices into the training split."""
+    """The common part of searches and trainings; `parts` are indices into the training split."""
 
     config: Any
     dataset: Dataset

@@ -1,4 +1,4 @@
-"""Ending in good order: the first SIGTERM or Ctrl-C is a request, which the loop that runs reads between two steps."""
+"""Graceful stops: the first SIGTERM or Ctrl-C is a request, which a run reads between two steps."""
 
 import contextlib
 import signal
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class Stopped(KeyboardInterrupt):
-    """A run ended early because it was asked to, by the signal of that number, and can go on from where it is."""
+    """Raised by a run that has stopped and saved at the request of signal `number`; it can be resumed."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
@@ -16,7 +16,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stop_requests(signals=(signal.SIGINT, signal.SIGTERM)) -> Iterator[list[int]]:
-    """Yields a list to which the first of `signals` appends its number; a second one does what it did before.
+    """Yields a list to which the first of `signals` appends its number; a second one acts as it did before this block.
 
     A signal that is ignored (as in the background of a shell) stays so. Outside of the main thread, where Python takes
     no signals, the list stays empty.

@@ -1,4 +1,4 @@
-"""What a search leaves behind: a run folder with genotypes, alphas and pictures."""
+"""The folder of a search: a run folder with genotypes, alphas and pictures."""
 
 import os
 from typing import Any
@@ -31,14 +31,14 @@ class SearchFolder(RunFolder):
         self.alphas.write({"epoch": epoch, "step": step, "alphas": alphas})
 
     def write_genotype(self, genotype: Genotype, epoch: int | None = None) -> None:
-        """Writes genotype.json, and that of an epoch."""
+        """Writes genotype.json and, for an epoch, genotypes/epoch_NNN.json."""
         (self.path / "genotypes").mkdir(exist_ok=True)
         genotypes.save(genotype, self.path / "genotype.json")
         if epoch is not None:
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
 
     def draw(self, genotype: Genotype, config: SearchConfig) -> None:
-        """Draws cells.png, alphas.png and curves.png from what has been recorded."""
+        """Draws cells.png, alphas.png and curves.png, by the recorded alphas and metrics."""
         from dsrna_jax import plots
 
         history = records.rows(self.alphas.path)

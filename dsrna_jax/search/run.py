@@ -9,8 +9,9 @@ import numpy as np
 
 from dsrna_jax import genotypes
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
-from dsrna_jax.runtime import loop
+from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
+from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
 from dsrna_jax.search.programs import SearchPrograms, arguments, search_programs
@@ -39,12 +40,12 @@ def run(
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
     folder = SearchFolder(path)
-    end = loop.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
+    end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
     folder.draw(end.genotype, config)
     return end.genotype
 
 
-class SearchLoop(loop.RunLoop):
+class SearchLoop(RunLoop):
     """The state of a search between two steps."""
 
     setup: SearchSetup

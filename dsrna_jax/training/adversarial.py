@@ -1,4 +1,4 @@
-"""What a network is trained against: the loss of a batch under each kind of adversarial training.
+"""The loss of a batch under each kind of adversarial training.
 
 A `Passes` offers the network's two views of images, and a loss asks for what it needs:
 
@@ -64,10 +64,10 @@ def mart_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, 
 
 
 def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, radius, key):
-    """Images in the ball of `radius` on which the network does worse, as constants. Nothing of the network is updated."""
+    """Attacked images in the ball of `radius`, as constants; batch statistics are not updated."""
     options = {"radius": radius, "norm": config.norm}
     if config.adversarial == "fast":
-        found = attacks.fgsm(passes.attacked, images, labels, key, random_start=True, **options)
+        attacked = attacks.fgsm(passes.attacked, images, labels, key, random_start=True, **options)
     else:
         options |= {"steps": config.attack_steps, "step_size": config.attack_step * radius, "keep": "last"}
         if config.adversarial == "trades":
@@ -75,8 +75,8 @@ def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, r
             clean = jax.lax.stop_gradient(passes.attacked(images))
             options |= {"loss": lambda logits, _: divergence(clean, logits), "random_start": False}
             options |= {"x_init": images + 1e-3 * jax.random.normal(key, images.shape)}
-        found = attacks.pgd(passes.attacked, images, labels, key, **options)
-    return jax.lax.stop_gradient(found.x_adv)
+        attacked = attacks.pgd(passes.attacked, images, labels, key, **options)
+    return jax.lax.stop_gradient(attacked.x_adv)
 
 
 def loss(config: TrainingConfig, passes: Passes, images, labels, batch_stats, radius, key):

@@ -1,4 +1,4 @@
-"""What a training leaves behind: a run folder with the best checkpoint and pictures."""
+"""The folder of a training: a run folder with the best checkpoint and pictures."""
 
 import os
 
@@ -20,7 +20,7 @@ class TrainingFolder(RunFolder):
         self.best = Checkpoints(self.path / BEST, keep=1)
 
     def draw(self, architecture: genotypes.Architecture, title: str) -> None:
-        """Draws curves.png from what has been recorded, and cells.png."""
+        """Draws curves.png, by the recorded metrics, and cells.png."""
         from dsrna_jax import plots
 
         plots.training_curves(records.rows(self.metrics.path), self.path / "curves.png", title=title)

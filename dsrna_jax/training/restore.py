@@ -1,4 +1,4 @@
-"""A trained network from its checkpoint, with nothing but the path: what attacks, bounds and pictures are made of."""
+"""A trained network from the path of its checkpoint, for attacks, bounds and pictures."""
 
 import hashlib
 import os
@@ -37,25 +37,25 @@ class TrainedNetwork(NamedTuple):
 
     @property
     def config(self) -> TrainingConfig:
-        """What it was trained with."""
+        """The configuration of its training."""
         return TrainingConfig(**self.metadata["config"])
 
     @property
     def digest(self) -> str:
-        """Hexadecimal, of the weights and statistics: two checkpoints that compute the same have the same."""
-        found = hashlib.sha256()
+        """Fingerprint of weights and statistics, in hexadecimal: equal for checkpoints that compute the same."""
+        digest = hashlib.sha256()
         for where, leaf in jax.tree_util.tree_flatten_with_path(self.variables)[0]:
-            found.update(jax.tree_util.keystr(where).encode() + np.asarray(leaf).tobytes())
-        return found.hexdigest()[:16]
+            digest.update(jax.tree_util.keystr(where).encode() + np.asarray(leaf).tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def weight_count(self) -> int:
-        """The number of weights; statistics are none."""
+        """Number of trainable weights; batch statistics do not count."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
 
     @property
     def architecture(self) -> genotypes.Architecture:
-        """What it was built from."""
+        """The genotype or RobNet that it was built from."""
         return genotypes.from_json(self.metadata["genotype"])
 
     @property

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, TextIO
 import jax
 
 from dsrna_jax import genotypes
-from dsrna_jax.runtime import loop
+from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
+from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.run_folder import resolved_configuration
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.folder import TrainingFolder
@@ -47,13 +48,13 @@ def run(
         saved = resolved_configuration(path, TrainingConfig)["genotype"] if resume else None
         return training_setup(config, None if saved is None else genotypes.from_json(saved))
 
-    end = loop.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
+    end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
     title = f"{folder.path.name}: {config.genotype} on {config.dataset}"
     folder.draw(end.setup.architecture, title)
     return Trained(end.row, end.best, end.step // end.setup.steps_per_epoch)
 
 
-class TrainingLoop(loop.RunLoop):
+class TrainingLoop(RunLoop):
     """The state of a training between two steps; `best` is the row of the best epoch so far."""
 
     setup: TrainingSetup

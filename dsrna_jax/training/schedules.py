@@ -1,4 +1,4 @@
-"""Learning rates and what else changes from epoch to epoch. Epochs count from 0, and may be traced or have fractions."""
+"""Schedules by epoch, of the learning rate and others. Epochs count from 0, and may be traced or have fractions."""
 
 import jax.numpy as jnp
 

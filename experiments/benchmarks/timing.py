@@ -1,4 +1,4 @@
-"""What steps, attacks and bounds cost: tracing, compiling and running, on random images."""
+"""Cost of search steps, training steps, bounds and attacks: tracing, compiling and running, on random images."""
 
 import resource
 import statistics
@@ -88,8 +88,8 @@ def bounds_cost(
     compiled, cost = _compiled(margins, variables, images, 1e-3)
     forward_ms = median_ms(lambda: forward(variables, images), repeats)
     margin_ms = median_ms(lambda: compiled(variables, images, 1e-3), repeats)
-    found = {"forward_ms": forward_ms, "margin_ms": margin_ms, "ratio": round(margin_ms / forward_ms, 1)}
-    return _described(config, size, genotype) | {"method": method} | cost | found | _where(compiled)
+    times = {"forward_ms": forward_ms, "margin_ms": margin_ms, "ratio": round(margin_ms / forward_ms, 1)}
+    return _described(config, size, genotype) | {"method": method} | cost | times | _where(compiled)
 
 
 def attack_cost(config: SearchConfig, size: int, genotype: str, steps: int, repeats: int = 5) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def attack_cost(config: SearchConfig, size: int, genotype: str, steps: int, repe
 
     arguments = variables, images, labels, jax.random.key(0)
     compiled, cost = _compiled(attack, *arguments, 8 / 255)
-    found = {"steps": steps, "attack_ms": median_ms(lambda: compiled(*arguments, 8 / 255), repeats)}
-    return _described(config, size, genotype) | cost | found | _where(compiled)
+    times = {"steps": steps, "attack_ms": median_ms(lambda: compiled(*arguments, 8 / 255), repeats)}
+    return _described(config, size, genotype) | cost | times | _where(compiled)
 
 
 def training_step_cost(config: SearchConfig, size: int, genotype: str, repeats: int = 5) -> dict[str, Any]:
@@ -119,8 +119,8 @@ def training_step_cost(config: SearchConfig, size: int, genotype: str, repeats: 
     images = jax.random.randint(jax.random.key(1), (config.batch_size, size, size, 3), 0, 256).astype("uint8")
     arguments = state, images, jax.numpy.zeros(config.batch_size, int), jax.random.key(2)
     compiled, cost = _compiled(functions.train_step, *arguments)
-    found = {"weights": network.weight_count(net, (size, size, 3)), "step_ms": median_ms(lambda: compiled(*arguments), repeats)}
-    return _described(config, size, genotype) | cost | found | _where(compiled)
+    times = {"weights": network.weight_count(net, (size, size, 3)), "step_ms": median_ms(lambda: compiled(*arguments), repeats)}
+    return _described(config, size, genotype) | cost | times | _where(compiled)
 
 
 def _derived(config, size, genotype, colours=3):
@@ -133,7 +133,7 @@ def _derived(config, size, genotype, colours=3):
 
 
 def _compiled(f, *arguments):
-    """The compiled function, and what that took."""
+    """The compiled function, and the seconds that tracing and compiling took."""
     began = time.perf_counter()
     lowered = jax.jit(f).lower(*arguments)
     traced = time.perf_counter()

@@ -51,17 +51,17 @@ def main(argv: Sequence[str]) -> None:
             for name, cell in cells(dataclasses.replace(CONFIG, seed=seed), values.steps, values.rate).items():
                 save(cell, files[name])
         for name, file in files.items():
-            found = row(str(file), folder / f"{name}_{seed}", values.images)
-            radii[name].append(found["crown_radius"])
-            print(f"{name} {seed} {' '.join(f'{key} {value:.4g}' for key, value in found.items())}", flush=True)
+            results = row(str(file), folder / f"{name}_{seed}", values.images)
+            radii[name].append(results["crown_radius"])
+            print(f"{name} {seed} {' '.join(f'{key} {value:.4g}' for key, value in results.items())}", flush=True)
     print("\n| cells that went | mean CROWN radius | each |\n|---|---|---|")
-    for name, found in radii.items():
-        print(f"| {name} dR/dalpha | {sum(found) / len(found):.4f} | {', '.join(f'{radius:.4f}' for radius in found)} |")
+    for name, each in radii.items():
+        print(f"| {name} dR/dalpha | {sum(each) / len(each):.4f} | {', '.join(f'{radius:.4f}' for radius in each)} |")
     print(f"\n{values.run_dir} holds the cells, and a folder for each network, with ranking.json.")
 
 
 def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
-    """The cells that alphas end with which climb R, and which descend it, while the weights learn."""
+    """Cells derived from alphas that climbed R ("along") and that descended it ("against") while the weights learned."""
     import jax
     import jax.numpy as jnp
 
@@ -95,7 +95,7 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
         chosen, data = setup.batch(half, step), setup.dataset
         return SearchBatch(jnp.asarray(data.images[chosen], jnp.float32) / 255, jnp.asarray(data.labels[chosen]))
 
-    found = {}
+    derived = {}
     for name, sign in SIGNS.items():
         state = jax.jit(setup.functions.init)(jax.random.key(config.seed, impl="rbg"))
         for step in range(steps):
@@ -104,8 +104,8 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
                 print(f"{name} dR/dalpha, seed {config.seed}, step {step + 1}: R {r:.3f}", flush=True)
             alphas = jax.tree.map(lambda a, g, sign=sign: a + sign * rate * jnp.sign(g), state.alphas, slope)
             state, _ = weight_step(state.replace(alphas=alphas), batch("search_train", step))
-        found[name] = derive(state.alphas, config.primitives)
-    return found
+        derived[name] = derive(state.alphas, config.primitives)
+    return derived
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from absl import flags
 from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
+from dsrna_jax.files import write_whole
 from dsrna_jax.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, epochs=8, held_out=0.0, batch_size=128)
@@ -41,15 +42,15 @@ def main(argv: Sequence[str]) -> None:
     enable_compilation_cache()
     rows = []
     for seed in range(values.first, values.first + values.networks):
-        found = row(f"random:{seed}", Path(values.run_dir) / f"random_{seed}", values.images, values.epochs)
-        print(f"seed {seed} {' '.join(f'{name} {value:.4g}' for name, value in found.items())}", flush=True)
-        rows.append(found)
+        results = row(f"random:{seed}", Path(values.run_dir) / f"random_{seed}", values.images, values.epochs)
+        print(f"seed {seed} {' '.join(f'{name} {value:.4g}' for name, value in results.items())}", flush=True)
+        rows.append(results)
     print(correlations(rows))
     print(f"\n{values.run_dir} holds a folder for each network, with ranking.json.")
 
 
 def row(genotype: str, folder: Path, images: int, epochs: int = CONFIG.epochs) -> dict[str, float]:
-    """What the certificates and CROWN say of the network of one cell, trained if it is not yet."""
+    """`certified` of the network of one cell, which is trained if it is not yet."""
     import dataclasses
 
     from dsrna_jax.training import run as training_run
@@ -59,9 +60,9 @@ def row(genotype: str, folder: Path, images: int, epochs: int = CONFIG.epochs) -
         return json.loads(file.read_text(encoding="utf-8"))
     config = dataclasses.replace(CONFIG, genotype=genotype, epochs=epochs)
     training_run.run(config, folder, resume=(folder / "config.json").exists())
-    found = certified(folder, images)
-    file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return found
+    results = certified(folder, images)
+    write_whole(file, json.dumps(results, indent=2) + "\n")
+    return results
 
 
 def certified(folder: Path, count: int) -> dict[str, float]:
@@ -79,7 +80,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     loaded, test = restore.load(folder), data.load("digits", "test")
     images, labels = jnp.asarray(test.images, jnp.float32) / 255, jnp.asarray(test.labels)
     right = np.flatnonzero(np.asarray(jax.jit(loaded.logits_fn)(images)).argmax(1) == test.labels)
-    found = {"accuracy": len(right) / len(test.labels)}
+    results = {"accuracy": len(right) / len(test.labels)}
     images, labels = images[right[:count]], labels[right[:count]]
     net = NetworkFunction(loaded.network, loaded.variables)
 
@@ -92,7 +93,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
 
     measured = jax.jit(measured, compiler_options=options)
     for radius in RADII:
-        found |= {f"{name}@{radius:g}": float(r) for name, r in measured(jnp.log(jnp.float32(radius))).items()}
+        results |= {f"{name}@{radius:g}": float(r) for name, r in measured(jnp.log(jnp.float32(radius))).items()}
 
     def margins(radius):
         return bounds.margin(loaded.logits_fn, images, labels, radius=radius, method="crown")
@@ -101,7 +102,7 @@ def certified(folder: Path, count: int) -> dict[str, float]:
     everyone = np.ones(len(labels), bool)
     search = {"start": 1e-3, "limit": 1.0, "steps": 14, "accuracy": 0.01}
     crown = bisected(lambda radius: np.asarray(margins(radius))[None] > 0, 1, everyone, **search)
-    return found | {"crown_radius": float(crown.mean())}
+    return results | {"crown_radius": float(crown.mean())}
 
 
 def correlations(rows: list[dict[str, float]]) -> str:

@@ -1,0 +1,62 @@
+"""A run from beginning to end, or from where it stopped, in its folder."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TextIO, TypeVar
+
+import jax
+from jax.sharding import Mesh
+
+from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.loop import RunLoop
+from dsrna_jax.runtime.progress import Progress
+from dsrna_jax.runtime.records import Records
+from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.runtime.setup import RunSetup
+from dsrna_jax.runtime.signals import stop_requests
+
+Loop = TypeVar("Loop", bound=RunLoop)
+
+
+def run(
+    setup_of: Callable[[], RunSetup],
+    loop_of: Callable[[Any, Any, Mesh, Progress], Loop],
+    folder: RunFolder,
+    config: Any,
+    *,
+    resume: bool,
+    devices: int,
+    file: TextIO | None,
+) -> Loop:
+    """Runs from beginning to end, or from where the run in `folder` stopped; the loop at its end.
+
+    Args:
+      setup_of: loads the data and builds the setup. loop_of: the subclass of `RunLoop`.
+    Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
+      Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
+    """
+    began = time.monotonic()
+    mesh = sharding.mesh(devices)
+    sharding.check_divides(config.batch_size, mesh)
+    folder.check(resume)
+    setup = setup_of()
+    folder.claim(setup.resolved)
+    with Progress(config.epochs, setup.steps_per_epoch, file=file) as progress:
+        progress.note(setup.summary)
+        progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
+        loop = loop_of(setup, folder, mesh, progress)
+        if resume:
+            loop.restore()
+        else:
+            loop.start()
+        loop.wait()
+        ready, first = time.monotonic(), loop.step
+        progress.note(f"ready after {ready - began:.0f} s")
+        try:
+            with stop_requests() as requests:
+                loop.finish(requests)
+        finally:
+            row = {"first_step": first, "step": loop.step, "devices": sharding.described(mesh), "jax": jax.__version__}
+            seconds = {"setup_s": ready - began, f"{config.experiment}_s": time.monotonic() - ready}
+            Records(folder.path / "timing.jsonl").write(row | {name: round(s, 1) for name, s in seconds.items()})
+    return loop
