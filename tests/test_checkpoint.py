@@ -291,7 +291,7 @@ def test_other_errors_of_a_save_are_not_swallowed(saved, monkeypatch):
         saved.save(3, search_state(), {"f": search_state})
     with pytest.raises(TypeError):
         saved.save(3, {"key": jax.random.key(0)}, {})
-    monkeypatch.setattr(checkpoint, "_write_sums", lambda path: 1 / 0)
+    monkeypatch.setattr(checkpoint, "write_sums", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         saved.save(3, search_state(), {})
     assert {entry.name for entry in saved.folder.iterdir()} == {"1", "2"}

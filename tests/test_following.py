@@ -1,4 +1,4 @@
-"""Cells that follow dR/dalpha and cells that flee it: they differ, and what is done is not done again."""
+"""Cells whose alphas climb R and cells whose alphas descend it differ, and finished networks are not trained again."""
 
 import dataclasses
 import json
@@ -14,9 +14,9 @@ def convolutions(cell):
 
 
 def test_cells_that_descend_r_have_more_convolutions():
-    config = dataclasses.replace(following.CONFIG, steps=1, channels=8)
-    found = following.cells(config, steps=3, rate=0.5)
-    assert convolutions(found["along"]) < convolutions(found["against"])
+    config = dataclasses.replace(following.CONFIG, nodes=1, channels=8)
+    genotypes = following.cells(config, steps=3, rate=0.5)
+    assert convolutions(genotypes["along"]) < convolutions(genotypes["against"])
 
 
 def test_the_table_of_networks_that_are_done(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The ranking of certificates: rank correlations, and networks that are done stay done."""
+"""The ranking of certificates: rank correlations, and finished networks are not trained again."""
 
 import json
 
@@ -33,11 +33,11 @@ def test_too_few_networks_to_rank(tmp_path, capsys):
 
 
 def test_results_of_a_trained_network(trained_run):
-    found = ranking.certified(trained_run, 2)
-    assert set(found) == {
+    results = ranking.certified(trained_run, 2)
+    assert set(results) == {
         "accuracy",
         "crown_radius",
         *(f"{c}@{r:g}" for c in ("cell", "margin", "radius") for r in ranking.RADII),
     }
-    assert 0 < found["crown_radius"] < 0.5 and found["accuracy"] > 0.5
-    assert found["cell@0.03"] < 0
+    assert 0 < results["crown_radius"] < 0.5 and results["accuracy"] > 0.5
+    assert results["cell@0.03"] < 0
