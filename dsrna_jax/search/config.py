@@ -22,7 +22,7 @@ class SearchConfig:
     dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10, or folder:PATH with one folder a class")
     data_dir: str = option("", "prepared tfds folder")
     image_size: int = option(0, "side to which images are resized; 0 keeps theirs")
-    space: str = option("pcdarts", "search space", tuple(SPACES))
+    space: str = option("pcdarts", "search space", SPACES)
     cells: int = option(3, "cells of the supernet")
     channels: int = option(16, "channels of the first cell")
     nodes: int = option(4, "nodes inside a cell", formerly="steps")
@@ -34,7 +34,7 @@ class SearchConfig:
         formerly="norm",
         renamed={"l1": "row_l1", "fro2": "fro_squared"},
     )
-    jacobian_method: str = option("rows", "how the Jacobian norm is estimated", tuple(ESTIMABLE), formerly="method")
+    jacobian_method: str = option("rows", "how the Jacobian norm is estimated", ESTIMABLE, formerly="method")
     n_proj: int = option(1, "projections an estimate takes")
     certificate: str = option("cell", "what is certified: every cell, the margin, or the largest radius", CERTIFICATES)
     certificate_method: str = option("ibp", "how it is bounded", METHODS)
