@@ -281,6 +281,7 @@ def test_apgd_averages_gradients_of_stochastic_networks():
     assert result.success.mean() > 0.5 and (result.steps == 44).all()
 
 
+@pytest.mark.usefixtures("unchecked_signatures")
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -48,6 +48,7 @@ def test_importing_configurations_imports_no_jax():
     program = (
         "import sys\n"
         "import dsrna_jax.commands.presets, dsrna_jax.commands.training_presets, dsrna_jax.measures\n"
+        "import dsrna_jax.evaluation.attack.config, dsrna_jax.evaluation.certify.config\n"
         "print(*{'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'orbax'} & set(sys.modules))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split() == []

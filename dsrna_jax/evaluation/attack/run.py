@@ -100,10 +100,10 @@ def _draw(
     distances = {o.row.name: o.distance for o in evaluation.table if o.distance is not None}
     title = f"{name}: accuracy under attack"
     plots.accuracy_against_radius(report, distances, out / "accuracy_against_radius.png", title=title)
-    robust = evaluation.clean[: evaluation.probed]
+    probed = evaluation.probed
     batches = run_series(
-        logits_fn, images, labels, jax.random.key(config.seed), stages=[pgd_stage(20)], robust=robust, radius=config.size,
-        norm=config.norm, batch_size=config.batch_size,
+        logits_fn, images[:probed], labels[:probed], jax.random.key(config.seed), stages=[pgd_stage(20)],
+        robust=evaluation.clean[:probed], radius=config.size, norm=config.norm, batch_size=config.batch_size,
     )  # fmt: skip
     batch = next(batches, None)
     if batch is None:
