@@ -15,7 +15,7 @@ from dsrna_jax.genotypes.derivation import derive
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots import canvas
-from dsrna_jax.plots.genotypes import _Layout
+from dsrna_jax.plots.layout import Layout
 
 # NASNet-A and DARTS_V2 as in darts/cnn/genotypes.py:16 and :75; NASNet has two edges between the same nodes, twice.
 NASNET = Genotype(
@@ -101,10 +101,10 @@ def test_labels_and_edges_never_overlap(genotype):
 
 
 def test_layout_has_the_fewest_crossings():
-    layout = _Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
+    layout = Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
     assert layout.rows[2:] == [0, 1]
     # In DARTS_V2 both inputs feed three nodes at the same depth: three crossings at least.
-    layout = _Layout(DARTS_V2.normal)
+    layout = Layout(DARTS_V2.normal)
     assert 3 <= layout._cost(layout.rows, layout.lanes) < 4
 
 

@@ -1,7 +1,6 @@
-"""Drawings of cells. All lengths are in inches of the page, `_LANE` in rows; y points down."""
+"""Drawings of cells. All lengths are in inches of the page; y points down."""
 
 import os
-from itertools import combinations, islice, permutations, product
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,8 +10,9 @@ from matplotlib.path import Path as Curve
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.plots.canvas import FAINT, GREY, INK, MARGIN, PALE, blank, save
+from dsrna_jax.plots.layout import Layout
 
-_HEADING, _ROW, _LANE = 0.48, 0.92, 0.22
+_HEADING, _ROW = 0.48, 0.92
 _INPUT, _PILL, _PILL_HEIGHT, _NODE = 0.78, 1.16, 0.27, 0.19
 _FAN, _GAP, _JOIN, _TAIL, _OUTPUT = 1.5, 0.95, 0.3, 0.65, 0.36
 _BLOCK = _PILL + _JOIN + 2 * _NODE
@@ -41,8 +41,8 @@ def cells(genotype: Genotype, path: str | os.PathLike | None = None, *, title: s
 
 
 def _cells(genotype, names, path, title, width) -> Figure:
-    layouts = [_Layout(getattr(genotype, name)) for name in names]
-    inches = max(_NARROWEST, *(layout.width for layout in layouts))
+    layouts = [Layout(getattr(genotype, name)) for name in names]
+    inches = max(_NARROWEST, *map(_width, layouts))
     heights = [_HEADING + _ROW * genotype.nodes + 0.12 for _ in names]
     top = 0.45 if title else 0.0
     height = top + sum(heights) + MARGIN / 2
@@ -57,58 +57,10 @@ def _cells(genotype, names, path, title, width) -> Figure:
     return figure
 
 
-class _Layout:
-    """The places of the nodes of a cell.
-
-    A node's column is its depth. Every node has a row of its own, and in it a lane for each of its two genes and one
-    for itself: an edge changes its lane right behind its source and then runs straight, so it never meets a node. What
-    is left to choose is the order of the rows, and of the two lanes in each: the one with the fewest crossings.
-    """
-
-    def __init__(self, genes):
-        self.nodes = len(genes) // 2
-        self.genes = [(name, source, index // 2 + 2) for index, (name, source) in enumerate(genes)]
-        self.columns = [0, 0]
-        for node in range(2, self.nodes + 2):
-            self.columns.append(1 + max(self.columns[source] for _, source, target in self.genes if target == node))
-        depth = max(self.columns)
-        self.width = 2 * MARGIN + _INPUT + _FAN + depth * _BLOCK + (depth - 1) * _GAP + _TAIL + _OUTPUT
-        # Six nodes have 720 orders; beyond that the first thousands must do.
-        orders = islice(permutations(range(self.nodes)), 5040)
-        rows = min(map(self._rows, orders), key=lambda rows: self._cost(rows, self._lanes(rows)))
-        flips = islice(product((False, True), repeat=self.nodes), 256)
-        candidates = (self._lanes(rows, flip) for flip in flips)
-        self.rows, self.lanes = rows, min(candidates, key=lambda lanes: self._cost(rows, lanes))
-
-    def _rows(self, order):
-        """The rows of all nodes: the inputs stand left of the intermediate ones, above and below their middle."""
-        middle, apart = (self.nodes - 1) / 2, max(0.32, self.nodes / 5)
-        return [middle - apart, middle + apart, *order]
-
-    def _lanes(self, rows, flips=None):
-        """The height of each gene, in rows: the one from the higher source lies above, unless the node is flipped."""
-        lanes = []
-        for node in range(2, self.nodes + 2):
-            first, second = (rows[source] for _, source, target in self.genes if target == node)
-            side = 1 if (first <= second) != bool(flips and flips[node - 2]) else -1
-            lanes += [rows[node] - side * _LANE, rows[node] + side * _LANE]
-        return lanes
-
-    def _cost(self, rows, lanes):
-        edges = zip(self.genes, lanes, strict=True)
-        runs = [(self.columns[source], self.columns[target], rows[source], lane) for (_, source, target), lane in edges]
-        runs += [(self.columns[node], self.nodes + 1, rows[node], rows[node]) for node in range(2, self.nodes + 2)]
-        crossings = sum(_cross(*sorted(pair, reverse=True)) for pair in combinations(runs, 2))
-        return crossings + 0.1 * sum(abs(stop - start) for _, _, start, stop in runs)
-
-
-def _cross(later, earlier) -> bool:
-    """Whether two edges (first column, last column, row at the start, lane) cross; `earlier` starts no further on."""
-    column, _, start, stop = later
-    first, last, earlier_start, lane = earlier
-    if first == column:
-        return (start - earlier_start) * (stop - lane) < 0
-    return last > column and (start - lane) * (stop - lane) < 0
+def _width(layout):
+    """The width that a cell needs, with the margins of the page."""
+    blocks = layout.depth * _BLOCK + (layout.depth - 1) * _GAP
+    return 2 * MARGIN + _INPUT + _FAN + blocks + _TAIL + _OUTPUT
 
 
 def _draw_cell(axes, name, layout, concat, top, page_width):
@@ -121,7 +73,7 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
         return top + _HEADING + _ROW * (row + 0.5)
 
     # A cell that is narrower than the page gets a wider fan, up to a point.
-    fan = _FAN + min(0.9, 0.5 * (page_width - layout.width))
+    fan = _FAN + min(0.9, 0.5 * (page_width - _width(layout)))
     entries = [MARGIN + _INPUT + fan + (column - 1) * (_BLOCK + _GAP) for column in layout.columns]
     exits = [MARGIN + _INPUT] * 2 + [entry + _BLOCK for entry in entries[2:]]
     output = page_width - MARGIN - _OUTPUT

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.attacks.series import AttackBatch, as_partial, predicted, run_series
-from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import sanity
 from dsrna_jax.evaluation.attack.budgets import AttackRow, attack_rows, curve_rows
 from dsrna_jax.evaluation.attack.completed import CompletedBatches
 from dsrna_jax.evaluation.attack.config import AttackConfig
+from dsrna_jax.evaluation.attack.inputs import check_inputs
 from dsrna_jax.evaluation.attack.outcomes import Evaluation, Outcome, broken_results, outcome_checks, outcome_of
 from dsrna_jax.evaluation.attack.sanity import Check
 from dsrna_jax.evaluation.setup import stop_if_requested
@@ -79,11 +79,7 @@ def evaluate(
     """
     images, labels = np.asarray(images), np.asarray(labels)
     network = as_partial(logits_fn)
-    _check_images(images, labels)
-    classes = jax.eval_shape(network, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)).shape[1]
-    _check_labels(labels, classes)
-    _check_network(network, images, config)
-
+    classes = check_inputs(network, images, labels, config)
     fixed = _Fixed(network, images, labels, jax.random.key(config.seed), config, completed or CompletedBatches(), place)
     meter = _Meter(progress or NoProgress(), requests)
     rows, probed = attack_rows(config, classes), min(config.probe_examples, len(images))
@@ -193,37 +189,3 @@ def _sanity_checks(fixed: _Fixed, meter: _Meter, probed: int, surrogate: LogitsF
         meter.show(meter.done + cost, attack=f"sanity check: {check.name}", batch=None, robust_accuracy=None)
     fixed.completed.add({"row": "checks", "checks": [check._asdict() for check in checks]})
     return checks
-
-
-def _check_images(images: np.ndarray, labels: np.ndarray) -> None:
-    """Raises: InputError unless images are [examples, height, width, channel] in [0, 1] with integer labels [examples]."""
-    if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
-        raise InputError(f"images must be floating point [examples, height, width, channel], got {images.dtype} {images.shape}")
-    if not len(images):
-        raise InputError("no images to attack: expected at least one")
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):
-        raise InputError(f"images must be in [0, 1], got values from {low:g} to {high:g}: divide bytes by 255, do not normalise")
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"labels must be integers, one for each of {len(images)} images, got {labels.dtype} {labels.shape}")
-
-
-def _check_labels(labels: np.ndarray, classes: int) -> None:
-    if labels.min() < 0 or labels.max() >= classes:
-        raise InputError(
-            f"labels go from {labels.min()} to {labels.max()}, but the network has {classes} classes: "
-            f"expected 0 to {classes - 1}"
-        )
-
-
-def _check_network(network: Partial, images: np.ndarray, config: AttackConfig) -> None:
-    """Raises: InputError for what makes every result meaningless, and not only suspect."""
-    some = images[np.resize(np.arange(len(images)), max(2, min(config.batch_size, 64)))]
-    checks = {check.name: check for check in sanity.forward_checks(network, some, radius=config.size, norm=config.norm)}
-    if checks["logits"].value is None:
-        raise InputError("logits are not finite: expected those of a network whose training went well")
-    if checks["batch neighbours"].status == "WARN":
-        raise InputError(
-            f"{checks['batch neighbours'].says}: expected a network in evaluation mode (batch norm by running statistics, "
-            "no dropout), whose logits of an image are its own"
-        )
