@@ -8,7 +8,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import Gene, edge_count, edges
 
 # Two bits an edge: is there a skip connection, is there a separable convolution. What an edge has is summed.
-OPERATIONS = {
+CODES = {
     "00": (),
     "01": ("sep_conv_3x3",),
     "10": ("skip_connect",),
@@ -43,7 +43,7 @@ class RobNet:
     def branches(self, cell: int) -> tuple[tuple[Gene, int], ...]:
         """((operation, source), target) of everything on the edges of cell number `cell`."""
         code = self.cells[cell % len(self.cells)]
-        return tuple(((name, s), t) for (s, t), bits in zip(edges(self.nodes), code, strict=True) for name in OPERATIONS[bits])
+        return tuple(((name, s), t) for (s, t), bits in zip(edges(self.nodes), code, strict=True) for name in CODES[bits])
 
     def check_depth(self, cells: int) -> None:
         """Raises: InputError unless a network of `cells` cells can be built."""
@@ -63,8 +63,8 @@ def _checked(cell: Any, number: int) -> tuple[str, ...]:
     if not isinstance(cell, Sequence) or isinstance(cell, str) or not _nodes(len(cell)):
         raise InputError(f"expected cell {number} of a RobNet as a list of 2, 5, 9 or 14 codes, one an edge; got {cell!r}")
     for index, bits in enumerate(cell):
-        if bits not in OPERATIONS:
-            raise InputError(f"code {index} of cell {number} of a RobNet is {bits!r}: expected one of {', '.join(OPERATIONS)}")
+        if bits not in CODES:
+            raise InputError(f"code {index} of cell {number} of a RobNet is {bits!r}: expected one of {', '.join(CODES)}")
     targets = [target for (_, target), bits in zip(edges(_nodes(len(cell))), cell, strict=True) if bits != "00"]
     if len(set(targets)) < _nodes(len(cell)):
         raise InputError(f"a node of cell {number} of a RobNet has no edge: expected a code other than 00 into each node")
