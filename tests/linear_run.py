@@ -1,4 +1,4 @@
-"""A linear classifier of the digits in place of a trained network: what commands do with one, without compiling one."""
+"""A linear classifier of the digits in place of a trained network, so that tests of commands compile little."""
 
 import dataclasses
 import functools
@@ -20,9 +20,9 @@ TINY = Genotype(_GENES, (2,), _GENES, (2,))
 STATISTICS = {"mean": (0.5,), "std": (0.25,)}
 
 
-def affine(variables, x):
+def affine(variables, images):
     weights = variables["params"]
-    return x.reshape(len(x), -1) @ weights["w"] + weights["b"]
+    return images.reshape(len(images), -1) @ weights["w"] + weights["b"]
 
 
 @functools.cache

@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from dsrna_jax.timing import median_ms
 from jax import lax
 from torch import nn
 from torch.nn import functional
 
 from dsrna_jax import bounds
+from experiments.benchmarks.timing import median_ms
 
 OURS = {"alpha_all": "alpha_crown"}
 THEIRS = {"ibp": "IBP", "crown_ibp": "CROWN-IBP", "crown": "CROWN", "fastlin": "CROWN"} | dict.fromkeys(

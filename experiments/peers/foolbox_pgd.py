@@ -13,11 +13,11 @@ import json
 import foolbox
 import jax
 import numpy as np
-from dsrna_jax.timing import median_ms
 from jax import lax
 
 from dsrna_jax import attacks
 from dsrna_jax.losses import cross_entropy
+from experiments.benchmarks.timing import median_ms
 
 RADIUS, STEP = 8 / 255, 2 / 255
 
