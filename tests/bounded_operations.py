@@ -1,4 +1,4 @@
-"""Random operations with random attributes for tests of the bounds, and points of a ball that reach for an output's extremes.
+"""Operations with random attributes for tests of the bounds, and an attack on the extremes of a function's outputs.
 
 `OPERATIONS[name](draw)` is an operation and the shape of one example of its input: a function of [batch, *shape] whose constants
 follow the precision of what it is given. `POSITIVE` ones need values above zero.
@@ -55,6 +55,11 @@ def like(x, constant):
     return jnp.asarray(constant, x.dtype)
 
 
+def beside(x, constant):
+    """A constant in the precision of x, with axes of size 1 in front up to the rank of x."""
+    return lax.broadcast_to_rank(like(x, constant), x.ndim)
+
+
 # Affine operations
 
 
@@ -106,13 +111,13 @@ def pointwise_primitive(draw):
 @operation(IMAGE)
 def batch_norm(draw):
     mean, variance, scale, bias = (draw.generator.uniform(-1, 2, 2) for _ in range(4))
-    return lambda x: (x - like(x, mean)) * (like(x, scale) * lax.rsqrt(jnp.abs(like(x, variance)) + 1e-5)) + like(x, bias)
+    return lambda x: (x - beside(x, mean)) * (beside(x, scale) * lax.rsqrt(jnp.abs(beside(x, variance)) + 1e-5)) + beside(x, bias)
 
 
 @operation(VECTOR)
 def layer_norm_fixed(draw):
     mean, variance, scale = draw.normal(1), draw.number(0.5, 2), draw.normal(6)
-    return lambda x: (x - like(x, mean)) / jnp.sqrt(variance) * like(x, scale) + 0.3
+    return lambda x: (x - beside(x, mean)) / jnp.sqrt(variance) * beside(x, scale) + 0.3
 
 
 @operation(IMAGE)
@@ -151,7 +156,7 @@ def global_pool(draw):
 def add_constants(draw):
     a, b = draw.normal(6), draw.number(-1, 1)
     return draw.one(
-        lambda x: like(x, a) - x, lambda x: x - b, lambda x: b - x, lambda x: x + x[:, ::-1], lambda x: x - 0.5 * x[:, ::-1]
+        lambda x: beside(x, a) - x, lambda x: x - b, lambda x: b - x, lambda x: x + x[:, ::-1], lambda x: x - 0.5 * x[:, ::-1]
     )
 
 
@@ -254,7 +259,11 @@ def mixture(draw):
 def constants(draw):
     a, b = draw.normal(6), draw.generator.uniform(0.5, 2, 6) * draw.one(-1, 1)
     return draw.one(
-        lambda x: x * like(x, a), lambda x: x / like(x, b), lambda x: -3 * x, lambda x: x / 0.7, lambda x: like(x, a) * x * 2
+        lambda x: x * beside(x, a),
+        lambda x: x / beside(x, b),
+        lambda x: -3 * x,
+        lambda x: x / 0.7,
+        lambda x: beside(x, a) * x * 2,
     )
 
 
@@ -328,14 +337,14 @@ def hinge(draw):
         lambda x: jax.nn.leaky_relu(x, a),
         lambda x: jnp.clip(x, -abs(a), 0.3),
         jnp.abs,
-        lambda x: jnp.maximum(x, like(x, c)),
-        lambda x: jnp.minimum(like(x, c), x),
+        lambda x: jnp.maximum(x, beside(x, c)),
+        lambda x: jnp.minimum(beside(x, c), x),
         lambda x: jnp.maximum(a, -x),
         jax.nn.relu6,
         jax.nn.hard_tanh,
         lambda x: jnp.where(x > 0, x, 0.0),
         lambda x: jnp.where(x < 0.1, a * x + 0.1 * (1 - a), x),
-        lambda x: jnp.clip(x, like(x, c), like(x, c) + 0.5),
+        lambda x: jnp.clip(x, beside(x, c), beside(x, c) + 0.5),
         lambda x: x * (x > 0),
         lambda x: lax.clamp(np.asarray(-0.2, x.dtype), x, np.asarray(0.4, x.dtype)),
         jax.nn.hard_sigmoid,
@@ -348,15 +357,15 @@ def hinge(draw):
 @operation(VECTOR)
 def choice(draw):
     c = draw.normal(6)
-    mask = draw.generator.integers(0, 2, 6).astype(bool)
+    mask = draw.generator.integers(0, 2, (1, 6)).astype(bool)
     return draw.one(
         lambda x: jnp.where(x > x[:, ::-1], x, 2 * x),
         lambda x: jnp.where(mask, x, 0.2),
-        lambda x: jnp.where(x < like(x, c), x[:, ::-1], 0.5),
+        lambda x: jnp.where(x < beside(x, c), x[:, ::-1], 0.5),
         lambda x: jnp.where(x[:, :1] >= 0.1, x, -x),
         lambda x: jnp.where(0.2 > x, 1.0, jnp.zeros_like(x)),
         lambda x: jnp.where(mask, x, -x),
-        lambda x: jnp.where(x > 0.1, like(x, c), x),
+        lambda x: jnp.where(x > 0.1, beside(x, c), x),
     )
 
 
@@ -460,7 +469,7 @@ def dot(draw):
 @operation(VECTOR, positive=True)
 def quotient(draw):
     c = draw.normal(6)
-    return draw.one(lambda x: x / x[:, ::-1], lambda x: like(x, c) / x, lambda x: x[:, :1] / x)
+    return draw.one(lambda x: x / x[:, ::-1], lambda x: beside(x, c) / x, lambda x: x[:, :1] / x)
 
 
 @operation(VECTOR)
@@ -479,7 +488,7 @@ def layer_norm_live(draw):
 
     def function(x):
         centred = x - x.mean(-1, keepdims=True)
-        return centred * lax.rsqrt((centred**2).mean(-1, keepdims=True) + 0.1) * like(x, scale)
+        return centred * lax.rsqrt((centred**2).mean(-1, keepdims=True) + 0.1) * beside(x, scale)
 
     return draw.one(function, lambda x: jax.nn.standardize(x, epsilon=0.1))
 
@@ -497,7 +506,7 @@ def network(names: tuple[str, ...], seed: int):
             x = x.reshape(x.shape[0], -1)
             size, given = int(np.prod(shape)), x.shape[1]
             w = np.resize(weights, (given, size)) / np.sqrt(given)
-            x = x @ like(x, np.abs(w) if positive else w) + like(x, np.resize(offset, size) + (1.5 if positive else 0))
+            x = x @ like(x, np.abs(w) if positive else w) + beside(x, np.resize(offset, size) + (1.5 if positive else 0))
             x = function((jnp.maximum(x, 0.2) if positive and len(steps) > 1 else x).reshape(x.shape[0], *shape))
         x = x.reshape(x.shape[0], -1)
         return x @ like(x, np.resize(steps[0][3][::-1], (x.shape[1], 3)))
@@ -506,19 +515,19 @@ def network(names: tuple[str, ...], seed: int):
 
 
 def farthest(gradient, radius, norm):
-    """The deviation of norm `radius` that goes furthest along gradients [batch, ...]."""
+    """The point of the ball that maximises <gradient, deviation>: [batch, ...]."""
     flat = gradient.reshape(len(gradient), -1)
     if norm == "linf":
-        found = jnp.sign(flat)
+        deviation = jnp.sign(flat)
     elif norm == "l2":
-        found = flat / jnp.maximum(jnp.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
+        deviation = flat / jnp.maximum(jnp.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
     else:
-        found = jnp.sign(flat) * jax.nn.one_hot(jnp.abs(flat).argmax(1), flat.shape[1], dtype=flat.dtype)
-    return (radius[:, None] * found).reshape(gradient.shape)
+        deviation = jnp.sign(flat) * jax.nn.one_hot(jnp.abs(flat).argmax(1), flat.shape[1], dtype=flat.dtype)
+    return (radius[:, None] * deviation).reshape(gradient.shape)
 
 
 def attacked(f, x, radius, norm, clip, outputs: int, starts: int = 4, steps: int = 12):
-    """f at points of the balls around x [batch, ...] that are driven to each extreme of each output: [batch, points, outputs].
+    """f at points of the balls around x [batch, ...], driven to the minimum and maximum of each output: [batch, points, outputs].
 
     Among them are x itself, random points, and corners: gradient steps first go to the ball's farthest point along the gradient
     and then part of the way to it.

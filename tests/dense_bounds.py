@@ -1,4 +1,4 @@
-"""Bounds of dense relu networks in numpy, written from the papers and without a graph: what the tests compare with.
+"""Bounds of dense relu networks in numpy, written from the papers and without a graph, for tests to compare with.
 
 A network is a list of (weights [out, in], offset [out]); relu stands between them. One example at a time.
 """
@@ -12,12 +12,12 @@ DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
 
 
 def least_in_ball(coefficients, x, radius, norm):
-    """Least <coefficients, x'> over the ball."""
+    """Minimum of <coefficients, x'> over the ball."""
     return coefficients @ x - radius * dual_norm(coefficients, norm)
 
 
 def dual_norm(rows, norm):
-    """Dual norm of the last axis; of complex rows, by their real part's signs."""
+    """Dual norm over the last axis, analytic in complex rows (for complex-step derivatives)."""
     if norm == "linf":
         return (rows * np.sign(rows.real)).sum(-1)
     if norm == "l2":
@@ -28,19 +28,22 @@ def dual_norm(rows, norm):
 
 
 def interval_bounds(layers, x, radius, norm):
-    """Of every layer, before its relu: [(lower, upper)]; the first layer exactly."""
+    """(lower, upper) of every layer before its relu, by intervals; exact for the first layer."""
     weights, offset = layers[0]
     middle, half = weights @ x + offset, radius * dual_norm(weights, norm)
-    found = [(middle - half, middle + half)]
+    sides = [(middle - half, middle + half)]
     for weights, offset in layers[1:]:
-        lower, upper = (np.maximum(side, 0) for side in found[-1])
+        lower, upper = (np.maximum(side, 0) for side in sides[-1])
         middle, half = (lower + upper) / 2, (upper - lower) / 2
-        found.append((weights @ middle + offset - np.abs(weights) @ half, weights @ middle + offset + np.abs(weights) @ half))
-    return found
+        sides.append((weights @ middle + offset - np.abs(weights) @ half, weights @ middle + offset + np.abs(weights) @ half))
+    return sides
 
 
 def linear_lower(layers, between, x, radius, norm, rows, slopes):
-    """Lower bound of rows @ (last layer) by linear relaxations of the relus on `between`; slopes(i, lower, upper) below."""
+    """Lower bounds of rows @ (last layer), by linear relaxations of the relus on the bounds `between`.
+
+    slopes: (layer, lower, upper) -> slopes of the lower planes.
+    """
     weights, offset = layers[-1]
     bias, rows = rows @ offset, rows @ weights
     for i in range(len(layers) - 2, -1, -1):
@@ -65,21 +68,21 @@ def parallel(i, lower, upper):
 
 
 def backward_bounds(layers, x, radius, norm, slopes):
-    """Every layer bounded by a backward pass, and by intervals where those are tighter."""
-    found = interval_bounds(layers[:1], x, radius, norm)
+    """(lower, upper) of every layer before its relu, by backward passes, or by intervals where those are tighter."""
+    sides = interval_bounds(layers[:1], x, radius, norm)
     for depth in range(2, len(layers) + 1):
         weights, offset = layers[depth - 1]
-        lower, upper = (np.maximum(side, 0) for side in found[-1])
+        lower, upper = (np.maximum(side, 0) for side in sides[-1])
         middle, half = weights @ (lower + upper) / 2 + offset, np.abs(weights) @ (upper - lower) / 2
         eye = np.eye(len(offset))
-        least = linear_lower(layers[:depth], found, x, radius, norm, eye, slopes)
-        greatest = -linear_lower(layers[:depth], found, x, radius, norm, -eye, slopes)
-        found.append((np.maximum(least, middle - half), np.minimum(greatest, middle + half)))
-    return found
+        least = linear_lower(layers[:depth], sides, x, radius, norm, eye, slopes)
+        greatest = -linear_lower(layers[:depth], sides, x, radius, norm, -eye, slopes)
+        sides.append((np.maximum(least, middle - half), np.minimum(greatest, middle + half)))
+    return sides
 
 
 def folded_lower(layers, between, rows):
-    """rows @ (last layer) by the intervals of the layer before."""
+    """Lower bounds of rows @ (last layer), by the intervals of the layer before."""
     if len(layers) == 1:
         return np.full(len(rows), -np.inf)
     weights, offset = layers[-1]
@@ -107,7 +110,7 @@ def lower_bounds(method, layers, x, radius, norm, rows, iterations=0):
 
 
 def _climbed(layers, between, x, radius, norm, row, iterations):
-    """Adam on the lower slopes of one row, by complex steps."""
+    """Adam on the lower slopes of one row; gradients by complex steps."""
     alphas = np.concatenate([adaptive(i, *between[i]) for i in range(len(layers) - 1)])
     starts = np.cumsum([0] + [len(between[i][0]) for i in range(len(layers) - 1)])
 
@@ -125,7 +128,7 @@ def _climbed(layers, between, x, radius, norm, row, iterations):
 
 
 def exact_least(layers, x, radius, row):
-    """Least row @ (last layer) over the l-infinity ball, by a linear program for every pattern of active relus."""
+    """Exact minimum of row @ (last layer) over the l-infinity ball, by a linear program for each pattern of active relus."""
     sizes = [len(offset) for _, offset in layers[:-1]]
     best = np.inf
     for pattern in itertools.product((0, 1), repeat=sum(sizes)):
@@ -139,9 +142,9 @@ def exact_least(layers, x, radius, row):
             limit.append(-sign * offset)
             slope, offset = active[:, None] * slope, active * offset
         weights, bias = layers[-1]
-        found = linprog(
+        solution = linprog(
             row @ weights @ slope, np.concatenate(upper), np.concatenate(limit), bounds=np.stack([x - radius, x + radius], 1)
         )
-        if found.status == 0:
-            best = min(best, found.fun + row @ (weights @ offset + bias))
+        if solution.status == 0:
+            best = min(best, solution.fun + row @ (weights @ offset + bias))
     return best

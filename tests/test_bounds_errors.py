@@ -1,4 +1,4 @@
-"""What cannot be bounded says so in one line; what can be taught, named, mixed and explained."""
+"""Errors of one line for functions that cannot be bounded; `register`, names of intermediate values, `given` and `explain`."""
 
 import re
 
@@ -32,8 +32,8 @@ def error(f, x=X, radius=0.1, **options) -> str:
 
 
 MIXING = {
-    "mean": lambda x: x - x.mean(0),
-    "batch norm": lambda x: (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1e-5),
+    "mean": lambda x: x - x.mean(0, keepdims=True),
+    "batch norm": lambda x: (x - x.mean(0, keepdims=True)) / jnp.sqrt(x.var(0, keepdims=True) + 1e-5),
     "reversed": lambda x: x[::-1],
     "roll": lambda x: jnp.roll(x, 1, 0),
     "gram": lambda x: x @ x.T,
@@ -60,14 +60,14 @@ MIXING = {
 
 
 @pytest.mark.parametrize("name", MIXING)
-def test_what_mixes_examples_is_told_apart(name):
+def test_functions_that_mix_examples_are_refused(name):
     assert re.search("not batch-separable|must return .batch", error(MIXING[name]))
-    jitted = jax.jit(lambda x: bounds.bound(MIXING[name], x, radius=0.1))  # also where no number is known
+    jitted = jax.jit(lambda x: bounds.bound(MIXING[name], x, radius=0.1))  # also where all numbers are traced
     with pytest.raises(InputError):
         jitted(X)
 
 
-def test_what_looks_like_mixing_is_not():
+def test_moving_entries_within_examples_is_allowed_and_exact():
     for f in (
         lambda x: x.reshape(len(x), 2, 2).swapaxes(0, 1).reshape(2, -1, 2).transpose(1, 2, 0).reshape(len(x), -1),
         lambda x: jnp.take_along_axis(x, jnp.broadcast_to(PERMUTATION, x.shape), 1),
@@ -115,7 +115,7 @@ def test_margins_need_logits_and_labels(f, labels, said):
             function(f, X, np.array(labels), **radius)
 
 
-def test_an_operation_without_a_rule_names_itself_and_the_line():
+def test_a_primitive_without_a_rule_is_named_with_the_line_that_calls_it():
     def f(x):
         return jnp.sort(linear(x), axis=1)  # the line
 
@@ -126,7 +126,7 @@ def test_an_operation_without_a_rule_names_itself_and_the_line():
     assert "sort" in said and f"{__file__}:{line}" in said and "register" in said and "\n" not in said
 
 
-def test_control_flow_by_values_is_refused():
+def test_control_flow_that_depends_on_values_is_refused():
     def until(x):
         return lax.while_loop(lambda h: h.sum() < 10, lambda h: h + 1, x)
 
@@ -137,19 +137,20 @@ def test_control_flow_by_values_is_refused():
         (lambda x: jnp.round(x), "round"),
         (lambda x: jnp.where((x > 0) & (x < 1), x, 0), "and"),
         (lambda x: x * (x > 0.2).astype(int), "convert|conversion|int"),
+        (lambda x: lax.conv(x[:, None], x[:, None], (1,), "SAME"), "two bounded operands|not batch-separable"),
     ):
         with pytest.raises((NotImplementedError, InputError), match=name):
             bounds.bound(f, X, radius=0.1)
 
 
-def test_a_method_that_would_not_fit_says_so(monkeypatch):
+def test_a_method_that_needs_more_memory_than_is_free_is_refused(monkeypatch):
     monkeypatch.setattr(checks, "free_memory", lambda: 1000)
     said = error(lambda x: jax.nn.relu(linear(x)) @ W, method="crown")
     assert "crown would take about" in said and "1.0 kB are free" in said and "chunk" in said
 
 
-def test_register_teaches_a_curve_and_a_rewrite(monkeypatch):
-    """`sin` between -pi / 2 and pi / 2 bends once, at 0; `sort` of two is their min and max."""
+def test_register_adds_curves_and_rewrites(monkeypatch):
+    """sin has one inflection between -pi / 2 and pi / 2, at 0; sort of two values is their min and max."""
     monkeypatch.setattr(registry, "RULES", dict(registry.RULES))
     monkeypatch.setattr(checks, "RULES", registry.RULES)
     bounds.register("sin", bounds.Curve(jnp.sin, inflections=(0.0,)))
@@ -186,7 +187,7 @@ class Nnx(nnx.Module):
 
 
 @jax.tree_util.register_pytree_node_class
-class Module:  # as Equinox has them: a callable pytree for one example
+class Module:  # a callable pytree for one example, as in Equinox
     def __init__(self, weights):
         self.weights = weights
 
@@ -201,7 +202,7 @@ class Module:  # as Equinox has them: a callable pytree for one example
         return self.weights[1] @ jax.nn.relu(self.weights[0] @ x)
 
 
-def test_flax_networks_and_callable_pytrees_need_nothing():
+def test_linen_and_nnx_networks_and_callable_pytrees_are_bounded_as_they_are():
     linen = Linen()
     variables = linen.init(jax.random.key(0), X)
     module = Module([W, W[:3]])
@@ -212,14 +213,14 @@ def test_flax_networks_and_callable_pytrees_need_nothing():
         assert np.all(margin < gaps) and np.all(margin > gaps - 0.5)
 
 
-def test_intermediate_bounds_have_names_and_can_be_given():
+def test_intermediate_bounds_are_named_and_tighten_other_methods_when_given():
     f = lambda x: jnp.maximum(jax.nn.relu(linear(x)) @ W, jnp.tanh(x)) @ W  # noqa: E731
-    found = bounds.intermediate(f, X, radius=0.2, method="crown")
-    assert set(found) == {"relu_0", "relu_1", "max_0.0", "max_0.1"}  # tanh starts from the input
+    intermediate = bounds.intermediate(f, X, radius=0.2, method="crown")
+    assert set(intermediate) == {"relu_0", "relu_1", "max_0.0", "max_0.1"}  # the operand of tanh is the input
     hidden = np.asarray(linear(X))
-    lower, upper = found["relu_0"]
+    lower, upper = intermediate["relu_0"]
     assert np.all(lower <= hidden) and np.all(hidden <= upper)
-    mixed = bounds.bound(f, X, radius=0.2, method="crown_ibp", given=found)
+    mixed = bounds.bound(f, X, radius=0.2, method="crown_ibp", given=intermediate)
     loose = bounds.bound(f, X, radius=0.2, method="crown_ibp")
     tight = bounds.bound(f, X, radius=0.2, method="crown")
     width = lambda sides: float((sides[1] - sides[0]).mean())  # noqa: E731
@@ -228,14 +229,14 @@ def test_intermediate_bounds_have_names_and_can_be_given():
     assert width(bounds.bound(f, X, radius=0.2, method="ibp", given=narrow)) < width(bounds.bound(f, X, radius=0.2, method="ibp"))
 
 
-def test_explain_counts_what_is_there():
+def test_explain_counts_operations_neurons_and_outputs():
     def f(x):
         y = jnp.pad(jax.nn.relu(linear(x)), ((0, 0), (0, 1)))
         return jnp.abs(y).max(1, keepdims=True) + jax.nn.relu(y)[:, :2]
 
     told = bounds.explain(f, jax.ShapeDtypeStruct((7, 4), jnp.float32))
     assert {k: v for k, v in told.operations.items() if k != "affine"} == {"relu": 2, "abs": 1, "max": 1}
-    assert (told.outputs, told.neurons) == (2, 4 + 4 + 5 + 5)  # the largest of five is bounded by their leads too
+    assert (told.outputs, told.neurons) == (2, 4 + 4 + 5 + 5)  # max of five values relaxes their leads too
     assert set(told.costs) == set(bounds.METHODS)
     assert (
         told.costs["ibp"].passes < told.costs["crown_ibp"].passes < told.costs["crown"].passes < told.costs["alpha_crown"].passes
@@ -247,7 +248,7 @@ def test_explain_counts_what_is_there():
 
 
 @pytest.mark.parametrize("chunk", [16, 64])
-def test_memory_is_told_within_a_factor_of_three(chunk):
+def test_explained_memory_is_within_a_factor_of_three_of_the_compiled_program(chunk):
     rng = np.random.default_rng(0)
     kernels = [rng.normal(size=(3, 3, *channels)).astype(np.float32) / 5 for channels in ((1, 8), (8, 12), (12, 12))]
 
@@ -263,6 +264,6 @@ def test_memory_is_told_within_a_factor_of_three(chunk):
     assert told / 3 < allocated.temp_size_in_bytes < told * 3
 
 
-def test_the_error_of_x_64_bit_inputs_in_single_precision_is_none():
+def test_float64_inputs_are_bounded_in_float32_where_x64_is_off():
     lower, upper = bounds.bound(linear, X.astype(np.float64), radius=0.1)
     assert lower.dtype == upper.dtype == jnp.float32

@@ -1,6 +1,6 @@
-"""Soundness: attacked points of the ball lie within the bounds, for every operation with random attributes, and chains of them.
+"""Soundness: attacked points of the ball lie within the bounds, for operations with random attributes and for chains of them.
 
-DSRNA_SOAK=examples makes `test_random_networks` try that many, never the same, with every method; what fails is made simpler.
+DSRNA_SOAK=n makes `test_bounds_of_random_networks_are_sound` draw n new examples, with every method, and shrink failures.
 """
 
 import itertools
@@ -23,9 +23,9 @@ SOAK = int(os.environ.get("DSRNA_SOAK", 0))
 
 
 def check(names, seed, norm, clip, dtype, radius, methods):
-    """Fails where an attacked point leaves the bounds, a tighter method leaves a looser one, or radius 0 is not exact.
+    """Asserts that attacked points lie within the bounds, tighter methods within looser ones, and that radius 0 is exact.
 
-    Returns: whether there was anything to check; not for a function that overflows itself.
+    Returns: False where the function itself overflows, so that nothing was checked.
     """
     case = f"{names} seed={seed} {norm} clip={clip} {np.dtype(dtype)} radius={radius}"
     f = network(names, seed)
@@ -36,8 +36,8 @@ def check(names, seed, norm, clip, dtype, radius, methods):
         def everything(x, radii):
             return {m: bounds.bound(f, x, radius=radii, norm=norm, clip=clip, method=m, iterations=3, chunk=5) for m in methods}
 
-        found = quick(everything)(x, radii)
-        found = {m: np.asarray(sides, np.float64) for m, sides in found.items()}
+        bounded = quick(everything)(x, radii)
+        bounded = {m: np.asarray(sides, np.float64) for m, sides in bounded.items()}
         exact = quick(lambda x, radii: attacked(f, x, radii, norm, clip, 3))
         values = np.asarray(exact(x.astype(np.float64), radii.astype(np.float64)))
         here = np.asarray(f(jnp.asarray(x)), np.float64)
@@ -45,15 +45,15 @@ def check(names, seed, norm, clip, dtype, radius, methods):
         return False
     # At radius 0 the bounds are f(x) in the precision of x, and so off by its rounding.
     resolution = np.where(radii == 0, 3e-6, 4e-16)[:, None, None] * np.abs(values).max()
-    for method, (lower, upper) in found.items():
+    for method, (lower, upper) in bounded.items():
         assert np.all(lower[:, None] <= values + resolution), f"{method}: below the lower bound: {case}"
         assert np.all(upper[:, None] >= values - resolution), f"{method}: above the upper bound: {case}"
         np.testing.assert_allclose([lower[2], upper[2]], [here[2]] * 2, rtol=1e-5, atol=1e-6, err_msg=f"{method} {case}")
     rounding = 1e-4 if dtype == np.float32 else 1e-9
     for loose, tight in NESTED:
-        if loose in found and tight in found:
-            slack = rounding * (1e-3 + np.abs(found[loose]).max()) * np.array([1, -1]).reshape(2, 1, 1)
-            inside = (found[loose] - slack - found[tight]) * np.array([1, -1]).reshape(2, 1, 1)
+        if loose in bounded and tight in bounded:
+            slack = rounding * (1e-3 + np.abs(bounded[loose]).max()) * np.array([1, -1]).reshape(2, 1, 1)
+            inside = (bounded[loose] - slack - bounded[tight]) * np.array([1, -1]).reshape(2, 1, 1)
             assert np.all(inside[np.isfinite(inside)] <= 0), f"{tight} leaves {loose}: {case}"
     return True
 
@@ -74,7 +74,7 @@ def cases():
 
 
 @pytest.mark.parametrize("names,norm,clip,dtype,radius,method", list(cases()))
-def test_attacked_points_lie_within(names, norm, clip, dtype, radius, method):
+def test_attacked_points_lie_within_the_bounds(names, norm, clip, dtype, radius, method):
     assert check(names, 7, norm, clip, dtype, radius, ("ibp", "crown", method))
 
 
@@ -89,7 +89,7 @@ def test_attacked_points_lie_within(names, norm, clip, dtype, radius, method):
     dtype=st.sampled_from([np.float32, np.float64]),
     radius=st.sampled_from((*RADII, 1e-5)),
 )
-def test_random_networks(names, seed, norm, clip, dtype, radius):
+def test_bounds_of_random_networks_are_sound(names, seed, norm, clip, dtype, radius):
     methods = bounds.METHODS if SOAK else ("ibp", "crown_ibp", "alpha_crown")
     if not check(tuple(names), seed, norm, clip, dtype, radius, methods):
         reject()
@@ -100,6 +100,6 @@ def test_interval_bounds_nest_with_the_radius(norm):
     f = network(("convolution", "max_pool", "silu"), 3)
     x = np.random.default_rng(0).uniform(size=(2, 2, 3)).astype(np.float32)
     compute = jax.jit(lambda radius: bounds.bound(f, x, radius=radius, norm=norm, method="ibp", clip=(0.0, 1.0)))
-    found = [compute(r) for r in (0.0, 1e-4, 0.01, 0.1, 0.5)]
-    for (low, high), (lower, higher) in itertools.pairwise(found):
+    nested = [compute(r) for r in (0.0, 1e-4, 0.01, 0.1, 0.5)]
+    for (low, high), (lower, higher) in itertools.pairwise(nested):
         assert np.all(lower <= low) and np.all(higher >= high)

@@ -1,4 +1,4 @@
-"""What intervals and relaxations take for granted about their own formulas."""
+"""The formulas of intervals and relaxations: affine maps of boxes, the change of a hinge, the leads of a maximum."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ KERNEL, FILTERS = RNG.normal(size=(4, 3)), RNG.normal(size=(9, 1, 2, 3))
 
 
 def maps(x):
-    """[batch, height, width, channel] as convolutions of this project take it."""
+    """[batch, height, width, channel] -> [channel, batch, height, width], the layout of the project's convolutions."""
     return jnp.transpose(x, (3, 0, 1, 2))
 
 
@@ -35,7 +35,7 @@ def maps(x):
     ],
     ids=["pointwise", "depthwise", "split", "rest", "unstack"],
 )
-def test_boxes_off_centre_go_through_affine_functions_exactly(f):
+def test_affine_functions_map_boxes_exactly_also_off_centre(f):
     with jax.enable_x64(True):
         x, radius, clip = jnp.asarray(RNG.uniform(size=(2, 5, 4, 3))), 0.3, (0.0, 1.0)
         low, high = jnp.maximum(x - radius, clip[0]), jnp.minimum(x + radius, clip[1])
@@ -47,7 +47,7 @@ def test_boxes_off_centre_go_through_affine_functions_exactly(f):
 
 
 @pytest.mark.parametrize("left, right", [(0.0, 1.0), (0.1, 1.0), (1.0, 0.0), (-1.0, 1.0)])
-def test_a_hinge_changes_as_its_function_does_and_by_all_of_its_arguments(left, right):
+def test_the_change_of_a_hinge_and_its_derivatives_are_those_of_the_plain_formula(left, right):
     def phi(x, left, right):
         return jnp.where(x >= 0, right * x, left * x)
 
@@ -65,13 +65,13 @@ def test_a_hinge_changes_as_its_function_does_and_by_all_of_its_arguments(left, 
                 np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
-def test_a_hinge_does_not_cancel():
+def test_the_change_of_a_hinge_has_no_cancellation():
     large, small = np.float32(1e6), np.float32(1e-3)
     assert change(large, small, 0.0, 1.0) == small
     assert change(-large, small, 0.1, 1.0) == np.float32(0.1) * small
 
 
-def test_leads_say_nothing_that_the_entries_do_not_unless_something_narrows_them():
+def test_leads_that_no_method_has_narrowed_do_not_tighten_a_maximum():
     rng = np.random.default_rng(1)
     x, scale = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 5, 5, 3), (5, 5, 3)))
     graph = trace(lambda x: nn.max_pool(jnp.tanh(scale * x), (3, 3), padding="SAME"), x, RULES)

@@ -1,4 +1,4 @@
-"""Bounds against what they are bounds of: enumeration, closed forms, solvers, finite differences, and bounds written in numpy."""
+"""Bounds against enumeration, closed forms, solvers and finite differences, and against bounds written in numpy."""
 
 import functools
 import itertools
@@ -30,11 +30,11 @@ def layers(*sizes, seed=0):
 
 
 def dense(weights):
-    """The network of dense_bounds as a function of [batch, in]."""
+    """The network of `dense_bounds` as a function of [batch, in]."""
 
     def f(x):
         for i, (w, b) in enumerate(weights):
-            x = (jax.nn.relu(x) if i else x) @ jnp.asarray(w).T + jnp.asarray(b)
+            x = (jax.nn.relu(x) if i else x) @ jnp.asarray(w).T + jnp.asarray(b)[None]
         return x
 
     return f
@@ -46,7 +46,7 @@ def sides(f, x, radius, **options):
 
 
 @pytest.mark.parametrize("sizes", [(2, 4, 2), (3, 3, 3, 2), (1, 5, 1)])
-def test_bounds_hold_the_exact_range_of_small_networks(sizes):
+def test_bounds_contain_the_exact_range_of_small_networks(sizes):
     network = layers(*sizes, seed=sum(sizes))
     x, radius = np.linspace(0.2, 0.8, sizes[0]), 0.4
     eye = np.eye(sizes[-1])
@@ -58,7 +58,7 @@ def test_bounds_hold_the_exact_range_of_small_networks(sizes):
 
 
 def test_a_single_hidden_unit_is_bounded_exactly():
-    """The planes of one relu, concretised over a box, reach the ends of its range: convex, so its maximum is at a vertex."""
+    """The planes of one relu over a box reach both ends of its range: it is convex, so its maximum lies at a vertex."""
     network = [(np.array([[1.0, -0.5]]), np.array([0.1])), (np.array([[1.0]]), np.array([0.0]))]
     x, radius = np.array([[0.1, 0.2]]), 0.3
     lower, upper = sides(dense(network), x, radius, method="alpha_crown")
@@ -67,7 +67,7 @@ def test_a_single_hidden_unit_is_bounded_exactly():
 
 
 @pytest.mark.parametrize("norm", bounds.NORMS)
-def test_affine_networks_are_exact(norm):
+def test_bounds_of_affine_networks_are_exact(norm):
     rng = np.random.default_rng(1)
     kernel, w = rng.normal(size=(2, 2, 2, 3)), rng.normal(size=(12, 3))
 
@@ -81,7 +81,7 @@ def test_affine_networks_are_exact(norm):
     half = radius[:, None] * dense_bounds.dual_norm(rows, norm)
     for method in bounds.METHODS:
         if (norm, method) == ("linf", "ibp"):
-            continue  # intervals of one layer after the other are no longer exact
+            continue  # intervals of several layers are not exact
         lower, upper = sides(f, x, radius, norm=norm, method=method)
         np.testing.assert_allclose(lower, logits - half, rtol=1e-9)
         np.testing.assert_allclose(upper, logits + half, rtol=1e-9)
@@ -89,9 +89,9 @@ def test_affine_networks_are_exact(norm):
     gaps = logits[[0, 1], labels][:, None] - logits
     norms = dense_bounds.dual_norm(rows[labels][:, None] - rows, norm)
     closed = np.min(gaps / np.where(norms == 0, 1, norms) + np.where(norms == 0, np.inf, 0), axis=1)
-    found = bounds.certified_radius(f, jnp.asarray(x), labels, norm=norm, method="crown_ibp", steps=60)
-    np.testing.assert_allclose(found, closed, rtol=1e-7)
-    assert np.all(found <= closed)
+    radii = bounds.certified_radius(f, jnp.asarray(x), labels, norm=norm, method="crown_ibp", steps=60)
+    np.testing.assert_allclose(radii, closed, rtol=1e-7)
+    assert np.all(radii <= closed)
     by_class = bounds.class_certified_radii(f, jnp.asarray(x), labels, norm=norm, steps=60)
     np.testing.assert_allclose(by_class.min(1), closed, rtol=1e-7)
 
@@ -106,7 +106,7 @@ def test_affine_networks_are_exact(norm):
         ({"window_strides": (2, 2), "padding": "VALID", "feature_group_count": 2}, ("NHWC", "HWIO", "NHWC")),
     ],
 )
-def test_convolutions_are_exact_whatever_their_attributes(grid, layout):
+def test_convolutions_are_exact_for_all_attributes(grid, layout):
     rng = np.random.default_rng(2)
     sizes = {"H": 3, "W": 2, "I": 4 // grid.get("feature_group_count", 1), "O": 6}
     kernel = rng.normal(size=[sizes[axis] for axis in layout[1]])
@@ -117,11 +117,11 @@ def test_convolutions_are_exact_whatever_their_attributes(grid, layout):
         y = lax.conv_general_dilated(image, jnp.asarray(kernel), **grid, dimension_numbers=layout)
         return jnp.moveaxis(y, layout[2].index("N"), 0).reshape(len(x), -1)
 
-    check_functionals_go_back_exactly(f, rng.uniform(size=(2, 7, 8, 4)))
+    check_backward_bounds_are_exact(f, rng.uniform(size=(2, 7, 8, 4)))
 
 
 @pytest.mark.parametrize("reverse", [1, -1])
-def test_results_of_one_operation_are_exact_together(reverse):
+def test_operations_with_several_results_are_exact(reverse):
     def f(x):
         first, _, third = jnp.split(x, [1, 3], axis=2)
         halves = jnp.split(jnp.moveaxis(x, 0, 1), 2, axis=2)  # a batch that is not in front
@@ -129,11 +129,11 @@ def test_results_of_one_operation_are_exact_together(reverse):
         parts = [first, 3 * third, jnp.moveaxis(halves[1], 1, 0), apart[2] - 2 * apart[0], x]
         return jnp.concatenate([p.reshape(len(x), -1) for p in parts[::reverse]], 1).cumsum(1)
 
-    check_functionals_go_back_exactly(f, np.random.default_rng(3).uniform(size=(2, 3, 4)))
+    check_backward_bounds_are_exact(f, np.random.default_rng(3).uniform(size=(2, 3, 4)))
 
 
-def check_functionals_go_back_exactly(f, x, radius=0.3):
-    """That bounds of an affine f, [batch, output], are the row sums of its Jacobian."""
+def check_backward_bounds_are_exact(f, x, radius=0.3):
+    """Asserts that backward bounds of an affine f, [batch, output], are the row sums of its Jacobian."""
     matrix = np.asarray(jax.jacobian(f)(jnp.asarray(x[:1])))[0].reshape(-1, x[0].size)
     half = radius * np.abs(matrix).sum(1)
     for method in ("crown_ibp", "crown"):
@@ -143,7 +143,7 @@ def check_functionals_go_back_exactly(f, x, radius=0.3):
 
 
 @pytest.mark.parametrize("norm", bounds.NORMS)
-def test_single_layers_are_exact_for_intervals_too(norm):
+def test_intervals_of_a_single_layer_are_exact(norm):
     (network,) = layers(4, 3)
     x, radius = np.linspace(0, 1, 8).reshape(2, 4), 0.2
     half = radius * dense_bounds.dual_norm(network[0], norm)
@@ -177,7 +177,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("norm", bounds.NORMS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_methods_equal_those_written_in_numpy(name, norm):
+def test_every_method_equals_its_implementation_in_numpy(name, norm):
     f, matrices, shape = NETWORKS[name]()
     x = np.random.default_rng(5).uniform(size=(2, *shape))
     radius, labels = {"linf": 0.05, "l2": 0.2, "l1": 0.5}[norm], np.array([2, 0])
@@ -196,12 +196,12 @@ def test_methods_equal_those_written_in_numpy(name, norm):
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
-def test_first_layers_have_exact_row_norms(norm):
+def test_the_first_layer_has_the_exact_radius_of_its_row_norms(norm):
     """Border rows of a padded convolution are shorter; batch norm, and a second affine layer, belong to the same row."""
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(3, 3, 2, 2)), rng.normal(size=(2, 2, 2, 3))
     convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    one = lambda x: convolve(x, jnp.asarray(first), (2, 1), "SAME") * jnp.array([0.5, -2]) + 1  # noqa: E731
+    one = lambda x: convolve(x, jnp.asarray(first), (2, 1), "SAME") * jnp.array([[[[0.5, -2]]]]) + 1  # noqa: E731
     two = lambda x: convolve(one(x), jnp.asarray(second), (1, 1), "SAME")  # noqa: E731
     x = jnp.asarray(rng.uniform(size=(1, 4, 3, 2)))
     for affine in (one, two):
@@ -215,7 +215,7 @@ def test_first_layers_have_exact_row_norms(norm):
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 @pytest.mark.parametrize("radius", [1e-4, 0.1, 0.6, 3.0])
-def test_a_ball_cut_by_the_box_is_exact(norm, radius):
+def test_the_minimum_over_a_clipped_ball_equals_a_solver(norm, radius):
     rng = np.random.default_rng(0)
     x, rows = rng.uniform(size=(2, 5)), rng.normal(size=(3, 2, 5))
     x[0, 0], rows[0, 0, 1] = 0.0, 0.0
@@ -240,7 +240,7 @@ def test_a_ball_cut_by_the_box_is_exact(norm, radius):
             assert got[row, i] <= least + 1e-9
 
 
-def test_clip_equals_the_box_under_linf_and_never_loosens():
+def test_clipping_tightens_bounds_and_a_wide_clip_changes_nothing():
     network, rng = dense(layers(4, 6, 3)), np.random.default_rng(0)
     x = rng.uniform(size=(3, 4))
     for norm in ("linf", "l2"):
@@ -261,7 +261,7 @@ def test_clip_equals_the_box_under_linf_and_never_loosens():
         ("hz_crown", "l2", None),
     ],
 )
-def test_gradients_of_bounds(method, norm, clip):
+def test_gradients_of_bounds_are_finite_differences(method, norm, clip):
     network, x = layers(3, 5, 4, 2, seed=3), jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 3)))
 
     def total(weights, x, radius):
@@ -281,7 +281,7 @@ def test_gradients_of_bounds(method, norm, clip):
 
 
 @pytest.mark.parametrize("method, norm", [("crown_ibp", "l2"), ("alpha_crown", "linf")])
-def test_nothing_depends_on_batch_order_jit_chunks_or_vmap(method, norm):
+def test_bounds_do_not_depend_on_order_jit_chunks_or_vmap(method, norm):
     f, x = dense(layers(4, 5, 4, 3, seed=1)), jnp.asarray(np.random.default_rng(0).uniform(size=(4, 4)))
     radius = jnp.array([0.05, 0.1, 0.2, 0.3])
 
@@ -303,7 +303,7 @@ def test_nothing_depends_on_batch_order_jit_chunks_or_vmap(method, norm):
     np.testing.assert_allclose(single, [side[1:2] for side in whole], rtol=1e-9)
 
 
-def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_implicit_function():
+def test_the_certified_radius_is_certified_and_has_the_implicit_gradient():
     network = layers(4, 8, 6, 3, seed=4)
     x = jnp.asarray(np.random.default_rng(1).uniform(size=(5, 4)))
     labels = np.asarray(dense(network)(x)).argmax(1)
@@ -314,26 +314,26 @@ def test_the_certified_radius_is_certified_and_its_gradient_is_that_of_the_impli
         return bounds.certified_radius(dense(network), x, labels, norm="l2", method="crown", steps=60)
 
     margin = quick(lambda r: bounds.margin(dense(network), x, labels, radius=r, norm="l2", method="crown"))
-    found = radius(network)
-    assert np.all(found[:4] > 1e-3) and found[4] == 0
-    assert np.all(margin(found)[:4] > 0) and np.all(margin(1.001 * found)[:4] <= 1e-3)
+    radii = radius(network)
+    assert np.all(radii[:4] > 1e-3) and radii[4] == 0
+    assert np.all(margin(radii)[:4] > 0) and np.all(margin(1.001 * radii)[:4] <= 1e-3)
     direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), network)
     move = lambda t: radius(jax.tree.map(lambda w, d: w + t * d, network, direction))  # noqa: E731
     _, along = jax.jvp(radius, (jax.tree.map(jnp.asarray, network),), (jax.tree.map(jnp.asarray, direction),))
     np.testing.assert_allclose(along, (move(1e-5) - move(-1e-5)) / 2e-5, rtol=1e-3, atol=1e-9)
 
 
-def test_a_radius_that_nobody_differentiates_compiles_one_margin():
+def test_a_certified_radius_without_gradient_compiles_one_margin():
     f, x, labels = dense(layers(4, 8, 6, 3)), jnp.zeros((2, 4)), jnp.zeros(2, int)
     programs = [
         jax.jit(lambda r: bounds.margin(f, x, labels, radius=r, method="crown")),
         jax.jit(lambda start: bounds.certified_radius(f, x, labels, method="crown", start=start)),
     ]
-    one, found = (p.lower(0.1).compile().as_text().count(" dot(") for p in programs)
-    assert 0 < found <= one
+    one, search = (p.lower(0.1).compile().as_text().count(" dot(") for p in programs)
+    assert 0 < search <= one
 
 
-def test_radius_zero_is_exact_even_where_others_are_not():
+def test_radius_zero_is_exact_beside_other_radii():
     f, x = dense(layers(4, 6, 3)), jnp.asarray(np.random.default_rng(0).uniform(size=(2, 4)))
     options = itertools.product((None, (0.0, 1.0)), bounds.NORMS)
     for method, (clip, norm) in zip(bounds.METHODS, options, strict=True):
@@ -344,9 +344,9 @@ def test_radius_zero_is_exact_even_where_others_are_not():
 
 def test_two_relus_of_one_state_are_one_node():
     (w, b), (v, c) = layers(4, 6, 3)
-    state = lambda x: x @ w.T + b  # noqa: E731
-    twice = lambda x: jax.nn.relu(state(x)) @ v.T + c + jnp.maximum(state(x), 0.0) @ v.T  # noqa: E731
-    once = lambda x: 2 * jax.nn.relu(state(x)) @ v.T + c  # noqa: E731
+    state = lambda x: x @ w.T + b[None]  # noqa: E731
+    twice = lambda x: jax.nn.relu(state(x)) @ v.T + c[None] + jnp.maximum(state(x), 0.0) @ v.T  # noqa: E731
+    once = lambda x: 2 * jax.nn.relu(state(x)) @ v.T + c[None]  # noqa: E731
     x = np.random.default_rng(0).uniform(size=(1, 4))
     assert bounds.explain(lambda x: jax.nn.relu(x) - jax.nn.relu(x) * 2, x).operations["relu"] == 1
     np.testing.assert_allclose(sides(twice, x, 0.3, method="crown"), sides(once, x, 0.3, method="crown"), rtol=1e-9)
@@ -363,7 +363,7 @@ def simple_planes(self, node, intervals, slopes="adaptive"):
 
 
 @pytest.mark.parametrize("window", [2, 3])
-def test_max_pools_are_a_quarter_narrower_than_with_the_simple_relaxation(window, monkeypatch):
+def test_bounds_of_max_pools_are_a_quarter_narrower_than_by_the_simple_relaxation(window, monkeypatch):
     rng = np.random.default_rng(0)
     kernels, w = [rng.uniform(-1, 1, size=(3, 3, i, 3)) / np.sqrt(9 * i) for i in (1, 3)], rng.normal(size=(48, 4))
     convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))

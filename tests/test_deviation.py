@@ -15,11 +15,11 @@ X = np.random.default_rng(2).uniform(size=(3, 4, 4, 1)).astype(np.float32)
 def f(x):
     y = jax.lax.conv_general_dilated(x, KERNEL.astype(x.dtype), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     y = jax.lax.reduce_window(jax.nn.relu(y - 0.3), -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "SAME")
-    return 1e3 + y.reshape(len(x), -1) @ WEIGHTS  # a large offset, which deviations must not see
+    return 1e3 + y.reshape(len(x), -1) @ WEIGHTS  # deviations must not depend on this large offset
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp", "crown"])
-def test_bounds_are_the_value_and_the_deviation(method):
+def test_bounds_are_the_value_plus_the_deviation(method):
     with jax.enable_x64():
         x = X.astype(np.float64)
         lower, upper = bounds.bound(f, x, radius=0.05, method=method)
@@ -31,7 +31,7 @@ def test_bounds_are_the_value_and_the_deviation(method):
 
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
 def test_tiny_radii_keep_their_precision(method):
-    """Where no kink is near, deviations are proportional to the radius, down to 1e-30 in float32."""
+    """Away from kinks deviations are proportional to the radius, down to 1e-30 in float32."""
     small, tiny = (bounds.deviation(f, X, radius=radius, method=method) for radius in (1e-7, 1e-30))
     np.testing.assert_allclose(np.array(small) * 1e7, np.array(tiny) * 1e30, rtol=1e-3)
     assert not np.array(bounds.deviation(f, X, radius=0.0, method=method)).any()
@@ -48,7 +48,7 @@ def test_rows_are_functionals_of_each_example(method):
     assert (differences[0] >= by_row[0, :1] - by_row[1, 1:] - 1e-4).all()
 
 
-def test_deviations_contain_what_moves():
+def test_deviations_contain_the_changes_at_corners_of_the_ball():
     below, above = bounds.deviation(f, X, radius=0.03, method="crown_ibp")
     moves = 0.03 * np.random.default_rng(3).choice([-1.0, 1.0], size=(200, *X.shape)).astype(np.float32)
     change = jax.vmap(lambda d: f(X + d) - f(X))(moves)

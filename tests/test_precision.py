@@ -1,4 +1,4 @@
-"""Matrix products: full precision where bounds are made, on every platform; the platform's own elsewhere."""
+"""Precision of matrix products: full in bounds, on every platform; elsewhere that of the call."""
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +37,8 @@ def logits_fn():
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda"])
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
-def test_bounds_round_no_product_more_coarsely_than_its_numbers(method, platform):
-    """TF32, the default on GPUs, rounds by 1e-3 what the allowance for rounding widens by 1e-5."""
+def test_bounds_compute_every_product_in_full_precision(method, platform):
+    """TF32, the default on GPUs, rounds by 1e-3, while bounds are widened by 1e-5."""
     logits = logits_fn()
     functions = {
         "margin": lambda x: bounds.margin(logits, x, jnp.zeros(2, int), radius=0.01, method=method),
@@ -50,7 +50,7 @@ def test_bounds_round_no_product_more_coarsely_than_its_numbers(method, platform
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda"])
-def test_a_network_takes_the_precision_that_is_asked_for_around_its_call(platform):
+def test_a_network_uses_the_precision_in_force_at_its_call(platform):
     logits = logits_fn()
 
     def precise(x):
@@ -65,8 +65,8 @@ def test_a_network_takes_the_precision_that_is_asked_for_around_its_call(platfor
             assert not any("HIGHEST" in line for line in products(f, platform))
 
 
-def test_on_a_cpu_a_network_and_the_centre_of_its_bounds_share_their_products():
-    """XLA merges only what asks for the same precision, and a CPU has but one."""
+def test_on_a_cpu_all_precisions_lower_to_one_program():
+    """So that XLA can merge the products of a network with those of the centre of its bounds: it merges equal precisions only."""
 
     def program(precision):
         with jax.default_matmul_precision(precision):

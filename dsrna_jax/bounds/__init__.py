@@ -1,24 +1,27 @@
 """Certified bounds of any batch-separable JAX function over balls around its inputs.
 
-As `jax.grad` does, they take a function: a Flax, Equinox or plain one, closing over its weights. They trace it, and no line of it
-has to know. All can be jitted, vmapped, and differentiated by whatever the function closes over.
+As `jax.grad` does, they take a function that closes over its weights, such as a Flax or an Equinox network, and trace it; the
+function itself needs no change. All can be jitted, vmapped, and differentiated with respect to whatever the function closes over.
 
     lower, upper = bounds.bound(f, x, radius=0.01, norm="linf", method="crown_ibp", clip=(0.0, 1.0))
     certified = bounds.margin(f, x, labels, radius=0.01, method="crown") > 0
     radius = bounds.certified_radius(f, x, labels, norm="l2", method="crown")
 
-Methods, from loose and cheap to tight and dear; `explain` tells what each would cost for a given f:
+`bound`, `deviation` and `intermediate` take f and x, and f may return anything; `margin`, `certified_radius` and their versions
+for each class take (logits_fn, images, labels, key), as attacks do. `register` adds rules for primitives.
 
-    ibp          intervals, forwards (Gowal et al. 2018)                                  a few clean passes
-    crown_ibp    one backward pass between those intervals (Zhang et al. 2019)            some passes an output
-    hz_crown     hybrid zonotopes, then one backward pass                                 one pass an input entry
-    fastlin      backward passes for every layer, parallel slopes (Weng et al. 2018)      one pass a neuron
-    crown        the same with adaptive slopes (Zhang et al. 2018)                        one pass a neuron
-    alpha_crown  crown, then lower slopes optimised for every output (Xu et al. 2021)     crown, and 60 passes an output
+Methods, from loose and cheap to tight and expensive; `explain` estimates the cost of each for a given f:
 
-Rounding: bounds are those of f in real arithmetic, computed in the precision of x, and widened by `ROUNDING` units of that
-precision times the absolute terms that make them up. That exceeds what evaluating f rounds away in every network it was tested
-on; it is no proof. In float64 it is negligible, and so is what it guards against.
+    ibp          intervals, forwards (Gowal et al. 2018)                                  a few evaluations of f
+    crown_ibp    one backward pass through planes between those (Zhang et al. 2019)       some per output
+    hz_crown     hybrid zonotopes, then one backward pass                                 one per input entry
+    fastlin      backward passes for every layer, parallel slopes (Weng et al. 2018)      one per neuron
+    crown        the same with adaptive slopes (Zhang et al. 2018)                        one per neuron
+    alpha_crown  crown, then lower slopes optimised for every output (Xu et al. 2021)     crown, and 60 per output
+
+Rounding: bounds are those of f in real arithmetic, computed in the precision of x, and widened by `rounding.ROUNDING` (64) units
+of that precision, relative to f(x) and to the bound of its deviation. In every network tested this exceeded the rounding errors
+of evaluating f; it is no proof. In float64 both are negligible.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Linear bounds, backwards through a graph (CROWN: Zhang et al. 2018, arXiv:1811.00866; CROWN-IBP: 2019, arXiv:1906.06316)."""
+"""Linear bounds, propagated backwards (CROWN: Zhang et al. 2018, arXiv:1811.00866; CROWN-IBP: 2019, arXiv:1906.06316)."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from dsrna_jax.bounds.forward import Intervals
 from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.relaxations.planes import Planes
 
-# Arrays of the size of a functional on the widest layer that a backward step has at hand at once: an estimate.
+# Estimate of how many arrays of the size of a functional on the widest layer a backward pass holds at once.
 ROW_BUFFERS = 3
 
 
@@ -44,11 +44,14 @@ class Relaxed:
 
 
 def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, *, stop: bool = False) -> jax.Array:
-    """Lower bound of <functional, deviation of target> over the ball: functional [row, *target shape] -> [row, batch].
+    """Lower bounds of <functional, deviation of target> over the ball.
 
-    `stop`: at the first relaxed nodes by their intervals, rather than going back to the input.
+    Functionals travel with their axis of rows right in front of the batch axis, so that most operations can merge the two.
 
-    On the way the rows stand in front of the batch, wherever that is: most operations can then take the two for one.
+    Args:
+      functional: [row, *target shape].
+      stop: end at the first relaxed nodes with their intervals, rather than going back to the input through their planes.
+    Returns: [row, batch].
     """
     pending, results = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}
     total: Any = 0.0
@@ -97,7 +100,7 @@ def _transposed(node: Node, rows):
 
 
 def _joined(parent: Node, whole: Linear, results: dict):
-    """Functionals of some results of one operation, {place: (node, rows)}, to that of its parent; all at once copies least."""
+    """The functional on the parent of an operation with several results, from those on them, {place: (node, rows)}."""
     shapes = jax.eval_shape(whole.deviation, parent.value)
 
     def pull(rows):
@@ -109,7 +112,7 @@ def _joined(parent: Node, whole: Linear, results: dict):
 
 
 def _pulled(node: Node, planes: Planes, rows):
-    """The functional on the parents that lies below, and what is lost."""
+    """The functionals on the parents of a relaxed node that lie below the given ones, and the gap [..., row, batch, ...]."""
     from_below, passed = rows >= 0, []
     for lower, upper, parent in zip(planes.lower, planes.upper, node.parents, strict=True):
         if lower is None:
@@ -122,20 +125,20 @@ def _pulled(node: Node, planes: Planes, rows):
 
 
 def _beside(x, node: Node):
-    """x of a node's shape, or with rows in front of that, broadcast against rows that stand in front of the batch."""
+    """x of the node's shape, or with rows in front, with the axis of rows moved right in front of the batch axis."""
     if x.ndim > node.value.ndim:
         return jnp.moveaxis(x, 0, node.batch_axis)
     return jnp.expand_dims(x, node.batch_axis)
 
 
 def by_example(x, node: Node) -> jax.Array:
-    """Sum of what belongs to one example: [..., row, batch, ...] -> [row, batch]."""
+    """Sum over the entries of each example: [..., row, batch, ...] -> [row, batch]."""
     inner = x.sum(tuple(range(node.batch_axis + 2, x.ndim)))
     return inner.sum(tuple(range(node.batch_axis)))
 
 
 def rows_of(node: Node, places) -> jax.Array:
-    """The functionals that pick entries of one example: places [row] -> [row, *node shape], the same for every example."""
+    """One-hot functionals that pick entry places[row] of every example: [row, *node shape]."""
     shape = list(node.value.shape)
     shape[node.batch_axis] = 1
     one_hot = jax.nn.one_hot(places, int(np.prod(shape)), dtype=node.value.dtype).reshape(-1, *shape)
@@ -143,10 +146,13 @@ def rows_of(node: Node, places) -> jax.Array:
 
 
 def sides_of(node: Node, lower_bound: Callable, *, chunk: int, wanted=None) -> tuple[jax.Array, jax.Array]:
-    """Lower and upper bounds of every entry of a node, `chunk` entries at a time; memory is chunk * batch * widest layer.
+    """Lower and upper bounds of every entry of a node.
 
-    `lower_bound` maps functionals [row, *node shape] to [row, batch]. `wanted`, truth values of the node's shape: what is not
-    wanted by any example may keep infinite bounds; what is goes first, so that the work follows what is undecided.
+    Args:
+      lower_bound: maps functionals [row, *node shape] to lower bounds [row, batch].
+      chunk: entries bounded at a time; memory grows as chunk * batch * widest layer.
+      wanted: truth values of the node's shape. Entries that no example wants may keep infinite bounds; the wanted ones are
+        sorted to the front, and chunks without any are skipped.
     """
     size, batch = node.size, node.value.shape[node.batch_axis]
     chunk = min(chunk, size)

@@ -1,4 +1,4 @@
-"""The set of inputs that a bound holds for: a norm ball around each example, cut off at the range of valid pixels."""
+"""The inputs that a bound holds for: a norm ball around each example, intersected with the range of valid pixels."""
 
 import dataclasses
 from typing import Any
@@ -16,7 +16,10 @@ from dsrna_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Ball:
-    """Deviations d with ||d||_p <= radius for each example, over all leaves of x together, and low <= d <= high if clipped."""
+    """Deviations d of x with ||d||_p <= radius, and low <= x + d <= high if clipped.
+
+    radius: [batch]. norm: over all leaves of an example together. boxes: the smallest box of each leaf that holds the ball.
+    """
 
     radius: jax.Array
     norm: str
@@ -24,28 +27,31 @@ class Ball:
     is_clipped: bool
 
     def dot_lower(self, coefficients) -> jax.Array:
-        """Least value of <coefficients, d>, exactly: coefficients [row, batch, ...] by leaf -> [row, batch]."""
+        """Minimum of <coefficients, d> over the ball, exactly (from below by duality for clipped l2).
+
+        coefficients: [row, batch, ...] for each leaf. Returns: [row, batch].
+        """
         box: Any = sum(
-            _entries(jnp.minimum(c * b.lower, c * b.upper) if b.mid is not None else -jnp.abs(c) * b.radius)
+            _entries(jnp.minimum(c * b.lower[None], c * b.upper[None]) if b.mid is not None else -jnp.abs(c) * b.radius[None])
             for c, b in zip(coefficients, self.boxes, strict=True)
         )
         if self.norm == "linf":
             return box
         if not self.is_clipped:
-            return -self.radius * _norm(coefficients, self.norm)
+            return -self.radius[None] * _norm(coefficients, self.norm)
         flat = jnp.concatenate([c.reshape(*c.shape[:2], -1) for c in coefficients], -1)
-        # By deviations u = d / radius, so that nothing depends on how small the radius is.
+        # In units of the radius, u = d / radius, so that tiny radii do not underflow.
         unit = jnp.where(self.radius > 0, self.radius, 1)[:, None]
         low, high = (
-            jnp.concatenate([getattr(b, side).reshape(len(b.radius), -1) for b in self.boxes], -1) / unit
+            (jnp.concatenate([getattr(b, side).reshape(len(b.radius), -1) for b in self.boxes], -1) / unit)[None]
             for side in ("lower", "upper")
         )
         least = _least_l2(flat, low, high) if self.norm == "l2" else _least_l1(flat, low, high)
-        return jnp.maximum(unit[:, 0] * least, box)
+        return jnp.maximum(unit[None, :, 0] * least, box)
 
 
 def _least_l1(flat, low, high):
-    """Least <flat, u> over sum |u| <= 1 within the box, which holds 0: what gains most is moved first, as far as it can."""
+    """Minimum of <flat, u> over ||u||_1 <= 1 in a box around 0: spend the norm on the largest coefficients first."""
     gain, room = jnp.abs(flat), jnp.where(flat > 0, -low, high)
     order = jnp.argsort(-gain, -1)
     gain, room = (jnp.take_along_axis(a, order, -1) for a in (gain, room))
@@ -54,7 +60,10 @@ def _least_l1(flat, low, high):
 
 
 def _least_l2(flat, low, high):
-    """Least <flat, u> over ||u||_2 <= 1 within the box, by duality: any multiplier gives a bound, bisection finds the best."""
+    """Lower bound of the minimum of <flat, u> over ||u||_2 <= 1 in a box, by its Lagrange dual.
+
+    Every multiplier gives a sound bound; 40 bisections find the best one to rounding.
+    """
 
     def minimiser(multiplier):
         return jnp.clip(-flat / jnp.maximum(multiplier, np.finfo(flat.dtype).tiny), low, high)
@@ -75,7 +84,10 @@ def _least_l2(flat, low, high):
 
 
 def ball(leaves, radius, norm: str, clip) -> Ball:
-    """The ball around leaves [batch, ...]; radius a number or [batch]; InputError for what makes no sense."""
+    """The ball around leaves [batch, ...], arguments as in `bounds.bound`.
+
+    Raises: InputError for an unknown norm, a radius that is negative or has the wrong shape, or pixels outside of clip.
+    """
     if norm not in NORMS:
         raise InputError(f"unknown norm {norm!r}: expected one of {', '.join(NORMS)}")
     radius = jnp.asarray(radius, leaves[0].dtype)
@@ -91,7 +103,8 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
         for leaf in leaves:
             if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
                 raise InputError(f"x leaves the range of clip={clip}: it spans {float(leaf.min()):g} to {float(leaf.max()):g}")
-    radius = lax.optimization_barrier(jnp.broadcast_to(radius, (batch,)))  # else XLA folds whole layers of a constant radius
+    # Without the barrier XLA evaluates whole layers at compile time where the radius is a constant.
+    radius = lax.optimization_barrier(jnp.broadcast_to(radius, (batch,)))
     boxes = []
     for leaf in leaves:
         wide = jnp.broadcast_to(radius.reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape)
@@ -107,7 +120,7 @@ def _entries(x):
 
 
 def _norm(coefficients, norm):
-    """The dual norm, jointly over leaves: [row, batch]."""
+    """The dual of a norm, over all leaves together: [row, batch]."""
     flat = [c.reshape(*c.shape[:2], -1) for c in coefficients]
     if norm == "l1":
         largest = [jnp.abs(c).max(-1) for c in flat]

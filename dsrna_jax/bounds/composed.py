@@ -1,8 +1,9 @@
-"""Functions of one value that users write out of several operations, recognised by what they compute.
+"""Functions of one value that are written out of several operations, recognised by their values.
 
-silu is written as a product, softplus as a sum, leaky relu as a choice; bounded one operation at a time they are sound, but
-loose. Affine functions are followed exactly. Others are compared with `CURVES` on a grid, if they are analytic on both sides of 0
-and made with moderate numbers, so that nothing hides between the points of the grid, or beyond it as in clip(x, 0, 100).
+silu is a product, softplus a sum, leaky relu a choice: bounds of one operation at a time would be sound, but loose. Affine
+functions are followed exactly. Others are compared with relu and with `CURVES` on a grid, provided that they are analytic on both
+sides of 0 and contain moderate numbers only, so that they cannot differ between the points of the grid, or beyond it as
+clip(x, 0, 100) does.
 """
 
 import dataclasses
@@ -38,10 +39,11 @@ CURVES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Composed:
-    """A value as a function of `root`, entry by entry.
+    """A value as an elementwise function of the node `root`.
 
-    function: None if it holds constants that are not numbers. affine: (slope, offset), or None. is_simple: analytic but for a
-    bend at 0, and made with moderate numbers.
+    function: the function; None if it contains constants that are not numbers.
+    affine: (slope, offset) of an affine function, else None.
+    is_simple: whether it is analytic on both sides of 0 and contains only numbers up to `LARGEST_NUMBER`.
     """
 
     root: Any
@@ -51,14 +53,16 @@ class Composed:
 
 
 def itself(node) -> Composed:
-    """The identity."""
+    """The node as a function of itself."""
     return Composed(node, lambda x: x, (1.0, 0.0), True)
 
 
 def joined(name: str, call: Callable, operands: list, parts: list[Composed | None]) -> Composed | None:
-    """The primitive `name` of operands, of which parts[i] tells how it is composed, None for constants.
+    """The result of a primitive as a function of the one node that all its operands are functions of; None if they are not.
 
-    `call` is the primitive as a function of all operands.
+    Args:
+      name, call: of the primitive, a function of all operands.
+      parts: `Composed` of each operand, None for constants.
     """
     known = [part for part in parts if part is not None]
     if name not in ANALYTIC | BENT or len({id(part.root) for part in known}) != 1:
@@ -106,7 +110,7 @@ def _affine(name, operands, parts, pairs):
 
 
 def difference(a, b):
-    """a - b of affine functions (slope, offset), whose offset is the number 0 where it is known to be."""
+    """a - b of affine functions (slope, offset); an offset that is known to be 0 stays the number 0."""
     if a is None or b is None:
         return None
     offset = a[1] if _is_zero(b[1]) else _times(b[1], -1) if _is_zero(a[1]) else a[1] - b[1]
@@ -123,7 +127,7 @@ def _is_zero(value):
 
 
 def recognised(composed: Composed | None) -> tuple[str, Hinge | Curve] | None:
-    """The hinge or curve, with its name, that a composed function is."""
+    """(name, relaxation) of the hinge or curve that a composed function equals on the grid; None if there is none."""
     if composed is None or not composed.is_simple:
         return None
     dtype = composed.root.value.dtype
@@ -143,7 +147,7 @@ def recognised(composed: Composed | None) -> tuple[str, Hinge | Curve] | None:
 
 
 def meet(a, b, at, eps: float) -> bool:
-    """Whether two affine functions are known to be equal at a point, up to rounding in a precision of `eps`."""
+    """Whether affine functions (slope, offset) are known to be equal at a point, up to rounding in a precision of `eps`."""
     if all(_is_zero(v) for v in (at, a[1], b[1])):
         return True
     values = [v if number(v) is None else number(v) for v in (*a, *b, at)]

@@ -1,4 +1,4 @@
-"""What bounds of a function would cost, before anything runs."""
+"""The cost of bounds, estimated before anything runs."""
 
 import collections
 import dataclasses
@@ -14,7 +14,7 @@ from dsrna_jax.bounds.graph import Graph, Linear
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Work in clean passes of the same batch, and bytes at the peak; both are estimates."""
+    """Estimates: work, in evaluations of f on the same batch, and bytes of memory at the peak."""
 
     passes: float
     bytes: int
@@ -22,7 +22,12 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """operations: name -> count. neurons: relaxed entries of one example. costs: by method."""
+    """The structure of a function, and the cost of bounding all its outputs.
+
+    operations: how many there are of each relaxed kind, and "affine" ones.
+    neurons: entries of one example that relaxations start from. outputs: entries of its output.
+    widest: entries of its largest value. costs: by method.
+    """
 
     operations: dict[str, int]
     neurons: int
@@ -39,13 +44,13 @@ class Explanation:
 
 
 def readable(size: int) -> str:
-    """Bytes for people: 3.2 GB."""
+    """A number of bytes as text, such as "3.2 GB"."""
     power = min(int(math.log(max(size, 1), 1000)), 5)
     return f"{size / 1000**power:.{1 if power else 0}f} {'B kB MB GB TB PB'.split()[power]}"
 
 
 def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
-    """The operations of a graph and the cost of each method for bounds of all its outputs."""
+    """The `Explanation` of a graph."""
     relaxed = [n for n in graph.nodes if n.operation is not None and not isinstance(n.operation, Linear)]
     kinds = collections.Counter(n.name.rsplit("_", 1)[0] for n in relaxed)
     operations = {"affine": sum(isinstance(n.operation, Linear) for n in graph.nodes)} | dict(kinds)
@@ -81,7 +86,7 @@ def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
 
 
 def free_memory() -> int | None:
-    """Bytes that the default device can still give, or None if it does not tell."""
+    """Bytes of memory that are free on the default device; None if they are unknown."""
     device = jax.devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:

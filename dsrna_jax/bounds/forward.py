@@ -1,4 +1,4 @@
-"""Interval bounds, forwards through a graph (IBP: Gowal et al. 2018, arXiv:1810.12715)."""
+"""Interval bounds, propagated forwards (IBP: Gowal et al. 2018, arXiv:1810.12715)."""
 
 import jax.numpy as jnp
 
@@ -11,7 +11,7 @@ Intervals = dict[Node, Interval]
 
 
 def passed(operation: Linear, parents: list[Interval]) -> Interval:
-    """The interval of an operation's result from those of its parents; of several results, mid and radius are lists."""
+    """The interval of an affine operation's result from those of its parents; mid and radius are lists for several results."""
     radii = [p.radius for p in parents]
     if all(p.mid is None for p in parents):
         return Interval(None, operation.magnitude(*radii))
@@ -22,48 +22,54 @@ def passed(operation: Linear, parents: list[Interval]) -> Interval:
 
 
 def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
-    """Interval of every node. `refine(node, intervals, is_exact)` gives more (lower, upper), or None, of those nodes that
-    relaxations start from; `is_exact` where a row norm was at hand.
+    """The interval of every node.
 
-    Under l2 and l1, where a box around the ball would be loose, the values that are one affine layer away from the
-    input have the exact radius, ball radius * ||row||_q.
+    Under l2, where the box around the ball is loose, values one affine layer away from the input get their exact radius, that of
+    the ball times the norm of their row.
+
+    Args:
+      refine: (node, intervals of it and of the nodes before, is_exact) -> (lower, upper) or None, to narrow the intervals of the
+        nodes that relaxations start from. is_exact: whether the radius is that of a row norm. NaN is an unknown bound.
     """
-    found: Intervals = dict(zip(graph.inputs, ball.boxes, strict=True))
+    known: Intervals = dict(zip(graph.inputs, ball.boxes, strict=True))
     wholes: dict[Linear, Interval] = {}
     narrowed: set[Node] = set()
     starts, rows = relaxed_inputs(graph), _Rows(graph, ball)
 
     def step(node):
-        operation, known = node.operation, [found[p] for p in node.parents]
+        operation, parents = node.operation, [known[p] for p in node.parents]
         if isinstance(operation, Largest):
-            return operation.enclosure(node, known, leads_are_narrowed=node.parents[1] in narrowed)
+            return operation.enclosure(node, parents, leads_are_narrowed=node.parents[1] in narrowed)
         if not isinstance(operation, Linear):
-            return operation.enclosure(node, known)
+            return operation.enclosure(node, parents)
         if operation.one_of is None:
-            return passed(operation, known)
+            return passed(operation, parents)
         place, whole = operation.one_of
         if whole not in wholes:
-            wholes[whole] = passed(whole, known)
+            wholes[whole] = passed(whole, parents)
         mids, radii = wholes[whole]
         return Interval(None if mids is None else mids[place], radii[place])
 
     for node in graph.nodes:
-        if node in found:
+        if node in known:
             continue
-        found[node] = step(node)
+        known[node] = step(node)
         exact = rows.radius(node)
         if exact is not None:
-            found[node] = intersection(found[node], Interval(None, exact))
+            known[node] = intersection(known[node], Interval(None, exact))
         if refine is not None and node in starts:
-            sides = refine(node, found, exact is not None)
-            if sides is not None:  # what is not known, NaN, gives way
-                found[node] = between(jnp.fmax(found[node].lower, sides[0]), jnp.fmin(found[node].upper, sides[1]))
+            sides = refine(node, known, exact is not None)
+            if sides is not None:
+                known[node] = between(jnp.fmax(known[node].lower, sides[0]), jnp.fmin(known[node].upper, sides[1]))
                 narrowed.add(node)
-    return found
+    return known
 
 
 def relaxed_inputs(graph: Graph) -> dict[Node, list[Node]]:
-    """The nodes whose bounds relaxations are made of, and those relaxed nodes; what only moves entries is passed over."""
+    """The nodes whose intervals relaxations need, each with the relaxed nodes that need them.
+
+    Operations that only move entries are skipped: the node before them is listed.
+    """
     starts: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         if not isinstance(node.operation, Linear):
@@ -76,7 +82,7 @@ def relaxed_inputs(graph: Graph) -> dict[Node, list[Node]]:
 
 
 class _Rows:
-    """Sizes of the rows of the affine maps from the input, where they can be had by pushing ones through one layer."""
+    """Row norms of the affine maps from the input, where pushing ones through a layer gives them: up to the first full layer."""
 
     def __init__(self, graph: Graph, ball: Ball):
         self.ball = ball
@@ -85,7 +91,7 @@ class _Rows:
             self.powers[graph.inputs[0]] = (jnp.ones_like(graph.inputs[0].value), True)
 
     def radius(self, node: Node):
-        """radius * ||row||_2 of each entry, or None."""
+        """radius * ||row||_2 of each entry; None where the node is no such layer."""
         if not isinstance(node.operation, Linear) or node.operation.power is None or len(node.parents) != 1:
             return None
         rows, alone = self.powers.get(node.parents[0], (None, False))

@@ -1,7 +1,7 @@
 """A function as a graph of operations on the values that depend on its input.
 
-A `Node` knows its value at the point where the function was traced, its parents, and how a *deviation* from that point passes
-through it. All bounds are bounds of deviations: an affine operation is then linear, and an offset plays no part.
+A `Node` holds its value at the point where the function was traced, its parents, and the operation that maps *deviations* of the
+parents from that point to its own. All bounds are bounds of deviations: affine operations are then linear, and offsets vanish.
 """
 
 import dataclasses
@@ -13,15 +13,17 @@ import jax
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-    """An affine operation: how it maps deviations of its parents, and, by its absolute coefficients, bounds on their size.
+    """An affine operation A of one or several parents.
 
-    `both` maps a deviation and a size together, where that is less work than one after the other.
-    `transposed` takes functionals of the result to those of the parents; by default it is derived from `deviation`.
-    `unfolded`: how many entries of an example that has at hand at once, where it is more than the values have.
-    `structural`: it only moves entries of one parent about, so that bounds of the parent's entries are bounds of its own.
-    `singleton`: each entry depends on one entry of the parent, and no two on the same; `power(q)`, where the
-    operation has one parent, is the operation with its coefficients' absolute values to the power q.
-    `one_of`: which result this is of an operation with one parent and several results, whose functions give them all.
+    deviation: maps deviations of the parents to that of the result, d -> A d.
+    magnitude: maps bounds on their absolute values, r -> |A| r.
+    both: maps (*d, *r) to (A d, |A| r), where that is less work than `deviation` and `magnitude`.
+    transposed: maps functionals of the result to those of the parents; derived from `deviation` where it is None.
+    unfolded: peak elements per example that `transposed` materialises, if larger than the value (for memory estimates).
+    structural: whether it only moves entries of its one parent, so that bounds of the parent's entries bound the result's.
+    singleton: whether each entry of the result depends on one entry of the parent, and no two on the same one.
+    power: maps q to the operation with coefficients |A|^q; of operations with one parent.
+    one_of: (i, whole) for result i of an operation with several results, whose `deviation` and `magnitude` return lists.
     """
 
     deviation: Callable
@@ -37,7 +39,10 @@ class Linear:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Node:
-    """One value: [..., batch, ...] at the point where f was traced."""
+    """One value of the function, [..., batch, ...] at the trace point.
+
+    operation: None for an input, a `Linear`, or a relaxation (see `relaxations`).
+    """
 
     index: int
     name: str
@@ -48,15 +53,16 @@ class Node:
 
     @property
     def size(self) -> int:
-        """Entries of one example."""
+        """Number of entries of one example."""
         return self.value.size // self.value.shape[self.batch_axis]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predicate:
-    """A comparison of nodes and constants: a choice can use it, or a conversion to 0 and 1.
+    """A comparison with a node, for `select_n` and for conversions to 0 and 1.
 
-    outcome: of a test for NaN or infinity, which real arithmetic does not have; else None, and `difference` is left - right.
+    compare: "gt", "ge", "lt", "le", "eq", "ne" or "is_finite". left, right: nodes or constants; difference: left - right.
+    outcome: the truth value where real arithmetic leaves no doubt, as in tests for NaN or infinity; `difference` is then None.
     """
 
     compare: str
@@ -68,7 +74,7 @@ class Predicate:
 
 @dataclasses.dataclass
 class Graph:
-    """The nodes in the order of computation; `inputs` are the leaves of x, `output` is f(x)."""
+    """The nodes that f(x) depends on, in the order of computation. `inputs` are the leaves of x, `output` is f(x)."""
 
     nodes: list[Node]
     inputs: tuple[Node, ...]

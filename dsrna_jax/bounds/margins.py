@@ -134,7 +134,7 @@ def _class_margins(logits_fn, images, labels, **options):
     bounded = bounded_output(logits_fn, images, **options)
     logits = bounded.graph.output.value
     rows = _margin_rows(logits, labels)
-    return widened((rows * logits).sum(-1), bounded.lower(rows), bounded.ball.radius).T
+    return widened((rows * logits[None]).sum(-1), bounded.lower(rows), bounded.ball.radius[None]).T
 
 
 def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps):
@@ -147,7 +147,7 @@ def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterati
         def margin(radius):
             bounded = output_bounds(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations)
             # A larger allowance than that of `margin`, which then certifies the radius however XLA rounds it.
-            return widened((rows * logits).sum(-1), bounded.lower(rows), radius, ROUNDING + 16).min(0)
+            return widened((rows * logits[None]).sum(-1), bounded.lower(rows), radius[None], ROUNDING + 16).min(0)
 
         certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
         return with_implicit_gradient(certified, margin)
@@ -160,6 +160,7 @@ def _margin_rows(logits, labels):
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise InputError(f"margins need logits [batch, classes], got {list(logits.shape)}")
     labels = checked_labels(labels, *logits.shape)
-    classes = jnp.arange(logits.shape[1])
-    others = classes[:-1] + (classes[:-1] >= labels[:, None])
-    return (classes == labels[:, None])[None].astype(logits.dtype) - (classes == others.T[..., None]).astype(logits.dtype)
+    classes = jnp.arange(logits.shape[1])[None]
+    others = classes[:, :-1] + (classes[:, :-1] >= labels[:, None])
+    is_label, is_other = (classes == labels[:, None])[None], classes[None] == others.T[..., None]
+    return is_label.astype(logits.dtype) - is_other.astype(logits.dtype)

@@ -8,11 +8,15 @@ from jax import lax
 
 
 def largest_radius(margin: Callable, batch: int, dtype, *, start: float, steps: int) -> jax.Array:
-    """A radius [batch] that was itself certified, near the largest: margin maps radii [batch] to margins [batch].
+    """The largest radius that was seen to be certified, a lower bound of the largest certified radius.
 
-    From `start` the radius goes up or down by growing factors (2, 4, 16 ...) until one is certified and one is not, and is then
-    bisected in its logarithm. Linear bounds are not monotone in the radius, so what is found is a lower bound of the
-    largest. 0 where even radius 0 is not certified.
+    From `start` the radius goes up or down by growing factors (2, 4, 16 ...) until one is certified and one is not; then its
+    logarithm is bisected. Bounds need not be monotone in the radius: the radius returned was itself certified.
+
+    Args:
+      margin: maps radii [batch] to margins [batch]; positive is certified.
+      steps: how many radii are tried.
+    Returns: [batch]; 0 where no radius tried is certified.
     """
 
     def probe(_, state):
@@ -20,33 +24,34 @@ def largest_radius(margin: Callable, batch: int, dtype, *, start: float, steps: 
         passes = margin(radius) > 0
         certified = jnp.where(passes, radius, certified)
         failed = jnp.where(passes, failed, radius)
-        found, bounded = certified > 0, jnp.isfinite(failed)
-        middle = jnp.sqrt(certified) * jnp.sqrt(jnp.where(bounded, failed, 1))
-        following = jnp.where(found & bounded, middle, jnp.where(found, radius * factor, radius / factor))
-        return certified, failed, following, jnp.where(found & bounded, factor, jnp.minimum(factor**2, 2.0**16))
+        has_certified, has_failed = certified > 0, jnp.isfinite(failed)
+        is_between = has_certified & has_failed
+        middle = jnp.sqrt(certified) * jnp.sqrt(jnp.where(has_failed, failed, 1))
+        following = jnp.where(is_between, middle, jnp.where(has_certified, radius * factor, radius / factor))
+        return certified, failed, following, jnp.where(is_between, factor, jnp.minimum(factor**2, 2.0**16))
 
     full = lambda value: jnp.full(batch, value, dtype)  # noqa: E731
     return lax.fori_loop(0, steps, probe, (full(0), full(jnp.inf), full(start), full(2)))[0]
 
 
 def with_implicit_gradient(radius, margin: Callable) -> jax.Array:
-    """The same radius r, with the derivative that m(r, theta) = 0 gives it: dr/dtheta = -(dm/dtheta) / (dm/dr).
+    """The same radius r, with the derivative of the implicit function m(r, theta) = 0: dr/dtheta = -(dm/dtheta) / (dm/dr).
 
-    Where the margin does not fall with the radius the derivative is cut to 0.
+    The derivative is 0 where the margin m does not fall with the radius.
     """
     radius = lax.stop_gradient(radius)
     value, slope = jax.jvp(margin, (radius,), (jnp.ones_like(radius),))
-    return _led(radius, value, lax.stop_gradient(slope))
+    return _differentiable(radius, value, lax.stop_gradient(slope))
 
 
 @jax.custom_jvp
-def _led(radius, value, slope):
-    """The radius; where nobody differentiates it, margin and slope are not computed."""
+def _differentiable(radius, value, slope):
+    """The radius. Without differentiation, value and slope are dead code, which XLA removes."""
     return radius
 
 
-@_led.defjvp
-def _led_jvp(primals, tangents):
+@_differentiable.defjvp
+def _differentiable_jvp(primals, tangents):
     radius, value, slope = primals
     falls = (radius > 0) & (slope < 0) & jnp.isfinite(value)
     return radius, jnp.where(falls, -tangents[1] / jnp.where(falls, slope, -1), 0)

@@ -1,7 +1,7 @@
-"""Whether one operation treats each example by itself, seen from its parameters alone, so that it is known before anything runs.
+"""Whether a primitive treats each example by itself, decided from its parameters before anything runs.
 
-That the output's shape follows the batch size is not enough: reshape, gather, pad and products with square matrices can move
-entries from one example to another without a trace in the shape.
+Shapes that follow the batch size do not prove it: reshape, gather, pad and products with square matrices can move entries from
+one example to another and keep the shape.
 """
 
 import math
@@ -16,10 +16,12 @@ ANYWHERE = frozenset(
 def keeps_examples_apart(
     name: str, params: dict, operands: Sequence[tuple[int, tuple[int, ...], int]], shape, axis: int
 ) -> bool:
-    """Whether entry i of the batch comes from entry i alone.
+    """Whether example i of an output comes from example i of the operands alone.
 
-    operands: (place among all operands, shape, batch axis) of each bounded one. shape, axis: the output's, whose `axis` is as
-    long as the batch.
+    Args:
+      name, params: of the primitive.
+      operands: (place among all operands, shape, batch axis) of each bounded one.
+      shape, axis: of the output; its `axis` is as long as the batch.
     """
     return all(_keeps_apart(name, params, place, own, batch, shape, axis) for place, own, batch in operands)
 
@@ -59,7 +61,7 @@ def _keeps_apart(name, params, place, own, batch, shape, axis):
 
 
 def _window_of_update(numbers, batch, rank):
-    """The axis of the result that a scatter's update window, along its own axis `batch`, runs along."""
+    """The axis of a scatter's result that the axis `batch` of its updates is written along; None if it is none of the window."""
     if batch not in numbers.update_window_dims:
         return None
     windows = [i for i in range(rank) if i not in (*numbers.inserted_window_dims, *numbers.operand_batching_dims)]

@@ -1,7 +1,7 @@
 """From a batch-separable JAX function to its graph.
 
-`trace` interprets the jaxpr of f at a point. What does not depend on the input is computed on the way and becomes part of the
-operations; what does becomes a `Node`.
+`trace` interprets the jaxpr of f at a point. Values that depend on the input become nodes; all others are computed on the way,
+and are constants of the operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,10 @@ from dsrna_jax.errors import InputError
 
 
 class Tracer:
-    """Builds the nodes while it interprets a jaxpr; equal operations on equal operands become one node."""
+    """Builds nodes while it interprets a jaxpr; equal operations on equal operands become one node.
+
+    where: the line of user code that is being interpreted, as " (model.py:12)", for error messages.
+    """
 
     def __init__(self, batch: int, rules: dict[str, Callable]):
         self.nodes: list[Node] = []
@@ -35,7 +38,7 @@ class Tracer:
         self.where = ""
 
     def node(self, operation, parents: Sequence[Node], value, batch_axis: int, name: str | None = None) -> Node:
-        """A new node; relaxed operations are numbered by name, such as relu_0, relu_1."""
+        """A new node. Those with a name, the relaxed ones, are numbered: relu_0, relu_1."""
         if name is not None:
             count = self.counts.get(name, 0)
             self.counts[name], name = count + 1, f"{name}_{count}"
@@ -44,7 +47,7 @@ class Tracer:
         return node
 
     def inline(self, f: Callable, *operands):
-        """f of nodes and constants, through the rules of the operations that it is made of."""
+        """[f(*operands)] of nodes and constants, by the rules of the operations that f is made of."""
         shapes, others = [], []
         for operand in operands:
             array = operand.value if isinstance(operand, Node) else jnp.asarray(operand)
@@ -58,7 +61,7 @@ class Tracer:
         return self.interpret(jax.make_jaxpr(f)(*shapes), jax.make_jaxpr(f)(*others), operands)
 
     def interpret(self, jaxpr, other, operands) -> list:
-        """Outputs of a closed jaxpr on nodes and constants; `other` is the same jaxpr at another batch size."""
+        """Outputs of a closed jaxpr on nodes and constants; `other` is the jaxpr of the same function at another batch size."""
         constants, jaxpr, twin = jaxpr.consts, jaxpr.jaxpr, other.jaxpr
         if [e.primitive.name for e in jaxpr.eqns] != [e.primitive.name for e in twin.eqns]:
             raise InputError("f is not batch-separable: it does other operations when the batch is larger")
@@ -81,7 +84,7 @@ class Tracer:
         return [read(atom) for atom in jaxpr.outvars]
 
     def bounded(self, equation, twin, inputs) -> list:
-        """Outputs of one equation, some of whose inputs are bounded."""
+        """Outputs of an equation with bounded inputs; `twin` is the same equation at the other batch size."""
         name = equation.primitive.name
         inner = inner_jaxpr(equation.params)
         if name == "scan":
@@ -106,14 +109,14 @@ class Tracer:
         return self.known[key]
 
     def as_function(self, primitive, inputs, params) -> Composed | None:
-        """What a primitive of operands gives, as a function of one node; None if there is none."""
+        """The result of a primitive as a function of one node; None if it depends on several."""
         parts = [self.composed_of(i) for i in inputs]
         if any(part is None and isinstance(i, Predicate) for i, part in zip(inputs, parts, strict=True)):
             return None
         return joined(primitive.name, lambda *v: evaluated(primitive, v, params)[0], inputs, parts)
 
     def composed_of(self, operand) -> Composed | None:
-        """An operand as a function of one node, at the least of itself; None for constants."""
+        """An operand as a function of one node, of itself if it is no function of another; None for constants."""
         return (
             self.composed.get(operand, itself(operand))
             if isinstance(operand, Node)
@@ -139,7 +142,7 @@ class Tracer:
         return axes
 
     def batch_axis(self, name: str, shape, other) -> int:
-        """The axis that follows the batch size."""
+        """The axis whose length follows the batch size, from the shapes at both. Raises: InputError unless there is one."""
         axes = [i for i, (n, m) in enumerate(zip(shape, other, strict=True)) if n != m]
         if len(axes) == 1 and (shape[axes[0]], other[axes[0]]) == (self.batch, self.other_batch):
             return axes[0]
@@ -150,7 +153,7 @@ class Tracer:
         )
 
     def scan(self, equation, twin, inputs) -> list:
-        """A scan, unrolled."""
+        """Outputs of a scan, which is unrolled."""
         params, other = equation.params, twin.params
         consts, carries = consts_and_carries(params)
         shared, carry, stacked = inputs[:consts], list(inputs[consts : consts + carries]), inputs[consts + carries :]
@@ -185,7 +188,10 @@ class Tracer:
 
 
 def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
-    """The graph of f at x, a pytree of arrays [batch, ...]; InputError unless f treats each example by itself."""
+    """The graph of f at x, a pytree of arrays [batch, ...], by the rules of its primitives.
+
+    Raises: InputError unless f treats each example by itself; NotImplementedError for a primitive without a rule.
+    """
     leaves, structure = jax.tree.flatten(x)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     check_input(leaves)
@@ -219,7 +225,7 @@ def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
 
 
 def check_input(leaves):
-    """InputError unless every leaf is a floating-point array [batch, ...] of one batch size."""
+    """Raises: InputError unless every leaf is a floating-point array [batch, ...] of one batch size."""
     if not leaves:
         raise InputError("x holds no array")
     for leaf in leaves:
@@ -230,11 +236,11 @@ def check_input(leaves):
 
 
 def _needed(output: Node, inputs) -> list[Node]:
-    """The inputs and the nodes that the output depends on, in order."""
-    found, waiting = {node.index: node for node in inputs}, [output]
+    """The inputs and the nodes that the output depends on, in the order of computation."""
+    needed, waiting = {node.index: node for node in inputs}, [output]
     while waiting:
         node = waiting.pop()
-        if node.index not in found:
-            found[node.index] = node
+        if node.index not in needed:
+            needed[node.index] = node
             waiting.extend(node.parents)
-    return [found[i] for i in sorted(found)]
+    return [needed[i] for i in sorted(needed)]

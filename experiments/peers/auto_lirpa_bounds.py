@@ -1,4 +1,4 @@
-"""Bounds of `dsrna_jax.bounds` and of auto_LiRPA, of one network with the same weights, in one process.
+"""Compares `dsrna_jax.bounds` with auto_LiRPA, on one network with the same weights, in one process.
 
 Needs torch (the CPU build will do) and auto_LiRPA 0.7.1, from its authors' repository, in the project's environment.
 
@@ -6,11 +6,11 @@ Needs torch (the CPU build will do) and auto_LiRPA 0.7.1, from its authors' repo
     python -m experiments.peers.auto_lirpa_bounds --network=plain
     python -m experiments.peers.auto_lirpa_bounds --network=pools --radius=0.02 --methods=ibp,crown_ibp,crown
 
-One JSON line a method: milliseconds of each after compiling (`theirs_ms` by the faster of one thread and two), their ratio, how
-far the bounds are apart and by how much ours are wider where they are (greatest, over the greatest width), and the ratio of mean
-widths. auto_LiRPA's `conv_mode` is "matrix": its default is wrong on dilated and depthwise kernels. `alpha_crown` starts on both
-sides from CROWN's intermediate bounds and takes 20 steps; `alpha_all` sets it beside auto_LiRPA's default, which optimises those
-too.
+Prints one JSON line for each method: milliseconds after compilation (`theirs_ms` with one thread or two, whichever is faster),
+and their ratio; the largest difference of the bounds (`apart`) and the largest excess of ours (`wider`), as shares of the largest
+width; and the ratio of mean widths. auto_LiRPA runs with conv_mode="matrix", since its default is wrong for dilated and depthwise
+kernels. `alpha_crown` takes 20 steps from CROWN's intermediate bounds in both; `alpha_all` compares ours with auto_LiRPA's
+default, which optimises the intermediate bounds too.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def plain(do, x, draw):
 
 
 def cell(do, x, draw, channels=6):
-    """PC-DARTS's kind of cell: separable and dilated convolutions, skips, concatenation; then a factorised reduction."""
+    """A cell like those of PC-DARTS: separable and dilated convolutions, skips, concatenation; then a factorised reduction."""
 
     def depthwise(x, size, dilation=1):
         padding = dilation * (size - 1) // 2
@@ -97,7 +97,7 @@ def cell(do, x, draw, channels=6):
 
 
 def pools(do, x, draw):
-    """Convolutions and max pools whose windows overlap no more than auto_LiRPA bounds them."""
+    """Convolutions and max pools with disjoint windows, the only ones that auto_LiRPA bounds."""
     x = do.max_pool(do.relu(do.conv(x, draw(8, 1, 3, 3), padding=1)), 2, 2, 0)
     x = do.max_pool(do.relu(do.conv(x, draw(8, 8, 3, 3))), 3, 3, 0)
     return do.dense(x, draw(10, 8 * 16))
@@ -120,7 +120,7 @@ class Module(nn.Module):
 
 
 def drawn_weights(network, shape):
-    """Random weights [out, in, ...] of a network, in the order in which it asks for them."""
+    """Random weights [out, in, ...] of a network, in the order of their use."""
     rng, weights = np.random.default_rng(0), []
 
     def draw(*shape):
@@ -159,13 +159,14 @@ def faster_ms(call, repeats):
 
 
 def compared(ours, theirs):
-    """How far bounds (lower, upper) are apart, by how much ours are wider, over the greatest width; ratio of mean widths."""
+    """Largest difference of bounds (lower, upper) and largest excess of ours, by the largest width; the ratio of mean widths."""
     ours, theirs = ([np.asarray(side) for side in sides] for sides in (ours, [side.detach() for side in theirs]))
     width = theirs[1] - theirs[0]
     apart = max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True))
     wider = max((theirs[0] - ours[0]).max(), (ours[1] - theirs[1]).max())
-    found = {"apart": apart / width.max(), "wider": wider / width.max(), "width_ratio": np.mean(ours[1] - ours[0]) / width.mean()}
-    return {name: float(f"{value:.3g}") for name, value in found.items()}
+    figures = {"apart": apart / width.max(), "wider": wider / width.max()}
+    figures["width_ratio"] = np.mean(ours[1] - ours[0]) / width.mean()
+    return {name: float(f"{value:.3g}") for name, value in figures.items()}
 
 
 def main():
@@ -190,7 +191,7 @@ def main():
 
     methods = args.methods.split(",")
     ours = {m: jax.jit(functools.partial(bounds.bound, logits, radius=args.radius, method=OURS.get(m, m))) for m in methods}
-    # Before torch computes anything, whose idle threads keep the cores busy.
+    # Timed before torch computes anything: its idle threads keep the cores busy.
     ours_ms = {m: median_ms(lambda f=f: f(x), args.repeats) for m, f in ours.items()}
     for method in methods:
         theirs = lirpa_bounds(module, torch.tensor(x), args.radius, method)

@@ -11,14 +11,15 @@ from dsrna_jax.kernels.reductions import larger, smaller
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """`select_n` by a comparison of bounded values, of parents (compared difference, if false, if true).
+    """`select_n` by the sign of a bounded difference; the parents are (difference, value if false, value if true).
 
-    Exact where the comparison is decided, else the hull of both sides.
+    Exact where the comparison is decided, else the hull of both values.
     """
 
     compare: str
 
     def decided(self, node, interval):
+        """Masks of where the comparison is certainly true, and certainly false."""
         value = node.parents[0].value
         low, high = value + interval.lower, value + interval.upper
         if self.compare in ("gt", "ge"):
@@ -26,6 +27,7 @@ class Choice:
         return (high < 0) if self.compare == "lt" else (high <= 0), (low >= 0) if self.compare == "lt" else (low > 0)
 
     def sides(self, node, intervals):
+        """(lower, upper) of the value if false and of the value if true, as deviations of the node."""
         _, false, true = (p.value - node.value for p in node.parents)
         return (false + intervals[1].lower, false + intervals[1].upper), (true + intervals[2].lower, true + intervals[2].upper)
 

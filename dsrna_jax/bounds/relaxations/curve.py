@@ -1,4 +1,4 @@
-"""Smooth functions of one variable between their bounds: chords, tangents, and how far the curve leaves them."""
+"""Smooth functions of one variable, between chords and tangents."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,15 +16,17 @@ from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 class Curve:
     """A smooth function of one variable, by where its second derivative changes sign.
 
-    Slopes are the chord's on the far side of the curvature, a tangent's at the middle on the near side, and, where the sign
-    changes once within the interval, that of the tangent through the far end. Whatever the slope, the gap is the largest
-    difference to the curve: over the ends and the stationary points, of which each stretch of one curvature has at most one.
+    Where the curve is convex over the interval, the upper slope is the chord's and the lower one the tangent's at the middle;
+    where it is concave, the other way round. With one inflection inside, slopes are those of tangents through the far ends. For
+    any slope the gap is the largest distance to the curve, over the ends and the stationary points: at most one between
+    inflections, found by bisection.
 
     Args:
-      function: elementwise, differentiable twice in JAX but at the inflections.
-      inflections: ascending; () for a convex or concave function.
-      poles: where it has no value; intervals that reach there have no bounds.
-      signs: of the second derivative between the inflections, where it cannot be seen at their middles and at 1 beyond them.
+      function: elementwise, twice differentiable in JAX except at the inflections.
+      inflections: the points where the second derivative changes sign, ascending; () for a convex or concave function.
+      poles: points where the function has no value; intervals that contain one have no bounds.
+      signs: 1 or -1, of the second derivative between the inflections. By default they are computed at the middles between
+        inflections, and at a distance of 1 beyond the first and the last.
     """
 
     function: Callable
@@ -33,10 +35,11 @@ class Curve:
     signs: tuple[int, ...] | None = None
 
     def slope(self, x):
+        """First derivative."""
         return jax.jvp(self.function, (x,), (jnp.ones_like(x),))[1]
 
     def convexity(self) -> tuple[int, ...]:
-        """Sign of the second derivative between the inflections."""
+        """Sign of the second derivative on each stretch between inflections."""
         if self.signs is not None:
             return self.signs
         ends = (self.inflections[0] - 1, *self.inflections, self.inflections[-1] + 1) if self.inflections else (0.5, 1.5)
@@ -45,17 +48,17 @@ class Curve:
             return tuple(int(s) for s in np.sign(np.asarray(jax.jvp(self.slope, (middles,), (jnp.ones_like(middles),))[1])))
 
     def extremes(self, low, high, slopes):
-        """Least and greatest of function(x) - slope * x for x from low to high, for each of the slopes."""
+        """Minimum and maximum of function(x) - slope * x for low <= x <= high, each [slope, ...]."""
         slope = jnp.stack(slopes)[:, None]
         borders = np.array([-np.inf, *self.inflections, np.inf], low.dtype).reshape(-1, *[1] * low.ndim)
-        ends = (jnp.clip(jnp.clip(x, borders[:-1], borders[1:]), low, high) for x in (low, high))
+        ends = (jnp.clip(jnp.clip(x[None], borders[:-1], borders[1:]), low[None], high[None]) for x in (low, high))
         ends = [jnp.broadcast_to(e, (len(slopes), *e.shape)) for e in ends]
         stationary = _crossing(lambda x: self.slope(x) - slope, *ends)
         points = jnp.concatenate([stationary, *(jnp.broadcast_to(x, (len(slopes), 1, *x.shape)) for x in (low, high))], 1)
         differences = self.function(points) - slope * points
         least, greatest = differences.min(1), differences.max(1)
         for pole in self.poles:
-            broken = (low <= pole) & (high >= pole)
+            broken = ((low <= pole) & (high >= pole))[None]
             least, greatest = jnp.where(broken, np.nan, least), jnp.where(broken, np.nan, greatest)
         return least, greatest
 
@@ -66,7 +69,7 @@ class Curve:
         return between(least - node.value - slack, greatest - node.value + slack)
 
     def rounding(self, node, interval, slope):
-        """What is lost where values that are alike are subtracted."""
+        """Allowance for the cancellation in differences of nearly equal values."""
         terms = jnp.abs(node.value) + jnp.abs(slope * node.parents[0].value)
         return jnp.where(interval.radius > 0, 4 * jnp.finfo(node.value.dtype).eps * lax.stop_gradient(terms), 0)
 
@@ -95,9 +98,9 @@ class Curve:
         return Planes((below,), (above,), below_gap, above_gap)
 
     def _tangents(self, low, high):
-        """Slopes of the lines through either end that touch the curve beyond each inflection, else reach the other end."""
+        """Slopes of tangents through the low and the high end, for each inflection; that of the chord where no point touches."""
         point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
-        near = jnp.stack([jnp.maximum(low, point), jnp.minimum(high, point)])
+        near = jnp.stack([jnp.maximum(low[None], point), jnp.minimum(high[None], point)])
         anchor, far = (jnp.broadcast_to(jnp.stack(ends)[:, None], near.shape) for ends in ((low, high), (high, low)))
         touch = _crossing(
             lambda x: self.slope(x) * (x - anchor) - (self.function(x) - self.function(anchor)), near, far, otherwise=far
@@ -107,9 +110,9 @@ class Curve:
 
 
 def _crossing(f, a, b, otherwise=None):
-    """Where the monotone f crosses zero between a and b, by bisection; b or `otherwise` where it does not.
+    """The zero of a monotone f between a and b, by bisection; `otherwise`, or b, where there is none.
 
-    A crossing is a constant to derivatives: those of what is stationary there do not need it.
+    It is a constant to derivatives, which is right for extremes: the function is stationary there.
     """
     first, last = lax.stop_gradient((f(a), f(b)))
 

@@ -1,4 +1,4 @@
-"""Functions with one kink: relu and its relatives, by the area between two lines."""
+"""Functions with one kink: relu and its relatives."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from dsrna_jax.bounds.known import is_known
@@ -16,18 +17,19 @@ from dsrna_jax.kernels.reductions import larger, smaller
 
 @dataclasses.dataclass(frozen=True)
 class Hinge:
-    """x -> left * t where t < 0, right * t where t >= 0, for t = x - at: relu, leaky relu, abs, max and min with constants."""
+    """left * t where t < 0, right * t where t >= 0, of t = x - at: relu, leaky relu, abs, max and min with a constant."""
 
     left: float | jax.Array
     right: float | jax.Array
     at: float | jax.Array = 0.0
 
     def bounded_sides(self, node, interval):
+        """t at the trace point, and its lower and upper bound."""
         t = node.parents[0].value - self.at
         return t, t + interval.lower, t + interval.upper
 
     def is_undecided(self, node, intervals):
-        """Where the interval spans the kink: only there a relaxation is needed."""
+        """Where the interval spans the kink; elsewhere the hinge is linear."""
         _, low, high = self.bounded_sides(node, intervals[0])
         return spans(low, high)
 
@@ -55,18 +57,23 @@ class Hinge:
         chord_gap = jnp.where(undecided, self.left * low - chord * interval.lower - value, 0)
         share = adaptive_share(low, high) if isinstance(slopes, str) else slopes
         free = chord if isinstance(slopes, str) and slopes == "parallel" else self.left + share * (self.right - self.left)
+        chord = jnp.where(undecided, chord, decided)
+        # Optimised slopes have an axis of rows in front of those of the node.
+        to_rank = functools.partial(lax.broadcast_to_rank, rank=jnp.ndim(free))
+        value, t, undecided, decided = map(to_rank, (value, t, undecided, decided))
         free_gap = jnp.where(undecided, value - free * t, 0)
-        chord, free = jnp.where(undecided, chord, decided), jnp.where(undecided, free, decided)
+        free = jnp.where(undecided, free, decided)
         convex = np.asarray(self.right >= self.left) if is_known(self.left, self.right) else self.right >= self.left
         if isinstance(convex, np.ndarray) and convex.all():
             return Planes((free,), (chord,), free_gap, chord_gap)
+        convex, chord, chord_gap = convex if np.ndim(convex) == 0 else to_rank(convex), to_rank(chord), to_rank(chord_gap)
         pick = lambda a, b: jnp.where(convex, a, b)  # noqa: E731
         return Planes((pick(free, chord),), (pick(chord, free),), pick(free_gap, -chord_gap), pick(chord_gap, -free_gap))
 
 
 @jax.custom_jvp
 def change(t, d, left, right):
-    """phi(t + d) - phi(t) of the hinge phi at 0, without cancellation where both lie on one side of it."""
+    """phi(t + d) - phi(t) of a hinge, without cancellation where t and t + d lie on one side of the kink."""
     end = t + d
     here, there = t >= 0, end >= 0
     crossed = jnp.where(there, right * end - left * t, left * end - right * t)
@@ -75,7 +82,7 @@ def change(t, d, left, right):
 
 @functools.partial(change.defjvp, symbolic_zeros=True)
 def _change_jvp(values, tangents):
-    """Two comparisons, where autodiff of the formula would keep three."""
+    """Keeps two comparisons for the backward pass, where autodiff of the formula would keep three."""
     t, d, left, right = values
     there, here = (jnp.where(x >= 0, right, left) for x in (t + d, t))
     sides = (jnp.minimum(t + d, 0) - jnp.minimum(t, 0), jnp.maximum(t + d, 0) - jnp.maximum(t, 0))
@@ -85,5 +92,5 @@ def _change_jvp(values, tangents):
 
 
 def adaptive_share(low, high):
-    """1 where more of the interval lies right of the kink, else 0: the least area between the lines."""
+    """1 where more of the interval lies right of the kink, else 0: this minimises the area between the planes (CROWN)."""
     return (high > -low).astype(low.dtype)

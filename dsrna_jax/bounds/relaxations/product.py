@@ -10,7 +10,7 @@ from dsrna_jax.kernels.reductions import larger, smaller
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """a * b of two bounded values: the mean of McCormick's planes, on deviations."""
+    """a * b of two bounded values, by the mean of McCormick's two planes on either side."""
 
     def enclosure(self, node, intervals):
         (a, b), (da, db) = (p.value for p in node.parents), intervals

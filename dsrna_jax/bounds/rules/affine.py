@@ -11,7 +11,11 @@ from dsrna_jax.bounds.rules.building import known_composition, linear, nodes_of,
 
 
 def moving(*data, structural=True, singleton=False):
-    """Moves or sums entries; constants among the operands `data` count as zero, all others are indices and the like."""
+    """The rule of primitives that move or sum entries.
+
+    data: places of the operands that hold entries, the first by default; constants among them deviate by 0. All other operands
+      are indices and the like. structural, singleton: as in `graph.Linear`.
+    """
 
     def rule(tracer, primitive, operands, params, axes):
         if isinstance(operands[0], Predicate):
@@ -26,7 +30,7 @@ def moving(*data, structural=True, singleton=False):
 
 
 def elementwise_sum(sign):
-    """add and sub; with one bounded operand the deviation stays what it is, but for its sign."""
+    """The rule of add (sign 1) and sub (sign -1); a constant operand leaves the other's deviation as it is, but for its sign."""
 
     def rule(tracer, primitive, operands, params, axes):
         if len(nodes_of(operands)) == 2 and (known := known_composition(tracer, primitive, operands, params, axes)) is not None:
@@ -52,11 +56,12 @@ def elementwise_sum(sign):
 
 
 def identity(tracer, primitive, operands, params, axes):
+    """The rule of primitives that return their operands."""
     return list(operands)
 
 
 def scatter(tracer, primitive, operands, params, axes):
-    """Entries overwritten by constants are a product with 0 and 1."""
+    """scatter: overwriting entries by constants is a product with zeros and ones."""
     target, indices, updates = operands
     if isinstance(updates, Node):
         if not params["unique_indices"]:

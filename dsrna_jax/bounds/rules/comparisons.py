@@ -19,6 +19,7 @@ from dsrna_jax.bounds.rules.building import known_composition, values
 
 
 def comparison(tracer, primitive, operands, params, axes):
+    """gt, ge, lt, le, eq, ne and is_finite."""
     name, left, right = primitive.name, operands[0], operands[-1]
     if name == "is_finite":
         return [Predicate(name, left, None, None, True)]
@@ -30,6 +31,7 @@ def comparison(tracer, primitive, operands, params, axes):
 
 
 def opposite(tracer, primitive, operands, params, axes):
+    """not."""
     (predicate,) = operands
     if predicate.outcome is not None:
         return [dataclasses.replace(predicate, outcome=not predicate.outcome)]
@@ -38,6 +40,7 @@ def opposite(tracer, primitive, operands, params, axes):
 
 
 def select(tracer, primitive, operands, params, axes):
+    """select_n: a choice by a constant mask, or by a comparison of bounded values."""
     predicate, *cases = operands
     if not isinstance(predicate, Predicate):
         return moving(*range(1, len(operands)), structural=False)(tracer, primitive, operands, params, axes)
@@ -54,13 +57,13 @@ def select(tracer, primitive, operands, params, axes):
 
 
 def _fixed(tracer, constant, parent):
-    """A node that is a constant."""
+    """A constant as a node, of the shape of `parent`."""
     value = jnp.broadcast_to(constant, parent.value.shape)
     return tracer.node(Linear(lambda d: 0 * d, lambda r: 0 * r), (parent,), value, parent.batch_axis)
 
 
 def _piecewise(tracer, primitive, operands, params, axes):
-    """A choice between two functions of one value that meet where the choice changes, else None."""
+    """[node] of a choice between two functions of one value that meet where the choice changes: a hinge or a curve; else None."""
     predicate, *cases = operands
     sides = [tracer.composed_of(o) for o in (predicate.left, predicate.right)]
     parts = [tracer.composed_of(c) for c in cases]
@@ -98,13 +101,14 @@ def _function(part, constant):
 
 
 def _is_true(predicate: Predicate):
-    """The truth of a comparison at the point of the trace."""
+    """The truth values of a comparison at the trace point."""
     compare = {"gt": jnp.greater, "ge": jnp.greater_equal, "lt": jnp.less, "le": jnp.less_equal}[predicate.compare]
     difference: Any = predicate.difference
     return compare(difference.value, 0)
 
 
 def cast(tracer, primitive, operands, params, axes):
+    """convert_element_type, to floating-point numbers; a comparison becomes a choice between 0 and 1."""
     if not jnp.issubdtype(params["new_dtype"], jnp.floating):
         raise NotImplementedError(f"no bounds of a conversion to {np.dtype(params['new_dtype']).name}{tracer.where}")
     if isinstance(operands[0], Predicate):

@@ -9,7 +9,8 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.curve import Curve
 
 
-def curve(curve: Curve, name=None):
+def curve(curve: Curve, name: str | None = None):
+    """The rule of an elementwise function; nodes are called by `name`, or by the primitive."""
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
         return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name)]
@@ -18,6 +19,7 @@ def curve(curve: Curve, name=None):
 
 
 def power(tracer, primitive, operands, params, axes):
+    """integer_pow."""
     exponent = params["y"]
     if exponent == 1:
         return operands
@@ -25,13 +27,13 @@ def power(tracer, primitive, operands, params, axes):
 
 
 def power_curve(exponent: int) -> Curve:
-    """x ** exponent."""
+    """x ** exponent, with a pole at 0 for negative exponents."""
     odd_or_pole = (0.0,) if exponent < 0 or exponent % 2 else ()
     return Curve(lambda x: x**exponent, odd_or_pole, poles=(0.0,) if exponent < 0 else ())
 
 
 def real_power(tracer, primitive, operands, params, axes):
-    """x ** constant for x > 0, and constant ** x for a constant > 0."""
+    """pow: x ** constant for x > 0, and constant ** x for a constant > 0."""
     base, exponent = operands
     if not isinstance(exponent, Node) and (power := number(exponent)) is not None:
         return curve(Curve(lambda x: x**power), "power")(tracer, primitive, [base], params, axes)

@@ -17,7 +17,7 @@ from dsrna_jax.kernels.windows import windows
 
 
 def hinge(left, right):
-    """max and min: with a constant a hinge at it, of two bounded values by relu."""
+    """The rule of max (0, 1) and min (1, 0): a hinge where one operand is constant, else made of relu(a - b)."""
 
     def rule(tracer, primitive, operands, params, axes):
         nodes = nodes_of(operands)
@@ -42,12 +42,13 @@ def hinge(left, right):
 
 
 def absolute(tracer, primitive, operands, params, axes):
+    """abs."""
     (x,) = operands
     return [tracer.node(Hinge(-1.0, 1.0), (x,), jnp.abs(x.value), axes[0], "abs")]
 
 
 def largest(sign):
-    """reduce_max and reduce_min."""
+    """The rule of reduce_max (sign 1) and reduce_min (sign -1)."""
 
     def rule(tracer, primitive, operands, params, axes):
         reduced = params["axes"]
@@ -64,25 +65,25 @@ def largest(sign):
 
 
 def window_largest(tracer, primitive, operands, params, axes):
-    """reduce_window_max: the windows' entries on a new first axis, and their largest."""
+    """reduce_window_max: the maximum over a new first axis that holds the entries of each window."""
     (x,) = operands
     grid = {name: params[f"window_{name}"] for name in ("strides", "dilation")}
     grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}
-    lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # padding: below all that is not, yet products of it stay finite
+    lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # as padding: below all values, while its products stay finite
     move = functools.partial(windows, fill=0, **grid)
     entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest, **grid), axes[0] + 1)
     return [_top(tracer, entries, axes[0], "max_pool")]
 
 
 def _top(tracer, entries, batch_axis, name):
-    """The node of the largest entry, on the first axis."""
+    """The node of the maximum over the first axis."""
     leader = leader_of(entries.value)
 
     def behind(d):
-        return d - reductions.total_of(jnp.where(leader, d, 0))
+        return d - reductions.total_of(jnp.where(leader, d, 0))[None]
 
     def magnitude(r):
-        return jnp.where(leader, 0, r + reductions.total_of(jnp.where(leader, r, 0)))
+        return jnp.where(leader, 0, r + reductions.total_of(jnp.where(leader, r, 0))[None])
 
     leads = tracer.node(Linear(behind, magnitude), (entries,), behind(entries.value), entries.batch_axis)
     return tracer.node(Largest(), (entries, leads), reductions.largest(entries.value), batch_axis, name)

@@ -13,7 +13,7 @@ from dsrna_jax.bounds.rules.curves import RECIPROCAL, curve
 
 
 def scaled(singleton=False, **kinds):
-    """Bilinear operations with one constant operand."""
+    """The rule of bilinear primitives; kinds are fields of `graph.Linear`."""
 
     def rule(tracer, primitive, operands, params, axes):
         if len(nodes_of(operands)) > 1:
@@ -26,9 +26,10 @@ def scaled(singleton=False, **kinds):
 
 
 def product_of_matrices(tracer, primitive, operands, params, axes):
+    """dot_general."""
     kinds = {}
     if len(nodes_of(operands)) == 1:
-        # As an einsum, which puts the result's axes where they belong; JAX's own transposition copies the whole array for that.
+        # Transposed as an einsum, which writes the axes in order; JAX's own transposition copies the array once more.
         is_left, (left, right) = isinstance(operands[0], Node), values(operands)
         bounded, constant, result = _dot_labels(np.ndim(left), np.ndim(right), params["dimension_numbers"], is_left)
         matrix = operands[1] if is_left else operands[0]
@@ -37,7 +38,7 @@ def product_of_matrices(tracer, primitive, operands, params, axes):
 
 
 def _dot_labels(left_rank, right_rank, dimension_numbers, is_left):
-    """Labels of the axes of a dot_general: of the bounded operand, of the constant one, and of the result."""
+    """Einsum labels of the axes of the bounded operand, of the constant one, and of the result of a dot_general."""
     (left_sum, right_sum), (left_batch, right_batch) = dimension_numbers
     left, right = list(range(left_rank)), [left_rank + i for i in range(right_rank)]
     for i, j in itertools.chain(zip(left_sum, right_sum, strict=True), zip(left_batch, right_batch, strict=True)):
@@ -85,6 +86,7 @@ def _product(tracer, primitive, operands, params, axes):
 
 
 def quotient(tracer, primitive, operands, params, axes):
+    """div: a product with the reciprocal where the divisor is bounded."""
     if isinstance(operands[1], Node):
         known = known_composition(tracer, primitive, operands, params, axes)
         if known is not None:
