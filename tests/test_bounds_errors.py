@@ -108,6 +108,7 @@ def test_bad_input_is_refused_in_one_line():
         (lambda x: linear(x)[:, :1], [0, 0, 0], "logits"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_signatures")
 def test_margins_need_logits_and_labels(f, labels, said):
     for function in (bounds.margin, bounds.certified_radius):
         radius = {"radius": 0.1} if function is bounds.margin else {}

@@ -74,7 +74,7 @@ def test_the_change_of_a_hinge_has_no_cancellation():
 def test_leads_that_no_method_has_narrowed_do_not_tighten_a_maximum():
     rng = np.random.default_rng(1)
     x, scale = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 5, 5, 3), (5, 5, 3)))
-    graph = trace(lambda x: nn.max_pool(jnp.tanh(scale * x), (3, 3), padding="SAME"), x, RULES)
+    graph = trace(lambda x: nn.max_pool(jnp.tanh(scale[None] * x), (3, 3), padding="SAME"), x, RULES)
     known = forward.intervals(graph, ball([x], jnp.array([0.1, 0.3]), "linf", None))
     top = graph.output
     with_leads, without = (
