@@ -1,5 +1,6 @@
 """The building blocks against small matrices, XLA's convolution and numpy's moments; their derivatives too."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -185,8 +186,8 @@ def test_frozen_equals_batch_and_leaves_the_statistics(batch_mode):
     variables = {"batch_stats": OLD, "moments": collections["moments"]}
     frozen, updated = NORM.apply(variables, MAPS, "frozen", mutable=["batch_stats", "moments"])
     np.testing.assert_allclose(frozen, output, rtol=1e-6, atol=1e-6)
-    jax.tree.map(np.testing.assert_array_equal, updated["batch_stats"], OLD)
-    jax.tree.map(np.testing.assert_array_equal, updated["moments"], collections["moments"])
+    chex.assert_trees_all_equal(updated["batch_stats"], OLD)
+    chex.assert_trees_all_equal(updated["moments"], collections["moments"])
 
 
 def test_only_batch_statistics_couple_examples(batch_mode):

@@ -1,5 +1,6 @@
 """The 1×1 convolution against `dot_general`, with its derivatives of every order and mode, and its bounds."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +28,7 @@ def double():
 
 
 def assert_equal(first, second):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), first, second)
+    chex.assert_trees_all_close(first, second, rtol=1e-10, atol=1e-10)
 
 
 def test_value_and_gradients_equal_those_of_einsum():

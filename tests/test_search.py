@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def same(a, b):
 
 
 def allclose(actual, expected, rtol=1e-4, atol=1e-6):
-    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=rtol, atol=atol), actual, expected)
+    chex.assert_trees_all_close(actual, expected, rtol=rtol, atol=atol)
 
 
 def forward(weights, alphas, images, statistics="batch", mutable=("batch_stats", "moments"), **collections):
