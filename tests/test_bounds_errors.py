@@ -12,6 +12,7 @@ from jax import lax
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds import checks
+from dsrna_jax.bounds.methods import RECORDS
 from dsrna_jax.bounds.rules import registry
 from dsrna_jax.errors import InputError
 
@@ -168,6 +169,12 @@ def test_register_adds_curves_and_rewrites(monkeypatch):
         lower, upper = bounds.bound(f, X, radius=0.1, method=method)
         assert np.all(lower[:, None] <= values) and np.all(values <= upper[:, None])
     assert np.all(upper - lower < 3 * np.ptp(values, axis=1))
+
+
+def test_every_method_has_a_record_and_every_primitive_one_rule():
+    assert tuple(RECORDS) == bounds.METHODS
+    names = [name for family in registry.FAMILIES for name in family.RULES]
+    assert len(names) == len(set(names))
 
 
 class Linen(nn.Module):

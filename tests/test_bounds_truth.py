@@ -148,7 +148,8 @@ def test_intervals_of_a_single_layer_are_exact(norm):
     x, radius = np.linspace(0, 1, 8).reshape(2, 4), 0.2
     half = radius * dense_bounds.dual_norm(network[0], norm)
     lower, upper = sides(dense([network]), x, radius, norm=norm, method="ibp")
-    np.testing.assert_allclose([lower, upper], dense([network])(x) + np.array([-1, 1])[:, None, None] * half, rtol=1e-12)
+    value = np.asarray(dense([network])(x))
+    np.testing.assert_allclose([lower, upper], value + np.array([-1, 1])[:, None, None] * half, rtol=1e-12)
 
 
 def convolutional(seed=0):

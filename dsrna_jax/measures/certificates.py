@@ -7,7 +7,8 @@ grows as a logarithm, so that no example dominates the mean.
 A certificate is a function (logits_fn, images, labels, key=None, *, log_radius, norm, method, entries) -> `Measured`, of a
 `NetworkFunction` whose batch statistics are constants. Its `slack`, in nats, is the log-factor by which the certified deviation
 may grow before the certificate is vacuous; 0 for misclassified images. A radius schedule follows it. Radii are passed as
-logarithms, since those of deep supernets are too small for float32.
+logarithms, since those of deep supernets are too small for float32. The default method is "ibp", where `bounds` has "crown_ibp":
+every step of a search differentiates a certificate, and cells have too many outputs for a backward pass each.
 """
 
 import functools
