@@ -1,4 +1,4 @@
-"""Which numbers are known while a function is traced."""
+"""Tells known numbers from traced ones."""
 
 from typing import Any
 

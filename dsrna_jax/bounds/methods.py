@@ -7,7 +7,7 @@ from dsrna_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """How a method bounds a function.
+    """The parts of a method.
 
     refined_by: what narrows the intervals of intermediate values beyond interval arithmetic: "backward" passes, "zonotopes", or
       nothing (None).

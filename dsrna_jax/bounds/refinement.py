@@ -80,7 +80,7 @@ def _source(node: Node) -> Node:
 
 
 def _undecided(node: Node, users: list[Node], intervals: forward.Intervals):
-    """Where any of the users needs better bounds of the node than it has, of the node's shape; None for everywhere."""
+    """Mask of the entries whose relaxations tighter bounds of the node would improve, for any user; None if those are all."""
     parts = [_undecided_of(user, node, intervals) for user in users]
     known = [part for part in parts if part is not None]
     return sum(known) > 0 if len(known) == len(parts) else None

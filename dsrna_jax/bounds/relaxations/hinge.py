@@ -29,7 +29,7 @@ class Hinge:
         return t, t + interval.lower, t + interval.upper
 
     def is_undecided(self, node, intervals):
-        """Where the interval spans the kink; elsewhere the hinge is linear."""
+        """Mask of the entries whose interval spans the kink; elsewhere the hinge is linear."""
         _, low, high = self.bounded_sides(node, intervals[0])
         return spans(low, high)
 

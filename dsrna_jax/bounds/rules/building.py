@@ -1,4 +1,4 @@
-"""What rules are built of."""
+"""Parts of rules: the nodes of linear operations, broadcasting, rewrites."""
 
 import functools
 from collections.abc import Callable
