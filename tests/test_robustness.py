@@ -1,5 +1,6 @@
 """The shape that all robustness measures share, DSRNA-Jacobian by hand, and the options that a configuration gives them."""
 
+import math
 import types
 
 import jax
@@ -16,7 +17,7 @@ from dsrna_jax.search.config import SearchConfig
 W = np.array([[3.0, 0.0], [-4.0, 0.0], [0.0, 2.0]], np.float32)  # gradients of length 5 and 2
 IMAGES = np.ones((4, 1, 3), np.float32)
 LABELS = np.array([0, 1, 1, 0])
-LOG_RADIUS = np.log(np.float32(0.03))
+LOG_RADIUS = math.log(0.03)
 
 
 def logits_fn(images, alpha=1.0):
