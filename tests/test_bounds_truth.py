@@ -355,12 +355,12 @@ def test_two_relus_of_one_state_are_one_node():
 
 def simple_planes(self, node, intervals, slopes="adaptive"):
     """x_k if its lower bound is above all other upper bounds, else the constant greatest upper bound."""
-    values = node.parents[0].value - node.value
+    values = node.parents[0].value - node.value[None]
     low, high = values + intervals[0].lower, values + intervals[0].upper
-    lowest = jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)) == low.argmax(0)
+    lowest = jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)) == low.argmax(0)[None]
     is_sure = low.max(0) >= jnp.where(lowest, -jnp.inf, high).max(0)
     value, one = jnp.where(lowest, values, 0).sum(0), lowest.astype(values.dtype)
-    return Planes((one, None), (one * is_sure, None), -value, jnp.where(is_sure, value, high.max(0)))
+    return Planes((one, None), (one * is_sure[None], None), -value, jnp.where(is_sure, value, high.max(0)))
 
 
 @pytest.mark.parametrize("window", [2, 3])
