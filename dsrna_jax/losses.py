@@ -18,5 +18,5 @@ def accuracy(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 def margin(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """The label's logit less the largest other: positive where the image is classified correctly."""
     own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-    others = jnp.where(jnp.arange(logits.shape[1]) == labels[:, None], -jnp.inf, logits)
+    others = jnp.where(jnp.arange(logits.shape[1])[None] == labels[:, None], -jnp.inf, logits)
     return own - others.max(1)

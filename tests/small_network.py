@@ -22,12 +22,12 @@ def network(weights, images):
 
     def convolution(x, kernel, bias):
         y = lax.conv_general_dilated(x, kernel, (1, 1), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return jax.nn.relu(y + bias)
+        return jax.nn.relu(y + bias[None, None, None])
 
     w = jax.tree.map(lambda a: jnp.asarray(a, images.dtype), weights)
     x = pooled(convolution((images - 0.5) / 0.25, w["k0"], w["c0"]), lax.max, -jnp.inf)
     x = pooled(convolution(x, w["k1"], w["c1"]), lax.add, 0.0) / 4
-    return x.reshape(len(x), -1) @ w["w"] + w["b"]
+    return x.reshape(len(x), -1) @ w["w"] + w["b"][None]
 
 
 def logits_fn(images):

@@ -22,7 +22,7 @@ DRAWS = np.asarray(jax.vmap(jax.random.uniform)(KEYS))  # of the random targets
 
 
 def affine(weights, x):
-    return x @ weights["w"] + weights["b"]
+    return x @ weights["w"] + weights["b"][None]
 
 
 LINEAR = Partial(affine, WEIGHTS)

@@ -22,7 +22,7 @@ def masked(weights, factor, levels, images):
 
 def coupled(weights, images):
     """Batch norm in training mode: centred by the batch."""
-    return network(weights, images - images.mean(0) + 0.3)
+    return network(weights, images - images.mean(0, keepdims=True) + 0.3)
 
 
 def probable(weights, images):
@@ -92,7 +92,7 @@ def test_finite_differences_detect_a_wrong_gradient():
     def crooked(z):
         return z
 
-    crooked.defjvp(lambda primals, tangents: (primals[0], tangents[0] * jnp.arange(10)))
+    crooked.defjvp(lambda primals, tangents: (primals[0], tangents[0] * jnp.arange(10)[None]))
     wrong = Partial(lambda w, images: crooked(network(w, images)), WEIGHTS)
     checks = sanity.gradient_checks(wrong, images, labels, KEY, radius=0.1)
     assert warned({check.name: check for check in checks}) == {"finite differences"}

@@ -69,7 +69,7 @@ def of_class(values: Float[Array, "batch class"], labels: Int[Array, " batch"]) 
 
 def runner_up(logits: Float[Array, "batch class"], labels: Int[Array, " batch"], rank: Array | int) -> Int[Array, " batch"]:
     """The class with the `rank`-th highest logit, counted from 1, among those other than the label."""
-    others = jnp.where(jnp.arange(logits.shape[1]) == labels[:, None], -jnp.inf, logits)
+    others = jnp.where(jnp.arange(logits.shape[1])[None] == labels[:, None], -jnp.inf, logits)
     order = jnp.argsort(others, axis=1, descending=True)
     return jnp.take(order, rank - 1, axis=1)
 

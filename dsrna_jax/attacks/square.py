@@ -84,7 +84,7 @@ def _linf(shape, share):
     def changed(key, image, x_adv, radius, phase):
         place, sign = jax.random.split(key)
         square = _window(_corner(place, shape, sides[phase]), shape, sides[phase])
-        change = 2 * radius * _signs(sign, shape[2:], image.dtype)
+        change = 2 * radius * _signs(sign, shape[2:], image.dtype)[None, None]
         return jnp.clip(jnp.clip(jnp.where(square, x_adv + change, x_adv), image - radius, image + radius), 0, 1)
 
     return start, changed
@@ -120,7 +120,7 @@ def _l2(shape, share):
         canvas = jnp.asarray(canvases, image.dtype)[phase, jax.random.bernoulli(turn).astype(int)]
         bump = lax.dynamic_slice(canvas, (height - corner[0], width - corner[1]), (height, width))
         old = jnp.where(window, delta, 0)
-        new = bump[..., None] * _signs(sign, shape[2:], image.dtype) + old / (1e-12 + jnp.sqrt(_energy(old)))
+        new = bump[..., None] * _signs(sign, shape[2:], image.dtype)[None, None] + old / (1e-12 + jnp.sqrt(_energy(old)))
         spare = jnp.maximum(radius**2 - jnp.square(delta).sum(), 0) / channels
         energy = spare + _energy(jnp.where(window | erased, delta, 0))
         new = new / (1e-12 + jnp.sqrt(_energy(new))) * jnp.sqrt(energy)
@@ -152,8 +152,8 @@ def _unit(delta):
 
 
 def _energy(part):
-    """Sum of squares of each channel: [channel]."""
-    return jnp.square(part).sum((0, 1))
+    """Sum of squares of each channel: [1, 1, channel]."""
+    return jnp.square(part).sum((0, 1), keepdims=True)
 
 
 def _signs(key, shape, dtype):

@@ -67,7 +67,7 @@ def _chunk_counts(
 
     def noisy(key, image):
         noise = jax.vmap(lambda key: jax.random.normal(key, image.shape, image.dtype))(folded(key, numbers))
-        return image + sigma * noise
+        return image[None] + sigma * noise
 
     points = jax.vmap(noisy)(keys, images)  # not clipped to [0, 1]: the theorem is about the noise as it is
     logits = logits_fn(points.reshape(-1, *images.shape[1:]))

@@ -70,6 +70,6 @@ def _gradient_errors(logits_fn: Partial, images: Array, labels: Array, keys: Arr
     moves = step * jnp.concatenate([directions, -directions])
     values = lax.map(lambda move: margin_loss(logits_fn(images + move), labels), moves)
     differences = (values[:5] - values[5:]) / (2 * step)
-    slopes = (directions * gradient).reshape(5, len(images), -1).sum(2)
+    slopes = (directions * gradient[None]).reshape(5, len(images), -1).sum(2)
     size = jnp.maximum(ball.size(differences.T, "l2"), 1e-30)
     return ball.size((differences - slopes).T, "l2") / size
