@@ -46,7 +46,7 @@ class Tiny(nn.Module):
         x = images.reshape(len(images), -1)
         hidden = x @ self.param("in", nn.initializers.normal(1.0), (x.shape[1], 14))
         hidden = jnp.tanh(BatchNorm()(hidden.T[..., None, None], statistics)[..., 0, 0].T)
-        return (hidden * branches[0]) @ self.param("out", nn.initializers.normal(1.0), (14, CLASSES)) * branches[1].sum()
+        return (hidden * branches[0][None]) @ self.param("out", nn.initializers.normal(1.0), (14, CLASSES)) * branches[1].sum()
 
 
 def batch(seed):

@@ -189,8 +189,8 @@ def _with_half_width(f, x, radius, draw, **options):
     if draw is not None:
         shape = jax.eval_shape(f, x).shape
         size, entries = int(np.prod(shape[1:])), draw.shape[1]
-        places = ((jnp.arange(entries) + draw) * (size / entries)).astype(jnp.int32).T
-        rows = (jnp.arange(size) == jnp.minimum(places, size - 1)[..., None]).astype(jax.tree.leaves(x)[0].dtype)
+        places = ((jnp.arange(entries)[None] + draw) * (size / entries)).astype(jnp.int32).T
+        rows = (jnp.arange(size)[None, None] == jnp.minimum(places, size - 1)[..., None]).astype(jax.tree.leaves(x)[0].dtype)
         rows = rows.reshape(entries, *shape)
     value, (lower, upper) = bounds.value_and_deviation(f, x, radius=radius, rows=rows, **options)
     width = (upper - lower) / 2
