@@ -6,13 +6,17 @@ ARGS ?=
 
 IN_VENV := $(VENV)/bin/python -m
 
-.PHONY: search test lint docs notebooks clean
+.PHONY: search test test-all lint docs notebooks clean
 
 search: $(VENV)/.installed
 	$(IN_VENV) experiments.search $(ARGS)
 
 test: lint
-	$(IN_VENV) pytest --numprocesses=auto --dist=loadfile $(ARGS)
+	$(IN_VENV) pytest --numprocesses=auto --dist=loadfile -m "not slow" $(ARGS)
+
+# Everything, compiled as users compile it.
+test-all: lint
+	XLA_FLAGS= $(IN_VENV) pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(IN_VENV) ruff check .

@@ -7,6 +7,10 @@ import tempfile
 import jaxtyping
 import pytest
 
+# Programs of tests run once: XLA is to compile fast, not to make fast programs. `XLA_FLAGS= pytest` compiles as users do.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")  # as a notebook of a careful user may have it
+
 jaxtyping.install_import_hook("dsrna_jax", "typechecking.checked")  # costs a tenth of the time that tracing takes
 
 

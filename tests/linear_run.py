@@ -22,7 +22,7 @@ STATISTICS = {"mean": (0.5,), "std": (0.25,)}
 
 def affine(variables, images):
     weights = variables["params"]
-    return images.reshape(len(images), -1) @ weights["w"] + weights["b"]
+    return images.reshape(len(images), -1) @ weights["w"] + weights["b"][None]
 
 
 @functools.cache

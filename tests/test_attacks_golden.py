@@ -60,6 +60,7 @@ def test_fab_finds_the_same_distances(norm):
         np.testing.assert_allclose(ours[right], theirs[right], rtol=2e-3)
 
 
+@pytest.mark.slow
 @norms
 def test_autoattack_leaves_as_many_robust_examples(norm):
     """Half a point of 96 examples is less than one: but for random starts they are the same."""

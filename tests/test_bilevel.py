@@ -30,8 +30,8 @@ def logits(weights, alphas, x):
     """Two layers whose hidden units are mixed tanh and sine, so that weights and alphas meet in every derivative."""
     share = jax.nn.softmax(alphas["normal"])
     hidden = x @ weights["in"]
-    hidden = share[:, 0] * jnp.tanh(hidden) + share[:, 1] * jnp.sin(hidden) + alphas["reduction"] * hidden
-    return hidden @ weights["out"] + weights["bias"]
+    hidden = share[None, :, 0] * jnp.tanh(hidden) + share[None, :, 1] * jnp.sin(hidden) + alphas["reduction"][None] * hidden
+    return hidden @ weights["out"] + weights["bias"][None]
 
 
 def loss(weights, alphas, x, y):
@@ -120,7 +120,7 @@ def test_unrolled_is_the_slope_of_the_objective_after_the_step(name):
     flat_alphas, structured = jax.flatten_util.ravel_pytree(ALPHAS)
     value = jax.jit(jax.vmap(lambda a: whole(update)(structured(a))))
     moves = size * np.eye(len(flat_alphas))
-    slopes = (value(flat_alphas + moves) - value(flat_alphas - moves)) / (2 * size)
+    slopes = (value(flat_alphas[None] + moves) - value(flat_alphas[None] - moves)) / (2 * size)
     close(gradient("unrolled", name)[0], slopes, 1e-8)
 
 

@@ -222,6 +222,7 @@ def wait_for_batches(out, process, count=3):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_an_unbroken_one(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     first = started(broken)

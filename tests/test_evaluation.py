@@ -123,7 +123,12 @@ def test_misclassified_images_are_not_attacked():
         (images[:0], labels[:0], network, "no images to attack"),
         (images, labels[:3], network, "one for each of 40 images"),
         (images, labels + 1, network, "labels go from 1 to 10, but the network has 10 classes: expected 0 to 9"),
-        (images, labels, lambda w, images: network(w, images - images.mean(0) + 0.3), "expected a network in evaluation mode"),
+        (
+            images,
+            labels,
+            lambda w, images: network(w, images - images.mean(0)[None] + 0.3),
+            "expected a network in evaluation mode",
+        ),
         (images, labels, lambda w, images: network(w, images) / 0.0, "logits are not finite"),
     ],
     ids=range(9),

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import pytest
+
 from dsrna_jax.commands.process import status
 from dsrna_jax.genotypes.architecture import save
 from dsrna_jax.genotypes.zoo import resolve
@@ -13,6 +15,7 @@ def convolutions(cell):
     return sum("conv" in primitive for primitive, _ in (*cell.normal, *cell.reduction))
 
 
+@pytest.mark.slow
 def test_cells_that_descend_r_have_more_convolutions():
     config = dataclasses.replace(following.CONFIG, nodes=1, channels=8)
     genotypes = following.cells(config, steps=3, rate=0.5)

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parents[1] / "experiments" / "notebooks"
 SOURCES = sorted(FOLDER.glob("[a-z]*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_notebook_runs_and_draws(path, monkeypatch):
     matplotlib.use("agg")

@@ -50,6 +50,7 @@ def test_configurations_load_with_the_names_of_today(old):
     assert (training.cells, training.drop_path, training.norm) == (3, 0.2, "linf")
 
 
+@pytest.mark.slow
 def test_a_search_resumes_and_ends_as_it_did_then(old):
     """To rounding, which differs between machines."""
     folder = old / "search"

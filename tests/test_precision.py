@@ -35,7 +35,7 @@ def logits_fn():
     return logits
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("platform", [pytest.param("cpu", marks=pytest.mark.slow), "cuda"])
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
 def test_bounds_compute_every_product_in_full_precision(method, platform):
     """TF32, the default on GPUs, rounds by 1e-3, while bounds are widened by 1e-5."""

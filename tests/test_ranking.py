@@ -32,6 +32,7 @@ def test_too_few_networks_to_rank(tmp_path, capsys):
     assert "networks=2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_results_of_a_trained_network(trained_run):
     results = ranking.certified(trained_run, 2)
     assert set(results) == {

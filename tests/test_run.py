@@ -130,6 +130,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, smoke_run, n
     assert_same_end(tmp_path, smoke_run[0])
 
 
+@pytest.mark.slow
 def test_the_radius_goes_on_where_it_stopped(monkeypatch, tmp_path):
     """The controller's state is in the checkpoint; its radius is recorded and shown."""
     config = dataclasses.replace(SMOKE, metric="certified", radius=0.3)
@@ -298,6 +299,7 @@ def three_steps(devices):
     return {name: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for name, tree in trees.items()}
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one(tmp_path):
     code = "import sys, numpy, test_run; numpy.savez(sys.argv[1], **test_run.three_steps(2))"
     path = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parent.parent))

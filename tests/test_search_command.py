@@ -206,6 +206,7 @@ def test_importing_changes_nothing(tmp_path):
     assert done.stdout == "untouched\n", done.stderr
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_unbroken(tmp_path):
     resumed, unbroken = tmp_path / "resumed", tmp_path / "unbroken"
     killed = started("--preset=smoke", f"--run_dir={resumed}", "--devices=1")

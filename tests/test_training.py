@@ -113,7 +113,9 @@ def assert_same_end(path, unbroken):
             assert array.tobytes() == ends[1][name].tobytes(), (folder, name)
 
 
-@pytest.mark.parametrize(("step", "saved"), [(6, 7), (9, 10)], ids=["mid-epoch", "end of epoch"])
+@pytest.mark.parametrize(
+    ("step", "saved"), [(6, 7), pytest.param(9, 10, marks=pytest.mark.slow)], ids=["mid-epoch", "end of epoch"]
+)
 def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, tiny, tiny_run, step, saved):
     """Even when the file that named the genotype is gone."""
     file = tmp_path / "other.json"
