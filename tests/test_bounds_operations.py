@@ -70,7 +70,8 @@ def cases():
         itertools.cycle(["alpha_crown", "crown_ibp", "hz_crown", "fastlin", "crown_ibp"]),
     )
     for pair, (norm, clip, dtype, radius, method) in zip(order.reshape(-1, 2), turns, strict=False):
-        yield pytest.param(tuple(map(str, pair)), norm, clip, dtype, radius, method, id="-".join(pair))
+        marks = [pytest.mark.slow] if method == "alpha_crown" else []  # compiles longest, and relaxes as crown does
+        yield pytest.param(tuple(map(str, pair)), norm, clip, dtype, radius, method, id="-".join(pair), marks=marks)
 
 
 @pytest.mark.parametrize("names,norm,clip,dtype,radius,method", list(cases()))

@@ -363,7 +363,7 @@ def simple_planes(self, node, intervals, slopes="adaptive"):
     return Planes((one, None), (one * is_sure[None], None), -value, jnp.where(is_sure, value, high.max(0)))
 
 
-@pytest.mark.parametrize("window", [2, 3])
+@pytest.mark.parametrize("window", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_bounds_of_max_pools_are_a_quarter_narrower_than_by_the_simple_relaxation(window, monkeypatch):
     rng = np.random.default_rng(0)
     kernels, w = [rng.uniform(-1, 1, size=(3, 3, i, 3)) / np.sqrt(9 * i) for i in (1, 3)], rng.normal(size=(48, 4))

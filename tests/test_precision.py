@@ -36,7 +36,7 @@ def logits_fn():
 
 
 @pytest.mark.parametrize("platform", [pytest.param("cpu", marks=pytest.mark.slow), "cuda"])
-@pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
+@pytest.mark.parametrize("method", [pytest.param("ibp", marks=pytest.mark.slow), "crown_ibp"])
 def test_bounds_compute_every_product_in_full_precision(method, platform):
     """TF32, the default on GPUs, rounds by 1e-3, while bounds are widened by 1e-5."""
     logits = logits_fn()

@@ -220,6 +220,7 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
     assert_same_end(resumed, unbroken)
 
 
+@pytest.mark.slow
 def test_stopping_says_how_to_go_on(tmp_path):
     stopped = started("--preset=smoke", f"--run_dir={tmp_path}", "--devices=1")
     wait_for(tmp_path / "checkpoints" / "5", stopped)
