@@ -1,6 +1,7 @@
 """A run that is ready to start: its configuration with the data, the network and the pure functions that follow from it."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from dsrna_jax.data import Dataset, batch_indices
 
 
 @dataclasses.dataclass(frozen=True)
-class RunSetup:
+class RunSetup(ABC):
     """The common part of searches and trainings; `parts` are indices into the training split."""
 
     config: Any
@@ -32,9 +33,9 @@ class RunSetup:
         return {"experiment": self.config.experiment, "config": dataclasses.asdict(self.config), "data": data}
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """The data, and the number of images in each part, in a line."""
-        raise NotImplementedError
 
     def batch(self, part: str, step: int) -> np.ndarray:
         """Indices [batch] into the training split of batch number `step` from that part."""
