@@ -53,7 +53,7 @@ radius = 0.05
 lower, upper = jax.jit(lambda x: bounds.bound(f, x, radius=radius, method="crown", clip=(0.0, 1.0)))(x)
 
 noise = jax.random.uniform(jax.random.key(2), (200, *x.shape), minval=-radius, maxval=radius)
-random_outputs = jax.vmap(f)(jnp.clip(x + noise, 0, 1))
+random_outputs = jax.vmap(f)(jnp.clip(x[None] + noise, 0, 1))
 attacked = attacks.pgd(f, x, labels, jax.random.key(3), radius=radius, norm="linf", steps=50)
 attacked_outputs = f(attacked.x_adv)
 for outputs in (*random_outputs, attacked_outputs):
