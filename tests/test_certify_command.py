@@ -93,7 +93,7 @@ def certification_images(indices):
 
 def test_results_do_not_depend_on_the_batch_size(linear, tmp_path, capsys):
     for size in (24, 7):
-        assert run_command(f"--out={tmp_path / str(size)}", *SMALL, f"--batch_size={size}") == 0
+        assert run_command(f"--out={tmp_path / str(size)}", *SMALL, f"--batch_size={size}", "--devices=1") == 0
     one, other = read_arrays(tmp_path / "24"), read_arrays(tmp_path / "7")
     assert set(one) == set(other)
     for name in one:
