@@ -28,7 +28,7 @@ CHECKPOINT = Flag("folder of a training, or of a checkpoint")
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What one command adds to the flow of `run_command`.
+    """A command: its own part of the flow of `run_command`.
 
     Its functions take the flags: `values.NAME` is a value, `values["NAME"].present` says whether it was typed. They import what
     they need when they are called, so that --help needs no JAX.

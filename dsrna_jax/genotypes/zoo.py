@@ -22,7 +22,7 @@ from dsrna_jax.genotypes.robnet import RobNet
 
 
 def names() -> tuple[str, ...]:
-    """What is published, in the order of `zoo.json`."""
+    """Names of the published architectures, in the order of `zoo.json`."""
     table = _table()
     return (*table["cells"], *table["robnets"])
 

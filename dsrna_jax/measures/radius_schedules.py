@@ -1,4 +1,4 @@
-"""How the radius of certificates moves during a search (section 4.2.2).
+"""Schedules of the radius of certificates during a search (section 4.2.2).
 
 A schedule is a function (log_radius, slack, progress, start) -> the logarithm of the next radius. `slack` [batch] is that of the
 last step (`Measured.slack`), `progress` in (0, 1] the share of the steps of the alphas that the next one completes, `start` the
