@@ -10,7 +10,8 @@ size="--image_size=14 --cells=3 --channels=8 --batch_size=128"
 
 searched="$size --epochs=3 --order=first --alpha_lr=0.003 $data"
 python -m experiments.search --preset=mnist_dsrna_jacobian $searched --warmup_epochs=1 --run_dir="$runs/search_jacobian"
-python -m experiments.search --preset=mnist_dsrna_cb --gamma=0.1 $searched --warmup_epochs=2 --run_dir="$runs/search_cb"
+python -m experiments.search --preset=mnist_dsrna_cb --gamma=0.1 --weight_lr=0.025 --weight_lr_min=0.001 --alpha_decay=0.001 \
+    $searched --warmup_epochs=2 --run_dir="$runs/search_cb"
 
 compare() {
     trained="--preset=mnist_short --genotype=$2 $size --epochs=1 $data"

@@ -1,0 +1,181 @@
+"""Presets have every number of the recipe that they claim: a table of the published values, and of our departures, with why."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.commands.training_presets import TRAINING_PRESETS
+from dsrna_jax.genotypes.search_spaces import SPACES
+from dsrna_jax.search.step import alpha_optimizer, weight_rate
+from dsrna_jax.training.schedules import learning_rate
+
+
+class Recipe(NamedTuple):
+    """A published recipe: its source, its values by the field of a configuration, and where a preset departs: (ours, why)."""
+
+    source: str
+    published: dict
+    departures: dict = {}
+
+
+PAPER = "DSRNA (CVPR 2021), section 4.2.2"
+DARTS = "Liu et al. 2019 (arXiv:1806.09055) and cnn/train_search.py, cnn/train.py, cnn/train_imagenet.py of quark0/darts"
+PC_DARTS = "Xu et al. 2020 (arXiv:1907.05737) and train_search.py, train_imagenet.py of yuhuixu1993/PC-DARTS"
+ADVRUSH = "Mok et al. 2021 (arXiv:2108.01289) and advrush/adv_train.py of nutellamok/advrush"
+FAST = "Wong et al. 2020 (arXiv:2001.03994) and CIFAR10/train_fgsm.py of locuslab/fast_adversarial"
+
+CROPS = {"crop_padding": 4, "flip": True}
+NO_CROPS = {
+    "crop_padding": (0, "mirrored digits are no digits"),
+    "flip": (False, "mirrored digits are no digits"),
+}
+FOUR = {"nodes": (4, "the space is PC-DARTS's and the weights that the paper reports fit four, as docs/paper.md says")}
+SEARCH_OF_PAPER = {"cells": 8, "channels": 16, "epochs": 50, "nodes": 3, "momentum": 0.9, "weight_decay": 3e-4, "gamma": 0.01}
+CB = SEARCH_OF_PAPER | {
+    "space": "pcdarts", "metric": "certified", "order": "unrolled", "weight_lr": 0.1, "batch_size": 256, "alpha_lr": 6e-4,
+    "alpha_decay": 3e-4, "radius": 0.03, "radius_schedule": "controller",
+}  # fmt: skip
+JACOBIAN = SEARCH_OF_PAPER | {
+    "space": "pcdarts", "metric": "jacobian", "order": "unrolled", "weight_lr": 0.025, "batch_size": 128, "alpha_lr": 3e-4,
+    "alpha_decay": 1e-3,
+}  # fmt: skip
+DARTS_SEARCH = {
+    "space": "darts", "metric": "none", "cells": 8, "channels": 16, "nodes": 4, "epochs": 50, "warmup_epochs": 0,
+    "batch_size": 64, "weight_lr": 0.025, "weight_lr_min": 0.001, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0,
+    "alpha_lr": 3e-4, "alpha_decay": 1e-3, "cutout": 0, **CROPS,
+}  # fmt: skip
+
+SEARCHES = {
+    "cifar10_dsrna_cb": Recipe(PAPER, {"dataset": "cifar10", **CB}, FOUR),
+    "mnist_dsrna_cb": Recipe(PAPER, {"dataset": "mnist", **CB, **CROPS}, FOUR | NO_CROPS),
+    "cifar10_dsrna_jacobian": Recipe(PAPER, {"dataset": "cifar10", **JACOBIAN}, FOUR),
+    "mnist_dsrna_jacobian": Recipe(PAPER, {"dataset": "mnist", **JACOBIAN, **CROPS}, FOUR | NO_CROPS),
+    "darts_first": Recipe(DARTS, {"dataset": "cifar10", "order": "first", **DARTS_SEARCH}),
+    "darts_second": Recipe(DARTS, {"dataset": "cifar10", "order": "unrolled_fd", **DARTS_SEARCH}),
+    "pcdarts": Recipe(
+        PC_DARTS,
+        {
+            "dataset": "cifar10", "space": "pcdarts", "metric": "none", "order": "first", "cells": 8, "channels": 16, "nodes": 4,
+            "epochs": 50, "warmup_epochs": 15, "batch_size": 256, "weight_lr": 0.1, "weight_lr_min": 0.0, "momentum": 0.9,
+            "weight_decay": 3e-4, "clip": 5.0, "alpha_lr": 6e-4, "alpha_decay": 1e-3, "cutout": 0, **CROPS,
+        },
+    ),
+}  # fmt: skip
+
+PAPER_TRAINING = {
+    "cells": 20, "channels": 36, "epochs": 600, "batch_size": 128, "lr": 0.025, "clip": 5.0, "drop_path": 0.3,
+    # The paper leaves the rest to DARTS.
+    "momentum": 0.9, "weight_decay": 3e-4, "schedule": "cosine", "auxiliary_weight": 0.4, "cutout": 16, "label_smoothing": 0.0,
+    "adversarial": "none", "held_out": 0.0, **CROPS,
+}  # fmt: skip
+DARTS_IMAGENET = {
+    "cells": 14, "channels": 48, "epochs": 250, "batch_size": 128, "lr": 0.1, "schedule": "decay", "momentum": 0.9,
+    "weight_decay": 3e-5, "clip": 5.0, "label_smoothing": 0.1, "auxiliary_weight": 0.4, "drop_path": 0.0, "image_size": 224,
+    "start": "imagenet", "flip": True,
+}  # fmt: skip
+HELD_OUT = {"held_out": (0.02, "the best epoch is chosen on training images: the published code chooses it on the test set")}
+TRAININGS = {
+    "cifar10": Recipe(f"{PAPER}; {DARTS}", {"dataset": "cifar10", **PAPER_TRAINING}),
+    "mnist": Recipe(
+        f"{PAPER}; {DARTS}",
+        {"dataset": "mnist", **PAPER_TRAINING},
+        NO_CROPS | {"cutout": (0, "a square of 16 hides a digit of 28")},
+    ),
+    "imagenet": Recipe(DARTS, {"dataset": "imagenet2012", **DARTS_IMAGENET}),
+    "imagenet_dsrna": Recipe(
+        f"{PAPER}; {PC_DARTS}",
+        {
+            "dataset": "imagenet2012", **DARTS_IMAGENET, "lr": 0.5,
+            # The paper's "annealing", its batch and its warm-up are those of PC-DARTS.
+            "batch_size": 1024, "schedule": "linear", "lr_warmup_epochs": 5,
+        },
+    ),
+    "cifar10_adversarial": Recipe(
+        ADVRUSH,
+        {
+            "dataset": "cifar10", "cells": 20, "channels": 36, "adversarial": "pgd", "epochs": 200, "batch_size": 64, "lr": 0.1,
+            "schedule": "steps", "momentum": 0.9, "weight_decay": 1e-4, "clip": 5.0, "auxiliary_weight": 0.0, "drop_path": 0.0,
+            "cutout": 0, "attack_steps": 7, "radius": 0.031, "attack_step": 0.01 / 0.031, "norm": "linf", "held_out": 0.0,
+            **CROPS,
+        },
+        {"radius": (8 / 255, "that of RobNet and of the paper"), "attack_step": (1 / 4, "2/255, that of RobNet"), **HELD_OUT},
+    ),
+    "cifar10_fast": Recipe(
+        FAST,
+        {
+            "dataset": "cifar10", "adversarial": "fast", "epochs": 15, "batch_size": 128, "lr": 0.2, "schedule": "triangle",
+            "momentum": 0.9, "weight_decay": 5e-4, "radius": 8 / 255, "norm": "linf", "collapse": 0.2, "clip": None,
+            "attack_statistics": "batch", "held_out": 0.0, "cutout": 0, **CROPS,
+        },
+        {
+            "clip": (5.0, "that of DARTS, whose networks are trained"),
+            "attack_statistics": ("running", "as in all our attacks"),
+            **HELD_OUT,
+        },
+    ),
+}  # fmt: skip
+OWN = {"digits_dsrna_jacobian", "digits_dsrna_cb", "smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}
+CASES = [(PRESETS[name], recipe) for name, recipe in SEARCHES.items()] + [
+    (TRAINING_PRESETS[name], recipe) for name, recipe in TRAININGS.items()
+]
+
+
+@pytest.mark.parametrize(("preset", "recipe"), CASES, ids=[*SEARCHES, *(f"training {name}" for name in TRAININGS)])
+def test_a_preset_has_the_published_numbers_but_for_the_departures_that_are_named(preset, recipe):
+    fields = dataclasses.asdict(preset)
+    expected = recipe.published | {field: ours for field, (ours, _) in recipe.departures.items()}
+    assert {field: fields[field] for field in expected} == pytest.approx(expected), recipe.source
+    for field, (ours, why) in recipe.departures.items():
+        assert why and ours != recipe.published[field], f"{field} departs from nothing"
+
+
+def test_every_preset_has_a_recipe_or_is_our_own():
+    assert set(PRESETS) == OWN[0] | set(SEARCHES)
+    assert set(TRAINING_PRESETS) == OWN[1] | set(TRAININGS)
+
+
+def test_every_number_of_section_4_2_2_is_in_the_table():
+    """In the order of the text; those of optimisers that have no field are tested below."""
+    no_field = (0.5, 0.999)  # betas, for both methods
+    of_search = (3, 8, 50, 16, 0.1, 256, 0.9, 3e-4, 6e-4, *no_field, 3e-4, 0.025, 128, 0.9, 3e-4, 3e-4, *no_field, 1e-3)
+    of_training = (20, 600, 128, 0.025, 5, 0.3, 36, 14, 48, 250, 0.5, 0.9, 3e-5)
+    searched = [
+        value
+        for recipe in (SEARCHES["cifar10_dsrna_cb"], SEARCHES["cifar10_dsrna_jacobian"])
+        for value in recipe.published.values()
+    ]
+    trained = [value for name in ("cifar10", "imagenet_dsrna") for value in TRAININGS[name].published.values()]
+    assert set(of_search) - set(no_field) | {0.01, 0.03} <= set(searched)
+    assert set(of_training) <= set(trained)
+    operations = {f"{kind}_conv_{size}" for kind in ("sep", "dil") for size in ("3x3", "5x5")}
+    assert set(SPACES["pcdarts"].primitives) == operations | {"max_pool_3x3", "avg_pool_3x3", "skip_connect", "none"}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_alphas_move_by_adam_with_betas_of_a_half_and_0_999_at_a_fixed_rate(name):
+    """And with L2 decay in the gradient, by hand for three steps."""
+    config = PRESETS[name]
+    optimizer, alphas = alpha_optimizer(config), jnp.array([0.3, -0.2])
+    state, mean, square = optimizer.init(alphas), np.zeros(2), np.zeros(2)
+    for step, gradient in enumerate(np.array([[1.0, -2.0], [0.5, 1.0], [-3.0, 0.1]]), 1):
+        updates, state = optimizer.update(jnp.float32(gradient), state, alphas)
+        decayed = gradient + config.alpha_decay * np.array([0.3, -0.2])
+        mean, square = 0.5 * mean + 0.5 * decayed, 0.999 * square + 0.001 * decayed**2
+        expected = -config.alpha_lr * (mean / (1 - 0.5**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        np.testing.assert_allclose(updates, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_learning_rates_follow_the_published_schedules():
+    cb, adversarial, fast = PRESETS["cifar10_dsrna_cb"], TRAINING_PRESETS["cifar10_adversarial"], TRAINING_PRESETS["cifar10_fast"]
+    np.testing.assert_allclose([weight_rate(cb, epoch) for epoch in (0, 25, 50)], [0.1, 0.05, 0.0], atol=1e-8)
+    np.testing.assert_allclose([learning_rate(adversarial, e) for e in (0, 99, 100, 149, 150)], [0.1, 0.1, 0.01, 0.01, 0.001])
+    np.testing.assert_allclose([learning_rate(fast, epoch) for epoch in (0, 3.75, 7.5, 15)], [0, 0.1, 0.2, 0], atol=1e-7)
+    imagenet, annealed = TRAINING_PRESETS["imagenet"], TRAINING_PRESETS["imagenet_dsrna"]
+    np.testing.assert_allclose(
+        [learning_rate(imagenet, epoch) for epoch in (0, 1, 249)], [0.1, 0.097, 0.1 * 0.97**249], rtol=1e-5
+    )
+    np.testing.assert_allclose([learning_rate(annealed, epoch) for epoch in (0, 4, 125)], [0.1, 0.5 * 246 / 250, 0.25], rtol=1e-5)
