@@ -1,10 +1,12 @@
-"""Files replaced as a whole or not at all: a process that is killed while it writes leaves the file as it was."""
+"""Paths as users write them, and files replaced as a whole or not at all: a process that is killed leaves the file as it was."""
 
 import contextlib
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+from dsrna_jax.errors import InputError
 
 
 @contextlib.contextmanager
@@ -26,3 +28,13 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
     """Writes a text file, in UTF-8, as a whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def expanded(text: str | os.PathLike) -> Path:
+    """The path with `~` and `~USER` replaced by that home. Raises: InputError if there is no such user, or it is no path."""
+    if "\0" in os.fspath(text):
+        raise InputError(f"{os.fspath(text)!r} is no path: a path holds no NUL character")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"cannot find the folder {text}: {error}") from error

@@ -13,7 +13,8 @@ PACKAGE = "dsrna_jax"
 
 # From the bottom up. Folders of one floor do not import each other.
 FLOORS = (
-    ("lazy", "errors", "files"),
+    ("lazy", "errors"),
+    ("files", "strict_json"),
     ("confidence", "losses", "kernels"),
     ("genotypes", "data", "bounds", "attacks"),
     ("networks", "plots", "runtime"),

@@ -1,6 +1,7 @@
 """The process of a command: errors as one line, exit status, heap, XLA's options and compilation cache."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -49,12 +50,22 @@ def execute(main: Callable[[Sequence[str]], None]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's alarms that a program takes long to compile
+    show_notes()
     retain_heap()
     code = status(main, sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()
     # Python would wait for a compilation that may still be under way in a thread.
     os._exit(code)
+
+
+def show_notes() -> None:
+    """Prints what the package logs as lines on standard error that begin with "note: "."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    logger = logging.getLogger("dsrna_jax")
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def retain_heap() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dsrna_jax import genotypes
 from dsrna_jax.errors import InputError
+from dsrna_jax.files import expanded
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
@@ -88,7 +89,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> tuple[dict[str, Any], float] | None:
     """Configuration and seconds of the search in the folder that `--genotype` named, if it is there and ended in this cell."""
-    for folder in (Path(genotype).expanduser(), path.parent / Path(genotype).name):
+    for folder in (expanded(genotype), path.parent / Path(genotype).name):
         try:
             resolved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             if resolved.get("experiment") != "search" or genotypes.load(folder / "genotype.json") != architecture:

@@ -2,27 +2,34 @@
 
 import io
 import itertools
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from dsrna_jax.data.formats import readable_suffixes
 from dsrna_jax.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of one split
+_GREY_STEPS = {"L;2": 85, "L;4": 17}  # of greys of 2 and of 4 bits, in greys of 8
 
 
 class Picture(NamedTuple):
-    """An encoded image with its label, and what error messages call it."""
+    """An encoded image with its label.
+
+    origin: what error messages call it. formats: Pillow's names of those that it may have.
+    """
 
     origin: str
     file: Path | io.BytesIO
     label: int
+    formats: tuple[str, ...]
 
 
 def stacked(
@@ -33,7 +40,7 @@ def stacked(
     Args:
       image_size: resize to a square of this side; 0 keeps the size.
       source: what error messages call the whole.
-    Raises: InputError if there are none, one is unreadable, sizes differ, or they exceed MEMORY_LIMIT.
+    Raises: InputError if there are none, one cannot be `decoded`, sizes differ, or they exceed MEMORY_LIMIT.
     """
     if count == 0:
         raise InputError(f"{source} holds no image")
@@ -58,21 +65,105 @@ def stacked(
 
 
 def decoded(picture: Picture, image_size: int) -> UInt8[np.ndarray, "height width channels"]:
-    """The pixels of a picture, with one channel or three. Raises: InputError if it is unreadable or has more than 8 bits."""
+    """The pixels of a picture as a viewer shows it, with one channel (grey) or three.
+
+    It is turned as its EXIF orientation says, and laid on white where it is transparent: drawings on a transparent ground are
+    mostly dark, made for paper and web pages.
+
+    Raises: InputError, which names the picture, if it is unreadable or cut short, has none of its formats, more than 8 bits a
+      channel, several frames, more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or if nothing of it is left on white.
+    """
+    image = _opened(picture)
+    if image.mode.startswith(("I", "F")):
+        raise InputError(f"{picture.origin} has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits")
+    is_grey = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data:
+        image = _on_white(image, picture.origin)
+    mode = "L" if is_grey else "RGB"
+    pixels = squared(image if image.mode == mode else image.convert(mode), image_size)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _opened(picture: Picture) -> "Image":
+    """The decoded image, upright."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF data and the like, which name no file
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(picture.file, formats=picture.formats) as image:
+                # Photos of several cameras (MPO) open with the main one.
+                if getattr(image, "is_animated", False) and image.format != "MPO":
+                    raise InputError(f"{picture.origin} has several frames or pages: expected one image a file")
+                _check_key(image, picture.origin)
+                image.load()
+            return _upright(image)
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        expected = " or ".join(picture.formats)
+        raise InputError(
+            f"cannot read the image {picture.origin}: it is no {expected}{_other_format(picture)}; replace or remove it"
+        ) from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise InputError(
+            f"the image {picture.origin} has more than {limit:.0f} million pixels, as files have that are made to exhaust "
+            "memory: make it smaller or remove it"
+        ) from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more for a broken file
+        raise InputError(f"cannot read the image {picture.origin}: {error}; replace or remove it") from error
+
+
+def _check_key(image: Any, origin: str) -> None:
+    """Makes the transparent colour of a PNG one of 8 bits, as its pixels become; Pillow leaves it in the bits of the file.
+
+    Raises: InputError if it has 16 bits, in which more colours differ.
+    """
+    key, rawmode = image.info.get("transparency"), str(image.tile[0].args) if image.tile else ""
+    if image.format != "PNG" or key is None:
+        return
+    if rawmode.startswith("RGB;16"):
+        raise InputError(f"{origin} has a transparent colour of 16 bits: convert it to 8 bits")
+    if rawmode in _GREY_STEPS:
+        image.info["transparency"] = key * _GREY_STEPS[rawmode]
+
+
+def _upright(image: "Image") -> "Image":
+    """The image turned as its EXIF data say; damaged EXIF data say nothing, as in viewers."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _on_white(image: "Image", origin: str) -> "Image":
+    """The image, RGB, on a white ground. Raises: InputError if it cannot be told from the ground."""
+    from PIL import Image
+
+    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)  # colours not multiplied by alpha
+    layer = image.convert(straight).convert("RGBA")
+    composed = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    low, high = layer.getchannel("A").getextrema()
+    if low != high and composed.getextrema() == ((255, 255),) * 3:
+        raise InputError(f"{origin} is white on a transparent ground: nothing of it is left on white; lay it on another colour")
+    return composed
+
+
+def _other_format(picture: Picture) -> str:
+    """For the error about a wrong suffix: the format that the content has, if it is a known one."""
     from PIL import Image
 
     try:
-        with Image.open(picture.file) as image:
-            image.load()
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more for a broken file
-        raise InputError(f"cannot read the image {picture.origin}: {error}; replace or remove it") from error
-    if image.mode.startswith(("I", "F")):
-        raise InputError(f"{picture.origin} has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits")
-    if image.mode == "P":
-        image = image.convert("RGBA")  # a palette may hold transparency, which RGB alone warns about
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    pixels = squared(image if image.mode == mode else image.convert(mode), image_size)
-    return pixels.reshape(*pixels.shape[:2], -1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(picture.file, formats=tuple(set(readable_suffixes().values()))) as image:
+                return f", but {image.format}: name it so" if isinstance(picture.file, Path) else f", but {image.format}"
+    except Exception:
+        return ""
 
 
 def squared(image: "Image", side: int) -> UInt8[np.ndarray, "height width *channels"]:

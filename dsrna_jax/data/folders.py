@@ -1,69 +1,136 @@
 """Folders of images with one sub-folder a class."""
 
+import collections
 import functools
+import logging
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dsrna_jax.data.dataset import Dataset, Reader
 from dsrna_jax.data.decoding import Picture, stacked
+from dsrna_jax.data.formats import readable_suffixes
 from dsrna_jax.data.splits import fixed_split
 from dsrna_jax.errors import InputError
+from dsrna_jax.files import expanded
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PREFIX = "folder:"
+_log = logging.getLogger(__name__)
 
 
 def marked_folder(name: str, data_dir: Path) -> Reader | None:
     """The source of `folder:PATH`, which need not exist: reading it says so."""
-    return functools.partial(_read, name, Path(name.removeprefix(PREFIX)).expanduser()) if name.startswith(PREFIX) else None
+    return functools.partial(_read, name, expanded(name.removeprefix(PREFIX))) if name.startswith(PREFIX) else None
 
 
 def existing_folder(name: str, data_dir: Path) -> Reader | None:
     """The source of PATH alone, where there is such a folder."""
-    path = Path(name).expanduser()
-    return functools.partial(_read, name, path) if name and path.is_dir() else None
+    return functools.partial(_read, name, path) if name and (path := expanded(name)).is_dir() else None
 
 
 def _read(name: str, path: Path, split: str, image_size: int) -> Dataset:
-    if not path.is_dir():
+    if name == PREFIX or not path.is_dir():
         raise InputError(f"expected a folder of images, with one sub-folder a class, but {path} is not a folder")
     if any(_sub_folders(path / "train")):
-        classes = _class_files(path / "train")
-        files = classes if split == "train" else _class_files(path / split)
-        if strange := sorted(set(files) - set(classes)):
+        if split in ("", "..") or Path(split).name != split:
+            raise InputError(f"expected a split that is a sub-folder of {path}, such as train, got {split!r}")
+        folders = {part: _class_folders(path / part) for part in ("train", split)}
+        classes = list(folders["train"])
+        if strange := sorted(set(folders[split]) - set(classes)):
             raise InputError(f"{path / split / strange[0]} is no class of {path / 'train'}: add it there or remove it")
+        aside = [folder for folder in _sub_folders(path) if not {f.name for f in _sub_folders(folder)} & set(classes)]
+        files = _class_files(path / split, folders[split], aside)
         chosen = [(file, label) for label, kind in enumerate(classes) for file in files.get(kind, ())]
     else:
-        classes = _class_files(path)
-        if lone := [kind for kind, files in classes.items() if len(files) == 1]:
+        files = _class_files(path, _class_folders(path), [])
+        classes = list(files)
+        if lone := [kind for kind in classes if len(files[kind]) == 1]:
             raise InputError(f"class folder {path / lone[0]} holds one image: splitting off a test set needs two")
-        every = [(file, label) for label, files in enumerate(classes.values()) for file in files]
+        every = [(file, label) for label, kind in enumerate(classes) for file in files[kind]]
         chosen = [every[index] for index in fixed_split(np.array([label for _, label in every]), split)]
-    pictures = [Picture(str(file), file, label) for file, label in chosen]
+    formats = readable_suffixes()
+    pictures = (Picture(str(file), file, label, (formats[file.suffix.lower()],)) for file, label in chosen)
     return Dataset(name, *stacked(pictures, len(chosen), image_size, str(path)), tuple(classes))
 
 
-def _sub_folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return []
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _class_files(path: Path) -> dict[str, list[Path]]:
-    """Image files of every class folder in `path`, all sorted, so that the order is the same on every machine."""
+def _class_folders(path: Path) -> dict[str, Path]:
+    """The class folders in `path` by name, sorted. Raises: InputError if there are fewer than two."""
     if not path.is_dir():
         raise InputError(f"expected a split with one sub-folder a class in {path}, but there is no such folder")
-    classes = {
-        folder.name: sorted(
-            file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        )
-        for folder in _sub_folders(path)
-    }
-    if len(classes) < 2:
-        present = f"only {next(iter(classes))}" if classes else "none"
+    folders = {folder.name: folder for folder in _sub_folders(path)}
+    if len(folders) < 2:
+        present = f"only {next(iter(folders))}" if folders else "none"
         raise InputError(f"expected two or more sub-folders of images in {path}, one a class, but found {present}")
-    if empty := [kind for kind, files in classes.items() if not files]:
-        expected = " ".join(IMAGE_SUFFIXES)
-        raise InputError(f"class folder {path / empty[0]} holds no image: remove it or add files ({expected})")
-    return classes
+    return folders
+
+
+def _class_files(path: Path, folders: dict[str, Path], aside: Sequence[Path]) -> dict[str, list[Path]]:
+    """Image files of every class folder in `path`, at any depth, all sorted: the order is the same on every machine.
+
+    Logs, in one line, how many files have no suffix of an image or lie in no class folder, and the folders `aside`.
+    Raises: InputError if a class has no image.
+    """
+    suffixes, seen = readable_suffixes(), {}
+    files = {kind: _files_below(folder, suffixes, seen) for kind, folder in folders.items()}
+    images = {kind: [file for file in below if file.suffix.lower() in suffixes] for kind, below in files.items()}
+    others = [file for below in files.values() for file in below if file.suffix.lower() not in suffixes]
+    if empty := [kind for kind, some in images.items() if not some]:
+        only = f", only {_counted(files[empty[0]])}" if files[empty[0]] else ""
+        raise InputError(
+            f"class folder {path / empty[0]} holds no image{only}: remove it, or add or convert files ({' '.join(suffixes)})"
+        )
+    loose = [entry for entry in _visible(path) if not entry.is_dir()]
+    parts = [f"{_counted(others)}, such as {others[0]}"] if others else []
+    parts += [f"{_counted(loose)} in no class folder"] if loose else []
+    parts += [f"the folder{'s' * (len(aside) > 1)} {', '.join(map(str, aside))}, without a class of train"] if aside else []
+    if parts:
+        _log.warning("read %d images of %s, and passed over %s", sum(map(len, images.values())), path, "; ".join(parts))
+    return images
+
+
+def _counted(files: Sequence[Path]) -> str:
+    """The number of files of each suffix: "3 .heic, 1 without suffix"."""
+    counts = collections.Counter(file.suffix.lower() or "without suffix" for file in files)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+
+
+def _files_below(folder: Path, suffixes: Collection[str], seen: dict[tuple[int, int], Path]) -> list[Path]:
+    """The files in a folder and in those inside it, sorted. Hidden ones, and folders of that kind, are left out.
+
+    Args:
+      seen: folders that were read before, by their identity; those of `folder` are added.
+    Raises: InputError if a folder is one of `seen` (links can make images count twice, or turn in circles) or cannot be read,
+      or if an entry with the suffix of an image is neither a file nor a folder: a broken link, a pipe, a device.
+    """
+    files, pending = [], [folder]
+    while pending:
+        current = pending.pop()
+        try:
+            status = os.stat(current)
+            if (before := seen.setdefault((status.st_dev, status.st_ino), current)) is not current:
+                raise InputError(f"{current} is {before} again, by a link: its images would count twice; remove the link")
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    path = Path(entry.path)
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        pending.append(path)
+                    elif entry.is_file() or path.suffix.lower() not in suffixes:
+                        files.append(path)
+                    else:
+                        what = "a broken link" if entry.is_symlink() else "a pipe, socket or device"
+                        raise InputError(f"cannot read the image {path}: it is {what}; replace or remove it")
+        except OSError as error:
+            raise InputError(f"cannot read the folder {current}: {error.strerror}") from error
+    return sorted(files)
+
+
+def _visible(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+
+
+def _sub_folders(path: Path) -> list[Path]:
+    return [entry for entry in _visible(path) if entry.is_dir()] if path.is_dir() else []

@@ -9,6 +9,7 @@ from dsrna_jax.data.digits import digits
 from dsrna_jax.data.folders import existing_folder, marked_folder
 from dsrna_jax.data.tfds import absent, prepared
 from dsrna_jax.errors import InputError
+from dsrna_jax.files import expanded
 
 Source = Callable[[str, Path], Reader | None]
 
@@ -27,14 +28,15 @@ def load(name: str, split: str, data_dir: str | None = None, image_size: int = 0
         rule: one example in five of every class is `test`.
       data_dir: where tfds sets lie; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
       image_size: resize to a square of this side, bilinear, aspect ratio not kept; 0 keeps the size. Grey images keep
-        one channel, unless colour ones lie beside them; palettes and transparency become RGB.
+        one channel, unless colour ones lie beside them; palettes become RGB, and what is transparent lies on white
+        (`decoding.decoded`).
 
     Raises: InputError if the data set is unknown, absent (AbsentDataError), too large for memory, unreadable, or of
       unequal image sizes.
     """
     if image_size < 0:
         raise InputError(f"image_size must be 0 (as it is) or a side in pixels, got {image_size}")
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     for source in SOURCES:
         if (read := source(name, root)) is not None:
             return read(split, image_size)

@@ -1,5 +1,6 @@
 """Image classification sets of tensorflow_datasets, prepared as array_record: reading them needs no TensorFlow."""
 
+import contextlib
 import difflib
 import functools
 import io
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dsrna_jax import strict_json
 from dsrna_jax.data.dataset import Dataset, Reader
 from dsrna_jax.data.decoding import Picture, stacked
 from dsrna_jax.errors import AbsentDataError, InputError
@@ -18,6 +20,24 @@ from dsrna_jax.errors import AbsentDataError, InputError
 SUGGESTIONS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped")
 
 READ_AHEAD = 1024  # records fetched at once: three times faster than one by one
+MOST_CLASSES = 1_000_000
+FORMATS = ("JPEG", "PNG", "BMP", "GIF")  # those that TensorFlow decodes
+
+# The features that features.json may describe: those of pixels, labels, numbers and text. For any other name tfds would import
+# the module that it names, from the working directory too.
+FEATURES = frozenset(
+    f"tensorflow_datasets.core.features.{name}"
+    for name in (
+        "bounding_boxes.BBoxFeature",
+        "class_label_feature.ClassLabel",
+        "features_dict.FeaturesDict",
+        "image_feature.Image",
+        "scalar.Scalar",
+        "sequence_feature.Sequence",
+        "tensor_feature.Tensor",
+        "text_feature.Text",
+    )
+)
 
 
 def prepared(name: str, data_dir: Path) -> Reader | None:
@@ -73,40 +93,86 @@ def _newest_version(name: str, data_dir: Path) -> Path | None:
 
 
 def _read_whole(name: str, folder: Path, split: str, image_size: int) -> Dataset:
-    try:
-        return _read(name, folder, split, image_size)
-    except RuntimeError as error:  # what array_record raises for a file that is missing or cut short
-        reason = " ".join(str(error).split())
-        raise InputError(f"cannot read {folder}: {reason}; copy or prepare the data set again") from error
-
-
-def _read(name: str, folder: Path, split: str, image_size: int) -> Dataset:
     import tensorflow_datasets as tfds
 
-    builder: Any = tfds.builder_from_directory(str(folder))
-    (image_key, _), (label_key, label) = _image_and_label(builder.info, name)
+    _check_features(folder)
+    with _named(folder):
+        builder: Any = tfds.builder_from_directory(str(folder))
+        (image_key, _), (label_key, label) = _image_and_label(builder.info, name)
+        if not 2 <= (label.num_classes or 0) <= MOST_CLASSES:
+            raise InputError(f"{folder} has {label.num_classes} classes: expected 2 to {MOST_CLASSES:,}")
+        classes, splits = tuple(label.names), ", ".join(builder.info.splits)
     try:
         # tfds would decode with OpenCV if it is there and warn if not; PIL alone is quiet and the same everywhere.
-        records = builder.as_data_source(split=split, decoders={image_key: tfds.decode.SkipDecoding()})
+        with _named(folder, but=(NotImplementedError, ValueError)):
+            records = builder.as_data_source(split=split, decoders={image_key: tfds.decode.SkipDecoding()})
+            count = len(records)
     except NotImplementedError as error:
         raise InputError(
             f"{folder} holds {builder.info.file_format.value} files, expected array_record: prepare it in another data_dir by"
             f" `tfds build {name} --file_format=array_record --data_dir=...`"
         ) from error
+    except InputError:
+        raise
     except ValueError as error:
-        splits = ", ".join(builder.info.splits)
         raise InputError(f"{name} has no split {split!r}: expected {splits} or a part such as train[:10%]") from error
-    pictures = _pictures(records, image_key, label_key, f"{name} {split}")
-    return Dataset(name, *stacked(pictures, len(records), image_size, f"{name} {split}"), tuple(label.names))
+    pictures = _pictures(records, (image_key, label_key), len(classes), f"{name} {split}", folder)
+    return Dataset(name, *stacked(pictures, count, image_size, f"{name} {split}"), classes)
 
 
-def _pictures(records: Any, image_key: str, label_key: str, source: str) -> Iterator[Picture]:
+@contextlib.contextmanager
+def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turns what tfds, protobuf and array_record raise for damaged files, which is anything, into an InputError."""
+    try:
+        yield
+    except (InputError, *but):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"cannot read {folder}: {reason}; copy or prepare the data set again") from error
+
+
+def _check_features(folder: Path) -> None:
+    """Raises: InputError if a JSON file of the set is damaged, or if features.json describes what is not among `FEATURES`."""
+    try:
+        strict_json.read(folder / "dataset_info.json", {})
+        features = strict_json.read(folder / "features.json", {})
+    except FileNotFoundError as error:
+        raise InputError(f"cannot read {folder}: there is no {error.filename}; copy or prepare the data set again") from None
+    if strange := sorted(set(_feature_names(features)) - FEATURES):
+        raise InputError(
+            f"{folder / 'features.json'} describes {strict_json.shown(strange[0])}: expected a set of images and labels, beside "
+            "which there may be numbers and texts"
+        )
+
+
+def _feature_names(value: Any) -> Iterator[str]:
+    """Names of the Python classes in a description of features, in today's form and in that of old versions."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _feature_names(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, str) and key in ("pythonClassName", "python_class_name", "type"):
+                yield item
+            elif isinstance(item, str) and key == "content":
+                yield from _feature_names(strict_json.parsed(item))
+            else:
+                yield from _feature_names(item)
+
+
+def _pictures(records: Any, keys: tuple[str, str], classes: int, source: str, folder: Path) -> Iterator[Picture]:
+    image_key, label_key = keys
     for start in range(0, len(records), READ_AHEAD):
-        examples = records.__getitems__(list(range(start, min(start + READ_AHEAD, len(records)))))
+        with _named(folder):
+            examples = records.__getitems__(list(range(start, min(start + READ_AHEAD, len(records)))))
         for index, example in enumerate(examples, start):
-            if example[label_key] < 0:
-                raise InputError(f"{source} has no labels (example {index} says {example[label_key]}): use another split")
-            yield Picture(f"{source} example {index}", io.BytesIO(example[image_key]), example[label_key])
+            label = example[label_key]
+            if label < 0:
+                raise InputError(f"{source} has no labels (example {index} says {label}): use another split")
+            if label >= classes:
+                raise InputError(f"{source} example {index} has the label {label}: expected one of {classes} classes, from 0")
+            yield Picture(f"{source} example {index}", io.BytesIO(example[image_key]), label, FORMATS)
 
 
 def _image_and_label(info: Any, name: str) -> tuple[tuple[str, Any], tuple[str, Any]]:

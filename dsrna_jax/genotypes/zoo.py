@@ -9,12 +9,12 @@ import functools
 import json
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.files import expanded
 from dsrna_jax.genotypes.architecture import Architecture, load
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Gene, Genotype
 from dsrna_jax.genotypes.operations import PRIMITIVES
@@ -89,7 +89,7 @@ def resolve(text: str) -> Architecture:
         if not seed.isdecimal():
             raise InputError(f"genotype={text!r}: expected random:SEED with a whole number, such as random:0")
         return random(int(seed))
-    path = Path(text).expanduser()
+    path = expanded(text)
     if text and (path.is_dir() or path.is_file() or path.suffix == ".json" or len(path.parts) > 1):
         return load(path / "genotype.json" if path.is_dir() else path)
     return published(text)
