@@ -104,7 +104,7 @@ def at_step(monkeypatch, step, action):
 
 
 def assert_same_end(path, unbroken):
-    for name in ("metrics.jsonl", "genotype.json", "config.json"):
+    for name in ("metrics.jsonl", "genotype.json", "config.json", "result.json"):
         assert (path / name).read_bytes() == (unbroken / name).read_bytes(), name
     for folder in ("checkpoints", "best"):
         ends = [restore_arrays(run, folder) for run in (path, unbroken)]

@@ -84,9 +84,16 @@ def _report(trained: "Trained", run_dir: Path, values: FlagValues) -> str:
             lines.append(f"  {name} (epoch {row['epoch']}): {row['val_accuracy']:.1%} clean{attacked}")
     if trained.best is None:
         lines[-1] = f"trained for {trained.epochs} epochs; nothing was held out, so the last checkpoint is the one to use"
+    test, chosen = trained.result["test"], trained.result["checkpoint"]["chosen"]
+    if test:
+        lines.append(f"accuracy of the {chosen} weights on all {test['images']} {test['split']} images: {test['accuracy']:.2%} "
+                     f"(95 %: {test['low']:.1%} to {test['high']:.1%})")  # fmt: skip
+    else:
+        lines.append(f"no accuracy on test images: {trained.result['why']}")
     return "\n".join([
         *lines, "",
-        f"{run_dir} holds genotype.json, curves.png, metrics.jsonl, checkpoints (the last){' and best' if trained.best else ''}.",
+        f"{run_dir} holds result.json, genotype.json, curves.png, metrics.jsonl, checkpoints (the last)"
+        f"{' and best' if trained.best else ''}.",
         f"next: {command_line('attack')} --checkpoint={run_dir}",
     ])  # fmt: skip
 

@@ -13,16 +13,21 @@ from dsrna_jax.runtime.run_folder import resolved_configuration
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.folder import TrainingFolder
 from dsrna_jax.training.programs import TrainingPrograms, arguments, training_programs
+from dsrna_jax.training.result import measured_result
 from dsrna_jax.training.schedules import learning_rate
 from dsrna_jax.training.setup import TrainingSetup, training_setup
 
 
 class Trained(NamedTuple):
-    """The end of a training: `last` and `best` are rows of metrics.jsonl; `best` is None if nothing was held out."""
+    """The end of a training.
+
+    last, best: rows of metrics.jsonl; `best` is None if nothing was held out. result: the content of result.json.
+    """
 
     last: dict[str, Any]
     best: dict[str, Any] | None
     epochs: int
+    result: dict[str, Any]
 
 
 def run(
@@ -36,8 +41,8 @@ def run(
     """Trains, with checkpoints and records in the run folder `path`.
 
     A checkpoint follows every epoch, and the best one by the held-out images, robust before clean, is kept apart. The test
-    split is never read. With `resume` the run goes on from its newest good checkpoint, and ends as if it had never stopped,
-    bit for bit on the same machine.
+    images are seen once, when all steps are done: the accuracy of the chosen weights on them is in result.json. With `resume`
+    the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on the same machine.
 
     Args and Raises: as `dsrna_jax.search.run.run`.
     """
@@ -51,7 +56,8 @@ def run(
     end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
     title = f"{folder.path.name}: {config.genotype} on {config.dataset}"
     folder.draw(end.setup.architecture, title)
-    return Trained(end.row, end.best, end.step // end.setup.steps_per_epoch)
+    result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
+    return Trained(end.row, end.best, end.step // end.setup.steps_per_epoch, result)
 
 
 class TrainingLoop(RunLoop):
