@@ -1,5 +1,7 @@
 """Exceptions that a user can cause and mend, and the one that says that a certificate is false."""
 
+from typing import Any
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message says what was expected, what was got and how to mend it.
@@ -14,3 +16,12 @@ class AbsentDataError(InputError):
 
 class RefutedError(ArithmeticError):
     """An attack has found what a certificate excludes. Commands print it as a line that begins with FAIL, and exit with 2."""
+
+
+def shown(value: Any) -> str:
+    """`value` for an error message, on one line and not endless."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep; an integer of too many digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 
 _LONGEST = 64 * 2**20  # bytes
 _DEEPEST = 64
@@ -95,16 +95,7 @@ def check(value: Any, shape: Any, where: str = "") -> None:
             elif not isinstance(inner, Maybe):
                 raise InputError(f"expected the field {path}, which is not there")
     elif not _is(value, float) or value not in shape:
-        raise _unexpected(where, f"a number {shape}", value)
-
-
-def shown(value: Any) -> str:
-    """`value` for an error message, on one line and not endless."""
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # nested too deep; an integer of too many digits
-        return f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+        raise _unexpected(where, f"a number in {shape}", value)
 
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

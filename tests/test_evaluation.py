@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -20,6 +21,8 @@ from dsrna_jax.evaluation.attack.completed import CompletedBatches
 from dsrna_jax.evaluation.attack.config import NORMS, TIERS, AttackConfig
 from dsrna_jax.evaluation.attack.evaluate import NoProgress, evaluate, work
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder
+from dsrna_jax.evaluation.images import EvaluationImages
+from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.runtime.signals import Stopped
 
 images, labels = IMAGES[:40], LABELS[:40]
@@ -270,3 +273,10 @@ def test_progress_never_exceeds_the_work():
     evaluate(NETWORK, images, labels, CONFIG, completed=CompletedBatches(whole()[1][-1:]), progress=Progress())
     counts = [step for step, _ in steps]
     assert counts == sorted(counts) and counts[-1] <= work(CONFIG, 10, 40)
+
+
+@pytest.mark.parametrize(("wanted", "count", "devices", "size"), [(10, 24, 1, 10), (10**6, 24, 1, 24), (10, 5, 2, 6), (8, 8, 8, 8)])
+def test_a_batch_is_no_larger_than_the_images_that_devices_share(wanted, count, devices, size):
+    images = EvaluationImages(np.arange(count), np.zeros((count, 8, 8, 1), np.float32), np.zeros(count, int))
+    setup = EvaluationSetup("run", None, images, SimpleNamespace(size=devices), "test")
+    assert setup.batch_size(wanted) == size

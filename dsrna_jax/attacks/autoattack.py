@@ -63,6 +63,7 @@ def autoattack(
     check_norm(norm)
     key = required(key)
     images, labels = np.asarray(images), np.asarray(labels)
+    batch_size = max(1, min(batch_size, len(images)))
     network = as_partial(logits_fn)
     judge = Partial(with_fixed_key, network, key) if version == "rand" else network
     robust = predicted(judge, images, batch_size) == labels

@@ -75,6 +75,8 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
     if (answer := command.answer(values)) is not None:
         print(answer)
         return
+    if values.devices < 0:
+        raise InputError(f"devices={values.devices}: expected at least 1, or 0 for all")
     config, folder = command.settings(values)
     enable_compilation_cache()
     if values.dry_run:

@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import flags
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 
 _DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
@@ -20,10 +20,11 @@ def no_flags() -> flags.FlagValues:
 
 
 def config_flags(default: Any) -> flags.FlagValues:
-    """A flag for every field of the dataclass value `default`, with the field's type, help and choices, and --help."""
+    """A flag for every field of the dataclass value `default`, with the field's type, help, choices and range, and --help."""
     values = no_flags()
     for field in dataclasses.fields(default):
-        text, choices = field.metadata["help"], field.metadata["choices"]
+        text, choices, within = (field.metadata[name] for name in ("help", "choices", "within"))
+        text = text if within is None else f"{text}, in {within}"
         define(values, field.name, getattr(default, field.name), text, choices, section="configuration")
     return values
 
@@ -45,10 +46,12 @@ def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, 
     Names and values that earlier versions used for the fields of the dataclass value `config` are accepted: one line on standard
     error says what they are called now. Raises: InputError that names the flag and what it takes.
     """
+    if strange := [argument for argument in argv if "\0" in argument]:
+        raise InputError(f"expected arguments without a NUL character, got {shown(strange[0])}")
     try:
         rest = values(_in_todays_names(argv, () if config is None else dataclasses.fields(config)))[1:]
     except flags.Error as error:
-        raise InputError(f"{' '.join(str(error).split())} (--help lists all flags)") from None
+        raise InputError(f"{' '.join(str(error).split())[:500]} (--help lists all flags)") from None
     if rest and not takes_arguments:
         raise InputError(f"unexpected argument {rest[0]!r}: expected flags, such as --seed=1 (--help lists all)")
     return rest

@@ -15,7 +15,7 @@ import numpy as np
 from dsrna_jax import strict_json
 from dsrna_jax.data.dataset import Dataset, Reader
 from dsrna_jax.data.decoding import Picture, stacked
-from dsrna_jax.errors import AbsentDataError, InputError
+from dsrna_jax.errors import AbsentDataError, InputError, shown
 
 SUGGESTIONS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped")
 
@@ -141,7 +141,7 @@ def _check_features(folder: Path) -> None:
         raise InputError(f"cannot read {folder}: there is no {error.filename}; copy or prepare the data set again") from None
     if strange := sorted(set(_feature_names(features)) - FEATURES):
         raise InputError(
-            f"{folder / 'features.json'} describes {strict_json.shown(strange[0])}: expected a set of images and labels, beside "
+            f"{folder / 'features.json'} describes {shown(strange[0])}: expected a set of images and labels, beside "
             "which there may be numbers and texts"
         )
 

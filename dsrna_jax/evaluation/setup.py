@@ -40,6 +40,16 @@ class EvaluationSetup(NamedTuple):
         """Data set, split and number of images, as text."""
         return f"{self.network.config.dataset} {self.split}: {self.count} images"
 
+    def batch_size(self, wanted: int) -> int:
+        """Images of a batch: as many as `wanted`, but no more than there are, rounded up to a multiple of the devices.
+
+        Raises: InputError if devices cannot share it.
+        """
+        devices = self.mesh.size
+        size = min(wanted, -(-self.count // devices) * devices)
+        sharding.check_divides(size, self.mesh)
+        return size
+
     def on_devices(self, logits_fn: Partial) -> Partial:
         """A network with its variables whole on every device."""
         return jax.device_put(logits_fn, sharding.replicated(self.mesh))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
-from dsrna_jax.genotypes.genotype import Genotype, shown
+from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.genotypes.robnet import RobNet
 
 Architecture = Genotype | RobNet

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 from dsrna_jax.genotypes.operations import OPERATIONS
 
 Gene = tuple[str, int]
@@ -98,12 +98,6 @@ def _concat(name: str, concat: Any, nodes: int) -> tuple[int, ...]:
 
 def _is_index(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def shown(value: Any) -> str:
-    """`value` for an error message, on one line and not endless."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _line(cell: str, genes: tuple[Gene, ...], concat: tuple[int, ...]) -> str:

@@ -1,16 +1,65 @@
-"""Configurations: frozen dataclasses whose fields carry help and choices, from which flags are made."""
+"""Configurations: frozen dataclasses whose fields carry help, choices and ranges, from which flags are made.
+
+What a field may hold is stated once, in its `option`: flags, saved configurations and what callers of the library give are all
+checked by it.
+"""
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
+
+LONGEST_TEXT = 4096  # of a path on Linux
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """The finite numbers from `low` to `high`, which belong to it or not; `text` is its notation in mathematics."""
+
+    text: str
+    low: float
+    high: float
+    has_low: bool
+    has_high: bool
+
+    def __contains__(self, value: Any) -> bool:
+        return (value >= self.low if self.has_low else value > self.low) and (
+            value <= self.high if self.has_high else value < self.high
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def floor(self) -> str:
+        """Its lower end in words."""
+        return f"{'at least' if self.has_low else 'more than'} {self.low}"
+
+    @property
+    def ceiling(self) -> str:
+        """Its upper end in words."""
+        return f"{'at most' if self.has_high else 'less than'} {self.high}"
+
+
+def interval(text: str) -> Interval:
+    """The interval in the notation of mathematics: "[0, 1)" holds 0 but not 1. Ends are finite, so that infinity is in none."""
+    match = re.fullmatch(r"([\[(])(\S+), (\S+)([\])])", text)
+    if match is None:
+        raise ValueError(f"expected an interval such as [0, 1), got {text!r}")
+    return Interval(text, _number(match[2]), _number(match[3]), match[1] == "[", match[4] == "]")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() and value < 1e12 else value
 
 
 def option(
     default: Any,
     text: str,
-    choices: Collection[str] | None = None,
+    allowed: Collection[str] | str | None = None,
     *,
     formerly: str | None = None,
     renamed: Mapping[Any, Any] | None = None,
@@ -18,10 +67,13 @@ def option(
     """A field of a dataclass with its default, its help and, where it has them, its allowed values.
 
     Args:
+      allowed: the choices of a text; of a number its interval, such as "[0, 1)".
       formerly: what the field was called in earlier versions, whose flags and saved configurations still count.
       renamed: values of earlier versions, each with what it is called now.
     """
-    names = {"help": text, "choices": choices, "formerly": formerly, "renamed": renamed or {}}
+    within = interval(allowed) if isinstance(allowed, str) else None
+    choices = None if isinstance(allowed, str) else allowed
+    names = {"help": text, "choices": choices, "within": within, "formerly": formerly, "renamed": renamed or {}}
     return dataclasses.field(default=default, metadata=names)
 
 
@@ -37,18 +89,44 @@ def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
-def check(config, least: dict[str, int], not_negative: tuple[str, ...]) -> None:
-    """Raises: InputError, naming the field, if one has none of its choices or is smaller than it may be."""
+def check(config: Any) -> None:
+    """Checks the type of every field of a configuration, and its choices or range.
+
+    A whole number counts as a float. Raises: InputError, in one line that names the first field that is not as its option says.
+    """
     for field in dataclasses.fields(config):
-        value, choices = getattr(config, field.name), field.metadata["choices"]
-        if choices and value not in choices:
-            raise InputError(f"{field.name}={value!r}: expected one of {', '.join(choices)}")
-    for name, smallest in least.items():
-        if getattr(config, name) < smallest:
-            raise InputError(f"{name}={getattr(config, name)}: expected at least {smallest}")
-    for name in not_negative:
-        if not getattr(config, name) >= 0:
-            raise InputError(f"{name}={getattr(config, name)}: expected zero or more")
+        value = getattr(config, field.name)
+        if expected := _mistake(value, field.type, field.metadata["choices"], field.metadata["within"]):
+            raise InputError(f"{field.name}={shown(value)}: expected {expected}")
+
+
+def _mistake(value: Any, kind: Any, choices: Collection[str] | None, within: Interval | None) -> str | None:
+    """What was expected instead of `value`; None if it is right."""
+    if kind is str:
+        return _mistaken_text(value, choices)
+    if kind is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+        return "a whole number" if kind is int else "a number"
+    if within is None or value in within:
+        return None
+    if value != value:
+        return f"a number in {within}"
+    return within.floor if value <= within.low else within.ceiling
+
+
+def _mistaken_text(value: Any, choices: Collection[str] | None) -> str | None:
+    if not isinstance(value, str):
+        return "a text"
+    if choices:
+        return None if value in choices else f"one of {', '.join(choices)}"
+    if len(value) > LONGEST_TEXT:
+        return f"at most {LONGEST_TEXT} characters"
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return "a text in UTF-8"
+    return "a text without a NUL character" if "\0" in value else None
 
 
 def differences(old: dict, new: dict) -> list[str]:

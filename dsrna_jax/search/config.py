@@ -21,11 +21,11 @@ class SearchConfig:
 
     dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10, or folder:PATH with one folder a class")
     data_dir: str = option("", "prepared tfds folder")
-    image_size: int = option(0, "side to which images are resized; 0 keeps theirs")
+    image_size: int = option(0, "side to which images are resized; 0 keeps theirs", "[0, 65536]")
     space: str = option("pcdarts", "search space", SPACES)
-    cells: int = option(3, "cells of the supernet")
-    channels: int = option(16, "channels of the first cell")
-    nodes: int = option(4, "nodes inside a cell", formerly="steps")
+    cells: int = option(3, "cells of the supernet", "[3, 200]")
+    channels: int = option(16, "channels of the first cell", "[1, 4096]")
+    nodes: int = option(4, "nodes inside a cell", "[1, 16]", formerly="steps")
     metric: str = option("jacobian", "robustness measure R", MEASURES)
     jacobian_norm: str = option(
         "row_l2",
@@ -35,29 +35,29 @@ class SearchConfig:
         renamed={"l1": "row_l1", "fro2": "fro_squared"},
     )
     jacobian_method: str = option("rows", "how the Jacobian norm is estimated", ESTIMABLE, formerly="method")
-    n_proj: int = option(1, "projections an estimate takes")
+    n_proj: int = option(1, "projections an estimate takes", "[1, 1000]")
     certificate: str = option("cell", "what is certified: every cell, the margin, or the largest radius", CERTIFICATES)
     certificate_method: str = option("ibp", "how it is bounded", METHODS)
     certificate_norm: str = option("linf", "norm of the ball that is certified", NORMS)
-    entries: int = option(4, "output entries of a cell that are bounded, by methods other than ibp")
-    radius: float = option(0.03, "radius of certificates at the start")
+    entries: int = option(4, "output entries of a cell that are bounded, by methods other than ibp", "[1, 4096]")
+    radius: float = option(0.03, "radius of certificates at the start", "[1e-30, 1e4]")
     radius_schedule: str = option("controller", "how the radius moves: by what is certified, not, or up to it", RADIUS_SCHEDULES)
-    gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)")
+    gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)", "[0, 1e9]")
     order: str = option("first", "hypergradient", ("first", "unrolled", "unrolled_fd"))
-    epochs: int = option(15, "passes over the search_train half")
-    warmup_epochs: int = option(3, "epochs in which the alphas are frozen")
-    batch_size: int = option(64, "images per step, from each half")
-    weight_lr: float = option(0.1, "learning rate of the weights (SGD), annealed by a cosine per epoch")
-    weight_lr_min: float = option(0.0, "learning rate at the end of the cosine")
-    momentum: float = option(0.9, "momentum of the weights")
-    weight_decay: float = option(3e-4, "L2 decay of the weights")
-    clip: float = option(5.0, "largest norm of the weight gradient")
-    alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)")
-    alpha_decay: float = option(1e-3, "L2 decay of the alphas")
-    crop_padding: int = option(0, "pixels of the random crop's padding")
+    epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
+    warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
+    batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")
+    weight_lr: float = option(0.1, "learning rate of the weights (SGD), annealed by a cosine per epoch", "[0, 1e6]")
+    weight_lr_min: float = option(0.0, "learning rate at the end of the cosine", "[0, 1e6]")
+    momentum: float = option(0.9, "momentum of the weights", "[0, 1)")
+    weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]")
+    clip: float = option(5.0, "largest norm of the weight gradient", "[1e-30, 1e30]")
+    alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)", "[0, 1e6]")
+    alpha_decay: float = option(1e-3, "L2 decay of the alphas", "[0, 1e6]")
+    crop_padding: int = option(0, "pixels of the random crop's padding", "[0, 1024]")
     flip: bool = option(False, "mirror images at random")
-    cutout: int = option(0, "side of the cutout square in pixels; 0 for none")
-    seed: int = option(0, "seed of weights, alphas, halves, batches and projections")
+    cutout: int = option(0, "side of the cutout square in pixels; 0 for none", "[0, 65536]")
+    seed: int = option(0, "seed of weights, alphas, halves, batches and projections", "[0, 4294967295]")
 
     @property
     def primitives(self) -> tuple[str, ...]:
@@ -65,15 +65,7 @@ class SearchConfig:
         return SPACES[self.space].primitives
 
     def __post_init__(self):
-        check(
-            self,
-            least={"cells": 3, "channels": 1, "nodes": 1, "epochs": 1, "batch_size": 1, "n_proj": 1, "entries": 1},
-            not_negative=("warmup_epochs", "gamma", "weight_lr", "weight_lr_min", "momentum", "weight_decay", "alpha_lr",
-                          "alpha_decay", "crop_padding", "cutout", "image_size", "seed"),
-        )  # fmt: skip
-        for name in ("clip", "radius"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}={getattr(self, name)}: expected more than zero")
+        check(self)
         estimable = ESTIMABLE[self.jacobian_method]
         if self.jacobian_norm not in estimable:
             raise InputError(

@@ -19,24 +19,20 @@ class AttackConfig:
         ("smoke", "paper", "standard"),
     )
     norm: str = option("linf", "norm of the perturbations", NORMS)
-    radius: float = option(0.0, "size of the perturbations in pixel units (0 to 1); 0 for 8/255 in linf and 0.5 in l2")
-    cw_radius: float = option(0.5, "l2 size up to which a perturbation of C&W or DDN counts as a success")
+    radius: float = option(0.0, "size of the perturbations in pixel units; 0 for 8/255 in linf and 0.5 in l2", "[0, 1e4]")
+    cw_radius: float = option(0.5, "l2 size up to which a perturbation of C&W or DDN counts as a success", "[0, 1e4]")
     attacks: str = option("", "further attacks of dsrna_jax.attacks, each with its default options: names, separated by commas")
-    restarts: int = option(5, "random starts of PGD, of which the worst counts")
-    examples: int = option(1000, "images, drawn by the seed; 0 for all")
-    probe_examples: int = option(128, "the first of these, by which the sanity checks and the curve over radii are made")
-    batch_size: int = option(128, "images per step")
+    restarts: int = option(5, "random starts of PGD, of which the worst counts", "[1, 1e4]")
+    examples: int = option(1000, "images, drawn by the seed; 0 for all", "[0, 1e9]")
+    probe_examples: int = option(128, "the first of these, for the sanity checks and the curve over radii", "[1, 1e9]")
+    batch_size: int = option(128, "images per step", "[1, 1e6]")
     split: str = option("test", "images: test, held_out (of the training), or a split that tfds knows, such as validation")
     surrogate: str = option("", "folder of another training, such as another seed, whose gradients make one more sanity check")
     data_dir: str = option("", "prepared tfds folder, if another than that of the training")
-    seed: int = option(0, "seed of the choice of images and of all that the attacks draw")
+    seed: int = option(0, "seed of the choice of images and of all that the attacks draw", "[0, 4294967295]")
 
     def __post_init__(self):
-        check(
-            self,
-            least={"restarts": 1, "probe_examples": 1, "batch_size": 1},
-            not_negative=("radius", "cw_radius", "examples", "seed"),
-        )
+        check(self)
         if self.norm == "linf" and self.radius > 1:
             raise InputError(f"radius={self.radius}: expected at most 1, because pixels are in [0, 1]; for 8/255 give 0.0314")
 

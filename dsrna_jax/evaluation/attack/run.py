@@ -1,5 +1,6 @@
 """A trained network under attack, from its checkpoint to a folder of results: data, resumed batches, report, pictures."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -50,7 +51,7 @@ def run(
     Raises: InputError, also if `out` holds an evaluation with other settings; Stopped after SIGTERM or Ctrl-C; OSError.
     """
     out, setup = Path(out), evaluation_setup(config, checkpoint, devices)
-    sharding.check_divides(config.batch_size, setup.mesh)
+    capped = dataclasses.replace(config, batch_size=setup.batch_size(config.batch_size))
     network, images = setup.network, setup.images
     surrogate = _surrogate(config, network)
     batches = evaluation_folder(out, config, setup.identity, setup.count, resume)
@@ -60,13 +61,13 @@ def run(
         progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")
         progress.note("the first batch of each kind of attack waits for a compiler")
         evaluation = evaluate(
-            logits_fn, images.images, images.labels, config, completed=CompletedBatches(completed_rows(batches), batches.write),
+            logits_fn, images.images, images.labels, capped, completed=CompletedBatches(completed_rows(batches), batches.write),
             progress=progress, place=setup.place, requests=requests, surrogate=surrogate and setup.on_devices(surrogate),
         )  # fmt: skip
     report = attack_report.report(evaluation, config, setup)
     write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")
     _write_flags(out / "flags.npz", evaluation, images)
-    _draw(out, evaluation, config, setup, report, logits_fn)
+    _draw(out, evaluation, capped, setup, report, logits_fn)
     return report
 
 

@@ -18,29 +18,24 @@ class CertificationConfig:
 
     norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
     method: str = option("hz_crown", "how the network is bounded, or smoothing (randomised, l2)", (*METHODS, SMOOTHING))
-    examples: int = option(100, "images, drawn by the seed, the same as in an attack; 0 for all")
-    batch_size: int = option(10, "images certified at a time; each batch is recorded when it is done")
+    examples: int = option(100, "images, drawn by the seed, the same as in an attack; 0 for all", "[0, 1e9]")
+    batch_size: int = option(10, "images certified at a time; each batch is recorded when it is done", "[1, 1e6]")
     clip: bool = option(True, "perturbed pixels stay in [0, 1], as those of attacks do; CNN-Cert lets them leave")
-    chunk: int = option(64, "entries bounded at a time (crown, fastlin), or noisy images of an example (smoothing)")
-    tries: int = option(20, "most radii tried for an example and target")
+    chunk: int = option(64, "entries bounded at a time (crown, fastlin), or noisy images of an example (smoothing)", "[1, 65536]")
+    tries: int = option(20, "most radii tried for an example and target", "[1, 1000]")
     attack: str = option("pgd", "what looks for the smallest perturbation; its size bounds the radius from above",
                          ("pgd", "fab", "ddn", "cw", "none"))  # fmt: skip
-    attack_steps: int = option(40, "steps of the attack; of pgd for each of ten radii")
-    sigma: float = option(0.25, "standard deviation of the noise, in pixel units (smoothing)")
-    n0: int = option(100, "draws that choose the class (smoothing)")
-    n: int = option(10_000, "draws that prove it (smoothing); Cohen et al. take 100,000")
-    alpha: float = option(0.001, "probability that a radius is wrong (smoothing)")
+    attack_steps: int = option(40, "steps of the attack; of pgd for each of ten radii", "[1, 1e5]")
+    sigma: float = option(0.25, "standard deviation of the noise, in pixel units (smoothing)", "[1e-6, 1e3]")
+    n0: int = option(100, "draws that choose the class (smoothing)", "[1, 1e9]")
+    n: int = option(10_000, "draws that prove it (smoothing); Cohen et al. take 100,000", "[1, 1e9]")
+    alpha: float = option(0.001, "probability that a radius is wrong (smoothing)", "(0, 1)")
     split: str = option("test", "images: test, held_out (of the training), or a split that tfds knows, such as validation")
     data_dir: str = option("", "prepared tfds folder, if another than that of the training")
-    seed: int = option(0, "seed of the choice of images, of random targets, attacks and noise")
+    seed: int = option(0, "seed of the choice of images, of random targets, attacks and noise", "[0, 4294967295]")
 
     def __post_init__(self):
-        counts = ("batch_size", "chunk", "tries", "attack_steps", "n0", "n")
-        check(self, least=dict.fromkeys(counts, 1), not_negative=("examples", "seed"))
-        if not self.sigma > 0:
-            raise InputError(f"sigma={self.sigma}: expected more than zero")
-        if not 0 < self.alpha < 1:
-            raise InputError(f"alpha={self.alpha}: expected a probability between 0 and 1, such as 0.001")
+        check(self)
         if self.method == SMOOTHING and self.norm != "l2":
             raise InputError(f"method=smoothing with norm={self.norm}: it certifies l2 balls only; give --norm=l2")
         if self.method != SMOOTHING and self.attack in ("ddn", "cw") and self.norm != "l2":

@@ -49,8 +49,7 @@ def run(
       RefutedError, after all is written, if an attack refutes a certificate.
     """
     out, setup = Path(out), evaluation_setup(config, checkpoint, devices)
-    size = min(config.batch_size, setup.count)
-    sharding.check_divides(size, setup.mesh)
+    size = setup.batch_size(config.batch_size)
     explained = _explanation(config, setup)
     records = evaluation_folder(out, config, setup.identity, setup.count, resume)
     parts = list(batches(np.arange(setup.count), size))
@@ -87,7 +86,7 @@ def planned(config: CertificationConfig, checkpoint: str | os.PathLike) -> str:
 
 def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> str:
     """The cost of a batch, as text. Raises: InputError if the method does not fit into memory, or lacks a rule."""
-    size = min(config.batch_size, setup.count)
+    size = setup.batch_size(config.batch_size)
     if config.method == SMOOTHING:
         draws = config.n0 + config.n
         return f"{draws:,} noisy images of each example: {draws * setup.count:,} clean passes of one image"

@@ -51,6 +51,7 @@ def class_counts(
     """
     network, keys = as_partial(logits_fn), example_keys(key, len(images))
     total, last = np.zeros((), np.int64), first + samples
+    chunk = min(chunk, last - first)
     for start in range(first, last, chunk):
         counts = _chunk_counts(network, images, keys, np.float32(sigma), start, last, chunk=chunk)
         total = total + np.asarray(counts, np.int64)
