@@ -275,7 +275,9 @@ def test_progress_never_exceeds_the_work():
     assert counts == sorted(counts) and counts[-1] <= work(CONFIG, 10, 40)
 
 
-@pytest.mark.parametrize(("wanted", "count", "devices", "size"), [(10, 24, 1, 10), (10**6, 24, 1, 24), (10, 5, 2, 6), (8, 8, 8, 8)])
+@pytest.mark.parametrize(
+    ("wanted", "count", "devices", "size"), [(10, 24, 1, 10), (10**6, 24, 1, 24), (10, 5, 2, 6), (8, 8, 8, 8)]
+)
 def test_a_batch_is_no_larger_than_the_images_that_devices_share(wanted, count, devices, size):
     images = EvaluationImages(np.arange(count), np.zeros((count, 8, 8, 1), np.float32), np.zeros(count, int))
     setup = EvaluationSetup("run", None, images, SimpleNamespace(size=devices), "test")
