@@ -1,70 +1,121 @@
-"""The columns of a comparison: measures of a run, each with the settings and the budget it was measured with."""
+"""The columns of a comparison: measures of a run, each with the images, the settings and the budget it was measured with."""
 
 from typing import Any, NamedTuple
 
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
-from dsrna_jax.comparison.runs import FinishedTraining
+from dsrna_jax.comparison.runs import NOT_RECORDED, FinishedTraining, FoundBy
 from dsrna_jax.evaluation.attack.budgets import pixels
 from dsrna_jax.evaluation.certify.config import SMOOTHING
 
 MULTIPLY_ADDS, SMOOTHED = "Mult-adds (M)", "l2 radius of the smoothed network"
+CPU_COST, OTHER_COST = "Search time (days on a CPU)", "Search time (days)"
+COSTS = (COST, CPU_COST, OTHER_COST)
 RADIUS_TITLES = (LINF, L2, SMOOTHED)
+NOT_ACCURACIES = (*RADIUS_TITLES, PARAMS, MULTIPLY_ADDS, *COSTS)
 _TITLES = {"C&W-l2": CW, **{f"PGD-{n}": f"PGD ({n})" for n in (10, 20, 100)}}
 
 
+class Images(NamedTuple):
+    """A set of images: all of a split, or `count` of them that `seed` drew. count: 0 where it is not known."""
+
+    split: str
+    count: int = 0
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        if self.seed is None:
+            return f"all {self.count:,} {self.split} images" if self.count else f"{self.split} images"
+        return f"{self.count:,} {self.split} images" + (f" drawn by seed {self.seed}" if self.seed else "")
+
+
 class Column(NamedTuple):
-    """A measure. title: as in the paper's tables, where they have it. settings, budget: what it was measured with."""
+    """A measure; two of one column can be compared.
+
+    title: as in the paper's tables, where they have it. norm, radius: of an attack's ball. how: the method of bounds, or the
+    devices of a search. images: that it is a mean over. budget: of the attack or the certificate.
+    """
 
     title: str
-    settings: str = ""
+    norm: str = ""
+    radius: float = 0.0
+    how: str = ""
+    images: Images | None = None
     budget: str = ""
+
+    @property
+    def settings(self) -> str:
+        """All but title and budget, as text."""
+        ball = f"{self.norm} {pixels(self.radius, self.norm)}" if self.norm else ""
+        return "; ".join(filter(None, (ball, self.how, "" if self.images is None else str(self.images))))
 
 
 def run_measures(run: FinishedTraining) -> dict[Column, float]:
-    """All measures of a run, in the units of the paper's tables: accuracies in per cent, sizes in millions, cost in days."""
+    """All measures of a run, in the units of the paper's tables: accuracies in per cent, sizes in millions, cost in days.
+
+    Whatever was measured on some images has the clean accuracy on the same images beside it.
+    """
     measures = {Column(PARAMS): run.weights / 1e6, Column(MULTIPLY_ADDS): run.multiply_adds / 1e6}
     if run.search:
-        measures[Column(COST)] = run.search[1] / 86400
-    clean = sorted((*run.attacks, *run.certificates), key=lambda result: -result["examples"])
-    for result in reversed(clean):  # the one on most images last, so that it counts
-        measures[Column(CLEAN, _split(result))] = 100 * result["clean"]["accuracy"]
-    for result in reversed(run.attacks):
-        for row in result["rows"]:
-            measures[_attack_column(row, result)] = 100 * row["accuracy"]
+        measures |= dict([_cost(run.search)])
     for result in reversed(run.certificates):
+        measures[Column(CLEAN, images=_images(result, run))] = 100 * result["clean"]["accuracy"]
         if result["radius"]["mean"] is not None:
-            measures[radius_column(result)] = result["radius"]["mean"]
+            measures[radius_column(result, run)] = result["radius"]["mean"]
+    for result in reversed(run.attacks):
+        measures[Column(CLEAN, images=_images(result, run))] = 100 * result["clean"]["accuracy"]
+        for row in result["rows"]:
+            measures[_attack_column(row, result, run)] = 100 * row["accuracy"]
+    if test := _test(run):
+        measures[Column(CLEAN, images=Images(test["split"], test["images"]))] = 100 * test["accuracy"]
     return measures
 
 
-def _split(result: dict[str, Any]) -> str:
-    split = result["config"].get("split", "test")
-    return "" if split == "test" else f"{split} images"
+def _test(run: FinishedTraining) -> dict[str, Any] | None:
+    return run.result["test"] if run.result else None
 
 
-def _attack_column(row: dict[str, Any], result: dict[str, Any]) -> Column:
+def _images(result: dict[str, Any], run: FinishedTraining) -> Images:
+    """The images of an attack.json or certify.json."""
+    config, test = result["config"], _test(run)
+    split, count = config.get("split", "test"), result["examples"]
+    is_all = config.get("examples") == 0 or (test is not None and (split, count) == (test["split"], test["images"]))
+    return Images(split, count, None if is_all else config.get("seed", 0))
+
+
+def _attack_column(row: dict[str, Any], result: dict[str, Any], run: FinishedTraining) -> Column:
     name: str = row["name"]
     title = FGSM if name.startswith("FGSM") else _TITLES.get(name, name)
-    # The same attack with another budget is another measure.
-    return Column(title, _joined(f"{row['norm']} {pixels(row['radius'], row['norm'])}", _split(result)), row["budget"])
+    return Column(title, row["norm"], row["radius"], images=_images(result, run), budget=row["budget"])
 
 
-def radius_column(result: dict[str, Any]) -> Column:
+def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:
     """The column of the certified radii in a certify.json."""
-    config, method = result["config"], result["method"]
+    config, method, images = result["config"], result["method"], _images(result, run)
     if method == SMOOTHING:
         budget = f"n0 {config['n0']}, n {config['n']}, alpha {config['alpha']:g}"
-        return Column(SMOOTHED, _joined(f"smoothing, sigma {config['sigma']:g}", _split(result)), budget)
+        return Column(SMOOTHED, how=f"smoothing, sigma {config['sigma']:g}", images=images, budget=budget)
     budget = "perturbed pixels stay in [0, 1]" if config["clip"] else "perturbed pixels may leave [0, 1]"
-    return Column({"linf": LINF, "l2": L2}[result["norm"]], _joined(method, _split(result)), budget)
+    return Column({"linf": LINF, "l2": L2}[result["norm"]], how=method, images=images, budget=budget)
 
 
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
+def _cost(search: FoundBy) -> tuple[Column, float]:
+    """GPU days are days times GPUs; days on a CPU are no GPU days, and the devices are named."""
+    kinds, days = {kind for kind, _, _ in search.times}, sum(seconds for *_, seconds in search.times) / 86400
+    how = ", then ".join(dict.fromkeys(f"{count} {kind}" if count else kind for kind, count, _ in search.times))
+    if kinds == {"cpu"}:
+        return Column(CPU_COST, how=how), days
+    if not any(kind == "cpu" or kind.startswith(("TPU", NOT_RECORDED)) for kind in kinds):
+        return Column(COST, how=how), sum(count * seconds for _, count, seconds in search.times) / 86400
+    return Column(OTHER_COST, how=how), days
 
 
 def ordered(columns: set[Column]) -> list[Column]:
     """Columns in the order of the paper; attacks that it lacks follow those that it has."""
-    first, last = [CLEAN, "PGD (10)", "PGD (20)", "PGD (100)", FGSM, CW], [LINF, L2, SMOOTHED, PARAMS, MULTIPLY_ADDS, COST]
+    first, last = [CLEAN, "PGD (10)", "PGD (20)", "PGD (100)", FGSM, CW], [LINF, L2, SMOOTHED, PARAMS, MULTIPLY_ADDS, *COSTS]
     titles = [*first, *sorted({column.title for column in columns} - {*first, *last}), *last]
-    return sorted(columns, key=lambda column: (titles.index(column.title), *column))
+
+    def place(column):
+        count = column.images.count if column.images else 0
+        return titles.index(column.title), -count, column.norm, column.radius, column.how, str(column.images), column.budget
+
+    return sorted(columns, key=place)

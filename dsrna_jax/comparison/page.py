@@ -32,8 +32,9 @@ def page(table: Comparison) -> str:
     figures = [_figure(caption, figure) for caption, figure in pictures(table)]
     architectures: dict[Genotype, list[str]] = {}
     for row in table.rows:
-        if row.runs and isinstance(row.runs[0].architecture, Genotype):
-            architectures.setdefault(row.runs[0].architecture, []).append(row.name)
+        for architecture in dict.fromkeys(run.architecture for run in row.runs):
+            if isinstance(architecture, Genotype):
+                architectures.setdefault(architecture, []).append(row.name)
     cells = [_figure(f"Cells of {'; '.join(names)}", plots.cells(a, width=1600)) for a, names in architectures.items()]
     notes = "".join(f"<li>{_safe(note)}</li>" for note in table.notes)
     parts = {"heads": heads, "rows": "\n".join(rows), "notes": notes, "pictures": "\n".join(figures), "cells": "\n".join(cells)}

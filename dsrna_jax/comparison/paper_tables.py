@@ -1,9 +1,10 @@
-"""The figures of the paper's Tables 1 to 6 (Hosseini, Yang and Xie, CVPR 2021), row by row, as they are printed.
+"""The figures of the paper's Tables 1 to 6 (Hosseini, Yang and Xie, CVPR 2021), as they are printed, and of what they are.
 
 Its tables mix trainings: the clean accuracies of Table 2 are not those of the networks that Table 1 attacks.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class PaperFigure(NamedTuple):
@@ -69,7 +70,7 @@ _CERTIFIED = {  # (table, data set, column): a figure for each of _CERTIFIED_ROW
     (6, "cifar10", L2): (0.0167, 0.0337, 0.0336, 0.0412, 0.0409),
 }
 
-# The paper's names of the architectures in `genotypes.zoo`, and of those that a search by a measure finds.
+# The paper's names of the architectures in `genotypes.zoo`, and of what searches find: by space, metric and order.
 ROWS = {
     "NASNet": "NASNet-A",
     "PNAS": "PNAS",
@@ -83,7 +84,55 @@ ROWS = {
     "RobNet_large": "RobNet-large",
     "RobNet_free": "RobNet-free",
 }
-METRICS = {"jacobian": "DSRNA-Jacobian", "certified": "DSRNA-CB"}
+METHODS = {
+    ("darts", "none", "first"): "DARTS (1st)",
+    ("darts", "none", "unrolled_fd"): "DARTS (2nd)",
+    ("darts", "none", "unrolled"): "DARTS (2nd)",
+    ("pcdarts", "none", "first"): "PC-DARTS",
+    ("pcdarts", "jacobian", "unrolled"): "DSRNA-Jacobian",
+    ("pcdarts", "jacobian", "unrolled_fd"): "DSRNA-Jacobian",
+    ("pcdarts", "certified", "unrolled"): "DSRNA-CB",
+    ("pcdarts", "certified", "unrolled_fd"): "DSRNA-CB",
+}
+SEARCHED_ON = {"cifar10": "cifar10", "mnist": "mnist", "imagenet2012": "cifar10"}
+"""The data that the cell was searched on which the paper trains on each data set: cells for ImageNet are those of CIFAR-10."""
+
+_SIDES = {"cifar10": (0, 32), "mnist": (0, 28), "imagenet2012": (224,)}  # of images; 0 as they are
+_SPLITS = {"cifar10": "test", "mnist": "test", "imagenet2012": "validation"}
+_ADVERSARIAL_THROUGHOUT = ("RobNet-large", "RobNet-free")  # published for adversarial training alone
+
+
+class Protocol(NamedTuple):
+    """What a figure of the paper is a figure of, as far as the paper says so or leaves no doubt.
+
+    sides: of the images, 0 for as they are. split: that it is measured on. norm: of the attack's ball, "" without an attack.
+    radius: of that ball; None where the paper states none: no measured figure is then one of the same thing.
+    is_adversarial: whether the network was trained adversarially. The paper describes standard training alone, but a network so
+      trained has next to no accuracy under PGD: figures under attack must be of adversarial training.
+    """
+
+    dataset: str
+    sides: tuple[int, ...]
+    split: str
+    is_adversarial: bool
+    norm: str = ""
+    radius: float | None = 0.0
+
+
+def protocol(title: str, row: str, dataset: str) -> Protocol:
+    """What the figure of that column, row and data set is a figure of (section 4.3.1 states radii for CIFAR-10 alone)."""
+    shared = dataset, _SIDES[dataset], _SPLITS[dataset]
+    if title in (FGSM, CW) or title.startswith("PGD"):
+        stated = {FGSM: 2 / 255, CW: None}.get(title, 8 / 255) if dataset == "cifar10" else None
+        return Protocol(*shared, True, "l2" if title == CW else "linf", stated)
+    return Protocol(*shared, row in _ADVERSARIAL_THROUGHOUT and title in (CLEAN, PARAMS))
+
+
+def method(search: Mapping[str, Any], dataset: str) -> str | None:
+    """The paper's name of what a search with that configuration finds for a data set; None if the paper has no such method."""
+    if search.get("dataset") != SEARCHED_ON.get(dataset):
+        return None
+    return METHODS.get((search.get("space", ""), search.get("metric", ""), search.get("order", "")))
 
 
 def figures(row: str, dataset: str) -> dict[str, PaperFigure]:

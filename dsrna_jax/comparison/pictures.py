@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dsrna_jax import plots
-from dsrna_jax.comparison.columns import RADIUS_TITLES, radius_column
+from dsrna_jax.comparison.columns import NOT_ACCURACIES, RADIUS_TITLES, radius_column
 from dsrna_jax.comparison.paper_tables import CLEAN
 from dsrna_jax.comparison.table import Comparison
-from dsrna_jax.comparison.text import NOT_ACCURACIES
 
 
 def pictures(table: Comparison) -> Iterator[tuple[str, Figure]]:
@@ -56,6 +55,6 @@ def _radii(row, column):
         arrays["minimum"]
         for run in row.runs
         for result, arrays in zip(run.certificates, run.radii, strict=True)
-        if arrays and radius_column(result) == column
+        if arrays and radius_column(result, run) == column
     ]
     return np.concatenate(radii) if radii else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,18 +14,35 @@ from dsrna_jax.files import expanded
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
+from dsrna_jax.runtime.options import in_todays_names
+from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.training import restore
 from dsrna_jax.training.config import TrainingConfig
+from dsrna_jax.training.restore import TrainedNetwork
+from dsrna_jax.training.result import RESULT, saved_result
 
 _RESULTS = ("attack", "certify")
+NOT_RECORDED = "devices not recorded"
+
+
+class FoundBy(NamedTuple):
+    """The search that found an architecture: its folder, its configuration, and (kind, number of devices, seconds) of each part.
+
+    The number is 0 where it is not known, and the kind then `NOT_RECORDED`.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    times: tuple[tuple[str, int, float], ...]
 
 
 class FinishedTraining(NamedTuple):
     """A training run and the evaluations of its checkpoint.
 
+    result: content of result.json; None for trainings of version 0.1.0, which had none.
     attacks, certificates: contents of attack.json and certify.json files, those on most images first.
     radii: by the position in `certificates`, the arrays of radii.npz.
-    search: configuration and seconds of the search that found the architecture, where its folder is known.
+    search: what found the architecture, where its folder is known.
     """
 
     path: Path
@@ -32,10 +50,11 @@ class FinishedTraining(NamedTuple):
     architecture: genotypes.Architecture
     weights: int
     multiply_adds: int
+    result: dict[str, Any] | None
     attacks: list[dict[str, Any]]
     certificates: list[dict[str, Any]]
     radii: list[dict[str, np.ndarray]]
-    search: tuple[dict[str, Any], float] | None
+    search: FoundBy | None
 
 
 def read(path: str | os.PathLike) -> FinishedTraining:
@@ -50,21 +69,29 @@ def read(path: str | os.PathLike) -> FinishedTraining:
         results = [(_result(file, kind), file.parent) for file in sorted(path.glob(f"*/{kind}.json"))]
         for result, folder in results:
             if result["checkpoint"]["digest"] != network.digest:
-                raise InputError(
-                    f"{folder} measured another checkpoint (step {result['checkpoint']['step']}) than {path} holds now (step "
-                    f"{network.step}), but clean and robust accuracy must be of one; delete it and run {command_line(kind)} again"
-                )
+                raise _of_another(folder, result, path, network, f"run {command_line(kind)} again")
         evaluations[kind] = sorted(results, key=lambda pair: -pair[0]["examples"])
+    measured = saved_result(path)
+    if measured and measured["checkpoint"]["digest"] != network.digest:
+        raise _of_another(path / RESULT, measured, path, network, f"run {command_line('train')} --resume --run_dir={path}")
     return FinishedTraining(
         path,
         network.config,
         network.architecture,
         network.weight_count,
         multiply_adds(network.network, network.image_shape),
+        measured,
         [result for result, _ in evaluations["attack"]],
         [result for result, _ in evaluations["certify"]],
         [_arrays(folder / "radii.npz") for _, folder in evaluations["certify"]],
         _search(path, network.config.genotype, network.architecture),
+    )
+
+
+def _of_another(where: Path, result: dict[str, Any], path: Path, network: TrainedNetwork, cure: str) -> InputError:
+    return InputError(
+        f"{where} measured another checkpoint (step {result['checkpoint']['step']}) than {path} holds now (step "
+        f"{network.step}), but clean and robust accuracy must be of one; delete it and {cure}"
     )
 
 
@@ -87,15 +114,22 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> tuple[dict[str, Any], float] | None:
-    """Configuration and seconds of the search in the folder that `--genotype` named, if it is there and ended in this cell."""
+def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> FoundBy | None:
+    """The search in the folder that `--genotype` named, if it is there and ended in this cell."""
     for folder in (expanded(genotype), path.parent / Path(genotype).name):
         try:
             resolved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             if resolved.get("experiment") != "search" or genotypes.load(folder / "genotype.json") != architecture:
                 continue
-            rows = records.rows(folder / "timing.jsonl")
-            return resolved["config"], sum(row["setup_s"] + row["search_s"] for row in rows)
-        except (OSError, ValueError, KeyError):  # InputError is a ValueError
+            times = tuple(_time(row) for row in records.rows(folder / "timing.jsonl"))
+            return FoundBy(folder, in_todays_names(SearchConfig, resolved["config"]), times)
+        except (OSError, ValueError, KeyError, TypeError):  # InputError is a ValueError
             continue
     return None
+
+
+def _time(row: dict[str, Any]) -> tuple[str, int, float]:
+    """Kind and number of the devices of a part of a search ("2 cpu devices" in timing.jsonl), and how long it took in seconds."""
+    seconds = row["setup_s"] + row["search_s"]
+    described = re.fullmatch(r"(\d+) (.+?) devices?", row.get("devices", ""))
+    return (described[2], int(described[1]), seconds) if described else (NOT_RECORDED, 0, seconds)

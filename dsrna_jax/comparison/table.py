@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dsrna_jax.comparison.columns import MULTIPLY_ADDS, Column, ordered
+from dsrna_jax.comparison.columns import MULTIPLY_ADDS, Column, Images, ordered
 from dsrna_jax.comparison.notes import PAPER_NOTE, notes
-from dsrna_jax.comparison.paper_tables import CLEAN, COST, PARAMS
-from dsrna_jax.comparison.rows import ComparisonRow, measured_rows, with_paper_rows
+from dsrna_jax.comparison.paper_tables import CLEAN, PARAMS
+from dsrna_jax.comparison.rows import PAPER_COST, ComparisonRow, measured_rows, with_paper_rows
 from dsrna_jax.comparison.runs import FinishedTraining
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.invocation import command_line
 
-_ALWAYS = (CLEAN, PARAMS, MULTIPLY_ADDS, COST)
+_ALWAYS = (Column(CLEAN, images=Images("test")), Column(PARAMS), Column(MULTIPLY_ADDS))
 
 
 class Comparison(NamedTuple):
@@ -24,8 +24,8 @@ class Comparison(NamedTuple):
     @property
     def headings(self) -> list[tuple[str, str]]:
         """Title and settings of each column, with the budget if another column has the same title and settings."""
-        heads = [column[:2] for column in self.columns]
-        unclear = [heads.count(column[:2]) > 1 for column in self.columns]
+        heads = [(column.title, column.settings) for column in self.columns]
+        unclear = [heads.count(head) > 1 for head in heads]
         return [(c.title, f"{c.settings}; {c.budget}" if u else c.settings) for c, u in zip(self.columns, unclear, strict=True)]
 
 
@@ -37,7 +37,8 @@ def comparison(runs: Sequence[FinishedTraining]) -> Comparison:
     if not runs:
         raise InputError(f"no runs to compare: expected one or more run folders of {command_line('train')}")
     rows = measured_rows(runs)
-    known = {column for row in rows for column in row.cells}
-    columns = ordered(known | {Column(title) for title in _ALWAYS if title not in {column.title for column in known}})
-    texts, both = notes(rows, columns), with_paper_rows(rows, columns)
-    return Comparison(columns, both, texts + [PAPER_NOTE] * (len(both) > len(rows)))
+    measured = {column for row in rows for column in row.cells}
+    measured |= {column for column in _ALWAYS if column.title not in {known.title for known in measured}}
+    both = with_paper_rows(rows, [*measured, PAPER_COST])
+    columns = ordered(measured | {column for row in both for column in row.cells})
+    return Comparison(columns, both, notes(rows, columns) + [PAPER_NOTE] * (len(both) > len(rows)))

@@ -3,13 +3,12 @@
 import csv
 import io
 
-from dsrna_jax.comparison.columns import MULTIPLY_ADDS, RADIUS_TITLES, Column
-from dsrna_jax.comparison.paper_tables import COST, PARAMS
+from dsrna_jax.comparison.columns import COSTS, MULTIPLY_ADDS, NOT_ACCURACIES, Column
+from dsrna_jax.comparison.paper_tables import PARAMS
 from dsrna_jax.comparison.rows import ComparisonRow, TableCell
 from dsrna_jax.comparison.table import Comparison
 
 ABSENT = "—"
-NOT_ACCURACIES = (*RADIUS_TITLES, PARAMS, MULTIPLY_ADDS, COST)
 
 
 def markdown(table: Comparison) -> str:
@@ -27,11 +26,11 @@ def markdown(table: Comparison) -> str:
 
 
 def comma_separated(table: Comparison) -> str:
-    """CSV with value, standard deviation and number of seeds of every measure, empty where there are none."""
+    """CSV with value, standard deviation and number of trainings or searches of every measure, empty where there are none."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    heads = [", ".join(filter(None, column)) for column in table.columns]
-    parts = [f"{head}{part}" for head in heads for part in ("", " (standard deviation)", " (seeds)")]
+    heads = [", ".join(filter(None, (column.title, column.settings, column.budget))) for column in table.columns]
+    parts = [f"{head}{part}" for head in heads for part in ("", " (standard deviation)", " (count)")]
     writer.writerow(["architecture", *parts, "runs", "source"])
     for row in table.rows:
         cells = [row.cells.get(column) for column in table.columns]
@@ -43,14 +42,14 @@ def comma_separated(table: Comparison) -> str:
 
 def row_texts(row: ComparisonRow, columns: list[Column]) -> list[str]:
     """The cells of a row as text, in the order of the columns."""
-    return [_text(row.cells.get(column), column, len(row.runs)) for column in columns]
+    return [_text(row.cells.get(column), column, row.count) for column in columns]
 
 
-def _text(cell: TableCell | None, column: Column, runs: int) -> str:
+def _text(cell: TableCell | None, column: Column, count: int) -> str:
     if cell is None:
         return ABSENT
     shown = "{:.3g}" if column.title in NOT_ACCURACIES else "{:.2f}"
     text = shown.format(cell.value)
-    if cell.std is not None and (cell.std or column.title not in (PARAMS, MULTIPLY_ADDS)):
+    if cell.std is not None and (cell.std or column.title not in (PARAMS, MULTIPLY_ADDS, *COSTS)):
         text += " ± " + shown.format(cell.std)
-    return f"{text} ({cell.count} of {runs})" if 0 < cell.count < runs else text
+    return f"{text} ({cell.count} of {count})" if 0 < cell.count < count else text
