@@ -62,6 +62,7 @@ class Predicate:
     """A comparison with a node, for `select_n` and for conversions to 0 and 1.
 
     compare: "gt", "ge", "lt", "le", "eq", "ne" or "is_finite". left, right: nodes or constants; difference: left - right.
+    value: its truth values at the trace point.
     outcome: the truth value where real arithmetic leaves no doubt, as in tests for NaN or infinity; `difference` is then None.
     """
 
@@ -69,7 +70,15 @@ class Predicate:
     left: Any
     right: Any
     difference: Node | None
+    value: jax.Array
     outcome: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Refused:
+    """A value without bounds. Its error is raised only if the output of f depends on it."""
+
+    error: Exception
 
 
 @dataclasses.dataclass

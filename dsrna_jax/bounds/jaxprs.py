@@ -46,9 +46,17 @@ def user_line(equation) -> str:
     return ""
 
 
-def inner_jaxpr(params):
-    """The jaxpr that a primitive such as jit calls, by its parameters; None for most primitives."""
-    return next((params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr", "branches", "body_jaxpr") if key in params), None)
+CALLS = frozenset(
+    "jit pjit xla_call core_call closed_call core_closed_call call named_call checkpoint remat remat2".split()
+    + "custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr".split()
+)
+
+
+def called_jaxpr(name: str, params):
+    """The jaxpr that a primitive such as jit calls on all of its operands; None for other primitives."""
+    if name not in CALLS:
+        return None
+    return next((closed(params[key]) for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params), None)
 
 
 def closed(jaxpr) -> core.ClosedJaxpr:

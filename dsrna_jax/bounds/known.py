@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -13,8 +14,8 @@ def is_known(*values) -> bool:
 
 
 def number(constant) -> Any:
-    """The number that all entries of a constant are, if that can be seen; None for other arrays and for traced values."""
-    if not is_known(constant):
+    """The number that all entries of a constant are, if that can be seen; None for other arrays, keys and traced values."""
+    if not is_known(constant) or jnp.issubdtype(getattr(constant, "dtype", np.float32), jax.dtypes.extended):
         return None
     if np.ndim(constant) == 0:
         return np.asarray(constant)[()]

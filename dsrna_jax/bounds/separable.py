@@ -13,9 +13,7 @@ ANYWHERE = frozenset(
 )
 
 
-def keeps_examples_apart(
-    name: str, params: dict, operands: Sequence[tuple[int, tuple[int, ...], int]], shape, axis: int
-) -> bool:
+def keeps_examples_apart(name: str, params: dict, operands: Sequence[tuple[int, tuple[int, ...], int]], shape, axis: int) -> bool:
     """Whether example i of an output comes from example i of the operands alone.
 
     Args:

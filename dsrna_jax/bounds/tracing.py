@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from dsrna_jax.bounds.composed import Composed, itself, joined
-from dsrna_jax.bounds.graph import Graph, Node, Predicate
-from dsrna_jax.bounds.jaxprs import closed, constant, consts_and_carries, evaluated, inner_jaxpr, used_equations, user_line
+from dsrna_jax.bounds.control import CONTROL
+from dsrna_jax.bounds.functions import whole
+from dsrna_jax.bounds.graph import Graph, Node, Predicate, Refused
+from dsrna_jax.bounds.jaxprs import called_jaxpr, constant, evaluated, used_equations, user_line
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.separable import keeps_examples_apart
+from dsrna_jax.bounds.structure import Made
+from dsrna_jax.bounds.univariate import Univariate, itself, joined
 from dsrna_jax.errors import InputError
 
 
@@ -24,16 +27,20 @@ class Tracer:
     """Builds nodes while it interprets a jaxpr; equal operations on equal operands become one node.
 
     where: the line of user code that is being interpreted, as " (model.py:12)", for error messages.
+    made: how each node and predicate was made, in all ways.
+    finds_wholes: whether functions of several operations are bounded as a whole where that is tighter.
     """
 
-    def __init__(self, batch: int, rules: dict[str, Callable]):
+    def __init__(self, batch: int, rules: dict[str, Callable], finds_wholes: bool = True):
         self.nodes: list[Node] = []
         self.batch, self.other_batch = batch, batch + 1
         self.rules = rules
         self.known: dict[Any, list] = {}
         self.kept: list[Any] = []
         self.counts: dict[str, int] = {}
-        self.composed: dict[Node | Predicate, Composed] = {}
+        self.univariate: dict[Node | Predicate, Univariate] = {}
+        self.made: dict[Node | Predicate, list[Made]] = {}
+        self.finds_wholes = finds_wholes
         self.other_shapes: dict[int, tuple[int, ...]] = {}
         self.where = ""
 
@@ -75,7 +82,7 @@ class Tracer:
             if id(equation) not in used:
                 continue
             inputs = [read(atom) for atom in equation.invars]
-            if any(isinstance(i, Node | Predicate) for i in inputs):
+            if any(isinstance(i, Node | Predicate | Refused) for i in inputs):
                 self.where = user_line(equation) or outside
                 outputs = self.bounded(equation, other_equation, inputs)
             else:
@@ -84,57 +91,84 @@ class Tracer:
         return [read(atom) for atom in jaxpr.outvars]
 
     def bounded(self, equation, twin, inputs) -> list:
-        """Outputs of an equation with bounded inputs; `twin` is the same equation at the other batch size."""
+        """Outputs of an equation with bounded inputs; `twin` is the same equation at the other batch size.
+
+        What has no entries depends on nothing; what has no bounds is refused when the output of f turns out to depend on it.
+        """
+        shapes = [variable.aval.shape for variable in equation.outvars]
+        if all(0 in shape for shape in shapes):
+            return [np.zeros(v.aval.shape, v.aval.dtype) for v in equation.outvars]
+        refused = next((i for i in inputs if isinstance(i, Refused)), None)
+        if refused is None:
+            try:
+                return self.outputs(equation, twin, inputs)
+            except (InputError, NotImplementedError) as error:
+                refused = Refused(error)
+        return [refused] * len(shapes)
+
+    def outputs(self, equation, twin, inputs) -> list:
+        """`bounded`, of entries that all have bounds. Raises: InputError, NotImplementedError."""
         name = equation.primitive.name
-        inner = inner_jaxpr(equation.params)
-        if name == "scan":
-            return self.scan(equation, twin, inputs)
-        if inner is not None and name not in self.rules:
-            if name in ("while", "cond"):
-                raise NotImplementedError(f"no bounds through {name}{self.where}: its course depends on values")
-            return self.interpret(closed(inner), closed(inner_jaxpr(twin.params)), inputs)
         if name not in self.rules:
-            raise NotImplementedError(f"no bound rule for the primitive {name}{self.where}; bounds.register can add one")
+            inner = called_jaxpr(name, equation.params)
+            if inner is not None:
+                return self.interpret(inner, called_jaxpr(name, twin.params), inputs)
+            if name in CONTROL:
+                return CONTROL[name](self, equation, twin, inputs)
+            advice = is_numeric(equation, inputs)
+            raise NotImplementedError(
+                f"no bounds of {name}{self.where}" + (f": bounds.register({name!r}, ...) can add a rule" if advice else "")
+            )
         key = self._key(equation, inputs)
         if key is None or key not in self.known:
             axes = self.batch_axes(equation, twin, inputs)
             before = self.other_shapes
             self.other_shapes = {id(i): v.aval.shape for i, v in zip(inputs, twin.invars, strict=True)}
-            outputs = self.rules[name](self, equation.primitive, inputs, equation.params, axes)
+            outputs = whole(self, equation.primitive, inputs, equation.params, axes) if self.finds_wholes else None
+            outputs = outputs or self.rules[name](self, equation.primitive, inputs, equation.params, axes)
             self.other_shapes = before
-            self._compose(equation, inputs, outputs)
+            self._remember(equation, inputs, outputs)
             if key is None:
                 return outputs
             self.known[key] = outputs
         return self.known[key]
 
-    def as_function(self, primitive, inputs, params) -> Composed | None:
-        """The result of a primitive as a function of one node; None if it depends on several."""
-        parts = [self.composed_of(i) for i in inputs]
-        if any(part is None and isinstance(i, Predicate) for i, part in zip(inputs, parts, strict=True)):
-            return None
-        return joined(primitive.name, lambda *v: evaluated(primitive, v, params)[0], inputs, parts)
+    def bare(self) -> "Tracer":
+        """A new tracer of the same rules that bounds one operation at a time."""
+        return Tracer(self.batch, self.rules, finds_wholes=False)
 
-    def composed_of(self, operand) -> Composed | None:
+    def value(self, primitive, inputs, params) -> jax.Array:
+        """The value of an operation at the point of the trace."""
+        return evaluated(primitive, [i.value if isinstance(i, Node | Predicate) else i for i in inputs], params)[0]
+
+    def univariate_of(self, operand) -> Univariate | None:
         """An operand as a function of one node, of itself if it is no function of another; None for constants."""
         return (
-            self.composed.get(operand, itself(operand))
+            self.univariate.get(operand, itself(operand))
             if isinstance(operand, Node)
-            else (self.composed.get(operand) if isinstance(operand, Predicate) else None)
+            else (self.univariate.get(operand) if isinstance(operand, Predicate) else None)
         )
 
-    def _compose(self, equation, inputs, outputs):
+    def _remember(self, equation, inputs, outputs):
         (output, *others) = outputs
-        if others or not isinstance(output, Node | Predicate) or output in self.composed:
+        if others or not isinstance(output, Node | Predicate) or any(output is i for i in inputs):
             return
-        composed = self.as_function(equation.primitive, inputs, equation.params)
-        if composed is not None and composed.root is not output:
-            self.composed[output] = composed
+        self.made.setdefault(output, []).append(Made(equation.primitive.name, equation.params, inputs))
+        if output in self.univariate:
+            return
+        parts = [self.univariate_of(i) for i in inputs]
+        if any(part is None and isinstance(i, Predicate) for i, part in zip(inputs, parts, strict=True)):
+            return
+        primitive, params = equation.primitive, equation.params
+        result = joined(primitive.name, lambda *v: evaluated(primitive, v, params)[0], inputs, parts)
+        if result is not None and result.root is not output:
+            self.univariate[output] = result
 
     def batch_axes(self, equation, twin, inputs) -> list[int]:
         """The batch axis of each output; InputError if the operation mixes examples."""
         name, axes = equation.primitive.name, []
-        operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(inputs) if isinstance(n, Node)]
+        nodes = [i.difference if isinstance(i, Predicate) else i for i in inputs]
+        operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(nodes) if isinstance(n, Node)]
         for out, other in zip(equation.outvars, twin.outvars, strict=True):
             axes.append(self.batch_axis(name, out.aval.shape, other.aval.shape))
             if not keeps_examples_apart(name, equation.params, operands, out.aval.shape, axes[-1]):
@@ -152,27 +186,12 @@ class Tracer:
             f"{list(shape)} at batch size {self.batch}. Bounds are of each example by itself"
         )
 
-    def scan(self, equation, twin, inputs) -> list:
-        """Outputs of a scan, which is unrolled."""
-        params, other = equation.params, twin.params
-        consts, carries = consts_and_carries(params)
-        shared, carry, stacked = inputs[:consts], list(inputs[consts : consts + carries]), inputs[consts + carries :]
-        steps = range(params["length"])
-        collected: list[list] = []
-        for i in reversed(steps) if params["reverse"] else steps:
-            at = [self.inline(lambda a, i=i: a[i], s)[0] if isinstance(s, Node) else s[i] for s in stacked]
-            outputs = self.interpret(params["jaxpr"], other["jaxpr"], [*shared, *carry, *at])
-            carry = outputs[:carries]
-            collected.append(outputs[carries:])
-        if params["reverse"]:
-            collected.reverse()
-        return carry + [self.inline(lambda *ys: jnp.stack(ys), *ys)[0] for ys in zip(*collected, strict=True)]
-
     def _key(self, equation, inputs):
         def of(value):
             if isinstance(value, Node):
                 return value.index
             if isinstance(value, Predicate):
+                self.kept.append(value)
                 return id(value)
             if number(value) is not None:
                 return (number(value).item(), str(np.asarray(value).dtype), np.shape(value))
@@ -217,11 +236,22 @@ def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
     if len(outputs) != 1:
         raise InputError(f"f must return one array, got {len(outputs)}")
     (output,) = outputs
+    if isinstance(output, Refused):
+        raise output.error
+    if isinstance(output, Predicate):
+        raise NotImplementedError("no bounds of truth values: f must return numbers")
     if not isinstance(output, Node):
         raise InputError("f(x) does not depend on x")
     if output.batch_axis != 0:
         raise InputError(f"f must return [batch, ...], got {list(output.value.shape)} with the batch on axis {output.batch_axis}")
     return Graph(_needed(output, inputs), inputs, output)
+
+
+def is_numeric(equation, inputs) -> bool:
+    """Whether a rule that users register could bound an equation: it takes and returns floating-point numbers."""
+    floating = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in equation.outvars)
+    nodes = [i for i in inputs if isinstance(i, Node | Predicate)]
+    return floating and all(isinstance(n, Node) for n in nodes)
 
 
 def check_input(leaves):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.jaxprs import evaluated
-from dsrna_jax.bounds.rules.building import known_composition, linear, nodes_of, rewritten, values
+from dsrna_jax.bounds.rules.building import linear, nodes_of, rewritten, values
 
 
 def moving(*data, structural=True, singleton=False):
@@ -19,8 +19,13 @@ def moving(*data, structural=True, singleton=False):
 
     def rule(tracer, primitive, operands, params, axes):
         if isinstance(operands[0], Predicate):
-            (moved,) = rule(tracer, primitive, [operands[0].difference], params, axes)
-            return [dataclasses.replace(operands[0], left=moved, right=0.0, difference=moved)]
+            if any(isinstance(o, Predicate) for o in operands[1:]):
+                raise NotImplementedError(f"no bounds of {primitive.name} of several comparisons{tracer.where}")
+            moved = None
+            if operands[0].difference is not None:
+                (moved,) = rule(tracer, primitive, [operands[0].difference, *operands[1:]], params, axes)
+            (value,) = evaluated(primitive, values(operands), params)
+            return [dataclasses.replace(operands[0], left=moved, right=0.0, difference=moved, value=value)]
         zero = lambda o: jnp.zeros(jnp.shape(o), jnp.result_type(o))  # noqa: E731
         constants = [zero(o) if i in (data or range(1)) and not isinstance(o, Node) else o for i, o in enumerate(operands)]
         kinds = {"structural": structural and len(nodes_of(operands)) == 1, "singleton": singleton}
@@ -33,8 +38,6 @@ def elementwise_sum(sign):
     """The rule of add (sign 1) and sub (sign -1); a constant operand leaves the other's deviation as it is, but for its sign."""
 
     def rule(tracer, primitive, operands, params, axes):
-        if len(nodes_of(operands)) == 2 and (known := known_composition(tracer, primitive, operands, params, axes)) is not None:
-            return known
         value = evaluated(primitive, values(operands), params)[0]
         signs = [s for s, o in zip((1, sign), operands, strict=True) if isinstance(o, Node)]
         parents = nodes_of(operands)

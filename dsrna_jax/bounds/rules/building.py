@@ -6,8 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dsrna_jax.bounds.composed import recognised
-from dsrna_jax.bounds.graph import Linear, Node
+from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.jaxprs import evaluated
 
 Rule = Callable[..., list]  # as the package describes it
@@ -15,7 +14,7 @@ Rule = Callable[..., list]  # as the package describes it
 
 def values(operands) -> list:
     """The operands at the point of the trace."""
-    return [o.value if isinstance(o, Node) else o for o in operands]
+    return [o.value if isinstance(o, Node | Predicate) else o for o in operands]
 
 
 def nodes_of(operands) -> list[Node]:
@@ -73,16 +72,6 @@ def broadcast_nodes(tracer, operands, axes) -> list[Node]:
         n if n.value.shape == shape else tracer.node(Linear(move, move, structural=True), (n,), move(n.value), axes[0])
         for n in nodes_of(operands)
     ]
-
-
-def known_composition(tracer, primitive, operands, params, axes):
-    """[node] if this operation completes a function that is known as a whole, such as silu; else None."""
-    composed = tracer.as_function(primitive, operands, params)
-    recognition = recognised(composed)
-    if recognition is None:
-        return None
-    name, operation = recognition
-    return [tracer.node(operation, (composed.root,), composed.function(composed.root.value), axes[0], name)]
 
 
 def rewritten(function: Callable) -> Rule:

@@ -1,42 +1,102 @@
 """Comparisons of bounded values, choices by them, and their conversion to numbers."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.composed import difference as affine_difference
-from dsrna_jax.bounds.composed import meet
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
+from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.choice import Choice
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.rules.affine import moving
-from dsrna_jax.bounds.rules.building import known_composition, values
+from dsrna_jax.bounds.rules.building import values
+from dsrna_jax.bounds.univariate import difference as affine_difference
+from dsrna_jax.bounds.univariate import meet
 
 
 def comparison(tracer, primitive, operands, params, axes):
     """gt, ge, lt, le, eq, ne and is_finite."""
     name, left, right = primitive.name, operands[0], operands[-1]
+    value = evaluated(primitive, values(operands), params)[0]
     if name == "is_finite":
-        return [Predicate(name, left, None, None, True)]
+        return [Predicate(name, left, None, None, value, True)]
+    if any(isinstance(o, Predicate) for o in operands):  # eq and ne of truth values
+        return logical("xor" if name == "ne" else "xnor")(tracer, primitive, operands, params, axes)
     is_infinite = any(number(o) is not None and np.isinf(number(o)) for o in operands if not isinstance(o, Node))
     if name in ("eq", "ne") and (left is right or is_infinite):
-        return [Predicate(name, left, right, None, (left is right) == (name == "eq"))]
+        return [Predicate(name, left, right, None, value, (left is right) == (name == "eq"))]
     (difference,) = tracer.inline(jnp.subtract, left, right)
-    return [Predicate(name, left, right, difference)]
+    return [Predicate(name, left, right, difference, value)]
 
 
 def opposite(tracer, primitive, operands, params, axes):
     """not."""
     (predicate,) = operands
+    value = jnp.logical_not(predicate.value)
     if predicate.outcome is not None:
-        return [dataclasses.replace(predicate, outcome=not predicate.outcome)]
-    opposite = {"gt": "le", "le": "gt", "lt": "ge", "ge": "lt"}.get(predicate.compare, "ne")
-    return [dataclasses.replace(predicate, compare=opposite)]
+        return [dataclasses.replace(predicate, value=value, outcome=not predicate.outcome)]
+    opposite = {"gt": "le", "le": "gt", "lt": "ge", "ge": "lt", "eq": "ne", "ne": "eq"}[predicate.compare]
+    return [dataclasses.replace(predicate, compare=opposite, value=value)]
+
+
+def indicator(tracer, predicate, axis, dtype):
+    """A truth value as a node of zeros and ones, or as such an array where it is known."""
+    if not isinstance(predicate, Predicate):
+        return jnp.asarray(predicate, dtype)
+    if predicate.outcome is not None:
+        return np.broadcast_to(np.asarray(predicate.outcome, dtype), predicate.value.shape)
+    cases = [np.broadcast_to(np.asarray(v, dtype), predicate.value.shape) for v in (0, 1)]
+    return select(tracer, lax.select_n_p, [predicate, *cases], {}, [axis])[0]
+
+
+def logical(name):
+    """The rule of and, or, xor, and xnor (eq) of truth values, which are nodes of zeros and ones on the way."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        bounded = [o for o in operands if isinstance(o, Predicate)]
+        dtype = next((p.difference.value.dtype for p in bounded if p.difference is not None), np.float32)
+        numbers = [indicator(tracer, o, axes[0], dtype) for o in operands]
+        value = evaluated(primitive, values(operands), params)[0]
+        combined = {
+            "and": lambda a, b: a * b,
+            "or": lambda a, b: 1 - (1 - a) * (1 - b),
+            "xor": lambda a, b: abs(a - b),
+            "xnor": lambda a, b: 1 - abs(a - b),
+        }[name]
+        if not any(isinstance(n, Node) for n in numbers):
+            known = [number(n) for n in numbers]
+            if any(n is None for n in known):
+                return [combined(*numbers) > 0.5]
+            return [Predicate(name, operands[0], operands[-1], None, value, bool(combined(*known) > 0.5))]
+        (result,) = tracer.inline(combined, *numbers)
+        return [true_above_half(tracer, result, value)]
+
+    return rule
+
+
+def reduced(extreme):
+    """The rule of reduce_and (jnp.min) and reduce_or (jnp.max)."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        (predicate,) = operands
+        value = evaluated(primitive, values(operands), params)[0]
+        if predicate.outcome is not None:
+            return [dataclasses.replace(predicate, value=value)]
+        numbers = indicator(tracer, predicate, predicate.difference.batch_axis, predicate.difference.value.dtype)
+        (result,) = tracer.inline(lambda x: extreme(x, axis=params["axes"]), numbers)
+        return [true_above_half(tracer, result, value)]
+
+    return rule
+
+
+def true_above_half(tracer, node, value):
+    """The truth value of a node of zeros and ones."""
+    (difference,) = tracer.inline(lambda x: x - 0.5, node)
+    return Predicate("gt", node, 0.5, difference, value)
 
 
 def select(tracer, primitive, operands, params, axes):
@@ -46,13 +106,11 @@ def select(tracer, primitive, operands, params, axes):
         return moving(*range(1, len(operands)), structural=False)(tracer, primitive, operands, params, axes)
     if predicate.outcome is not None:
         return [cases[predicate.outcome]]
-    if predicate.compare not in ("gt", "ge", "lt", "le"):
-        raise NotImplementedError(f"no bounds of a choice by {predicate.compare}{tracer.where}")
-    known = _piecewise(tracer, primitive, operands, params, axes)
+    known = _piecewise(tracer, operands, axes)
     if known is not None:
         return known
     parents = [predicate.difference, *(c if isinstance(c, Node) else _fixed(tracer, c, predicate.difference) for c in cases)]
-    value = lax.select_n(_is_true(predicate), *(p.value for p in parents[1:]))
+    value = lax.select_n(predicate.value, *(p.value for p in parents[1:]))
     return [tracer.node(Choice(predicate.compare), parents, value, axes[0], "select")]
 
 
@@ -62,11 +120,11 @@ def _fixed(tracer, constant, parent):
     return tracer.node(Linear(lambda d: 0 * d, lambda r: 0 * r), (parent,), value, parent.batch_axis)
 
 
-def _piecewise(tracer, primitive, operands, params, axes):
+def _piecewise(tracer, operands, axes):
     """[node] of a choice between two functions of one value that meet where the choice changes: a hinge or a curve; else None."""
     predicate, *cases = operands
-    sides = [tracer.composed_of(o) for o in (predicate.left, predicate.right)]
-    parts = [tracer.composed_of(c) for c in cases]
+    sides = [tracer.univariate_of(o) for o in (predicate.left, predicate.right)]
+    parts = [tracer.univariate_of(c) for c in cases]
     if len({id(p.root) for p in sides + parts if p is not None}) != 1:
         return None
     root = next(p.root for p in sides if p is not None)
@@ -75,15 +133,16 @@ def _piecewise(tracer, primitive, operands, params, axes):
     if bend is None or number(bend[0]) is None or bend[0] == 0:
         return None
     at = 0.0 if number(bend[1]) == 0 else -bend[1] / bend[0]
+    if predicate.compare not in ("gt", "ge", "lt", "le"):
+        return None
     true_above = (predicate.compare in ("gt", "ge")) == bool(bend[0] > 0)
     order = (0, 1) if true_above else (1, 0)
     left, right = (pair(parts[i], cases[i]) for i in order)
     if left is not None and right is not None and meet(left, right, at, np.finfo(root.value.dtype).eps):
-        value = lax.select_n(_is_true(predicate), *(jnp.broadcast_to(v, root.value.shape) for v in values(cases)))
+        value = lax.select_n(predicate.value, *(jnp.broadcast_to(v, root.value.shape) for v in values(cases)))
         return [tracer.node(Hinge(left[0], right[0], at), (root,), value, axes[0], "relu")]
-    known = known_composition(tracer, primitive, operands, params, axes)
-    if known is not None or number(at) is None:
-        return known
+    if number(at) is None:
+        return None
     below, above = (_function(parts[i], cases[i]) for i in order)
     if below is None or above is None:
         return None
@@ -100,29 +159,26 @@ def _function(part, constant):
     return None if number(constant) is None else lambda x: number(constant)
 
 
-def _is_true(predicate: Predicate):
-    """The truth values of a comparison at the trace point."""
-    compare = {"gt": jnp.greater, "ge": jnp.greater_equal, "lt": jnp.less, "le": jnp.less_equal}[predicate.compare]
-    difference: Any = predicate.difference
-    return compare(difference.value, 0)
-
-
 def cast(tracer, primitive, operands, params, axes):
     """convert_element_type, to floating-point numbers; a comparison becomes a choice between 0 and 1."""
-    if not jnp.issubdtype(params["new_dtype"], jnp.floating):
-        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(params['new_dtype']).name}{tracer.where}")
-    if isinstance(operands[0], Predicate):
-        difference = operands[0].difference
-        if difference is None:
-            raise NotImplementedError(f"no bounds of a conversion of {operands[0].compare} to a number{tracer.where}")
-        cases = [np.broadcast_to(np.asarray(v, params["new_dtype"]), difference.value.shape) for v in (0, 1)]
-        return select(tracer, lax.select_n_p, [operands[0], *cases], {}, axes)
+    (operand,), dtype = operands, params["new_dtype"]
+    if isinstance(operand, Predicate) and dtype == np.bool_:
+        return operands
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(dtype).name}{tracer.where}")
+    if isinstance(operand, Predicate):
+        return [indicator(tracer, operand, axes[0], dtype)]
+    if operand.value.dtype == dtype:
+        return operands
     return moving(0, singleton=True)(tracer, primitive, operands, params, axes)
 
 
 RULES = {
     **dict.fromkeys(("gt", "ge", "lt", "le", "ne", "eq", "is_finite"), comparison),
     "not": opposite,
+    **{name: logical(name) for name in ("and", "or", "xor")},
+    "reduce_and": reduced(jnp.min),
+    "reduce_or": reduced(jnp.max),
     "select_n": select,
     "convert_element_type": cast,
 }

@@ -11,6 +11,7 @@ from dsrna_jax.bounds.relaxations.curve import Curve
 
 def curve(curve: Curve, name: str | None = None):
     """The rule of an elementwise function; nodes are called by `name`, or by the primitive."""
+
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
         return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name)]

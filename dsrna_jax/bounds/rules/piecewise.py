@@ -11,7 +11,8 @@ from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.maximum import Larger, Largest, leader_of
-from dsrna_jax.bounds.rules.building import broadcast_nodes, known_composition, nodes_of, rewritten, values
+from dsrna_jax.bounds.rules.building import broadcast_nodes, nodes_of, rewritten, values
+from dsrna_jax.bounds.univariate import difference
 from dsrna_jax.kernels import reductions
 from dsrna_jax.kernels.windows import windows
 
@@ -22,9 +23,9 @@ def hinge(left, right):
     def rule(tracer, primitive, operands, params, axes):
         nodes = nodes_of(operands)
         if len(nodes) == 2:
-            known = known_composition(tracer, primitive, operands, params, axes)
-            if known is not None:
-                return known
+            crossed = _crossed(tracer, primitive, nodes, axes, is_max=right > left)
+            if crossed is not None:
+                return crossed
             a, b = broadcast_nodes(tracer, operands, axes)
             if right < left:
                 (negative,) = tracer.inline(lambda a, b: jnp.maximum(-a, -b), a, b)
@@ -39,6 +40,20 @@ def hinge(left, right):
         return [tracer.node(Hinge(left, right, constant), broadcast_nodes(tracer, operands, axes), value, axes[0], name)]
 
     return rule
+
+
+def _crossed(tracer, primitive, nodes, axes, is_max):
+    """[node] of the maximum or minimum of two affine functions of one node, such as max(x, 0.1 x); None if they are not."""
+    first, second = (tracer.univariate_of(node) for node in nodes)
+    if first.root is not second.root or any(node.value.shape != first.root.value.shape for node in nodes):
+        return None
+    gap = difference(first.affine, second.affine)
+    if gap is None or number(gap[0]) is None or gap[0] == 0:
+        return None
+    at = 0.0 if number(gap[1]) == 0 else -gap[1] / gap[0]
+    left, right = (f.affine[0] for f in ((second, first) if (gap[0] > 0) == is_max else (first, second)))
+    value = tracer.value(primitive, nodes, {})
+    return [tracer.node(Hinge(left, right, at), (first.root,), value, axes[0], "relu")]
 
 
 def absolute(tracer, primitive, operands, params, axes):

@@ -5,10 +5,12 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from dsrna_jax.bounds.graph import Node
+from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.relaxations.product import Product
-from dsrna_jax.bounds.rules.building import broadcast_nodes, evaluated_shape, known_composition, linear, nodes_of, values
+from dsrna_jax.bounds.rules.building import broadcast_nodes, evaluated_shape, linear, nodes_of, values
+from dsrna_jax.bounds.rules.comparisons import select
 from dsrna_jax.bounds.rules.curves import RECIPROCAL, curve
 
 
@@ -50,6 +52,10 @@ def _dot_labels(left_rank, right_rank, dimension_numbers, is_left):
 
 def _both_bounded(tracer, primitive, operands, params, axes):
     if primitive.name == "mul":
+        for gate, other in (operands, operands[::-1]):
+            gated = _gated(tracer, gate, other, axes)
+            if gated is not None:
+                return gated
         return _product(tracer, primitive, operands, params, axes)
     if primitive.name == "dot_general":
         return tracer.inline(functools.partial(_dot_by_products, **params), *operands)
@@ -77,10 +83,16 @@ def _dot_by_products(a, b, *, dimension_numbers, **_):
     return product.sum(tuple(range(len(shared) + len(free), len(order))))
 
 
+def _gated(tracer, gate, other, axes):
+    """The product with a comparison that was converted to 0 and 1, as in x * (x > 0), is a choice; None for other products."""
+    predicates = [m.operands[0] for m in tracer.made.get(gate, ()) if m.name == "convert_element_type"]
+    if not predicates or not isinstance(predicates[0], Predicate) or gate.value.shape != other.value.shape:
+        return None
+    zero = np.broadcast_to(np.zeros((), other.value.dtype), other.value.shape)
+    return select(tracer, lax.select_n_p, [predicates[0], zero, other], {}, axes)
+
+
 def _product(tracer, primitive, operands, params, axes):
-    known = known_composition(tracer, primitive, operands, params, axes)
-    if known is not None:
-        return known
     a, b = broadcast_nodes(tracer, operands, axes)
     return [tracer.node(Product(), (a, b), a.value * b.value, axes[0], "product")]
 
@@ -88,9 +100,6 @@ def _product(tracer, primitive, operands, params, axes):
 def quotient(tracer, primitive, operands, params, axes):
     """div: a product with the reciprocal where the divisor is bounded."""
     if isinstance(operands[1], Node):
-        known = known_composition(tracer, primitive, operands, params, axes)
-        if known is not None:
-            return known
         (inverse,) = curve(RECIPROCAL, "reciprocal")(tracer, None, [operands[1]], {}, axes)
         return tracer.inline(lambda a, b: a * b, operands[0], inverse)
     absolute = lambda q: [operands[0], jnp.abs(operands[1]) ** q]  # noqa: E731

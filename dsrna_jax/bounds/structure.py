@@ -1,0 +1,113 @@
+"""How each bounded value was made, and whether that is how a given function makes it.
+
+Two values are the same function of their operands if they were made by the same operations from the same numbers: this is a
+proof, where equal values at any number of points would be none.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dsrna_jax.bounds.graph import Node, Predicate
+from dsrna_jax.bounds.known import number
+
+# A number in the writing of a function that stands for any number.
+ANY = 0.8125
+
+COMMUTATIVE = frozenset("add add_any mul max min and or eq ne".split())
+ANNOTATIONS = frozenset("accuracy sharding out_sharding weak_type".split())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Made:
+    """An operation and its operands: nodes, predicates and constants; in patterns, `Pattern`s, `Variable`s and numbers."""
+
+    name: str
+    params: Mapping[str, Any]
+    operands: Sequence[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """An operand that a pattern leaves open: argument number `place` of a function, or the number ANY (None)."""
+
+    place: int | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pattern:
+    """A value, by the operations that make it: several, where one is rewritten by others, as -x is by -1 * x."""
+
+    ways: tuple[Made, ...]  # none for what no value equals
+
+
+def pattern_of(operand, arguments: Sequence[Node], made: Mapping[Any, list[Made]], known: dict | None = None):
+    """The `Pattern` of a value of a trace whose inputs are `arguments`."""
+    known = {} if known is None else known
+    if any(operand is argument for argument in arguments):
+        return Variable(next(i for i, argument in enumerate(arguments) if operand is argument))
+    if not isinstance(operand, Node | Predicate):
+        value = number(operand)
+        if value is None:
+            return Pattern(())  # an array, which no number equals
+        return Variable(None) if value == ANY else value
+    if operand not in known:
+        ways = [
+            Made(m.name, m.params, [pattern_of(o, arguments, made, known) for o in m.operands]) for m in made.get(operand, ())
+        ]
+        known[operand] = Pattern(tuple(ways))
+    return known[operand]
+
+
+def match(pattern, operand, made: Mapping[Any, list[Made]], bound: dict) -> dict | None:
+    """The variables of a pattern, {Variable: operand}, with which it is the operand; None if it is another function.
+
+    Args:
+      made: how each node and predicate was made.
+      bound: the variables that are known already.
+    """
+    if isinstance(pattern, Variable):
+        if pattern not in bound:
+            is_open = pattern.place is not None or (_is_constant(operand) and number(operand) is not None)
+            return bound | {pattern: operand} if is_open else None
+        return bound if _same(bound[pattern], operand) else None
+    if not isinstance(pattern, Pattern):
+        return bound if _same(pattern, operand) else None
+    if _is_constant(operand):
+        return None
+    for way in pattern.ways:
+        for own in made.get(operand, ()):
+            found = match_made(way, own, made, bound)
+            if found is not None:
+                return found
+    return None
+
+
+def match_made(way: Made, own: Made, made: Mapping[Any, list[Made]], bound: dict) -> dict | None:
+    """`match` of one operation."""
+    if way.name != own.name or len(way.operands) != len(own.operands) or not _same_params(way.params, own.params):
+        return None
+    orders = (own.operands, own.operands[::-1]) if way.name in COMMUTATIVE else (own.operands,)
+    for operands in orders:
+        found: dict | None = bound
+        for part, operand in zip(way.operands, operands, strict=True):
+            found = found if found is None else match(part, operand, made, found)
+        if found is not None:
+            return found
+    return None
+
+
+def _is_constant(operand):
+    return not isinstance(operand, Node | Predicate)
+
+
+def _same(a, b):
+    if not (_is_constant(a) and _is_constant(b)):
+        return a is b
+    left, right = number(a), number(b)
+    return left is not None and right is not None and bool(left == right)
+
+
+def _same_params(a, b):
+    relevant = lambda params: {k: v for k, v in params.items() if k not in ANNOTATIONS}  # noqa: E731
+    return relevant(a) == relevant(b)

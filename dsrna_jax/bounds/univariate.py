@@ -1,0 +1,114 @@
+"""Functions of one value that are written out of several operations, for choices between two of them.
+
+A choice such as leaky relu or elu is bounded tightly where both of its cases, and the comparison, are functions of one node:
+affine functions are followed exactly, others as the composition of their operations.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from dsrna_jax.bounds.known import number
+
+ELEMENTWISE = frozenset(
+    "add add_any sub mul div neg integer_pow square exp expm1 log1p logistic tanh erf erfc convert_element_type copy".split()
+    + "max min abs select_n gt ge lt le ne eq is_finite".split()
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Univariate:
+    """A value as an elementwise function of the node `root`.
+
+    function: the function; None if it contains constants that are not numbers.
+    affine: (slope, offset) of an affine function, else None.
+    """
+
+    root: Any
+    function: Any
+    affine: tuple | None
+
+
+def itself(node) -> Univariate:
+    """The node as a function of itself."""
+    return Univariate(node, lambda x: x, (1.0, 0.0))
+
+
+def joined(name: str, call: Callable, operands: list, parts: list[Univariate | None]) -> Univariate | None:
+    """The result of a primitive as a function of the one node that all its operands are functions of; None if they are not.
+
+    Args:
+      name, call: of the primitive, a function of all operands.
+      parts: `Univariate` of each operand, None for constants.
+    """
+    known = [part for part in parts if part is not None]
+    if name not in ELEMENTWISE or len({id(part.root) for part in known}) != 1:
+        return None
+    if any(
+        len(set(np.shape(o)) - {1}) and np.shape(o) != known[0].root.value.shape
+        for o, part in zip(operands, parts, strict=True)
+        if part is None
+    ):
+        return None
+    constants: list[Any] = [None if part is not None else number(o) for o, part in zip(operands, parts, strict=True)]
+    operands = [o if c is None else c for o, c in zip(operands, constants, strict=True)]
+    numbers = [c for c, part in zip(constants, parts, strict=True) if part is None]
+
+    def function(x):
+        spread = lambda c: np.broadcast_to(c, np.shape(x))  # noqa: E731
+        return call(*(spread(c) if part is None else part.function(x) for c, part in zip(constants, parts, strict=True)))
+
+    is_function = all(c is not None for c in numbers) and all(part.function is not None for part in known)
+    pairs = [part.affine if part is not None else (0.0, o) for o, part in zip(operands, parts, strict=True)]
+    return Univariate(known[0].root, function if is_function else None, _affine(name, operands, parts, pairs))
+
+
+def _affine(name, operands, parts, pairs):
+    if any(pair is None for pair in pairs):
+        return None
+    if name in ("add", "add_any"):
+        return difference(pairs[0], (-pairs[1][0], _times(pairs[1][1], -1)))
+    if name == "sub":
+        return difference(*pairs)
+    if name == "neg":
+        return -pairs[0][0], _times(pairs[0][1], -1)
+    if name in ("mul", "div") and sum(part is not None for part in parts) == 1:
+        if name == "div" and parts[0] is None:
+            return None
+        (slope, offset), factor = next(
+            (p, o) for p, part, o in zip(pairs, parts, operands[::-1], strict=True) if part is not None
+        )
+        factor = 1 / factor if name == "div" else factor
+        return slope * factor, _times(offset, factor)
+    return pairs[0] if name in ("convert_element_type", "copy") else None
+
+
+def difference(a, b):
+    """a - b of affine functions (slope, offset); an offset that is known to be 0 stays the number 0."""
+    if a is None or b is None:
+        return None
+    offset = a[1] if _is_zero(b[1]) else _times(b[1], -1) if _is_zero(a[1]) else a[1] - b[1]
+    return a[0] - b[0], offset
+
+
+def _times(offset, factor):
+    return 0.0 if _is_zero(offset) else offset * factor
+
+
+def _is_zero(value):
+    value = number(value)
+    return value is not None and value == 0
+
+
+def meet(a, b, at, eps: float) -> bool:
+    """Whether affine functions (slope, offset) are known to be equal at a point, up to rounding in a precision of `eps`."""
+    if all(_is_zero(v) for v in (at, a[1], b[1])):
+        return True
+    values = [v if number(v) is None else number(v) for v in (*a, *b, at)]
+    if any(isinstance(v, jax.Array) for v in values):
+        return False
+    left, right = values[0] * at + values[1], values[2] * at + values[3]
+    return bool(np.all(np.abs(left - right) <= 4 * eps * (np.abs(left) + np.abs(right))))

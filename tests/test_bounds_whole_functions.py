@@ -1,0 +1,135 @@
+"""Functions that are bounded as a whole: recognised by their operations alone, and never by their values at points."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bounded_operations import Draw
+from quick import quick
+
+from dsrna_jax import bounds
+from dsrna_jax.bounds.functions import WHOLES
+from dsrna_jax.bounds.structure import ANY
+
+X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+
+ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "silu": jax.nn.silu,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "tanh_gelu": jax.nn.gelu,
+    "mish": jax.nn.mish,
+    "softplus": jax.nn.softplus,
+    "elu": jax.nn.elu,
+    "sigmoid": jax.nn.sigmoid,
+    "square": jnp.square,
+    "soft_sign": jax.nn.soft_sign,
+    "hard_swish": jax.nn.hard_swish,
+}
+
+
+def relaxed(f, x=X) -> dict[str, int]:
+    """The relaxed operations of f, by name."""
+    return {name: count for name, count in bounds.explain(f, x).operations.items() if name != "affine"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("whole", WHOLES, ids=lambda whole: whole.name)
+def test_every_writing_of_a_function_is_recognised(whole, dtype):
+    with jax.enable_x64(dtype == np.float64):
+        x = jax.ShapeDtypeStruct((2, 3), dtype)
+        for writing in whole.writings:
+            if whole.rewrite is None:
+                assert relaxed(lambda x, f=writing: f(3 * x + 1), x) == {whole.name: 1}
+            else:
+                assert relaxed(lambda x, f=writing: f(x, 2.0 * x[:, ::-1]), x) == relaxed(
+                    lambda x, f=whole.rewrite: f(x, 2.0 * x[:, ::-1]), x
+                )
+
+
+def test_functions_of_a_number_are_recognised_for_the_numbers_they_hold_for():
+    assert relaxed(lambda x: x * jax.nn.sigmoid(1.702 * x)) == {"swish": 1}
+    assert relaxed(lambda x: x * jax.nn.sigmoid(-3.0 * x)) == {"swish": 1}
+    assert relaxed(lambda x: jax.nn.squareplus(x, 0.3)) == {"squareplus": 1}
+    assert relaxed(lambda x: jax.nn.squareplus(x, ANY)) == {"squareplus": 1}
+    assert "squareplus" not in relaxed(lambda x: jax.nn.squareplus(x + 9, -0.3))
+
+
+@pytest.mark.parametrize(
+    "f,count",
+    [
+        (lambda x: jnp.maximum(x, 0.1 * x), 1),
+        (lambda x: jnp.minimum(2 * x, x - 1), 1),
+        (lambda x: x * (x > 0), 1),
+        (lambda x: jnp.where(x > 0, x, 0.2 * x), 1),
+        (lambda x: jnp.maximum(x, x[:, ::-1]), 0),
+    ],
+)
+def test_hinges_are_recognised_however_they_are_written(f, count):
+    names = relaxed(lambda x: f(x * jnp.asarray([1.0, 2.0, -1.0, 0.5])[None]))
+    assert (names == {"relu": 1}) == bool(count)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x * jax.nn.sigmoid(x[:, ::-1]),
+        lambda x: x * jax.nn.sigmoid(x + 1e-7),
+        lambda x: 0.5 * x * (1 + jnp.tanh(math.sqrt(2 / math.pi) * (x + 0.04471 * x**3))),
+        lambda x: jnp.log1p(jnp.exp(x - 1e-6)) if False else jnp.log(1.0001 + jnp.exp(x)),
+        lambda x: 1 / (1 + jnp.exp(-x)) + 1e-3 * jnp.tanh(1e6 * (x - 0.3)),
+    ],
+)
+def test_functions_that_differ_in_an_operation_or_a_number_are_not(f):
+    assert set(relaxed(f)).isdisjoint({"silu", "swish", "gelu", "tanh_gelu", "softplus"}) and len(relaxed(f)) > 0
+
+
+def perturbed(draw):
+    """(function, place): an activation, and a bump, a dent, a kink or a step as narrow as 1e-4 at a place off every grid."""
+    activation = ACTIVATIONS[draw.one(*ACTIVATIONS)]
+    place, width, height = draw.number(-4, 4), 10 ** draw.number(-4, -1), draw.one(1, -1) * draw.number(0.1, 2)
+    near = lambda x: (x - place) / width  # noqa: E731
+    bump = draw.one(
+        lambda x: jnp.exp(-jnp.square(near(x))),
+        lambda x: jax.nn.relu(1 - jnp.abs(near(x))),
+        lambda x: jax.nn.relu(near(x)) - jax.nn.relu(near(x) - 1),
+        lambda x: jax.nn.sigmoid(4 * near(x)),
+        lambda x: jnp.where(near(x) > 0, 1.0, 0.0),
+        lambda x: 1 / (1 + jnp.square(near(x))),
+        lambda x: jnp.where((near(x) > -1) & (near(x) < 1), 1.0, 0.0),
+    )
+    function = draw.one(
+        lambda x: activation(x) + height * bump(x),
+        lambda x: activation(x + height * bump(x)),
+        lambda x: activation(x) * (1 + height * bump(x)),
+        lambda x: jnp.where(jnp.abs(near(x)) < 1, activation(x) + height, activation(x)),
+        lambda x: jnp.maximum(activation(x), activation(x) + height * bump(x)),
+    )
+    name = draw.one("relu", "silu", "gelu")
+    function.__name__ = name
+    return jax.jit(function) if draw.one(True, False) else function, place, width
+
+
+def test_perturbed_activations_are_never_taken_for_the_plain_ones():
+    x = jax.ShapeDtypeStruct((2, 1), np.float32)
+    plain = [{}, *(relaxed(f, x) for f in ACTIVATIONS.values())]
+    for seed in range(60):
+        f, place, width = perturbed(Draw(seed))
+        assert relaxed(f, x) not in plain, (seed, place, width)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_narrow_perturbation_of_an_activation_is_never_certified_away(seed):
+    """Points across the perturbation lie within the bounds."""
+    f, place, width = perturbed(Draw(100 + seed))
+    x = jnp.full((1, 1), place + 0.03, jnp.float32)
+    at = np.concatenate([np.linspace(-3, 3, 301) * width + place, np.linspace(-0.07, 0.13, 201) + place])
+    values = np.asarray(f(jnp.asarray(at[:, None], jnp.float32)))
+    sides = quick(lambda x: [bounds.bound(f, x, radius=0.15, method=method) for method in ("ibp", "crown_ibp")])(x)
+    inside, slack = np.abs(at - place - 0.03) <= 0.15, 1e-5 * np.abs(values).max()
+    for lower, upper in np.asarray(sides):
+        assert np.all((lower - slack <= values) & (values <= upper + slack) | ~inside[:, None])
