@@ -1,11 +1,14 @@
 """A search ends the same however often it is stopped, and what it leaves behind is enough to go on or to evaluate."""
 
 import dataclasses
+import errno
 import io
 import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -128,6 +131,51 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, smoke_run, n
     assert Checkpoints(tmp_path / "checkpoints").steps[-1] == saved
     assert f"resuming after step {saved} of 15" in go_on(tmp_path)
     assert_same_end(tmp_path, smoke_run[0])
+
+
+def test_a_reader_that_goes_away_stops_the_run_after_a_step_that_is_saved(monkeypatch, tmp_path, smoke_run):
+    class Pipe(io.StringIO):
+        is_open = True
+
+        def write(self, text):
+            if not self.is_open:
+                raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+            return super().write(text)
+
+    pipe = Pipe()
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="SIGPIPE after step 10 of 15"):
+        at_step(patch, 6, lambda _: setattr(pipe, "is_open", False))
+        run(SMOKE, tmp_path, devices=1, file=pipe)
+    assert "resuming after step 10 of 15" in go_on(tmp_path)
+    assert_same_end(tmp_path, smoke_run[0])
+
+
+def test_a_request_is_heard_while_a_program_compiles(monkeypatch, tmp_path, smoke_run):
+    """The alpha step is needed after the warm-up: what was done until then is saved."""
+
+    def request(loop):
+        loop.programs = loop.programs._replace(alpha_step=Future())  # never compiled
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="SIGHUP after step 5 of 15"):
+        at_step(patch, 4, request)
+        run(SMOKE, tmp_path, devices=1, file=io.StringIO())
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="SIGTERM after step 5 of 15"):
+        patch.setattr(SearchLoop, "_wait_unless", waited_for(SearchLoop._wait_unless))
+        run(SMOKE, tmp_path, resume=True, devices=1, file=io.StringIO())
+    assert "resuming after step 5 of 15" in go_on(tmp_path)
+    assert_same_end(tmp_path, smoke_run[0])
+
+
+def waited_for(wait_unless):
+    """`RunLoop._wait_unless` that waits in vain for the alpha step, until a signal comes."""
+
+    def waiting(loop, requests):
+        loop.programs = loop.programs._replace(alpha_step=Future())
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        wait_unless(loop, requests)
+
+    return waiting
 
 
 @pytest.mark.slow

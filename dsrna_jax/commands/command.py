@@ -12,7 +12,7 @@ from dsrna_jax.commands.flags import config_flags, define, parse
 from dsrna_jax.commands.process import enable_compilation_cache
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.invocation import command_line, in_users_words
-from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.runtime.signals import Stopped, ending
 
 
 class Flag(NamedTuple):
@@ -82,12 +82,20 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
     if values.dry_run:
         print(command.plan(config, values))
         return
+
+    def advice() -> str:
+        from dsrna_jax.evaluation.folder import SETTINGS
+
+        is_begun = values.resume or any((folder / name).exists() for name in ("config.json", SETTINGS))
+        again = shlex.join([*argv[1:], *(["--resume"] if is_begun and not values.resume else [])])
+        return f" in {folder}; go on by {command_line(command.name)} {again}"
+
     try:
-        result = command.run(config, folder, values)
+        with ending(advice):
+            result = command.run(config, folder, values)
+            print(command.report(result, folder, values))
     except Stopped as stopped:
-        again = shlex.join([*argv[1:], *([] if values.resume else ["--resume"])])
-        raise Stopped(stopped.number, f"{stopped} in {folder}; go on by {command_line(command.name)} {again}") from None
-    print(command.report(result, folder, values))
+        raise Stopped(stopped.number, f"{stopped}{advice()}") from None
 
 
 def checkpoint(values: FlagValues) -> str:

@@ -14,6 +14,7 @@ from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime.invocation import command_line, in_users_words
+from dsrna_jax.runtime.paths import check_path
 
 
 def main(argv: Sequence[str]) -> None:
@@ -27,8 +28,7 @@ def main(argv: Sequence[str]) -> None:
     if not runs:
         raise InputError(f"expected one or more RUN, folders of trainings by {command_line('train')} (--help says more)")
     out = Path(values.out or Path(runs[0]).parent)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"out {out} is a file: expected a folder, or a path where one can be made")
+    check_path(out, "out")
     from dsrna_jax.comparison.page import page
     from dsrna_jax.comparison.runs import read
     from dsrna_jax.comparison.table import comparison

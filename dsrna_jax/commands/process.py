@@ -1,6 +1,8 @@
 """The process of a command: errors as one line, exit status, heap, XLA's options and compilation cache."""
 
+import contextlib
 import ctypes
+import io
 import logging
 import os
 import signal
@@ -22,24 +24,26 @@ def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     try:
         main(argv)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        _say(str(stopped))
         return 128 + stopped.number
+    except BrokenPipeError:  # of standard output, such as by `| head`: nobody reads on
+        return 128 + signal.SIGPIPE
     except RefutedError as error:
-        print(f"FAIL: {' '.join(str(error).split())}", file=sys.stderr)
+        _say(f"FAIL: {' '.join(str(error).split())}")
         return 2
     except (InputError, FloatingPointError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        _say(f"error: {' '.join(str(error).split())}")
         return 1
     except ModuleNotFoundError as error:
         if (error.name or "dsrna_jax").startswith("dsrna_jax"):
             raise
-        print(f"error: {error.name} is not installed: commands need `pip install 'dsrna_jax[search]'`", file=sys.stderr)
+        _say(f"error: {error.name} is not installed: commands need `pip install 'dsrna_jax[search]'`")
         return 1
     except RuntimeError as error:  # XLA's, whose own class is not public
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         reason = " ".join(str(error).split())[:200]
-        print(f"error: out of device memory ({reason}): give a smaller batch_size, channels or cells", file=sys.stderr)
+        _say(f"error: out of device memory ({reason}): give a smaller batch_size, channels or cells")
         return 1
     return 0
 
@@ -49,14 +53,25 @@ def execute(main: Callable[[Sequence[str]], None]) -> None:
     # Until a run handles requests to stop there is nothing to save: Ctrl-C ends it as it ends any other program.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's alarms that a program takes long to compile
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "0":  # 1 and 2, which some shells set, let pass XLA's alarms
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # that a program takes long to compile
     show_notes()
     retain_heap()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # in a locale without UTF-8, a dash must not end a run
     code = status(main, sys.argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     # Python would wait for a compilation that may still be under way in a thread.
     os._exit(code)
+
+
+def _say(line: str) -> None:
+    """Prints a line on standard error, if that is still there."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 def show_notes() -> None:

@@ -31,8 +31,6 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
       resume: go on with the evaluation that the folder holds; its settings must be the same.
     Raises: InputError if the folder holds another evaluation, or one although `resume` is False, or none although it is True.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"out {out} is a file: expected a folder, or a path where one can be made")
     settings = {**dataclasses.asdict(config), "data_dir": None, "images": count}
     settings |= {f"checkpoint {name}": identity[name] for name in ("step", "digest")}
     batches = Records(out / BATCHES)

@@ -4,6 +4,7 @@ import math
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from typing import Any
 
 import jax
@@ -40,6 +41,7 @@ class RunLoop(ABC):
         self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running
         self.row: dict[str, Any] = {}  # what was recorded of the last epoch
         self.is_over = False  # whether it ends before its last epoch
+        self._saved = 0  # the step of the last checkpoint; there is none of step 0
         self.state: Any = None
 
     @abstractmethod
@@ -55,8 +57,8 @@ class RunLoop(ABC):
         """Takes over the metadata of a checkpoint; the state is restored already."""
 
     @abstractmethod
-    def wait(self) -> None:
-        """Returns when the programs that the first step needs are compiled."""
+    def needed(self, step: int) -> dict[str, Any]:
+        """The programs that step `step` (from 0) needs, and the end of its epoch if it is the last, by what users call them."""
 
     @abstractmethod
     def take_step(self) -> dict[str, jax.Array]:
@@ -93,14 +95,24 @@ class RunLoop(ABC):
         for line in resumed.skipped:
             self.progress.note(line)
         self.step, self.state, self.sums = resumed.step, resumed.state, resumed.metadata["sums"]
-        self.is_over = resumed.metadata.get("is_over", False)
+        self.is_over, self._saved = resumed.metadata.get("is_over", False), resumed.step
         self.resume(resumed.metadata)
         self.folder.rewind(self.step)
         self.progress.note(f"resuming after step {self.step} of {self.total}")
 
+    def wait(self) -> None:
+        """Returns when the programs that the next step needs are compiled."""
+        if self.step < self.total:
+            for program in self.needed(self.step).values():
+                program.result()
+
     def finish(self, requests: Sequence[int]) -> None:
-        """Takes the steps that are left, unless `requests` gets a signal's number: then saves and raises Stopped."""
+        """Takes the steps that are left, unless `requests` gets a signal's number: then saves and raises Stopped.
+
+        It stops likewise, as if by SIGPIPE, when nobody reads its progress any more.
+        """
         while self.step < self.total and not self.is_over:
+            self._wait_unless(requests)
             metrics = self.take_step()
             self._read()  # the step before; this one runs meanwhile
             self.step, self.unread = self.step + 1, metrics
@@ -109,12 +121,28 @@ class RunLoop(ABC):
                 self._read()
             if is_epoch_over:
                 self._end_epoch()
-            elif requests:
-                self.save()
             self._report()
-            if requests:
-                name = signal.Signals(requests[0]).name
-                raise Stopped(requests[0], f"stopped by {name} after step {self.step} of {self.total}, which is saved")
+            if requests or self.progress.is_cut_off:
+                self._stop(requests)
+
+    def _wait_unless(self, requests: Sequence[int]) -> None:
+        """Returns when the programs of the next step are compiled. Raises: Stopped as soon as there is a request."""
+        needed = self.needed(self.step)
+        if missing := [name for name, program in needed.items() if not program.done()]:
+            self.progress.note(f"waiting for the {' and the '.join(missing)} to be compiled")
+        with self.progress.paused():
+            while wait(needed.values(), timeout=0.2).not_done:
+                if requests or self.progress.is_cut_off:
+                    self._stop(requests)
+
+    def _stop(self, requests: Sequence[int]) -> None:
+        """Saves the last step, if there was one, and raises Stopped."""
+        self._read()
+        if self.step != self._saved:
+            self.save()
+        number = signal.Signals(requests[0] if requests else signal.SIGPIPE)
+        done = f"after step {self.step} of {self.total}, which is saved" if self.step else "before the first step"
+        raise Stopped(number, f"stopped by {number.name} {done}")
 
     def check_finite(self, name: str, value: float) -> None:
         """Raises: FloatingPointError, naming the step and the last good checkpoint."""
@@ -142,6 +170,7 @@ class RunLoop(ABC):
         """Writes a checkpoint of this step."""
         common = {"sums": self.sums, "is_over": self.is_over}
         self.folder.checkpoints.save(self.step, self.state, {**self.setup.resolved, **common, **self.metadata()})
+        self._saved = self.step
 
     def _read(self) -> None:
         """Adds the metrics of the last step to the sums of its epoch."""

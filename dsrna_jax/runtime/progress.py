@@ -1,12 +1,15 @@
 """The state of a run in one line, for the person who waits."""
 
+import contextlib
+import errno
 import math
 import shutil
 import sys
-import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
+
+from dsrna_jax.runtime.working_time import working_time
 
 
 class Progress:
@@ -14,6 +17,9 @@ class Progress:
 
     On a terminal the line is redrawn in place, at most five times a second, and fits the width; elsewhere (a file, a
     pipe) a plain line comes after each epoch, and within an epoch after 20 s of silence. Use it in a `with` block.
+
+    Rate and time left count neither compiling nor what happens while it is `paused`. When nobody reads any more (the other end of
+    a pipe, or the terminal, is gone), `is_cut_off` becomes true and nothing is written.
     """
 
     def __init__(
@@ -22,8 +28,10 @@ class Progress:
         steps_per_epoch: int,
         *,
         file: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = working_time,
     ):
+        self.is_cut_off = False
+        self._paused = 0.0  # seconds
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._file = sys.stdout if file is None else file
         self._clock = clock
@@ -42,7 +50,7 @@ class Progress:
         terminal leaves out the last columns: give the important ones first.
         """
         self._columns |= columns
-        now = self._clock()
+        now = self._clock() - self._paused
         if not self._marks or now - self._marks[-1][0] >= 1:
             self._marks.append((now, step))
         if step % self._steps_per_epoch == 0 or now - self._drawn >= (0.2 if self._is_live else 20):
@@ -52,6 +60,15 @@ class Progress:
     def note(self, text: str) -> None:
         """Prints a line of its own, above the live one."""
         self._write(f"\r\x1b[K{text}\n{self._line}" if self._is_live else f"{text}\n")
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The time that the block takes is not counted as work."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._paused += self._clock() - began
 
     def __enter__(self) -> "Progress":
         return self
@@ -85,13 +102,20 @@ class Progress:
         return [f"epoch {epoch}/{self._epochs}", f"{share:.0f} %", _rate(rate)]
 
     def _write(self, text: str) -> None:
-        print(text, end="", file=self._file, flush=True)
+        if self.is_cut_off:
+            return
+        try:
+            print(text, end="", file=self._file, flush=True)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            self.is_cut_off = True
 
 
 class WorkProgress(Progress):
     """The same for work of `total` steps without epochs: share done, time left, and the caller's columns."""
 
-    def __init__(self, total: int, *, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, total: int, *, file: TextIO | None = None, clock: Callable[[], float] = working_time):
         super().__init__(1, total, file=file, clock=clock)
 
     def _heading(self, step: int, rate: float) -> list[str]:

@@ -34,8 +34,6 @@ class RunFolder:
 
     def check(self, resume: bool) -> None:
         """Raises: InputError if the folder holds a run and is not to resume it, or holds none that could be resumed."""
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"run_dir {self.path} is a file: expected a folder, or a path where one can be made")
         if resume:
             resolved_configuration(self.path, self.config_type)
         elif self.is_taken:

@@ -1,13 +1,19 @@
-"""Graceful stops: the first SIGTERM or Ctrl-C is a request, which a run reads between two steps."""
+"""Graceful stops: the first SIGTERM, SIGHUP or Ctrl-C is a request, which a run reads between two steps."""
 
 import contextlib
+import os
+import select
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+GRACE = 10.0  # seconds that work has to come to an end after a signal
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised by a run that has stopped and saved at the request of signal `number`; it can be resumed."""
+    """Raised by work that has stopped at the request of signal `number`; what it has saved can be gone on with."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
@@ -15,30 +21,84 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def stop_requests(signals=(signal.SIGINT, signal.SIGTERM)) -> Iterator[list[int]]:
+def stop_requests(signals=SIGNALS) -> Iterator[list[int]]:
     """Yields a list to which the first of `signals` appends its number; a second one acts as it did before this block.
 
-    A signal that is ignored (as in the background of a shell) stays so. Outside of the main thread, where Python takes
-    no signals, the list stays empty.
+    A signal that is ignored (as in the background of a shell, or under nohup) stays so. Outside of the main thread, where Python
+    takes no signals, the list stays empty.
     """
     requests: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield requests
-        return
-
-    def restore():
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     def request(number, frame):
         requests.append(number)
         restore()
 
-    before = {number: signal.getsignal(number) for number in signals}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, request)
-    try:
+    with _handled(signals, request) as restore:
         yield requests
+
+
+@contextlib.contextmanager
+def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
+    """Sees to it that this process ends soon after SIGTERM, SIGHUP or Ctrl-C, whatever it is doing in the block.
+
+    Such a signal raises Stopped, or is a request inside `stop_requests`. Both wait for Python code to go on, but XLA compiles for
+    minutes without: so a thread ends the process with status 128 + n, if it is still in the block `grace` seconds after the
+    signal, or when a second one comes. Unsaved work is then lost.
+
+    Args:
+      advice: where the work is kept and how to go on, as the thread's last line on standard error ends.
+    """
+
+    def stop(number, frame):
+        raise Stopped(number, f"stopped by {signal.Signals(number).name}; what was saved is kept")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    watch = threading.Thread(target=_end_after_signal, args=(reading, advice, grace), name="signals", daemon=True)
+    with _handled(SIGNALS, stop):
+        # The C code that receives a signal writes its number there at once, even while the main thread is outside of Python.
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        watch.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            os.write(writing, b"\0")
+            watch.join()
+            os.close(reading)
+            os.close(writing)
+
+
+@contextlib.contextmanager
+def _handled(signals, handler):
+    """Handles the signals that are not ignored by `handler` in the block; yields a function that restores the handlers before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = {number: signal.getsignal(number) for number in signals}
+    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
+
+    def restore():
+        for number, old in before.items():
+            signal.signal(number, old)
+
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield restore
     finally:
         restore()
+
+
+def _end_after_signal(reading: int, advice: Callable[[], str], grace: float) -> None:
+    """Reads numbers of signals; ends the process, unless a zero says in time that the block is over."""
+    while (number := os.read(reading, 1)[0]) not in (0, *SIGNALS):
+        pass
+    if number and not (select.select([reading], [], [], grace)[0] and os.read(reading, 1) == b"\0"):
+        with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
+            name = signal.Signals(number).name
+            print(f"stopped by {name} while busy; what was saved is kept{advice()}", file=sys.stderr, flush=True)
+        os._exit(128 + number)

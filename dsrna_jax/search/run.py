@@ -11,6 +11,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
+from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
@@ -40,8 +41,9 @@ def run(
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
     folder = SearchFolder(path)
-    end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
-    folder.draw(end.genotype, config)
+    with locked(folder.path, "run_dir"):
+        end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
+        folder.draw(end.genotype, config)
     return end.genotype
 
 
@@ -67,15 +69,18 @@ class SearchLoop(RunLoop):
         self.genotype = cast(Genotype, genotypes.from_json(metadata["genotype"]))
         self.folder.write_genotype(self.genotype)
 
-    def wait(self) -> None:
-        self.programs.weight_step.result()
-        self.programs.evaluate.result()
+    def needed(self, step: int) -> dict[str, Any]:
+        programs, steps = self.programs, self.setup.steps_per_epoch
+        needed = {"weight step": programs.weight_step, "evaluation": programs.evaluate}
+        if step // steps >= self.config.warmup_epochs:
+            needed["alpha step"] = programs.alpha_step
+        if (step + 1) % steps == 0 and programs.certify is not None:
+            needed["certification"] = programs.certify
+        return needed
 
     def take_step(self) -> dict[str, jax.Array]:
         train, metrics = self._batch("search_train"), {}
         if self.step // self.setup.steps_per_epoch >= self.config.warmup_epochs:
-            if not self.programs.alpha_step.done():
-                self.progress.note("waiting for the alpha step to be compiled")
             alpha_step, val = self.programs.alpha_step.result(), self._batch("search_val")
             self.state, metrics = alpha_step(self.state, self.data, train, val, self.key)
         self.state, more = self.programs.weight_step.result()(self.state, self.data, train, self.key)

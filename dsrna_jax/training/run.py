@@ -8,6 +8,7 @@ import jax
 from dsrna_jax import genotypes
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
+from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.run_folder import resolved_configuration
 from dsrna_jax.training.config import TrainingConfig
@@ -53,10 +54,10 @@ def run(
         saved = resolved_configuration(path, TrainingConfig)["genotype"] if resume else None
         return training_setup(config, None if saved is None else genotypes.from_json(saved))
 
-    end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
-    title = f"{folder.path.name}: {config.genotype} on {config.dataset}"
-    folder.draw(end.setup.architecture, title)
-    result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
+    with locked(folder.path, "run_dir"):
+        end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
+        folder.draw(end.setup.architecture, f"{folder.path.name}: {config.genotype} on {config.dataset}")
+        result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
     return Trained(end.row, end.best, end.step // end.setup.steps_per_epoch, result)
 
 
@@ -79,8 +80,9 @@ class TrainingLoop(RunLoop):
     def resume(self, metadata: dict[str, Any]) -> None:
         self.best, self.row = metadata["best"], metadata["row"]
 
-    def wait(self) -> None:
-        self.programs.train_step.result()
+    def needed(self, step: int) -> dict[str, Any]:
+        is_last = (step + 1) % self.setup.steps_per_epoch == 0
+        return {"training step": self.programs.train_step} | ({"evaluation": self.programs.evaluate} if is_last else {})
 
     def take_step(self) -> dict[str, jax.Array]:
         batch = self.put(self.setup.batch("train", self.step))

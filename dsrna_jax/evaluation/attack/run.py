@@ -24,6 +24,7 @@ from dsrna_jax.evaluation.images import EvaluationImages
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.progress import WorkProgress
 from dsrna_jax.runtime.signals import stop_requests
 from dsrna_jax.training import restore
@@ -50,7 +51,20 @@ def run(
       checkpoint: as `restore.load` takes it. devices: that share a batch; 0 for all. file: where progress is printed.
     Raises: InputError, also if `out` holds an evaluation with other settings; Stopped after SIGTERM or Ctrl-C; OSError.
     """
-    out, setup = Path(out), evaluation_setup(config, checkpoint, devices)
+    with locked(out, "out"):
+        return _attacked(config, checkpoint, Path(out), resume, devices, file)
+
+
+def _attacked(
+    config: AttackConfig,
+    checkpoint: str | os.PathLike,
+    out: Path,
+    resume: bool,
+    devices: int,
+    file: TextIO | None,
+) -> dict[str, Any]:
+    """`run`, in a folder that is locked."""
+    setup = evaluation_setup(config, checkpoint, devices)
     capped = dataclasses.replace(config, batch_size=setup.batch_size(config.batch_size))
     network, images = setup.network, setup.images
     surrogate = _surrogate(config, network)

@@ -23,6 +23,7 @@ from dsrna_jax.evaluation.certify.radii import MINIMUM, TARGETS, certified_radii
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup, stop_if_requested
 from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.progress import WorkProgress
 from dsrna_jax.runtime.signals import stop_requests
 
@@ -48,7 +49,20 @@ def run(
     Raises: InputError, also if `out` holds a certification with other settings; Stopped after SIGTERM or Ctrl-C; OSError;
       RefutedError, after all is written, if an attack refutes a certificate.
     """
-    out, setup = Path(out), evaluation_setup(config, checkpoint, devices)
+    with locked(out, "out"):
+        return _certified(config, checkpoint, Path(out), resume, devices, file)
+
+
+def _certified(
+    config: CertificationConfig,
+    checkpoint: str | os.PathLike,
+    out: Path,
+    resume: bool,
+    devices: int,
+    file: TextIO | None,
+) -> dict[str, Any]:
+    """`run`, in a folder that is locked."""
+    setup = evaluation_setup(config, checkpoint, devices)
     size = setup.batch_size(config.batch_size)
     explained = _explanation(config, setup)
     records = evaluation_folder(out, config, setup.identity, setup.count, resume)

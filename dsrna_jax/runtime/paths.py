@@ -1,0 +1,33 @@
+"""Paths that results can be written to: checked before the work, since a name may fail at its end or, worse, in silence."""
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from dsrna_jax.errors import InputError
+
+# What tensorstore, which writes the arrays of a checkpoint, takes for something else than a part of a name: it writes
+# to a/b for a\b, cannot read back from under a[b], and a part such as "gs:" is the start of a URL to it.
+_MISREAD = re.compile(r"\\|\[.*\]|(?:^|/)[a-z0-9]+:(?:/|$)", re.DOTALL)
+
+
+def check_path(path: str | os.PathLike, flag: str) -> None:
+    """Raises: InputError if the path, made absolute, is a file or has a name that results cannot be kept under.
+
+    Args:
+      flag: the flag that gave the path, for the message.
+    """
+    whole = str(Path(path).absolute())
+    if strange := [c for c in whole if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
+        raise InputError(
+            f"{flag} {whole!r} has the character {strange[0]!r} in its name, a line break, control character or no "
+            "character of UTF-8: give another name"
+        )
+    if misread := _MISREAD.search(whole):
+        raise InputError(
+            f"{flag} {whole} has {misread.group()!r} in its path, under which checkpoints cannot be read again: give a path "
+            "without backslashes, brackets [...] and parts such as gs:"
+        )
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise InputError(f"{flag} {path} is a file: expected a folder, or a path where one can be made")

@@ -1,0 +1,38 @@
+"""The time that a thread spends on its work: without tracing and compiling, which happen once and say nothing of what is left."""
+
+import functools
+import threading
+import time
+from typing import Any
+
+import jax
+
+_COMPILING = "/jax/core/compile/"  # the beginning of events of JAX's monitoring, which does not document them; a test tells
+
+_spent = threading.local()  # .seconds; .intervals, ends of a disjoint union of them, ascending
+
+
+def working_time() -> float:
+    """Seconds on a clock that stands still while this thread traces or compiles a function."""
+    _listen()
+    return time.monotonic() - getattr(_spent, "seconds", 0.0)
+
+
+@functools.cache
+def _listen() -> None:
+    """Registers, once in a process, the listener that counts."""
+
+    def listener(event: str, duration_secs: float, **_: Any):
+        if not event.startswith(_COMPILING):
+            return
+        end = time.monotonic()
+        begin, intervals = end - duration_secs, getattr(_spent, "intervals", [])
+        # The whole of a compilation is reported after its parts, each of which lies inside it.
+        while intervals and intervals[-1][0] >= begin:
+            first, last = intervals.pop()
+            _spent.seconds -= last - first
+        begin = max(begin, intervals[-1][1]) if intervals else begin
+        _spent.intervals = [*intervals[-8:], (begin, end)]
+        _spent.seconds = getattr(_spent, "seconds", 0.0) + end - begin
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
