@@ -10,8 +10,9 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.flags import config_flags, define, parse
 from dsrna_jax.commands.process import enable_compilation_cache
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.invocation import command_line, in_users_words
+from dsrna_jax.runtime.options import interval
 from dsrna_jax.runtime.signals import Stopped, ending
 
 
@@ -23,6 +24,7 @@ class Flag(NamedTuple):
     choices: Sequence[str] | None = None
 
 
+DEVICES = interval("[0, 65536]")
 CHECKPOINT = Flag("folder of a training, or of a checkpoint")
 
 
@@ -75,8 +77,8 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
     if (answer := command.answer(values)) is not None:
         print(answer)
         return
-    if values.devices < 0:
-        raise InputError(f"devices={values.devices}: expected at least 1, or 0 for all")
+    if values.devices not in DEVICES:
+        raise InputError(f"devices={shown(values.devices)}: expected a number in {DEVICES}, 0 for all")
     config, folder = command.settings(values)
     enable_compilation_cache()
     if values.dry_run:

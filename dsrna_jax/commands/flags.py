@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.runtime.options import mistaken_text
 
 _DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
@@ -46,12 +47,13 @@ def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, 
     Names and values that earlier versions used for the fields of the dataclass value `config` are accepted: one line on standard
     error says what they are called now. Raises: InputError that names the flag and what it takes.
     """
-    if strange := [argument for argument in argv if "\0" in argument]:
-        raise InputError(f"expected arguments without a NUL character, got {shown(strange[0])}")
     try:
         rest = values(_in_todays_names(argv, () if config is None else dataclasses.fields(config)))[1:]
     except flags.Error as error:
         raise InputError(f"{' '.join(str(error).split())[:500]} (--help lists all flags)") from None
+    for name, value in [*((f"{name}=", values[name].value) for name in values), *(("", argument) for argument in rest)]:
+        if isinstance(value, str) and (expected := mistaken_text(value)):
+            raise InputError(f"{name}{shown(value)}: expected {expected}")
     if rest and not takes_arguments:
         raise InputError(f"unexpected argument {rest[0]!r}: expected flags, such as --seed=1 (--help lists all)")
     return rest

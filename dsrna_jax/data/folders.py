@@ -31,7 +31,9 @@ def existing_folder(name: str, data_dir: Path) -> Reader | None:
 
 
 def _read(name: str, path: Path, split: str, image_size: int) -> Dataset:
-    if name == PREFIX or not path.is_dir():
+    if name == PREFIX:
+        raise InputError("expected folder:PATH, the path of a folder of images, got folder: alone")
+    if not path.is_dir():
         raise InputError(f"expected a folder of images, with one sub-folder a class, but {path} is not a folder")
     if any(_sub_folders(path / "train")):
         if split in ("", "..") or Path(split).name != split:

@@ -20,7 +20,9 @@ def home(checkpoint: str | os.PathLike, name: str) -> Path:
     """The default folder of results: `name` in the run folder of the checkpoint, else beside the checkpoint, never inside it."""
     path = Path(checkpoint)
     runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
-    return runs[0] / name if runs else path.with_name(f"{path.absolute().name}_{name}")
+    if path.name in ("", ".."):
+        path = Path(os.path.abspath(path))
+    return runs[0] / name if runs else path.parent / f"{path.name}_{name}"
 
 
 def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: int, resume: bool) -> Records:

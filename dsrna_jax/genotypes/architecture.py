@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
 from dsrna_jax.genotypes.genotype import Genotype
@@ -37,10 +37,7 @@ def from_json(value: Mapping[str, Any] | str) -> Architecture:
     Raises: InputError if it holds none.
     """
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise InputError(f"expected an architecture in JSON; got text that is no JSON: {error}") from error
+        value = strict_json.parsed(value)
     if not isinstance(value, Mapping):
         raise InputError(f"expected an architecture as a JSON object; got {shown(value)}")
     if "robnet" in value:
@@ -63,8 +60,10 @@ def save(architecture: Architecture, path: str | os.PathLike) -> None:
 def load(path: str | os.PathLike) -> Architecture:
     """The architecture in a JSON file. Raises: InputError, which names the file, if there is none in it."""
     try:
-        return from_json(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read a genotype from {path}: {error}") from error
+        value = strict_json.read(path)
+    except OSError as error:
+        raise InputError(f"cannot read a genotype from {path}: {error.strerror}") from error
+    try:
+        return from_json(value)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -12,6 +12,7 @@ from dsrna_jax.genotypes.operations import OPERATIONS
 Gene = tuple[str, int]
 
 CELL_TYPES = ("normal", "reduction")
+MOST_NODES = 64
 
 
 def edge_count(nodes: int) -> int:
@@ -70,6 +71,8 @@ def _genes(cell: str, genes: Any) -> tuple[Gene, ...]:
     """`genes` of one cell in the form that a Genotype keeps, checked."""
     if not isinstance(genes, Sequence) or isinstance(genes, str) or not genes or len(genes) % 2:
         raise InputError(f"expected the genes of the {cell} cell as a list of pairs, two a node; got {shown(genes)}")
+    if len(genes) > 2 * MOST_NODES:
+        raise InputError(f"expected at most {2 * MOST_NODES} genes of the {cell} cell, two a node; got {len(genes)}")
     checked = []
     for index, gene in enumerate(genes):
         node = index // 2 + 2

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 from dsrna_jax.genotypes.genotype import Gene, edge_count, edges
 
 # Two bits an edge: is there a skip connection, is there a separable convolution. What an edge has is summed.
@@ -30,7 +30,7 @@ class RobNet:
 
     def __post_init__(self):
         if not isinstance(self.cells, Sequence) or isinstance(self.cells, str) or not self.cells:
-            raise InputError(f"expected a RobNet as a list of cells, each a list of codes; got {self.cells!r}")
+            raise InputError(f"expected a RobNet as a list of cells, each a list of codes; got {shown(self.cells)}")
         object.__setattr__(self, "cells", tuple(_checked(cell, number) for number, cell in enumerate(self.cells)))
         if len(set(map(len, self.cells))) > 1:
             raise InputError("the cells of a RobNet have equally many edges; got different numbers of codes")
@@ -61,10 +61,10 @@ def _nodes(codes: int) -> int:
 
 def _checked(cell: Any, number: int) -> tuple[str, ...]:
     if not isinstance(cell, Sequence) or isinstance(cell, str) or not _nodes(len(cell)):
-        raise InputError(f"expected cell {number} of a RobNet as a list of 2, 5, 9 or 14 codes, one an edge; got {cell!r}")
+        raise InputError(f"expected cell {number} of a RobNet as a list of 2, 5, 9 or 14 codes, one an edge; got {shown(cell)}")
     for index, bits in enumerate(cell):
-        if bits not in CODES:
-            raise InputError(f"code {index} of cell {number} of a RobNet is {bits!r}: expected one of {', '.join(CODES)}")
+        if not isinstance(bits, str) or bits not in CODES:
+            raise InputError(f"code {index} of cell {number} of a RobNet is {shown(bits)}: expected one of {', '.join(CODES)}")
     targets = [target for (_, target), bits in zip(edges(_nodes(len(cell))), cell, strict=True) if bits != "00"]
     if len(set(targets)) < _nodes(len(cell)):
         raise InputError(f"a node of cell {number} of a RobNet has no edge: expected a code other than 00 into each node")

@@ -103,7 +103,7 @@ def check(config: Any) -> None:
 def _mistake(value: Any, kind: Any, choices: Collection[str] | None, within: Interval | None) -> str | None:
     """What was expected instead of `value`; None if it is right."""
     if kind is str:
-        return _mistaken_text(value, choices)
+        return mistaken_text(value, choices)
     if kind is bool:
         return None if isinstance(value, bool) else "true or false"
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
@@ -115,7 +115,8 @@ def _mistake(value: Any, kind: Any, choices: Collection[str] | None, within: Int
     return within.floor if value <= within.low else within.ceiling
 
 
-def _mistaken_text(value: Any, choices: Collection[str] | None) -> str | None:
+def mistaken_text(value: Any, choices: Collection[str] | None = None) -> str | None:
+    """What was expected instead of `value`; None if it is a text, one of the choices, that can be a path and has UTF-8."""
     if not isinstance(value, str):
         return "a text"
     if choices:

@@ -67,10 +67,9 @@ def _attacked(
     setup = evaluation_setup(config, checkpoint, devices)
     capped = dataclasses.replace(config, batch_size=setup.batch_size(config.batch_size))
     network, images = setup.network, setup.images
-    surrogate = _surrogate(config, network)
+    surrogate, total = _surrogate(config, network), work(config, len(network.class_names), setup.count)
     batches = evaluation_folder(out, config, setup.identity, setup.count, resume)
     logits_fn = setup.on_devices(network.logits_fn)
-    total = work(config, len(network.class_names), setup.count)
     with stop_requests() as requests, WorkProgress(total, file=file) as progress:
         progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")
         progress.note("the first batch of each kind of attack waits for a compiler")

@@ -1,0 +1,122 @@
+"""Nonsense in any flag of any command, or in any field of any JSON file, ends in one line and leaves nothing half made."""
+
+import dataclasses
+import re
+
+import pytest
+
+from dsrna_jax.commands import attack, certify, compare, search, train
+from dsrna_jax.commands.flags import config_flags, define
+from dsrna_jax.commands.process import status
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.options import check, interval
+
+COMMANDS = {module.COMMAND.name: module for module in (search, train, attack, certify)}
+NUMBERS = ("", "x", "nan", "-1", "1e999", "[]", "None", "true", "0x", "1 2", "--", "1" * 5000)
+KINDS = {
+    "integer": (*NUMBERS, "1.5", "inf", "1" * 50),
+    "float": (*NUMBERS, "inf", "-inf", "1e39", "1j"),
+    "boolean": ("maybe", "2", "nan", "[]"),
+    "enum": ("", "x", "nan", "[]", "1" * 5000, "a\0b"),
+    "text": ("a\0b", "a" * 5000, "\udcff"),
+}
+TEXTS = {
+    "genotype": ("", "x", "random:", "random:x", "random:-1", "~nobody", "/dev/null", "/dev/zero", "x.json", "a/b"),
+    "dataset": ("", "x", "mnist:x", "folder:", "folder:x", "folder:~nobody", "folder:/dev/null", "~nobody"),
+    "run_dir": ("/dev/null", "/proc/x", "a" * 300),
+    "preset": ("", "x"),
+    "split": ("", "x", "train[", "..", "held_out[:10%]"),
+    "attacks": ("x", "pgd,x", "__init__", "keys"),
+    "surrogate": ("x", "/dev/null", "~nobody"),
+    "checkpoint": ("", "x", "/dev/null", "/", "."),
+    "out": ("/dev/null", "/proc/x", "a" * 300),
+}
+
+
+def flags(command):
+    """(name, kind) of every flag of a command; devices are those that every command has."""
+    values = config_flags(command.defaults)
+    for name, flag in command.own.items():
+        define(values, name, flag.default, flag.text, flag.choices)
+    kinds = {"int": "integer", "float": "float", "bool": "boolean", "string enum": "enum", "string": "text"}
+    own = {name: kinds[values[name].flag_type()] for name in values if name not in ("help", "h")}
+    return own | {"devices": "integer", "resume": "boolean", "dry_run": "boolean"}
+
+
+FLAGS = [(name, flag, kind) for name, module in COMMANDS.items() for flag, kind in flags(module.COMMAND).items()]
+
+
+def refused(capsys, main, *arguments):
+    """The line with which a command refuses its arguments."""
+    assert status(main, ["command", *arguments]) == 1, arguments
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n") and len(err) < 9000, arguments
+    assert "Traceback" not in err and not out, arguments
+    return err
+
+
+@pytest.mark.parametrize(("name", "flag", "kind"), FLAGS)
+def test_nonsense_in_a_flag_is_refused_at_once_and_leaves_nothing(tmp_path, monkeypatch, capsys, name, flag, kind):
+    monkeypatch.chdir(tmp_path)
+    for value in KINDS[kind]:
+        for more in "--devices=1", "--dry_run":
+            checkpoint = [] if name in ("search", "train") else ["--checkpoint=x"]
+            assert flag in refused(capsys, COMMANDS[name].main, *checkpoint, more, f"--{flag}={value}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "flag"), [(name, flag) for name, flag, _ in FLAGS if flag in TEXTS])
+def test_a_text_that_names_nothing_is_refused_before_any_work(tmp_path, monkeypatch, capsys, trained_run, name, flag):
+    monkeypatch.chdir(tmp_path)
+    for value in TEXTS[flag]:
+        checkpoint = [] if flag == "checkpoint" or name in ("search", "train") else [f"--checkpoint={trained_run}"]
+        arguments = [*checkpoint, "--devices=1", f"--data_dir={tmp_path}", f"--{flag}={value}"]
+        line = refused(capsys, COMMANDS[name].main, *([] if name in ("search", "train") else ["--out=out"]), *arguments)
+        assert value == "." or re.split("[:,]", value)[-1][:40] in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("argument", ["x", "", "/dev/null", "a\0b", "a" * 5000, "--out=/dev/null", "--nonsense", "--out"])
+def test_nonsense_to_compare_is_refused(tmp_path, monkeypatch, capsys, argument):
+    monkeypatch.chdir(tmp_path)
+    refused(capsys, compare.main, argument)
+    assert not list(tmp_path.iterdir())
+
+
+# Configurations, which flags, saved files and callers of the library make
+
+
+@pytest.mark.parametrize("defaults", [module.COMMAND.defaults for module in COMMANDS.values()], ids=COMMANDS)
+def test_every_number_has_a_range_that_holds_its_default_and_no_infinity(defaults):
+    for field in dataclasses.fields(defaults):
+        if field.type in (int, float):
+            within = field.metadata["within"]
+            assert getattr(defaults, field.name) in within and float("inf") not in within and float("nan") not in within
+            assert abs(within.high) < 3e38  # of float32
+
+
+@pytest.mark.parametrize("defaults", [module.COMMAND.defaults for module in COMMANDS.values()], ids=COMMANDS)
+def test_a_field_of_another_type_is_refused_by_name(defaults):
+    strange = {
+        int: (None, True, "1", 1.0, [1], float("nan"), 10**400, -(10**400)),
+        float: (None, False, "1", [1.0], float("nan"), float("inf"), 10**400, -1e-9),
+        bool: (None, 0, 1, "true", []),
+        str: (None, 1, True, [], {}, b"x"),
+    }
+    for field in dataclasses.fields(defaults):
+        for value in strange[field.type]:
+            with pytest.raises(InputError, match=f"^{field.name}=.{{1,100}}: expected ") as caught:
+                check(dataclasses.replace(defaults, **{field.name: value}))
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "inside", "outside"), [("[0, 1)", (0, 0.5), (1, -1)), ("(0, 1e3]", (1e-9, 1000), (0, 1001))])
+def test_intervals_are_those_of_mathematics(text, inside, outside):
+    assert all(value in interval(text) for value in inside) and not any(value in interval(text) for value in outside)
+    assert str(interval(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "[0; 1]", "0, 1", "[a, b]"])
+def test_what_is_no_interval_is_refused(text):
+    with pytest.raises(ValueError):
+        interval(text)
