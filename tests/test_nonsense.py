@@ -21,13 +21,13 @@ KINDS = {
     "text": ("a\0b", "a" * 5000, "\udcff"),
 }
 TEXTS = {
-    "genotype": ("", "x", "random:", "random:x", "random:-1", "~nobody", "/dev/null", "/dev/zero", "x.json", "a/b"),
-    "dataset": ("", "x", "mnist:x", "folder:", "folder:x", "folder:~nobody", "folder:/dev/null", "~nobody"),
+    "genotype": ("", "x", "random:", "random:x", "random:-1", "~no-such-user", "/dev/null", "/dev/zero", "x.json", "a/b"),
+    "dataset": ("", "x", "mnist:x", "folder:", "folder:x", "folder:~no-such-user", "folder:/dev/null", "~no-such-user"),
     "run_dir": ("/dev/null", "/proc/x", "a" * 300),
     "preset": ("", "x"),
     "split": ("", "x", "train[", "..", "held_out[:10%]"),
     "attacks": ("x", "pgd,x", "__init__", "keys"),
-    "surrogate": ("x", "/dev/null", "~nobody"),
+    "surrogate": ("x", "/dev/null", "~no-such-user"),
     "checkpoint": ("", "x", "/dev/null", "/", "."),
     "out": ("/dev/null", "/proc/x", "a" * 300),
 }
