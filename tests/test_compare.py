@@ -136,8 +136,8 @@ def test_seeds_are_one_row_with_mean_and_deviation(runs):
     runs.certify(paths[1], 0.9, [0.0, 0.02])
     table = table_of(*paths, runs.make("other", genotype="x/PDARTS", adversarial="pgd"))
     assert [row.name for row in table.rows] == [
-        "PDARTS; digits, standard training",
-        "PDARTS; digits, adversarial training (pgd, linf 8/255)",
+        "PDARTS; digits, standard",
+        "PDARTS; digits, adversarial (pgd, linf 8/255)",
     ]
     robust = cell(table.rows[0], "PGD (100)")
     assert robust.value == pytest.approx(55) and robust.std == pytest.approx(np.std([50, 56, 59], ddof=1)) and robust.count == 3
@@ -150,7 +150,7 @@ def test_seeds_are_one_row_with_mean_and_deviation(runs):
 def test_another_architecture_under_the_same_name_is_another_row(runs):
     other = genotypes.from_json(genotypes.to_json(TINY) | {"normal": [["max_pool_3x3", 0], ["sep_conv_3x3", 1]]})
     table = table_of(runs.make("a", genotype="x/found"), runs.make("b", genotype="y/found", architecture=other))
-    assert [row.name for row in table.rows] == [f"found; digits, standard training ({runs.root}/{name})" for name in "ab"]
+    assert [row.name for row in table.rows] == [f"found; digits, standard ({runs.root}/{name})" for name in "ab"]
 
 
 def test_clean_and_robust_accuracy_are_of_one_checkpoint(runs):
@@ -242,7 +242,7 @@ def test_a_searched_cell_is_named_by_space_metric_order_and_data(runs):
     search = runs.search("found", dataset="mnist", metric="certified", order="first", space="darts")
     path = runs.make("a", genotype=str(search), dataset="mnist", image_size=14)
     assert table_of(path).rows[0].name == (
-        "darts, certified, first, searched on mnist (found); mnist at 14x14, standard training"
+        "darts, certified, first, searched on mnist (found); mnist at 14x14, standard"
     )  # and nothing of the paper beside it
 
 
@@ -252,7 +252,7 @@ def test_the_papers_row_stands_beside_what_the_papers_method_found(runs):
     path = runs.make("a", genotype=str(search), dataset="mnist")
     runs.certify(path, 0.9, [0.1], norm="l2", method="crown")
     ours, printed = table_of(path).rows
-    assert printed.name == "paper: DSRNA-Jacobian; mnist, standard training (Tables 4, 6)" and not printed.runs
+    assert printed.name == "paper: DSRNA-Jacobian; mnist, standard (Tables 4, 6)" and not printed.runs
     assert cell(printed, CLEAN) == (99.36, 0.01, 1, "Table 4, row DSRNA-Jacobian") and cell(printed, L2).value == 0.4285
     assert not any(column.title == LINF or column.title in COSTS for column in printed.cells)
     for change in ({"space": "darts"}, {"metric": "fancy"}, {"order": "first"}, {"dataset": "cifar10"}):
@@ -297,7 +297,7 @@ def test_searches_of_one_method_merge_into_mean_and_deviation(runs):
             paths.append(runs.make(f"t{seed}{training}", 1 + len(paths), architecture, genotype=str(folder), seed=training))
             runs.attack(paths[-1], 0.9, [(PGD, accuracy)])
     table = table_of(*paths)
-    assert table.rows[0].name == "pcdarts, jacobian, unrolled, searched on cifar10 (3 searches); digits, standard training"
+    assert table.rows[0].name == "pcdarts, jacobian, unrolled, searched on cifar10 (3 searches); digits, standard"
     assert len(table.rows) == 1 and table.rows[0].count == 3
     merged = cell(table.rows[0], "PGD (100)")
     assert merged[:3] == (pytest.approx(65), pytest.approx(10), 3)
@@ -308,8 +308,8 @@ def test_searches_of_one_method_merge_into_mean_and_deviation(runs):
     last = runs.make("last", 9, cells[0], genotype=str(runs.root / "other"))
     names = [row.name for row in table_of(*paths, last).rows]
     assert [name.partition(" (")[2] for name in names] == [
-        "3 searches); digits, standard training, search gamma 0.01",
-        "other); digits, standard training, search gamma 0.5",
+        "3 searches); digits, standard, search gamma 0.01",
+        "other); digits, standard, search gamma 0.5",
     ]
     assert cell(table_of(*paths[:2]).rows[0], "PGD (100)")[:3] == (pytest.approx(55), pytest.approx(np.std([50, 60], ddof=1)), 2)
     with pytest.raises(InputError, match="are the same training with seed 0"):
@@ -340,7 +340,7 @@ def test_rows_say_their_data_and_their_training(runs):
         data = f"; {config.dataset} at 16x16, " if config.image_size else f"; {config.dataset}, "
         assert data in row.name and ("adversarial" in row.name) == config.is_adversarial
     (printed,) = [row for row in table.rows if not row.runs]
-    assert printed.name == "paper: PC-DARTS; cifar10, standard training (Table 2)"
+    assert printed.name == "paper: PC-DARTS; cifar10, standard (Table 2)"
     assert table.rows.index(printed) == 1 + [row.runs and row.runs[0].path for row in table.rows].index(paths[4])
 
 

@@ -29,8 +29,11 @@ def pictures(table: Comparison) -> Iterator[tuple[str, Figure]]:
         if rows and any(column.title != CLEAN for column in columns):
             yield caption, plots.compared_measures([row.name for row in rows], series, label, is_log)
     for norm in ("linf", "l2"):
-        if curves := {row.name: curve for row in measured if (curve := _curve(row, norm))}:
-            yield f"Accuracy under PGD-20 ({norm})", plots.compared_attacks(curves, f"radius ({norm}) [pixel units]")
+        if found := {row.name: curve for row in measured if (curve := _curve(row, norm))}:
+            counts = sorted({count for _, count in found.values()})
+            caption = f"Accuracy under PGD-20 ({norm}), of the first {' or '.join(f'{count}' for count in counts)} images"
+            curves = {name: curve for name, (curve, _) in found.items()}
+            yield caption, plots.compared_attacks(curves, f"radius ({norm}) [pixel units]")
     for column in table.columns:
         if column.title in RADIUS_TITLES:
             stairs = {row.name: radii for row in measured if (radii := _radii(row, column)) is not None}
@@ -40,12 +43,13 @@ def pictures(table: Comparison) -> Iterator[tuple[str, Figure]]:
 
 
 def _curve(row, norm):
-    """(radii, accuracies) under PGD-20, of the first seed that has them; None if no seed has."""
+    """((radii, accuracies) under PGD-20, number of images) of the first training that has them; None if none has."""
     for run in row.runs:
         for result in run.attacks:
             if result["config"]["norm"] == norm and (points := result.get("curve", {}).get("points")):
                 own = sorted((p["radius"], p["accuracy"]) for p in points if p["name"] in ("clean", "PGD-20"))
-                return [radius for radius, _ in own], [accuracy for _, accuracy in own]
+                curve = [radius for radius, _ in own], [accuracy for _, accuracy in own]
+                return curve, result["curve"].get("examples", result["examples"])
     return None
 
 

@@ -178,8 +178,8 @@ def _data(config: dict[str, Any]) -> str:
 def _training(run: FinishedTraining) -> str:
     config = run.config
     if not config.is_adversarial:
-        return "standard training"
-    return f"adversarial training ({config.adversarial}, {config.norm} {pixels(config.radius, config.norm)})"
+        return "standard"
+    return f"adversarial ({config.adversarial}, {config.norm} {pixels(config.radius, config.norm)})"
 
 
 def _short(value: Any) -> str:
@@ -208,7 +208,7 @@ def _printed(name: str, run: FinishedTraining, columns: Iterable[Column]) -> Com
                 cells[column] = TableCell(figure.value, figure.std, 1, f"Table {figure.table}, row {name}")
     tables = sorted({cell.note.split(",")[0].removeprefix("Table ") for cell in cells.values()})
     kind = "adversarial" if config.is_adversarial else "standard"
-    name = f"paper: {name}; {config.dataset}, {kind} training (Table{'s' * (len(tables) > 1)} {', '.join(tables)})"
+    name = f"paper: {name}; {config.dataset}, {kind} (Table{'s' * (len(tables) > 1)} {', '.join(tables)})"
     return ComparisonRow(name, (), cells) if cells else None
 
 

@@ -21,7 +21,11 @@ def compared_measures(
     Args:
       names: of the rows. series: by measure, (value, std) of every row; NaN where there is none. label: of the axis.
     """
-    figure, axes = _axes(max(2.2, 0.6 * len(names) + 1.1, 0.24 * len(series) + 1.1), left=0.3, bottom=0.55)
+    names = [_wrapped(name) for name in names]
+    lines = max(name.count("\n") for name in names) + 1
+    legend = sum(_wrapped(name).count("\n") + 1.5 for name in series)
+    height = max(2.2, max(0.6, 0.17 * lines) * len(names) + 1.1, 0.17 * legend + 1.1)
+    figure, axes = _axes(height, left=0.3, bottom=0.55)
     for index, (name, points) in enumerate(series.items()):
         values, stds = np.array(points, float).reshape(-1, 2).T
         rows = np.arange(len(names)) + 0.5 * ((index + 0.5) / len(series) - 0.5)
@@ -29,7 +33,7 @@ def compared_measures(
         axes.plot(values, rows, label=_wrapped(name), **style)
         several = np.isfinite(stds)
         axes.errorbar(values[several], rows[several], xerr=stds[several], capsize=2, ls="none", color=style["color"])
-    axes.set_yticks(range(len(names)), map(_wrapped, names))
+    axes.set_yticks(range(len(names)), names, fontsize=8.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(label, color=INK)
     if is_log:
