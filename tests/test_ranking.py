@@ -1,7 +1,9 @@
 """The ranking of certificates: rank correlations, and finished networks are not trained again."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
 from dsrna_jax.commands.process import status
@@ -22,7 +24,12 @@ def finished(tmp_path):
 def test_rank_correlations_of_networks_that_were_measured(finished, capsys):
     assert status(ranking.main, ["ranking", "--networks=4", f"--run_dir={finished}"]) == 0
     out = capsys.readouterr().out
-    for line in ("| of 4 networks |", "| accuracy | 0.40 |", "| cell@0.03 | 1.00 |", "| margin@0.03 | -1.00 |"):
+    for line in (
+        "| of 4 networks |",
+        "| accuracy | 0.40 |",
+        "| cell@0.03 | 1.00 | 1.00 to 1.00 |",
+        "| margin@0.03 | -1.00 | -1.00 to -1.00 |",
+    ):
         assert line in out
     assert len(list(finished.iterdir())) == 4  # no network was trained
 
@@ -42,3 +49,17 @@ def test_results_of_a_trained_network(trained_run):
     }
     assert 0 < results["crown_radius"] < 0.5 and results["accuracy"] > 0.5
     assert results["cell@0.03"] < 0
+
+
+def test_intervals_hold_the_correlation_and_narrow_with_more_networks():
+    random = np.random.default_rng(0)
+
+    def interval(count):
+        radii = random.uniform(0.001, 0.01, count)
+        rows = [{"cell": radius + random.normal(0, 0.002), "crown_radius": radius} for radius in radii]
+        (found,) = re.findall(r"\| cell \| (\S+) \| (\S+) to (\S+) \|", ranking.correlations(rows))
+        correlation, low, high = map(float, found)
+        assert low < correlation < high <= 1
+        return high - low
+
+    assert interval(200) < 0.5 * interval(20)

@@ -1,8 +1,8 @@
 """Certificates: R from certified bounds, for DSRNA-CB (section 3.1.1, Eqs. 1 to 11).
 
-The paper composes bounds of building blocks along the DAG to one lower bound of the network. Interval widths grow a millionfold
-a cell, so that this bound leaves the range of float32 within a few cells. Each certificate here is finite at any depth, and
-grows as a logarithm, so that no example dominates the mean.
+The paper composes bounds of building blocks along the DAG to one lower bound of the network. Interval widths grow in every
+cell, so that this bound leaves the range of float32 in a deep network. Each certificate here is finite at any depth, and grows as
+a logarithm, so that no example dominates the mean.
 
 A certificate is a function (logits_fn, images, labels, key=None, *, log_radius, norm, method, entries) -> `Measured`, of a
 `NetworkFunction` whose batch statistics are constants. Its `slack`, in nats, is the log-factor by which the certified deviation
@@ -26,7 +26,7 @@ from dsrna_jax import bounds, losses
 from dsrna_jax.measures.measure import Measured
 from dsrna_jax.networks.function import NetworkFunction
 
-GROWTH = np.log(1e6)  # of interval widths in a cell, by order of magnitude
+GROWTH = np.log(1e6)  # by which states shrink in each cell where a whole network is bounded, as their widths grow there
 ZOOM = 2.0**48  # images and radius are this much larger where a whole network is bounded, so that tiny radii stay in float32
 PIXELS = (0.0, ZOOM)
 

@@ -3,7 +3,8 @@
     python -m experiments.studies.ranking --networks=20
 
 Every network has a random cell, is trained on the handwritten digits, and gets R from each certificate (by interval bounds) and
-its CROWN certified radius, all on the same images. Prints Spearman's rank correlations. A network that is done is not
+its CROWN certified radius, all on the same images. Prints Spearman's rank correlations with
+bootstrap intervals. A network that is done is not
 done again: run the same command after a stop.
 """
 
@@ -21,6 +22,7 @@ from dsrna_jax.files import write_whole
 from dsrna_jax.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, epochs=8, held_out=0.0, batch_size=128)
+RESAMPLES = 2000
 RADII = (0.03, 1e-3)  # of the certificates, in pixels; for `cell` in the units of states
 
 
@@ -106,13 +108,22 @@ def certified(folder: Path, count: int) -> dict[str, float]:
 
 
 def correlations(rows: list[dict[str, float]]) -> str:
-    """Spearman's rank correlation of each column with the CROWN radius, as a Markdown table."""
+    """Spearman's rank correlation of each column with the CROWN radius, as a Markdown table with 95 % intervals.
+
+    The intervals are percentiles over `RESAMPLES` draws of as many networks with replacement, by a fixed seed.
+    """
     from scipy.stats import spearmanr
 
     names = [name for name in rows[0] if name != "crown_radius"]
-    truth = [row["crown_radius"] for row in rows]
-    lines = [f"\n| of {len(rows)} networks | rank correlation with the CROWN radius |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {name} | {spearmanr([row[name] for row in rows], truth)[0]:.2f} |" for name in names)])
+    values = np.array([[row[name] for name in [*names, "crown_radius"]] for row in rows])
+    draws = np.random.default_rng(0).integers(len(rows), size=(RESAMPLES, len(rows)))
+    lines = [f"\n| of {len(rows)} networks | rank correlation with the CROWN radius | 95 % interval |", "|---|---|---|"]
+    for index, name in enumerate(names):
+        column, truth = values[:, index], values[:, -1]
+        drawn = [spearmanr(column[draw], truth[draw])[0] for draw in draws if np.ptp(column[draw]) and np.ptp(truth[draw])]
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        lines.append(f"| {name} | {spearmanr(column, truth)[0]:.2f} | {low:.2f} to {high:.2f} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
