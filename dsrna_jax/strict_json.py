@@ -54,7 +54,7 @@ def parsed(text: str | bytes) -> Any:
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
-        _check_depth(value, 0)
+        _check_depth(value, _DEEPEST)
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # half surrogates have no UTF-8
     except InputError:
         raise
@@ -70,8 +70,9 @@ def check(value: Any, shape: Any, where: str = "") -> None:
 
     Args:
       shape: bool, int, float (any number), str; object for anything; [shape] for a list; {name: shape, ...} for an object with
-        these names and maybe more; {str: shape} for an object of any names; `Maybe(shape)`; or a container of allowed numbers,
-        such as an `options.Interval`, which says in its text what it allows.
+        these names and maybe more; {str: shape} for an object of any names; `Maybe(shape)`; a tuple of shapes, all of which the
+        value has; a frozenset of allowed texts; or a container of allowed numbers, such as an `options.Interval`, whose text says
+        what it holds.
       where: path of the value in its file, such as `rows[2].accuracy`.
     """
     if isinstance(shape, Maybe):
@@ -80,6 +81,12 @@ def check(value: Any, shape: Any, where: str = "") -> None:
     elif isinstance(shape, type):
         if shape is not object and not _is(value, shape):
             raise _unexpected(where, _NAMES[shape], value)
+    elif isinstance(shape, tuple):
+        for one in shape:
+            check(value, one, where)
+    elif isinstance(shape, frozenset):
+        if not isinstance(value, str) or value not in shape:
+            raise _unexpected(where, f"one of {', '.join(sorted(shape))}", value)
     elif isinstance(shape, list):
         if not isinstance(value, list):
             raise _unexpected(where, "a list", value)
@@ -109,11 +116,12 @@ def _unexpected(where: str, expected: str, value: Any) -> InputError:
     return InputError(f"expected {f'{where} to be ' if where else ''}{expected}, got {shown(value)}")
 
 
-def _check_depth(value: Any, depth: int) -> None:
-    if depth > _DEEPEST:
-        raise RecursionError
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check_depth(item, depth + 1)
+def _check_depth(value: Any, left: int) -> None:
+    if isinstance(value, dict | list):
+        if left == 0:
+            raise RecursionError
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, left - 1)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
