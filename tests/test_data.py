@@ -1,7 +1,6 @@
 """Data sets read back exactly, splits and halves partition, batches are a pure function, bad data says what to do."""
 
 import collections
-import io
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from prepared_set import write_tfds
 
 from dsrna_jax import data
 from dsrna_jax.data import decoding, sources, tfds
@@ -37,36 +37,6 @@ def folder(path, per_class=10, classes=("cat", "dog"), **shape):
 
 def census(images, labels):
     return collections.Counter((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
-
-
-def write_tfds(root, images, labels, name="toy", version="1.0.0", file_format="array_record", features=None):
-    """A prepared tfds set, as `tfds build` leaves it."""
-    import tensorflow_datasets as tfds
-    from array_record.python import array_record_module
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    path = root / name / version
-    path.mkdir(parents=True)
-    writer = array_record_module.ArrayRecordWriter(str(path / f"{name}-train.{file_format}-00000-of-00001"), "group_size:1")
-    for pixels, label in zip(images, labels, strict=True):
-        encoded = io.BytesIO()
-        Image.fromarray(pixels.squeeze()).save(encoded, "PNG")
-        example = tf_example_pb2.Example()
-        example.features.feature["image"].bytes_list.value.append(encoded.getvalue())
-        example.features.feature["label"].int64_list.value.append(label)
-        writer.write(example.SerializeToString())
-    writer.close()
-    shape = (None, None, images[0].shape[2])
-    features = features or {
-        "image": tfds.features.Image(shape=shape),
-        "label": tfds.features.ClassLabel(names=["cat", "dog"]),
-    }
-    tfds.features.FeaturesDict(features).save_config(str(path))
-    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    split = {"name": "train", "numBytes": "1", "shardLengths": [str(len(labels))], "filepathTemplate": template}
-    info = {"fileFormat": file_format, "name": name, "version": version, "splits": [split]}
-    (path / "dataset_info.json").write_text(json.dumps(info))
-    return path
 
 
 # Digits
@@ -314,9 +284,16 @@ def unlabelled(path):
     write_tfds(path, [noise()] * 2, [-1, -1])
 
 
+def label_beyond_the_classes(path):
+    write_tfds(path, [noise()] * 2, [0, 2])
+
+
 @pytest.mark.parametrize(
     "make, split, message",
     [
+        (label_beyond_the_classes, "train", "toy train example 1 has the label 2: expected one of 2 classes, from 0"),
+        (prepared, "train[:0]", r"train\[:0\] holds no image"),
+        (prepared, "train[", r"no split 'train\['"),
         (prepared, "valid", "no split 'valid': expected train or a part"),
         (cut_short, "train", "cannot read .*toy/1.0.0.*again"),
         (without_records, "train", "cannot read .*toy/1.0.0.*again"),
@@ -330,6 +307,33 @@ def test_a_bad_tfds_set_ends_with_one_line(tmp_path, make, split, message):
     with pytest.raises(InputError, match=message) as caught:
         data.load("toy", split, str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"pythonClassName": "evil.Feature"},
+        {"python_class_name": "evil.Feature"},
+        {"type": "evil.Feature", "content": {}},
+        {
+            "type": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+            "content": '{"python_class_name": "evil.Feature"}',
+        },
+        {"pythonClassName": "tensorflow_datasets.core.features.video_feature.Video"},
+    ],
+)
+def test_a_description_of_features_imports_no_module(tmp_path, monkeypatch, feature):
+    (tmp_path / "evil.py").write_text("open('imported', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = prepared(tmp_path) / "features.json"
+    description = json.loads(file.read_text())
+    description["featuresDict"]["features"]["more"] = feature
+    for content in description, feature:
+        file.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"features.json describes '(evil.Feature|.*Video)': expected a set of images and"):
+            data.load("toy", "train", str(tmp_path))
+    assert not (tmp_path / "imported").exists()
 
 
 def test_an_unknown_data_set_is_answered_with_close_names_and_the_other_ways(tmp_path):

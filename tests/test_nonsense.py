@@ -3,12 +3,17 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
+from garbled import assert_garbled_is_refused_or_makes_no_difference
+from prepared_set import write_tfds
 
+from dsrna_jax import data, genotypes
 from dsrna_jax.commands import attack, certify, compare, search, train
 from dsrna_jax.commands.flags import config_flags, define
 from dsrna_jax.commands.process import status
 from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes import zoo
 from dsrna_jax.runtime.options import check, interval
 
 COMMANDS = {module.COMMAND.name: module for module in (search, train, attack, certify)}
@@ -120,3 +125,24 @@ def test_intervals_are_those_of_mathematics(text, inside, outside):
 def test_what_is_no_interval_is_refused(text):
     with pytest.raises(ValueError):
         interval(text)
+
+
+# JSON files
+
+
+def test_a_garbled_genotype_is_refused_by_name(tmp_path):
+    file = tmp_path / "genotype.json"
+    for architecture in zoo.random(0, nodes=1), genotypes.RobNet((("11", "01"),)):
+        genotypes.save(architecture, file)
+        assert_garbled_is_refused_or_makes_no_difference(file, lambda: genotypes.load(file))
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_a_garbled_description_of_a_tfds_set_is_refused_by_name(tmp_path, monkeypatch, name):
+    folder = write_tfds(tmp_path, [np.full((4, 4, 3), level, np.uint8) for level in (1, 2)], [0, 1])
+
+    def read():
+        found = data.load("toy", "train", str(tmp_path))
+        return found.images.tolist(), found.labels.tolist(), found.class_names
+
+    assert_garbled_is_refused_or_makes_no_difference(folder / name, read, named=folder)

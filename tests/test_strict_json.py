@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from garbled import NO_JSON
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,26 +12,6 @@ from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.options import interval
 from dsrna_jax.strict_json import Maybe, check
-
-NO_JSON = {
-    "empty": b"",
-    "cut short": b'{"a": [1, ',
-    "two values": b"1 2",
-    "not a number": b'{"a": NaN}',
-    "infinity": b'{"a": [-Infinity]}',
-    "beyond floats": b'{"a": 1e999}',
-    "twice": b'{"a": 1, "a": 2}',
-    "twice inside": b'[{"b": {"a": 1, "a": 2}}]',
-    "not UTF-8": b'{"a": "\xff\xfe"}',
-    "UTF-16": '{"a": 1}'.encode("utf-16"),
-    "byte order mark": b"\xef\xbb\xbf{}",
-    "half surrogate": b'{"a": "\\ud800"}',
-    "deep": b"[" * 65 + b"]" * 65,
-    "very deep": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
-    "digits without end": b"1" * 100_000,
-    "comment": b"{} // none",
-    "NUL": b"\0",
-}
 
 
 @pytest.mark.parametrize("name", NO_JSON)

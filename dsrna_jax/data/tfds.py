@@ -98,33 +98,38 @@ def _read_whole(name: str, folder: Path, split: str, image_size: int) -> Dataset
     _check_features(folder)
     with _named(folder):
         builder: Any = tfds.builder_from_directory(str(folder))
-        (image_key, _), (label_key, label) = _image_and_label(builder.info, name)
+        (image_key, _), (label_key, label) = _image_and_label(builder.info, f"{name} ({folder})")
         if not 2 <= (label.num_classes or 0) <= MOST_CLASSES:
             raise InputError(f"{folder} has {label.num_classes} classes: expected 2 to {MOST_CLASSES:,}")
         classes, splits = tuple(label.names), ", ".join(builder.info.splits)
     try:
+        count = builder.info.splits[split].num_examples
+    except ValueError as error:
+        raise InputError(f"{name} ({folder}) has no split {split!r}: expected {splits} or a part such as train[:10%]") from error
+    if not count:
+        raise InputError(f"{name} ({folder}) {split} holds no image")
+    try:
         # tfds would decode with OpenCV if it is there and warn if not; PIL alone is quiet and the same everywhere.
-        with _named(folder, but=(NotImplementedError, ValueError)):
+        with _named(folder, but=(NotImplementedError,)):
             records = builder.as_data_source(split=split, decoders={image_key: tfds.decode.SkipDecoding()})
-            count = len(records)
     except NotImplementedError as error:
         raise InputError(
             f"{folder} holds {builder.info.file_format.value} files, expected array_record: prepare it in another data_dir by"
             f" `tfds build {name} --file_format=array_record --data_dir=...`"
         ) from error
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{name} has no split {split!r}: expected {splits} or a part such as train[:10%]") from error
     pictures = _pictures(records, (image_key, label_key), len(classes), f"{name} {split}", folder)
     return Dataset(name, *stacked(pictures, count, image_size, f"{name} {split}"), classes)
 
 
 @contextlib.contextmanager
 def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turns what tfds, protobuf and array_record raise for damaged files, which is anything, into an InputError."""
+    """Turns what tfds, protobuf and array_record raise for damaged files, which is anything, into an InputError.
+
+    What they print besides, such as how to install TensorFlow, is dropped.
+    """
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     except (InputError, *but):
         raise
     except Exception as error:
@@ -135,7 +140,7 @@ def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None
 def _check_features(folder: Path) -> None:
     """Raises: InputError if a JSON file of the set is damaged, or if features.json describes what is not among `FEATURES`."""
     try:
-        strict_json.read(folder / "dataset_info.json", {})
+        strict_json.read(folder / "dataset_info.json", {"name": str, "version": str, "splits": [{"name": str}]})
         features = strict_json.read(folder / "features.json", {})
     except FileNotFoundError as error:
         raise InputError(f"cannot read {folder}: there is no {error.filename}; copy or prepare the data set again") from None
