@@ -23,6 +23,7 @@ from dsrna_jax.evaluation.attack.evaluate import NoProgress, evaluate, work
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder
 from dsrna_jax.evaluation.images import EvaluationImages
 from dsrna_jax.evaluation.setup import EvaluationSetup
+from dsrna_jax.runtime import machine, sharding
 from dsrna_jax.runtime.signals import Stopped
 
 images, labels = IMAGES[:40], LABELS[:40]
@@ -258,9 +259,28 @@ def test_settings_of_an_earlier_version_are_resumed(tmp_path):
     record = {"row": "FGSM 2/255 linf 0.00784313725", "stage": "fgsm", "run": 0, "batch": 0, "fell": [6], "broken": 0}
     (tmp_path / "batches.jsonl").write_text(json.dumps(record) + "\n")
     config, identity = dataclasses.replace(TIERS["smoke"], examples=16), {"step": 10, "digest": "65450296adf71032"}
-    assert completed_rows(evaluation_folder(tmp_path, config, identity, 16, resume=True)) == [record]
+    mesh = sharding.mesh(1)
+    assert completed_rows(evaluation_folder(tmp_path, config, identity, 16, mesh, resume=True)) == [record]
     with pytest.raises(InputError, match="attacks: '' -> 'ddn'"):
-        evaluation_folder(tmp_path, dataclasses.replace(config, attacks="ddn"), identity, 16, resume=True)
+        evaluation_folder(tmp_path, dataclasses.replace(config, attacks="ddn"), identity, 16, mesh, resume=True)
+
+
+def test_batches_of_another_evaluation_are_not_taken_over(tmp_path, monkeypatch, capsys):
+    config, mesh = dataclasses.replace(TIERS["smoke"], examples=16), sharding.mesh(1)
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder, digest in ((own, "0a"), (other, "0b")):
+        evaluation_folder(folder, config, {"step": 10, "digest": digest}, 16, mesh, resume=False).write({"row": digest})
+    resumed = evaluation_folder(own, config, {"step": 10, "digest": "0a"}, 16, mesh, resume=True)
+    assert [row["row"] for row in completed_rows(resumed)] == ["0a"] and capsys.readouterr().err == ""
+    (own / "batches.jsonl").write_bytes((own / "batches.jsonl").read_bytes() + (other / "batches.jsonl").read_bytes())
+    with pytest.raises(InputError, match="line 2 of .*batches.jsonl is of an evaluation with other settings"):
+        evaluation_folder(own, config, {"step": 10, "digest": "0a"}, 16, mesh, resume=True)
+    (own / "settings.json").unlink()
+    with pytest.raises(InputError, match="without its settings.json"):
+        evaluation_folder(own, config, {"step": 10, "digest": "0a"}, 16, mesh, resume=False)
+    monkeypatch.setattr(machine, "cores", lambda: 1000)
+    evaluation_folder(other, config, {"step": 10, "digest": "0b"}, 16, mesh, resume=True)
+    assert "1000 now" in capsys.readouterr().err
 
 
 def test_progress_never_exceeds_the_work():

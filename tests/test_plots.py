@@ -136,6 +136,18 @@ def test_pictures_have_the_width_asked_for_and_equal_bytes(which, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
 
 
+@pytest.mark.parametrize("text", ["$a", "a$b$", "$\\frac$", "\\$", "x^2_{", "run \N{ROCKET}", "\udcff", "a\nb", "100 %"])
+def test_names_of_runs_and_classes_are_drawn_as_they_are(text, tmp_path, recwarn):
+    pictures = np.zeros((1, 4, 4, 1))
+    figure = plots.attacked_images(pictures, pictures, [text], [text], tmp_path / "a.png", title=text, note=text)
+    axes = figure.add_axes((0, 0, 0.1, 0.1), xscale="log", yticks=[0], yticklabels=[text.replace("\udcff", "")])
+    axes.plot([1, 1000], [0, 1], label=text)
+    axes.legend()
+    canvas.save(figure, tmp_path / "b.png")
+    assert not recwarn.list and "mathdefault" in axes.get_xticklabels()[0].get_text()
+    assert axes.get_xticklabels()[0].get_parse_math() and not axes.get_yticklabels()[0].get_parse_math()
+
+
 def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     path = tmp_path / "cell.png"
     figure = plots.cell(DARTS_V2, "normal", path)

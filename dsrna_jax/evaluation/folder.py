@@ -1,15 +1,19 @@
 """The folder of an evaluation: the settings it was started with, and records of the batches that it has completed."""
 
 import dataclasses
+import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import replacing, write_whole
+from dsrna_jax.runtime.machine import machine, warning
 from dsrna_jax.runtime.options import differences, in_todays_names
 from dsrna_jax.runtime.records import Records, rows
 
@@ -25,31 +29,70 @@ def home(checkpoint: str | os.PathLike, name: str) -> Path:
     return runs[0] / name if runs else path.parent / f"{path.name}_{name}"
 
 
-def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: int, resume: bool) -> Records:
+def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: int, mesh: Mesh, resume: bool) -> "BatchRecords":
     """Opens the output folder, creating it if needed, and returns the records of completed batches.
 
     Args:
-      config: a dataclass of options. identity: of the checkpoint, with its "step" and "digest". count: of the images.
+      config: a dataclass of options. identity: of the checkpoint, with its "step" and "digest".
+      count: of the images. mesh: of the devices that compute.
       resume: go on with the evaluation that the folder holds; its settings must be the same.
     Raises: InputError if the folder holds another evaluation, or one although `resume` is False, or none although it is True.
     """
     settings = {**dataclasses.asdict(config), "data_dir": None, "images": count}
     settings |= {f"checkpoint {name}": identity[name] for name in ("step", "digest")}
-    batches = Records(out / BATCHES)
+    batches, here = BatchRecords(out / BATCHES, _fingerprint(settings, type(config))), machine(mesh)
     if not (out / SETTINGS).exists():
         if resume:
             raise InputError(f"no evaluation to resume in {out}: start it without --resume")
+        if batches.path.exists():
+            raise InputError(f"{out} holds batches of an evaluation without its {SETTINGS}: put that back, or give another --out")
     elif not resume:
         raise InputError(f"{out} already holds an evaluation: give --resume to go on with it, or another --out")
-    elif changed := differences(_saved(out / SETTINGS, type(config)), settings):
-        raise InputError(
-            f"{out} holds an evaluation with other settings ({'; '.join(changed)}): "
-            "resume with those it was started with, or give another --out"
-        )
+    else:
+        saved = _saved(out / SETTINGS, type(config))
+        there = saved.pop("machine", None)
+        if changed := differences(saved, settings):
+            raise InputError(
+                f"{out} holds an evaluation with other settings ({'; '.join(changed)}): "
+                "resume with those it was started with, or give another --out"
+            )
+        batches.check()
+        if there is None:  # version 0.1.0
+            here = None
+        elif other := warning(there, here):
+            print(other, file=sys.stderr)
+            here = there
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    write_whole(out / SETTINGS, json.dumps({**settings, **({"machine": here} if here else {})}, indent=2) + "\n")
     batches.truncate(0)  # drops a line that was not finished
     return batches
+
+
+class BatchRecords(Records):
+    """Records of completed batches; each row carries a fingerprint of the settings by which it was computed."""
+
+    def __init__(self, path: Path, fingerprint: str):
+        super().__init__(path)
+        self.fingerprint = fingerprint
+
+    def write(self, row: dict[str, Any]) -> None:
+        super().write({**row, "settings": self.fingerprint})
+
+    def check(self) -> None:
+        """Raises: InputError if a row was computed by other settings; rows of version 0.1.0 do not say by which."""
+        for number, row in enumerate(completed_rows(self), start=1):
+            if row.get("settings", self.fingerprint) != self.fingerprint:
+                raise InputError(
+                    f"line {number} of {self.path} is of an evaluation with other settings than its {SETTINGS}: put back the "
+                    f"file that was changed, or delete {self.path} to begin anew"
+                )
+
+
+def _fingerprint(settings: dict[str, Any], kind: type) -> str:
+    """Of settings; options at their defaults do not count, as the version that wrote a row may not have had them."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    given = {name: value for name, value in settings.items() if name not in defaults or value != defaults[name]}
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def completed_rows(batches: Records) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Canvas of all pictures: colours, blank figures, quiet axes, and writing them as PNG."""
 
 import os
+import warnings
 from collections.abc import Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from dsrna_jax.files import replacing
@@ -18,9 +20,24 @@ MARGIN = 0.3  # of a page, in inches
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes the figure as PNG; equal figures give equal bytes. The file is replaced as a whole or not at all."""
-    with replacing(path) as temporary:
+    """Writes the figure as PNG; equal figures give equal bytes. The file is replaced as a whole or not at all.
+
+    Names of runs and classes come as they are: a dollar sign begins no formula, and a character that the font lacks is a box.
+    """
+    _make_literal(figure)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+
+
+def _make_literal(figure: Figure) -> None:
+    """Has all texts drawn literally, but labels of ticks that matplotlib writes as formulas (powers of ten)."""
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    ticks = {label for axis in axes for label in axis.get_ticklabels(which="both") if "\\math" in label.get_text()}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in ticks:
+            text.set_parse_math(False)
+            text.set_text(text.get_text().encode("utf-8", "replace").decode("utf-8"))
 
 
 def blank(width: float, height: float, title: str | None = None, *, dpi: float = 110) -> Figure:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from orbax.checkpoint import v1 as ocp
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.checksums import SUMS, damage, write_sums
+from dsrna_jax.runtime.paths import check_path
 
 FOLDER = "checkpoints"  # where a run folder keeps them
 BEST = "best"  # where a training keeps the one that did best on held-out images
@@ -97,6 +99,7 @@ class Checkpoints:
                 unfinished.mkdir(parents=True)
                 _claim_space(unfinished, size)
             ocp.save(str(unfinished / str(step)), arrays, custom_metadata=custom)
+            _check_reads_back(unfinished / str(step), arrays)
             if is_primary:
                 write_sums(unfinished / str(step))
                 self._publish(step)
@@ -111,6 +114,13 @@ class Checkpoints:
                 f"{self.folder}; {last}; free some space and resume"
             ) from None
 
+    def try_out(self) -> None:
+        """Raises: OSError unless checkpoints that are saved here can be read back; leaves nothing behind."""
+        Checkpoints(self.folder / _UNFINISHED / "trial").save(0, {"trial": np.arange(3)}, {})
+        shutil.rmtree(self.folder / _UNFINISHED, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds checkpoints
+            self.folder.rmdir()
+
     def _publish(self, step: int) -> None:
         """Moves a finished checkpoint to its place and deletes the oldest, by renames: deleting is not atomic."""
         unfinished, target = self.folder / _UNFINISHED, self.folder / str(step)
@@ -123,10 +133,13 @@ class Checkpoints:
         shutil.rmtree(unfinished, ignore_errors=True)
 
     @_quiet()
-    def latest(self, abstract_state: Any) -> Resumed | None:
-        """The newest undamaged checkpoint, its state in the structure of `abstract_state`; None if none was ever saved.
+    def latest(
+        self, abstract_state: Any, misfit: Callable[[int, dict], str | None] = lambda step, metadata: None
+    ) -> Resumed | None:
+        """The newest checkpoint that can be used, its state in the structure of `abstract_state`; None if none was ever saved.
 
         Args:
+          misfit: what is wrong with the checkpoint of a step with that metadata, if it is not damaged, or None.
           abstract_state: arrays or ShapeDtypeStructs. A leaf is placed by its `sharding` if it has one, else on the
             default device, on however many devices it was saved.
         Raises: InputError if all are damaged, or if the arrays are not those of `abstract_state`.
@@ -134,21 +147,25 @@ class Checkpoints:
         skipped = []
         for step in reversed(self.steps):
             path = self.folder / str(step)
-            if harm := damage(path):
+            saved = None if (harm := damage(path)) else _saved_as(path)
+            if saved is not None:
+                harm = misfit(step, saved[1]) if saved[0] == step else f"it is that of step {saved[0]}"
+            if harm or saved is None:
                 skipped.append(f"skipped the checkpoint of step {step}: {harm}")
                 continue
-            state = _matched(ocp.load(str(path)), abstract_state, path)
-            return Resumed(step, state, _description(path).custom_metadata["metadata"], skipped)
+            return Resumed(step, _matched(ocp.load(str(path)), abstract_state, path), saved[1], skipped)
         if skipped:
-            raise InputError(f"no checkpoint in {self.folder} can be used ({'; '.join(skipped)}); start a new run")
+            raise InputError(
+                f"no checkpoint in {self.folder} can be used ({'; '.join(skipped)}); "
+                "put back what was changed, or start a new run"
+            )
         return None
 
 
 @_quiet()
 def metadata(path: str | os.PathLike) -> tuple[int, dict]:
     """The step and the metadata of a checkpoint; `path` and errors as in `restore_for_eval`."""
-    custom = _description(_checkpoint(path)).custom_metadata
-    return custom["step"], custom["metadata"]
+    return _saved_as(_checkpoint(path))
 
 
 @_quiet()
@@ -177,12 +194,21 @@ def _description(path: Path) -> Any:
     return ocp.metadata(str(path))
 
 
+def _saved_as(path: Path) -> tuple[int, dict]:
+    """The step and the metadata that a checkpoint was saved with. Raises: InputError if it is none of ours."""
+    custom: Any = _description(path).custom_metadata
+    if not isinstance(custom, dict) or not isinstance(custom.get("metadata"), dict) or "step" not in custom:
+        raise InputError(f"{path} is not a checkpoint of a run: expected its step and configuration in it; remove that folder")
+    return custom["step"], custom["metadata"]
+
+
 def _steps(folder: Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.glob("[0-9]*") if entry.name.isdecimal() and entry.is_dir())
 
 
 def _checkpoint(path: str | os.PathLike) -> Path:
     """The folder of one step, undamaged, by a path as `restore_for_eval` takes it."""
+    check_path(path, "checkpoint")
     path = Path(path).absolute()
     newest = [folder / str(_steps(folder)[-1]) for folder in (path / FOLDER, path) if _steps(folder)]
     if not newest and not (path / SUMS).exists():
@@ -224,6 +250,23 @@ def _claim_space(folder: Path, size: int) -> None:
     with open(claim, "wb") as file:
         file.write(bytes(size))
     claim.unlink()
+
+
+def _check_reads_back(path: Path, arrays: Any) -> None:
+    """Raises: OSError unless the checkpoint at `path` holds those arrays."""
+    try:
+        saved = _leaves(ocp.load(str(path)))
+        is_whole = all(np.asarray(saved[name]).tobytes() == leaf.tobytes() for name, leaf in _leaves(arrays).items())
+        reason = "other numbers come back"
+    except Exception as error:  # whatever orbax and tensorstore raise
+        if _is_disk_full(error):
+            raise
+        is_whole, reason = False, " ".join(str(error).split())[:150]
+    if not is_whole:
+        raise OSError(
+            f"the checkpoint in {path} cannot be read back ({reason}): give a --run_dir on another disk, or with a name of "
+            "letters and digits"
+        )
 
 
 def _is_disk_full(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.runtime.device_data import evaluation_batches, on_devices
+from dsrna_jax.runtime.machine import machine, warning
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.runtime.setup import RunSetup
@@ -88,12 +89,18 @@ class RunLoop(ABC):
 
     def restore(self) -> None:
         """Goes on from the newest good checkpoint, or begins if none was ever saved."""
-        resumed = self.folder.checkpoints.latest(self.abstract_state)
+
+        def misfit(step: int, metadata: dict[str, Any]) -> str | None:
+            return self.folder.misfit(step, metadata, self.setup.resolved, self.setup.steps_per_epoch)
+
+        resumed = self.folder.checkpoints.latest(self.abstract_state, misfit)
         if resumed is None:
             self.progress.note("no checkpoint has been saved yet: starting from the beginning")
             return self.start()
         for line in resumed.skipped:
-            self.progress.note(line)
+            self.progress.note(f"WARN: {line}; the steps that it had ahead of the one before are taken again")
+        if other := warning(resumed.metadata.get("machine"), machine(self.mesh)):
+            self.progress.note(other)
         self.step, self.state, self.sums = resumed.step, resumed.state, resumed.metadata["sums"]
         self.is_over, self._saved = resumed.metadata.get("is_over", False), resumed.step
         self.resume(resumed.metadata)
@@ -168,7 +175,8 @@ class RunLoop(ABC):
 
     def save(self) -> None:
         """Writes a checkpoint of this step."""
-        common = {"sums": self.sums, "is_over": self.is_over}
+        common = {"sums": self.sums, "is_over": self.is_over, "machine": machine(self.mesh)}
+        common["records"] = self.folder.digests(self.step)
         self.folder.checkpoints.save(self.step, self.state, {**self.setup.resolved, **common, **self.metadata()})
         self._saved = self.step
 

@@ -1,5 +1,7 @@
 """Records of a run: files of JSON objects, one a line, such as `metrics.jsonl`."""
 
+import hashlib
+import itertools
 import json
 import math
 import os
@@ -36,14 +38,20 @@ class Records:
 
         Raises: InputError if a line before is not JSON.
         """
-        if not self.path.exists():
-            return
-        size = 0
-        for line, row in _lines(self.path):
-            if row.get("step", last_step) > last_step:
-                break
-            size += len(line)
-        os.truncate(self.path, size)
+        if self.path.exists():
+            os.truncate(self.path, len(self._until(last_step)))
+
+    def digest(self, last_step: int) -> str:
+        """Fingerprint, in hexadecimal, of the rows that `truncate` would keep; a file that does not exist has none.
+
+        Raises: InputError if a line before is not JSON.
+        """
+        return hashlib.sha256(self._until(last_step) if self.path.exists() else b"").hexdigest()[:16]
+
+    def _until(self, last_step: int) -> bytes:
+        """The lines before the first with "step" > `last_step`."""
+        kept = itertools.takewhile(lambda item: item[1].get("step", last_step) <= last_step, _lines(self.path))
+        return b"".join(line for line, _ in kept)
 
 
 def rows(path: str | os.PathLike) -> list[dict[str, Any]]:
@@ -65,7 +73,7 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
             row = json.loads(line)
         except ValueError:
             row = None
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or not isinstance(row.get("step", 0), int):
             raise InputError(f"line {number} of {path} is damaged: expected a JSON object, got {line[:40]}; delete it")
         parsed.append((line, row))
     return parsed

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO, TypeVar
 
-import jax
 from jax.sharding import Mesh
 
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.loop import RunLoop
+from dsrna_jax.runtime.machine import machine
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.records import Records
 from dsrna_jax.runtime.run_folder import RunFolder
@@ -40,7 +40,7 @@ def run(
     sharding.check_divides(config.batch_size, mesh)
     folder.check(resume)
     setup = setup_of()
-    folder.claim(setup.resolved)
+    folder.claim(setup.resolved, machine(mesh))
     with Progress(config.epochs, setup.steps_per_epoch, file=file) as progress:
         progress.note(setup.summary)
         progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
@@ -56,7 +56,7 @@ def run(
             with stop_requests() as requests:
                 loop.finish(requests)
         finally:
-            row = {"first_step": first, "step": loop.step, "devices": sharding.described(mesh), "jax": jax.__version__}
+            row = {"first_step": first, "step": loop.step, **machine(mesh)}
             seconds = {"setup_s": ready - began, f"{config.experiment}_s": time.monotonic() - ready}
             Records(folder.path / "timing.jsonl").write(row | {name: round(s, 1) for name, s in seconds.items()})
     return loop

@@ -28,6 +28,15 @@ class RunFolder:
         self.checkpoints = Checkpoints(self.path / FOLDER)
 
     @property
+    def records(self) -> list[records.Records]:
+        """The files with a row an epoch, which grow as checkpoints follow each other."""
+        return [self.metrics]
+
+    def digests(self, step: int) -> dict[str, str]:
+        """Fingerprints of the rows until `step` of each record, by the name of its file."""
+        return {record.path.name: record.digest(step) for record in self.records}
+
+    @property
     def is_taken(self) -> bool:
         """Whether the folder holds metrics or checkpoints, which another run must not overwrite."""
         return bool(self.checkpoints.steps) or self.metrics.path.exists()
@@ -39,21 +48,55 @@ class RunFolder:
         elif self.is_taken:
             raise InputError(f"{self.path} already holds a run: give --resume to go on with it, or another --run_dir")
 
-    def claim(self, resolved: dict[str, Any]) -> None:
-        """Makes the folder this run's. Raises: InputError if it holds a run with another configuration."""
+    def claim(self, resolved: dict[str, Any], machine: dict[str, Any] | None = None) -> None:
+        """Makes the folder this run's, on that machine; the machine that a run was started on stays recorded.
+
+        Raises: InputError if it holds a run with another configuration; OSError if checkpoints could not be read back from it.
+        """
         if self.is_taken:
             before = resolved_configuration(self.path, self.config_type)
+            machine = before.get("machine")  # not in version 0.1.0
             if changed := differences(_identity(before), _identity(resolved)):
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changed)}): "
                     "resume with what it was started with, or give another --run_dir"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path / "config.json", json.dumps(resolved, indent=2) + "\n")
+        self.checkpoints.try_out()
+        content = {**resolved, "machine": machine} if machine else resolved
+        write_whole(self.path / "config.json", json.dumps(content, indent=2) + "\n")
 
     def rewind(self, step: int) -> None:
         """Drops the rows after `step`; those of a run that starts afresh are all after -1."""
-        self.metrics.truncate(step)
+        for record in self.records:
+            record.truncate(step)
+
+    def misfit(self, step: int, metadata: dict[str, Any], resolved: dict[str, Any], steps_per_epoch: int) -> str | None:
+        """How the records do not fit the checkpoint of `step`, in a few words; None if they do.
+
+        Args:
+          metadata: of the checkpoint. resolved: the configuration of this run.
+        Raises: InputError if the checkpoint is that of another run.
+        """
+        try:
+            saved = renewed({name: metadata.get(name) for name in resolved}, self.config_type)
+            changed = differences(_identity(saved), _identity(resolved))
+        except (TypeError, KeyError, ValueError, AttributeError):
+            changed = ["of something else"]
+        if step > steps_per_epoch * resolved["config"]["epochs"]:
+            changed.append(f"of {step} steps, more than the run has")
+        if changed:
+            raise InputError(
+                f"the checkpoint of step {step} in {self.path} is of another run than its config.json ({'; '.join(changed)}): "
+                "put back the file that was changed, or remove the folder of that checkpoint"
+            )
+        if (digests := metadata.get("records")) is not None:
+            wrong = [name for name, digest in self.digests(step).items() if digests.get(name) != digest]
+        else:  # of version 0.1.0
+            epochs = [row.get("epoch") for row in records.rows(self.metrics.path)] if self.metrics.path.exists() else []
+            done = step // steps_per_epoch
+            wrong = [] if epochs[:done] == [*range(1, done + 1)] else [self.metrics.path.name]
+        return f"{' and '.join(wrong)} does not hold what was recorded until then" if wrong else None
 
 
 def resolved_configuration(path: str | os.PathLike, kind: type) -> dict[str, Any]:

@@ -22,9 +22,9 @@ class SearchFolder(RunFolder):
         super().__init__(path)
         self.alphas = records.Records(self.path / "alphas.jsonl")
 
-    def rewind(self, step: int) -> None:
-        super().rewind(step)
-        self.alphas.truncate(step)
+    @property
+    def records(self) -> list[records.Records]:
+        return [self.metrics, self.alphas]
 
     def write_alphas(self, epoch: int, step: int, alphas: dict[str, Any]) -> None:
         """Appends the alphas after `epoch` epochs; float32 survives the way through JSON bit for bit."""

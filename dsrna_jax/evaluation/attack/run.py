@@ -68,7 +68,7 @@ def _attacked(
     capped = dataclasses.replace(config, batch_size=setup.batch_size(config.batch_size))
     network, images = setup.network, setup.images
     surrogate, total = _surrogate(config, network), work(config, len(network.class_names), setup.count)
-    batches = evaluation_folder(out, config, setup.identity, setup.count, resume)
+    batches = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
     logits_fn = setup.on_devices(network.logits_fn)
     with stop_requests() as requests, WorkProgress(total, file=file) as progress:
         progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")

@@ -65,7 +65,7 @@ def _certified(
     setup = evaluation_setup(config, checkpoint, devices)
     size = setup.batch_size(config.batch_size)
     explained = _explanation(config, setup)
-    records = evaluation_folder(out, config, setup.identity, setup.count, resume)
+    records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
     parts = list(batches(np.arange(setup.count), size))
     logits_fn = setup.on_devices(setup.network.logits_fn)
     completed = {row["batch"] for row in completed_rows(records)}

@@ -1,0 +1,34 @@
+"""The machine that computes: what decides the last bits of its results besides the code and the seeds."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from dsrna_jax.runtime import sharding
+
+
+def machine(mesh: Mesh) -> dict[str, Any]:
+    """Its devices in words, the CPU cores that this process may use, and the version of JAX, as JSON.
+
+    XLA splits sums among the cores of a CPU, so their order, and with it the rounding, follows their number.
+    """
+    return {"devices": sharding.described(mesh), "cores": cores(), "jax": jax.__version__}
+
+
+def cores() -> int:
+    """The number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def warning(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
+    """A line for who resumes the work of another machine; None if it was like this one, or is not recorded (version 0.1.0)."""
+    changed = [f"{name} {before[name]} then, {now[name]} now" for name in now if before and before.get(name) != now[name]]
+    if not changed:
+        return None
+    return (
+        f"WARN: this is another machine ({'; '.join(changed)}): it goes on, but not bit for bit as an unbroken run; "
+        "for that, resume where it was started (taskset -c 0-3 gives it 4 cores)"
+    )
