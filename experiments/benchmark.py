@@ -1,10 +1,11 @@
-"""Times a search step, or bounds, an attack or a training step of a derived network; one JSON line for each configuration.
+"""Times a search step, or bounds, an attack or a training step of a derived network, or kernels; one JSON line for each.
 
     python -m experiments.benchmark --what=search_step --space=pcdarts --metric=jacobian --order=first --batch_size=16
     python -m experiments.benchmark --all --cells=3           every space, metric and order; minutes of compiling each
     python -m experiments.benchmark --what=bounds --genotype=PC_DARTS_cifar --methods=ibp,crown_ibp --batch_size=32
     python -m experiments.benchmark --what=attack --cells=20 --channels=16 --batch_size=64            PGD-100
     python -m experiments.benchmark --what=training_step --cells=20 --channels=36 --batch_size=16
+    python -m experiments.benchmark --what=kernels --repeats=30       beside what XLA has for the same
 
 Compiles cold, since the compilation cache is not used. Results: experiments/benchmarks/results.md.
 """
@@ -28,13 +29,15 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
     values = config_flags(DEFAULT)
     own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_enum("what", "search_step", ["search_step", "bounds", "attack", "training_step"], "what to time", **own)
+    flags.DEFINE_enum(
+        "what", "search_step", ["search_step", "bounds", "attack", "training_step", "kernels"], "what to time", **own
+    )
     flags.DEFINE_boolean("all", False, "every combination of space, metric and order", **own)
     flags.DEFINE_integer("size", 32, "side of the images in pixels", **own)
     flags.DEFINE_string("genotype", "PC_DARTS_cifar", "cells of the derived network: as --genotype of experiments.train", **own)
     flags.DEFINE_list("methods", ["ibp", "crown_ibp"], "methods of bounds that are timed", **own)
     flags.DEFINE_integer("steps_of_attack", 100, "steps of PGD", **own)
-    flags.DEFINE_integer("repeats", 5, "runs of each part, of which the median is printed", **own)
+    flags.DEFINE_integer("repeats", 5, "runs of each part, of which the median is printed (of kernels the least)", **own)
     parse(values, argv, DEFAULT)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
@@ -42,12 +45,16 @@ def main(argv: Sequence[str]) -> None:
     if values.size < 4 or values.repeats < 1 or values.steps_of_attack < 1:
         given = f"size={values.size}, repeats={values.repeats}, steps_of_attack={values.steps_of_attack}"
         raise InputError(f"{given}: expected at least 4, 1 and 1")
-    from experiments.benchmarks import timing  # imports much, which --help need not wait for
+    from experiments.benchmarks import kernels, timing  # imports much, which --help need not wait for
 
     config = dataclasses.replace(DEFAULT, **typed(values, DEFAULT))
     if values.what == "bounds":
         for method in values.methods:
             cost = timing.bounds_cost(config, values.size, values.genotype, method, repeats=values.repeats)
+            print(json.dumps(cost), flush=True)
+        return
+    if values.what == "kernels":
+        for cost in kernels.kernel_costs(values.repeats):
             print(json.dumps(cost), flush=True)
         return
     if values.what == "attack":

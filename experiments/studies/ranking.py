@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
         results = row(f"random:{seed}", Path(values.run_dir) / f"random_{seed}", values.images, values.epochs)
         print(f"seed {seed} {' '.join(f'{name} {value:.4g}' for name, value in results.items())}", flush=True)
         rows.append(results)
-    print(correlations(rows))
+    print(f"{correlations(rows)}\n\n{spread(rows)}")
     print(f"\n{values.run_dir} holds a folder for each network, with ranking.json.")
 
 
@@ -124,6 +124,15 @@ def correlations(rows: list[dict[str, float]]) -> str:
         low, high = np.percentile(drawn, [2.5, 97.5])
         lines.append(f"| {name} | {spearmanr(column, truth)[0]:.2f} | {low:.2f} to {high:.2f} |")
     return "\n".join(lines)
+
+
+def spread(rows: list[dict[str, float]]) -> str:
+    """Mean and range of the CROWN radii and of the accuracies, as text."""
+    radii, accuracies = (np.array([row[name] for row in rows]) for name in ("crown_radius", "accuracy"))
+    return (
+        f"CROWN radius {radii.mean():.4f} on average, {radii.min():.4f} to {radii.max():.4f}; "
+        f"accuracy {accuracies.min():.0%} to {accuracies.max():.0%}"
+    )
 
 
 if __name__ == "__main__":
