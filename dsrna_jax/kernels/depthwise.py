@@ -1,7 +1,7 @@
 """Depthwise convolution of one image by many kernels, as a primitive whose derivatives stay fast on every platform.
 
-XLA's own depthwise convolution is some twenty times slower on a CPU than a sum of shifted products, or than one product with
-band matrices where maps are narrow; autodiff of the shifted sum is as slow again. The three arrays of a depthwise convolution
+XLA's own depthwise convolution is many times slower on a CPU than a sum of shifted products, or than one product with band
+matrices where maps are narrow (`python -m experiments.benchmark --what=kernels`). The three arrays of a depthwise convolution
 are tied by one trilinear form
 
     sum  output[g, m, c] * kernel[g, m, c, tap] * image[g, c, shifted by tap]

@@ -104,7 +104,7 @@ def noinline(f: Callable) -> Callable:
 def pad_with_zeros(x: Array, widths: Sequence[tuple[int, int]]) -> Array:
     """x with `widths` (before, after) >= 0 of zeros along each axis.
 
-    By concatenations, which XLA writes eight times as fast on a CPU as its own `pad`.
+    By concatenations, which XLA writes faster on a CPU than its own `pad`.
     """
     for axis, pair in enumerate(widths):
         before, after = (jnp.zeros((*x.shape[:axis], width, *x.shape[axis + 1 :]), x.dtype) for width in pair)
