@@ -18,8 +18,9 @@ from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.columns import COSTS, CPU_COST, OTHER_COST, Column, Images
 from dsrna_jax.comparison.page import page
+from dsrna_jax.comparison.paper_rows import PAPER_COST, with_paper_rows
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
-from dsrna_jax.comparison.rows import PAPER_COST, ComparisonRow, with_paper_rows
+from dsrna_jax.comparison.rows import ComparisonRow
 from dsrna_jax.comparison.runs import FinishedTraining, FoundBy, read
 from dsrna_jax.comparison.table import comparison
 from dsrna_jax.comparison.text import comma_separated, markdown
@@ -69,12 +70,13 @@ class Runs:
         checkpoint = {"step": 7, "digest": self.networks[path].digest, "chosen": "best"}
         (path / "result.json").write_text(json.dumps({"experiment": "training", "checkpoint": checkpoint, "test": test}))
 
-    def search(self, name, architecture=TINY, devices="1 NVIDIA H100 device", **config):
+    def search(self, name, architecture=TINY, devices="1 NVIDIA H100 device", cores=None, **config):
         """The folder of a search that found that architecture, of four hours in two parts."""
         folder = self.write(self.root / name, "config.json", {"experiment": "search", "config": SEARCH | config})
         genotypes.save(architecture, folder / "genotype.json")
         parts = ({"setup_s": 3600, "search_s": 7200}, {"setup_s": 0, "search_s": 3600})
-        (folder / "timing.jsonl").write_text("".join(json.dumps(part | {"devices": devices}) + "\n" for part in parts))
+        machine = {"devices": devices} | ({"cores": cores} if cores else {})
+        (folder / "timing.jsonl").write_text("".join(json.dumps(part | machine) + "\n" for part in parts))
         return folder
 
     def certify(self, path, clean, radii, norm="linf", method="hz_crown"):
@@ -270,20 +272,37 @@ def test_the_papers_row_stands_beside_what_the_papers_method_found(runs):
     [
         ("1 NVIDIA H100 device", COST, "1 NVIDIA H100", 1 / 6),
         ("4 NVIDIA GeForce GTX 1080 Ti devices", COST, "4 NVIDIA GeForce GTX 1080 Ti", 4 / 6),
-        ("1 cpu device", CPU_COST, "1 cpu", 1 / 6),
-        ("2 cpu devices", CPU_COST, "2 cpu", 1 / 6),
+        ("1 cpu device", CPU_COST, "cpu, 8 cores", 1 / 6),
+        ("2 cpu devices", CPU_COST, "cpu, 8 cores", 1 / 6),
         ("4 TPU v4 devices", OTHER_COST, "4 TPU v4", 1 / 6),
         ("", OTHER_COST, "devices not recorded", 1 / 6),
     ],
 )
 def test_the_cost_of_a_search_names_its_devices_and_a_cpu_has_no_gpu_days(runs, devices, title, how, days):
-    path = runs.make("a", genotype=str(runs.search("search", devices=devices)), dataset="cifar10")
+    path = runs.make("a", genotype=str(runs.search("search", devices=devices, cores=8)), dataset="cifar10")
     table = table_of(path)
     (column,) = [column for column in table.rows[0].cells if column.title in COSTS]
     assert (column.title, column.settings) == (title, how) and table.rows[0].cells[column].value == pytest.approx(days)
     assert not any(cells.note for row in table.rows for c, cells in row.cells.items() if c == column)  # the paper's stands apart
     assert ("GPU" in column.title) == (title == COST)
     assert cell(table.rows[1], COST).value == 1.0
+
+
+def test_a_search_that_changed_devices_has_neither_gpu_days_nor_days_on_a_cpu(runs):
+    folder = runs.search("search", cores=4)
+    with open(folder / "timing.jsonl", "a") as file:
+        file.write('{"setup_s": 0, "search_s": 14400, "devices": "1 cpu device"}\n')
+    row = table_of(runs.make("a", genotype=str(folder))).rows[0]
+    (column,) = [column for column in row.cells if column.title in COSTS]
+    assert (column.title, column.settings) == (OTHER_COST, "1 NVIDIA H100, then cpu") and row.cells[column].value == 1 / 3
+
+
+def test_a_training_without_test_images_says_why(runs):
+    path = runs.make("a")
+    checkpoint = {"step": 7, "digest": runs.networks[path].digest}
+    content = {"experiment": "training", "checkpoint": checkpoint, "test": None, "why": "no split test"}
+    (path / "result.json").write_text(json.dumps(content))
+    assert f"{path} has no accuracy on test images: no split test" in table_of(path).notes
 
 
 def test_searches_of_one_method_merge_into_mean_and_deviation(runs):

@@ -100,12 +100,12 @@ def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:
 
 def _cost(search: FoundBy) -> tuple[Column, float]:
     """GPU days are days times GPUs; days on a CPU are no GPU days, and the devices are named."""
-    kinds, days = {kind for kind, _, _ in search.times}, sum(seconds for *_, seconds in search.times) / 86400
-    how = ", then ".join(dict.fromkeys(f"{count} {kind}" if count else kind for kind, count, _ in search.times))
+    kinds, days = {part.kind for part in search.parts}, sum(part.seconds for part in search.parts) / 86400
+    how = ", then ".join(dict.fromkeys(part.device for part in search.parts))
     if kinds == {"cpu"}:
         return Column(CPU_COST, how=how), days
     if not any(kind == "cpu" or kind.startswith(("TPU", NOT_RECORDED)) for kind in kinds):
-        return Column(COST, how=how), sum(count * seconds for _, count, seconds in search.times) / 86400
+        return Column(COST, how=how), sum(part.count * part.seconds for part in search.parts) / 86400
     return Column(OTHER_COST, how=how), days
 
 

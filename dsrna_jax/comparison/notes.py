@@ -34,6 +34,12 @@ def notes(rows: list[ComparisonRow], columns: list[Column]) -> list[str]:
     if untested := [run for row in rows for run in row.runs if run.result is None]:
         commands = "; ".join(f"{command_line('train')} --resume --run_dir={run.path}" for run in untested)
         texts.append(f"Accuracy on all test images, which these trainings did not end with, is measured by: {commands}")
+    texts += [
+        f"{run.path} has no accuracy on test images: {run.result.get('why', 'its data set has none')}"
+        for row in rows
+        for run in row.runs
+        if run.result and run.result["test"] is None
+    ]
     texts += [f"{', '.join(filter(None, (c.title, c.settings)))}: {c.budget}." for c in columns if c.budget]
     if any(c.images and c.title != CLEAN and 0 < sum(c in row.cells for row in rows) < len(rows) for c in columns):
         texts.append("— stands also where runs were measured on other images or with other settings: give all of them the same.")

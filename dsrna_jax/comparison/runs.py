@@ -1,5 +1,6 @@
 """A finished training with its evaluations, read from its folder and checked to be of one checkpoint."""
 
+import dataclasses
 import json
 import os
 import re
@@ -25,15 +26,32 @@ _RESULTS = ("attack", "certify")
 NOT_RECORDED = "devices not recorded"
 
 
-class FoundBy(NamedTuple):
-    """The search that found an architecture: its folder, its configuration, and (kind, number of devices, seconds) of each part.
+class SearchPart(NamedTuple):
+    """What did a search until it ended or was stopped, and the seconds that it took.
 
-    The number is 0 where it is not known, and the kind then `NOT_RECORDED`.
+    kind: of the devices, as JAX names it, or `NOT_RECORDED`. count: of the devices, 0 where not recorded. cores: of a CPU, 0
+    where not recorded, as in version 0.1.0.
     """
+
+    kind: str
+    count: int
+    cores: int
+    seconds: float
+
+    @property
+    def device(self) -> str:
+        """The devices as text: "1 NVIDIA H100", "cpu, 2 cores"."""
+        if self.kind == "cpu":
+            return f"cpu, {self.cores} cores" if self.cores else "cpu"
+        return f"{self.count} {self.kind}" if self.count else self.kind
+
+
+class FoundBy(NamedTuple):
+    """The search that found an architecture: its folder, its configuration, and its parts."""
 
     path: Path
     config: dict[str, Any]
-    times: tuple[tuple[str, int, float], ...]
+    parts: tuple[SearchPart, ...]
 
 
 class FinishedTraining(NamedTuple):
@@ -121,15 +139,18 @@ def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> 
             resolved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             if resolved.get("experiment") != "search" or genotypes.load(folder / "genotype.json") != architecture:
                 continue
-            times = tuple(_time(row) for row in records.rows(folder / "timing.jsonl"))
-            return FoundBy(folder, in_todays_names(SearchConfig, resolved["config"]), times)
+            parts = tuple(_part(row) for row in records.rows(folder / "timing.jsonl"))
+            # What an earlier version did not have as a setting was as its default is.
+            defaults = {field.name: field.default for field in dataclasses.fields(SearchConfig)}
+            return FoundBy(folder, defaults | in_todays_names(SearchConfig, resolved["config"]), parts)
         except (OSError, ValueError, KeyError, TypeError):  # InputError is a ValueError
             continue
     return None
 
 
-def _time(row: dict[str, Any]) -> tuple[str, int, float]:
-    """Kind and number of the devices of a part of a search ("2 cpu devices" in timing.jsonl), and how long it took in seconds."""
+def _part(row: dict[str, Any]) -> SearchPart:
+    """A row of timing.jsonl, whose devices are described as in "2 cpu devices"."""
     seconds = row["setup_s"] + row["search_s"]
     described = re.fullmatch(r"(\d+) (.+?) devices?", row.get("devices", ""))
-    return (described[2], int(described[1]), seconds) if described else (NOT_RECORDED, 0, seconds)
+    kind, count = (described[2], int(described[1])) if described else (NOT_RECORDED, 0)
+    return SearchPart(kind, count, row.get("cores", 0), seconds)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from dsrna_jax.comparison.columns import MULTIPLY_ADDS, Column, Images, ordered
 from dsrna_jax.comparison.notes import PAPER_NOTE, notes
+from dsrna_jax.comparison.paper_rows import PAPER_COST, with_paper_rows
 from dsrna_jax.comparison.paper_tables import CLEAN, PARAMS
-from dsrna_jax.comparison.rows import PAPER_COST, ComparisonRow, measured_rows, with_paper_rows
+from dsrna_jax.comparison.rows import ComparisonRow, measured_rows
 from dsrna_jax.comparison.runs import FinishedTraining
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.invocation import command_line

@@ -1,0 +1,70 @@
+"""The names of the rows of a comparison: architecture or method, data, kind of training, and the settings that set rows apart."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dsrna_jax.comparison.identity import origin, search_settings, settings
+from dsrna_jax.comparison.runs import FinishedTraining
+from dsrna_jax.evaluation.attack.budgets import pixels
+
+_NAMED = ("dataset", "image_size", "adversarial", "norm", "radius")  # settings that stand in every name
+_NAMED_OF_SEARCH = ("space", "metric", "order", "dataset", "image_size")
+
+
+def names(groups: list[list[FinishedTraining]]) -> list[str]:
+    """Architecture or method, data and kind of training of each group, and the settings in which groups of the same differ."""
+    labels = []
+    for group in groups:
+        others = [other[0] for other in groups if _called(other[0]) == _called(group[0])]
+        own, of_search = settings(group[0]), search_settings(group[0])
+        differing = [f"{field.replace('_', ' ')} {_short(own[field])}" for field in own if field not in _NAMED
+                     and _differs(field, map(settings, others))]  # fmt: skip
+        differing += [f"search {field.replace('_', ' ')} {_short(of_search[field])}" for field in of_search
+                      if field not in _NAMED_OF_SEARCH and _differs(field, map(search_settings, others))]  # fmt: skip
+        name, data, training = _called(group[0])
+        labels.append(f"{name}{_found_in(group)}; {', '.join([data, training, *differing])}")
+    # The same settings and the same name of two architectures: the folders tell them apart.
+    return [n if labels.count(n) == 1 else f"{n} ({g[0].path})" for n, g in zip(labels, groups, strict=True)]
+
+
+def _differs(field: str, settings: Iterable[dict[str, Any]]) -> bool:
+    return len({repr(each[field]) for each in settings if field in each}) > 1
+
+
+def _called(run: FinishedTraining) -> tuple[str, str, str]:
+    """Method (of a searched cell, by space, metric, order and data) or architecture, data, and kind of training."""
+    name = _file_name(run)
+    if run.search:
+        parts = (run.search.config.get(field, "?") for field in ("space", "metric", "order"))
+        name = f"{', '.join(parts)}, searched on {_data(run.search.config)}"
+    return name, _data(asdict(run.config)), _training(run)
+
+
+def _found_in(group: list[FinishedTraining]) -> str:
+    """The folder of the search of a group, or the number of its searches; "" for other architectures."""
+    if not group[0].search:
+        return ""
+    searches = len({origin(run) for run in group})
+    return f" ({f'{searches} searches' if searches > 1 else _file_name(group[0])})"
+
+
+def _file_name(run: FinishedTraining) -> str:
+    return Path(run.config.genotype).name.removesuffix(".json")
+
+
+def _data(config: dict[str, Any]) -> str:
+    size = config.get("image_size")
+    return f"{config.get('dataset', '?')}{f' at {size}x{size}' if size else ''}"
+
+
+def _training(run: FinishedTraining) -> str:
+    config = run.config
+    if not config.is_adversarial:
+        return "standard"
+    return f"adversarial ({config.adversarial}, {config.norm} {pixels(config.radius, config.norm)})"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,66 @@
+"""The paper's rows beside the measured ones: only figures of the same thing."""
+
+from collections.abc import Iterable, Sequence
+
+from dsrna_jax.comparison import paper_tables
+from dsrna_jax.comparison.columns import COSTS, Column
+from dsrna_jax.comparison.paper_tables import CLEAN, COST, PARAMS
+from dsrna_jax.comparison.rows import ComparisonRow, TableCell
+from dsrna_jax.comparison.runs import FinishedTraining
+
+PAPER_COST = Column(COST, how="as the paper prints it")
+
+
+def with_paper_rows(rows: Sequence[ComparisonRow], columns: Iterable[Column]) -> list[ComparisonRow]:
+    """The rows, and behind the last one of each method, data set and kind of training the row that the paper prints of it.
+
+    A figure of the paper stands in a column of the same norm, stated radius and split alone, and only beside trainings on the
+    same data that are adversarial if its own is. Figures of other protocols are left out, and rows without any.
+    """
+    last = {key: index for index, row in enumerate(rows) if (key := _paper_key(row.runs[0]))}
+    keys = {index: key for key, index in last.items()}
+    both = []
+    for index, row in enumerate(rows):
+        both.append(row)
+        if index in keys and (printed := _printed(keys[index][0], row.runs[0], columns)):
+            both.append(printed)
+    return both
+
+
+def _paper_key(run: FinishedTraining) -> tuple[str, str, int, bool] | None:
+    """The paper's name of a run's method, and what its figures must be figures of; None if the paper has no such method."""
+    config = run.config
+    if run.search:
+        name = paper_tables.method(run.search.config, config.dataset)
+    else:
+        name = paper_tables.ROWS.get(config.genotype)
+    return (name, config.dataset, config.image_size, config.is_adversarial) if name else None
+
+
+def _printed(name: str, run: FinishedTraining, columns: Iterable[Column]) -> ComparisonRow | None:
+    """The paper's row of that name, in the columns and beside the run that its figures match; None if none does."""
+    cells, config = {}, run.config
+    for title, figure in paper_tables.figures(name, config.dataset).items():
+        wanted = paper_tables.protocol(title, name, config.dataset)
+        if config.image_size not in wanted.sides or config.is_adversarial != wanted.is_adversarial:
+            continue
+        for column in columns:
+            if column.title == title and _matches(column, wanted):
+                cells[column] = TableCell(figure.value, figure.std, 1, f"Table {figure.table}, row {name}")
+    tables = sorted({cell.note.split(",")[0].removeprefix("Table ") for cell in cells.values()})
+    kind = "adversarial" if config.is_adversarial else "standard"
+    name = f"paper: {name}; {config.dataset}, {kind} (Table{'s' * (len(tables) > 1)} {', '.join(tables)})"
+    return ComparisonRow(name, (), cells) if cells else None
+
+
+def _matches(column: Column, wanted: paper_tables.Protocol) -> bool:
+    """Whether a measured figure of that column is one of the same thing as a figure of the paper with that title."""
+    if column.title in COSTS:
+        return column == PAPER_COST
+    if column.title == PARAMS:
+        return True
+    if column.images is None or column.images.split != wanted.split:
+        return False
+    if not wanted.norm:
+        return column.title == CLEAN or not column.norm
+    return column.norm == wanted.norm and wanted.radius is not None and abs(column.radius - wanted.radius) < 1e-6
