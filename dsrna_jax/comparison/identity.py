@@ -12,7 +12,7 @@ _OF_ADVERSARIES = ("radius", "norm", "attack_steps", "attack_step", "attack_stat
 
 
 def kind(run: FinishedTraining) -> str:
-    """Equal for trainings with the same settings of one architecture, or of architectures that the same search found by any seed."""
+    """Equal for trainings with the same settings of one architecture, or of what one kind of search found by any seed."""
     return repr((settings(run), search_settings(run) if run.search else genotypes.to_json(run.architecture)))
 
 
