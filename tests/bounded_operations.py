@@ -269,7 +269,17 @@ def constants(draw):
 
 @operation(VECTOR)
 def running_sum(draw):
-    return draw.one(lambda x: jnp.cumsum(x, 1), lambda x: lax.cumsum(x, 1, reverse=True))
+    reverse = draw.one(True, False)
+    return draw.one(
+        lambda x: jnp.cumsum(x, 1),
+        lambda x: lax.cumsum(x, 1, reverse=True),
+        lambda x: lax.cummax(x, 1, reverse),
+        lambda x: lax.cummin(x, 1, reverse),
+        lambda x: lax.cumprod(x, 1, reverse),
+        lambda x: lax.cumlogsumexp(x, 1, reverse),
+        lambda x: jnp.prod(x, 1, keepdims=True),
+        lambda x: jnp.prod(x.reshape(-1, 2, 3), 1),
+    )
 
 
 @operation(IMAGE)
@@ -282,7 +292,79 @@ def splitting(draw):
     )
 
 
+@operation(IMAGE)
+def pad_modes(draw):
+    mode, rows, columns = (
+        draw.one("edge", "mean", "linear_ramp", "reflect", "symmetric", "wrap", "maximum"),
+        *((draw.integer(0, 2), draw.integer(0, 2)) for _ in range(2)),
+    )
+    per_example = lambda i: jnp.pad(i, (rows, columns, (0, 0)), mode=mode)  # noqa: E731
+    return draw.one(lambda x: jnp.pad(x, ((0, 0), rows, columns, (0, 0)), mode=mode), jax.vmap(per_example))
+
+
+@operation(IMAGE)
+def pools_from_a_value(draw):
+    """reduce_window and reduce whose initial values are JAX arrays, so that JAX does not name the operation."""
+    grid = (1, 2, draw.integer(1, 3), 1), (1, draw.integer(1, 2), 1, 1), draw.one("VALID", "SAME")
+    start = draw.number(-1, 1)
+    pool = lambda x, init, how: lax.reduce_window(x, like(x, init), how, *grid)  # noqa: E731
+    return draw.one(
+        lambda x: pool(x, 0.0, lax.add),
+        lambda x: pool(x, -np.inf, lax.max),
+        lambda x: pool(x, start, lax.max),
+        lambda x: pool(x, np.inf, lax.min),
+        lambda x: lax.reduce_window(x, np.inf, lax.min, *grid),
+        lambda x: lax.reduce(x, like(x, start), lax.add, (1,)),
+        lambda x: lax.reduce(x, like(x, 1.0), lambda a, b: a * b, (2,)),
+    )
+
+
+@operation(VECTOR)
+def writing(draw):
+    c, column = draw.normal(1, 2), draw.integer(0, 5)
+    places = draw.generator.permutation(6)[:2]
+    values = lambda x: draw_values(x)  # noqa: E731
+    draw_values = draw.one(lambda x: x[:, 2:4], lambda x: jnp.broadcast_to(like(x, c), x[:, 2:4].shape))
+    return draw.one(
+        lambda x: x.at[:, column].multiply(-2.0),
+        lambda x: x.at[:, places].multiply(values(x)),
+        lambda x: x.at[:, places].max(values(x)),
+        lambda x: x.at[:, places].min(values(x)),
+        lambda x: x.at[:, places].set(values(x)),
+        lambda x: x.at[:, column].max(x[:, 0]),
+        lambda x: x.at[:, places].subtract(values(x)),
+    )
+
+
+@operation(VECTOR)
+def noise(draw):
+    """Random numbers drawn inside of f, the same for each example."""
+    seed = draw.integer(0, 99)
+    key = draw.one(jax.random.key, jax.random.PRNGKey)
+
+    def dropped(x):
+        return jnp.where(jax.random.bernoulli(key(seed), 0.5, (1, 6)), 2 * x, 0.0)
+
+    def noisy(x):
+        return x * (1 + 0.1 * jax.random.normal(key(seed), (1, 6), jnp.float32).astype(x.dtype))
+
+    return draw.one(dropped, noisy, lambda x: x @ jax.random.normal(key(seed), (6, 4), jnp.float32).astype(x.dtype))
+
+
 # Control flow
+
+
+@operation(VECTOR)
+def known_control(draw):
+    w, stage = draw.normal(6, 6), draw.integer(0, 2)
+    branches = [lambda x: x, jax.nn.relu, lambda x: x @ like(x, w)]
+    return draw.one(
+        lambda x: lax.cond(stage > 1, branches[1], branches[2], x),
+        lambda x: lax.switch(stage, branches, x),
+        lambda x: lax.map(lambda i: jax.nn.relu(i @ like(x, w)), x),
+        lambda x: jax.vmap(lambda i: lax.cond(True, branches[1], branches[2], i))(x),
+        lambda x: lax.fori_loop(0, stage, lambda i, h: jax.nn.relu(h) - i, x),
+    )
 
 
 @operation(VECTOR)
@@ -370,6 +452,53 @@ def choice(draw):
 
 
 @operation(VECTOR)
+def logic(draw):
+    mask, a = draw.generator.integers(0, 2, (1, 6)).astype(bool), draw.number(0, 1)
+    return draw.one(
+        lambda x: jnp.where((x > 0) & (x < a), x, 0.2),
+        lambda x: jnp.where((x > a) | (x[:, ::-1] > 0), x, -x),
+        lambda x: jnp.where(~(x > a) & mask, x, 0.0),
+        lambda x: jnp.where(jnp.logical_xor(x > 0, x[:, ::-1] > 0), x, 1.0),
+        lambda x: jnp.where(jnp.any(x > a, 1, keepdims=True), x, 0.0),
+        lambda x: jnp.where(jnp.all(x > -a, 1, keepdims=True), 2 * x, x),
+        lambda x: jnp.where((x > 0) == (x[:, ::-1] > 0), x, 0.0),
+        lambda x: x * ((x > 0) & (x < a)),
+        lambda x: jnp.where(x == a, 1.0, x),
+        lambda x: jnp.where(x[:, ::-1] != x, x, 0.5),
+    )
+
+
+@operation(VECTOR)
+def steps(draw):
+    a = draw.number(0.3, 1)
+    return draw.one(
+        lambda x: jnp.floor(3 * x),
+        lambda x: jnp.ceil(x),
+        lambda x: jnp.round(2 * x) + x,
+        lambda x: jnp.round(x, 1),
+        jnp.sign,
+        lambda x: jnp.trunc(3 * x),
+        lambda x: x // a,
+        lambda x: jnp.mod(x, a),
+        lambda x: jnp.fmod(x, a),
+        lambda x: lax.rem(x, jnp.broadcast_to(like(x, a), x.shape)),
+        lambda x: lax.round(x, lax.RoundingMethod.AWAY_FROM_ZERO),
+    )
+
+
+@operation(VECTOR)
+def order(draw):
+    k, descending = draw.integer(1, 6), draw.one(True, False)
+    return draw.one(
+        lambda x: jnp.sort(x, 1, descending=descending),
+        lambda x: lax.top_k(x, k)[0],
+        lambda x: jnp.median(x, 1, keepdims=True),
+        lambda x: jnp.sort(x.reshape(-1, 2, 3), 1),
+        lambda x: jnp.quantile(x, 0.3, axis=1, keepdims=True),
+    )
+
+
+@operation(VECTOR)
 def larger(draw):
     a = draw.normal(6, 6)
     return draw.one(
@@ -437,6 +566,12 @@ _smooth("exponential", jnp.exp, lambda x: jnp.expm1(0.1 * x), lambda x: jnp.exp2
 _smooth("polynomial", jnp.square, lambda x: x**2, lambda x: x**3, lambda x: x**4, lambda x: x * x, lambda x: 0.1 * x**5 - x)
 _smooth("logarithm", jnp.log, jnp.log1p, lambda x: jnp.log2(x), positive=True)
 _smooth("root", jnp.sqrt, lambda x: x**0.5, lax.rsqrt, jnp.cbrt, lambda x: x**1.5, lambda x: x**-0.7, positive=True)
+_smooth("wave", jnp.sin, jnp.cos, lambda x: jnp.sin(x) + x, jnp.sinc, lambda x: jnp.tan(0.1 * x))
+_smooth(
+    "angle", jnp.arctan, lambda x: jnp.arctan2(x, 0.7), lambda x: jnp.arctan2(x, 2 + x), lambda x: jnp.arcsin(0.9 * jnp.tanh(x))
+)
+_smooth("hyperbolic", lambda x: jnp.sinh(x / 5), lambda x: jnp.cosh(x / 5), jnp.arcsinh, lambda x: lax.erf_inv(0.9 * jnp.tanh(x)))
+_smooth("length", lambda x: jnp.hypot(x, 0.5), lambda x: jnp.hypot(x[:, :3], x[:, 3:] + 1), lambda x: jnp.hypot(x, x - 3))
 _smooth("reciprocal", lambda x: 1 / x, lambda x: x**-1, lambda x: -2 / x, lambda x: x**-2, lambda x: x**-3, positive=True)
 
 
@@ -479,7 +614,25 @@ def softmax(draw):
         lambda x: jax.nn.logsumexp(x, 1, keepdims=True),
         lambda x: jax.nn.log_softmax(3 * x),
         lambda x: jnp.exp(x) / jnp.exp(x).sum(1, keepdims=True),
+        lambda x: jax.nn.softmax(x.reshape(-1, 2, 3), (1, 2)),
+        lambda x: jax.nn.softmax(8 * x, where=np.arange(6)[None] % 3 > 0),
+        lambda x: jax.nn.softmax(jnp.where(np.arange(6)[None] > 2, x, -jnp.inf)),
+        lambda x: jnp.exp(jax.nn.log_softmax(x)),
     )
+
+
+@operation((3, 4))
+def attention(draw):
+    q, k, v = (draw.normal(4, 4) for _ in range(3))
+    causal = draw.one(None, np.tril(np.ones((3, 3), bool))[None])
+
+    def function(x):
+        scores = jnp.einsum("bqd,bkd->bqk", x @ like(x, q), x @ like(x, k))
+        scores = scores if causal is None else jnp.where(causal, scores, draw_mask)
+        return jax.nn.softmax(scores) @ (x @ like(x, v))
+
+    draw_mask = draw.one(-1e30, -jnp.inf)
+    return function
 
 
 @operation(VECTOR)
@@ -545,7 +698,7 @@ def attacked(f, x, radius, norm, clip, outputs: int, starts: int = 4, steps: int
     def step(at, i):
         try:
             gradient = jax.grad(lambda z: (f(z).reshape(len(z), -1) * weights).sum())(at)
-        except NotImplementedError:  # JAX has no derivative of max pools with window dilation
+        except (NotImplementedError, ValueError):  # JAX has no derivative of max pools with window dilation, or of reduce
             gradient = jax.random.normal(jax.random.key(i), at.shape, at.dtype)
         corner = jnp.clip(centre + farthest(jnp.nan_to_num(gradient), size, norm), low, high)
         at = at + jnp.where(i < 3, 1.0, 2 / (i + 1.0)) * (corner - at)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds import checks
@@ -119,13 +121,13 @@ def test_margins_need_logits_and_labels(f, labels, said):
 
 def test_a_primitive_without_a_rule_is_named_with_the_line_that_calls_it():
     def f(x):
-        return jnp.sort(linear(x), axis=1)  # the line
+        return lax.bessel_i0e(linear(x))  # the line
 
     with pytest.raises(NotImplementedError) as caught:
         bounds.bound(f, X, radius=0.1)
     said = str(caught.value)
     line = f.__code__.co_firstlineno + 1
-    assert "sort" in said and f"{__file__}:{line}" in said and "register" in said and "\n" not in said
+    assert "bessel_i0e" in said and f"{__file__}:{line}" in said and "register" in said and "\n" not in said
 
 
 @pytest.mark.parametrize(
@@ -153,11 +155,53 @@ def test_a_method_that_needs_more_memory_than_is_free_is_refused(monkeypatch):
     assert "crown would take about" in said and "1.0 kB are free" in said and "chunk" in said
 
 
-def test_register_adds_curves_and_rewrites(monkeypatch):
-    """sin has one inflection between -pi / 2 and pi / 2, at 0; sort of two values is their min and max."""
+double_p = Primitive("double")
+double_p.def_abstract_eval(lambda x: x)
+double_p.def_impl(lambda x: 2 * x)
+mlir.register_lowering(double_p, mlir.lower_fun(lambda x: 2 * x, multiple_results=False))
+
+
+@pytest.fixture
+def _rules(monkeypatch):
     monkeypatch.setattr(registry, "RULES", dict(registry.RULES))
     monkeypatch.setattr(checks, "RULES", registry.RULES)
+
+
+@pytest.mark.usefixtures("_rules")
+def test_the_advice_to_register_works_where_it_is_given():
+    for name, f, rule, same in (
+        ("double", lambda x: double_p.bind(linear(x)), lambda x: 2 * x, lambda x: 2 * linear(x)),
+        ("bessel_i0e", lambda x: lax.bessel_i0e(x), lambda x: jnp.exp(-jnp.abs(x)), lambda x: jnp.exp(-jnp.abs(x))),
+    ):
+        with pytest.raises(NotImplementedError, match=re.escape(f"bounds.register({name!r}, ...)")):
+            bounds.bound(f, X, radius=0.1)
+        bounds.register(name, rule)
+        np.testing.assert_allclose(bounds.bound(f, X, radius=0.1), bounds.bound(same, X, radius=0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jax.nn.one_hot(jnp.argmax(x, 1), 4),
+        lambda x: jnp.where(lax.population_count(x.astype(int)) > 1, x, 0),
+        lambda x: lax.bitcast_convert_type(x, jnp.int32).astype(jnp.float32),
+        lambda x: jnp.take_along_axis(x, jnp.argsort(x, 1), 1),
+        lambda x: jnp.take_along_axis(x, lax.top_k(x, 2)[1], 1),
+    ],
+)
+def test_no_advice_is_given_where_it_would_not_work(f):
+    with pytest.raises(NotImplementedError, match="no bounds of") as caught:
+        bounds.bound(f, X, radius=0.1)
+    assert "register" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("_rules")
+def test_registered_rules_take_the_place_of_others_and_refuse_truth_values():
+    """sin has one inflection between -pi / 2 and pi / 2, at 0; sort of two values is their min and max."""
     bounds.register("sin", bounds.Curve(jnp.sin, inflections=(0.0,)))
+    bounds.register("and", lambda a, b: a * b)
+    with pytest.raises(NotImplementedError, match="and takes numbers, and no truth values"):
+        bounds.bound(lambda x: jnp.where((x > 0) & (x < 1), x, 0), X, radius=0.1)
 
     def sort(x, *, dimension, **_):
         assert dimension == 1 and x.shape[1] == 2
@@ -168,7 +212,7 @@ def test_register_adds_curves_and_rewrites(monkeypatch):
     points = X[:, None] + np.random.default_rng(0).uniform(-0.1, 0.1, size=(3, 200, 4)).astype(np.float32)
     values = np.asarray(f(points.reshape(-1, 4))).reshape(3, 200, 2)
     for method in ("ibp", "crown"):
-        lower, upper = bounds.bound(f, X, radius=0.1, method=method)
+        lower, upper = jax.jit(lambda x, method=method: bounds.bound(f, x, radius=0.1, method=method))(X)
         assert np.all(lower[:, None] <= values) and np.all(values <= upper[:, None])
     assert np.all(upper - lower < 3 * np.ptp(values, axis=1))
 

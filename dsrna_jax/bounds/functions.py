@@ -18,6 +18,8 @@ import numpy as np
 from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.curve import Curve
+from dsrna_jax.bounds.relaxations.wave import Limited
+from dsrna_jax.bounds.softmax import normalised
 from dsrna_jax.bounds.structure import ANY, Made, Variable, match_made, pattern_of
 
 
@@ -25,7 +27,7 @@ from dsrna_jax.bounds.structure import ANY, Made, Variable, match_made, pattern_
 class Whole:
     """A function that is bounded as a whole.
 
-    curve: the `Curve` of a function of one value, or a function of the number that is written as ANY, which returns the curve, or
+    curve: the relaxation of a function of one value, or a function of the number that is written as ANY, which returns it, or
       None for numbers that it does not hold for.
     rewrite: the function by other operations, which have tighter bounds.
     writings: how it is written, as functions of its operands. The first operand of a curve is its argument.
@@ -33,7 +35,7 @@ class Whole:
 
     name: str
     writings: tuple[Callable, ...]
-    curve: Curve | Callable[[float], Curve | None] | None = None
+    curve: Curve | Limited | Callable[[float], Curve | None] | None = None
     rewrite: Callable | None = None
 
     @property
@@ -107,6 +109,8 @@ WHOLES = (
     Whole("squareplus", (lambda x: jax.nn.squareplus(x, ANY),), squareplus),
     Whole("elu", (jax.nn.elu,), Curve(jax.nn.elu, signs=(1,))),
     Whole("soft_sign", (jax.nn.soft_sign, lambda x: x / (1 + jnp.abs(x))), Curve(jax.nn.soft_sign, (0.0,))),
+    # The steepest slope of sin(t) / t is 0.43618, its least value -0.21724.
+    Whole("sinc", (lambda x: jnp.sinc(x),), Limited(jnp.sinc, -0.21724, 1.0, 0.4362 * math.pi)),
     Whole("logaddexp", (lambda a, b: jnp.logaddexp(a, b),), rewrite=lambda a, b: b + jax.nn.softplus(a - b)),
     Whole("hypot", (lambda a, b: jnp.hypot(a, b),), rewrite=lambda a, b: jnp.sqrt(jnp.square(a) + jnp.square(b))),
 )
@@ -114,6 +118,9 @@ WHOLES = (
 
 def whole(tracer, primitive, inputs, params, axes) -> list | None:
     """[node] if an operation completes a function that is bounded as a whole; else None."""
+    softmax = normalised(tracer, primitive, inputs)
+    if softmax is not None:
+        return softmax
     nodes = [i for i in inputs if isinstance(i, Node)]
     dtype = nodes[0].value.dtype if nodes else None
     made = Made(primitive.name, params, inputs)
@@ -128,7 +135,7 @@ def whole(tracer, primitive, inputs, params, axes) -> list | None:
             continue
         (x,) = operands
         curve: Any = function.curve
-        if not isinstance(curve, Curve):
+        if not hasattr(curve, "enclosure"):
             curve = curve(float(number(bound[Variable(None)])))
         if isinstance(x, Node) and curve is not None and x.value.dtype == dtype:
             value = tracer.value(primitive, inputs, params)

@@ -1,12 +1,13 @@
 """Reading jaxprs: evaluation of their equations, and what of them depends on the version of JAX."""
 
+import math
 import os
 
 import jax
 import numpy as np
 from jax.extend import core
 
-from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.known import is_known, number
 
 
 def evaluated(primitive, inputs, params) -> list:
@@ -16,14 +17,29 @@ def evaluated(primitive, inputs, params) -> list:
 
 
 def constant(primitive, inputs, params) -> list:
-    """Outputs of a primitive on constants. Numbers stay known, also within a trace, and also as broadcast arrays."""
+    """Outputs of a primitive on constants. Within a trace, numbers stay known, also as broadcast arrays, and so do indices."""
     if all(number(i) is not None for i in inputs) and inputs:
         if primitive.name == "broadcast_in_dim":
             return [np.broadcast_to(number(inputs[0]), params["shape"])]
         if all(np.ndim(i) == 0 for i in inputs):
             with jax.ensure_compile_time_eval():
                 return evaluated(primitive, inputs, params)
+    are_few = math.prod(params.get("shape") or ()) <= FEW
+    if are_few and primitive.name in OF_INDICES and is_known(*inputs) and all(map(_is_index, inputs)):
+        with jax.ensure_compile_time_eval():
+            return evaluated(primitive, inputs, params)
     return evaluated(primitive, inputs, params)
+
+
+# Operations that make indices out of indices.
+OF_INDICES = frozenset(
+    "iota lt le gt ge eq ne add sub mul select_n broadcast_in_dim reshape concatenate convert_element_type squeeze clamp".split()
+)
+FEW = 2**16
+
+
+def _is_index(value) -> bool:
+    return np.size(value) <= FEW and (value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype).kind in "iub"
 
 
 def used_equations(jaxpr) -> set[int]:

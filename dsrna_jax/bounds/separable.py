@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 
 ANYWHERE = frozenset(
-    "squeeze expand_dims stack unstack split reduce_sum reduce_max reduce_min gather dot_general conv_general_dilated".split()
-    + "transpose broadcast_in_dim reshape depthwise scatter scatter-add".split()
+    "squeeze expand_dims stack unstack split reduce_sum reduce_max reduce_min reduce_and reduce_or reduce gather".split()
+    + "dot_general conv_general_dilated transpose broadcast_in_dim reshape depthwise".split()
+    + "scatter scatter-add scatter-mul scatter-max scatter-min".split()
 )
 
 
@@ -44,12 +45,16 @@ def _keeps_apart(name, params, place, own, batch, shape, axis):
         return params["window_dimensions"][batch] == 1 and tuple(params["padding"][batch]) == (0, 0)
     if name in ("rev", "tile"):
         return batch not in params["dimensions"] if name == "rev" else params["reps"][batch] == 1
-    if name == "cumsum":
-        return batch != params["axis"]
+    if name in ("cumsum", "sort"):
+        return batch != params["axis" if name == "cumsum" else "dimension"]
+    if name == "top_k":
+        return batch != params.get("axis", len(own) - 1) % len(own)
+    if name == "fft":
+        return batch < len(own) - len(params["fft_lengths"])
     if name == "gather":
         numbers = params["dimension_numbers"]
         return batch in numbers.operand_batching_dims or params["slice_sizes"][batch] == own[batch]
-    if name in ("scatter", "scatter-add"):
+    if name.startswith("scatter"):
         return batch == axis if place == 0 else _window_of_update(params["dimension_numbers"], batch, len(shape)) == axis
     if name == "depthwise":
         return batch in (0, 1, 2)

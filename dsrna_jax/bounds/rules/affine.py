@@ -63,19 +63,6 @@ def identity(tracer, primitive, operands, params, axes):
     return list(operands)
 
 
-def scatter(tracer, primitive, operands, params, axes):
-    """scatter: overwriting entries by constants is a product with zeros and ones."""
-    target, indices, updates = operands
-    if isinstance(updates, Node):
-        if not params["unique_indices"]:
-            raise NotImplementedError(f"no bounds of {primitive.name} of bounded values to indices that may repeat{tracer.where}")
-        return moving(0, 2, structural=False)(tracer, primitive, operands, params, axes)
-    (kept,) = evaluated(primitive, [jnp.ones_like(target.value), indices, jnp.zeros_like(updates)], params)
-    (value,) = evaluated(primitive, values(operands), params)
-    scaled = lambda d: d * kept  # noqa: E731
-    return [tracer.node(Linear(scaled, scaled, power=lambda q: scaled, singleton=True), (target,), value, axes[0])]
-
-
 RULES = {
     "add": elementwise_sum(1),
     "add_any": elementwise_sum(1),
@@ -90,14 +77,12 @@ RULES = {
     "cumsum": moving(0, structural=False),
     "reduce_sum": moving(0, structural=False),
     "reduce_window_sum": moving(0, structural=False),
-    "scatter-add": moving(0, 2, structural=False),
-    "scatter": scatter,
     "dynamic_update_slice": moving(0, 1, structural=False),
     "pad": moving(0, 1, singleton=True),
     **dict.fromkeys(("reshape", "transpose", "squeeze", "expand_dims", "slice"), moving(0, singleton=True)),
     **dict.fromkeys(("broadcast_in_dim", "reduce_precision"), moving(0)),
     **dict.fromkeys(("concatenate", "stack"), moving(*range(1000))),
     **dict.fromkeys(
-        ("stop_gradient", "optimization_barrier", "copy", "copy_p", "sharding_constraint", "layout_constraint"), identity
+        "stop_gradient optimization_barrier copy copy_p name device_put sharding_constraint layout_constraint".split(), identity
     ),
 }

@@ -74,10 +74,19 @@ def broadcast_nodes(tracer, operands, axes) -> list[Node]:
     ]
 
 
+def constant_node(tracer, constant, like):
+    """A constant as a node that deviates by 0, of the shape of the node `like`."""
+    value = jnp.broadcast_to(constant, like.value.shape)
+    return tracer.node(Linear(jnp.zeros_like, jnp.zeros_like), (like,), value, like.batch_axis)
+
+
 def rewritten(function: Callable) -> Rule:
     """The rule of a primitive that computes the same as a function of its operands and, by keyword, its parameters."""
 
     def rule(tracer, primitive, operands, params, axes):
+        if any(isinstance(operand, Predicate) for operand in operands):
+            raise NotImplementedError(f"the rule of {primitive.name} takes numbers, and no truth values{tracer.where}")
         return tracer.inline(functools.partial(function, **params), *operands)
 
+    rule.is_rewritten = True  # its operations are checked one by one
     return rule

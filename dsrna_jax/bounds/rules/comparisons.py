@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.graph import Linear, Node, Predicate
+from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.choice import Choice
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.rules.affine import moving
-from dsrna_jax.bounds.rules.building import values
+from dsrna_jax.bounds.rules.building import constant_node, values
 from dsrna_jax.bounds.univariate import difference as affine_difference
 from dsrna_jax.bounds.univariate import meet
 
@@ -109,15 +109,12 @@ def select(tracer, primitive, operands, params, axes):
     known = _piecewise(tracer, operands, axes)
     if known is not None:
         return known
-    parents = [predicate.difference, *(c if isinstance(c, Node) else _fixed(tracer, c, predicate.difference) for c in cases)]
+    parents = [
+        predicate.difference,
+        *(c if isinstance(c, Node) else constant_node(tracer, c, predicate.difference) for c in cases),
+    ]
     value = lax.select_n(predicate.value, *(p.value for p in parents[1:]))
     return [tracer.node(Choice(predicate.compare), parents, value, axes[0], "select")]
-
-
-def _fixed(tracer, constant, parent):
-    """A constant as a node, of the shape of `parent`."""
-    value = jnp.broadcast_to(constant, parent.value.shape)
-    return tracer.node(Linear(lambda d: 0 * d, lambda r: 0 * r), (parent,), value, parent.batch_axis)
 
 
 def _piecewise(tracer, operands, axes):

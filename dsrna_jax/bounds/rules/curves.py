@@ -2,11 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.curve import Curve
+from dsrna_jax.bounds.relaxations.wave import Angle, Wave
+from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of, rewritten
 
 
 def curve(curve: Curve, name: str | None = None):
@@ -41,6 +44,28 @@ def real_power(tracer, primitive, operands, params, axes):
     return tracer.inline(lambda base, exponent: jnp.exp(exponent * jnp.log(base)), base, exponent)
 
 
+def wave(peak):
+    """The rule of sin and cos."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        (x,) = operands
+        return [tracer.node(Wave(peak), (x,), tracer.value(primitive, operands, params), axes[0], primitive.name)]
+
+    return rule
+
+
+def angle(tracer, primitive, operands, params, axes):
+    """atan2."""
+    value = tracer.value(primitive, operands, params)
+    y, x = (o if isinstance(o, Node) else constant_node(tracer, o, nodes_of(operands)[0]) for o in operands)
+    return [tracer.node(Angle(), broadcast_nodes(tracer, [y, x], axes), value, axes[0], "atan2")]
+
+
+def above_zero(function):
+    """A function where x is above 0, and no value elsewhere."""
+    return lambda x: jnp.where(x > 0, function(jnp.where(x > 0, x, 1)), jnp.nan)
+
+
 RECIPROCAL = power_curve(-1)
 
 RULES = {
@@ -60,4 +85,20 @@ RULES = {
     "tanh": curve(Curve(jnp.tanh, (0.0,))),
     "erf": curve(Curve(lax.erf, (0.0,))),
     "erfc": curve(Curve(lax.erfc, (0.0,))),
+    "erf_inv": curve(Curve(lax.erf_inv, (0.0,))),
+    "atan": curve(Curve(jnp.arctan, (0.0,))),
+    "asin": curve(Curve(jnp.arcsin, (0.0,))),
+    "acos": curve(Curve(jnp.arccos, (0.0,))),
+    "sinh": curve(Curve(jnp.sinh, (0.0,))),
+    "cosh": curve(Curve(jnp.cosh)),
+    "asinh": curve(Curve(jnp.arcsinh, (0.0,))),
+    "acosh": curve(Curve(jnp.arccosh, signs=(-1,))),
+    "atanh": curve(Curve(jnp.arctanh, (0.0,))),
+    "cbrt": curve(Curve(jnp.cbrt, (0.0,))),
+    "lgamma": curve(Curve(above_zero(lax.lgamma))),
+    "digamma": curve(Curve(above_zero(lax.digamma))),
+    "sin": wave(np.pi / 2),
+    "cos": wave(0.0),
+    "tan": rewritten(lambda x, **_: jnp.sin(x) / jnp.cos(x)),
+    "atan2": angle,
 }

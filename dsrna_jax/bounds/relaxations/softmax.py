@@ -1,0 +1,114 @@
+"""log(sum exp), log(softmax) and softmax, by closed forms.
+
+A softmax is exp(x_i - L(x)) with L = log(sum exp), and so lies in [0, 1] whatever is known of x. Its planes are those of exp, of
+a difference, and of the convex L (Wei et al. 2023, arXiv:2303.01713).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax.bounds.relaxations.curve import Curve
+from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSumExp:
+    """log(sum exp) over the first axis of its parent.
+
+    The interval is that of its ends, since it grows with every entry. Lower plane: the tangent at the middle. Upper plane: the
+    chord of each exp, and the tangent of log at the middle of their sum.
+    """
+
+    def enclosure(self, node, intervals):
+        (interval,), values = intervals, node.parents[0].value
+        slack = _slack(node.value, len(values), interval.upper > interval.lower, 0)
+        low, high = (jax.nn.logsumexp(values + side, axis=0) for side in (interval.lower, interval.upper))
+        return between(low - node.value - slack, high - node.value + slack)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,), values = intervals, node.parents[0].value
+        low, high = values + interval.lower, values + interval.upper
+        middle = low + (high - low) / 2
+        share = jax.nn.softmax(middle, axis=0)
+        below = node.value - jax.nn.logsumexp(middle, axis=0) + (share * (middle - values)).sum(0)
+        top = jax.lax.stop_gradient(high.max(0, keepdims=True))
+        least, most = jnp.exp(low - top), jnp.exp(high - top)
+        chord = jnp.where(high > low, ratio(most - least, high - low), most)
+        total = ((least + most) / 2).sum(0)
+        above = jnp.log(total) + top[0] + ((least + chord * (values - low)).sum(0) - total) / total - node.value
+        slack = _slack(node.value, len(values), high > low, 0)
+        return Planes((share,), (chord / total[None],), below + slack, above + slack)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSoftmax:
+    """x_i - L(x), with parents x and L(x), spread over x. axes: those that L sums over.
+
+    The interval is -softplus(log of the sum of all other exp - x_i), of the others' lower ends for the upper one; the planes are
+    those of the difference.
+    """
+
+    axes: tuple[int, ...]
+    used_intervals = 1
+
+    def enclosure(self, node, intervals):
+        values, interval = node.parents[0].value, intervals[0]
+        low, high = values + interval.lower, values + interval.upper
+        count = int(np.prod([values.shape[axis] for axis in self.axes]))
+        slack = _slack(node.value, count, high > low, self.axes, keepdims=True)
+        least = -jax.nn.softplus(_others(high, self.axes) - low) - slack
+        most = jnp.minimum(-jax.nn.softplus(_others(low, self.axes) - high) + slack, 0)
+        return between(_known(least, -jnp.inf) - node.value, _known(most, 0) - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
+        return Planes((one, -one), (one, -one), zero, zero)
+
+
+@dataclasses.dataclass(frozen=True)
+class Probability:
+    """exp of values below 0: a `Curve` that lies in [0, 1] also where nothing is known of its parent."""
+
+    curve = Curve(jnp.exp)
+
+    def enclosure(self, node, intervals):
+        x, (interval,) = node.parents[0].value, intervals
+        slack = _slack(node.value, 1, interval.upper > interval.lower, ())
+        low, high = (jnp.exp(x + side) for side in (interval.lower, interval.upper))
+        return between(jnp.clip(_known(low, 0) - slack, 0, 1) - node.value, jnp.clip(_known(high, 1) + slack, 0, 1) - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        ((below,), (above,), low_gap, high_gap), hull = self.curve.planes(node, intervals), self.enclosure(node, intervals)
+        known = jnp.isfinite(jnp.asarray(below) + jnp.asarray(above) + low_gap + high_gap)
+        keep = lambda a, b: jnp.where(known, a, b)  # noqa: E731
+        return Planes((keep(below, 0),), (keep(above, 0),), keep(low_gap, -hull.lower), keep(high_gap, hull.upper))
+
+
+def _others(x, axes):
+    """log of the sum of the exp of all other entries along axes, for each entry; without cancellation."""
+    flat = jnp.moveaxis(x, axes, range(len(axes)))
+    rest = flat.shape[len(axes) :]
+    flat = flat.reshape(-1, *rest)
+    place = jnp.arange(len(flat)).reshape(-1, *[1] * len(rest))
+    top = jax.lax.stop_gradient(flat.max(0, keepdims=True))
+    is_top = place == flat.argmax(0)[None]
+    entries = jnp.exp(flat - top)
+    below = jnp.where(is_top, 1, entries.sum(0, keepdims=True) - entries)
+    second = jax.nn.logsumexp(jnp.where(is_top, -jnp.inf, flat), axis=0) if len(flat) > 1 else jnp.full(rest, -jnp.inf, x.dtype)
+    result = jnp.where(is_top, second[None], top + jnp.log(below))
+    shape = [x.shape[axis] for axis in axes]
+    return jnp.moveaxis(result.reshape(*shape, *rest), range(len(axes)), axes)
+
+
+def _known(x, otherwise):
+    return jnp.where(jnp.isnan(x), otherwise, x)
+
+
+def _slack(value, count, is_wide, axes, keepdims=False):
+    """Allowance for rounding of a sum of `count` terms; none where nothing along `axes` deviates."""
+    is_wide = is_wide.any(axes, keepdims=keepdims) if axes != () else is_wide
+    return jnp.where(is_wide, jnp.finfo(value.dtype).eps * jax.lax.stop_gradient(8 + count + 4 * jnp.abs(value)), 0)

@@ -1,0 +1,99 @@
+"""Functions with jumps, between constants."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dsrna_jax.bounds.relaxations.interval import Interval, between
+from dsrna_jax.bounds.relaxations.planes import Planes
+
+
+def constant_planes(node, hull: Interval) -> Planes:
+    """Planes that are the ends of an interval, whatever the parents are."""
+    none = (jnp.zeros_like(node.value),) * len(node.parents)
+    return Planes(none, none, -hull.lower, hull.upper)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """An elementwise function that never falls, with jumps: floor, ceil, round, sign. Its interval is exact, its planes are flat.
+
+    function: elementwise. Arguments are taken to lie up to four units of rounding beyond the ends of their interval.
+    """
+
+    function: Callable
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        unit = 4 * jnp.finfo(x.dtype).eps
+        low, high = x + interval.lower, x + interval.upper
+        wide = high > low
+        low = jnp.where(wide, low - unit * (jnp.abs(low) + jnp.abs(x)), low)
+        high = jnp.where(wide, high + unit * (jnp.abs(high) + jnp.abs(x)), high)
+        return between(self.function(low) - node.value, self.function(high) - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        return constant_planes(node, self.enclosure(node, intervals))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sorted:
+    """A sort along an axis; the parent holds the entries in the order that they have at the trace point.
+
+    Every rank grows with every entry, so that the interval is that of the sorted ends. An entry whose rank no other can take is
+    itself; the planes of others are flat.
+    """
+
+    axis: int
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = (jnp.sort(x + side, self.axis) for side in (interval.lower, interval.upper))
+        return between(low - node.value, high - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = x + interval.lower, x + interval.upper
+        size = x.shape[self.axis]
+        outside = jnp.full_like(_part(x, self.axis, 0, 1), -jnp.inf)
+        before, after = lax.cummax(high, self.axis), lax.cummax(-low, self.axis, reverse=True)
+        ahead = jnp.concatenate([outside, _part(before, self.axis, 0, size - 1)], self.axis)
+        behind = jnp.concatenate([_part(after, self.axis, 1, size), outside], self.axis)
+        is_sure = (ahead <= low) & (high <= -behind)
+        hull = self.enclosure(node, intervals)
+        slope = jnp.where(is_sure, jnp.ones_like(x), 0)
+        return Planes((slope,), (slope,), jnp.where(is_sure, 0, -hull.lower), jnp.where(is_sure, 0, hull.upper))
+
+
+def _part(x, axis, first, last):
+    return jnp.take(x, jnp.arange(first, last), axis=axis)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Remainder:
+    """rem(x, divisor) by a constant: x less a multiple of it, where that multiple is certain; else the hull of all values."""
+
+    divisor: jax.Array
+
+    def sure(self, low, high, x):
+        """Mask of where the multiple is certain."""
+        unit = jnp.where(high > low, 8 * jnp.finfo(x.dtype).eps * (jnp.abs(low) + jnp.abs(high)), 0)
+        return jnp.trunc((low - unit) / self.divisor) == jnp.trunc((high + unit) / self.divisor)
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = x + interval.lower, x + interval.upper
+        size, sure = jnp.abs(self.divisor), self.sure(low, high, x) | (high == low)
+        least = jnp.where(low < 0, -jnp.minimum(-low, size), 0) - node.value
+        most = jnp.where(high > 0, jnp.minimum(high, size), 0) - node.value
+        return between(jnp.where(sure, interval.lower, least), jnp.where(sure, interval.upper, most))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = x + interval.lower, x + interval.upper
+        hull, sure = self.enclosure(node, intervals), self.sure(low, high, x) | (high == low)
+        slope = jnp.where(sure, jnp.ones_like(x), 0)
+        return Planes((slope,), (slope,), jnp.where(sure, 0, -hull.lower), jnp.where(sure, 0, hull.upper))

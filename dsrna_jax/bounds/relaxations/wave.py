@@ -1,0 +1,128 @@
+"""sin and cos, angles, and functions that are known by their range and steepness alone."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+from dsrna_jax.bounds.relaxations.step import constant_planes
+
+
+@dataclasses.dataclass(frozen=True)
+class Wave:
+    """cos(x - peak), for x of any size.
+
+    Where the curve bends one way over the interval, its planes have the slopes of the chord and of the tangent at the middle;
+    where it bends both ways, both have the chord's, or none over more than half a period. For any slope s, the greatest and least
+    values of cos(x - peak) - s x lie at the ends, or where -sin(x - peak) = s: of these places, at those next to the ends.
+    """
+
+    peak: float
+
+    def function(self, x):
+        return jnp.sin(x) if self.peak else jnp.cos(x)
+
+    def slope(self, x):
+        return jnp.cos(x) if self.peak else -jnp.sin(x)
+
+    def extremes(self, low, high, slope):
+        """Minimum and maximum of cos(x - peak) - slope * x for low <= x <= high."""
+        bend = jnp.arcsin(jnp.clip(-slope, -1, 1))
+        turn = 2 * np.pi
+        sides = []
+        for place, keep in ((self.peak + np.pi - bend, jnp.minimum), (self.peak + bend, jnp.maximum)):
+            first = place + turn * jnp.ceil((low - place) / turn)
+            last = place + turn * jnp.floor((high - place) / turn)
+            points = [low, high, jnp.clip(first, low, high), jnp.clip(last, low, high)]
+            best = None
+            for point in points:
+                value = self.function(point) - slope * point
+                best = value if best is None else keep(best, value)
+            sides.append(best)
+        return sides
+
+    def rounding(self, node, low, high, slope):
+        """Allowance for cancellation, and for places that are known up to the rounding of x: the function is flat there."""
+        eps = jnp.finfo(node.value.dtype).eps
+        size = lax.stop_gradient(jnp.maximum(jnp.abs(low), jnp.abs(high)))
+        slack = 8 * eps * (1 + jnp.abs(slope) * size) + jnp.square(8 * eps * size)
+        return jnp.where(high > low, lax.stop_gradient(slack), 0)
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = x + interval.lower, x + interval.upper
+        least, most = self.extremes(low, high, jnp.zeros_like(x))
+        slack = self.rounding(node, low, high, 0)
+        least, most = jnp.maximum(least - slack, -1), jnp.minimum(most + slack, 1)
+        bounded = jnp.isfinite(low) & jnp.isfinite(high)
+        return between(jnp.where(bounded, least, -1) - node.value, jnp.where(bounded, most, 1) - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        (interval,), x = intervals, node.parents[0].value
+        hull = self.enclosure(node, intervals)
+        low, high = x + interval.lower, x + interval.upper
+        wide = high > low
+        middle = self.slope((low + high) / 2)
+        chord = jnp.where(wide, ratio(self.function(high) - self.function(low), high - low), middle)
+        concave, convex = node.value + hull.lower >= 0, node.value + hull.upper <= 0
+        is_short = high - low <= np.pi
+        below = jnp.where(is_short, jnp.where(convex, middle, chord), 0)
+        above = jnp.where(is_short, jnp.where(concave, middle, chord), 0)
+        least, most = self.extremes(low, high, below)[0], self.extremes(low, high, above)[1]
+        below_gap = node.value - below * x - least + self.rounding(node, low, high, below)
+        above_gap = most + above * x - node.value + self.rounding(node, low, high, above)
+        bounded = jnp.isfinite(low) & jnp.isfinite(high)
+        return Planes(
+            (jnp.where(bounded, below, 0),),
+            (jnp.where(bounded, above, 0),),
+            jnp.where(bounded & is_short, below_gap, -hull.lower),
+            jnp.where(bounded & is_short, above_gap, hull.upper),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Limited:
+    """An elementwise function between two numbers, of limited slope. Its planes are flat.
+
+    least, most: bounds of its values. steepest: of its absolute slope.
+    """
+
+    function: Callable
+    least: float
+    most: float
+    steepest: float
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        half = (interval.upper - interval.lower) / 2
+        middle = self.function(x + interval.lower + half)
+        reach = self.steepest * (half + jnp.where(half > 0, 4 * jnp.finfo(x.dtype).eps * (jnp.abs(x) + half + 1), 0))
+        known = jnp.isfinite(middle) & jnp.isfinite(reach)
+        low = jnp.where(known, jnp.maximum(middle - reach, self.least), self.least)
+        high = jnp.where(known, jnp.minimum(middle + reach, self.most), self.most)
+        return between(low - node.value, high - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        return constant_planes(node, self.enclosure(node, intervals))
+
+
+@dataclasses.dataclass(frozen=True)
+class Angle:
+    """atan2(y, x): over a box without the origin that does not cross the negative x axis, its extremes lie at corners."""
+
+    def enclosure(self, node, intervals):
+        (y, x), (dy, dx) = (p.value for p in node.parents), intervals
+        corners = [jnp.arctan2(y + b, x + a) for a in (dx.lower, dx.upper) for b in (dy.lower, dy.upper)]
+        slack = 8 * jnp.finfo(x.dtype).eps * np.pi * ((dx.upper > dx.lower) | (dy.upper > dy.lower))
+        low = functools.reduce(jnp.minimum, corners) - slack
+        high = functools.reduce(jnp.maximum, corners) + slack
+        is_cut = (x + dx.lower <= 0) & (y + dy.lower <= 0) & (y + dy.upper >= 0) & (slack > 0) | ~jnp.isfinite(low + high)
+        return between(jnp.where(is_cut, -np.pi, low) - node.value, jnp.where(is_cut, np.pi, high) - node.value)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        return constant_planes(node, self.enclosure(node, intervals))

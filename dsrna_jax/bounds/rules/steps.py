@@ -1,0 +1,74 @@
+"""Functions with jumps, and orders: floor, ceil, round, sign, rem, sort and top_k."""
+
+import functools
+
+import jax.numpy as jnp
+from jax import lax
+
+from dsrna_jax.bounds.graph import Linear, Node, Refused
+from dsrna_jax.bounds.relaxations.step import Remainder, Sorted, Step
+from dsrna_jax.bounds.rules.building import broadcast_nodes
+
+
+def step(function):
+    """The rule of an elementwise function that never falls; function takes the primitive's parameters by keyword."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        (x,) = operands
+        known = functools.partial(function, **params)
+        return [tracer.node(Step(known), (x,), known(x.value), axes[0], primitive.name)]
+
+    return rule
+
+
+def remainder(tracer, primitive, operands, params, axes):
+    """rem."""
+    x, divisor = operands
+    if isinstance(divisor, Node):
+        raise NotImplementedError(f"no bounds of rem by a bounded value{tracer.where}")
+    value = tracer.value(primitive, operands, params)
+    (x,) = broadcast_nodes(tracer, operands, axes)
+    return [tracer.node(Remainder(jnp.broadcast_to(divisor, value.shape)), (x,), value, axes[0], "rem")]
+
+
+def sort(tracer, primitive, operands, params, axes):
+    """sort. What is sorted by bounded values has no bounds itself; what is sorted by constants moves."""
+    axis, keys = params["dimension"], operands[: params["num_keys"]]
+    if len(keys) > 1:
+        raise NotImplementedError(f"no bounds of a sort by several keys{tracer.where}")
+    unknown = Refused(NotImplementedError(f"no bounds of what is sorted by bounded values{tracer.where}"))
+    if isinstance(keys[0], Node):
+        return [_sorted(tracer, keys[0], axis, axes[0]), *[unknown] * (len(operands) - 1)]
+    order = jnp.argsort(keys[0], axis, stable=True)
+    moved = [_ordered(tracer, o, order, axis) if isinstance(o, Node) else jnp.take_along_axis(o, order, axis) for o in operands]
+    return moved
+
+
+def _sorted(tracer, x, axis, batch_axis):
+    ordered = _ordered(tracer, x, jnp.argsort(lax.stop_gradient(x.value), axis, stable=True), axis)
+    return tracer.node(Sorted(axis), (ordered,), ordered.value, batch_axis, "sort")
+
+
+def _ordered(tracer, x, order, axis):
+    """The entries of a node in a known order along an axis."""
+    move = lambda d: jnp.take_along_axis(d, jnp.broadcast_to(order, d.shape), axis)  # noqa: E731
+    return tracer.node(Linear(move, move, structural=True), (x,), move(x.value), x.batch_axis)
+
+
+def top_k(tracer, primitive, operands, params, axes):
+    """top_k: values have bounds, places have none."""
+    (x,) = operands
+    axis = params.get("axis", x.value.ndim - 1) % x.value.ndim
+    largest = lambda x: lax.slice_in_dim(lax.rev(lax.sort(x, dimension=axis), [axis]), 0, params["k"], axis=axis)  # noqa: E731
+    return [*tracer.inline(largest, x), Refused(NotImplementedError(f"no bounds of the places that top_k finds{tracer.where}"))]
+
+
+RULES = {
+    "floor": step(lambda x: jnp.floor(x)),
+    "ceil": step(lambda x: jnp.ceil(x)),
+    "round": step(lambda x, rounding_method: lax.round(x, rounding_method)),
+    "sign": step(lambda x: jnp.sign(x)),
+    "rem": remainder,
+    "sort": sort,
+    "top_k": top_k,
+}

@@ -1,0 +1,233 @@
+"""Softmax, log(softmax) and log(sum exp), recognised by how they are made: exp, its sum over axes, a logarithm or a quotient.
+
+What is subtracted before exp, such as the maximum, is the same along those axes, and changes no softmax.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax.bounds.graph import Linear, Node, Predicate
+from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.relaxations.softmax import LogSoftmax, LogSumExp, Probability
+
+
+def normalised(tracer, primitive, operands) -> list | None:
+    """[node] if an operation completes a softmax or a part of it; else None."""
+    if not all(isinstance(operand, Node) for operand in operands):
+        return None
+    rule = {"div": _quotient, "log": _logarithm, "add": _shifted_back, "sub": _difference, "exp": _exponential}.get(
+        primitive.name
+    )
+    return rule(tracer, *operands) if rule is not None else None
+
+
+def _quotient(tracer, top, bottom):
+    """exp(y) / sum(exp(y))."""
+    for total, places in _sources(tracer, bottom):
+        for summed, summed_axes in _sums(tracer, total):
+            if not _is_beside(total, places, summed_axes, bottom.value.shape, top) or summed.value.shape != top.value.shape:
+                continue
+            for (y,) in _ways(tracer, top, "exp"):
+                x = _unshifted(tracer, y, summed_axes)
+                if summed is top or _is_masked_alike(tracer, summed, top, x):
+                    return [_softmax(tracer, x, summed_axes)]
+    return None
+
+
+def _logarithm(tracer, x):
+    """log(sum(exp(y)))."""
+    found = _total(tracer, x)
+    if found is None:
+        return None
+    summed, summed_axes = found
+    for (y,) in _ways(tracer, summed, "exp"):
+        return [_recorded(tracer, y, summed_axes, x.value.shape)]
+    return None
+
+
+def _recorded(tracer, x, summed_axes, shape):
+    """The node of log(sum(exp(x))), of a shape that is its own, or has the axes of the sum too, of size 1 or repeated."""
+    log = _log_sum_exp(tracer, x, summed_axes)
+    spread = _spread(tracer, log, summed_axes, shape) if len(shape) == x.value.ndim else log
+    tracer.log_sums[spread] = (x, summed_axes)
+    return spread
+
+
+def _shifted_back(tracer, left, right):
+    """log(sum(exp(x - m))) + m."""
+    for log, shift in ((left, right), (right, left)):
+        if log not in tracer.log_sums:
+            continue
+        y, summed_axes = tracer.log_sums[log]
+        if shift.value.shape != log.value.shape:
+            continue
+        for x, shifted in _ways(tracer, y, "sub"):
+            if not isinstance(x, Node) or not isinstance(shifted, Node) or x.value.shape != y.value.shape:
+                continue
+            for source, places in _sources(tracer, shifted):
+                if source is shift and _is_beside(source, places, summed_axes, shifted.value.shape, x):
+                    return [_recorded(tracer, x, summed_axes, log.value.shape)]
+    return None
+
+
+def _difference(tracer, y, log):
+    """y - log(sum(exp(y)))."""
+    for source, places in _sources(tracer, log):
+        if source in tracer.log_sums:
+            summed, summed_axes = tracer.log_sums[source]
+            if summed is y and _is_beside(source, places, summed_axes, log.value.shape, y):
+                return [_log_softmax(tracer, _unshifted(tracer, y, summed_axes), summed_axes)]
+    return None
+
+
+def _exponential(tracer, x):
+    """exp(log_softmax(y))."""
+    return [_probability(tracer, x)] if isinstance(x.operation, LogSoftmax) else None
+
+
+def _probability(tracer, x):
+    return tracer.node(Probability(), (x,), jnp.exp(x.value), x.batch_axis, "softmax")
+
+
+def _log_sum_exp(tracer, x, summed_axes):
+    """The node of L(x), without the axes that it sums over."""
+    x = _finite(tracer, x)
+    (entries,) = tracer.inline(functools.partial(_ahead, axes=summed_axes), x)
+    batch_axis = x.batch_axis - sum(axis < x.batch_axis for axis in summed_axes)
+    return tracer.node(LogSumExp(), (entries,), jax.nn.logsumexp(entries.value, axis=0), batch_axis, "logsumexp")
+
+
+def _log_softmax(tracer, x, summed_axes):
+    x = _finite(tracer, x)
+    log = _log_sum_exp(tracer, x, summed_axes)
+    spread = _spread(tracer, log, summed_axes, x.value.shape)
+    value = jax.nn.log_softmax(x.value, summed_axes)
+    return tracer.node(LogSoftmax(summed_axes), (x, spread), value, x.batch_axis, "log_softmax")
+
+
+def _softmax(tracer, x, summed_axes):
+    return _probability(tracer, _log_softmax(tracer, x, summed_axes))
+
+
+def _spread(tracer, log, summed_axes, shape):
+    """A result of sums over axes, repeated along them as in a shape."""
+
+    def repeated(a):
+        a = jnp.expand_dims(a, summed_axes)
+        return jnp.broadcast_to(a, [shape[i] if i in summed_axes else n for i, n in enumerate(a.shape)])
+
+    return tracer.inline(repeated, log)[0]
+
+
+def _ahead(x, *, axes):
+    kept = [i for i in range(x.ndim) if i not in axes]
+    return jnp.transpose(x, (*axes, *kept)).reshape(-1, *(x.shape[i] for i in kept))
+
+
+def _finite(tracer, x):
+    """x with numbers in place of -inf, which masks entries: their exp is 0 either way."""
+    key = ("finite", x.index)
+    if key not in tracer.known:
+        lowest = jnp.finfo(x.value.dtype).min / 4
+        same = lambda d: d  # noqa: E731
+        operation = Linear(same, same, structural=True, singleton=True, power=lambda q: same)
+        tracer.known[key] = [tracer.node(operation, (x,), jnp.maximum(x.value, lowest), x.batch_axis)]
+    return tracer.known[key][0]
+
+
+def _ways(tracer, node, name):
+    """The operands of each operation of a name that made a node."""
+    return [made.operands for made in tracer.made.get(node, ()) if made.name == name]
+
+
+def _sums(tracer, total):
+    """(operand, axes) of each sum that made a node."""
+    made = [m for m in tracer.made.get(total, ()) if m.name == "reduce_sum"]
+    return [(m.operands[0], tuple(m.params["axes"])) for m in made if isinstance(m.operands[0], Node)]
+
+
+def _sources(tracer, node, places=None):
+    """(source, places) of the nodes that a node repeats, itself first.
+
+    Axis i of the source lies along axis places[i] of the node; the place of an axis of size 1 may be None.
+    """
+    places = tuple(range(node.value.ndim)) if places is None else places
+    found = [(node, places)]
+    for made in tracer.made.get(node, ()):
+        source = made.operands[0]
+        if not isinstance(source, Node):
+            continue
+        if made.name == "broadcast_in_dim":
+            found += _sources(tracer, source, tuple(places[axis] for axis in made.params["broadcast_dimensions"]))
+        if made.name in ("reshape", "expand_dims"):
+            long, longer = ([i for i, n in enumerate(v.value.shape) if n != 1] for v in (source, node))
+            if [source.value.shape[i] for i in long] == [node.value.shape[i] for i in longer]:
+                moved = dict(zip(long, longer, strict=True))
+                found += _sources(
+                    tracer, source, tuple(places[moved[i]] if i in moved else None for i in range(source.value.ndim))
+                )
+    return found
+
+
+def _is_beside(source, places, summed_axes, spread_shape, like) -> bool:
+    """Whether an array of a shape holds the entries of `source`, results of sums over axes of `like`, beside their terms."""
+    whole = like.value.shape
+    kept = [i for i in range(len(whole)) if i not in summed_axes]
+    own = kept if source.value.ndim == len(kept) else list(range(len(whole)))
+    if len(spread_shape) != len(whole) or source.value.ndim != len(own):
+        return False
+    for size, place, axis in zip(source.value.shape, places, own, strict=True):
+        if size != (1 if axis in summed_axes else whole[axis]) or (size != 1 and place != axis):
+            return False
+    return all(n == whole[i] or (n == 1 and i in summed_axes) for i, n in enumerate(spread_shape))
+
+
+def _total(tracer, x):
+    """(summed, axes) if x is a sum of exp, or its absolute value, with or without the axes that it sums over; else None."""
+    for source in (x, *(o[0] for o in _ways(tracer, x, "abs"))):
+        for total, places in _sources(tracer, source):
+            for summed, summed_axes in _sums(tracer, total):
+                is_kept = _is_beside(total, places, summed_axes, source.value.shape, summed)
+                if _ways(tracer, summed, "exp") and (source is total or is_kept):
+                    return summed, summed_axes
+    return None
+
+
+def _is_constant_along(tracer, operand, summed_axes, like) -> bool:
+    """Whether a value is the same along axes of `like`: it has size 1 there, or is repeated."""
+    shape = np.shape(operand.value if isinstance(operand, Node) else operand)
+    if len(shape) == 0 or len(shape) == like.value.ndim and all(shape[axis] == 1 for axis in summed_axes):
+        return True
+    if not isinstance(operand, Node):
+        return number(operand) is not None
+    for made in tracer.made.get(operand, ()):
+        if made.name == "broadcast_in_dim" and len(shape) == like.value.ndim:
+            inner = made.operands[0]
+            sizes = dict(zip(made.params["broadcast_dimensions"], np.shape(getattr(inner, "value", inner)), strict=True))
+            if all(sizes.get(axis, 1) == 1 for axis in summed_axes):
+                return True
+    return False
+
+
+def _unshifted(tracer, y, summed_axes):
+    """x of y = x - m, where m is the same along axes; y itself where there is none."""
+    for x, shift in _ways(tracer, y, "sub"):
+        if isinstance(x, Node) and x.value.shape == y.value.shape and _is_constant_along(tracer, shift, summed_axes, y):
+            return _unshifted(tracer, x, summed_axes)
+    return y
+
+
+def _is_masked_alike(tracer, summed, top, x) -> bool:
+    """Whether `summed` is `top` with zeros where a known mask makes -inf of x: its exp is 0 there already."""
+    for mask, *cases in _ways(tracer, summed, "select_n"):
+        for other, *inputs in _ways(tracer, x, "select_n"):
+            if len(cases) != 2 or mask is not other or isinstance(mask, Node | Predicate):
+                continue
+            outside = [i for i in (0, 1) if cases[i] is not top and not isinstance(cases[i], Node) and number(cases[i]) == 0]
+            hidden = [i for i in (0, 1) if not isinstance(inputs[i], Node) and number(inputs[i]) == -np.inf]
+            if outside == hidden and len(hidden) == 1 and cases[1 - hidden[0]] is top:
+                return True
+    return False
