@@ -15,7 +15,7 @@ PACKAGE = "dsrna_jax"
 FLOORS = (
     ("lazy", "errors"),
     ("files", "strict_json"),
-    ("confidence", "losses", "kernels"),
+    ("confidence", "inputs", "losses", "kernels"),
     ("genotypes", "data", "bounds", "attacks"),
     ("networks", "plots", "runtime"),
     ("measures",),

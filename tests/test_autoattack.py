@@ -10,6 +10,7 @@ from small_network import IMAGES, LABELS, WEIGHTS, logits_fn, network
 from dsrna_jax import attacks
 from dsrna_jax.attacks import series
 from dsrna_jax.attacks.autoattack import stages
+from dsrna_jax.attacks.predictions import compiled_logits
 
 KEY = jax.random.key(5)
 BUDGET = {"steps": 10, "queries": 50, "targets": 3}
@@ -58,10 +59,10 @@ def test_results_do_not_depend_on_the_batch_size():
 
 def test_another_radius_or_checkpoint_compiles_nothing():
     attacked()
-    programs = (series.stage_result._cache_size(), series.predictions._cache_size())
+    programs = (series.stage_result._cache_size(), compiled_logits._cache_size())
     assert attacked(radius=0.03).success.mean() < attacked().success.mean()
     attacked(factor=1.1)
-    assert (series.stage_result._cache_size(), series.predictions._cache_size()) == programs
+    assert (series.stage_result._cache_size(), compiled_logits._cache_size()) == programs
 
 
 def test_a_series_skips_completed_batches():

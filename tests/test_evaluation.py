@@ -190,7 +190,7 @@ def test_wilson_intervals_equal_published_ones():
         ({"radius": 8.0}, "radius=8.0: expected at most 1"),
         ({"norm": "l1"}, "norm='l1': expected one of linf, l2"),
         ({"restarts": 0}, "restarts=0: expected at least 1"),
-        ({"examples": -1}, "examples=-1: expected zero or more"),
+        ({"examples": -1}, "examples=-1: expected at least 0"),
     ],
 )
 def test_bad_settings_are_refused(fields, message):
@@ -202,10 +202,11 @@ CORNERS = """
 '''The nearest corner of the ball along the gradient's signs, halfway.'''
 import jax
 from dsrna_jax.attacks import ball, losses
-from dsrna_jax.attacks.result import checked, climb, is_fooled, result
+from dsrna_jax.attacks.inputs import on_checked_inputs
+from dsrna_jax.attacks.result import climb, is_fooled, result
 
+@on_checked_inputs
 def corners(logits_fn, images, labels, key=None, *, radius, norm="linf", steps=1):
-    images, labels = checked(images, labels)
     gradient = climb(logits_fn, losses.margin_loss, images, labels)[2]
     points = ball.project(images + radius * ball.ascent(gradient, norm), images, radius, norm)
     logits = logits_fn(points)

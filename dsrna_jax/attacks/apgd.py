@@ -9,9 +9,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball
+from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import Loss, resolved, runner_up
-from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, climb, is_fooled, repeated, result
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, climb, is_fooled, repeated, result
 from dsrna_jax.errors import InputError
 
 
@@ -33,6 +34,7 @@ class _State(NamedTuple):
     was_reduced: Array  # whether the last check halved the step
 
 
+@on_checked_inputs
 def apgd(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -64,7 +66,7 @@ def apgd(
       draws: gradients averaged in each step, for stochastic networks: with draws > 1 the call is `logits_fn(images, key)`, with
         one key for the whole batch.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)
     if steps < 1 or draws < 1:
         raise InputError(f"steps={steps}, draws={draws}: expected at least 1")
@@ -128,6 +130,7 @@ def apgd(
     return repeated(run, restarts, images)
 
 
+@on_checked_inputs
 def apgd_t(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -147,7 +150,7 @@ def apgd_t(
     The worst of them counts for each example. The targeted dlr needs 4 classes; the other options are those of `apgd`, for each
     target.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     logits, keys = logits_fn(images), example_keys(key, len(images))
 
     def run(i):

@@ -8,9 +8,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball, nearest
+from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys
 from dsrna_jax.attacks.losses import resolved
-from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, is_fooled
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, finite, is_fooled
 
 CW_PRESETS = {
     "paper60": {"steps": 60, "searches": 9, "rate": 0.01, "constant": 1e-2, "confidence": 0.0},
@@ -19,6 +20,7 @@ CW_PRESETS = {
 """Named budgets: `cw(..., **CW_PRESETS["strong"])`. "60 iterations" alone says little: what they find depends on the rest."""
 
 
+@on_checked_inputs
 def cw(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -45,7 +47,7 @@ def cw(
       steps: of Adam in each search. searches: values of c that are tried. rate: of Adam. constant: the first c.
       confidence: kappa, the margin by which a wrong class is to win; any misclassified point is a success.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm, ("l2",))
     margin_loss, adam = resolved("margin", target), optax.adam(rate)
     origin = jnp.arctanh((2 * images - 1) * (1 - 1e-6))
@@ -65,7 +67,7 @@ def cw(
             gradient, (points, logits, values) = jax.grad(objective, has_aux=True)(w, c)
             fooled = is_fooled(logits, labels)
             best = nearest.after(best, points, fooled, images, norm)
-            change, moments = adam.update(gradient, moments)
+            change, moments = adam.update(finite(gradient), moments)
             # Where the confidence is not reached yet, c must grow, although the point counts.
             return w + change, moments, succeeded | fooled & (values >= confidence), best
 

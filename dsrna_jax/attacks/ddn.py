@@ -6,11 +6,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball, nearest
+from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys
 from dsrna_jax.attacks.losses import Loss, resolved
-from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, climb, is_fooled
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, climb, is_fooled
 
 
+@on_checked_inputs
 def ddn(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -34,7 +36,7 @@ def ddn(
       norm: "l2", the only one.
       initial_size: radius of the first sphere.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm, ("l2",))
     loss = resolved(loss, target)
 

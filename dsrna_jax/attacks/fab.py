@@ -7,11 +7,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball, nearest
+from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import of_class, runner_up
-from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, is_fooled, repeated
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, is_fooled, repeated
 
 
+@on_checked_inputs
 def fab(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -37,7 +39,7 @@ def fab(
       target: the only class whose boundary is tried; by default all are, at one gradient each.
       largest_bias, overshoot, backward: alpha_max, eta and beta of the paper.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)
     keys = example_keys(key, len(images)) if restarts > 1 else None
     reach = jnp.where(jnp.isinf(radius), {"linf": 0.3, "l2": 1.0}[norm], radius)
@@ -51,7 +53,8 @@ def fab(
         far = to_plane(images, gradient, offset, norm)
         sizes = [jnp.maximum(ball.size(d, norm), 1e-8) for d in (near, far)]
         bias = ball.per_example(jnp.minimum(sizes[0] / (sizes[0] + sizes[1]), largest_bias), images)
-        points = jnp.clip((1 - bias) * (points + overshoot * near) + bias * (images + overshoot * far), 0, 1)
+        moved = jnp.clip((1 - bias) * (points + overshoot * near) + bias * (images + overshoot * far), 0, 1)
+        points = jnp.where(jnp.isnan(moved), points, moved)  # there is no plane to a class that -inf masks
         fooled = is_fooled(logits_fn(points), labels)
         best = nearest.after(best, points, fooled, images, norm)
         return ball.pick(fooled, images + (points - images) * backward, points), best
@@ -69,6 +72,7 @@ def fab(
     return repeated(run, restarts, images)
 
 
+@on_checked_inputs
 def fab_t(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -82,7 +86,7 @@ def fab_t(
     restarts: int = 1,
 ) -> AttackResult:
     """`fab` towards each of the `targets` likeliest wrong classes; the other options are those of `fab`, for each target."""
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     logits = logits_fn(images)
     keys = None if key is None else example_keys(key, len(images))
 

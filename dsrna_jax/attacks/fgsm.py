@@ -5,12 +5,14 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys
 from dsrna_jax.attacks.losses import Loss
 from dsrna_jax.attacks.pgd import pgd
 from dsrna_jax.attacks.result import AttackResult, LogitsFn
 
 
+@on_checked_inputs
 def fgsm(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],

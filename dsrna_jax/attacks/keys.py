@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Int, Key, PRNGKeyArray
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import checked_key
 
 KeyOrKeys = PRNGKeyArray | Key[Array, " batch"]
 """One key for the whole batch, or one for each example."""
@@ -18,24 +19,18 @@ def example_keys(key: KeyOrKeys | None, examples: int | Int[ArrayLike, " batch"]
     Args:
       key: one key, folded with the number of each example; or keys [batch], returned as they are.
       examples: the size of the batch, or the numbers [batch] of its examples in the whole data set.
-    Raises: InputError if `key` is None.
+    Raises: InputError if `key` is None or no key, or if there are not as many as examples.
     """
-    keys = required(key)
-    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        keys = jax.random.wrap_key_data(keys)
+    keys = checked_key(key)
+    size = examples if isinstance(examples, int) else len(jnp.asarray(examples))
+    if keys.shape not in ((), (size,)):
+        raise InputError(f"expected one key, or one for each of {size} examples, got keys {keys.shape}")
     if jax.random.key_impl(keys) != "threefry2x32" and not keys.ndim:
         # Other generators draw for the batch as a whole.
         keys = jax.random.key(jax.random.bits(keys), impl="threefry2x32")
     if keys.ndim:
         return keys
     return folded(keys, jnp.arange(examples) if isinstance(examples, int) else jnp.asarray(examples))
-
-
-def required(key: KeyOrKeys | None) -> KeyOrKeys:
-    """The key itself. Raises: InputError if it is None."""
-    if key is None:
-        raise InputError("this draws at random: expected a key such as jax.random.key(0), got None")
-    return key
 
 
 def folded(keys: KeyOrKeys, number: Int[ArrayLike, "..."]) -> KeyOrKeys:

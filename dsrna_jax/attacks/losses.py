@@ -11,6 +11,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.losses import margin
 
 Loss = Callable[[Array, Array], Array]
+CLASSES_OF_DLR, CLASSES_OF_TARGETED_DLR = 3, 4  # the fewest
 
 
 def cross_entropy(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
@@ -26,11 +27,12 @@ def margin_loss(logits: Float[Array, "batch class"], labels: Int[Array, " batch"
 def dlr(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """Difference of logits ratio: `margin_loss` over z_1st - z_3rd (Croce and Hein 2020, arXiv:2003.01690, Eq. 6).
 
-    Invariant to adding a number to all logits and to scaling them by a positive one. Raises: InputError for fewer than 3 classes.
+    Invariant to adding a number to all logits and to scaling them by a positive one. The `margin_loss` where -inf masks all but
+    two classes. Raises: InputError for fewer than 3 classes.
     """
-    _check_classes(logits, 3, "dlr")
+    _check_classes(logits, CLASSES_OF_DLR, "dlr")
     top = lax.top_k(logits, 3)[0]
-    return margin_loss(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+    return _ratio(margin_loss(logits, labels), top[:, 0] - top[:, 2])
 
 
 def targeted(loss: str, target: Int[Array, " batch"]) -> Loss:
@@ -44,9 +46,9 @@ def targeted(loss: str, target: Int[Array, " batch"]) -> Loss:
         return of_class(logits, target) - of_class(logits, labels)
 
     def targeted_dlr(logits, labels):
-        _check_classes(logits, 4, "targeted dlr")
+        _check_classes(logits, CLASSES_OF_TARGETED_DLR, "targeted dlr")
         top = lax.top_k(logits, 4)[0]
-        return difference(logits, labels) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+        return _ratio(difference(logits, labels), top[:, 0] - (top[:, 2] + top[:, 3]) / 2)
 
     return _named(loss, {"ce": lambda logits, _: -cross_entropy(logits, target), "margin": difference, "dlr": targeted_dlr})
 
@@ -62,6 +64,11 @@ def resolved(loss: str | Loss, target: Int[Array, " batch"] | None = None) -> Lo
     return _named(loss, LOSSES) if target is None else targeted(loss, target)
 
 
+def scale_free(classes: int, *, is_targeted: bool) -> str:
+    """The name of the loss that takes the place of the dlr: "dlr" itself, or "margin" where there are too few classes for it."""
+    return "dlr" if classes >= (CLASSES_OF_TARGETED_DLR if is_targeted else CLASSES_OF_DLR) else "margin"
+
+
 def of_class(values: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """values[i, labels[i]] for each i."""
     return jnp.take_along_axis(values, labels[:, None], axis=1)[:, 0]
@@ -69,9 +76,15 @@ def of_class(values: Float[Array, "batch class"], labels: Int[Array, " batch"]) 
 
 def runner_up(logits: Float[Array, "batch class"], labels: Int[Array, " batch"], rank: Array | int) -> Int[Array, " batch"]:
     """The class with the `rank`-th highest logit, counted from 1, among those other than the label."""
-    others = jnp.where(jnp.arange(logits.shape[1])[None] == labels[:, None], -jnp.inf, logits)
-    order = jnp.argsort(others, axis=1, descending=True)
-    return jnp.take(order, rank - 1, axis=1)
+    order = jnp.argsort(logits, axis=1, descending=True)
+    own = jnp.argmax(order == labels[:, None], axis=1)  # the place of the label, which ranks below it skip
+    return jnp.take_along_axis(order, (rank - 1 + (own < rank))[:, None], axis=1)[:, 0]
+
+
+def _ratio(difference, scale):
+    """The difference itself where -inf among the logits makes the scale infinite."""
+    is_finite = jnp.isfinite(scale)
+    return difference / jnp.where(is_finite, scale + 1e-12, 1)
 
 
 def _named(loss, losses):

@@ -6,12 +6,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball
+from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import Loss, resolved, runner_up
-from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, climb, is_fooled, repeated, result
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, climb, is_fooled, known_loss, repeated, result
 from dsrna_jax.errors import InputError
 
 
+@on_checked_inputs
 def pgd(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -43,7 +45,7 @@ def pgd(
       keep: "fooled": x_adv is the last misclassified point met, and the last point if none was. "last": always the last
         point, as training wants it: that costs no forward pass beyond the gradients.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)
     if keep not in ("fooled", "last"):
         raise InputError(f"keep={keep!r}: expected 'fooled' or 'last'")
@@ -71,7 +73,7 @@ def pgd(
         nothing = (start, jnp.zeros(len(images), bool), jnp.full(len(images), -jnp.inf, images.dtype))
         points, *memory = lax.fori_loop(0, steps, step, (start, *nothing))
         logits = logits_fn(points)
-        values = loss(logits, labels)
+        values = known_loss(loss(logits, labels))
         if keep == "last":
             return result(images, points, is_fooled(logits, labels), values, steps, norm)
         fooling, fooled, best = seen(points, logits, values, *memory)
@@ -80,6 +82,7 @@ def pgd(
     return repeated(run, restarts, images)
 
 
+@on_checked_inputs
 def multi_targeted(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch *image"],
@@ -99,7 +102,7 @@ def multi_targeted(
 
     The worst of them counts for each example. The other options are those of `pgd`; `steps` and `restarts` are for each target.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     logits = logits_fn(images)
     keys = None if key is None else example_keys(key, len(images))
 

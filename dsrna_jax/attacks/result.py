@@ -1,4 +1,4 @@
-"""The result of an attack, and what attacks have in common: checked input, the gradient of a loss, the worst of several runs."""
+"""The result of an attack, and what attacks have in common: the gradient of a loss, who is fooled, the worst of several runs."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,12 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.losses import Loss
-from dsrna_jax.errors import InputError
 
 LogitsFn = Callable[..., Array]
 """Maps images [batch, ...] in [0, 1] to logits [batch, class], each image by itself."""
@@ -22,7 +20,7 @@ class AttackResult(NamedTuple):
     """The outcome of an attack for each example.
 
     x_adv: in the ball and in the box: a misclassified point if the attack met one, else its best try.
-    success: whether the network misclassifies x_adv.
+    success: whether the network misclassifies x_adv, by logits of which none is NaN.
     distance: the norm of x_adv - images.
     loss: the highest value of the attack's loss that it met; of attacks that look for the smallest perturbation, minus its size
       (-inf if they met none).
@@ -58,21 +56,8 @@ def repeated(run: Callable[[Array | int], AttackResult], times: int, images: Arr
     return lax.fori_loop(0, times, lambda i, result: worst(result, run(i)), start)
 
 
-def checked(images: ArrayLike, labels: ArrayLike) -> tuple[Float[Array, "batch *image"], Int[Array, " batch"]]:
-    """Images and labels as JAX arrays.
-
-    Raises: InputError if images are not floating point [batch, ...], or labels not integer [batch].
-    """
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
-    if images.ndim < 2 or not jnp.issubdtype(images.dtype, jnp.floating):
-        raise InputError(f"images must be floating point [batch, ...] in [0, 1], got {images.dtype} {images.shape}")
-    if labels.shape != images.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise InputError(f"labels must be integers, one for each of {len(images)} images, got {labels.dtype} {labels.shape}")
-    return images, labels
-
-
 def climb(logits_fn: LogitsFn, loss: Loss, images: Array, labels: Array) -> tuple[Array, Array, Array]:
-    """Logits [batch, class], loss [batch], and the gradient [batch, ...] of the loss with respect to the images."""
+    """Logits [batch, class], loss [batch], and its gradient [batch, ...] with respect to the images, which is finite."""
 
     def total(images):
         logits = logits_fn(images)
@@ -80,9 +65,22 @@ def climb(logits_fn: LogitsFn, loss: Loss, images: Array, labels: Array) -> tupl
         return values.sum(), (logits, values)
 
     gradient, (logits, values) = jax.grad(total, has_aux=True)(images)
-    return logits, values, gradient
+    return logits, known_loss(values), finite(gradient)
+
+
+def known_loss(values: Float[Array, " batch"]) -> Float[Array, " batch"]:
+    """The loss, -inf where it is NaN, so that any other point counts as better."""
+    return jnp.where(jnp.isnan(values), -jnp.inf, values)
+
+
+def finite(gradient: Float[Array, "batch *image"]) -> Float[Array, "batch *image"]:
+    """The gradient, 0 where it is NaN, as next to a masked class, and large where it is infinite: steps from it are finite."""
+    return jnp.nan_to_num(gradient, nan=0.0, posinf=STEEPEST, neginf=-STEEPEST)
+
+
+STEEPEST = 1e15  # large, but its square is far inside of float32
 
 
 def is_fooled(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Bool[Array, " batch"]:
-    """Whether the class of the highest logit is not the label."""
-    return logits.argmax(1) != labels
+    """Whether the class of the highest logit is not the label; never where a logit is NaN, or all classes are masked by -inf."""
+    return (logits.argmax(1) != labels) & (logits.max(1) > -jnp.inf)

@@ -3,7 +3,6 @@
 They are gathered into batches of one fixed size, the last one padded, so that each attack compiles once.
 """
 
-import functools
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,8 +14,10 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Key, PRNGKeyArray
 
-from dsrna_jax.attacks.keys import example_keys, folded, required
+from dsrna_jax import inputs
+from dsrna_jax.attacks.keys import example_keys, folded
 from dsrna_jax.attacks.losses import runner_up
+from dsrna_jax.attacks.predictions import are_fooled, as_partial, batches, predictions
 from dsrna_jax.attacks.result import AttackResult, LogitsFn
 
 
@@ -57,13 +58,17 @@ class AttackBatch(NamedTuple):
         return self.indices[self.result.success]
 
 
+def run_count(stage: Stage, classes: int) -> int:
+    """How often a stage runs on a network of that many classes."""
+    return min(stage.runs, classes - 1) if stage.is_targeted else stage.runs
+
+
 def stage_key(key: PRNGKeyArray, stage: Stage) -> PRNGKeyArray:
     """The key of a stage; example i of the data set draws from `example_keys` of it."""
     return jax.random.fold_in(key, zlib.crc32(stage.name.encode()))
 
 
-@functools.partial(jax.jit, static_argnames=("stage", "norm"))
-def stage_result(
+def uncompiled_stage_result(
     logits_fn: Partial,
     images: Float[Array, "batch *image"],
     labels: Int[Array, " batch"],
@@ -75,49 +80,15 @@ def stage_result(
     stage: Stage,
     norm: str,
 ) -> AttackResult:
-    """The result of one run of a stage on a batch; compiled. `numbers` are traced, and replace those of the stage."""
+    """The result of one run of a stage on a batch. `numbers` may be traced, and replace those of the stage."""
     options = {**dict(stage.options), **dict(stage.numbers), **(numbers or {})}
     if stage.is_targeted:
         options["target"] = runner_up(logits_fn(images), labels, run + 1)
     return stage.attack(logits_fn, images, labels, folded(keys, run), radius=radius, norm=norm, **options)
 
 
-@jax.jit
-def predictions(logits_fn: Partial, images: Float[ArrayLike, "batch *image"]) -> Int[Array, " batch"]:
-    """The class with the highest logit, in full float32; compiled."""
-    with jax.default_matmul_precision("highest"):
-        return logits_fn(images).argmax(1)
-
-
-def predicted(
-    logits_fn: LogitsFn, images: Float[Array | np.ndarray, "examples *image"], batch_size: int
-) -> Int[np.ndarray, " examples"]:
-    """The class with the highest logit of every image of a data set, in batches of `batch_size`."""
-    network, classes = as_partial(logits_fn), np.empty(len(images), int)
-    for indices, padded in batches(np.arange(len(images)), batch_size):
-        classes[indices] = np.asarray(predictions(network, images[padded]))[: len(indices)]
-    return classes
-
-
-def as_partial(logits_fn: LogitsFn) -> Partial:
-    """`logits_fn` as a pytree, which compiled programs take as an argument.
-
-    The arguments of a `jax.tree_util.Partial`, such as the weights, are traced, so that another checkpoint compiles nothing.
-    Whatever any other function closes over is a constant of the program.
-    """
-    return logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
-
-
-def with_fixed_key(logits_fn: LogitsFn, key: PRNGKeyArray, images: Array) -> Array:
-    """Fixes the key of a stochastic network, making it deterministic: `Partial(with_fixed_key, logits_fn, key)`."""
-    return logits_fn(images, key)
-
-
-def batches(indices: Int[np.ndarray, " examples"], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`indices` in parts of at most `batch_size`, each with the same part padded to that size by repeating it."""
-    for start in range(0, len(indices), batch_size):
-        part = indices[start : start + batch_size]
-        yield part, np.resize(part, batch_size)
+stage_result = jax.jit(uncompiled_stage_result, static_argnames=("stage", "norm"))
+"""`uncompiled_stage_result`, compiled."""
 
 
 def run_series(
@@ -146,14 +117,18 @@ def run_series(
       judge: the network whose forward pass confirms successes, by default `logits_fn`; that of a stochastic network, which stages
         with `draws` > 1 call as `logits_fn(images, key)`, is `Partial(with_fixed_key, logits_fn, key)`.
     """
-    key, robust = required(key), robust.copy()
+    inputs.check_images(images)
+    inputs.check_counts(batch_size=batch_size)
+    key, robust = inputs.checked_key(key), robust.copy()
     network = as_partial(logits_fn)
     judge = network if judge is None else as_partial(judge)
-    classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)).shape[1]
+    some = jax.ShapeDtypeStruct((batch_size, *images.shape[1:]), images.dtype)
+    classes = inputs.class_count(jax.eval_shape(judge, some), batch_size)
+    inputs.check_labels(labels, len(images), classes)
     for stage in stages:
         own, program = stage_key(key, stage), stage._replace(name="", numbers=(), runs=1)
         numbers = {name: np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for name, value in stage.numbers}
-        for run in range(min(stage.runs, classes - 1) if stage.is_targeted else stage.runs):
+        for run in range(run_count(stage, classes)):
             for number, (indices, padded) in enumerate(batches(np.flatnonzero(robust), batch_size)):
                 if completed and (stage.name, run, number) in completed:
                     robust[completed[stage.name, run, number]] = False
@@ -164,7 +139,7 @@ def run_series(
                 )
                 claimed = np.asarray(result.success)[: len(indices)]
                 # A forward pass by itself has the last word.
-                success = predictions(judge, result.x_adv) != labels[padded]
+                success = are_fooled(predictions(judge, result.x_adv), labels[padded])
                 result = AttackResult(*(np.asarray(part)[: len(indices)] for part in result._replace(success=success)))
                 batch = AttackBatch(stage.name, run, number, indices, result, int((claimed & ~result.success).sum()))
                 robust[batch.fallen] = False

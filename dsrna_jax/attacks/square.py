@@ -8,12 +8,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from dsrna_jax.attacks import ball
+from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import margin_loss
-from dsrna_jax.attacks.result import AttackResult, LogitsFn, checked, is_fooled, result
+from dsrna_jax.attacks.result import AttackResult, LogitsFn, is_fooled, result
 from dsrna_jax.errors import InputError
 
 
+@on_checked_inputs
 def square(
     logits_fn: LogitsFn,
     images: Float[ArrayLike, "batch height width channel"],
@@ -34,7 +36,7 @@ def square(
       steps: may be traced.
       share: of the pixels that the first squares cover; it is halved after 10, 50, 200, 500, 1000, 2000, 4000 ... steps.
     """
-    images, labels = checked(images, labels)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)
     if images.ndim != 4:
         raise InputError(f"square needs images [batch, height, width, channel], got {images.shape}")

@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds import NORMS
-from dsrna_jax.bounds.known import is_known
 from dsrna_jax.bounds.relaxations.interval import Interval, between
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import check_radius, is_known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +90,9 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
     """
     if norm not in NORMS:
         raise InputError(f"unknown norm {norm!r}: expected one of {', '.join(NORMS)}")
-    radius = jnp.asarray(radius, leaves[0].dtype)
     batch = leaves[0].shape[0]
-    if radius.shape not in ((), (batch,)):
-        raise InputError(f"radius must be a number or one for each of the {batch} examples, got shape {list(radius.shape)}")
-    if is_known(radius) and not np.all(np.asarray(radius) >= 0):
-        raise InputError(f"radius must be at least 0, got {np.asarray(radius).min():g}")
+    check_radius(radius, batch)
+    radius = jnp.asarray(radius, leaves[0].dtype)
     if clip is not None:
         low, high = clip
         if not low < high:

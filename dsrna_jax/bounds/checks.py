@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.bounds.explanation import explanation, free_memory, readable
 from dsrna_jax.bounds.graph import Graph
-from dsrna_jax.bounds.known import is_known
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import is_known
 
 
 def traced(f: Callable, x) -> Graph:
@@ -30,13 +29,3 @@ def check_memory(graph: Graph, method: str, chunk: int, iterations: int) -> None
             f"{method} would take about {readable(needed)}, and {readable(free)} are free: take fewer examples at once, a "
             f"smaller chunk than {chunk}, or a cheaper method (bounds.explain lists them)"
         )
-
-
-def checked_labels(labels, batch: int, classes: int):
-    """Labels as an array. Raises: InputError unless they are one integer in 0 .. classes - 1 for each example."""
-    labels = jnp.asarray(labels)
-    if labels.shape != (batch,) or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise InputError(f"labels must be {batch} integers, one for each example, got {labels.dtype} {list(labels.shape)}")
-    if is_known(labels) and (np.any(np.asarray(labels) < 0) or np.any(np.asarray(labels) >= classes)):
-        raise InputError(f"labels must lie in 0 .. {classes - 1}, got {int(labels.min())} .. {int(labels.max())}")
-    return labels

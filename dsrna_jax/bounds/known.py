@@ -1,4 +1,4 @@
-"""Tells known numbers from traced ones."""
+"""The number that a constant is, if that can be seen."""
 
 from typing import Any
 
@@ -6,11 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
-def is_known(*values) -> bool:
-    """Whether the numbers of all values are there, rather than being traced."""
-    tracer = jax.core.Tracer  # pyright: ignore[reportAttributeAccessIssue] (the only public name of tracers)
-    return not any(isinstance(value, tracer) for value in values)
+from dsrna_jax.inputs import is_known
 
 
 def number(constant) -> Any:

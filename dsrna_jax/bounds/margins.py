@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.bounds.balls import ball
-from dsrna_jax.bounds.checks import checked_labels, traced
+from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.output import bounded_output, output_bounds
 from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.refinement import Given
 from dsrna_jax.bounds.rounding import ROUNDING, in_full_precision, widened
-from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import check_labels, check_radius, class_count
 
 Logits = Callable[[Float[Array, "batch *image"]], Float[Array, "batch classes"]]
 
@@ -142,6 +142,7 @@ def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterati
     method_named(method)
     graph = traced(logits_fn, images)
     logits, leaves = graph.output.value, [leaf.value for leaf in graph.inputs]
+    check_radius(start, len(leaves[0]), name="start", is_finite=True, is_positive=True)
 
     def radius_of(rows):
         def margin(radius):
@@ -157,9 +158,8 @@ def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterati
 
 def _margin_rows(logits, labels):
     """The functionals logits[label] - logits[other] of every example: [classes - 1, batch, classes]."""
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise InputError(f"margins need logits [batch, classes], got {list(logits.shape)}")
-    labels = checked_labels(labels, *logits.shape)
+    labels = jnp.asarray(labels)
+    check_labels(labels, len(logits), class_count(logits, len(logits)))
     classes = jnp.arange(logits.shape[1])[None]
     others = classes[:, :-1] + (classes[:, :-1] >= labels[:, None])
     is_label, is_other = (classes == labels[:, None])[None], classes[None] == others.T[..., None]

@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from dsrna_jax.bounds.known import is_known
 from dsrna_jax.bounds.relaxations.interval import between
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio, spans
+from dsrna_jax.inputs import is_known
 from dsrna_jax.kernels.reductions import larger, smaller
 
 

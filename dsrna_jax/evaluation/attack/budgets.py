@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dsrna_jax.attacks import CW_PRESETS, attack, cw, ddn
 from dsrna_jax.attacks.autoattack import stages
+from dsrna_jax.attacks.losses import scale_free
 from dsrna_jax.attacks.series import Stage
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.config import AttackConfig
@@ -70,13 +71,12 @@ def series_row(
     radius: float, norm: str, classes: int, *, steps: int = 100, queries: int = 5000, members: Sequence[str] = tuple(MEMBERS)
 ) -> AttackRow:
     """Members of AutoAttack one after the other; called by its name only if all of them and as published."""
-    chosen = tuple(stage for stage in stages("standard", steps=steps, queries=queries) if stage.name in members)
-    is_whole = (steps, queries, len(chosen)) == (100, 5000, len(MEMBERS)) and classes >= 4
-    if classes < 4:  # the targeted dlr divides by what four classes leave
-        chosen = tuple(_by_margin(stage) if stage.name == "apgd-t" else stage for stage in chosen)
+    published, own = (stages("standard", classes=n, steps=steps, queries=queries) for n in (10, classes))
+    chosen = tuple(stage for stage in own if stage.name in members)
+    is_whole = (steps, queries, chosen) == (100, 5000, published)
     targets = min(9, classes - 1)
     costs = {"apgd-ce": GRADIENT * steps, "apgd-t": GRADIENT * steps * targets, "fab-t": (GRADIENT + 1) * steps * targets}
-    names = {"apgd-ce": "APGD-CE", "apgd-t": f"APGD-T by {'dlr' if classes >= 4 else 'margin'}", "fab-t": "FAB-T"}
+    names = {"apgd-ce": "APGD-CE", "apgd-t": f"APGD-T by {scale_free(classes, is_targeted=True)}", "fab-t": "FAB-T"}
     parts = [f"{names[s.name]} {steps}{f' x {targets} targets' if s.is_targeted else ''}" for s in chosen if s.name in names]
     budget = "; ".join([*parts, f"Square {queries}"])
     name = "AutoAttack" if is_whole else "+".join(MEMBERS[stage.name] for stage in chosen)
@@ -84,18 +84,14 @@ def series_row(
     return AttackRow(name, chosen, radius, norm, budget, cost, is_series=True)
 
 
-def _by_margin(stage):
-    return stage._replace(options=tuple((k, "margin" if k == "loss" else v) for k, v in stage.options))
-
-
-def default_row(name: str, config: AttackConfig) -> AttackRow:
+def default_row(name: str, config: AttackConfig, classes: int) -> AttackRow:
     """An attack of `dsrna_jax.attacks` with its default options, under the configuration's norm if it knows it, else under l2.
 
     It counts as one that looks for the smallest perturbation if its radius has a default.
     """
     function = attack(name)
     if name == "autoattack":
-        raise InputError("attacks=autoattack: expected attacks that can be jitted; AutoAttack has tier=standard")
+        raise InputError("attacks=autoattack: expected attacks that can be jitted as one stage; AutoAttack has tier=standard")
     defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
     norm = config.norm if defaults["norm"] == "linf" else "l2"
     cost = GRADIENT
@@ -103,12 +99,15 @@ def default_row(name: str, config: AttackConfig) -> AttackRow:
         cost *= defaults.get(factor) or 1
     is_nearest = defaults["radius"] is not inspect.Parameter.empty
     radius = config.size if norm == config.norm else config.cw_radius
-    return AttackRow(name, (Stage(name, function),), radius, norm, "default options", cost, is_nearest)
+    options, budget = (), "default options"
+    if defaults.get("loss") == "dlr" != (loss := scale_free(classes, is_targeted="targets" in defaults)):
+        options, budget = (("loss", loss),), f"default options, by {loss}"
+    return AttackRow(name, (Stage(name, function, options),), radius, norm, budget, cost, is_nearest)
 
 
 def attack_rows(config: AttackConfig, classes: int) -> tuple[AttackRow, ...]:
     """The rows of a configuration for a network of that many classes: those of its tier, weakest first, then `attacks`."""
-    return *_tier_rows(config, classes), *(default_row(name, config) for name in config.attacks.split(",") if name)
+    return *_tier_rows(config, classes), *(default_row(name, config, classes) for name in config.attacks.split(",") if name)
 
 
 def _tier_rows(config, classes):

@@ -10,8 +10,9 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
+from dsrna_jax.attacks.predictions import as_partial, clean_predictions
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import AttackBatch, as_partial, predicted, run_series
+from dsrna_jax.attacks.series import AttackBatch, run_series
 from dsrna_jax.evaluation.attack import sanity
 from dsrna_jax.evaluation.attack.budgets import AttackRow, attack_rows, curve_rows
 from dsrna_jax.evaluation.attack.completed import CompletedBatches
@@ -79,11 +80,11 @@ def evaluate(
     """
     images, labels = np.asarray(images), np.asarray(labels)
     network = as_partial(logits_fn)
-    classes = check_inputs(network, images, labels, config)
+    classes = check_inputs(network, images, labels, config, None if surrogate is None else as_partial(surrogate))
     fixed = _Fixed(network, images, labels, jax.random.key(config.seed), config, completed or CompletedBatches(), place)
     meter = _Meter(progress or NoProgress(), requests)
     rows, probed = attack_rows(config, classes), min(config.probe_examples, len(images))
-    predictions = predicted(network, images, config.batch_size)
+    _, predictions = clean_predictions(network, images, labels, config.batch_size, warns=False)  # a sanity check does
     clean = predictions == labels
     meter.progress.note(f"clean: {clean.mean():.1%} of {len(clean)}")
     table = []
@@ -92,9 +93,7 @@ def evaluate(
         meter.progress.note(str(table[-1]))
     counted = [outcome.robust for outcome in table if (outcome.row.norm, outcome.row.radius) == (config.norm, config.size)]
     worst = np.logical_and.reduce([clean, *counted])
-    curve = [
-        _outcome(fixed, meter, row, clean[:probed], f"curve {row.key}", f"curve, {row.name}") for row in curve_rows(config)
-    ]
+    curve = [_outcome(fixed, meter, row, clean[:probed], f"curve {row.key}", f"curve, {row.name}") for row in curve_rows(config)]
     checks = [*outcome_checks([*table, *curve]), *_sanity_checks(fixed, meter, probed, surrogate)]
     return Evaluation(predictions, clean, table, worst, curve, probed, checks)
 

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from dsrna_jax.attacks.series import predicted, run_series
+from dsrna_jax.attacks.predictions import predicted
+from dsrna_jax.attacks.series import run_series
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import report as attack_report
 from dsrna_jax.evaluation.attack.budgets import pixels
@@ -122,13 +123,14 @@ def _draw(
     batch = next(batches, None)
     if batch is None:
         return
+    names = dict(enumerate(setup.network.class_names))
     order = np.argsort(~batch.result.success, kind="stable")[:_SHEET]
     chosen, x_adv = batch.indices[order], np.asarray(batch.result.x_adv)[order]
     plots.attacked_images(
         images[chosen],
         x_adv,
         [setup.network.class_names[label] for label in labels[chosen]],
-        [setup.network.class_names[label] for label in predicted(logits_fn, x_adv, config.batch_size)],
+        [names.get(label, "undefined") for label in predicted(logits_fn, x_adv, config.batch_size)],
         out / "attacked_images.png",
         title=f"{name}: PGD-20 within {pixels(config.size, config.norm)} ({config.norm})",
         note=f"{batch.result.success.sum()} of {len(batch.indices)} images fall, which come first; "

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, Key
 
 from dsrna_jax import attacks
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys
+from dsrna_jax.attacks.predictions import are_fooled, as_partial, clean_predictions, predictions
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import as_partial, predictions
 from dsrna_jax.errors import InputError, RefutedError
 from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, bisected, largest_radius
 
@@ -34,15 +34,18 @@ def attack_radii(
 
     Each is that of a point that a forward pass by itself misclassifies. The radius of `pgd` is bisected in `tries` runs; attacks
     that look for the nearest point (`fab`, and for l2 `ddn` and `cw`) run once.
+
+    Raises: InputError, as attacks do.
     """
     if norm not in ({"linf", "l2"} if attack in ("pgd", "fab") else {"l2"}):
         raise InputError(f"attack={attack!r} knows no norm {norm!r}: expected attack='pgd' or 'fab'")
     network, keys = as_partial(logits_fn), example_keys(key, len(labels))
-    smallest = np.where(np.asarray(predictions(network, images)) == labels, np.inf, 0.0)
+    _, classes = clean_predictions(network, images, labels, len(images))
+    smallest = np.where(classes == labels, np.inf, 0.0)
 
     def withstands(radius):
         points = attacked(network, images, labels, keys, radius=radius, name=attack, norm=norm, steps=steps)
-        is_fooled = np.asarray(predictions(network, points)) != labels
+        is_fooled = are_fooled(predictions(network, points), labels)
         delta = (np.asarray(points, np.float64) - np.asarray(images, np.float64)).reshape(len(images), -1)
         sizes = np.abs(delta).max(1) if norm == "linf" else np.sqrt(np.square(delta).sum(1))
         smallest[:] = np.where(is_fooled, np.minimum(smallest, sizes), smallest)

@@ -9,10 +9,10 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
-from dsrna_jax import bounds
+from dsrna_jax import bounds, inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys
+from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import as_partial
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, bisected, largest_radius
 
@@ -42,9 +42,12 @@ def certified_radii(
       key: draws the class of the target "random".
       norm, method, clip, chunk: as in `bounds.margin`. steps: most radii tried for a target. accuracy: relative, of the search.
       pause: is called between two radii.
-    Raises: InputError if logits are not finite.
+    Raises: InputError if logits are not finite, or images and labels not as above.
     """
+    inputs.check_images(images)
     network = as_partial(logits_fn)
+    classes = inputs.class_count(jax.eval_shape(network, images), len(images))
+    inputs.check_labels(labels, len(images), classes)
     draws = np.asarray(jax.vmap(jax.random.uniform)(example_keys(key, len(labels))))
     logits = np.asarray(jax.jit(lambda f, images: f(images))(network, images))
     if not np.isfinite(logits).all():

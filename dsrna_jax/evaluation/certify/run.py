@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from dsrna_jax import bounds
 from dsrna_jax.attacks.keys import example_keys
-from dsrna_jax.attacks.series import batches, predicted
+from dsrna_jax.attacks.predictions import batches, predicted
 from dsrna_jax.bounds.explanation import free_memory, readable
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify import report as certification_report

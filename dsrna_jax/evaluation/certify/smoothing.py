@@ -16,9 +16,11 @@ from jax.tree_util import Partial
 from jaxtyping import Float, Int, Key
 from scipy import stats
 
+from dsrna_jax import inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
+from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import as_partial
+from dsrna_jax.errors import InputError
 
 ABSTAINED = -1
 
@@ -48,13 +50,20 @@ def class_counts(
     Args:
       sigma: standard deviation of the noise, in pixel units.
       chunk: noisy images of an example that are in memory at a time. pause: is called after each chunk.
+    Raises: InputError unless images are in [0, 1], `sigma` is finite and more than 0, and outputs are logits, none of them NaN.
     """
+    inputs.check_images(images)
+    inputs.check_counts(samples=samples, chunk=chunk)
+    _check_sigma(sigma)
     network, keys = as_partial(logits_fn), example_keys(key, len(images))
+    inputs.class_count(jax.eval_shape(network, images), len(images))
     total, last = np.zeros((), np.int64), first + samples
     chunk = min(chunk, last - first)
     for start in range(first, last, chunk):
         counts = _chunk_counts(network, images, keys, np.float32(sigma), start, last, chunk=chunk)
         total = total + np.asarray(counts, np.int64)
+        if (lost := min(last - start, chunk) - np.asarray(counts).sum(1)).any():
+            raise InputError(f"logits of {lost.sum()} noisy images are NaN: expected those of a network whose training went well")
         pause()
     return total
 
@@ -63,7 +72,7 @@ def class_counts(
 def _chunk_counts(
     logits_fn: Partial, images: Array, keys: Key[Array, " batch"], sigma: Array, first: Array, last: Array, *, chunk: int
 ) -> Int[Array, "batch class"]:
-    """`class_counts` of the draws from `first` to before `last`, at most `chunk` of them."""
+    """`class_counts` of the draws from `first` to before `last`, at most `chunk` of them, without those whose logits are NaN."""
     numbers = first + jnp.arange(chunk)
 
     def noisy(key, image):
@@ -73,7 +82,8 @@ def _chunk_counts(
     points = jax.vmap(noisy)(keys, images)  # not clipped to [0, 1]: the theorem is about the noise as it is
     logits = logits_fn(points.reshape(-1, *images.shape[1:]))
     winners = jax.nn.one_hot(logits.argmax(1), logits.shape[1], dtype=jnp.int32).reshape(len(images), chunk, -1)
-    return jnp.where((numbers < last)[:, None], winners, 0).sum(1)
+    is_known = (logits.max(1) > -jnp.inf).reshape(len(images), chunk)
+    return jnp.where((is_known & (numbers < last)[None])[..., None], winners, 0).sum(1)
 
 
 def lower_share(successes: Int[np.ndarray, "..."], trials: Int[np.ndarray, "..."], alpha: float) -> Float[np.ndarray, "..."]:
@@ -92,10 +102,21 @@ def certificate(
     Args:
       selection: class counts of a few draws, which choose the class. counts: those of other draws, which bound its share.
       sigma: of the noise. alpha: probability that a radius is wrong.
+    Raises: InputError unless `sigma` is finite and more than 0, `alpha` in (0, 1), and there are draws of 2 classes or more.
     """
+    _check_sigma(sigma)
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha={alpha}: expected a probability between 0 and 1, such as 0.001")
+    if selection.shape != counts.shape or counts.ndim != 2 or counts.shape[1] < 2 or not counts.sum(1).all():
+        raise InputError(f"expected counts [batch, classes] of one draw or more, got {selection.shape} and {counts.shape}")
     classes = selection.argmax(1)
     won = np.take_along_axis(counts, classes[:, None], 1)[:, 0]
     share = lower_share(won, counts.sum(1), alpha)
     # Below one half nothing is known, and g abstains.
     radius = np.where(share > 0.5, sigma * stats.norm.ppf(share), 0.0)
     return Smoothed(np.where(share >= 0.5, classes, ABSTAINED), radius)
+
+
+def _check_sigma(sigma: float) -> None:
+    if not 0 < sigma < np.inf:
+        raise InputError(f"sigma={sigma}: expected a finite number above zero, such as 0.25")

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from dsrna_jax.attacks import square
+from dsrna_jax.attacks.predictions import are_fooled, as_partial, clean_predictions, predicted
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import Stage, as_partial, predicted, run_series
+from dsrna_jax.attacks.series import Stage, run_series
 from dsrna_jax.evaluation.attack.sanity.check import Check, check
 from dsrna_jax.evaluation.attack.stages import fgsm_stage, noise_stage, pgd_stage
 
@@ -33,7 +34,7 @@ def attack_checks(
     Accuracies are those on all images. Differences count from half a percent on, and from two examples.
     """
     network, total = as_partial(logits_fn), len(images)
-    clean = predicted(network, images, batch_size) == labels
+    clean = clean_predictions(network, images, labels, batch_size, warns=False)[1] == labels
 
     def left(stages: Sequence[Stage], robust=clean, radius=radius):
         """The examples of `robust` that withstand the stages."""
@@ -98,7 +99,7 @@ def transfer_check(
     A warning means that the gradients of a stranger tell more than the network's own. Accuracies are those on all images.
     """
     stages = [pgd_stage(20)]
-    clean = predicted(logits_fn, images, batch_size) == labels
+    clean = clean_predictions(logits_fn, images, labels, batch_size, warns=False)[1] == labels
     robust = survivors(
         logits_fn, images, labels, key, stages=stages, robust=clean, radius=radius, norm=norm, batch_size=batch_size, place=place
     )
@@ -107,7 +108,7 @@ def transfer_check(
         surrogate, images, labels, key, stages=stages, robust=robust, radius=radius, norm=norm, batch_size=batch_size, place=place
     ):
         moved[batch.indices] = batch.result.x_adv
-    fooled = (robust & (predicted(logits_fn, moved, batch_size) != labels)).mean()
+    fooled = (robust & are_fooled(predicted(logits_fn, moved, batch_size), labels)).mean()
     says = f"PGD-20 on the surrogate fools {fooled:.1%} of the images that PGD-20 on the network does not"
     return check("transfer", fooled <= max(0.002, 1.5 / len(images)), fooled, says)
 

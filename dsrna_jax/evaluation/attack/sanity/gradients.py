@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.losses import cross_entropy, margin_loss
+from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn, climb
-from dsrna_jax.attacks.series import as_partial
 from dsrna_jax.evaluation.attack.sanity.check import Check, check
 
 VANISHED = 1e-8

@@ -1,0 +1,170 @@
+"""Checks of what a user gives: images, labels, logits, radii and keys. Attacks, margins, measures and evaluations share them.
+
+Shapes and dtypes are always checked, numbers where they are known: those of traced arrays, as inside of `jax.jit`, are not.
+"""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax.errors import InputError
+
+
+def is_known(*values: Any) -> bool:
+    """Whether the numbers of all values are there, rather than being traced."""
+    tracer = jax.core.Tracer  # pyright: ignore[reportAttributeAccessIssue] (the only public name of tracers)
+    return not any(isinstance(value, tracer) for value in values)
+
+
+def is_staged() -> bool:
+    """Whether what is computed here becomes part of a program, as inside of `jax.jit`, even if it depends on nothing traced."""
+    return not is_known(jnp.zeros(()))
+
+
+def check_images(images: Any) -> None:
+    """Raises: InputError unless images are floating point [batch, ...], at least one, and in [0, 1] where they are known."""
+    if not jnp.issubdtype(images.dtype, jnp.floating) or images.ndim < 2:
+        advice = ": divide bytes by 255" if jnp.issubdtype(images.dtype, jnp.integer) else ""
+        raise InputError(f"images must be floating point [batch, ...] in [0, 1], got {images.dtype} {images.shape}{advice}")
+    if not images.size:
+        raise InputError(f"no images to attack or to certify: expected at least one, got shape {images.shape}")
+    if not is_known(images):
+        return
+    numbers = _numbers(images)
+    low, high = float(numbers.min()), float(numbers.max())
+    if low >= 0 and high <= 1:
+        return
+    if np.isnan(low):
+        bad = np.flatnonzero(np.isnan(numbers).reshape(len(numbers), -1).any(1))
+        raise InputError(f"images must be in [0, 1], got NaN in {len(bad)} of {len(numbers)} images, first in image {bad[0]}")
+    is_rounding = low > -1e-3 and high < 1 + 1e-3
+    advice = "cut them by jnp.clip(images, 0, 1)" if is_rounding else "divide bytes by 255, do not normalise outside of logits_fn"
+    raise InputError(f"images must be in [0, 1], got values from {low:.9g} to {high:.9g}: {advice}")
+
+
+def check_labels(labels: Any, batch: int, classes: int | None = None, *, name: str = "labels") -> None:
+    """Raises: InputError unless labels are one integer for each of `batch` images, in 0 .. classes - 1 where they are known."""
+    is_integer = jnp.issubdtype(labels.dtype, jnp.integer)
+    if labels.shape != (batch,) or not is_integer:
+        advice = ""
+        if labels.ndim == 2 and labels.shape[0] == batch and labels.shape[1] in (classes, 1, batch):
+            advice = ": drop the last axis" if labels.shape[1] == 1 else ": of one-hot labels take labels.argmax(1)"
+        elif labels.ndim == 2:
+            advice = ": of one-hot labels take labels.argmax(1)"
+        elif labels.shape == (batch,):
+            advice = ": give the numbers of classes, as by labels.astype(int)"
+        images = f"{batch} image{'s' if batch != 1 else ''}"
+        raise InputError(f"{name} must be integers, one for each of {images}, got {labels.dtype} {labels.shape}{advice}")
+    if classes is None or not is_known(labels):
+        return
+    low, high = int(np.asarray(labels).min()), int(np.asarray(labels).max())
+    if low < 0 or high >= classes:
+        advice = ": subtract 1" if (low, high) == (1, classes) else ": leave out images without a label" if low == -1 else ""
+        raise InputError(
+            f"{name} go from {low} to {high}, but the network has {classes} classes: expected 0 to {classes - 1}{advice}"
+        )
+
+
+def class_count(logits: Any, batch: int) -> int:
+    """The number of classes of logits, an array or its shape.
+
+    Raises: InputError unless they are floating point [batch, 2 classes or more].
+    """
+    shape, dtype = getattr(logits, "shape", None), getattr(logits, "dtype", None)
+    if shape is None or dtype is None:
+        got = jax.tree.map(lambda part: getattr(part, "shape", part), logits)
+        raise InputError(f"expected logits [{batch}, classes] and nothing else, got {got}: leave out auxiliary outputs")
+    if len(shape) != 2 or shape[0] != batch or shape[1] < 2 or not jnp.issubdtype(dtype, jnp.floating):
+        is_single = tuple(shape) in ((batch,), (batch, 1))
+        advice = ": for one logit z give the two logits jnp.stack([jnp.zeros(len(images)), z], 1)" if is_single else ""
+        raise InputError(f"expected logits [{batch}, classes] of 2 classes or more, floating point, got {dtype} {shape}{advice}")
+    return shape[1]
+
+
+def check_logits(logits: Any) -> None:
+    """Raises: InputError if known logits [batch, classes] are NaN or infinite; -inf may mask classes, but not all of them."""
+    if not is_known(logits):
+        return
+    highest = _numbers(logits).max(1)
+    bad = np.flatnonzero(~np.isfinite(highest))
+    if len(bad):
+        raise InputError(
+            f"logits are not finite for {len(bad)} of {len(highest)} images, first for image {bad[0]}: "
+            "expected those of a network whose training went well"
+        )
+
+
+def are_probabilities(logits: Any) -> bool:
+    """Whether known outputs [batch, classes] are in [0, 1] and sum to 1, as after a softmax."""
+    numbers = _numbers(logits)
+    return bool(numbers.min() >= 0 and numbers.max() <= 1 and np.allclose(numbers.sum(1), 1, atol=1e-3))
+
+
+def warn_of_probabilities(logits: Any) -> None:
+    """Warns if known outputs are probabilities: attacks climb logits, and find less where a softmax comes before the loss."""
+    if is_known(logits) and are_probabilities(logits):
+        warnings.warn(
+            "logits_fn returns probabilities, and attacks on these are weaker: leave out softmax, or take jnp.log",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def check_radius(
+    radius: Any, batch: int | None, *, name: str = "radius", is_finite: bool = False, is_positive: bool = False
+) -> None:
+    """Raises: InputError unless a radius is a number or [batch], and where it is known at least 0.
+
+    Without `batch` only a number will do. Infinity is no radius if `is_finite`, nor 0 if `is_positive`.
+    """
+    expected = f"{name} must be a number" + (f" or one for each of the {batch} examples" if batch is not None else "")
+    try:
+        shape, dtype = np.shape(radius), jnp.result_type(radius)
+    except (TypeError, ValueError):
+        raise InputError(f"{expected}, got {radius!r}") from None
+    is_real = jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
+    if shape not in ((), (batch,)) or not is_real:
+        raise InputError(f"{expected}, got {dtype} of shape {list(shape)}")
+    if not is_known(radius):
+        return
+    numbers = _numbers(radius)
+    if is_positive and not numbers.min() > 0:
+        raise InputError(f"{name} must be more than 0, got {numbers.min():g}")
+    if not numbers.min() >= 0:
+        raise InputError(f"{name} must be at least 0, got {numbers.min():g}")
+    if is_finite and numbers.max() == np.inf:
+        raise InputError(f"{name} must be finite, got inf: in linf a radius of 1 is the whole range of pixels")
+
+
+def check_counts(least: int = 1, **counts: Any) -> None:
+    """Raises: InputError unless the counts that are known are integers of at least `least`; None is not checked."""
+    for name, count in counts.items():
+        if count is not None and is_known(count) and not (np.ndim(count) == 0 and count == int(count) and count >= least):
+            raise InputError(f"{name}={count}: expected at least {least}")
+
+
+def checked_key(key: Any, *, is_single: bool = False) -> jax.Array:
+    """A random key or an array of them, typed as `jax.random.key` does; old ones, as of `jax.random.PRNGKey`, are wrapped.
+
+    Raises: InputError if it is None, an integer, or anything else that is no key; with `is_single` also if it is several.
+    """
+    if key is None:
+        raise InputError("this draws at random: expected a key such as jax.random.key(0), got None")
+    dtype = getattr(key, "dtype", None)
+    if dtype == jnp.uint32 and key.ndim in (1, 2) and key.shape[-1] == jax.random.key_data(jax.random.key(0)).size:
+        key = jax.random.wrap_key_data(key)
+    if dtype is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and not (is_single and key.ndim):
+        return key
+    if np.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer):
+        seed = key if is_known(key) else "seed"
+        raise InputError(f"expected a random key, got the integer {seed}: give jax.random.key({seed})")
+    raise InputError(f"expected a random key such as jax.random.key(0), got {dtype or type(key).__name__} {np.shape(key)}")
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Numbers in NumPy, floating point, at least in float32."""
+    values = np.asarray(values)
+    return values.astype(np.float32) if values.dtype.itemsize < 4 or values.dtype.kind in "iu" else values
