@@ -138,7 +138,7 @@ def test_seeds_are_one_row_with_mean_and_deviation(runs):
     runs.certify(paths[1], 0.9, [0.0, 0.02])
     table = table_of(*paths, runs.make("other", genotype="x/PDARTS", adversarial="pgd"))
     assert [row.name for row in table.rows] == [
-        "PDARTS; digits, standard",
+        "PDARTS (3 trainings); digits, standard",
         "PDARTS; digits, adversarial (pgd, linf 8/255)",
     ]
     robust = cell(table.rows[0], "PGD (100)")
@@ -218,6 +218,22 @@ def test_whatever_is_measured_on_images_has_the_clean_accuracy_on_the_same_image
         assert column.images is None or str(column.images) in pairs
     robust = {str(column.images): round(cell.value) for column, cell in row.cells.items() if column.title == "PGD (100)"}
     assert {pairs[images] - value for images, value in robust.items()} == {50}
+
+
+def test_the_worst_of_other_attacks_is_another_column(runs):
+    worst = PGD | {"name": "worst case", "budget": "every row of this norm and radius"}
+    for name, rows in (
+        ("a", [PGD]),
+        ("b", [PGD | {"budget": "100 steps, 5 starts"}]),
+        ("c", [PGD, PGD | {"name": "AutoAttack"}]),
+    ):
+        runs.attack(runs.make(name, epochs=ord(name)), 0.9, [*((row, 0.5) for row in rows), (worst, 0.5)])
+    table = table_of(*(runs.root / name for name in "abc"))
+    assert [column.budget for column in table.columns if column.title == "worst case"] == [
+        "the worst of PGD-100 (100 steps)",
+        "the worst of PGD-100 (100 steps), AutoAttack (100 steps)",
+        "the worst of PGD-100 (100 steps, 5 starts)",
+    ]
 
 
 def test_all_test_images_are_one_set_whoever_counted_them(runs):
@@ -316,7 +332,7 @@ def test_searches_of_one_method_merge_into_mean_and_deviation(runs):
             paths.append(runs.make(f"t{seed}{training}", 1 + len(paths), architecture, genotype=str(folder), seed=training))
             runs.attack(paths[-1], 0.9, [(PGD, accuracy)])
     table = table_of(*paths)
-    assert table.rows[0].name == "pcdarts, jacobian, unrolled, searched on cifar10 (3 searches); digits, standard"
+    assert table.rows[0].name == "pcdarts, jacobian, unrolled, searched on cifar10 (3 searches, 4 trainings); digits, standard"
     assert len(table.rows) == 1 and table.rows[0].count == 3
     merged = cell(table.rows[0], "PGD (100)")
     assert merged[:3] == (pytest.approx(65), pytest.approx(10), 3)
@@ -327,7 +343,7 @@ def test_searches_of_one_method_merge_into_mean_and_deviation(runs):
     last = runs.make("last", 9, cells[0], genotype=str(runs.root / "other"))
     names = [row.name for row in table_of(*paths, last).rows]
     assert [name.partition(" (")[2] for name in names] == [
-        "3 searches); digits, standard, search gamma 0.01",
+        "3 searches, 4 trainings); digits, standard, search gamma 0.01",
         "other); digits, standard, search gamma 0.5",
     ]
     assert cell(table_of(*paths[:2]).rows[0], "PGD (100)")[:3] == (pytest.approx(55), pytest.approx(np.std([50, 60], ddof=1)), 2)

@@ -9,6 +9,7 @@ from dsrna_jax.evaluation.certify.config import SMOOTHING
 
 MULTIPLY_ADDS, SMOOTHED = "Mult-adds (M)", "l2 radius of the smoothed network"
 CPU_COST, OTHER_COST = "Search time (days on a CPU)", "Search time (days)"
+WORST = "worst case"  # the name of a row in attack.json
 COSTS = (COST, CPU_COST, OTHER_COST)
 RADIUS_TITLES = (LINF, L2, SMOOTHED)
 NOT_ACCURACIES = (*RADIUS_TITLES, PARAMS, MULTIPLY_ADDS, *COSTS)
@@ -85,7 +86,12 @@ def _images(result: dict[str, Any], run: FinishedTraining) -> Images:
 def _attack_column(row: dict[str, Any], result: dict[str, Any], run: FinishedTraining) -> Column:
     name: str = row["name"]
     title = FGSM if name.startswith("FGSM") else _TITLES.get(name, name)
-    return Column(title, row["norm"], row["radius"], images=_images(result, run), budget=row["budget"])
+    budget: str = row["budget"]
+    if name == WORST:  # of other attacks it is another measure
+        ball = row["norm"], row["radius"]
+        others = [r for r in result["rows"] if (r["norm"], r["radius"]) == ball and r["name"] != WORST]
+        budget = "the worst of " + ", ".join("{name} ({budget})".format(**other) for other in others)
+    return Column(title, row["norm"], row["radius"], images=_images(result, run), budget=budget)
 
 
 def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:

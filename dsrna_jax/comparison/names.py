@@ -24,7 +24,7 @@ def names(groups: list[list[FinishedTraining]]) -> list[str]:
         differing += [f"search {field.replace('_', ' ')} {_short(of_search[field])}" for field in of_search
                       if field not in _NAMED_OF_SEARCH and _differs(field, map(search_settings, others))]  # fmt: skip
         name, data, training = _called(group[0])
-        labels.append(f"{name}{_found_in(group)}; {', '.join([data, training, *differing])}")
+        labels.append(f"{name}{_of_several(group)}; {', '.join([data, training, *differing])}")
     # The same settings and the same name of two architectures: the folders tell them apart.
     return [n if labels.count(n) == 1 else f"{n} ({g[0].path})" for n, g in zip(labels, groups, strict=True)]
 
@@ -42,12 +42,13 @@ def _called(run: FinishedTraining) -> tuple[str, str, str]:
     return name, _data(asdict(run.config)), _training(run)
 
 
-def _found_in(group: list[FinishedTraining]) -> str:
-    """The folder of the search of a group, or the number of its searches; "" for other architectures."""
-    if not group[0].search:
-        return ""
-    searches = len({origin(run) for run in group})
-    return f" ({f'{searches} searches' if searches > 1 else _file_name(group[0])})"
+def _of_several(group: list[FinishedTraining]) -> str:
+    """How many searches and trainings a group has, in brackets; of one searched cell its folder instead; "" of one training."""
+    searches, trainings = len({origin(run) for run in group}), len(group)
+    parts = [f"{searches} searches"] if searches > 1 else [_file_name(group[0])] if group[0].search else []
+    if trainings > searches:
+        parts.append(f"{trainings} trainings")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _file_name(run: FinishedTraining) -> str:
