@@ -13,8 +13,14 @@ _LONGEST = 64 * 2**20  # bytes
 _DEEPEST = 64
 
 
-class Maybe(NamedTuple):
-    """A shape that may be null, or absent from its object."""
+class Nullable(NamedTuple):
+    """That shape, or null."""
+
+    shape: Any
+
+
+class Optional(NamedTuple):
+    """That shape, of a field that an object may lack."""
 
     shape: Any
 
@@ -22,8 +28,8 @@ class Maybe(NamedTuple):
 def read(path: str | os.PathLike, shape: Any = object) -> Any:
     """The value in a JSON file, which has the shape (`check`).
 
-    Raises: FileNotFoundError; InputError, which names the file, if it is no regular file, cannot be read, is not UTF-8, not JSON
-      as `parsed` has it, or has another shape.
+    Raises: FileNotFoundError or NotADirectoryError if there is no such file; InputError, which names the file, if it is no
+      regular file, cannot be read, is not UTF-8, not JSON as `parsed` has it, or has another shape.
     """
     path = Path(path)
     try:
@@ -33,7 +39,7 @@ def read(path: str | os.PathLike, shape: Any = object) -> Any:
         if status.st_size > _LONGEST:
             raise InputError(f"{path} has {status.st_size:,} bytes: expected a file of at most {_LONGEST:,}")
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
@@ -70,13 +76,13 @@ def check(value: Any, shape: Any, where: str = "") -> None:
 
     Args:
       shape: bool, int, float (any number), str; object for anything; [shape] for a list; {name: shape, ...} for an object with
-        these names and maybe more; {str: shape} for an object of any names; `Maybe(shape)`; a tuple of shapes, all of which the
-        value has; a frozenset of allowed texts; or a container of allowed numbers, such as an `options.Interval`, whose text says
-        what it holds.
+        these names and maybe more; {str: shape} for an object of any names; `Optional(shape)` in an object; `Nullable(shape)`; a
+        tuple of shapes, all of which the value has; a frozenset of allowed texts; or a container of allowed numbers, such as an
+        `options.Interval`, whose text says what it holds.
       where: path of the value in its file, such as `rows[2].accuracy`.
     """
-    if isinstance(shape, Maybe):
-        if value is not None:
+    if isinstance(shape, Nullable | Optional):
+        if value is not None or isinstance(shape, Optional):
             check(value, shape.shape, where)
     elif isinstance(shape, type):
         if shape is not object and not _is(value, shape):
@@ -99,7 +105,7 @@ def check(value: Any, shape: Any, where: str = "") -> None:
             path = f"{where}.{name}" if where else str(name)
             if name in value:
                 check(value[name], inner, path)
-            elif not isinstance(inner, Maybe):
+            elif not isinstance(inner, Optional):
                 raise InputError(f"expected the field {path}, which is not there")
     elif not _is(value, float) or value not in shape:
         raise _unexpected(where, f"a number in {shape}", value)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from garbled import assert_garbled_is_refused_or_makes_no_difference
 from linear_run import TINY, linear_network
 
 from dsrna_jax import genotypes
@@ -552,8 +553,8 @@ def test_bad_input_ends_in_one_line(runs, tmp_path, capsys):
         ([], "expected one or more RUN"),
         ([tmp_path / "nothing"], "no checkpoint in"),
         ([good, twin], "are the same training with seed 0: give one of them"),
-        ([damaged], "attack.json is damaged: expected the result of dsrna_jax attack"),
-        ([foreign], "certify.json is damaged"),
+        ([damaged], "attack.json: expected JSON, got text that is none"),
+        ([foreign], "certify.json: expected an object, got [1]; this is no result of dsrna_jax certify"),
         ([good, f"--out={tmp_path / 'file'}"], "is a file"),
         ([good, "--wrong=3"], "wrong"),
     ):
@@ -561,6 +562,43 @@ def test_bad_input_ends_in_one_line(runs, tmp_path, capsys):
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and expected in err
     assert not (tmp_path / "comparison.md").exists()
+
+
+def test_garbled_results_are_refused_by_name(runs):
+    """Of attack, certify, train and the search."""
+    search = runs.search("search")
+    path = runs.make("a", genotype=str(search))
+    folders = runs.attack(path, 0.9, [(PGD, 0.5)], examples=100), runs.certify(path, 0.9, [0.0, 0.1])
+    runs.test(path, 0.9)
+    files = [*(next(folder.glob("*.json")) for folder in folders), path / "result.json", search / "config.json"]
+
+    def shown():
+        table = table_of(path)
+        return markdown(table), comma_separated(table)
+
+    def is_allowed(done):  # no mean radius, no test images, and a search by a version that lacks an option
+        return done in ("radius.mean=None", "test=None") or bool(re.fullmatch(r"config\.\w+ left out", done))
+
+    for file in files:
+        assert_garbled_is_refused_or_makes_no_difference(file, shown, allowed=is_allowed)
+    times = b'{"setup_s": %s, "search_s": 1}\n'
+    for file, contents in {
+        folders[1] / "radii.npz": (b"", b"[]", (folders[1] / "radii.npz").read_bytes()[:80], b"\x80\x04N."),
+        search / "timing.jsonl": (
+            b"",
+            b"[]\n",
+            b"{}\n",
+            b"\xff\n",
+            *(times % value for value in (b'"x"', b"1e999", b"-1", b"null")),
+        ),
+    }.items():
+        good = file.read_bytes()
+        for content in contents:
+            file.write_bytes(content)
+            with pytest.raises(InputError, match=file.name) as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+        file.write_bytes(good)
 
 
 def test_columns_are_in_the_papers_order(runs):

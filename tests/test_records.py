@@ -88,7 +88,7 @@ def test_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n' + line + '\n{"step": 2}\n')
     for read in (rows, lambda path: Records(path).truncate(1)):
-        with pytest.raises(InputError, match="line 2 of .*metrics.jsonl is damaged: expected a JSON object"):
+        with pytest.raises(InputError, match="line 2 of .*metrics.jsonl is damaged: expected "):
             read(path)
     assert path.read_text().endswith('{"step": 2}\n')
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.options import interval
-from dsrna_jax.strict_json import Maybe, check
+from dsrna_jax.strict_json import Nullable, Optional, check
 
 
 @pytest.mark.parametrize("name", NO_JSON)
@@ -54,10 +54,17 @@ SHAPE = {
     "count": (int, interval("[1, 9]")),
     "share": interval("[0, 1)"),
     "norm": frozenset({"linf", "l2"}),
-    "rows": [{"right": bool, "value": Maybe(float)}],
-    "more": Maybe({str: int}),
+    "rows": [{"right": bool, "value": Nullable(float)}],
+    "more": Optional({str: int}),
 }
-GOOD = {"name": "a", "count": 2, "share": 0.5, "norm": "l2", "rows": [{"right": True, "value": 1}, {"right": False}], "other": 1}
+GOOD = {
+    "name": "a",
+    "count": 2,
+    "share": 0.5,
+    "norm": "l2",
+    "rows": [{"right": True, "value": 1}, {"right": False, "value": None}],
+    "other": 1,
+}
 
 
 def test_what_has_the_shape_passes():
@@ -80,6 +87,8 @@ def test_what_has_the_shape_passes():
         ({"rows": [GOOD["rows"][0], None]}, r"rows\[1\] to be an object, got None"),
         ({"rows": [{"right": 1}]}, r"rows\[0\].right to be true or false, got 1"),
         ({"rows": [{"value": None}]}, r"the field rows\[0\].right, which is not there"),
+        ({"rows": [{"right": True}]}, r"the field rows\[0\].value, which is not there"),
+        ({"more": None}, "more to be an object, got None"),
         ({"more": {"x": "y"}}, "more.x to be a whole number, got 'y'"),
     ],
 )

@@ -78,7 +78,7 @@ def _test(run: FinishedTraining) -> dict[str, Any] | None:
 def _images(result: dict[str, Any], run: FinishedTraining) -> Images:
     """The images of an attack.json or certify.json."""
     config, test = result["config"], _test(run)
-    split, count = config.get("split", "test"), result["examples"]
+    split, count = config["split"], result["examples"]
     is_all = config.get("examples") == 0 or (test is not None and (split, count) == (test["split"], test["images"]))
     return Images(split, count, None if is_all else config.get("seed", 0))
 

@@ -46,7 +46,7 @@ def _curve(row, norm):
     """((radii, accuracies) under PGD-20, number of images) of the first training that has them; None if none has."""
     for run in row.runs:
         for result in run.attacks:
-            if result["config"]["norm"] == norm and (points := result.get("curve", {}).get("points")):
+            if result["config"]["norm"] == norm and (points := result["curve"]["points"]):
                 own = sorted((p["radius"], p["accuracy"]) for p in points if p["name"] in ("clean", "PGD-20"))
                 curve = [radius for radius, _ in own], [accuracy for _, accuracy in own]
                 return curve, result["curve"].get("examples", result["examples"])

@@ -1,28 +1,33 @@
 """A finished training with its evaluations, read from its folder and checked to be of one checkpoint."""
 
 import dataclasses
-import json
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsrna_jax import genotypes
+from dsrna_jax import genotypes, strict_json
 from dsrna_jax.errors import InputError
-from dsrna_jax.files import expanded
+from dsrna_jax.evaluation import shapes
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
-from dsrna_jax.runtime.options import in_todays_names
+from dsrna_jax.runtime.options import in_todays_names, interval
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.strict_json import Optional
 from dsrna_jax.training import restore
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.restore import TrainedNetwork
 from dsrna_jax.training.result import RESULT, saved_result
 
-_RESULTS = ("attack", "certify")
+_SHAPES = {"attack": shapes.ATTACK, "certify": shapes.CERTIFY}
+_TIMES = {"setup_s": interval("[0, 1e9]"), "search_s": interval("[0, 1e9]"), "devices": Optional(str),
+          "cores": Optional((int, interval("[1, 1e6]")))}  # fmt: skip
+# Names of measures and the like may be those of another version.
+_SEARCH = {"experiment": str, "config": {field.name: Optional(field.type) for field in dataclasses.fields(SearchConfig)}}
 NOT_RECORDED = "devices not recorded"
 
 
@@ -83,7 +88,7 @@ def read(path: str | os.PathLike) -> FinishedTraining:
     path = Path(path)
     network = restore.load(path)
     evaluations: dict[str, list[tuple[dict, Path]]] = {}
-    for kind in _RESULTS:
+    for kind in _SHAPES:
         results = [(_result(file, kind), file.parent) for file in sorted(path.glob(f"*/{kind}.json"))]
         for result, folder in results:
             if result["checkpoint"]["digest"] != network.digest:
@@ -116,35 +121,44 @@ def _of_another(where: Path, result: dict[str, Any], path: Path, network: Traine
 def _result(file: Path, kind: str) -> dict[str, Any]:
     """The content of attack.json or certify.json. Raises: InputError if it is damaged."""
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-        is_whole = result["experiment"] == kind and result["checkpoint"]["digest"] and result["clean"]["accuracy"] is not None
-    except (ValueError, KeyError, TypeError):
-        is_whole = False
-    if not is_whole:
-        raise InputError(f"{file} is damaged: expected the result of {command_line(kind)}; delete its folder and run that again")
-    return result
+        return strict_json.read(file, _SHAPES[kind])
+    except InputError as error:
+        raise InputError(f"{error}; this is no result of {command_line(kind)}: delete its folder and run that again") from None
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of radii.npz, of which `minimum` is needed; none if there is no file. Raises: InputError if it is damaged."""
     if not file.is_file():
         return {}
-    with np.load(file) as arrays:
-        return dict(arrays)
+    try:
+        with open(file, "rb") as content, np.load(content) as arrays:
+            radii = dict(arrays)
+        is_whole = radii["minimum"].ndim == 1 and bool((radii["minimum"] >= 0).all())
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
+        is_whole = False
+    if not is_whole:
+        raise InputError(f"{file} is damaged: delete its folder and run {command_line('certify')} again")
+    return radii
 
 
 def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> FoundBy | None:
-    """The search in the folder that `--genotype` named, if it is there and ended in this cell."""
-    for folder in (expanded(genotype), path.parent / Path(genotype).name):
-        try:
-            resolved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            if resolved.get("experiment") != "search" or genotypes.load(folder / "genotype.json") != architecture:
-                continue
-            parts = tuple(_part(row) for row in records.rows(folder / "timing.jsonl"))
-            # What an earlier version did not have as a setting was as its default is.
-            defaults = {field.name: field.default for field in dataclasses.fields(SearchConfig)}
-            return FoundBy(folder, defaults | in_todays_names(SearchConfig, resolved["config"]), parts)
-        except (OSError, ValueError, KeyError, TypeError):  # InputError is a ValueError
+    """The search in the folder that `--genotype` named, if it is there and ended in this cell.
+
+    Raises: InputError if it is there, but one of its files is damaged.
+    """
+    for name in (genotype, str(path.parent / Path(genotype).name)):
+        folder = Path(os.path.expanduser(name))
+        files = [folder / file for file in ("config.json", "genotype.json", "timing.jsonl")]
+        if not all(file.is_file() for file in files):
             continue
+        resolved = strict_json.read(files[0], _SEARCH)
+        if resolved["experiment"] != SearchConfig.experiment or genotypes.load(files[1]) != architecture:
+            continue
+        if not (parts := tuple(_part(row) for row in records.rows(files[2], _TIMES))):
+            raise InputError(f"{files[2]} is empty: expected a row for each part of the search")
+        # What an earlier version did not have as a setting was as its default is.
+        defaults = {field.name: field.default for field in dataclasses.fields(SearchConfig)}
+        return FoundBy(folder, defaults | in_todays_names(SearchConfig, resolved["config"]), parts)
     return None
 
 

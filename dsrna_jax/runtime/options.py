@@ -90,12 +90,19 @@ def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(config: Any) -> None:
-    """Checks the type of every field of a configuration, and its choices or range.
+    """Checks every field of a configuration as `check_fields` does."""
+    check_fields(type(config), {field.name: getattr(config, field.name) for field in dataclasses.fields(config)})
+
+
+def check_fields(kind: type, values: Mapping[str, Any]) -> None:
+    """Checks the type, and the choices or the range, of those fields of the dataclass `kind` that `values` has.
 
     A whole number counts as a float. Raises: InputError, in one line that names the first field that is not as its option says.
     """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+    for field in dataclasses.fields(kind):
+        if field.name not in values:
+            continue
+        value = values[field.name]
         if expected := _mistake(value, field.type, field.metadata["choices"], field.metadata["within"]):
             raise InputError(f"{field.name}={shown(value)}: expected {expected}")
 
@@ -132,4 +139,4 @@ def mistaken_text(value: Any, choices: Collection[str] | None = None) -> str | N
 
 def differences(old: dict, new: dict) -> list[str]:
     """`name: old -> new` of every entry in which two configurations differ."""
-    return [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+    return [f"{k}: {shown(old.get(k))} -> {shown(new.get(k))}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]

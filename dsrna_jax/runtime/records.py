@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError
+from dsrna_jax.strict_json import Optional
 
 
 class Records:
@@ -54,15 +56,17 @@ class Records:
         return b"".join(line for line, _ in kept)
 
 
-def rows(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, without a last line that is still being written.
+def rows(path: str | os.PathLike, shape: Any = object) -> list[dict[str, Any]]:
+    """The rows of a file such as `metrics.jsonl`, without a last line that is still being written.
 
-    Raises: InputError if there is no such file or a line is not JSON.
+    Args:
+      shape: that every row has (`strict_json.check`).
+    Raises: InputError, which names file and line, if there is no such file, or a line is not JSON or has another shape.
     """
-    return [row for _, row in _lines(Path(path))]
+    return [row for _, row in _lines(Path(path), shape)]
 
 
-def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
+def _lines(path: Path, shape: Any = object) -> list[tuple[bytes, dict[str, Any]]]:
     """The complete lines of a file, each with its row."""
     if not path.is_file():
         raise InputError(f"no metrics at {path}: expected the metrics.jsonl of a run")
@@ -70,11 +74,11 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
     parsed = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("step", 0), int):
-            raise InputError(f"line {number} of {path} is damaged: expected a JSON object, got {line[:40]}; delete it")
+            row = strict_json.parsed(line)
+            strict_json.check(row, {"step": Optional(int)})
+            strict_json.check(row, shape)
+        except InputError as error:
+            raise InputError(f"line {number} of {path} is damaged: {error}; delete it") from None
         parsed.append((line, row))
     return parsed
 

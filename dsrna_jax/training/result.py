@@ -11,21 +11,31 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from dsrna_jax import strict_json
 from dsrna_jax.attacks.series import batches, predictions
 from dsrna_jax.confidence import wilson
 from dsrna_jax.data import Dataset, load
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.checkpoint import BEST
+from dsrna_jax.runtime.options import interval
 from dsrna_jax.runtime.progress import Progress, WorkProgress
 from dsrna_jax.runtime.signals import Stopped, stop_requests
+from dsrna_jax.strict_json import Nullable
 from dsrna_jax.training import restore
 from dsrna_jax.training.restore import TrainedNetwork
 
 RESULT = "result.json"
 SPLITS = ("test", "validation")
 """The split that counts as test images: the first that has labels, which those of ImageNet's test split have not."""
+
+_SHARE, _COUNT = interval("[0, 1]"), (int, interval("[0, 1e9]"))
+_SHAPE = {
+    "experiment": frozenset({"training"}),
+    "checkpoint": {"step": _COUNT, "digest": str},
+    "test": Nullable({"split": frozenset(SPLITS), "images": _COUNT, "correct": _COUNT, "accuracy": _SHARE}),
+}
 
 
 def saved_result(folder: str | os.PathLike) -> dict[str, Any] | None:
@@ -35,20 +45,13 @@ def saved_result(folder: str | os.PathLike) -> dict[str, Any] | None:
     """
     file = Path(folder) / RESULT
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        test = content["test"]
-        is_whole = content["experiment"] == "training" and content["checkpoint"]["digest"]
-        if test is not None:
-            is_whole = is_whole and 0 <= test["correct"] <= test["images"] and test["split"] in SPLITS
-            is_whole = is_whole and abs(test["accuracy"] * test["images"] - test["correct"]) < 1e-6 * test["images"]
+        content = strict_json.read(file, _SHAPE)
+        if (test := content.get("test")) and abs(test["accuracy"] * test["images"] - test["correct"]) >= 1e-6 * test["images"]:
+            raise InputError(f"{file}: expected test.accuracy to be correct / images, got {shown(test['accuracy'])}")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        is_whole = False
-    if not is_whole:
-        raise InputError(
-            f"{file} is damaged: expected the result of a training; delete it, and resume the training to measure it again"
-        )
+    except InputError as error:
+        raise InputError(f"{error}; delete this result, and resume the training to measure it again") from None
     return content
 
 
