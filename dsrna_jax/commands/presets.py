@@ -10,7 +10,7 @@ from dsrna_jax.search.config import SearchConfig
 # The default: the paper's method on 8x8 images, with rates for a search that takes minutes.
 DIGITS_DSRNA_JACOBIAN = SearchConfig()
 
-# The same with certified bounds of cells in place of the Jacobian.
+# The same with certified bounds of cells; gamma for an effect within 15 epochs (docs/paper.md has a table).
 DIGITS_DSRNA_CB = replace(DIGITS_DSRNA_JACOBIAN, metric="certified", certificate="cell", gamma=0.1)
 
 # DSRNA, section 4.2.2, whose numbers tests/test_recipes.py lists. It leaves open the warm-up (15 epochs, as in PC-DARTS), the

@@ -130,7 +130,8 @@ def protocol(title: str, row: str, dataset: str) -> Protocol:
 
 def method(search: Mapping[str, Any], dataset: str) -> str | None:
     """The paper's name of what a search with that configuration finds for a data set; None if the paper has no such method."""
-    if search.get("dataset") != SEARCHED_ON.get(dataset):
+    searched_on = SEARCHED_ON.get(dataset)
+    if searched_on is None or search.get("dataset") != searched_on or search.get("image_size", 0) not in _SIDES[searched_on]:
         return None
     return METHODS.get((search.get("space", ""), search.get("metric", ""), search.get("order", "")))
 
