@@ -22,9 +22,15 @@ class Choice:
         """Masks of where the comparison is certainly true, and certainly false."""
         value = node.parents[0].value
         low, high = value + interval.lower, value + interval.upper
-        if self.compare in ("gt", "ge"):
-            return (low > 0) if self.compare == "gt" else (low >= 0), (high <= 0) if self.compare == "gt" else (high < 0)
-        return (high < 0) if self.compare == "lt" else (high <= 0), (low >= 0) if self.compare == "lt" else (low > 0)
+        if self.compare in ("eq", "ne"):
+            is_zero, is_other = (low == 0) & (high == 0), (low > 0) | (high < 0)
+            return (is_zero, is_other) if self.compare == "eq" else (is_other, is_zero)
+        return {
+            "gt": (low > 0, high <= 0),
+            "ge": (low >= 0, high < 0),
+            "lt": (high < 0, low >= 0),
+            "le": (high <= 0, low > 0),
+        }[self.compare]
 
     def sides(self, node, intervals):
         """(lower, upper) of the value if false and of the value if true, as deviations of the node."""
