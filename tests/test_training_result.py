@@ -124,7 +124,20 @@ def test_a_training_ends_with_its_result_also_when_it_was_stopped_before(tmp_pat
     result, network = saved_result(tmp_path / "run"), restore.load(tmp_path / "run")
     said = capsys.readouterr().out
     assert f"accuracy of the best weights on all {result['test']['images']} test images: {result['test']['accuracy']:.2%}" in said
+    assert "accuracy on 139 held-out images:" in said
     assert result["checkpoint"] == {"step": network.step, "digest": network.digest, "chosen": "best"}
     assert result["test"]["correct"] == counted(network._replace(logits_fn=jax.jit(network.logits_fn)))[0]
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == metrics
     assert TrainingConfig(**network.metadata["config"]) == network.config
+
+
+def test_the_report_names_the_attack_behind_robust_accuracy(tmp_path):
+    row = {"epoch": 2, "val_accuracy": 0.9, "val_robust_accuracy": 0.4}
+    result = {"test": None, "why": "digits has no split 'test'", "checkpoint": {"chosen": "best"}}
+    for config, attack in (
+        (TrainingConfig(adversarial="pgd"), "PGD-10 (linf 8/255)"),
+        (TrainingConfig(adversarial="pgd", norm="l2", radius=0.5, val_attack_steps=3), "PGD-3 (l2 0.5)"),
+    ):
+        said = train.COMMAND.report(training_run.Trained(row, row, 2, result, 139, config), tmp_path, None)
+        assert f"best (epoch 2): 90.0% clean, 40.0% under {attack}" in said
+        assert "no accuracy on test images: digits has no split 'test'" in said

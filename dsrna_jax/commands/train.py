@@ -76,11 +76,15 @@ def _run(config: TrainingConfig, run_dir: Path, values: FlagValues) -> "Trained"
 
 
 def _report(trained: "Trained", run_dir: Path, values: FlagValues) -> str:
-    lines = ["", f"trained for {trained.epochs} epochs; accuracy on held-out images:"]
+    from dsrna_jax.evaluation.attack.budgets import pixels
+
+    config = trained.config
+    attack = f"PGD-{config.val_attack_steps} ({config.norm} {pixels(config.radius, config.norm)})"
+    lines = ["", f"trained for {trained.epochs} epochs; accuracy on {trained.held_out} held-out images:"]
     for name, row in (("best", trained.best), ("last", trained.last)):
         if row and row.get("val_accuracy") is not None:
             robust = row["val_robust_accuracy"]
-            attacked = "" if robust is None else f", {robust:.1%} under attack"
+            attacked = "" if robust is None else f", {robust:.1%} under {attack}"
             lines.append(f"  {name} (epoch {row['epoch']}): {row['val_accuracy']:.1%} clean{attacked}")
     if trained.best is None:
         lines[-1] = f"trained for {trained.epochs} epochs; nothing was held out, so the last checkpoint is the one to use"

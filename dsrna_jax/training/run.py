@@ -23,12 +23,15 @@ class Trained(NamedTuple):
     """The end of a training.
 
     last, best: rows of metrics.jsonl; `best` is None if nothing was held out. result: the content of result.json.
+    held_out: number of images that were held out. config: of the training.
     """
 
     last: dict[str, Any]
     best: dict[str, Any] | None
     epochs: int
     result: dict[str, Any]
+    held_out: int
+    config: TrainingConfig
 
 
 def run(
@@ -58,7 +61,8 @@ def run(
         end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
         folder.draw(end.setup.architecture, f"{folder.path.name}: {config.genotype} on {config.dataset}")
         result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
-    return Trained(end.row, end.best, end.step // end.setup.steps_per_epoch, result)
+    epochs, held_out = end.step // end.setup.steps_per_epoch, len(end.setup.parts["held_out"])
+    return Trained(end.row, end.best, epochs, result, held_out, config)
 
 
 class TrainingLoop(RunLoop):
