@@ -419,8 +419,8 @@ def test_more_devices_than_there_are():
 def three_steps(devices):
     """Weights, alphas and batch statistics after three steps of the preset `smoke`, alphas included."""
     setup, mesh = search_setup(SMOKE), sharding.mesh(devices)
-    data, programs = on_devices(setup.dataset, mesh), search_programs(setup.functions, mesh)
-    compiled = compilation.compiled(programs, arguments(setup, mesh), mesh, setup.resolved)
+    data, programs = on_devices(setup.data, mesh), search_programs(setup.functions, mesh)
+    compiled = compilation.compiled(programs, arguments(setup, mesh), mesh, setup.identity)
     state = compilation.initial_state(setup.functions.init, 0, mesh)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     for step in range(3):

@@ -109,6 +109,11 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, in $JAX_COMPILATION_CACHE_DIR or else ~/.cache/dsrna_jax."""
     import jax
 
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/dsrna_jax").expanduser()))
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    folder = Path(given or "~/.cache/dsrna_jax").expanduser()
+    with contextlib.suppress(OSError):  # a folder that cannot be made is not used
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not given:
+            folder.chmod(0o700)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dsrna_jax.networks.layers import Images, Map, Statistics
@@ -58,7 +59,7 @@ class NetworkFunction:
         """
         scales = list(itertools.accumulate(factors, lambda scale, factor: scale * factor, initial=zoom))
         stages = [dataclasses.replace(self, variables=scaled_shifts(self.variables, scale)) for scale in scales]
-        zoomed = self.network.clone(mean=tuple(zoom * m for m in self.network.mean))
+        zoomed = self.network.clone(mean=zoom * jnp.asarray(self.network.mean))
 
         def whole(images):
             before, last = dataclasses.replace(stages[0], network=zoomed).stem(images)

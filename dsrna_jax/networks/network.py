@@ -36,6 +36,7 @@ class Network(nn.Module):
 
     Attributes:
       plans: of each cell.
+      mean, std: of the pixels of each channel, by which images are normalised; arrays where they are data and not constants.
       partial: K; one channel in K takes the operations of an edge (PC-DARTS).
       affine: whether batch norms have scale and bias.
       is_supernet: whether pools have a batch norm (DARTS), and all convolutions of a node go together.
@@ -46,8 +47,8 @@ class Network(nn.Module):
     plans: tuple[CellPlan, ...]
     channels: int
     classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] | Float[Array, " channel"]
+    std: tuple[float, ...] | Float[Array, " channel"]
     partial: int = 1
     affine: bool = False
     is_supernet: bool = False

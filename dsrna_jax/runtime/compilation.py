@@ -1,17 +1,20 @@
 """Programs compiled side by side, while the run that needs them gets ready; kept for the next run (`program_cache`)."""
 
-import functools
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax import export
 from jax.sharding import Mesh, NamedSharding
 
-from dsrna_jax.data import Dataset
 from dsrna_jax.runtime import program_cache, sharding
 from dsrna_jax.runtime.device_data import DeviceData
+from dsrna_jax.runtime.exported import Signature, exported, module_name
+from dsrna_jax.runtime.exported import compiled as compiled_export
 
 Programs = TypeVar("Programs")  # a NamedTuple of functions
 
@@ -29,12 +32,12 @@ class ArgumentShapes(NamedTuple):
     counts: jax.ShapeDtypeStruct
 
 
-def argument_shapes(init: Callable, dataset: Dataset, batch_size: int, mesh: Mesh) -> ArgumentShapes:
-    """Of a run whose state is `init(key)`, on batches of that data set."""
+def argument_shapes(init: Callable, data: DeviceData, batch_size: int, mesh: Mesh) -> ArgumentShapes:
+    """Of a run whose state is `init(key)`, on batches of that data."""
     whole, split = sharding.replicated(mesh), sharding.split(mesh)
     return ArgumentShapes(
         abstract(jax.eval_shape(init, jax.random.key(0)), whole),
-        abstract(DeviceData(dataset.images, dataset.labels), whole),
+        abstract(data, whole),
         abstract(jax.eval_shape(lambda: jax.random.key(0)), whole),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32, sharding=split),
         jax.ShapeDtypeStruct((batch_size,), jnp.bool_, sharding=split),
@@ -68,14 +71,30 @@ def compiled(programs: Programs, arguments: dict[str, tuple], mesh: Mesh, identi
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
     futures, options, devices = {}, sharding.compiler_options(mesh), list(mesh.devices.flat)
-    for name in arguments:
-        donated = (0,) if name.endswith("_step") else ()
-        jitted = jax.jit(getattr(programs, name), donate_argnums=donated, out_shardings=sharding.replicated(mesh))
-        file = program_cache.path((name, list(map(str, jax.tree.leaves(arguments[name]))), options, identity), devices)
-        traced = functools.partial(jitted.lower, *arguments[name])
-        if file is None or not file.is_file():
-            traced = functools.partial(lambda lowered: lowered, traced())
-        futures[name] = pool.submit(program_cache.kept, file, devices, lambda f=traced: f().compile(compiler_options=options))
+    for name, shapes in arguments.items():
+        signature = Signature(shapes, sharding.replicated(mesh), name.endswith("_step"))
+        facts = (name, list(map(str, jax.tree.leaves(shapes))), options, identity)
+        file = program_cache.path(facts, devices)
+        program = _kept(file)
+        if program is None:
+            program = exported(getattr(programs, name), signature)
+        futures[name] = pool.submit(_compiled, program, signature, module_name(name, facts), options, file)
     pool.shutdown(wait=False)
     futures_of: Any = type(programs)
     return futures_of(**futures)
+
+
+def _kept(file: Path | None) -> export.Exported | None:
+    """The program in a file of `program_cache`, if it has one that this version of JAX can read."""
+    if (content := program_cache.read(file)) is None:
+        return None
+    with contextlib.suppress(Exception):  # of another version's format
+        return export.deserialize(bytearray(content))
+    return None
+
+
+def _compiled(program: export.Exported, signature: Signature, name: str, options: dict[str, Any], file: Path | None) -> Callable:
+    """The program compiled, and kept in `file`."""
+    function = compiled_export(program, signature, name, options)
+    program_cache.write(file, bytes(program.serialize()), f"jit_{name}")
+    return function

@@ -7,22 +7,26 @@ import jax
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
-from dsrna_jax.data import Dataset
 from dsrna_jax.runtime import sharding
 
 
 class DeviceData(NamedTuple):
-    """All images and labels of a data set, whole on every device."""
+    """All images and labels of a data set, whole on every device, and the statistics by which pixels are normalised.
+
+    Statistics are data and not constants of a program, since a seed decides of which images they are.
+    """
 
     images: UInt8[Array | np.ndarray, "examples height width channel"]
     labels: Int[Array | np.ndarray, " examples"]
+    mean: Float[Array | np.ndarray, " channel"]
+    std: Float[Array | np.ndarray, " channel"]
 
 
-def on_devices(dataset: Dataset, mesh: Mesh) -> DeviceData:
-    """The images and labels of a data set, copied to every device."""
-    return jax.device_put(DeviceData(dataset.images, dataset.labels), sharding.replicated(mesh))
+def on_devices(data: DeviceData, mesh: Mesh) -> DeviceData:
+    """The same, copied to every device."""
+    return jax.device_put(data, sharding.replicated(mesh))
 
 
 def gathered(

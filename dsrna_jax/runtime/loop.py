@@ -30,13 +30,11 @@ class RunLoop(ABC):
 
     def __init__(self, setup: RunSetup, folder: RunFolder, mesh: Mesh, progress: Progress):
         self.setup, self.config, self.folder, self.mesh, self.progress = setup, setup.config, folder, mesh, progress
-        self.data = on_devices(setup.dataset, mesh)
+        self.data = on_devices(setup.data, mesh)
         self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(mesh))
         functions, arguments = self.uncompiled()
         self.abstract_state = next(iter(arguments.values()))[0]
-        # All that decides the functions besides the shapes of their arguments.
-        identity = setup.resolved, setup.steps_per_epoch
-        self.programs = compilation.compiled(functions, arguments, mesh, identity)
+        self.programs = compilation.compiled(functions, arguments, mesh, setup.identity)
         self.step = 0
         self.sums: dict[str, float] = {}  # of the metrics of this epoch's steps
         self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running

@@ -1,90 +1,135 @@
-"""Compiled programs kept in the folder of JAX's compilation cache, for runs that start again.
+"""Traced programs kept in the folder of JAX's compilation cache, for runs that start again.
 
 JAX's own cache spares them XLA but not the tracing, which for a supernet takes half a minute. Here a program is looked up before
-it is traced, by a hash of all that decides it. Like that cache, the folder must be one that nobody else can write to.
+it is traced, by a hash of all that decides it. It is kept as StableHLO (`exported`), which is no code that reading it could run;
+its machine code is in JAX's cache. Both are trusted only where nobody else can write.
 """
 
 import contextlib
 import functools
 import hashlib
 import importlib.metadata
+import json
+import logging
 import os
-import pickle
-import threading
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from jax.experimental import serialize_executable
 
 from dsrna_jax.files import replacing
 
 KEPT = 24  # programs; the least recently used goes first
 PACKAGE = Path(__file__).parents[1]
-_CACHE_HIT = "/jax/compilation_cache/cache_hits"  # of JAX's monitoring, which does not document it; a test tells if it changes
+_log = logging.getLogger(__name__)
+
+
+def folder() -> Path | None:
+    """Where programs are kept: the folder of JAX's cache; None if it was given none, or one that others can write to."""
+    config: Any = jax.config
+    if not config.jax_compilation_cache_dir:
+        return None
+    path = Path(config.jax_compilation_cache_dir)
+    with contextlib.suppress(OSError):
+        if not path.exists():
+            path.mkdir(parents=True, mode=0o700)
+        if _is_private(path):
+            return path
+        _warn_of_others(path)
+    return None
 
 
 def path(identity: Any, devices: Sequence[Any]) -> Path | None:
-    """The file of the program of that identity, written or not; None if JAX was given no folder for its cache.
+    """The file of the program of that identity, written or not; None if there is no `folder`.
 
     Args:
       identity: all that decides the program besides this package, its libraries and the devices; told apart by its repr.
       devices: jax.Device, those that run the program.
     """
-    config: Any = jax.config
-    if not config.jax_compilation_cache_dir:
+    if (home := folder()) is None:
         return None
     placement = [(device.platform, device.device_kind, device.id) for device in devices]
+    config: Any = jax.config
     facts = (identity, placement, config.jax_enable_x64, config.jax_default_matmul_precision, _surroundings())
-    return Path(config.jax_compilation_cache_dir) / f"program-{hashlib.sha256(repr(facts).encode()).hexdigest()}"
+    return home / f"program-{hashlib.sha256(repr(facts).encode()).hexdigest()}"
 
 
-def kept(file: Path | None, devices: Sequence[Any], compiled: Callable[[], jax.stages.Compiled]) -> jax.stages.Compiled:
-    """The program in `file`, or else the result of `compiled`, which is then written there; nothing is kept without a file.
+def read(file: Path | None) -> bytes | None:
+    """The content of a program's file; None if there is none that is whole, one's own and closed to the writing of others.
 
-    A file that cannot be read or written is no error. A program from JAX's own cache is not written: XLA would leave its
-    machine code out.
+    Machine code in JAX's cache that has changed since is deleted: JAX would read it in vain at every start. Damage is logged.
+    """
+    if file is None or not file.is_file():
+        return None
+    try:
+        if not _is_private(file):
+            _log.warning(
+                "%s is not yours alone to write, so it is not read: delete it, or take it over (chown, chmod go-w)", file
+            )
+            return None
+        header, _, content = file.read_bytes().partition(b"\n")
+        sums = json.loads(header)
+        is_whole = sums["content"] == _digest(content)
+        for name, digest in sums["compiled"].items():
+            entry = file.parent / Path(name).name
+            if entry.is_file() and _digest(entry.read_bytes()) != digest:
+                _log.warning("%s was damaged: it is deleted, and its program compiled anew", entry)
+                entry.unlink()
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_whole, content = False, b""
+    if not is_whole:
+        _log.warning("%s was damaged: its program is traced anew, and replaces it", file)
+        return None
+    with contextlib.suppress(OSError):
+        file.touch()
+    return content
+
+
+def write(file: Path | None, content: bytes, module: str) -> None:
+    """Writes a program as a whole or not at all, then deletes those that have not been used for longest; an OSError is no error.
+
+    Args:
+      module: name of its compiled module, by which JAX's cache has its machine code.
     """
     if file is None:
-        return compiled()
-    with contextlib.suppress(Exception):  # absent, truncated, or written by a version with another format
-        content = pickle.loads(zlib.decompress(file.read_bytes()))
-        program = serialize_executable.deserialize_and_load(*content, execution_devices=list(devices))
-        file.touch()
-        return program
-    with counted_cache_hits() as hits:
-        program = compiled()
-    if not hits:
-        with contextlib.suppress(OSError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
-            _write(file, zlib.compress(pickle.dumps(serialize_executable.serialize(program)), level=1))
-    return program
+        return
+    with contextlib.suppress(OSError):
+        entries = {entry.name: _digest(entry.read_bytes()) for entry in file.parent.glob(f"{module}-*-cache")}
+        header = json.dumps({"content": _digest(content), "compiled": entries}).encode()
+        whole = header + b"\n" + content
+        if file.is_file() and file.read_bytes() == whole:
+            return
+        with replacing(file) as temporary:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(whole)
+        newest = sorted(file.parent.glob("program-*"), key=lambda f: f.stat().st_mtime, reverse=True)
+        for old in newest[KEPT:]:
+            old.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def counted_cache_hits() -> Iterator[list[str]]:
-    """Yields a list that grows by an entry for each program that JAX's own cache gives to this thread inside the block."""
-    _listen()
-    _hits.list = []
-    try:
-        yield _hits.list
-    finally:
-        del _hits.list
-
-
-_hits = threading.local()
+def _is_private(path: Path) -> bool:
+    """Whether a file or folder is one's own, and nobody else may write to it."""
+    facts = path.stat()
+    is_own = not hasattr(os, "getuid") or facts.st_uid == os.getuid()
+    return is_own and (os.name == "nt" or not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 @functools.cache
-def _listen() -> None:
-    """Registers, once in a process, the listener that fills the lists of `counted_cache_hits`."""
+def _warn_of_others(path: Path) -> None:
+    _log.warning(
+        "%s is not yours alone to write, so traced programs are not kept there: close it (chmod 700), or set "
+        "JAX_COMPILATION_CACHE_DIR to another folder",
+        path,
+    )
 
-    def listener(event: str, **_):
-        if event == _CACHE_HIT and hasattr(_hits, "list"):
-            _hits.list.append(event)
 
-    jax.monitoring.register_event_listener(listener)
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @functools.cache
@@ -98,13 +143,3 @@ def _surroundings() -> tuple[str, ...]:
     lines = cpu.read_text().splitlines() if cpu.is_file() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return sources.hexdigest(), *versions, os.environ.get("XLA_FLAGS", ""), features
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Writes a program as a whole or not at all, then deletes those that have not been used for longest."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary:
-        temporary.write_bytes(content)
-    newest = sorted(file.parent.glob("program-*"), key=lambda f: f.stat().st_mtime, reverse=True)
-    for old in newest[KEPT:]:
-        old.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax.data import Dataset, batch_indices
+from dsrna_jax.runtime.device_data import DeviceData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,22 @@ class RunSetup(ABC):
             "std": list(self.network.std),
         }
         return {"experiment": self.config.experiment, "config": dataclasses.asdict(self.config), "data": data}
+
+    @property
+    def data(self) -> DeviceData:
+        """All that the programs of the run need of the data set, in host memory."""
+        mean, std = (np.array(values, np.float32) for values in (self.network.mean, self.network.std))
+        return DeviceData(self.dataset.images, self.dataset.labels, mean, std)
+
+    @property
+    def identity(self) -> Any:
+        """All that decides the programs of the run besides the shapes of their arguments; told apart by its repr.
+
+        Neither where the data come from nor the seed: two seeds run the same programs.
+        """
+        config = dataclasses.asdict(self.config)
+        others = {name: value for name, value in config.items() if name not in ("dataset", "data_dir", "genotype", "seed")}
+        return self.config.experiment, others, self.network.clone(mean=(), std=()), self.dataset.image_shape, self.steps_per_epoch
 
     @property
     @abstractmethod

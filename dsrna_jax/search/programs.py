@@ -1,5 +1,6 @@
 """The programs of a search: gather a batch from the data on the devices, augment it, move alphas or weights."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,6 +35,9 @@ class SearchPrograms(NamedTuple):
 def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
     """The functions of a search on batches given by indices [batch], split over the devices of `mesh`."""
 
+    def normalised(data):
+        return dataclasses.replace(functions, supernet=functions.supernet.clone(mean=data.mean, std=data.std))
+
     def batch(state, data, indices, key, stream):
         images, labels = gathered(data, indices, mesh)
         return SearchBatch(functions.augmented(images, step_key(key, stream, state.step)), labels)
@@ -43,26 +47,26 @@ def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
         return SearchBatch(augment.pixels(images), labels)
 
     def weight_step(state, data, indices, key):
-        return functions.weight_step(state, batch(state, data, indices, key, _TRAIN))
+        return normalised(data).weight_step(state, batch(state, data, indices, key, _TRAIN))
 
     def alpha_step(state, data, train_indices, val_indices, key):
         train = batch(state, data, train_indices, key, _TRAIN)
         val = batch(state, data, val_indices, key, _VAL)
-        return functions.alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
+        return normalised(data).alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
 
     def evaluate(state, data, indices, counts):
-        loss, right = functions.evaluate(state, plain_batch(data, indices))
+        loss, right = normalised(data).evaluate(state, plain_batch(data, indices))
         return jnp.sum(jnp.where(counts, loss, 0)), jnp.sum(right & counts)
 
     def certify(state, data, indices):
-        return functions.certify(state, plain_batch(data, indices))
+        return normalised(data).certify(state, plain_batch(data, indices))
 
     return SearchPrograms(weight_step, alpha_step, evaluate, certify if functions.certifies else None)
 
 
 def arguments(setup: SearchSetup, mesh: Mesh) -> dict[str, tuple]:
     """Shapes and shardings of what each of the programs takes, in the order in which a search needs them."""
-    state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.dataset, setup.config.batch_size, mesh)
+    state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.data, setup.config.batch_size, mesh)
     return {
         "weight_step": (state, data, indices, key),
         "evaluate": (state, data, indices, counts),

@@ -1,5 +1,6 @@
 """The programs of a training: gather a batch from the data on the devices, then train on it or evaluate it."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,11 +27,14 @@ class TrainingPrograms(NamedTuple):
 def training_programs(functions: TrainingFunctions, mesh: Mesh) -> TrainingPrograms:
     """The functions of a training on batches given by indices [batch], split over the devices of `mesh`."""
 
+    def normalised(data):
+        return dataclasses.replace(functions, network=functions.network.clone(mean=data.mean, std=data.std))
+
     def train_step(state, data, indices, key):
-        return functions.train_step(state, *gathered(data, indices, mesh), key)
+        return normalised(data).train_step(state, *gathered(data, indices, mesh), key)
 
     def evaluate(state, data, indices, counts, key):
-        values = functions.evaluate(state, *gathered(data, indices, mesh), key)
+        values = normalised(data).evaluate(state, *gathered(data, indices, mesh), key)
         return tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values)
 
     return TrainingPrograms(train_step, evaluate)
@@ -38,5 +42,5 @@ def training_programs(functions: TrainingFunctions, mesh: Mesh) -> TrainingProgr
 
 def arguments(setup: TrainingSetup, mesh: Mesh) -> dict[str, tuple]:
     """Shapes and shardings of what each of the programs takes, in the order in which a training needs them."""
-    state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.dataset, setup.config.batch_size, mesh)
+    state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.data, setup.config.batch_size, mesh)
     return {"train_step": (state, data, indices, key), "evaluate": (state, data, indices, counts, key)}

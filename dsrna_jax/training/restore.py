@@ -1,5 +1,6 @@
 """A trained network from the path of its checkpoint, for attacks, bounds and pictures."""
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
@@ -23,8 +24,8 @@ class TrainedNetwork(NamedTuple):
     """A network with its weights, as it was evaluated in training.
 
     logits_fn: images [batch, height, width, channel] in [0, 1] -> logits [batch, class], by running statistics: each image
-      by itself, normalisation inside. A pure function, not jitted; a pytree, whose leaves are the variables: as an argument
-      of a compiled program it needs no other program than the next checkpoint.
+      by itself, normalisation inside. A pure function, not jitted; a pytree, whose leaves are the variables and the statistics
+      of pixels: as an argument of a compiled program it needs no other program than the next checkpoint.
     network, variables: the same by hand, `network.apply(variables, images)`.
     metadata: of the checkpoint: "config", "genotype", "data" (image_shape, class_names, mean, std). step: of training.
     """
@@ -94,7 +95,19 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
     statistics = {name: part for name, part in chosen["batch_stats"].items() if name != "auxiliary_head"}
     kept = {"params": weights, "batch_stats": statistics}
     _check_fits(kept, network, tuple(data["image_shape"]), path)
-    return TrainedNetwork(Partial(network.apply, kept), network, kept, metadata, step)
+    pixels = np.array([data["mean"], data["std"]], np.float32)
+    logits_fn = Partial(_Applied(network.clone(mean=(), std=())), kept, pixels)
+    return TrainedNetwork(logits_fn, network, kept, metadata, step)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Applied:
+    """A network by its variables and the mean and standard deviation of pixels [2, channel], which no program is made for."""
+
+    network: Network
+
+    def __call__(self, variables, pixels, images):
+        return self.network.clone(mean=pixels[0], std=pixels[1]).apply(variables, images)
 
 
 def _check_fits(variables, network, image_shape, path) -> None:
