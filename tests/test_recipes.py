@@ -9,6 +9,8 @@ import pytest
 
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
+from dsrna_jax.evaluation.attack.budgets import attack_rows
+from dsrna_jax.evaluation.attack.config import TIERS
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.search.step import alpha_optimizer, weight_rate
 from dsrna_jax.training.schedules import learning_rate
@@ -167,6 +169,19 @@ def test_alphas_move_by_adam_with_betas_of_a_half_and_0_999_at_a_fixed_rate(name
         mean, square = 0.5 * mean + 0.5 * decayed, 0.999 * square + 0.001 * decayed**2
         expected = -config.alpha_lr * (mean / (1 - 0.5**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
         np.testing.assert_allclose(updates, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_the_tier_paper_has_the_attacks_of_section_4_3_1():
+    """FGSM within 2/255; PGD of 10, 20 and 100 steps of 2/255 within 8/255; C&W of 60 iterations."""
+    rows = {row.name: row for row in attack_rows(TIERS["paper"], 10)}
+    fgsm = rows["FGSM 2/255"]
+    assert (fgsm.norm, fgsm.radius) == ("linf", pytest.approx(2 / 255)) and dict(fgsm.stages[0].numbers)["steps"] == 1
+    for steps in (10, 20, 100):
+        row = rows[f"PGD-{steps}"]
+        numbers = dict(row.stages[0].numbers)
+        assert (row.norm, row.radius, numbers["steps"]) == ("linf", pytest.approx(8 / 255), steps)
+        assert numbers["stride"] * row.radius == pytest.approx(2 / 255) and numbers["spread"] == 1  # a random start
+    assert rows["C&W-l2"].norm == "l2" and dict(rows["C&W-l2"].stages[0].options)["steps"] == 60
 
 
 def test_learning_rates_follow_the_published_schedules():
