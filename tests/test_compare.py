@@ -314,6 +314,25 @@ def test_a_search_that_changed_devices_has_neither_gpu_days_nor_days_on_a_cpu(ru
     assert (column.title, column.settings) == (OTHER_COST, "1 NVIDIA H100, then cpu") and row.cells[column].value == 1 / 3
 
 
+def test_a_search_that_was_stopped_says_so_and_has_no_cost(runs):
+    """Nor the paper's row, nor a place among whole searches."""
+    whole, part = (runs.search(name, seed=seed) for seed, name in enumerate(("whole", "part")))
+    for folder, epoch in ((whole, 50), (part, 7)):
+        (folder / "metrics.jsonl").write_text(f'{{"epoch": {epoch}, "step": {epoch}}}\n')
+    paths = [runs.make(folder.name + "_", genotype=str(folder), dataset="cifar10") for folder in (whole, part)]
+    rows = table_of(*paths).rows
+    assert [bool(row.runs) for row in rows] == [True, False, True]
+    (stopped,) = [row for row in rows if row.runs and row.runs[0].path == paths[1]]
+    assert "searched on cifar10, stopped after epoch 7 (part)" in stopped.name
+    assert not any(column.title in COSTS for column in stopped.cells) and len(table_of(paths[1]).rows) == 1
+
+
+def test_a_file_in_the_folder_of_a_search_is_of_that_search(runs):
+    folder = runs.search("found")
+    by_file = runs.make("a", genotype=str(folder / "genotype.json"))
+    assert table_of(by_file).rows[0].name.startswith("pcdarts, jacobian, unrolled, searched on cifar10 (found);")
+
+
 def test_a_training_without_test_images_says_why(runs):
     path = runs.make("a")
     checkpoint = {"step": 7, "digest": runs.networks[path].digest}

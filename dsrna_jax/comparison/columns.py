@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
-from dsrna_jax.comparison.runs import NOT_RECORDED, FinishedTraining, FoundBy
+from dsrna_jax.comparison.runs import NOT_RECORDED, STOPPED, FinishedTraining, FoundBy
 from dsrna_jax.evaluation.attack.budgets import pixels
 from dsrna_jax.evaluation.certify.config import SMOOTHING
 
@@ -56,7 +56,7 @@ def run_measures(run: FinishedTraining) -> dict[Column, float]:
     Whatever was measured on some images has the clean accuracy on the same images beside it.
     """
     measures = {Column(PARAMS): run.weights / 1e6, Column(MULTIPLY_ADDS): run.multiply_adds / 1e6}
-    if run.search:
+    if run.search and STOPPED not in run.search.config:  # else the cost of the whole is not known
         measures |= dict([_cost(run.search)])
     for result in reversed(run.certificates):
         measures[Column(CLEAN, images=_images(result, run))] = 100 * result["clean"]["accuracy"]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from dsrna_jax.comparison.identity import origin, search_settings, settings
-from dsrna_jax.comparison.runs import FinishedTraining
+from dsrna_jax.comparison.runs import STOPPED, FinishedTraining
 from dsrna_jax.evaluation.attack.budgets import pixels
 
 _NAMED = ("dataset", "image_size", "adversarial", "norm", "radius")  # settings that stand in every name
-_NAMED_OF_SEARCH = ("space", "metric", "order", "dataset", "image_size")
+_NAMED_OF_SEARCH = ("space", "metric", "order", "dataset", "image_size", STOPPED)
 
 
 def names(groups: list[list[FinishedTraining]]) -> list[str]:
@@ -38,14 +38,15 @@ def _called(run: FinishedTraining) -> tuple[str, str, str]:
     name = _file_name(run)
     if run.search:
         parts = (run.search.config.get(field, "?") for field in ("space", "metric", "order"))
-        name = f"{', '.join(parts)}, searched on {_data(run.search.config)}"
+        stopped = run.search.config.get(STOPPED)
+        name = f"{', '.join(parts)}, searched on {_data(run.search.config)}{f', {STOPPED} {stopped}' if stopped else ''}"
     return name, _data(asdict(run.config)), _training(run)
 
 
 def _of_several(group: list[FinishedTraining]) -> str:
     """How many searches and trainings a group has, in brackets; of one searched cell its folder instead; "" of one training."""
     searches, trainings = len({origin(run) for run in group}), len(group)
-    parts = [f"{searches} searches"] if searches > 1 else [_file_name(group[0])] if group[0].search else []
+    parts = [f"{searches} searches"] if searches > 1 else [search.path.name] if (search := group[0].search) else []
     if trainings > searches:
         parts.append(f"{trainings} trainings")
     return f" ({', '.join(parts)})" if parts else ""

@@ -6,7 +6,7 @@ from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.columns import COSTS, Column
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, PARAMS
 from dsrna_jax.comparison.rows import ComparisonRow, TableCell
-from dsrna_jax.comparison.runs import FinishedTraining
+from dsrna_jax.comparison.runs import STOPPED, FinishedTraining
 
 PAPER_COST = Column(COST, how="as the paper prints it")
 
@@ -31,7 +31,7 @@ def _paper_key(run: FinishedTraining) -> tuple[str, str, int, bool] | None:
     """The paper's name of a run's method, and what its figures must be figures of; None if the paper has no such method."""
     config = run.config
     if run.search:
-        name = paper_tables.method(run.search.config, config.dataset)
+        name = None if STOPPED in run.search.config else paper_tables.method(run.search.config, config.dataset)
     else:
         name = paper_tables.ROWS.get(config.genotype)
     return (name, config.dataset, config.image_size, config.is_adversarial) if name else None

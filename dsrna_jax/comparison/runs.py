@@ -29,6 +29,7 @@ _TIMES = {"setup_s": interval("[0, 1e9]"), "search_s": interval("[0, 1e9]"), "de
 # Names of measures and the like may be those of another version.
 _SEARCH = {"experiment": str, "config": {field.name: Optional(field.type) for field in dataclasses.fields(SearchConfig)}}
 NOT_RECORDED = "devices not recorded"
+STOPPED = "stopped after epoch"  # in the configuration of a search that has not come to its end
 
 
 class SearchPart(NamedTuple):
@@ -52,7 +53,7 @@ class SearchPart(NamedTuple):
 
 
 class FoundBy(NamedTuple):
-    """The search that found an architecture: its folder, its configuration, and its parts."""
+    """The search that found an architecture: its folder, its configuration (with `STOPPED` if it has not ended), its parts."""
 
     path: Path
     config: dict[str, Any]
@@ -142,12 +143,12 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> FoundBy | None:
-    """The search in the folder that `--genotype` named, if it is there and ended in this cell.
+    """The search in the folder that `--genotype` named, or that holds the file that it named, if it found this cell.
 
     Raises: InputError if it is there, but one of its files is damaged.
     """
-    for name in (genotype, str(path.parent / Path(genotype).name)):
-        folder = Path(os.path.expanduser(name))
+    named = Path(os.path.expanduser(genotype))
+    for folder in (named, path.parent / named.name, *([named.parent] if named.suffix == ".json" else [])):
         files = [folder / file for file in ("config.json", "genotype.json", "timing.jsonl")]
         if not all(file.is_file() for file in files):
             continue
@@ -158,7 +159,11 @@ def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> 
             raise InputError(f"{files[2]} is empty: expected a row for each part of the search")
         # What an earlier version did not have as a setting was as its default is.
         defaults = {field.name: field.default for field in dataclasses.fields(SearchConfig)}
-        return FoundBy(folder, defaults | in_todays_names(SearchConfig, resolved["config"]), parts)
+        config = defaults | in_todays_names(SearchConfig, resolved["config"])
+        done = records.rows(metrics)[-1:] if (metrics := folder / "metrics.jsonl").is_file() else []
+        if done and done[0].get("epoch", config["epochs"]) != config["epochs"]:
+            config[STOPPED] = done[0]["epoch"]
+        return FoundBy(folder, config, parts)
     return None
 
 
