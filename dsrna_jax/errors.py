@@ -14,6 +14,10 @@ class AbsentDataError(InputError):
     """A data set that is known but not prepared where it was looked for."""
 
 
+class TooMuchDataError(InputError):
+    """A data set that is larger than what is loaded into memory."""
+
+
 class RefutedError(ArithmeticError):
     """An attack has found what a certificate excludes. Commands print it as a line that begins with FAIL, and exit with 2."""
 

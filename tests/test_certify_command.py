@@ -180,6 +180,9 @@ def test_a_method_that_exceeds_memory_is_refused_before_the_first_batch(linear, 
     err = capsys.readouterr().err
     assert "method=crown_ibp would take about" in err and "smaller batch_size or chunk" in err and "smoothing" in err
     assert not (tmp_path / "out").exists()
+    assert run_command(f"--out={tmp_path / 'out'}", "--dry_run", *SMALL) == 0
+    out = capsys.readouterr().out
+    assert "clean passes" in out and out.splitlines()[-1].startswith("WARN: method=crown_ibp would take about")
 
 
 def test_dry_run_prints_the_cost_of_each_method(tmp_path, capsys):

@@ -1,6 +1,8 @@
 """Sanity checks: an ordinary network passes, one that hides its gradients is detected."""
 
 import functools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from jax.tree_util import Partial
 from small_network import IMAGES, LABELS, WEIGHTS, network
 
 from dsrna_jax.evaluation.attack import sanity
+from dsrna_jax.evaluation.attack.sanity.remedies import REMEDIES
 
 images, labels = IMAGES[:48], LABELS[:48]
 KEY = jax.random.key(0)
@@ -101,3 +104,8 @@ def test_finite_differences_detect_a_wrong_gradient():
 def test_forward_checks_take_two_copies_of_one_image():
     checks = list(sanity.forward_checks(Partial(network, WEIGHTS), np.resize(images[:1], (2, *images.shape[1:])), radius=0.1))
     assert [check.status for check in checks] == ["PASS"] * 3
+
+
+def test_every_check_that_can_warn_says_what_to_do():
+    sources = "".join(file.read_text() for file in Path(sanity.__file__).parents[1].rglob("*.py"))
+    assert set(re.findall(r'\bcheck\(\s*"([^"]+)"', sources)) == set(REMEDIES)

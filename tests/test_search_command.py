@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import pytest
 from PIL import Image
 from test_run import assert_same_end
 
-from dsrna_jax.commands import search
-from dsrna_jax.commands.flags import config_flags, parse, typed
+from dsrna_jax import genotypes
+from dsrna_jax.bounds import checks
+from dsrna_jax.commands import search, train
+from dsrna_jax.commands.flags import config_flags, define, parse, typed
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import status
 from dsrna_jax.networks import network, spaces
+from dsrna_jax.runtime import memory
+from dsrna_jax.search.folder import SearchFolder
 
 COMMAND = [sys.executable, "-m", "experiments.search"]
 ROOT = Path(__file__).parent.parent
@@ -91,6 +96,57 @@ def test_dry_run_needs_no_data(tmp_path, capsys):
     assert status(search.main, ["search", "--preset=darts_first", f"--data_dir={tmp_path}", "--dry_run"]) == 0
     out = capsys.readouterr().out
     assert "weights: 1,930,618\n" in out and f"not in data_dir {tmp_path}" in out
+    assert "steps: 390 in each of 50 epochs" in out and out.count(" MB\n") == 2
+
+
+def test_dry_run_warns_of_data_that_will_not_be_loaded(tmp_path, capsys):
+    flags = ["--dataset=imagenet2012", "--image_size=224", "--cells=3", "--nodes=1", f"--data_dir={tmp_path}", "--dry_run"]
+    assert status(search.main, ["search", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "steps: 10009 in each of 15 epochs" in out
+    assert [line.split(":")[0] for line in out.splitlines()[-2:]] == ["WARN", "WARN"]
+    assert "needs 179.6 GiB of memory" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("metric", ["certified", "jacobian"])
+def test_dry_run_prints_all_that_can_be_known_when_memory_is_short(monkeypatch, capsys, metric):
+    for module in (checks, memory):
+        monkeypatch.setattr(module, "free_memory", lambda: 1_000_000)
+    flags = ["--preset=smoke", "--dry_run", f"--metric={metric}"]
+    assert status(search.main, ["search", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "weights: 6,282\n" in out and "weight step: " in out and "alpha step: " in out
+    warnings = [line for line in out.splitlines() if line.startswith("WARN")]
+    assert "1.0 MB are free" in warnings[-1] and "give a smaller batch_size" in warnings[-1]
+    assert (len(warnings) == 2 and "alpha step cannot run here" in warnings[0]) == (metric == "certified")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_command_lines_at_the_end_of_a_search_do_what_they_say(preset, tmp_path):
+    """They train the cells on the data of the search, and repeat it with the next seed, in folders of their own."""
+    run_dir = tmp_path / "a run's $folder"
+    config = dataclasses.replace(PRESETS[preset], seed=3, flip=not PRESETS[preset].flip, data_dir="da ta")
+    folder = SearchFolder(run_dir)
+    folder.claim({"experiment": "search", "config": dataclasses.asdict(config), "data": {}})
+    cell = (("sep_conv_3x3", 0), ("skip_connect", 1))
+    folder.write_genotype(genotypes.Genotype(cell, (2,), cell, (2,)))
+    values = flags_of_command(search.COMMAND, [])
+    train_line, search_line = search.COMMAND.report(genotypes.load(run_dir / "genotype.json"), run_dir, values).splitlines()[-2:]
+    command, _, arguments = train_line.partition(" train ")
+    assert command.strip() in ("dsrna_jax", "python -m dsrna_jax")
+    training, _ = train.COMMAND.settings(flags_of_command(train.COMMAND, shlex.split(arguments)))
+    assert (training.dataset, training.data_dir, training.genotype) == (config.dataset, "da ta", str(run_dir))
+    again, folder = search.COMMAND.settings(flags_of_command(search.COMMAND, shlex.split(search_line.partition(" search ")[2])))
+    assert (again, folder) == (dataclasses.replace(config, seed=4), tmp_path / "a run's $folder_seed4")
+
+
+def flags_of_command(command, arguments):
+    values = config_flags(command.defaults)
+    for name, flag in command.own.items():
+        define(values, name, flag.default, flag.text, flag.choices)
+    define(values, "resume", False, "")
+    parse(values, [command.name, *arguments], command.defaults)
+    return values
 
 
 @pytest.fixture

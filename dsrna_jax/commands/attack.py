@@ -18,8 +18,8 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import CHECKPOINT, Command, Flag, checkpoint, run_command
 from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.next_steps import argument, line
 from dsrna_jax.evaluation.attack.config import TIERS, AttackConfig
-from dsrna_jax.runtime.invocation import command_line
 
 DEFAULT = "paper"
 
@@ -55,7 +55,7 @@ def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
     return "\n".join([
         "", table(report), "",
         f"{out} holds attack.json, flags.npz (every image under every attack), accuracy_against_radius.png, attacked_images.png.",
-        f"next: {command_line('certify')} --checkpoint={run}; {command_line('compare')} {run} ...",
+        f"next: {line('certify', f'--checkpoint={run}')}; {line('compare', argument(run))} ...",
     ])  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import CHECKPOINT, Command, Flag, checkpoint, run_command
 from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.next_steps import argument, line
 from dsrna_jax.evaluation.certify.config import CertificationConfig
-from dsrna_jax.runtime.invocation import command_line
 
 
 def main(argv: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
     return "\n".join([
         "", lines(report), "",
         f"{out} holds certify.json, radii.npz (every image) and certified_accuracy.png.",
-        f"next: look at {out}/certified_accuracy.png; {command_line('compare')} {values.checkpoint} ...",
+        f"next: look at {out}/certified_accuracy.png; {line('compare', argument(values.checkpoint))} ...",
     ])  # fmt: skip
 
 

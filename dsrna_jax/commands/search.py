@@ -8,7 +8,7 @@ dsrna_jax search --run_dir=runs/smoke --resume     go on with a run that was sto
 """
 
 import dataclasses
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,10 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.next_steps import flags_of, line
+from dsrna_jax.commands.planning import planned
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling
-from dsrna_jax.errors import AbsentDataError
 from dsrna_jax.search.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -42,22 +43,17 @@ def _settings(values: FlagValues) -> tuple[SearchConfig, Path]:
 
 
 def _plan(config: SearchConfig, values: FlagValues) -> str:
-    """The resolved configuration, steps and memory; if the data set is absent, what its published shape tells."""
+    """The resolved configuration, steps and memory; if the data set is absent, by what is published of it."""
     disable_loop_unrolling()
-    from dsrna_jax.data.tfds import published_shape
     from dsrna_jax.networks import network
     from dsrna_jax.search import report as search_report
     from dsrna_jax.search.setup import search_setup, searched_network
 
-    try:
-        setup = search_setup(config)
-    except AbsentDataError as absent:
-        shape, classes = published_shape(config.dataset, config.image_size)
+    def without_data(shape: tuple[int, int, int], classes: int) -> str:
         supernet = searched_network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
-        described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
-        count = network.weight_count(supernet, shape)
-        return f"{described}\nweights: {count:,}\nsteps and memory are not known: {absent}"
-    return f"{json.dumps(setup.resolved, indent=2)}\n{search_report.report(setup)}"
+        return f"weights: {network.weight_count(supernet, shape):,}"
+
+    return planned(config, search_setup, search_report.report, without_data)
 
 
 def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype":
@@ -69,7 +65,10 @@ def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype":
 
 def _report(genotype: "Genotype", run_dir: Path, values: FlagValues) -> str:
     from dsrna_jax.genotypes import CELL_TYPES
+    from dsrna_jax.runtime.run_folder import configuration
 
+    config = configuration(run_dir, SearchConfig)
+    another = dataclasses.replace(config, seed=config.seed + 1)
     lines = ["", "found:"]
     for cell in CELL_TYPES:
         names = [name for name, _ in getattr(genotype, cell)]
@@ -78,8 +77,27 @@ def _report(genotype: "Genotype", run_dir: Path, values: FlagValues) -> str:
     return "\n".join([
         *lines, "", str(genotype), "",
         f"{run_dir} holds genotype.json, cells.png, alphas.png, curves.png, metrics.jsonl and checkpoints.",
-        f"next: look at {run_dir}/cells.png; then see whether another seed finds the like (--seed=1 --run_dir=...)",
+        f"next: look at {run_dir}/cells.png; train the network of these cells; see whether another seed finds the like:",
+        f"  {line('train', f'--genotype={run_dir}', *_training_flags(config))}",
+        f"  {line('search', *flags_of(another, PRESETS, DEFAULT), f'--run_dir={_beside(run_dir, another.seed)}')}",
     ])  # fmt: skip
+
+
+def _training_flags(config: SearchConfig) -> list[str]:
+    """Flags that train on the data of the search, by the preset for them where there is one."""
+    from dsrna_jax.commands import train
+    from dsrna_jax.commands.training_presets import TRAINING_PRESETS
+
+    name = config.dataset if config.dataset in TRAINING_PRESETS else train.DEFAULT
+    preset = TRAINING_PRESETS[name]
+    data = {field: getattr(config, field) for field in ("dataset", "data_dir", "image_size")}
+    training = dataclasses.replace(preset, **data)
+    return [*([] if name == train.DEFAULT else [f"--preset={name}"]), *flags_of(training, {name: preset}, name)]
+
+
+def _beside(run_dir: Path, seed: int) -> Path:
+    """A folder beside that of a run, for the same run by another seed."""
+    return run_dir.with_name(f"{re.sub('_seed[0-9]+$', '', run_dir.name)}_seed{seed}")
 
 
 COMMAND = Command(

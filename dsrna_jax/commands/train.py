@@ -7,8 +7,6 @@ dsrna_jax train --preset=cifar10 --genotype=DARTS_V2 --data_dir=PATH --dry_run  
 dsrna_jax train --run_dir=runs/... --resume                    go on with a run that was stopped
 """
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +15,9 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.next_steps import line
+from dsrna_jax.commands.planning import planned
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
-from dsrna_jax.errors import AbsentDataError
-from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -52,21 +50,19 @@ def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
 
 
 def _plan(config: TrainingConfig, values: FlagValues) -> str:
-    """The resolved configuration, steps and memory; if the data set is absent, what its published shape tells."""
-    from dsrna_jax.data.tfds import published_shape
+    """The resolved configuration, steps and memory; if the data set is absent, by what is published of it."""
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.training import report as training_report
     from dsrna_jax.training.setup import check_fits, trained_network, training_setup
 
-    try:
-        setup = training_setup(config)
-    except AbsentDataError as absent:
-        shape, classes = published_shape(config.dataset, config.image_size)
+    def without_data(shape: tuple[int, int, int], classes: int) -> str:
         network = trained_network(config, zoo.resolve(config.genotype), classes, *[(0.5,) * shape[-1]] * 2)
         check_fits(network, config, shape)
-        described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
-        return f"{described}\n{training_report.network_report(network, shape)}\nsteps and memory are not known: {absent}"
-    return f"{json.dumps(setup.resolved, indent=2)}\n{training_report.training_report(setup)}"
+        return training_report.network_report(network, shape)
+
+    return planned(
+        config, lambda config, published: training_setup(config, None, published), training_report.training_report, without_data
+    )
 
 
 def _run(config: TrainingConfig, run_dir: Path, values: FlagValues) -> "Trained":
@@ -98,7 +94,7 @@ def _report(trained: "Trained", run_dir: Path, values: FlagValues) -> str:
         *lines, "",
         f"{run_dir} holds result.json, genotype.json, curves.png, metrics.jsonl, checkpoints (the last)"
         f"{' and best' if trained.best else ''}.",
-        f"next: {command_line('attack')} --checkpoint={run_dir}",
+        f"next: {line('attack', f'--checkpoint={run_dir}')}",
     ])  # fmt: skip
 
 

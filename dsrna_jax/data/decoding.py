@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from dsrna_jax.data.formats import readable_suffixes
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, TooMuchDataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -175,11 +175,16 @@ def squared(image: "Image", side: int) -> UInt8[np.ndarray, "height width *chann
 
 
 def _allocated(shape: tuple[int, ...], source: str) -> UInt8[np.ndarray, "count height width channels"]:
-    """An array to fill. Raises: InputError if it exceeds MEMORY_LIMIT."""
+    """An array to fill. Raises: TooMuchDataError if it exceeds MEMORY_LIMIT."""
+    check_memory(shape, source)
+    return np.empty(shape, np.uint8)
+
+
+def check_memory(shape: tuple[int, ...], source: str) -> None:
+    """Raises: TooMuchDataError if images of that shape (count, height, width, channels) exceed MEMORY_LIMIT."""
     count, height, width, channels = shape
     if (size := count * height * width * channels) > MEMORY_LIMIT:
-        raise InputError(
+        raise TooMuchDataError(
             f"{source} needs {size / 2**30:.1f} GiB of memory ({count} images, {width}x{height}x{channels}), more than"
             f" the limit of {MEMORY_LIMIT / 2**30:.1f} GiB: give a smaller image_size, or use fewer images"
         )
-    return np.empty(shape, np.uint8)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from dsrna_jax.data.dataset import Dataset
+
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 images, for pixels in [0, 1].
@@ -14,3 +16,8 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     means = [float(share @ values) for share in shares]
     spreads = [float(np.sqrt(share @ (values - mean) ** 2)) for share, mean in zip(shares, means, strict=True)]
     return tuple(means), tuple(max(spread, 1 / 255) for spread in spreads)
+
+
+def unknown_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation in place of those of images that are not there."""
+    return (0.5,) * dataset.image_shape[-1], (0.5,) * dataset.image_shape[-1]

@@ -7,6 +7,9 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from dsrna_jax.bounds.explanation import free_memory, readable
+from dsrna_jax.errors import InputError
+
 
 def peak_bytes(f: Callable, *arguments: Any) -> int:
     """Estimate of the most memory, in bytes, that `f` of `arguments` (arrays or shapes) holds at once.
@@ -42,8 +45,21 @@ def _bytes(variable) -> int:
 
 
 def estimates(programs: Mapping[str, tuple[Callable, Sequence[Any]]]) -> list[str]:
-    """For people: a headline, and the peak memory of each function of its arguments (arrays or shapes), by name."""
+    """For people: a headline, the peak memory of each function of its arguments (arrays or shapes) by name, and warnings."""
     lines = ["memory of one device, estimated without compiling (XLA may take up to twice as much):"]
+    warnings, most, free = [], 0, free_memory()
     for name, (f, arguments) in programs.items():
-        lines.append(f"  {name.replace('_', ' ')}: {peak_bytes(f, *arguments) / 1e6:,.0f} MB")
-    return lines
+        called = name.replace("_", " ")
+        try:
+            peak = peak_bytes(f, *arguments)
+        except InputError as error:  # bounds say which part of the memory they would take
+            lines.append(f"  {called}: more than there is")
+            warnings.append(f"WARN: the {called} cannot run here: {error}")
+            continue
+        lines.append(f"  {called}: {peak / 1e6:,.0f} MB")
+        most = max(most, peak)
+    if free is not None and most > free:
+        warnings.append(
+            f"WARN: {readable(free)} are free on this device: give a smaller batch_size, channels or cells, or run it elsewhere"
+        )
+    return lines + warnings

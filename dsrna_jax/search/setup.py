@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from dsrna_jax.data import load, search_halves
-from dsrna_jax.data.statistics import channel_statistics
+from dsrna_jax.data import Dataset, load, search_halves
+from dsrna_jax.data.statistics import channel_statistics, unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.runtime.setup import RunSetup
@@ -23,9 +23,14 @@ class SearchSetup(RunSetup):
         return f"{self.config.dataset}: {len(self.dataset)} images, half of them for the weights, half for the alphas"
 
 
-def search_setup(config: SearchConfig) -> SearchSetup:
-    """Loads the training split and builds the search on it. Raises: InputError if data and configuration do not fit."""
-    dataset = load(config.dataset, "train", config.data_dir or None, config.image_size)
+def search_setup(config: SearchConfig, published: Dataset | None = None) -> SearchSetup:
+    """Loads the training split and builds the search on it.
+
+    Args:
+      published: a stand-in for the training split, to plan with.
+    Raises: InputError if data and configuration do not fit.
+    """
+    dataset = published or load(config.dataset, "train", config.data_dir or None, config.image_size)
     search_train, search_val = search_halves(dataset.labels, config.seed)
     halves = {"search_train": search_train, "search_val": search_val}
     most = min(map(len, halves.values()))
@@ -34,7 +39,7 @@ def search_setup(config: SearchConfig) -> SearchSetup:
             f"batch_size={config.batch_size}: expected at most {most}, half of the {len(dataset)} training images of "
             f"{config.dataset}, because weights and alphas learn from one half each"
         )
-    mean, std = channel_statistics(dataset.images[halves["search_train"]])
+    mean, std = unknown_statistics(dataset) if published else channel_statistics(dataset.images[halves["search_train"]])
     supernet = searched_network(config, dataset.image_shape, dataset.classes, mean, std)
     steps_per_epoch = len(halves["search_train"]) // config.batch_size
     functions = search_functions(config, supernet, dataset.image_shape, steps_per_epoch)

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from dsrna_jax import genotypes
-from dsrna_jax.data import load, stratified_shares
-from dsrna_jax.data.statistics import channel_statistics
+from dsrna_jax.data import Dataset, load, stratified_shares
+from dsrna_jax.data.statistics import channel_statistics, unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
@@ -35,15 +35,18 @@ class TrainingSetup(RunSetup):
         return f"{self.config.dataset}: {len(self.parts['train'])} images to train on, {len(self.parts['held_out'])} held out"
 
 
-def training_setup(config: TrainingConfig, architecture: genotypes.Architecture | None = None) -> TrainingSetup:
+def training_setup(
+    config: TrainingConfig, architecture: genotypes.Architecture | None = None, published: Dataset | None = None
+) -> TrainingSetup:
     """Loads the training split and builds the training on it.
 
     Args:
       architecture: trained in place of the one that `config.genotype` names.
+      published: a stand-in for the training split, to plan with.
     Raises: InputError if data, architecture and configuration do not fit.
     """
     architecture = zoo.resolve(config.genotype) if architecture is None else architecture
-    dataset = load(config.dataset, "train", config.data_dir or None, config.image_size)
+    dataset = published or load(config.dataset, "train", config.data_dir or None, config.image_size)
     held_out, train = stratified_shares(dataset.labels, config.held_out, config.seed)
     if config.held_out and not len(held_out):
         raise InputError(
@@ -55,7 +58,7 @@ def training_setup(config: TrainingConfig, architecture: genotypes.Architecture 
             f"batch_size={config.batch_size}: expected at most {len(train)}, as many as there are images of {config.dataset} "
             "to train on"
         )
-    mean, std = channel_statistics(dataset.images[train])
+    mean, std = unknown_statistics(dataset) if published else channel_statistics(dataset.images[train])
     net = trained_network(config, architecture, dataset.classes, mean, std)
     check_fits(net, config, dataset.image_shape)
     steps_per_epoch = len(train) // config.batch_size

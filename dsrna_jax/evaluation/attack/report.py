@@ -10,6 +10,7 @@ from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.evaluate import work
 from dsrna_jax.evaluation.attack.outcomes import Evaluation, Outcome
 from dsrna_jax.evaluation.attack.sanity import COUNT, Check, check
+from dsrna_jax.evaluation.attack.sanity.remedies import advice
 from dsrna_jax.evaluation.report import accuracy_entry, versions
 from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.networks.multiply_adds import multiply_adds
@@ -73,7 +74,10 @@ def table(report: dict[str, Any]) -> str:
         lines.append((row["name"], row["norm"], radius, *_percents(row), seconds, budget))
         for name, accuracy in row.get("after", {}).items():
             lines.append((f"  after {MEMBERS[name]}", "", "", f"{accuracy:.1%}", "", "", ""))
-    marks = [f"{c['status']}  {c['name']}: {c['says']}" for c in sorted(report["checks"], key=lambda c: c["status"])]
+    marks = [
+        f"{c['status']}  {c['name']}: {c['says']}{advice(c['name']) if c['status'] == 'WARN' else ''}"
+        for c in sorted(report["checks"], key=lambda c: c["status"])
+    ]
     return "\n".join([*_aligned(lines), "", "sanity checks:", *(f"  {mark}" for mark in marks)])
 
 

@@ -64,7 +64,9 @@ def _certified(
     """`run`, in a folder that is locked."""
     setup = evaluation_setup(config, checkpoint, devices)
     size = setup.batch_size(config.batch_size)
-    explained = _explanation(config, setup)
+    explained, problem = _explanation(config, setup)
+    if problem:
+        raise InputError(problem)
     records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
     parts = list(batches(np.arange(setup.count), size))
     logits_fn = setup.on_devices(setup.network.logits_fn)
@@ -95,29 +97,32 @@ def _certified(
 def planned(config: CertificationConfig, checkpoint: str | os.PathLike) -> str:
     """The plan of `run`, as text; loads checkpoint and images, and certifies nothing."""
     setup = evaluation_setup(config, checkpoint)
-    return f"{setup.heading}; {setup.network.weight_count:,} weights\n{_explanation(config, setup)}"
+    explained, problem = _explanation(config, setup)
+    warnings = [f"WARN: {problem}"] if problem else []
+    return "\n".join([f"{setup.heading}; {setup.network.weight_count:,} weights", explained, *warnings])
 
 
-def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> str:
-    """The cost of a batch, as text. Raises: InputError if the method does not fit into memory, or lacks a rule."""
+def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> tuple[str, str | None]:
+    """The cost of a batch, as text, and why it cannot be done, if the method does not fit into memory or lacks a rule."""
     size = setup.batch_size(config.batch_size)
     if config.method == SMOOTHING:
         draws = config.n0 + config.n
-        return f"{draws:,} noisy images of each example: {draws * setup.count:,} clean passes of one image"
+        return f"{draws:,} noisy images of each example: {draws * setup.count:,} clean passes of one image", None
     try:
         shape = jax.ShapeDtypeStruct((size, *setup.network.image_shape), "float32")
         explained = bounds.explain(setup.network.logits_fn, shape, chunk=config.chunk)
     except NotImplementedError as error:
-        raise InputError(f"this network cannot be bounded: {error}; expected method=smoothing, which needs no rules") from None
+        return "", f"this network cannot be bounded: {error}; expected method=smoothing, which needs no rules"
     needed, free = explained.costs[config.method].bytes, free_memory()
     if free is not None and needed > free:
         fitting = [name for name, cost in explained.costs.items() if cost.bytes <= free]
-        raise InputError(
+        problem = (
             f"method={config.method} would take about {readable(needed)} for a batch of {size}, and {readable(free)} are free: "
             f"give a smaller batch_size or chunk, or one of the methods that fit ({', '.join([*fitting, SMOOTHING])})"
         )
+        return str(explained), problem
     times = f"up to {config.tries} times that for each of {len(TARGETS)} targets"
-    return f"{explained}\na batch of {size} by {config.method}: {times}"
+    return f"{explained}\na batch of {size} by {config.method}: {times}", None
 
 
 def _batch_row(

@@ -1,0 +1,52 @@
+"""What --dry_run of a run prints: all that can be known, also where the data are absent or do not fit, with warnings."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+from dsrna_jax.errors import AbsentDataError, TooMuchDataError
+
+
+def planned(
+    config: Any,
+    setup_of: Callable[..., Any],
+    report: Callable[[Any], str],
+    without_data: Callable[[tuple[int, int, int], int], str],
+) -> str:
+    """The resolved configuration and the report of a run, as text, and a line that begins with WARN for what is in its way.
+
+    Args:
+      setup_of: (config, published) -> the setup of the run, on its data or, if it is given, on that stand-in for them.
+      without_data: (image shape, classes) -> a report where the number of images is not known.
+    Raises: InputError if the configuration cannot be used.
+    """
+    from dsrna_jax.data.published import published_training_split
+    from dsrna_jax.data.tfds import published_shape
+
+    described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
+    try:
+        setup = setup_of(config, None)
+    except (AbsentDataError, TooMuchDataError) as problem:
+        warnings = [f"WARN: {problem}"]
+        if isinstance(problem, TooMuchDataError) and config.dataset.startswith("folder:"):
+            return "\n".join([described, *warnings])
+        stand_in = published_training_split(config.dataset, config.image_size)
+        if stand_in is None:
+            numbers = without_data(*published_shape(config.dataset, config.image_size))
+            return "\n".join([described, numbers, "steps and memory are not known without the data", *warnings])
+        if isinstance(problem, AbsentDataError):
+            warnings += _too_large(stand_in)
+        return "\n".join([described, report(setup_of(config, stand_in)), *warnings])
+    return f"{json.dumps(setup.resolved, indent=2)}\n{report(setup)}"
+
+
+def _too_large(dataset: Any) -> list[str]:
+    """A warning if the data set will not be loaded when it is there."""
+    from dsrna_jax.data.decoding import check_memory
+
+    try:
+        check_memory(dataset.images.shape, f"{dataset.name} train")
+    except TooMuchDataError as problem:
+        return [f"WARN: {problem}"]
+    return []
