@@ -32,7 +32,7 @@ def run(
 
     Each step moves the alphas, except in the warm-up epochs, and then the weights. A checkpoint follows every epoch.
     With `resume` the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on
-    the same machine.
+    one machine and one number of CPU cores.
 
     Args:
       devices: how many devices share a batch; 0 for all.

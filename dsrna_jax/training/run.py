@@ -46,7 +46,8 @@ def run(
 
     A checkpoint follows every epoch, and the best one by the held-out images, robust before clean, is kept apart. The test
     images are seen once, when all steps are done: the accuracy of the chosen weights on them is in result.json. With `resume`
-    the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on the same machine.
+    the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on one machine
+    and one number of CPU cores.
 
     Args and Raises: as `dsrna_jax.search.run.run`.
     """

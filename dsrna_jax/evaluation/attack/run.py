@@ -46,7 +46,7 @@ def run(
     """Attacks the network in a checkpoint and leaves attack.json, flags.npz and pictures in `out`; the content of attack.json.
 
     Every batch is recorded as soon as it is done. With `resume` they are not run again, and flags.npz ends as that of an
-    unbroken evaluation, bit for bit on the same machine.
+    unbroken evaluation, bit for bit on one machine and one number of CPU cores.
 
     Args:
       checkpoint: as `restore.load` takes it. devices: that share a batch; 0 for all. file: where progress is printed.

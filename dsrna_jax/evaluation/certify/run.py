@@ -42,7 +42,7 @@ def run(
     """Certifies the network in a checkpoint and leaves certify.json, radii.npz and a picture in `out`; returns certify.json.
 
     Every batch is recorded as soon as it is done. With `resume` they are not done again, and radii.npz ends as that of an
-    unbroken run, bit for bit on the same machine.
+    unbroken run, bit for bit on one machine and one number of CPU cores.
 
     Args:
       checkpoint: as `restore.load` takes it. devices: that share a batch; 0 for all. file: where progress is printed.
