@@ -7,18 +7,23 @@ from jax import lax
 
 from dsrna_jax.bounds.backward import Relaxed, lower_bound
 from dsrna_jax.bounds.balls import Ball
-from dsrna_jax.bounds.forward import Intervals
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.relaxations.hinge import Hinge, adaptive_share
 
 
-def optimised_lower_bound(graph: Graph, ball: Ball, intervals: Intervals, rows, iterations: int) -> jax.Array:
+def optimised_lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, rows, iterations: int) -> jax.Array:
     """Lower bounds of functionals of the output's deviation, rows [row, *output shape] -> [row, batch].
 
     Adam takes `iterations` steps, from the slopes of CROWN. Any slopes in [0, 1] are sound, so the best bound on the way counts.
+    Planes of other operations are those of `relaxed`; without hinges there is nothing to optimise, and all is -inf.
     """
+    intervals = relaxed.intervals
     hinges = [n for n in graph.nodes if isinstance(n.operation, Hinge)]
     count = len(rows)
+    worst = jnp.full((count, ball.radius.shape[0]), -jnp.inf, rows.dtype)
+    if not hinges:
+        return worst
+    fixed = {node: planes for node, planes in relaxed.made.items() if node not in hinges}
 
     def initial(node):
         _, low, high = node.operation.bounded_sides(node, intervals[node.parents[0]])
@@ -29,7 +34,7 @@ def optimised_lower_bound(graph: Graph, ball: Ball, intervals: Intervals, rows, 
 
     def bound(shares):
         slopes = {node: shares[node.name] for node in hinges}
-        lower = lower_bound(graph, ball, Relaxed(intervals, slopes), graph.output, rows)
+        lower = lower_bound(graph, ball, Relaxed(intervals, slopes, dict(fixed)), graph.output, rows)
         return lower.sum(), lower
 
     def climb(carry, _):
@@ -39,6 +44,6 @@ def optimised_lower_bound(graph: Graph, ball: Ball, intervals: Intervals, rows, 
         shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), shares, updates)
         return (shares, state, jnp.fmax(best, lower)), None
 
-    worst = jnp.full((count, ball.radius.shape[0]), -jnp.inf, rows.dtype)
-    (shares, _, best), _ = lax.scan(climb, (shares, optimizer.init(shares), worst), length=iterations)
-    return jnp.fmax(best, bound(lax.stop_gradient(shares))[1])
+    # One step more than asked for: it bounds with the last slopes, without a second copy of the backward pass in the program.
+    (_, _, best), _ = lax.scan(climb, (shares, optimizer.init(shares), worst), length=iterations + 1)
+    return best

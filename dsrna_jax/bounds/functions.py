@@ -43,6 +43,7 @@ class Whole:
         return self.writings[0].__code__.co_argcount if self.rewrite is not None else 1
 
 
+@functools.lru_cache
 def swish(a: float) -> Curve | None:
     """x * sigmoid(a x) = silu(a x) / a."""
     bend = 2.3993572805154675 / abs(a) if a and np.isfinite(a) else np.inf
@@ -52,6 +53,7 @@ def swish(a: float) -> Curve | None:
     return Curve(lambda x: x * jax.nn.sigmoid(a * x), (-bend, bend), signs=(-sign, sign, -sign))
 
 
+@functools.lru_cache
 def squareplus(a: float) -> Curve | None:
     """(x + sqrt(x^2 + a)) / 2."""
     return Curve(lambda x: (x + jnp.sqrt(x * x + a)) / 2) if a > 0 else None

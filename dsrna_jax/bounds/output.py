@@ -42,7 +42,7 @@ class OutputBounds:
         lower = self._from_planes(rows)
         if not self.method.optimises:
             return lower
-        optimised = optimised_lower_bound(self.graph, self.ball, self.relaxations[0].intervals, rows, self.iterations)
+        optimised = optimised_lower_bound(self.graph, self.ball, self.relaxations[0], rows, self.iterations)
         return jnp.fmax(lower, optimised)
 
     def sides(self) -> tuple[jax.Array, jax.Array]:

@@ -10,8 +10,10 @@ from jax import lax
 
 from dsrna_jax.bounds.relaxations.interval import between
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+from dsrna_jax.bounds.relaxations.shared import shared
 
 
+@shared
 @dataclasses.dataclass(frozen=True)
 class Curve:
     """A smooth function of one variable, by where its second derivative changes sign.

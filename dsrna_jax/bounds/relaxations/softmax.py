@@ -13,8 +13,10 @@ import numpy as np
 from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.interval import between
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+from dsrna_jax.bounds.relaxations.shared import shared
 
 
+@shared
 @dataclasses.dataclass(frozen=True)
 class LogSumExp:
     """log(sum exp) over the first axis of its parent.
@@ -44,6 +46,7 @@ class LogSumExp:
         return Planes((share,), (chord / total[None],), below + slack, above + slack)
 
 
+@shared
 @dataclasses.dataclass(frozen=True)
 class LogSoftmax:
     """x_i - L(x), with parents x and L(x), spread over x. axes: those that L sums over.
@@ -69,6 +72,7 @@ class LogSoftmax:
         return Planes((one, -one), (one, -one), zero, zero)
 
 
+@shared
 @dataclasses.dataclass(frozen=True)
 class Probability:
     """exp of values below 0: a `Curve` that lies in [0, 1] also where nothing is known of its parent."""

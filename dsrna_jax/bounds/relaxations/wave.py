@@ -10,9 +10,11 @@ from jax import lax
 
 from dsrna_jax.bounds.relaxations.interval import between
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+from dsrna_jax.bounds.relaxations.shared import shared
 from dsrna_jax.bounds.relaxations.step import constant_planes
 
 
+@shared
 @dataclasses.dataclass(frozen=True)
 class Wave:
     """cos(x - peak), for x of any size.

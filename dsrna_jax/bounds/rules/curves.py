@@ -1,5 +1,7 @@
 """Smooth functions of one value."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,7 @@ def power(tracer, primitive, operands, params, axes):
     return curve(power_curve(exponent), "power")(tracer, primitive, operands, params, axes)
 
 
+@functools.lru_cache
 def power_curve(exponent: int) -> Curve:
     """x ** exponent, with a pole at 0 for negative exponents."""
     odd_or_pole = (0.0,) if exponent < 0 or exponent % 2 else ()

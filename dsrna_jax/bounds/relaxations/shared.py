@@ -1,0 +1,42 @@
+"""One program for all uses of a relaxation on arrays of one shape.
+
+The formulas of a curve take hundreds of operations. A network with many curves would repeat them, for intervals and planes, and
+compile for minutes; here equal relaxations of equal shapes are one function of the compiled program.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+
+from dsrna_jax.kernels.lowering import noinline
+
+
+class Seen(NamedTuple):
+    """What relaxations see of a node: its value, and that of its parents."""
+
+    value: Any
+    parents: tuple["Seen", ...] = ()
+
+
+def shared(relaxation: type) -> type:
+    """A class of relaxations, frozen dataclasses without arrays, whose `enclosure` and `planes` are shared by equal ones."""
+    for name in ("enclosure", "planes"):
+        setattr(relaxation, name, _shared(getattr(relaxation, name)))
+    return relaxation
+
+
+def _shared(method):
+    @functools.partial(jax.jit, static_argnums=0)
+    def program(self, value, parents, intervals):
+        def formulas(value, parents, intervals):
+            return method(self, Seen(value, tuple(map(Seen, parents))), intervals)
+
+        return lax.platform_dependent(value, parents, intervals, cpu=noinline(formulas), default=formulas)
+
+    @functools.wraps(method)
+    def wrapped(self, node, intervals, slopes="adaptive"):
+        return program(self, node.value, [parent.value for parent in node.parents], list(intervals))
+
+    return wrapped
