@@ -122,7 +122,7 @@ def check_radius(
     """
     expected = f"{name} must be a number" + (f" or one for each of the {batch} examples" if batch is not None else "")
     try:
-        shape, dtype = np.shape(radius), jnp.result_type(radius)
+        shape, dtype = np.shape(radius), jnp.result_type(radius if radius is not None else object)
     except (TypeError, ValueError):
         raise InputError(f"{expected}, got {radius!r}") from None
     is_real = jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
@@ -158,7 +158,7 @@ def checked_key(key: Any, *, is_single: bool = False) -> jax.Array:
         key = jax.random.wrap_key_data(key)
     if dtype is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and not (is_single and key.ndim):
         return key
-    if np.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer):
+    if isinstance(key, int) or (dtype is not None and np.ndim(key) == 0 and jnp.issubdtype(dtype, jnp.integer)):
         seed = key if is_known(key) else "seed"
         raise InputError(f"expected a random key, got the integer {seed}: give jax.random.key({seed})")
     raise InputError(f"expected a random key such as jax.random.key(0), got {dtype or type(key).__name__} {np.shape(key)}")

@@ -180,6 +180,14 @@ def test_r_and_its_gradient_are_finite_where_a_bound_leaves_float32(name, cells,
         np.testing.assert_allclose(slope * gain, -cells, rtol=0.01)  # every cell has its part in the logarithm
 
 
+@pytest.mark.parametrize("name", certificates.CERTIFICATES)
+def test_a_network_of_nan_is_not_robust(name):
+    """A search stops where R is not finite."""
+    net = chain()
+    for broken in (dataclasses.replace(net, weights=net.weights * np.nan), dataclasses.replace(net, gain=jnp.nan)):
+        assert np.isnan(measured(name, of(broken), IMAGES, LABELS, log(0.01), method="ibp").robustness).all()
+
+
 def test_the_controller_sinks_as_far_as_a_deep_network_needs():
     net = chain(8, 5e5)
     labels, log_radius = right_labels(net), log(0.03)

@@ -99,7 +99,8 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
             raise InputError(f"clip must be (low, high), got {clip}")
         for leaf in leaves:
             if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
-                raise InputError(f"x leaves the range of clip={clip}: it spans {float(leaf.min()):g} to {float(leaf.max()):g}")
+                least, largest = np.asarray(leaf).min(), np.asarray(leaf).max()
+                raise InputError(f"x leaves the range of clip={clip}: it spans {least:g} to {largest:g}")
     # Without the barrier XLA evaluates whole layers at compile time where the radius is a constant.
     radius = lax.optimization_barrier(jnp.broadcast_to(radius, (batch,)))
     boxes = []

@@ -23,7 +23,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax import bounds, losses
-from dsrna_jax.measures.measure import Measured
+from dsrna_jax.inputs import check_images, checked_key
+from dsrna_jax.measures.measure import Measured, known
 from dsrna_jax.networks.function import NetworkFunction
 
 GROWTH = np.log(1e6)  # by which states shrink in each cell where a whole network is bounded, as their widths grow there
@@ -57,6 +58,7 @@ def cell(
     stratified over the map: the width is then an unbiased estimate, and `key` is needed. Slack compares widths with the
     standard deviation of the clean output, as the mean of the logarithm over cells.
     """
+    check_images(images)
     radius = jnp.exp(jnp.maximum(log_radius, -60.0))
     draws = None if method == "ibp" else _uniform(key, len(images), (len(logits_fn.cells), entries))
     before, last = logits_fn.stem(images)
@@ -70,7 +72,8 @@ def cell(
         growth.append(jnp.log(width) - jnp.log(radius))
         slack.append(jnp.log(jnp.maximum(std, np.finfo(std.dtype).tiny)) - jnp.log(width))
     growth, slack = functools.reduce(operator.add, growth), functools.reduce(operator.add, slack)
-    return Measured(logits_fn.head(last), -growth, lax.stop_gradient(slack / len(logits_fn.cells)))
+    logits = logits_fn.head(last)
+    return Measured(logits, known(-growth, logits), lax.stop_gradient(slack / len(logits_fn.cells)))
 
 
 def margin(
@@ -90,6 +93,7 @@ def margin(
     zero, R is about -log(-m); an image that is certified by far has R close to 0 and little gradient. Slack is the logarithm of
     the clean margin over its distance to m: positive where an image is certified. `key` and `entries` are ignored.
     """
+    check_images(images)
     log_factors = _log_factors(log_radius, len(logits_fn.cells))
     log_unit = sum(log_factors) + np.log(ZOOM)
     whole = logits_fn.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
@@ -104,7 +108,7 @@ def margin(
     near = jnp.log1p(jax.nn.softplus(jnp.where(is_far, 0, -bound) / jnp.where(unit > 0, unit, 1)))
     deviation = jnp.maximum(clean * unit - bound, np.finfo(bound.dtype).tiny)
     slack = jnp.log(jnp.where(clean > 0, clean, 1)) - (jnp.log(deviation) - log_unit)
-    return Measured(logits, -jnp.where(is_far, far, near), lax.stop_gradient(jnp.where(clean > 0, slack, 0)))
+    return Measured(logits, known(-jnp.where(is_far, far, near), logits), lax.stop_gradient(jnp.where(clean > 0, slack, 0)))
 
 
 def radius(
@@ -129,7 +133,7 @@ def radius(
     slack = jnp.log(jnp.maximum(certified, np.finfo(certified.dtype).tiny)) - jnp.log(current)
     is_right = losses.margin(logits, labels) > 0
     r = jnp.log(current + certified) - np.log(ZOOM)
-    return Measured(logits, r, lax.stop_gradient(jnp.where(is_right, slack, 0)))
+    return Measured(logits, known(r, logits), lax.stop_gradient(jnp.where(is_right, slack, 0)))
 
 
 CERTIFICATES = {"cell": cell, "margin": margin, "radius": radius}
@@ -143,6 +147,7 @@ def log_certified_radius(
 
 
 def _zoomed_radius(net, images, labels, log_start, **options):
+    check_images(images)
     log_factors = _log_factors(log_start, len(net.cells))
     whole = net.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
     start: Any = lax.stop_gradient(jnp.exp(log_start + np.log(ZOOM)))
@@ -199,6 +204,7 @@ def _with_half_width(f, x, radius, draw, **options):
 
 def _uniform(key, batch, shape):
     """[batch, *shape] in [0, 1); those of image i depend on (key, i) alone."""
+    key = checked_key(key, is_single=True)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(batch))
     return jax.vmap(lambda k: jax.random.uniform(k, shape))(keys)
 

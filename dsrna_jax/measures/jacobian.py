@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import checked_key
 from dsrna_jax.measures import ESTIMABLE
 from dsrna_jax.measures.measure import Measure, Measured, without_slack
 
@@ -50,7 +51,7 @@ def jacobian_norm(
       method: one of the methods above.
       n_proj: number of projections, at most K for `rows`; ignored by `exact`.
 
-    Returns: [batch], >= 0, per unit of x; at least float32.
+    Returns: [batch], >= 0, per unit of x; at least float32. NaN for examples of which x, f(x) or J holds NaN.
     Raises: InputError if `method` cannot give `norm` (the message lists what it can), a key is missing, `n_proj` is out
       of range, or the shape or type of x or of f(x) is not as above.
     """
@@ -73,6 +74,7 @@ def value_and_jacobian_norm(
         raise InputError(f"x must be floating point [batch, ...], got {x.dtype} {x.shape}; scale pixels to [0, 1]")
     if method != "exact" and key is None:
         raise InputError(f"method {method!r} draws at random: pass key=jax.random.key(0), or use method='exact'")
+    key = None if method == "exact" else checked_key(key, is_single=True)
     if method != "exact" and n_proj < 1:
         raise InputError(f"n_proj must be at least 1, got {n_proj}")
 
@@ -88,14 +90,14 @@ def value_and_jacobian_norm(
         # The standard deviation of a centred normal variable is sqrt(pi / 2) times its mean absolute value.
         size, weight = {"row_l2": (_l1, (jnp.pi / 2) ** 0.5), "fro_squared": (_sum_of_squares, 1.0)}[norm]
         total = _total(lambda j: size(linear(_normal(key, j, x))), n_proj)
-        return outputs, total * (weight / n_proj)
+        return outputs, _known(total * (weight / n_proj), x, outputs)
 
     if method == "exact":
         n_proj = rows
     probe = _output_directions(method, key, outputs, n_proj)
     size = {"row_l1": _l1, "row_l2": _l2, "fro": _sum_of_squares, "fro_squared": _sum_of_squares}[norm]
     total = _total(lambda j: size(*linear(probe(j))), n_proj) * (rows / n_proj)
-    return outputs, _root(total) if norm == "fro" else total
+    return outputs, _known(_root(total) if norm == "fro" else total, x, outputs)
 
 
 def check_estimable(norm: str, method: str) -> None:
@@ -136,9 +138,15 @@ def _at_least_single(values: Array) -> Array:
 
 
 def _root(squares: Array) -> Array:
-    """Square root, with gradient 0 instead of infinity at 0."""
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+    """Square root, with gradient 0 instead of infinity at 0; NaN of NaN."""
+    is_zero = squares == 0
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, squares)))
+
+
+def _known(norms: Float[Array, " batch"], x: Array, outputs: Array) -> Float[Array, " batch"]:
+    """The norms, NaN where x or an output is NaN: there a derivative of 0 is that of an operation such as relu, not of f."""
+    is_nan = jnp.isnan(x).any(tuple(range(1, x.ndim))) | jnp.isnan(outputs).any(1)
+    return jnp.where(is_nan, jnp.nan, norms)
 
 
 def _output_directions(method: str, key, outputs: Array, n_proj: int) -> Callable[[Array | int], Array]:

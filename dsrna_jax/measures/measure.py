@@ -63,3 +63,8 @@ def configured(config: Any) -> Measure:
 def without_slack(logits: Float[Array, "batch classes"], robustness: Float[Array, " batch"]) -> Measured:
     """The result of a measure that has no radius."""
     return Measured(logits, robustness, jnp.zeros_like(robustness))
+
+
+def known(robustness: Float[Array, " batch"], logits: Float[Array, "batch classes"]) -> Float[Array, " batch"]:
+    """R, NaN where a logit is NaN: a network that has diverged is not robust, and a search stops where R is not finite."""
+    return jnp.where(jnp.isnan(logits).any(1), jnp.nan, robustness)

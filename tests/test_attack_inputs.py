@@ -1,0 +1,338 @@
+"""What attacks are given: every attack refuses what it cannot read, in one line, and is right on what it takes."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+from dsrna_jax import attacks, bounds
+from dsrna_jax.attacks.autoattack import stages
+from dsrna_jax.attacks.losses import scale_free
+from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.attack import budgets
+from dsrna_jax.evaluation.attack.config import AttackConfig
+from dsrna_jax.evaluation.attack.sanity import forward_checks
+from dsrna_jax.evaluation.certify.attack_radii import attack_radii
+from dsrna_jax.evaluation.certify.radii import certified_radii
+from dsrna_jax.evaluation.certify.smoothing import certificate, class_counts
+
+BUDGETS = {
+    "fgsm": {},
+    "pgd": {"steps": 4},
+    "multi_targeted": {"steps": 4, "targets": 2},
+    "apgd": {"steps": 6},
+    "apgd_t": {"steps": 6, "targets": 2},
+    "cw": {"steps": 10, "searches": 3},
+    "ddn": {"steps": 10},
+    "fab": {"steps": 5},
+    "fab_t": {"steps": 5, "targets": 2},
+    "square": {"steps": 20},
+    "autoattack": {"steps": 4, "queries": 10, "targets": 2, "batch_size": 6},
+}
+NORM = {name: "l2" if name in ("cw", "ddn") else "linf" for name in BUDGETS}
+KEY, BATCH, CLASSES = jax.random.key(0), 6, 5
+rng = np.random.default_rng(1)
+W = np.float32(rng.normal(size=(16, CLASSES)))
+X = np.float32(rng.uniform(0.2, 0.8, (BATCH, 4, 4, 1)))
+names = pytest.mark.parametrize("name", BUDGETS)
+
+
+def linear(weights, x):
+    return x.reshape(len(x), -1) @ weights.astype(x.dtype)
+
+
+NETWORK = Partial(linear, jnp.asarray(W))
+Y = np.asarray(NETWORK(jnp.asarray(X)).argmax(1))
+
+
+def attacked(name, logits_fn=NETWORK, images=X, labels=Y, key=KEY, radius=0.1, **options):
+    options = {**BUDGETS[name], **options}
+    return attacks.attack(name)(logits_fn, images, labels, key, radius=radius, norm=NORM[name], **options)
+
+
+def refused(call):
+    with pytest.raises(InputError) as error:
+        call()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_every_attack_is_tried():
+    assert set(BUDGETS) == set(attacks.ATTACKS)
+
+
+# ---- what is refused
+
+BAD = {
+    "in [0, 1], got values from -0.5 to 0.5": {"images": np.linspace(-0.5, 0.5, X.size, dtype=np.float32).reshape(X.shape)},
+    "divide bytes by 255": {"images": np.uint8(255 * X)},
+    "do not normalise": {"images": 255 * X},
+    "jnp.clip": {"images": X * 0 + np.float32(1.000001)},
+    "NaN in 1 of 6 images, first in image 2": {"images": np.where(np.arange(6)[:, None, None, None] == 2, np.nan, X)},
+    "expected at least one": {"images": X[:0], "labels": Y[:0]},
+    "but the network has 5 classes: expected 0 to 4: subtract 1": {"labels": np.array([1, 2, 3, 4, 5, 5])},
+    "leave out images without a label": {"labels": np.where(np.arange(6) == 0, -1, Y)},
+    "labels.argmax(1)": {"labels": np.eye(CLASSES)[Y]},
+    "labels.astype(int)": {"labels": np.float32(Y)},
+    "one for each of 6 images": {"labels": Y[:3]},
+    "of 2 classes or more": {"logits_fn": lambda x: linear(W[:, :1], x), "labels": 0 * Y},
+    "jnp.stack": {"logits_fn": lambda x: linear(W[:, 0], x), "labels": 0 * Y},
+    "and nothing else": {"logits_fn": lambda x: (linear(W, x), None)},
+    "logits are not finite for 6 of 6": {"logits_fn": lambda x: linear(W * np.nan, x)},
+    "at least 0, got -0.1": {"radius": -0.1},
+    "at least 0, got nan": {"radius": np.nan},
+    "radius must be a number": {"radius": np.full(3, 0.1)},
+    "got None": {"radius": None},
+}  # fmt: skip
+INSIDE_JIT = ("bytes", "at least one", "argmax", "astype", "each of 6", "2 classes", "stack", "nothing else", "-0.1")
+
+
+@names
+@pytest.mark.usefixtures("unchecked_signatures")
+def test_every_attack_refuses_what_it_cannot_read_in_one_line(name):
+    for message, change in BAD.items():
+        assert message in refused(lambda change=change: attacked(name, **change)), message
+
+
+@names
+@pytest.mark.usefixtures("unchecked_signatures")
+def test_shapes_and_dtypes_are_checked_inside_of_jit(name):
+    for message, change in BAD.items():
+        if any(part in message for part in INSIDE_JIT):
+            arguments = {"images": X, "labels": Y} | change
+            images, labels = arguments.pop("images"), arguments.pop("labels")
+            run = jax.jit(lambda images, labels, arguments=arguments: attacked(name, images=images, labels=labels, **arguments))
+            assert message in refused(lambda run=run, images=images, labels=labels: run(images, labels)), message
+
+
+@pytest.mark.usefixtures("unchecked_signatures")
+@pytest.mark.parametrize("name", ["pgd", "multi_targeted", "apgd", "apgd_t", "square", "autoattack"])
+def test_keys_are_keys(name):
+    assert "got the integer 0: give jax.random.key(0)" in refused(lambda: attacked(name, key=0))
+    assert "got the integer seed" in refused(lambda: jax.jit(lambda key: attacked(name, key=key))(0))
+    assert "expected a key" in refused(lambda: attacked(name, key=None))
+    assert "expected a random key" in refused(lambda: attacked(name, key="0"))
+    if name != "autoattack":
+        assert "one for each of 6" in refused(lambda: attacked(name, key=jax.random.split(KEY, 3)))
+    old = attacked(name, key=jax.random.PRNGKey(0))
+    np.testing.assert_array_equal(old.x_adv, attacked(name).x_adv)
+
+
+@pytest.mark.usefixtures("unchecked_signatures")
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("pgd", {"restarts": 0}, "restarts=0: expected at least 1"),
+        ("apgd_t", {"targets": 0}, "targets=0: expected at least 1"),
+        ("cw", {"searches": 0}, "searches=0: expected at least 1"),
+        ("autoattack", {"targets": 0}, "targets=0: expected at least 1"),
+        ("autoattack", {"batch_size": 0}, "batch_size=0: expected at least 1"),
+        ("pgd", {"step_size": -1.0}, "step_size must be at least 0, got -1"),
+        ("pgd", {"radius": np.inf}, "radius must be finite"),
+        ("pgd", {"x_init": X[:2]}, "x_init must have the shape of the images"),
+        ("pgd", {"x_init": X * np.nan}, "x_init must be finite"),
+        ("apgd", {"target": np.full(6, 9)}, "target go from 9 to 9, but the network has 5 classes"),
+    ],
+)
+def test_options_that_would_leave_every_image_robust_are_refused(name, options, message):
+    assert message in refused(lambda: attacked(name, **options))
+
+
+@pytest.mark.parametrize("name", ["pgd", "autoattack"])
+def test_probabilities_bring_a_warning_and_logits_none(name):
+    with pytest.warns(UserWarning, match="returns probabilities"):
+        attacked(name, logits_fn=lambda x: jax.nn.softmax(linear(W, x)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attacked(name, logits_fn=lambda x: jax.nn.log_softmax(linear(W, x)))
+
+
+@pytest.mark.usefixtures("unchecked_signatures")
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda f, x, y, **o: bounds.margin(f, x, y, radius=0.1, clip=(0, 1)),
+        lambda f, x, y, **o: bounds.class_margins(f, x, y, radius=0.1, clip=(0, 1)),
+        lambda f, x, y, **o: bounds.certified_radius(f, x, y, clip=(0, 1)),
+        lambda f, x, y, **o: bounds.class_certified_radii(f, x, y, clip=(0, 1)),
+        lambda f, x, y, **o: certified_radii(f, x, y, KEY),
+        lambda f, x, y, **o: attack_radii(f, x, y, KEY, attack="pgd", steps=2),
+    ],
+)
+def test_certificates_refuse_the_same(function):
+    shared = ("to 0.5", "subtract 1", "without a label", "argmax", "astype", "each of 6", "2 classes", "stack", "not finite")
+    for message, change in BAD.items():
+        if any(part in message for part in shared):
+            arguments = {"logits_fn": NETWORK, "images": X, "labels": Y} | change
+            refused(lambda arguments=arguments: function(*arguments.values()))
+
+
+def test_first_radii_of_a_search_are_positive():
+    for start in (0.0, -0.1, np.nan, np.inf):
+        assert "start must be" in refused(lambda start=start: bounds.certified_radius(NETWORK, X, Y, start=start))
+
+
+def test_smoothing_certifies_no_network_whose_logits_are_nan():
+    def counts(network, sigma=0.5):
+        return class_counts(network, X, KEY, sigma=sigma, samples=20, chunk=8)
+
+    assert counts(NETWORK).sum(1).tolist() == [20] * BATCH
+    refused(lambda: counts(lambda x: linear(W * np.nan, x)))
+    refused(lambda: counts(lambda x: jnp.where(x[:, 0, 0] > 1, jnp.nan, linear(W, x))))  # only some noisy images
+    for sigma in (0.0, -1.0, np.nan, np.inf):
+        refused(lambda sigma=sigma: counts(NETWORK, sigma))
+        refused(lambda sigma=sigma: certificate(np.array([[9, 1]]), np.array([[9, 1]]), sigma=sigma, alpha=0.001))
+
+
+# ---- masked classes, and NaN
+
+MASKS = {
+    "two classes": np.float32([0, 0, -np.inf, -np.inf, -np.inf]),
+    "three classes": np.float32([0, 0, -np.inf, 0, -np.inf]),
+}
+
+
+def masked(weights, mask, x):
+    return linear(weights, x) + mask[None]
+
+
+def distances(mask, norm):
+    """The labels, and the exact distance of each image to the boundary of the masked network, far from the walls of the box."""
+    z = np.asarray(masked(W, mask, X), np.float64)
+    own = z.argmax(1)
+    slopes = W.T[None] - W.T[own][:, None]
+    sizes = np.abs(slopes).sum(2) if norm == "linf" else np.linalg.norm(slopes, axis=2)
+    gaps = z.max(1, keepdims=True) - z
+    return own, np.where(np.arange(CLASSES) == own[:, None], np.inf, gaps / np.maximum(sizes, 1e-9)).min(1)
+
+
+@names
+def test_classes_masked_by_minus_infinity_are_attacked_as_if_they_were_not_there(name):
+    def run(mask, labels, radius):
+        return attacked(name, Partial(masked, jnp.asarray(W), jnp.asarray(mask)), X, labels, KEY, radius, **options)
+
+    options = {"ddn": {"steps": 40}, "square": {"steps": 200}}.get(name, {})
+    run = run if name == "autoattack" else jax.jit(run)
+    for mask in MASKS.values():
+        own, distance = distances(mask, NORM[name])
+        below, above = 0.9 * distance, np.minimum(10 * distance, {"linf": 0.5, "l2": 2.0}[NORM[name]])
+        if name == "autoattack":
+            below, above = below.min(), above.max()
+        for radius, falls in ((below, False), (above, True)):
+            result = run(mask, own, radius)
+            assert np.isfinite(result.x_adv).all() and np.isfinite(result.distance).all()
+            assert (np.asarray(result.success) == falls).all(), (radius, result.success)
+
+
+def broken(x):
+    """NaN at every point that is not the image itself."""
+    return jnp.where((x == jnp.asarray(X)).all((1, 2, 3))[:, None], linear(W, x), jnp.nan)
+
+
+@names
+def test_no_point_whose_logits_are_nan_counts_and_no_image_is_nan(name):
+    few = {"autoattack": {"steps": 2, "queries": 2, "targets": 1}}.get(name, {})
+    result = jax.jit(lambda images: attacked(name, broken, images, radius=0.5, **few))(X)
+    assert not result.success.any() and np.isfinite(result.x_adv).all() and not np.isnan(result.loss).any()
+
+
+def test_inside_of_jit_a_network_that_is_nan_everywhere_falls_nowhere():
+    result = jax.jit(lambda images: attacked("pgd", lambda x: linear(W * np.nan, x), images, radius=0.5))(X)
+    assert not result.success.any() and np.isfinite(result.x_adv).all() and (result.loss == -np.inf).all()
+
+
+def test_sanity_checks_pass_a_masked_class_and_warn_of_nan():
+    for mask in MASKS.values():
+        checks = {check.name: check.status for check in forward_checks(Partial(masked, W, mask), X, radius=0.1)}
+        assert checks["batch neighbours"] == checks["logits"] == "PASS"
+    checks = {check.name: check for check in forward_checks(Partial(lambda x: NETWORK(x) * np.nan), X, radius=0.1)}
+    assert checks["logits"].status == "WARN" and checks["logits"].value is None
+
+
+# ---- precision
+
+DTYPES = {
+    "float16 images": (jnp.float16, jnp.float32, False),
+    "bfloat16 images and logits": (jnp.bfloat16, jnp.bfloat16, False),
+    "float16 logits": (jnp.float32, jnp.float16, False),
+    "float64": (jnp.float64, jnp.float64, True),
+    "float64 logits": (jnp.float32, jnp.float64, True),
+    "float32 under x64": (jnp.float32, jnp.float32, True),
+}
+FAST = {"float16 images", "float64 logits"}  # where points are rounded
+ALONE = set(BUDGETS) - {"multi_targeted", "apgd_t", "fab_t", "autoattack"}  # run no other attack
+
+
+@pytest.mark.parametrize(
+    ("name", "dtypes"),
+    [
+        pytest.param(name, dtypes, marks=() if dtypes in FAST and name in ALONE else pytest.mark.slow)
+        for name in BUDGETS
+        for dtypes in DTYPES
+    ],
+)
+def test_every_attack_takes_every_precision_and_stays_in_the_ball(name, dtypes):
+    taken, given, is_wide = DTYPES[dtypes]
+    with jax.enable_x64(is_wide):
+        images = jnp.asarray(X, taken)
+
+        def network(x):
+            assert x.dtype == taken
+            return linear(jnp.asarray(W, given), x.astype(given))
+
+        labels = np.asarray(network(images).argmax(1))
+        result = attacked(name, network, images, labels, radius=0.2, **({"steps": 40} if name == "ddn" else {}))
+        assert result.x_adv.dtype == taken and np.asarray(result.distance).dtype.itemsize >= 4
+        points, centre = (np.asarray(array, np.float64) for array in (result.x_adv, images))
+        delta = (points - centre).reshape(BATCH, -1)
+        size = np.abs(delta).max(1) if NORM[name] == "linf" else np.linalg.norm(delta, axis=1)
+        assert (size <= 0.2 * (1 + 1e-6)).all() and points.min() >= 0 and points.max() <= 1
+        np.testing.assert_allclose(result.distance, size, atol=1e-6)
+        np.testing.assert_array_equal(result.success, np.asarray(network(jnp.asarray(result.x_adv)).argmax(1)) != labels)
+        assert result.success.any()
+
+
+# ---- AutoAttack of few classes, and inside of jit
+
+
+@pytest.mark.parametrize("version", ["standard", pytest.param("plus", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_autoattack_runs_all_members_for_few_classes(classes, version):
+    network = Partial(linear, jnp.asarray(W[:, :classes]))
+    labels = np.asarray(network(jnp.asarray(X)).argmax(1))
+    withstood = attacked("autoattack", network, labels=labels, radius=1e-4, version=version)
+    assert not withstood.success.any() and (withstood.steps > 4 * classes + 10).all()
+    assert attacked("autoattack", network, labels=labels, radius=0.5, version=version).success.all()
+
+
+def test_the_command_and_the_library_have_one_rule_for_few_classes():
+    for classes in (2, 3, 4, 10):
+        row = budgets.series_row(0.1, "linf", classes)
+        assert row.stages == stages("standard", classes=classes)
+        assert f"APGD-T by {scale_free(classes, is_targeted=True)}" in row.budget
+        assert (row.name == "AutoAttack") == (classes >= 4)
+        (added,) = budgets.attack_rows(AttackConfig(tier="standard", attacks="apgd_t"), classes)[1:]
+        assert dict(added.stages[0].options).get("loss", "dlr") == scale_free(classes, is_targeted=True)
+
+
+def test_autoattack_is_the_same_inside_of_jit():
+    options = {"radius": 0.03, "batch_size": 4}  # the second batch is padded
+    labels = np.where(np.arange(BATCH) == 1, (Y + 1) % CLASSES, Y)  # one is misclassified as it is
+    expected = attacked("autoattack", labels=labels, **options)
+    run = jax.jit(lambda network, images, labels, key: attacked("autoattack", network, images, labels, key, **options))
+    result = run(NETWORK, X, labels, KEY)
+    assert 0 < expected.success.sum() < BATCH
+    for part, other in zip(result, expected, strict=True):
+        np.testing.assert_allclose(part, other, atol=1e-5)
+
+
+def test_autoattack_itself_can_be_jitted():
+    static = ("norm", "version", "steps", "queries", "targets", "batch_size")
+    run = jax.jit(attacks.autoattack, static_argnames=static)
+    result = run(NETWORK, X, Y, KEY, radius=0.5, **BUDGETS["autoattack"])
+    assert result.success.all()
+    noisy = Partial(lambda w, x, key: linear(w, x) + 0.01 * jax.random.normal(key, (len(x), CLASSES)), jnp.asarray(W))
+    assert run(noisy, X, Y, KEY, radius=0.5, version="rand", **BUDGETS["autoattack"]).success.all()
