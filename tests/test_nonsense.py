@@ -1,11 +1,13 @@
 """Nonsense in any flag of any command, or in any field of any JSON file, ends in one line and leaves nothing half made."""
 
 import dataclasses
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
-from garbled import assert_garbled_is_refused_or_makes_no_difference
+from garbled import NO_JSON, OTHER_JSON, assert_garbled_is_refused_or_makes_no_difference, garbled
 from prepared_set import write_tfds
 
 from dsrna_jax import data, genotypes
@@ -13,8 +15,17 @@ from dsrna_jax.commands import attack, certify, compare, search, train
 from dsrna_jax.commands.flags import config_flags, define
 from dsrna_jax.commands.process import status
 from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.attack.completed import shape_of
+from dsrna_jax.evaluation.attack.config import AttackConfig
+from dsrna_jax.evaluation.certify.completed import certified_rows
+from dsrna_jax.evaluation.certify.config import CertificationConfig
+from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder
 from dsrna_jax.genotypes import zoo
+from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.options import check, interval
+from dsrna_jax.runtime.run_folder import configuration_of, resolved_configuration
+from dsrna_jax.training.config import TrainingConfig
+from dsrna_jax.training.run import _saved_architecture
 
 COMMANDS = {module.COMMAND.name: module for module in (search, train, attack, certify)}
 NUMBERS = ("", "x", "nan", "-1", "1e999", "[]", "None", "true", "0x", "1 2", "--", "1" * 5000)
@@ -146,3 +157,63 @@ def test_a_garbled_description_of_a_tfds_set_is_refused_by_name(tmp_path, monkey
         return found.images.tolist(), found.labels.tolist(), found.class_names
 
     assert_garbled_is_refused_or_makes_no_difference(folder / name, read, named=folder)
+
+
+ATTACK_ROW = {
+    "row": "C&W-l2", "stage": "cw", "run": 0, "batch": 0, "fell": [1, 3], "distances": [0.5, 0.25], "broken": 0, "unconfirmed": 0,
+    "seconds": 1.5,
+}  # fmt: skip
+CHECKS_ROW = {"row": "checks", "checks": [{"name": "a", "status": "PASS", "value": 0.5, "says": "b"}]}
+CERTIFY_ROW = {
+    "batch": 0, "predictions": [1, 2], "attack_radius": [0.5, 0.25], "smoothed": [1, -1],
+    "radius": {"minimum": [0.1, 0.0], "runner_up": [0.2, 0.1]}, "seconds": 2.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def run_folder(tmp_path, trained_run):
+    """The configuration and the genotype of a training, in a folder of their own."""
+    for name in ("config.json", "genotype.json"):
+        shutil.copy(trained_run / name, tmp_path / name)
+    return tmp_path
+
+
+def test_a_garbled_configuration_is_refused_by_name(run_folder):
+    def read():
+        resolved = resolved_configuration(run_folder, TrainingConfig)
+        config = configuration_of(resolved, TrainingConfig, run_folder / "config.json")
+        return config, resolved["data"], _saved_architecture(run_folder)
+
+    assert_garbled_is_refused_or_makes_no_difference(run_folder / "config.json", read, named=run_folder)
+
+
+def test_garbled_settings_and_batches_of_an_evaluation_are_refused_by_name(tmp_path):
+    mesh, identity = sharding.mesh(1), {"step": 1, "digest": "d"}
+    for config, row, completed in (
+        (AttackConfig(), ATTACK_ROW, lambda records: completed_rows(records, lambda record: shape_of(record, 5))),
+        (AttackConfig(), CHECKS_ROW, lambda records: completed_rows(records, lambda record: shape_of(record, 5))),
+        (CertificationConfig(), CERTIFY_ROW, lambda records: certified_rows(records, [2])),
+    ):
+        out = tmp_path / row.get("row", "certified")
+        evaluation_folder(out, config, identity, 5, mesh, resume=False).write(row)
+
+        def read(out=out, config=config, completed=completed):
+            return completed(evaluation_folder(out, config, identity, 5, mesh, resume=True))
+
+        assert_garbled_is_refused_or_makes_no_difference(out / "settings.json", read, named=out)
+        good = (out / "batches.jsonl").read_bytes()
+        for content in [*NO_JSON.values(), *OTHER_JSON.values()]:
+            if b"\n" in content or content in (b"", b"{}"):
+                continue
+            (out / "batches.jsonl").write_bytes(good + content + b"\n")
+            with pytest.raises(InputError, match="line 2 of .*batches.jsonl is damaged: .*delete it") as caught:
+                read()
+            assert "\n" not in str(caught.value)
+        for done, value in garbled(json.loads(good)):
+            (out / "batches.jsonl").write_text(json.dumps(value) + "\n")
+            try:
+                read()
+            except InputError as error:
+                assert str(out / "batches.jsonl") in str(error) and "\n" not in str(error)
+            else:  # what is not read, may be missing, or is null where infinite
+                assert re.fullmatch(r"settings.*|(distances|smoothed|radius.runner_up) left out|.*=None", done), done

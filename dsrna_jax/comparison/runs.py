@@ -155,7 +155,7 @@ def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> 
         resolved = strict_json.read(files[0], _SEARCH)
         if resolved["experiment"] != SearchConfig.experiment or genotypes.load(files[1]) != architecture:
             continue
-        if not (parts := tuple(_part(row) for row in records.rows(files[2], _TIMES))):
+        if not (parts := tuple(_part(row) for row in records.rows(files[2], lambda row: _TIMES))):
             raise InputError(f"{files[2]} is empty: expected a row for each part of the search")
         # What an earlier version did not have as a setting was as its default is.
         defaults = {field.name: field.default for field in dataclasses.fields(SearchConfig)}

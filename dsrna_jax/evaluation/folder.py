@@ -5,17 +5,20 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
+from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import replacing, write_whole
-from dsrna_jax.runtime.machine import machine, warning
+from dsrna_jax.runtime.machine import MACHINE, machine, warning
 from dsrna_jax.runtime.options import differences, in_todays_names
 from dsrna_jax.runtime.records import Records, rows
+from dsrna_jax.strict_json import Optional
 
 BATCHES, SETTINGS = "batches.jsonl", "settings.json"
 
@@ -95,9 +98,9 @@ def _fingerprint(settings: dict[str, Any], kind: type) -> str:
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def completed_rows(batches: Records) -> list[dict[str, Any]]:
-    """The records of an evaluation folder, in the order in which batches were completed."""
-    return rows(batches.path) if batches.path.exists() else []
+def completed_rows(batches: Records, shape_of: Callable[[dict[str, Any]], Any] = lambda row: {}) -> list[dict[str, Any]]:
+    """The records of an evaluation folder, in the order in which batches were completed; `shape_of` as in `records.rows`."""
+    return rows(batches.path, shape_of) if batches.path.exists() else []
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
@@ -109,7 +112,7 @@ def write_arrays(path: Path, **arrays: Any) -> None:
 def _saved(file: Path, kind: type) -> dict[str, Any]:
     """The settings in a file; options that the version which wrote it did not have are at their defaults, as it was without."""
     try:
-        saved = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{file} is damaged ({error}): give another --out") from None
+        saved = strict_json.read(file, {"machine": Optional(MACHINE)})
+    except InputError as error:
+        raise InputError(f"{error}: give another --out") from None
     return {field.name: field.default for field in dataclasses.fields(kind)} | in_todays_names(kind, saved)

@@ -8,6 +8,10 @@ import jax
 from jax.sharding import Mesh
 
 from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.options import interval
+
+MACHINE = {"devices": str, "cores": (int, interval("[1, 1e9]")), "jax": str}
+"""Its shape in files, for `strict_json.check`."""
 
 
 def machine(mesh: Mesh) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +57,17 @@ class Records:
         return b"".join(line for line, _ in kept)
 
 
-def rows(path: str | os.PathLike, shape: Any = object) -> list[dict[str, Any]]:
+def rows(path: str | os.PathLike, shape_of: Callable[[dict[str, Any]], Any] = lambda row: {}) -> list[dict[str, Any]]:
     """The rows of a file such as `metrics.jsonl`, without a last line that is still being written.
 
     Args:
-      shape: that every row has (`strict_json.check`).
+      shape_of: row -> the shape that it is to have (`strict_json.check`).
     Raises: InputError, which names file and line, if there is no such file, or a line is not JSON or has another shape.
     """
-    return [row for _, row in _lines(Path(path), shape)]
+    return [row for _, row in _lines(Path(path), shape_of)]
 
 
-def _lines(path: Path, shape: Any = object) -> list[tuple[bytes, dict[str, Any]]]:
+def _lines(path: Path, shape_of: Callable[[dict[str, Any]], Any] = lambda row: {}) -> list[tuple[bytes, dict[str, Any]]]:
     """The complete lines of a file, each with its row."""
     if not path.is_file():
         raise InputError(f"no metrics at {path}: expected the metrics.jsonl of a run")
@@ -76,7 +77,7 @@ def _lines(path: Path, shape: Any = object) -> list[tuple[bytes, dict[str, Any]]
         try:
             row = strict_json.parsed(line)
             strict_json.check(row, {"step": Optional(int)})
-            strict_json.check(row, shape)
+            strict_json.check(row, shape_of(row))
         except InputError as error:
             raise InputError(f"line {number} of {path} is damaged: {error}; delete it") from None
         parsed.append((line, row))

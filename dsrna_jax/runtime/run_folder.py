@@ -6,11 +6,27 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dsrna_jax.errors import InputError
+from dsrna_jax import strict_json
+from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import FOLDER, Checkpoints
-from dsrna_jax.runtime.options import differences, in_todays_names
+from dsrna_jax.runtime.machine import MACHINE
+from dsrna_jax.runtime.options import check_fields, differences, in_todays_names, interval
+from dsrna_jax.strict_json import Optional
+
+_COUNT = (int, interval("[1, 1e9]"))
+_SHAPE = {
+    "data": {
+        "examples": _COUNT,
+        "image_shape": [_COUNT],
+        "class_names": [str],
+        "mean": [interval("[0, 1]")],
+        "std": [interval("(0, 1]")],
+    },
+    "genotype": Optional({}),
+    "machine": Optional(MACHINE),
+}
 
 
 class RunFolder:
@@ -106,24 +122,34 @@ def resolved_configuration(path: str | os.PathLike, kind: type) -> dict[str, Any
     """
     file, experiment = Path(path) / "config.json", kind.experiment
     try:
-        resolved = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        resolved = strict_json.read(file, {"experiment": str})
+        if resolved["experiment"] != experiment:
+            raise InputError(f"{path} holds a {shown(resolved['experiment'])}, not a {experiment}")
+        try:
+            return renewed(resolved, kind)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"no run to resume in {path}: expected its config.json; start one without --resume") from None
-    except ValueError as error:
-        raise InputError(f"{file} is damaged ({error}): give another --run_dir") from None
-    if not isinstance(resolved, dict) or not {"config", "data"} <= set(resolved):
-        raise InputError(f"{file} is not that of a {experiment}: give another --run_dir")
-    if resolved.get("experiment") != experiment:
-        raise InputError(f"{path} holds a {resolved.get('experiment')}, not a {experiment}: give another --run_dir")
-    return renewed(resolved, kind)
+    except InputError as error:
+        raise InputError(f"{error}: give another --run_dir") from None
 
 
 def renewed(resolved: dict[str, Any], kind: type) -> dict[str, Any]:
-    """A resolved configuration that any version has saved, with the names that fields and values have now."""
+    """A resolved configuration that any version has saved, with the names that fields and values have now.
+
+    Raises: InputError, which names the field, if it is not as `RunSetup.resolved` makes it or holds what no option allows.
+    """
+    strict_json.check(resolved, {"config": {}, "data": {}})
     data = dict(resolved["data"])
     if "deviation" in data:
         data["std"] = data.pop("deviation")
-    return {**resolved, "config": in_todays_names(kind, resolved["config"]), "data": data}
+    renewed = {**resolved, "config": in_todays_names(kind, resolved["config"]), "data": data}
+    strict_json.check(renewed, _SHAPE)
+    check_fields(kind, renewed["config"])
+    if len(data["image_shape"]) != 3 or not data["image_shape"][2] == len(data["mean"]) == len(data["std"]):
+        raise InputError("expected data.image_shape to be height, width and channels, with a mean and a std for each channel")
+    return renewed
 
 
 def configuration(path: str | os.PathLike, kind: type) -> Any:
@@ -136,7 +162,10 @@ def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLi
     saved = resolved["config"]
     if strange := sorted(set(saved) ^ {field.name for field in fields(kind)}):
         raise InputError(f"{path} was written by another version: it and this one differ in {', '.join(strange)}")
-    return kind(**saved)
+    try:
+        return kind(**saved)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _identity(resolved: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class SearchFolder(RunFolder):
         """Draws cells.png, alphas.png and curves.png, by the recorded alphas and metrics."""
         from dsrna_jax import plots
 
-        history = records.rows(self.alphas.path)
+        history = records.rows(self.alphas.path, lambda row: {"epoch": int, "alphas": {str: [[float]]}})
         alphas = [{name: np.float32(logits) for name, logits in row["alphas"].items()} for row in history]
         warmup = config.warmup_epochs + 1  # epochs count from 1
         plots.cells(genotype, self.path / "cells.png", title=f"{self.path.name}: the cells found")

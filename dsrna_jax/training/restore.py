@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from dsrna_jax import genotypes
+from dsrna_jax import genotypes, strict_json
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks.network import Network
 from dsrna_jax.runtime.checkpoint import BEST, restore_for_eval
@@ -86,9 +86,14 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
             f"{path} holds the checkpoint of a {what}, expected that of a training: "
             f"make one by {command_line('train')} --genotype={path}"
         )
-    metadata = renewed(metadata, TrainingConfig)
+    try:
+        metadata = renewed(metadata, TrainingConfig)
+        strict_json.check(metadata, {"genotype": {}})
+        architecture = genotypes.from_json(metadata["genotype"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     config, data = configuration_of(metadata, TrainingConfig, path), metadata["data"]
-    architecture, classes = genotypes.from_json(metadata["genotype"]), len(data["class_names"])
+    classes = len(data["class_names"])
     network = trained_network(config, architecture, classes, data["mean"], data["std"]).clone(auxiliary=False)
     chosen = variables.get("average") or variables
     weights = {name: part for name, part in chosen["weights"].items() if name != "auxiliary_head"}

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, TextIO
 
 import jax
 
-from dsrna_jax import genotypes
+from dsrna_jax import genotypes, strict_json
+from dsrna_jax.errors import InputError
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.lock import locked
@@ -55,8 +56,7 @@ def run(
 
     def setup():
         # A run that goes on has its architecture with it: the file that named it may be gone.
-        saved = resolved_configuration(path, TrainingConfig)["genotype"] if resume else None
-        return training_setup(config, None if saved is None else genotypes.from_json(saved))
+        return training_setup(config, _saved_architecture(path) if resume else None)
 
     with locked(folder.path, "run_dir"):
         end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
@@ -64,6 +64,16 @@ def run(
         result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
     epochs, held_out = end.step // end.setup.steps_per_epoch, len(end.setup.parts["held_out"])
     return Trained(end.row, end.best, epochs, result, held_out, config)
+
+
+def _saved_architecture(path: str | os.PathLike) -> genotypes.Architecture:
+    """The architecture in the config.json of a run folder. Raises: InputError, which names the file, if there is none."""
+    resolved = resolved_configuration(path, TrainingConfig)
+    try:
+        strict_json.check(resolved, {"genotype": {}})
+        return genotypes.from_json(resolved["genotype"])
+    except InputError as error:
+        raise InputError(f"{os.path.join(path, 'config.json')}: {error}") from None
 
 
 class TrainingLoop(RunLoop):

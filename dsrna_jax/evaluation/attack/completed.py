@@ -5,6 +5,25 @@ from typing import Any
 
 import numpy as np
 
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.options import interval
+from dsrna_jax.strict_json import Nullable, Optional
+
+_NUMBER, _SIZE = (int, interval("[0, 1e9]")), interval("[0, 1e9]")
+_CHECKS = {"checks": [{"name": str, "status": frozenset({"PASS", "WARN"}), "value": Nullable(float), "says": str}]}
+
+
+def shape_of(record: dict[str, Any], examples: int) -> dict[str, Any]:
+    """The shape that the record of a batch of that many examples is to have. Raises: InputError if its lists do not fit."""
+    if record.get("row") == "checks":
+        return _CHECKS
+    fell, distances = record.get("fell"), record.get("distances")
+    if isinstance(fell, list) and isinstance(distances, list) and len(fell) != len(distances):
+        raise InputError(f"expected as many distances as examples that fell, {len(fell)}, got {len(distances)}")
+    numbers = dict.fromkeys(("run", "batch", "broken", "unconfirmed"), _NUMBER)
+    index = (int, interval(f"[0, {examples - 1}]"))
+    return {"row": str, "stage": str, **numbers, "fell": [index], "distances": Optional([_SIZE]), "seconds": _SIZE}
+
 
 class CompletedBatches:
     """Records of completed batches by row of the table, kept in memory and handed to `write`, such as that of a file."""

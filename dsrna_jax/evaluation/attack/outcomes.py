@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dsrna_jax.attacks.series import AttackBatch
+from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.budgets import AttackRow
 from dsrna_jax.evaluation.attack.sanity import Check, check
 
@@ -55,6 +56,8 @@ def outcome_of(row: AttackRow, records: Sequence[dict[str, Any]], clean: Bool[np
     robust, after, distance = clean.copy(), {}, None
     if row.is_nearest:
         distance = np.where(clean, np.inf, 0)
+        if any("distances" not in record for record in records):
+            raise InputError(f"a recorded batch of {row.name} lacks its distances: delete batches.jsonl to begin anew")
         for record in records:
             distance[record["fell"]] = record["distances"]
         robust = distance > row.radius

@@ -15,7 +15,7 @@ from dsrna_jax.attacks.series import run_series
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import report as attack_report
 from dsrna_jax.evaluation.attack.budgets import pixels
-from dsrna_jax.evaluation.attack.completed import CompletedBatches
+from dsrna_jax.evaluation.attack.completed import CompletedBatches, shape_of
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.evaluate import evaluate, work
 from dsrna_jax.evaluation.attack.outcomes import Evaluation
@@ -70,13 +70,14 @@ def _attacked(
     network, images = setup.network, setup.images
     surrogate, total = _surrogate(config, network), work(config, len(network.class_names), setup.count)
     batches = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
+    completed = CompletedBatches(completed_rows(batches, lambda record: shape_of(record, setup.count)), batches.write)
     logits_fn = setup.on_devices(network.logits_fn)
     with stop_requests() as requests, WorkProgress(total, file=file) as progress:
         progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")
         progress.note("the first batch of each kind of attack waits for a compiler")
         evaluation = evaluate(
-            logits_fn, images.images, images.labels, capped, completed=CompletedBatches(completed_rows(batches), batches.write),
-            progress=progress, place=setup.place, requests=requests, surrogate=surrogate and setup.on_devices(surrogate),
+            logits_fn, images.images, images.labels, capped, completed=completed, progress=progress,
+            place=setup.place, requests=requests, surrogate=surrogate and setup.on_devices(surrogate),
         )  # fmt: skip
     report = attack_report.report(evaluation, config, setup)
     write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")

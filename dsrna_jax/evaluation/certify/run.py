@@ -18,9 +18,10 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify import report as certification_report
 from dsrna_jax.evaluation.certify import smoothing
 from dsrna_jax.evaluation.certify.attack_radii import attack_radii
+from dsrna_jax.evaluation.certify.completed import certified_rows
 from dsrna_jax.evaluation.certify.config import SMOOTHING, CertificationConfig
 from dsrna_jax.evaluation.certify.radii import MINIMUM, TARGETS, certified_radii
-from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder
+from dsrna_jax.evaluation.folder import evaluation_folder
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup, stop_if_requested
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.lock import locked
@@ -70,7 +71,8 @@ def _certified(
     records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
     parts = list(batches(np.arange(setup.count), size))
     logits_fn = setup.on_devices(setup.network.logits_fn)
-    completed = {row["batch"] for row in completed_rows(records)}
+    sizes = [len(positions) for positions, _ in parts]
+    completed = set(certified_rows(records, sizes))
     with stop_requests() as requests, WorkProgress(len(parts), file=file) as progress:
         progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}\n{explained}")
         if completed:
@@ -90,8 +92,7 @@ def _certified(
             completed.add(number)
             radius, attacked = row["radius"][MINIMUM], row["attack_radius"]
             progress.update(number + 1, radius=float(radius.mean()), attacked=attacked if attacked is None else attacked.mean())
-    rows = sorted(completed_rows(records), key=lambda row: row["batch"])
-    return certification_report.write(out, config, setup, rows)
+    return certification_report.write(out, config, setup, list(certified_rows(records, sizes).values()))
 
 
 def planned(config: CertificationConfig, checkpoint: str | os.PathLike) -> str:
