@@ -37,7 +37,8 @@ def linear_network(scale: float = 1.0, architecture: Genotype = TINY, **config) 
     """The classifier, its weights times `scale`, as a training with that configuration would have left it."""
     weights = fitted() * np.float32(scale)
     variables = {"params": {"w": jnp.asarray(weights[:-1]), "b": jnp.asarray(weights[-1])}}
-    data = {"image_shape": [8, 8, 1], "class_names": list("0123456789"), **{k: list(v) for k, v in STATISTICS.items()}}
+    data = {"examples": 1437, "image_shape": [8, 8, 1], "class_names": list("0123456789")}
+    data |= {name: list(values) for name, values in STATISTICS.items()}
     metadata = {
         "experiment": "training",
         "config": dataclasses.asdict(TrainingConfig(**config)),

@@ -41,7 +41,7 @@ class SearchFolder(RunFolder):
         """Draws cells.png, alphas.png and curves.png, by the recorded alphas and metrics."""
         from dsrna_jax import plots
 
-        history = records.rows(self.alphas.path, lambda row: {"epoch": int, "alphas": {str: [[float]]}})
+        history = records.rows(self.alphas.path, _shape_of)
         alphas = [{name: np.float32(logits) for name, logits in row["alphas"].items()} for row in history]
         warmup = config.warmup_epochs + 1  # epochs count from 1
         plots.cells(genotype, self.path / "cells.png", title=f"{self.path.name}: the cells found")
@@ -60,3 +60,9 @@ class SearchFolder(RunFolder):
             warmup=warmup if config.warmup_epochs else 0,
             title=f"{self.path.name}: the search",
         )
+
+
+def _shape_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The shape of a row of alphas.jsonl: logits [edge, operation] of each cell, and of its edges [edge] where they have some."""
+    names = row["alphas"] if isinstance(row.get("alphas"), dict) else ()
+    return {"epoch": int, "alphas": {name: [float] if name.endswith("_edges") else [[float]] for name in names}}
