@@ -229,7 +229,8 @@ def test_full_disk_keeps_the_checkpoint_before(monkeypatch, tmp_path):
     assert Checkpoints(tmp_path / "checkpoints").steps == [5]
 
 
-RESOLVED = {"experiment": "search", "config": dataclasses.asdict(SMOKE), "data": {"mean": [0.3], "examples": 1437}}
+DATA = {"examples": 1437, "image_shape": [8, 8, 1], "class_names": list("0123456789"), "mean": [0.3], "std": [0.4]}
+RESOLVED = {"experiment": "search", "config": dataclasses.asdict(SMOKE), "data": DATA}
 
 
 def taken(tmp_path) -> SearchFolder:
@@ -250,7 +251,7 @@ def test_folder_without_a_run_is_not_resumed(tmp_path):
 
 
 def test_another_configuration_is_not_resumed_but_shown(tmp_path):
-    other = RESOLVED | {"config": RESOLVED["config"] | {"gamma": 0.5, "seed": 3}, "data": {"mean": [0.4]}}
+    other = RESOLVED | {"config": RESOLVED["config"] | {"gamma": 0.5, "seed": 3}, "data": DATA | {"mean": [0.4]}}
     with pytest.raises(InputError) as error:
         taken(tmp_path).claim(other)
     for part in ("gamma: 0.01 -> 0.5", "seed: 0 -> 3", "data mean: [0.3] -> [0.4]"):
