@@ -463,6 +463,10 @@ def logic(draw):
         lambda x: jnp.where(jnp.all(x > -a, 1, keepdims=True), 2 * x, x),
         lambda x: jnp.where((x > 0) == (x[:, ::-1] > 0), x, 0.0),
         lambda x: x * ((x > 0) & (x < a)),
+        lambda x: x * (x > a).astype(int) - (x < 0).astype(jnp.int8),
+        lambda x: jnp.where(jnp.where(mask, x > 0, x[:, ::-1] > a), x, 0.0),
+        lambda x: jnp.where(jnp.where(x > a, x[:, ::-1] > 0, mask), 1.0, x),
+        lambda x: jnp.fmax(x, x[:, ::-1]),
         lambda x: jnp.where(x == a, 1.0, x),
         lambda x: jnp.where(x[:, ::-1] != x, x, 0.5),
     )

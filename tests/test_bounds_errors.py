@@ -135,7 +135,9 @@ def test_a_primitive_without_a_rule_is_named_with_the_line_that_calls_it():
     [
         (lambda x: jax.vmap(lambda v: lax.while_loop(lambda h: h.sum() < 10, lambda h: h + 1, v))(x), "while"),
         (lambda x: lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), "reduce_sum"),
-        (lambda x: x * (x > 0.2).astype(int), "conversion to int"),
+        (lambda x: x * jnp.round(x).astype(int), "conversion to int"),
+        (lambda x: jnp.sum(x > 0.2, 1, keepdims=True).astype(float), "reduce_sum of truth values"),
+        (lambda x: jnp.where(jnp.stack([x > 0, x < 1], 1), 1.0, 0.0), "concatenate of truth values|stack of truth values"),
         (lambda x: lax.conv(x[:, None], x[:, None], (1,), "SAME"), "two bounded operands|not batch-separable"),
         (lambda x: jnp.where((x > 0)[::-1], x, 0), "not batch-separable"),
         (lambda x: jnp.where((x > 0).T, x.T, 0), "batch on axis 1"),

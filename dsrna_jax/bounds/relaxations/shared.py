@@ -5,12 +5,14 @@ compile for minutes; here equal relaxations of equal shapes are one function of 
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax import lax
 
 from dsrna_jax.kernels.lowering import noinline
+
+T = TypeVar("T")
 
 
 class Seen(NamedTuple):
@@ -20,7 +22,7 @@ class Seen(NamedTuple):
     parents: tuple["Seen", ...] = ()
 
 
-def shared(relaxation: type) -> type:
+def shared(relaxation: type[T]) -> type[T]:
     """A class of relaxations, frozen dataclasses without arrays, whose `enclosure` and `planes` are shared by equal ones."""
     for name in ("enclosure", "planes"):
         setattr(relaxation, name, _shared(getattr(relaxation, name)))

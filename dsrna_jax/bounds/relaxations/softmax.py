@@ -62,7 +62,7 @@ class LogSoftmax:
         values, interval = node.parents[0].value, intervals[0]
         low, high = values + interval.lower, values + interval.upper
         count = int(np.prod([values.shape[axis] for axis in self.axes]))
-        slack = _slack(node.value, count, high > low, self.axes, keepdims=True)
+        slack = _slack(jnp.abs(node.value) + jnp.abs(values), count, high > low, self.axes, keepdims=True)
         least = -jax.nn.softplus(_others(high, self.axes) - low) - slack
         most = jnp.minimum(-jax.nn.softplus(_others(low, self.axes) - high) + slack, 0)
         return between(_known(least, -jnp.inf) - node.value, _known(most, 0) - node.value)
@@ -113,6 +113,6 @@ def _known(x, otherwise):
 
 
 def _slack(value, count, is_wide, axes, keepdims=False):
-    """Allowance for rounding of a sum of `count` terms; none where nothing along `axes` deviates."""
+    """Allowance for rounding of a sum of `count` terms of a size; none where nothing along `axes` deviates."""
     is_wide = is_wide.any(axes, keepdims=keepdims) if axes != () else is_wide
     return jnp.where(is_wide, jnp.finfo(value.dtype).eps * jax.lax.stop_gradient(8 + count + 4 * jnp.abs(value)), 0)

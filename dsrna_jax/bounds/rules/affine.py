@@ -18,9 +18,9 @@ def moving(*data, structural=True, singleton=False):
     """
 
     def rule(tracer, primitive, operands, params, axes):
-        if isinstance(operands[0], Predicate):
-            if any(isinstance(o, Predicate) for o in operands[1:]):
-                raise NotImplementedError(f"no bounds of {primitive.name} of several comparisons{tracer.where}")
+        if any(isinstance(o, Predicate) for o in operands):
+            if not structural or not isinstance(operands[0], Predicate) or any(isinstance(o, Predicate) for o in operands[1:]):
+                raise NotImplementedError(f"no bounds of {primitive.name} of truth values{tracer.where}")
             moved = None
             if operands[0].difference is not None:
                 (moved,) = rule(tracer, primitive, [operands[0].difference, *operands[1:]], params, axes)

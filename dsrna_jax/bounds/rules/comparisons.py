@@ -43,10 +43,19 @@ def opposite(tracer, primitive, operands, params, axes):
     return [dataclasses.replace(predicate, compare=opposite, value=value)]
 
 
+def _number(tracer, truth, axis, dtype):
+    """A truth value as a node of zeros and ones, an array of them, or one of both where it is the same everywhere."""
+    if isinstance(truth, Predicate):
+        return indicator(tracer, truth, axis, dtype) if truth.outcome is None else np.asarray(truth.outcome, dtype)
+    array = jnp.asarray(truth, dtype)
+    tracer.kept.append(array)
+    if id(truth) in tracer.other_shapes:
+        tracer.other_shapes[id(array)] = tracer.other_shapes[id(truth)]
+    return array if number(truth) is None else np.asarray(number(truth), dtype)
+
+
 def indicator(tracer, predicate, axis, dtype):
-    """A truth value as a node of zeros and ones, or as such an array where it is known."""
-    if not isinstance(predicate, Predicate):
-        return jnp.asarray(predicate, dtype)
+    """A truth value of bounded values as a node of zeros and ones, or as such an array where it is known."""
     if predicate.outcome is not None:
         return np.broadcast_to(np.asarray(predicate.outcome, dtype), predicate.value.shape)
     cases = [np.broadcast_to(np.asarray(v, dtype), predicate.value.shape) for v in (0, 1)]
@@ -59,7 +68,7 @@ def logical(name):
     def rule(tracer, primitive, operands, params, axes):
         bounded = [o for o in operands if isinstance(o, Predicate)]
         dtype = next((p.difference.value.dtype for p in bounded if p.difference is not None), np.float32)
-        numbers = [indicator(tracer, o, axes[0], dtype) for o in operands]
+        numbers = [_number(tracer, o, axes[0], dtype) for o in operands]
         value = evaluated(primitive, values(operands), params)[0]
         combined = {
             "and": lambda a, b: a * b,
@@ -102,6 +111,8 @@ def true_above_half(tracer, node, value):
 def select(tracer, primitive, operands, params, axes):
     """select_n: a choice by a constant mask, or by a comparison of bounded values."""
     predicate, *cases = operands
+    if any(isinstance(case, Predicate) for case in cases):
+        return _selected_truth(tracer, primitive, operands, params, axes)
     if not isinstance(predicate, Predicate):
         return moving(*range(1, len(operands)), structural=False)(tracer, primitive, operands, params, axes)
     if predicate.outcome is not None:
@@ -115,6 +126,23 @@ def select(tracer, primitive, operands, params, axes):
     ]
     value = lax.select_n(predicate.value, *(p.value for p in parents[1:]))
     return [tracer.node(Choice(predicate.compare), parents, value, axes[0], "select")]
+
+
+def _selected_truth(tracer, primitive, operands, params, axes):
+    """A choice between truth values."""
+    predicate, *cases = operands
+    if isinstance(predicate, Predicate) and predicate.outcome is not None:
+        return [cases[predicate.outcome]]
+    dtype = next((c.difference.value.dtype for c in cases if isinstance(c, Predicate) and c.difference is not None), np.float32)
+    value = evaluated(primitive, values(operands), params)[0]
+    whole = [
+        np.broadcast_to(n, value.shape) if np.ndim(n) == 0 and not isinstance(n, Node) else n
+        for n in (_number(tracer, case, axes[0], dtype) for case in cases)
+    ]
+    (chosen,) = select(tracer, primitive, [predicate, *whole], params, axes)
+    if not isinstance(chosen, Node):
+        return [chosen > 0.5]
+    return [true_above_half(tracer, chosen, value)]
 
 
 def _piecewise(tracer, operands, axes):
@@ -159,8 +187,10 @@ def _function(part, constant):
 def cast(tracer, primitive, operands, params, axes):
     """convert_element_type, to floating-point numbers; a comparison becomes a choice between 0 and 1."""
     (operand,), dtype = operands, params["new_dtype"]
-    if isinstance(operand, Predicate) and dtype == np.bool_:
-        return operands
+    if isinstance(operand, Predicate) and not jnp.issubdtype(dtype, jnp.inexact):
+        return operands  # as an integer it stays the truth value that it is until it is a floating-point number
+    if dtype == np.bool_:
+        return comparison(tracer, lax.ne_p, [operand, np.zeros((), operand.value.dtype)], {}, axes)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise NotImplementedError(f"no bounds of a conversion to {np.dtype(dtype).name}{tracer.where}")
     if isinstance(operand, Predicate):
