@@ -144,6 +144,15 @@ def test_images_that_do_not_fit_in_memory_are_refused_before_they_are_read(tmp_p
         data.load(str(tmp_path), "train")
 
 
+def test_a_size_that_does_not_fit_in_memory_is_refused_before_an_image_is_resized(tmp_path, monkeypatch):
+    folder(tmp_path / "train", per_class=2)
+    write_tfds(tmp_path / "sets", [noise()] * 3, [0, 1, 1])
+    monkeypatch.setattr(decoding, "squared", None)
+    for name in ("digits", str(tmp_path), "toy"):
+        with pytest.raises(InputError, match=r"GiB of memory \(\d+ images, 65536x65536x1\).*smaller image_size"):
+            data.load(name, "train", str(tmp_path / "sets"), image_size=65536)
+
+
 def no_folder(path):
     return path / "missing"
 

@@ -44,6 +44,7 @@ def stacked(
     """
     if count == 0:
         raise InputError(f"{source} holds no image")
+    check_memory((count, image_size, image_size, 1), source)  # before an image is resized
     pending = iter(pictures)
     first = next(pending)
     pixels = decoded(first, image_size)
