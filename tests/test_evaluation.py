@@ -284,6 +284,16 @@ def test_batches_of_another_evaluation_are_not_taken_over(tmp_path, monkeypatch,
     assert "1000 now" in capsys.readouterr().err
 
 
+def test_a_reader_that_goes_away_ends_an_evaluation_after_a_batch_that_is_kept():
+    class CutOff(NoProgress):
+        is_cut_off = True
+
+    records = []
+    with pytest.raises(Stopped, match="SIGPIPE; every batch so far is kept"):
+        evaluate(NETWORK, images, labels, CONFIG, completed=CompletedBatches((), records.append), progress=CutOff())
+    assert len(records) == 1
+
+
 def test_progress_never_exceeds_the_work():
     steps = []
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linear_run import STATISTICS, linear_network
 from test_run import at_step as at_step_of
 from test_run import restore_arrays
 
@@ -448,3 +449,22 @@ def test_two_trainings_of_a_seed_are_one(tiny):
     np.testing.assert_array_equal(first.batch("train", 7), second.batch("train", 7))
     assert not np.array_equal(first.batch("train", 7), training_setup(dataclasses.replace(tiny, seed=1)).batch("train", 7))
     assert [len(indices) for indices, _ in evaluation_batches(np.arange(7), 5)] == [5, 5]
+
+
+def test_networks_that_differ_in_statistics_of_pixels_share_their_programs(tmp_path):
+    """As those of two seeds do, which hold out other images: the statistics are leaves, which the logits follow."""
+    described, key = network.derived(TINY, cells=3, channels=4, classes=10, **STATISTICS), jax.random.key(0)
+    image = jax.ShapeDtypeStruct((1, 8, 8, 1), "float32")
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), jax.eval_shape(described.init, key, image))
+    metadata = linear_network(cells=3, channels=4, auxiliary_weight=0.0).metadata | {"genotype": genotypes.to_json(TINY)}
+    state, loaded = {"weights": variables["params"], "batch_stats": variables["batch_stats"]}, []
+    for mean in (0.5, 0.25):
+        Checkpoints(tmp_path / f"{mean}").save(7, state, metadata | {"data": metadata["data"] | {"mean": [mean]}})
+        loaded.append(restore.load(tmp_path / f"{mean}"))
+    first, second = (trained.logits_fn for trained in loaded)
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    images = jax.random.uniform(key, (2, 8, 8, 1))
+    for trained in loaded:
+        expected = trained.network.apply(trained.variables, images)
+        np.testing.assert_allclose(trained.logits_fn(images), expected, rtol=1e-5)
+    assert not np.allclose(first(images), second(images))

@@ -70,7 +70,12 @@ def evaluation_setup(config: Any, checkpoint: str | os.PathLike, devices: int = 
     return EvaluationSetup(str(checkpoint), network, evaluation_images(config, network), mesh, config.split)
 
 
-def stop_if_requested(requests: Sequence[int], kept: str) -> None:
-    """Raises: Stopped if there is a request (`signals.stop_requests`); `kept` says what is not lost."""
-    if requests:
-        raise Stopped(requests[0], f"stopped by {signal.Signals(requests[0]).name}; {kept}")
+def stop_if_requested(requests: Sequence[int], kept: str, progress: Any = None) -> None:
+    """Raises: Stopped if there is a request (`signals.stop_requests`), or if nobody reads the display any more.
+
+    Args:
+      kept: what is not lost, in words. progress: the display, such as `WorkProgress`.
+    """
+    if requests or getattr(progress, "is_cut_off", False):
+        number = signal.Signals(requests[0] if requests else signal.SIGPIPE)
+        raise Stopped(number, f"stopped by {number.name}; {kept}")

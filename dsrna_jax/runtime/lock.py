@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
+
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.paths import check_path
 
@@ -46,6 +48,9 @@ def _held(file: Path, flag: str) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # not Unix: no lock
+        yield
+        return
+    if jax.distributed.is_initialized() and jax.process_index():  # the first of the processes of one run holds it for all
         yield
         return
     while True:

@@ -29,7 +29,8 @@ def cores() -> int:
 
 def warning(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
     """A line for who resumes the work of another machine; None if it was like this one, or is not recorded (version 0.1.0)."""
-    changed = [f"{name} {before[name]} then, {now[name]} now" for name in now if before and before.get(name) != now[name]]
+    names = [name for name in now if name != "cores" or "cpu" in now["devices"]]  # other devices sum by themselves
+    changed = [f"{name} {before.get(name)} then, {now[name]} now" for name in names if before and before.get(name) != now[name]]
     if not changed:
         return None
     return (

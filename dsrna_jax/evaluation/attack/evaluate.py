@@ -123,7 +123,7 @@ class _Meter:
         """Shows progress after a batch or a check. Raises: Stopped if the evaluation is to end."""
         self.done = done
         self.progress.update(int(done), **columns)
-        stop_if_requested(self.requests, "every batch so far is kept")
+        stop_if_requested(self.requests, "every batch so far is kept", self.progress)
 
 
 def _outcome(

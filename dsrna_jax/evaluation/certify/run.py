@@ -80,7 +80,7 @@ def _certified(
         progress.note("the first batch waits for a compiler (minutes the first time, seconds from the cache)")
 
         def pause():
-            stop_if_requested(requests, f"{len(completed)} of {len(parts)} batches are done and kept")
+            stop_if_requested(requests, f"{len(completed)} of {len(parts)} batches are done and kept", progress)
 
         for number, (positions, padded) in enumerate(parts):
             if number in completed:
