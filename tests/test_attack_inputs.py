@@ -191,6 +191,7 @@ def test_smoothing_certifies_no_network_whose_logits_are_nan():
 
 MASKS = {
     "two classes": np.float32([0, 0, -np.inf, -np.inf, -np.inf]),
+    "by numbers": np.float32([0, 0, -1e30, -1e30, -1e30]),
     "three classes": np.float32([0, 0, -np.inf, 0, -np.inf]),
 }
 

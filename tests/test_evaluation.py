@@ -7,6 +7,7 @@ import json
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
@@ -134,13 +135,24 @@ def test_misclassified_images_are_not_attacked():
             "expected a network in evaluation mode",
         ),
         (images, labels, lambda w, images: network(w, images) / 0.0, "logits are not finite"),
+        (  # only in the second batch
+            np.concatenate([images[:20], 0 * images[:1]]),
+            labels[:21],
+            lambda w, images: jnp.where(images.sum((1, 2, 3))[:, None] > 0, network(w, images), jnp.nan),
+            "logits are not finite for 1 of 21 images, first for image 20",
+        ),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_bad_input_says_what_was_expected(images, labels, function, message):
     with pytest.raises(InputError) as error:
         evaluate(Partial(function, WEIGHTS), images, labels, CONFIG)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_surrogate_has_the_classes_of_the_network():
+    with pytest.raises(InputError, match="the surrogate has 9 classes: expected 10"):
+        evaluate(NETWORK, images, labels, CONFIG, surrogate=lambda x: logits_fn(x)[:, :9])
 
 
 # ---- the plan

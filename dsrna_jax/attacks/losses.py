@@ -12,6 +12,7 @@ from dsrna_jax.losses import margin
 
 Loss = Callable[[Array, Array], Array]
 CLASSES_OF_DLR, CLASSES_OF_TARGETED_DLR = 3, 4  # the fewest
+MASKED = 1e12  # a class this far below the highest logit is masked
 
 
 def cross_entropy(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
@@ -27,8 +28,8 @@ def margin_loss(logits: Float[Array, "batch class"], labels: Int[Array, " batch"
 def dlr(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """Difference of logits ratio: `margin_loss` over z_1st - z_3rd (Croce and Hein 2020, arXiv:2003.01690, Eq. 6).
 
-    Invariant to adding a number to all logits and to scaling them by a positive one. The `margin_loss` where -inf masks all but
-    two classes. Raises: InputError for fewer than 3 classes.
+    Invariant to adding a number to all logits and to scaling them by a positive one. The `margin_loss` where all but two classes
+    are masked, by -inf or by a number such as -1e30. Raises: InputError for fewer than 3 classes.
     """
     _check_classes(logits, CLASSES_OF_DLR, "dlr")
     top = lax.top_k(logits, 3)[0]
@@ -82,9 +83,8 @@ def runner_up(logits: Float[Array, "batch class"], labels: Int[Array, " batch"],
 
 
 def _ratio(difference, scale):
-    """The difference itself where -inf among the logits makes the scale infinite."""
-    is_finite = jnp.isfinite(scale)
-    return difference / jnp.where(is_finite, scale + 1e-12, 1)
+    """The difference itself where a masked class makes the scale so large that nothing would be left of the gradient."""
+    return difference / jnp.where(scale < MASKED, scale + 1e-12, 1)
 
 
 def _named(loss, losses):
