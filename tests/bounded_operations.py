@@ -472,6 +472,25 @@ def logic(draw):
     )
 
 
+@operation((4, 5))
+def fourier(draw):
+    w = draw.normal(4, 5)
+
+    def filtered(x):
+        waves = jnp.fft.rfft2(x)
+        return jnp.fft.irfft2(waves * like(x, w[:, : waves.shape[-1]])[None], (4, 5))
+
+    return draw.one(
+        lambda x: jnp.abs(jnp.fft.rfft(x)),
+        lambda x: jnp.abs(jnp.fft.fft2(x)),
+        lambda x: jnp.real(jnp.fft.ifft(x)) - jnp.imag(jnp.fft.fft(x)),
+        lambda x: jnp.fft.irfft(jnp.fft.rfft(x) * (1 + 0.5j), 5),
+        lambda x: jnp.real(jnp.fft.fft(x) * jnp.conj(jnp.fft.fft(x[:, ::-1]))),
+        lambda x: jnp.imag(jnp.pad(jnp.fft.rfft(x)[:, ::-1, 1:], ((0, 0), (1, 0), (0, 1)))),
+        filtered,
+    )
+
+
 @operation(VECTOR)
 def steps(draw):
     a = draw.number(0.3, 1)

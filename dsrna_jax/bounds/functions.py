@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrna_jax.bounds.graph import Node
+from dsrna_jax.bounds.graph import Node, Refused
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.wave import Limited
 from dsrna_jax.bounds.softmax import normalised
-from dsrna_jax.bounds.structure import ANY, Made, Variable, match_made, pattern_of
+from dsrna_jax.bounds.structure import ANY, Made, Pattern, Variable, match_made, pattern_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,8 @@ def _pattern(tracer, writing, arity, dtype):
     def traced(*leaves):
         arguments = [tracer.node(None, (), leaf, 0) for leaf in leaves]
         (output,) = tracer.inline(writing, *arguments)
-        patterns.append(pattern_of(output, arguments, tracer.made))
+        refused = isinstance(output, Refused)
+        patterns.append(Pattern(()) if refused else pattern_of(output, arguments, tracer.made))
 
     jax.eval_shape(traced, *[jax.ShapeDtypeStruct((tracer.batch, 3), dtype)] * arity)
     return patterns[0]

@@ -75,6 +75,14 @@ class Predicate:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Complex:
+    """A complex value, as the nodes of its two parts."""
+
+    real: Node
+    imaginary: Node
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Refused:
     """A value without bounds. Its error is raised only if the output of f depends on it."""
 

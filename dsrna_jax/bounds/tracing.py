@@ -14,9 +14,10 @@ from jax.extend import core
 
 from dsrna_jax.bounds.control import CONTROL
 from dsrna_jax.bounds.functions import whole
-from dsrna_jax.bounds.graph import Graph, Node, Predicate, Refused
+from dsrna_jax.bounds.graph import Complex, Graph, Node, Predicate, Refused
 from dsrna_jax.bounds.jaxprs import called_jaxpr, constant, evaluated, used_equations, user_line
 from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.rules.fourier import MAKES_COMPLEX, by_parts
 from dsrna_jax.bounds.separable import keeps_examples_apart
 from dsrna_jax.bounds.structure import Made
 from dsrna_jax.bounds.univariate import Univariate, itself, joined
@@ -84,7 +85,7 @@ class Tracer:
             if id(equation) not in used:
                 continue
             inputs = [read(atom) for atom in equation.invars]
-            if any(isinstance(i, Node | Predicate | Refused) for i in inputs):
+            if any(isinstance(i, Node | Predicate | Complex | Refused) for i in inputs):
                 self.where = user_line(equation) or outside
                 outputs = self.bounded(equation, other_equation, inputs)
             else:
@@ -126,10 +127,17 @@ class Tracer:
                 return self.interpret(inner, called_jaxpr(name, twin.params), inputs)
             if name in CONTROL:
                 return CONTROL[name](self, equation, twin, inputs)
+            if any(isinstance(i, Complex) for i in inputs):
+                return by_parts(self, equation, twin, inputs)
             advice = is_numeric(equation, inputs)
             raise NotImplementedError(
                 f"no bounds of {name}{self.where}" + (f": bounds.register({name!r}, ...) can add a rule" if advice else "")
             )
+        makes_complex = name in MAKES_COMPLEX and equation.outvars[0].aval.dtype.kind == "c"
+        if makes_complex or any(isinstance(i, Complex) for i in inputs):
+            if name == "fft":
+                return self.rules[name](self, equation.primitive, inputs, equation.params, [])
+            return by_parts(self, equation, twin, inputs)
         key = self._key(equation, inputs)
         if key is None or key not in self.known:
             is_checked = not getattr(self.rules[name], "is_rewritten", False)
@@ -250,6 +258,8 @@ def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
     (output,) = outputs
     if isinstance(output, Refused):
         raise output.error
+    if isinstance(output, Complex):
+        raise NotImplementedError("no bounds of complex values: f must return real numbers")
     if isinstance(output, Predicate):
         raise NotImplementedError("no bounds of truth values: f must return numbers")
     if not isinstance(output, Node):

@@ -81,9 +81,10 @@ class Probability:
 
     def enclosure(self, node, intervals):
         x, (interval,) = node.parents[0].value, intervals
-        slack = _slack(node.value, 1, interval.upper > interval.lower, ())
+        unit = jnp.where(interval.upper > interval.lower, 8 * jnp.finfo(x.dtype).eps, 0)
         low, high = (jnp.exp(x + side) for side in (interval.lower, interval.upper))
-        return between(jnp.clip(_known(low, 0) - slack, 0, 1) - node.value, jnp.clip(_known(high, 1) + slack, 0, 1) - node.value)
+        low, high = jnp.clip(_known(low, 0) * (1 - unit), 0, 1), jnp.clip(_known(high, 1) * (1 + unit), 0, 1)
+        return between(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         ((below,), (above,), low_gap, high_gap), hull = self.curve.planes(node, intervals), self.enclosure(node, intervals)

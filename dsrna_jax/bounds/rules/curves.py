@@ -64,6 +64,11 @@ def angle(tracer, primitive, operands, params, axes):
     return [tracer.node(Angle(), broadcast_nodes(tracer, [y, x], axes), value, axes[0], "atan2")]
 
 
+def polynomial(x, *coefficients, **_):
+    """polynomial: of ascending powers."""
+    return functools.reduce(lambda total, coefficient: total * x + coefficient, coefficients[::-1], jnp.zeros_like(x))
+
+
 def above_zero(function):
     """A function where x is above 0, and no value elsewhere."""
     return lambda x: jnp.where(x > 0, function(jnp.where(x > 0, x, 1)), jnp.nan)
@@ -104,4 +109,5 @@ RULES = {
     "cos": wave(0.0),
     "tan": rewritten(lambda x, **_: jnp.sin(x) / jnp.cos(x)),
     "atan2": angle,
+    "polynomial": rewritten(polynomial),
 }

@@ -3,10 +3,21 @@
 from collections.abc import Callable
 
 from dsrna_jax.bounds.relaxations.curve import Curve
-from dsrna_jax.bounds.rules import affine, comparisons, convolutions, curves, piecewise, products, reductions, scatters, steps
+from dsrna_jax.bounds.rules import (
+    affine,
+    comparisons,
+    convolutions,
+    curves,
+    fourier,
+    piecewise,
+    products,
+    reductions,
+    scatters,
+    steps,
+)
 from dsrna_jax.bounds.rules.building import Rule, rewritten
 
-FAMILIES = (affine, products, convolutions, curves, piecewise, comparisons, steps, reductions, scatters)
+FAMILIES = (affine, products, convolutions, curves, piecewise, comparisons, steps, reductions, scatters, fourier)
 RULES: dict[str, Rule] = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}
 
 
