@@ -40,7 +40,10 @@ def test_names_of_today_are_accepted_silently(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("arguments", [["--norm=l3"], ["--steps"], ["--stepz=3"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--norm=l3"], ["--steps"], ["--stepz=3"], ["--flagfile=/dev/zero"], ["-flagfile", "x"], ["--undefok=a", "--a=1"]],
+)
 def test_what_no_version_had_is_refused(arguments):
     with pytest.raises(InputError):
         config_of(*arguments)

@@ -160,6 +160,12 @@ def test_cmyk_and_16_bit_colours_are_read_by_their_value(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.ppm"), scene())
 
 
+def test_a_photo_in_cmyk_keeps_its_colours(tmp_path):
+    colours = Image.new("RGB", (16, 16), RED)
+    colours.convert("CMYK").save(tmp_path / "a.jpg", quality=100)
+    assert np.abs(read(tmp_path / "a.jpg").astype(int) - RED).max() < 8
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif", ".avif"])
 def test_animations_and_pages_are_refused(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLACK)]
@@ -308,6 +314,12 @@ def test_a_link_to_another_place_is_followed(classes, tmp_path_factory):
     Image.new("L", (8, 8)).save(place / "a.png")
     (classes / "dog" / "more").symlink_to(place)
     assert sum(map(len, everything(classes))) == 11
+
+
+def test_a_class_whose_name_is_no_text_is_refused(classes):
+    os.mkdir(os.fsencode(classes) + b"/caf\xe9")
+    with pytest.raises(InputError, match=r"class folder 'caf\\udce9' in .* is not UTF-8"):
+        data.load(str(classes), "train")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")

@@ -47,6 +47,10 @@ def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, 
     Names and values that earlier versions used for the fields of the dataclass value `config` are accepted: one line on standard
     error says what they are called now. Raises: InputError that names the flag and what it takes.
     """
+    for argument in argv[1:]:
+        # absl would read flags from any file, a pipe or a device too, and pass over flags that are no flags.
+        if argument.startswith("-") and argument.lstrip("-").split("=")[0] in ("flagfile", "undefok"):
+            raise InputError(f"unknown flag {shown(argument)} (--help lists all flags)")
     try:
         rest = values(_in_todays_names(argv, () if config is None else dataclasses.fields(config)))[1:]
     except flags.Error as error:

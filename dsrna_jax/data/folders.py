@@ -62,6 +62,8 @@ def _class_folders(path: Path) -> dict[str, Path]:
     if not path.is_dir():
         raise InputError(f"expected a split with one sub-folder a class in {path}, but there is no such folder")
     folders = {folder.name: folder for folder in _sub_folders(path)}
+    if strange := [name for name in folders if name != name.encode("utf-8", "replace").decode("utf-8")]:
+        raise InputError(f"the name of the class folder {strange[0]!r} in {path} is not UTF-8: give it another")
     if len(folders) < 2:
         present = f"only {next(iter(folders))}" if folders else "none"
         raise InputError(f"expected two or more sub-folders of images in {path}, one a class, but found {present}")
