@@ -86,9 +86,11 @@ def test_a_text_that_names_nothing_is_refused_before_any_work(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     for value in TEXTS[flag]:
         checkpoint = [] if flag == "checkpoint" or name in ("search", "train") else [f"--checkpoint={trained_run}"]
-        arguments = [*checkpoint, "--devices=1", f"--data_dir={tmp_path}", f"--{flag}={value}"]
-        line = refused(capsys, COMMANDS[name].main, *([] if name in ("search", "train") else ["--out=out"]), *arguments)
-        assert value == "." or re.split("[:,]", value)[-1][:40] in line
+        arguments = [*checkpoint, *([] if name in ("search", "train") else ["--out=out"]), "--devices=1"]
+        arguments += [f"--data_dir={tmp_path}", f"--{flag}={value}"]
+        for more in ([], ["--dry_run"]) if flag in ("dataset", "genotype", "checkpoint", "preset") else ([],):
+            line = refused(capsys, COMMANDS[name].main, *more, *arguments)
+            assert value == "." or re.split("[:,]", value)[-1][:40] in line
     assert not list(tmp_path.iterdir())
 
 

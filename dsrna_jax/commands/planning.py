@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from dsrna_jax.errors import AbsentDataError, TooMuchDataError
+from dsrna_jax.errors import AbsentDataError, InputError, TooMuchDataError
 
 
 def planned(
@@ -29,11 +29,15 @@ def planned(
         setup = setup_of(config, None)
     except (AbsentDataError, TooMuchDataError) as problem:
         warnings = [f"WARN: {problem}"]
-        if isinstance(problem, TooMuchDataError) and config.dataset.startswith("folder:"):
+        try:
+            stand_in = published_training_split(config.dataset, config.image_size)
+            published = published_shape(config.dataset, config.image_size) if stand_in is None else None
+        except InputError:  # digits, a folder: nothing is published of them
+            if isinstance(problem, AbsentDataError):
+                raise
             return "\n".join([described, *warnings])
-        stand_in = published_training_split(config.dataset, config.image_size)
-        if stand_in is None:
-            numbers = without_data(*published_shape(config.dataset, config.image_size))
+        if published is not None:
+            numbers = without_data(*published)
             return "\n".join([described, numbers, "steps and memory are not known without the data", *warnings])
         if isinstance(problem, AbsentDataError):
             warnings += _too_large(stand_in)

@@ -53,7 +53,13 @@ def published_shape(name: str, image_size: int = 0) -> tuple[tuple[int, int, int
     """
     import tensorflow_datasets as tfds
 
-    (_, image), (_, label) = _image_and_label(tfds.builder(name, data_dir=os.devnull).info, name)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            info = tfds.builder(name, data_dir=os.devnull).info
+    except Exception as error:  # for an unknown name, configuration or version, each another
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"tfds has no data set {name}: {reason}") from error
+    (_, image), (_, label) = _image_and_label(info, name)
     height, width, channels = image.shape
     height, width = image_size or height, image_size or width
     if not (height and width):
