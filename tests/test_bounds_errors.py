@@ -1,6 +1,7 @@
 """Errors of one line for functions that cannot be bounded; `register`, names of intermediate values, `given` and `explain`."""
 
 import re
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -223,6 +224,12 @@ def test_every_method_has_a_record_and_every_primitive_one_rule():
     assert tuple(RECORDS) == bounds.METHODS
     names = [name for family in registry.FAMILIES for name in family.RULES]
     assert len(names) == len(set(names))
+
+
+def test_the_documentation_lists_every_primitive_that_has_a_rule():
+    page = (Path(__file__).parents[1] / "docs" / "bounded_operations.md").read_text()
+    table = "".join(line for line in page.splitlines() if line.startswith("| "))
+    assert set(re.findall(r"`([\w-]+)`", table)) == set(registry.RULES)
 
 
 class Linen(nn.Module):
