@@ -11,6 +11,7 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 
 from dsrna_jax import plots
+from dsrna_jax.comparison import page
 from dsrna_jax.genotypes.derivation import derive
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
@@ -144,6 +145,7 @@ def test_names_of_runs_and_classes_are_drawn_as_they_are(text, tmp_path, recwarn
     axes.plot([1, 1000], [0, 1], label=text)
     axes.legend()
     canvas.save(figure, tmp_path / "b.png")
+    page._figure(text.replace("\udcff", ""), figure)
     assert not recwarn.list and "mathdefault" in axes.get_xticklabels()[0].get_text()
     assert axes.get_xticklabels()[0].get_parse_math() and not axes.get_yticklabels()[0].get_parse_math()
 

@@ -21,6 +21,7 @@ from dsrna_jax.commands import search, train
 from dsrna_jax.commands.flags import config_flags, define, parse, typed
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import status
+from dsrna_jax.data.published import TRAINING_IMAGES, published_training_split
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.runtime import memory
 from dsrna_jax.search.folder import SearchFolder
@@ -97,6 +98,14 @@ def test_dry_run_needs_no_data(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "weights: 1,930,618\n" in out and f"not in data_dir {tmp_path}" in out
     assert "steps: 390 in each of 50 epochs" in out and out.count(" MB\n") == 2
+
+
+def test_published_splits_have_the_shape_that_tfds_defines():
+    for name, count in TRAINING_IMAGES.items():
+        dataset = published_training_split(name, 24)
+        assert len(dataset) == count and dataset.image_shape[:2] == (24, 24) and dataset.labels.max() == dataset.classes - 1
+        assert not any(dataset.images.strides)  # takes no memory
+    assert published_training_split("oxford_flowers102") is None
 
 
 def test_dry_run_warns_of_data_that_will_not_be_loaded(tmp_path, capsys):

@@ -13,6 +13,7 @@ from dsrna_jax.comparison.pictures import pictures
 from dsrna_jax.comparison.table import Comparison
 from dsrna_jax.comparison.text import row_texts
 from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.plots.canvas import literal
 
 
 def page(table: Comparison) -> str:
@@ -43,7 +44,7 @@ def page(table: Comparison) -> str:
 
 def _figure(caption: str, figure: Figure) -> str:
     file = io.BytesIO()
-    with rc_context({"svg.hashsalt": caption}):  # the same picture, the same file
+    with rc_context({"svg.hashsalt": caption}), literal(figure):  # the same picture, the same file
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     data = base64.b64encode(file.getvalue()).decode()
     text = _safe(caption)

@@ -1,8 +1,9 @@
 """Canvas of all pictures: colours, blank figures, quiet axes, and writing them as PNG."""
 
+import contextlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,24 +21,27 @@ MARGIN = 0.3  # of a page, in inches
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes the figure as PNG; equal figures give equal bytes. The file is replaced as a whole or not at all.
-
-    Names of runs and classes come as they are: a dollar sign begins no formula, and a character that the font lacks is a box.
-    """
-    _make_literal(figure)
-    with replacing(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    """Writes the figure as PNG; equal figures give equal bytes. The file is replaced as a whole or not at all."""
+    with replacing(path) as temporary, literal(figure):
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
 
 
-def _make_literal(figure: Figure) -> None:
-    """Has all texts drawn literally, but labels of ticks that matplotlib writes as formulas (powers of ten)."""
+@contextlib.contextmanager
+def literal(figure: Figure) -> Iterator[None]:
+    """The figure, if it is written in the block, shows the names of runs and classes as they are.
+
+    A dollar sign begins no formula, but in labels of ticks that matplotlib itself writes as one (powers of ten), and a character
+    that the font lacks is a box, without a warning.
+    """
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     ticks = {label for axis in axes for label in axis.get_ticklabels(which="both") if "\\math" in label.get_text()}
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in ticks:
             text.set_parse_math(False)
             text.set_text(text.get_text().encode("utf-8", "replace").decode("utf-8"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def blank(width: float, height: float, title: str | None = None, *, dpi: float = 110) -> Figure:

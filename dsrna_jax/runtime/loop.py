@@ -96,7 +96,7 @@ class RunLoop(ABC):
             self.progress.note("no checkpoint has been saved yet: starting from the beginning")
             return self.start()
         for line in resumed.skipped:
-            self.progress.note(f"WARN: {line}; the steps that it had ahead of the one before are taken again")
+            self.progress.note(f"WARN: {line}; nothing to do: the steps after the checkpoint before it are taken again")
         if other := warning(resumed.metadata.get("machine"), machine(self.mesh)):
             self.progress.note(other)
         self.step, self.state, self.sums = resumed.step, resumed.state, resumed.metadata["sums"]
