@@ -84,6 +84,15 @@ def test_moving_entries_within_examples_is_allowed_and_exact():
         np.testing.assert_allclose((lower + upper) / 2, f(jnp.asarray(X)), rtol=1e-5, atol=1e-6)
 
 
+def test_what_the_output_does_not_depend_on_may_have_no_bounds():
+    for f, same in (
+        (lambda x: jax.jit(lambda values, places: values)(*lax.top_k(x, 2)), lambda x: lax.top_k(x, 2)[0]),
+        (lambda x: jnp.concatenate([x[:0], x + x.sum(0)[None][:, :0].sum()]), lambda x: x),
+        (lambda x: lax.cond(True, lambda a, b: a, lambda a, b: b, x, x[::-1]), lambda x: x),
+    ):
+        np.testing.assert_array_equal(bounds.bound(f, X, radius=0.1), bounds.bound(same, X, radius=0.1))
+
+
 def test_bad_input_is_refused_in_one_line():
     assert "integer" not in error(linear, np.zeros((2, 4), np.int32)) and "int32" in error(linear, np.zeros((2, 4), np.int32))
     assert "at least 0, got -0.1" in error(linear, radius=-0.1)

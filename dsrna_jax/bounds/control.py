@@ -16,6 +16,8 @@ def cond(tracer, equation, twin, inputs) -> list:
     """cond and switch: the branch of a known index; a choice between the results of all branches for a traced one."""
     index, *operands = inputs
     pairs = list(zip(equation.params["branches"], twin.params["branches"], strict=True))
+    if isinstance(index, Refused):
+        raise index.error
     if isinstance(index, Node | Predicate):
         raise NotImplementedError(f"no bounds through cond{tracer.where}: its course depends on x")
     known = number(index)
@@ -69,13 +71,21 @@ def scan(tracer, equation, twin, inputs) -> list:
     steps = range(params["length"])
     collected: list[list] = []
     for i in reversed(steps) if params["reverse"] else steps:
-        at = [tracer.inline(lambda a, i=i: a[i], s)[0] if isinstance(s, Node) else s[i] for s in stacked]
+        at = [_entry(tracer, s, i) for s in stacked]
         outputs = tracer.interpret(params["jaxpr"], other["jaxpr"], [*shared, *carry, *at])
         carry = outputs[:carries]
         collected.append(outputs[carries:])
     if params["reverse"]:
         collected.reverse()
     return carry + [_stacked(tracer, ys) for ys in zip(*collected, strict=True)]
+
+
+def _entry(tracer, s, i):
+    if isinstance(s, Refused):
+        return s
+    if isinstance(s, Predicate):
+        raise NotImplementedError(f"no bounds of truth values that scan{tracer.where} goes through")
+    return tracer.inline(lambda a: a[i], s)[0] if isinstance(s, Node) else s[i]
 
 
 def _stacked(tracer, ys):
@@ -90,6 +100,9 @@ def _stacked(tracer, ys):
 
 
 def _over_examples(tracer, equation, twin, inputs, consts, carries):
+    refused = next((i for i in inputs if isinstance(i, Refused)), None)
+    if refused is not None:
+        raise refused.error
     if carries or any(isinstance(i, Predicate) for i in inputs):
         raise InputError(f"f is not batch-separable: scan{tracer.where} goes from one example to the next")
     axes = [None] * consts + [0] * (len(inputs) - consts)
