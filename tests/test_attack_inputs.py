@@ -244,6 +244,21 @@ def test_no_point_whose_logits_are_nan_counts_and_no_image_is_nan(name):
     assert not result.success.any() and np.isfinite(result.x_adv).all() and not np.isnan(result.loss).any()
 
 
+@pytest.mark.parametrize("name", sorted(set(BUDGETS) - {"autoattack", "square"}))
+def test_where_the_gradient_of_a_pixel_is_nan_the_others_are_attacked_and_no_image_is_nan(name):
+    """The root under `where` is never taken, and its derivative is NaN; a pixel of NaN would not be noticed."""
+
+    def network(x):
+        pixel = x[:, 0, 0, 0]
+        return linear(W, jnp.nan_to_num(x)) + jnp.where(pixel > 2, jnp.sqrt(pixel - 2), 0)[:, None]
+
+    few = {"ddn": {"steps": 40}, "cw": {"steps": 20}}.get(name, {})
+    result = jax.jit(lambda images: attacked(name, network, images, radius=2.0 if NORM[name] == "l2" else 0.5, **few))(X)
+    assert np.isfinite(result.x_adv).all() and np.isfinite(result.distance).all()
+    np.testing.assert_array_equal(result.success, np.asarray(network(jnp.asarray(result.x_adv)).argmax(1)) != Y)
+    assert result.success.all() or name.startswith("fab")  # it needs the whole gradient for its plane
+
+
 def test_inside_of_jit_a_network_that_is_nan_everywhere_falls_nowhere():
     result = jax.jit(lambda images: attacked("pgd", lambda x: linear(W * np.nan, x), images, radius=0.5))(X)
     assert not result.success.any() and np.isfinite(result.x_adv).all() and (result.loss == -np.inf).all()
