@@ -215,7 +215,9 @@ def test_two_seeds_run_the_same_programs(kind, tmp_path):
         identities.append(repr(setup.identity))
         statistics.append(setup.network.mean)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        texts.append([jax.jit(setup.functions.init).lower(key).as_text()])
+        normalised = {"search": search_programs, "training": training_programs}[kind].normalised
+        unnormalised = normalised(setup.functions, (0.0,), (1.0,))
+        texts.append([jax.jit(unnormalised.init).lower(key).as_text()])
         for name, shapes in arguments.items():
             signature = exported.Signature(shapes, sharding.replicated(sharding.mesh(1)), name.endswith("_step"))
             texts[-1].append(exported.exported(getattr(functions, name), signature).mlir_module())

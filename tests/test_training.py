@@ -178,7 +178,6 @@ class Linear(nn.Module):
 
     classes: int = 3
     mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.5,)
     auxiliary: bool = False
 
     @nn.compact

@@ -32,11 +32,13 @@ class SearchPrograms(NamedTuple):
     certify: Callable | Any | None = None
 
 
+def normalised(functions: SearchFunctions, mean: Any, std: Any) -> SearchFunctions:
+    """The same functions, by other statistics of pixels; they may be traced, so that they are no constants of a program."""
+    return dataclasses.replace(functions, supernet=functions.supernet.clone(mean=mean, std=std))
+
+
 def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
     """The functions of a search on batches given by indices [batch], split over the devices of `mesh`."""
-
-    def normalised(data):
-        return dataclasses.replace(functions, supernet=functions.supernet.clone(mean=data.mean, std=data.std))
 
     def batch(state, data, indices, key, stream):
         images, labels = gathered(data, indices, mesh)
@@ -47,19 +49,19 @@ def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
         return SearchBatch(augment.pixels(images), labels)
 
     def weight_step(state, data, indices, key):
-        return normalised(data).weight_step(state, batch(state, data, indices, key, _TRAIN))
+        return normalised(functions, data.mean, data.std).weight_step(state, batch(state, data, indices, key, _TRAIN))
 
     def alpha_step(state, data, train_indices, val_indices, key):
         train = batch(state, data, train_indices, key, _TRAIN)
         val = batch(state, data, val_indices, key, _VAL)
-        return normalised(data).alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
+        return normalised(functions, data.mean, data.std).alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
 
     def evaluate(state, data, indices, counts):
-        loss, right = normalised(data).evaluate(state, plain_batch(data, indices))
+        loss, right = normalised(functions, data.mean, data.std).evaluate(state, plain_batch(data, indices))
         return jnp.sum(jnp.where(counts, loss, 0)), jnp.sum(right & counts)
 
     def certify(state, data, indices):
-        return normalised(data).certify(state, plain_batch(data, indices))
+        return normalised(functions, data.mean, data.std).certify(state, plain_batch(data, indices))
 
     return SearchPrograms(weight_step, alpha_step, evaluate, certify if functions.certifies else None)
 

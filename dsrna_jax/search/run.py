@@ -15,7 +15,7 @@ from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
-from dsrna_jax.search.programs import SearchPrograms, arguments, search_programs
+from dsrna_jax.search.programs import SearchPrograms, arguments, normalised, search_programs
 from dsrna_jax.search.setup import SearchSetup, search_setup
 from dsrna_jax.search.step import weight_rate
 
@@ -60,7 +60,8 @@ class SearchLoop(RunLoop):
         return search_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        self.state = initial_state(self.setup.functions.init, self.config.seed, self.mesh)
+        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # which initial weights do not depend on
+        self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas)
         self.genotype = genotypes.derive(alphas, self.config.primitives)

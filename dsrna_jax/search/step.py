@@ -78,8 +78,7 @@ class SearchFunctions:
     def init(self, key: PRNGKeyArray) -> SearchState:
         """The state before the first step."""
         weights_key, alphas_key = jax.random.split(key)
-        supernet = self.supernet.clone(mean=(0.0,), std=(1.0,))  # the weights do not depend on them, so nor does the program
-        variables = supernet.init(weights_key, jnp.zeros((1, *self.image_shape)))
+        variables = self.supernet.init(weights_key, jnp.zeros((1, *self.image_shape)))
         alphas = spaces.initial_alphas(alphas_key, self.config.space, self.config.nodes)
         return SearchState(
             jnp.zeros((), jnp.int32),

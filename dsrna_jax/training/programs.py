@@ -24,17 +24,19 @@ class TrainingPrograms(NamedTuple):
     evaluate: Callable | Any
 
 
+def normalised(functions: TrainingFunctions, mean: Any, std: Any) -> TrainingFunctions:
+    """The same functions, by other statistics of pixels; they may be traced, so that they are no constants of a program."""
+    return dataclasses.replace(functions, network=functions.network.clone(mean=mean, std=std))
+
+
 def training_programs(functions: TrainingFunctions, mesh: Mesh) -> TrainingPrograms:
     """The functions of a training on batches given by indices [batch], split over the devices of `mesh`."""
 
-    def normalised(data):
-        return dataclasses.replace(functions, network=functions.network.clone(mean=data.mean, std=data.std))
-
     def train_step(state, data, indices, key):
-        return normalised(data).train_step(state, *gathered(data, indices, mesh), key)
+        return normalised(functions, data.mean, data.std).train_step(state, *gathered(data, indices, mesh), key)
 
     def evaluate(state, data, indices, counts, key):
-        values = normalised(data).evaluate(state, *gathered(data, indices, mesh), key)
+        values = normalised(functions, data.mean, data.std).evaluate(state, *gathered(data, indices, mesh), key)
         return tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values)
 
     return TrainingPrograms(train_step, evaluate)

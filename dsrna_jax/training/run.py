@@ -14,7 +14,7 @@ from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.run_folder import resolved_configuration
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.folder import TrainingFolder
-from dsrna_jax.training.programs import TrainingPrograms, arguments, training_programs
+from dsrna_jax.training.programs import TrainingPrograms, arguments, normalised, training_programs
 from dsrna_jax.training.result import measured_result
 from dsrna_jax.training.schedules import learning_rate
 from dsrna_jax.training.setup import TrainingSetup, training_setup
@@ -89,7 +89,8 @@ class TrainingLoop(RunLoop):
         return training_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        self.state = initial_state(self.setup.functions.init, self.config.seed, self.mesh)
+        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # which initial weights do not depend on
+        self.state = initial_state(functions.init, self.config.seed, self.mesh)
         genotypes.save(self.setup.architecture, self.folder.path / "genotype.json")
 
     def resume(self, metadata: dict[str, Any]) -> None:

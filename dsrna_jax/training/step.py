@@ -67,8 +67,7 @@ class TrainingFunctions:
 
     def init(self, key: PRNGKeyArray) -> TrainingState:
         """The state before the first step."""
-        network = self.network.clone(mean=(0.0,), std=(1.0,))  # the weights do not depend on them, so nor does the program
-        variables = network.init(key, jnp.zeros((1, *self.image_shape)))
+        variables = self.network.init(key, jnp.zeros((1, *self.image_shape)))
         weights, batch_stats = variables["params"], variables["batch_stats"]
         average = {"weights": weights, "batch_stats": batch_stats} if self.config.ema else {}
         zeros = jnp.zeros((self.config.batch_size, *self.image_shape))
