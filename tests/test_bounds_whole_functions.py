@@ -133,3 +133,51 @@ def test_a_narrow_perturbation_of_an_activation_is_never_certified_away(seed):
     inside, slack = np.abs(at - place - 0.03) <= 0.15, 1e-5 * np.abs(values).max()
     for lower, upper in np.asarray(sides):
         assert np.all((lower - slack <= values) & (values <= upper + slack) | ~inside[:, None])
+
+
+def test_the_interval_of_a_softmax_is_its_closed_form():
+    """exp(l_i) / (exp(l_i) + sum of the other exp(u_j)), and the like: each end is taken at a corner of the box."""
+    with jax.enable_x64(True):
+        x = np.random.default_rng(0).normal(size=(2, 4)) * 3
+        lower, upper = quick(lambda x: bounds.bound(lambda x: jax.nn.softmax(x), x, radius=0.7, method="ibp"))(x)
+        low, high = np.exp(x - 0.7), np.exp(x + 0.7)
+        np.testing.assert_allclose(lower, low / (low + high.sum(1, keepdims=True) - high), rtol=1e-10)
+        np.testing.assert_allclose(upper, high / (high + low.sum(1, keepdims=True) - low), rtol=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_probabilities_and_attention_stay_within_their_range_at_any_radius(scale):
+    w = scale * np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 4, 3)), jnp.float32)
+
+    def shares(x):
+        return jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", x @ w, x))
+
+    compute = quick(lambda r: [bounds.bound(shares, x, radius=r, method=m) for m in ("ibp", "crown_ibp")])
+    for radius in (0.0, 1e-3, 1.0, 1e4, 1e30):
+        sides = np.asarray(compute(radius))
+        assert sides.min() >= -1e-4 and sides.max() <= 1 + 1e-4
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jnp.exp(x) / jnp.exp(x).sum(2)[:, None, :],
+        lambda x: jnp.exp(x) / jnp.exp(x).sum(1)[:, :, None],
+        lambda x: jnp.exp(x) / jnp.exp(2 * x).sum(2, keepdims=True),
+        lambda x: jnp.exp(x) / jnp.exp(x - x[:, ::-1]).sum(2, keepdims=True),
+        lambda x: jnp.exp(x) / (1e-3 + jnp.exp(x).sum(2, keepdims=True)),
+        lambda x: jnp.exp(x) / jnp.exp(x).sum(2, keepdims=True)[:, ::-1],
+        lambda x: x - jnp.log(jnp.exp(x).sum(1))[:, :, None],
+        lambda x: (
+            jnp.where(jnp.eye(3, dtype=bool)[None], x, -jnp.inf).max(2) + jnp.log(jnp.exp(x - x.max(2, keepdims=True)).sum(2))
+        ),
+    ],
+)
+def test_what_looks_like_a_softmax_and_is_none_is_not_taken_for_one(f):
+    x = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32)
+    assert {"softmax", "log_softmax"}.isdisjoint(relaxed(f, x))
+    points = x[None] + np.random.default_rng(1).uniform(-0.3, 0.3, size=(200, *x.shape)).astype(np.float32)
+    values = np.asarray(jax.vmap(f)(jnp.asarray(points)))
+    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(f, x, radius=0.3, method="ibp"))(x))
+    assert np.all(lower <= values) and np.all(values <= upper)
