@@ -90,7 +90,34 @@ def test_what_the_output_does_not_depend_on_may_have_no_bounds():
         (lambda x: jnp.concatenate([x[:0], x + x.sum(0)[None][:, :0].sum()]), lambda x: x),
         (lambda x: lax.cond(True, lambda a, b: a, lambda a, b: b, x, x[::-1]), lambda x: x),
     ):
-        np.testing.assert_array_equal(bounds.bound(f, X, radius=0.1), bounds.bound(same, X, radius=0.1))
+        np.testing.assert_allclose(bounds.bound(f, X, radius=0.1), bounds.bound(same, X, radius=0.1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn])
+def test_functions_that_compute_in_narrow_floats_are_refused(dtype):
+    name = jnp.dtype(dtype).name
+    for f in (
+        lambda x: linear(x.astype(dtype).astype(jnp.float32)),
+        lambda x: jax.jit(lambda x: x.astype(dtype) @ jnp.asarray(W, dtype))(x).astype(jnp.float32),
+        lambda x: lax.dot_general(x, jnp.asarray(W, x.dtype), (((1,), (0,)), ((), ())), preferred_element_type=dtype).astype(
+            x.dtype
+        ),
+    ):
+        with pytest.raises(NotImplementedError, match=f"in {name}.*float32"):
+            bounds.bound(f, X, radius=0.1)
+    assert name in error(linear, X.astype(dtype))
+    with pytest.raises(NotImplementedError, match="reduce_precision"):
+        bounds.bound(lambda x: lax.reduce_precision(x, 5, 3), X, radius=0.1)
+
+
+@pytest.mark.parametrize(
+    "f", [jax.nn.gelu, jax.nn.softplus, jax.nn.mish, lambda x: jnp.logaddexp(x, 0.5), lambda x: jnp.where(x > 0, x, -x)]
+)
+def test_float32_inputs_are_bounded_in_float32_also_where_x64_is_on(f):
+    with jax.enable_x64(True):
+        for method in ("ibp", "crown"):
+            lower, upper = bounds.bound(lambda x: f(x), jnp.asarray(X, jnp.float32), radius=0.1, method=method)
+            assert lower.dtype == jnp.float32 and np.all(lower <= f(X)) and np.all(f(X) <= upper)
 
 
 def test_bad_input_is_refused_in_one_line():

@@ -10,6 +10,7 @@ from dsrna_jax import bounds
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.balls import ball
 from dsrna_jax.bounds.relaxations.hinge import change
+from dsrna_jax.bounds.rounding import EXACT_VALUES
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
@@ -75,7 +76,7 @@ def test_leads_that_no_method_has_narrowed_do_not_tighten_a_maximum():
     rng = np.random.default_rng(1)
     x, scale = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 5, 5, 3), (5, 5, 3)))
     graph = trace(lambda x: nn.max_pool(jnp.tanh(scale[None] * x), (3, 3), padding="SAME"), x, RULES)
-    known = forward.intervals(graph, ball([x], jnp.array([0.1, 0.3]), "linf", None))
+    known = forward.intervals(graph, ball([x], jnp.array([0.1, 0.3]), "linf", None), EXACT_VALUES)
     top = graph.output
     with_leads, without = (
         top.operation.enclosure(top, [known[p] for p in top.parents], leads_are_narrowed=narrowed) for narrowed in (True, False)

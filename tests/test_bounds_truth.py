@@ -272,7 +272,8 @@ def test_gradients_of_bounds_are_finite_differences(method, norm, clip):
     point = (network, x, jnp.array([0.15, 0.3]))
     direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), point)
     moved = lambda t: jax.tree.map(lambda w, d: w + t * d, point, direction)  # noqa: E731
-    value, gradient = quick(total), quick(jax.grad(total, (0, 1, 2)))
+    # Without optimisation XLA computes equal bounds twice, with other roundings, and the derivative of their maximum is wrong.
+    value, gradient = quick(total), jax.jit(jax.grad(total, (0, 1, 2)), compiler_options={"xla_backend_optimization_level": 1})
 
     def agrees(t):
         along = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient(*moved(t)), direction)))

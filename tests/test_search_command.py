@@ -136,7 +136,8 @@ def test_the_command_lines_at_the_end_of_a_search_do_what_they_say(preset, tmp_p
     run_dir = tmp_path / "a run's $folder"
     config = dataclasses.replace(PRESETS[preset], seed=3, flip=not PRESETS[preset].flip, data_dir="da ta")
     folder = SearchFolder(run_dir)
-    folder.claim({"experiment": "search", "config": dataclasses.asdict(config), "data": {}})
+    data = {"examples": 8, "image_shape": [8, 8, 1], "class_names": ["a", "b"], "mean": [0.5], "std": [0.2]}
+    folder.claim({"experiment": "search", "config": dataclasses.asdict(config), "data": data})
     cell = (("sep_conv_3x3", 0), ("skip_connect", 1))
     folder.write_genotype(genotypes.Genotype(cell, (2,), cell, (2,)))
     values = flags_of_command(search.COMMAND, [])

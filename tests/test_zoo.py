@@ -129,7 +129,7 @@ def test_aliases_and_the_list():
         ("random:", "expected random:SEED"),
         ("", "expected one of these or random:SEED"),
         ("nowhere/genotype.json", "cannot read a genotype from nowhere/genotype.json"),
-        ("{0}/broken.json", "no JSON"),
+        ("{0}/broken.json", "expected JSON"),
         ("{0}/cells.json", "unknown operation 'sep_conv_9x9'"),
         ("{0}/source.json", "its source is one of 0 to 1"),
         ("{0}/code.json", "is '12': expected one of 00, 01, 10, 11"),

@@ -10,7 +10,7 @@ from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.explanation import Explanation, explanation
 from dsrna_jax.bounds.output import OutputBounds, bounded_output
 from dsrna_jax.bounds.refinement import Given, intermediate_names
-from dsrna_jax.bounds.rounding import in_full_precision, widened, widened_sides
+from dsrna_jax.bounds.rounding import EVALUATION, EXACT_VALUES, in_full_precision, known_or, lowered
 
 Input = PyTree[Float[Array, "batch ..."]]
 Function = Callable[..., Float[Array, "batch *output"]]
@@ -48,12 +48,12 @@ def bound(
     Raises: InputError; NotImplementedError naming a primitive that has no rule, and the line that calls it.
     """
     bounded = bounded_output(
-        f, x, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
+        f, x, EVALUATION, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
     )
     value = bounded.graph.output.value
     lower, upper = bounded.sides()
-    by_entry = bounded.ball.radius.reshape(-1, *[1] * (value.ndim - 1))
-    return widened(value, lower, by_entry), -widened(-value, -upper, by_entry)
+    moves = bounded.ball.radius.reshape(-1, *[1] * (value.ndim - 1)) > 0
+    return jnp.where(moves, lowered(value, lower), value), jnp.where(moves, -lowered(-value, -upper), value)
 
 
 @in_full_precision
@@ -80,7 +80,7 @@ def deviation(
     Returns: (lower, upper), each of the shape of f(x), or [row, batch].
     """
     bounded = bounded_output(
-        f, x, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
+        f, x, EXACT_VALUES, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
     )
     return _deviation(bounded, rows)
 
@@ -101,7 +101,7 @@ def value_and_deviation(
 ) -> tuple[Float[Array, "batch *output"], tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """(f(x), `deviation`), as `jax.value_and_grad`: one evaluation of f, and one of its derivatives, serves both."""
     bounded = bounded_output(
-        f, x, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
+        f, x, EXACT_VALUES, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
     )
     return bounded.graph.output.value, _deviation(bounded, rows)
 
@@ -119,7 +119,8 @@ def intermediate(
     given: Given | None = None,
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
-    bounded = bounded_output(f, x, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=0, given=given)
+    options = {"radius": radius, "norm": norm, "method": method, "clip": clip, "chunk": chunk, "given": given}
+    bounded = bounded_output(f, x, EVALUATION, iterations=0, **options)
     intervals = bounded.relaxations[0].intervals
     return {
         name: (node.value + intervals[node].lower, node.value + intervals[node].upper)
@@ -141,6 +142,9 @@ def explain(f: Function, x: PyTree, *, chunk: int = 64, iterations: int = 20) ->
 
 def _deviation(bounded: OutputBounds, rows):
     if rows is None:
-        return widened_sides(*bounded.sides())
-    both = bounded.lower(jnp.concatenate([rows, -rows]))
-    return widened_sides(both[: len(rows)], -both[len(rows) :])
+        lower, upper = bounded.sides()
+        moves = bounded.ball.radius.reshape(-1, *[1] * (lower.ndim - 1)) > 0
+    else:
+        both = bounded.lower(jnp.concatenate([rows, -rows]))
+        lower, upper, moves = both[: len(rows)], -both[len(rows) :], bounded.ball.radius > 0
+    return jnp.where(moves, known_or(lower, -jnp.inf), 0), jnp.where(moves, known_or(upper, jnp.inf), 0)

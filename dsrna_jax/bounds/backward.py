@@ -1,6 +1,7 @@
 """Linear bounds, propagated backwards (CROWN: Zhang et al. 2018, arXiv:1811.00866; CROWN-IBP: 2019, arXiv:1906.06316)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.balls import Ball
-from dsrna_jax.bounds.forward import Intervals
 from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.rounding import gamma, total
 
 # Estimate of how many arrays of the size of a functional on the widest layer a backward pass holds at once.
 ROW_BUFFERS = 3
@@ -32,11 +34,13 @@ class Relaxed:
     def planes(self, node: Node) -> Planes:
         if node not in self.made:
             slopes = self.slopes if isinstance(self.slopes, str) else self.slopes.get(node, "adaptive")
-            self.made[node] = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
+            planes = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
+            self.made[node] = self.intervals.widened(node, planes)
         return self.made[node]
 
     def prepared(self, graph: Graph, target: Node) -> "Relaxed":
-        """The same, with all planes that bounds of `target` need, so that loops over rows do not make them again."""
+        """The same, with all that bounds of `target` need, so that loops over rows do not make it again."""
+        self.intervals.error(target)
         for node in graph.nodes:
             if node.index <= target.index and node.operation is not None and not isinstance(node.operation, Linear):
                 self.planes(node)
@@ -54,7 +58,8 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
     Returns: [row, batch].
     """
     pending, results = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}
-    total: Any = 0.0
+    errors = relaxed.intervals.error
+    losses: list[Any] = [by_example(jnp.abs(pending[target]) * _beside(errors(target), target), target)]  # all at least 0
 
     def arrive(node, rows):
         pending[node] = pending[node] + rows if node in pending else rows
@@ -72,13 +77,13 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
                 continue
             passed = _transposed(node, rows)
         elif stop:
-            interval = relaxed.intervals[node]
-            least = -jnp.abs(rows) * _beside(interval.radius, node)
-            total = total + by_example(least if interval.mid is None else least + rows * _beside(interval.mid, node), node)
+            lower, upper = relaxed.intervals[node]
+            below, above = _beside(jnp.minimum(lower, 0), node), _beside(jnp.maximum(upper, 0), node)
+            losses.append(by_example(jnp.where(rows >= 0, rows * -below, -rows * above), node))
             continue
         else:
             passed, gaps = _pulled(node, relaxed.planes(node), rows)
-            total = total - by_example(gaps, node)
+            losses.append(by_example(gaps, node))
         for parent, part in zip(node.parents, passed, strict=True):
             if part is not None:
                 arrive(parent, part)
@@ -89,8 +94,10 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
             jnp.zeros((*shape, *leaf.value.shape), leaf.value.dtype) if part is None else part
             for leaf, part in zip(graph.inputs, at_input, strict=True)
         ]
-        total = total + ball.dot_lower(parts)
-    return total
+        losses.append(-ball.dot_lower(parts))
+        for leaf, part in zip(graph.inputs, parts, strict=True):
+            losses.append(total(jnp.abs(part) * errors(leaf)[None], 2))
+    return -functools.reduce(jnp.add, losses) * (1 + gamma(len(losses) + 4, functional.dtype))
 
 
 def _transposed(node: Node, rows):
@@ -132,9 +139,9 @@ def _beside(x, node: Node):
 
 
 def by_example(x, node: Node) -> jax.Array:
-    """Sum over the entries of each example: [..., row, batch, ...] -> [row, batch]."""
-    inner = x.sum(tuple(range(node.batch_axis + 2, x.ndim)))
-    return inner.sum(tuple(range(node.batch_axis)))
+    """Upper bound of the sum of numbers >= 0 over the entries of each example: [..., row, batch, ...] -> [row, batch]."""
+    inner = total(x, node.batch_axis + 2)
+    return total(jnp.moveaxis(inner, (-2, -1), (0, 1)), 2) if node.batch_axis else inner
 
 
 def rows_of(node: Node, places) -> jax.Array:

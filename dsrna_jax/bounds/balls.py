@@ -9,7 +9,8 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds import NORMS
-from dsrna_jax.bounds.relaxations.interval import Interval, between
+from dsrna_jax.bounds.relaxations.interval import Interval
+from dsrna_jax.bounds.rounding import gamma, total
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import check_radius, is_known
 
@@ -19,26 +20,33 @@ class Ball:
     """Deviations d of x with ||d||_p <= radius, and low <= x + d <= high if clipped.
 
     radius: [batch]. norm: over all leaves of an example together. boxes: the smallest box of each leaf that holds the ball.
+    clip: (low, high), or None.
     """
 
     radius: jax.Array
     norm: str
     boxes: tuple[Interval, ...]
-    is_clipped: bool
+    clip: tuple[float, float] | None
+
+    def clipped(self, x, box: Interval) -> Interval:
+        """A box of deviations from x, within the range of valid pixels."""
+        if self.clip is None:
+            return box
+        low, high = self.clip
+        return Interval(jnp.maximum(box.lower, low - x), jnp.minimum(box.upper, high - x))
 
     def dot_lower(self, coefficients) -> jax.Array:
-        """Minimum of <coefficients, d> over the ball, exactly (from below by duality for clipped l2).
+        """Lower bound of <coefficients, d> over the ball: the minimum, but for rounding (and the dual for clipped l2).
 
         coefficients: [row, batch, ...] for each leaf. Returns: [row, batch].
         """
-        box: Any = sum(
-            _entries(jnp.minimum(c * b.lower[None], c * b.upper[None]) if b.mid is not None else -jnp.abs(c) * b.radius[None])
-            for c, b in zip(coefficients, self.boxes, strict=True)
+        if self.norm != "linf" and self.clip is None:
+            return -self.radius[None] * _norm(coefficients, self.norm)
+        box: Any = -sum(
+            total(-jnp.minimum(c * b.lower[None], c * b.upper[None]), 2) for c, b in zip(coefficients, self.boxes, strict=True)
         )
         if self.norm == "linf":
             return box
-        if not self.is_clipped:
-            return -self.radius[None] * _norm(coefficients, self.norm)
         flat = jnp.concatenate([c.reshape(*c.shape[:2], -1) for c in coefficients], -1)
         # In units of the radius, u = d / radius, so that tiny radii do not underflow.
         unit = jnp.where(self.radius > 0, self.radius, 1)[:, None]
@@ -56,7 +64,9 @@ def _least_l1(flat, low, high):
     order = jnp.argsort(-gain, -1)
     gain, room = (jnp.take_along_axis(a, order, -1) for a in (gain, room))
     spent = jnp.cumsum(room, -1) - room
-    return -jnp.sum(gain * jnp.clip(1 - spent, 0, room), -1)
+    # What is spent is off by a share of itself, which only counts up to 1.
+    spare = gamma(flat.shape[-1] + 4, flat.dtype)
+    return -total(gain * jnp.clip(1 + spare * (1 + jnp.minimum(spent, 1)) - spent, 0, room), 2)
 
 
 def _least_l2(flat, low, high):
@@ -80,7 +90,8 @@ def _least_l2(flat, low, high):
     greatest = jnp.linalg.norm(lax.stop_gradient(flat), axis=-1, keepdims=True)
     multiplier = lax.stop_gradient(lax.fori_loop(0, 40, halve, (greatest * 1e-7, greatest))[1])
     u = minimiser(multiplier)
-    return jnp.sum(flat * u, -1) + (multiplier * excess(u))[..., 0] / 2
+    parts = total(-flat * u, 2), multiplier[..., 0] * total(jnp.square(u), 2) / 2, multiplier[..., 0] / 2
+    return -parts[0] + parts[1] - parts[2] - 4 * gamma(flat.shape[-1] + 8, flat.dtype) * lax.stop_gradient(parts[1] + parts[2])
 
 
 def ball(leaves, radius, norm: str, clip) -> Ball:
@@ -106,23 +117,16 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
     boxes = []
     for leaf in leaves:
         wide = jnp.broadcast_to(radius.reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape)
-        if clip is None:
-            boxes.append(Interval(None, wide))
-        else:
-            boxes.append(between(-jnp.minimum(wide, leaf - clip[0]), jnp.minimum(wide, clip[1] - leaf)))
-    return Ball(radius, norm, tuple(boxes), clip is not None)
-
-
-def _entries(x):
-    return x.reshape(*x.shape[:2], -1).sum(-1)
+        boxes.append(Interval(-wide, wide))
+    area = Ball(radius, norm, tuple(boxes), clip)
+    return dataclasses.replace(area, boxes=tuple(area.clipped(leaf, box) for leaf, box in zip(leaves, boxes, strict=True)))
 
 
 def _norm(coefficients, norm):
     """The dual of a norm, over all leaves together: [row, batch]."""
-    flat = [c.reshape(*c.shape[:2], -1) for c in coefficients]
     if norm == "l1":
-        largest = [jnp.abs(c).max(-1) for c in flat]
-        return jnp.stack(largest).max(0)
-    squares = sum(jnp.square(c).sum(-1) for c in flat)
+        largest = [jnp.abs(c).max(tuple(range(2, c.ndim))) for c in coefficients]
+        return jnp.stack(largest).max(0) * (1 + gamma(4, largest[0].dtype))
+    squares: Any = sum(total(jnp.square(c), 2) for c in coefficients)
     positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)) * (1 + gamma(len(coefficients) + 4, squares.dtype)), 0)

@@ -1,27 +1,49 @@
 """Interval bounds, propagated forwards (IBP: Gowal et al. 2018, arXiv:1810.12715)."""
 
+import collections
+
 import jax.numpy as jnp
 
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
-from dsrna_jax.bounds.relaxations.interval import Interval, between, intersection
+from dsrna_jax.bounds.intervals import Intervals
+from dsrna_jax.bounds.relaxations.interval import Interval, intersection
 from dsrna_jax.bounds.relaxations.maximum import Largest
-
-Intervals = dict[Node, Interval]
-
-
-def passed(operation: Linear, parents: list[Interval]) -> Interval:
-    """The interval of an affine operation's result from those of its parents; mid and radius are lists for several results."""
-    radii = [p.radius for p in parents]
-    if all(p.mid is None for p in parents):
-        return Interval(None, operation.magnitude(*radii))
-    mids = [jnp.zeros_like(p.radius) if p.mid is None else p.mid for p in parents]
-    if operation.both is not None:
-        return Interval(*operation.both(*mids, *radii))
-    return Interval(operation.deviation(*mids), operation.magnitude(*radii))
+from dsrna_jax.bounds.rounding import Rounding, gamma
+from dsrna_jax.kernels.reductions import larger, smaller
 
 
-def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
+def passed(node: Node, known: Intervals) -> Interval:
+    """The interval of an affine operation's result from those of its parents."""
+    operation, parents, rounding = node.operation, [known[p] for p in node.parents], known.rounding
+    if operation.terms is None:
+        return _ends(operation, parents)
+    if operation.structural or operation.increasing or operation.singleton:
+        if operation.terms == 0:
+            return rounding.outwards(node, _ends(operation, parents), 1)
+        moved = [rounding.outwards(p, i, operation.terms) for p, i in zip(node.parents, parents, strict=True)]
+        lower, upper = _ends(operation, moved)
+        flushed = rounding.of_result(node, moved[0])
+        return Interval(lower - flushed, upper + flushed)
+    errors = [rounding.of_interval(p, i, operation.terms + 1) for p, i in zip(node.parents, parents, strict=True)]
+    mids, radii = [i.mid for i in parents], [i.radius + e for i, e in zip(parents, errors, strict=True)]
+    both = operation.both or (lambda *a: (operation.deviation(*a[: len(mids)]), operation.magnitude(*a[len(mids) :])))
+    middle, half = both(*mids, *radii)
+    if operation.terms == 0:
+        return rounding.outwards(node, Interval(middle - half, middle + half), 1)
+    half = half + rounding.of_result(node, parents[0])
+    return Interval(middle - half, middle + half)
+
+
+def _ends(operation: Linear, parents: list[Interval]) -> Interval:
+    """Ends to ends: all coefficients are at least 0, or each entry depends on one."""
+    lower, upper = (operation.deviation(*(interval[side] for interval in parents)) for side in (0, 1))
+    if operation.structural or operation.increasing:
+        return Interval(lower, upper)
+    return Interval(smaller(lower, upper), larger(lower, upper))
+
+
+def intervals(graph: Graph, ball: Ball, rounding: Rounding, refine=None) -> Intervals:
     """The interval of every node.
 
     Under l2, where the box around the ball is loose, values one affine layer away from the input get their exact radius, that of
@@ -31,24 +53,19 @@ def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
       refine: (node, intervals of it and of the nodes before, is_exact) -> (lower, upper) or None, to narrow the intervals of the
         nodes that relaxations start from. is_exact: whether the radius is that of a row norm. NaN is an unknown bound.
     """
-    known: Intervals = dict(zip(graph.inputs, ball.boxes, strict=True))
-    wholes: dict[Linear, Interval] = {}
+    known = Intervals(graph, rounding)
+    for leaf, box in zip(graph.inputs, ball.boxes, strict=True):
+        known[leaf] = ball.clipped(leaf.value, rounding.outwards(leaf, box, 1)) if rounding.counts_f else box
+        known.error(leaf)
     narrowed: set[Node] = set()
     starts, rows = relaxed_inputs(graph), _Rows(graph, ball)
 
     def step(node):
         operation, parents = node.operation, [known[p] for p in node.parents]
-        if isinstance(operation, Largest):
-            return operation.enclosure(node, parents, leads_are_narrowed=node.parents[1] in narrowed)
-        if not isinstance(operation, Linear):
-            return operation.enclosure(node, parents)
-        if operation.one_of is None:
-            return passed(operation, parents)
-        place, whole = operation.one_of
-        if whole not in wholes:
-            wholes[whole] = passed(whole, parents)
-        mids, radii = wholes[whole]
-        return Interval(None if mids is None else mids[place], radii[place])
+        if isinstance(operation, Linear):
+            return passed(node, known)
+        options = {"leads_are_narrowed": node.parents[1] in narrowed} if isinstance(operation, Largest) else {}
+        return known.evaluated(node, operation.enclosure(node, parents, **options))
 
     for node in graph.nodes:
         if node in known:
@@ -56,11 +73,12 @@ def intervals(graph: Graph, ball: Ball, refine=None) -> Intervals:
         known[node] = step(node)
         exact = rows.radius(node)
         if exact is not None:
-            known[node] = intersection(known[node], Interval(None, exact))
+            exact = exact + known.error(node)
+            known[node] = intersection(known[node], Interval(-exact, exact))
         if refine is not None and node in starts:
             sides = refine(node, known, exact is not None)
             if sides is not None:
-                known[node] = between(jnp.fmax(known[node].lower, sides[0]), jnp.fmin(known[node].upper, sides[1]))
+                known[node] = Interval(jnp.fmax(known[node].lower, sides[0]), jnp.fmin(known[node].upper, sides[1]))
                 narrowed.add(node)
     return known
 
@@ -87,6 +105,7 @@ class _Rows:
     def __init__(self, graph: Graph, ball: Ball):
         self.ball = ball
         self.powers: dict[Node, tuple] = {}
+        self.terms: dict[Node, int] = collections.Counter()
         if ball.norm == "l2" and len(graph.inputs) == 1:
             self.powers[graph.inputs[0]] = (jnp.ones_like(graph.inputs[0].value), True)
 
@@ -100,6 +119,7 @@ class _Rows:
             return None
         rows = node.operation.power(2)(rows)
         self.powers[node] = (rows, alone and single)
+        self.terms[node] = self.terms[node.parents[0]] + (node.operation.terms or 0) + 2
         shape = [1] * rows.ndim
         shape[node.batch_axis] = -1
-        return self.ball.radius.reshape(shape) * jnp.sqrt(rows)
+        return self.ball.radius.reshape(shape) * jnp.sqrt(rows) * (1 + gamma(self.terms[node] + 4, rows.dtype))

@@ -50,13 +50,14 @@ def swish(a: float) -> Curve | None:
     if not np.isfinite(bend):
         return None
     sign = 1 if a > 0 else -1
-    return Curve(lambda x: x * jax.nn.sigmoid(a * x), (-bend, bend), signs=(-sign, sign, -sign))
+    size = lambda x, f: f * (1 + abs(a) * x / 8)  # noqa: E731 (a * x is rounded before it is exponentiated)
+    return Curve(lambda x: x * jax.nn.sigmoid(a * x), (-bend, bend), signs=(-sign, sign, -sign), size=size)
 
 
 @functools.lru_cache
 def squareplus(a: float) -> Curve | None:
     """(x + sqrt(x^2 + a)) / 2."""
-    return Curve(lambda x: (x + jnp.sqrt(x * x + a)) / 2) if a > 0 else None
+    return Curve(lambda x: (x + jnp.sqrt(x * x + a)) / 2, size=lambda x, f: x + f) if a > 0 else None
 
 
 def _gelus():
@@ -95,19 +96,19 @@ WHOLES = (
     Whole(
         "gelu",
         (functools.partial(jax.nn.gelu, approximate=False), *_gelus()),
-        Curve(functools.partial(jax.nn.gelu, approximate=False), (-np.sqrt(2), np.sqrt(2))),
+        Curve(functools.partial(jax.nn.gelu, approximate=False), (-np.sqrt(2), np.sqrt(2)), size=lambda x, f: x),
     ),
     Whole(
         "tanh_gelu",
         (functools.partial(jax.nn.gelu, approximate=True), *_tanh_gelus()),
-        Curve(functools.partial(jax.nn.gelu, approximate=True), (-1.4185040087908283, 1.4185040087908283)),
+        Curve(functools.partial(jax.nn.gelu, approximate=True), (-1.4185040087908283, 1.4185040087908283), size=lambda x, f: x),
     ),
     Whole(
         "mish",
         tuple(lambda x, inner=inner: x * jnp.tanh(inner(x)) for inner in _softpluses),
-        Curve(jax.nn.mish, (-2.256376396360793, 1.4905711794854284)),
+        Curve(jax.nn.mish, (-2.256376396360793, 1.4905711794854284), size=lambda x, f: x + f),
     ),
-    Whole("softplus", _softpluses, Curve(jax.nn.softplus)),
+    Whole("softplus", _softpluses, Curve(jax.nn.softplus, size=lambda x, f: 1 + f)),
     Whole("squareplus", (lambda x: jax.nn.squareplus(x, ANY),), squareplus),
     Whole("elu", (jax.nn.elu,), Curve(jax.nn.elu, signs=(1,))),
     Whole("soft_sign", (jax.nn.soft_sign, lambda x: x / (1 + jnp.abs(x))), Curve(jax.nn.soft_sign, (0.0,))),

@@ -20,6 +20,10 @@ class Linear:
     both: maps (*d, *r) to (A d, |A| r), where that is less work than `deviation` and `magnitude`.
     transposed: maps functionals of the result to those of the parents; derived from `deviation` where it is None.
     unfolded: peak elements per example that `transposed` materialises, if larger than the value (for memory estimates).
+    terms: how many products are summed for an entry of the result, at most; 0 for a sum of two, which is rounded relative to the
+      result, constants included; None where nothing is rounded, as in moving entries or changing signs.
+    shares: in how many entries of the result an entry of a parent has a share, at most: the terms of the transposed operation.
+    increasing: whether all coefficients are at least 0, so that lower ends give the lower end.
     structural: whether it only moves entries of its one parent, so that bounds of the parent's entries bound the result's.
     singleton: whether each entry of the result depends on one entry of the parent, and no two on the same one.
     power: maps q to the operation with coefficients |A|^q; of operations with one parent.
@@ -31,6 +35,9 @@ class Linear:
     both: Callable | None = None
     transposed: Callable | None = None
     unfolded: int = 0
+    terms: int | None = None
+    shares: int = 1
+    increasing: bool = False
     structural: bool = False
     singleton: bool = False
     power: Callable[[int], Callable] | None = None

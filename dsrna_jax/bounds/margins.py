@@ -16,8 +16,10 @@ from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.output import bounded_output, output_bounds
 from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.refinement import Given
-from dsrna_jax.bounds.rounding import ROUNDING, in_full_precision, widened
+from dsrna_jax.bounds.rounding import gamma, in_full_precision, lowered, rounding_of
 from dsrna_jax.inputs import check_labels, check_radius, class_count
+
+SPARE = 32  # roundings
 
 Logits = Callable[[Float[Array, "batch *image"]], Float[Array, "batch classes"]]
 
@@ -36,6 +38,7 @@ def margin(
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
+    arithmetic: str = "evaluated",
 ) -> Float[Array, " batch"]:
     """Lower bound of the logit margin, min over j != label of logits_label - logits_j, over the ball; positive means certified.
 
@@ -45,12 +48,15 @@ def margin(
       labels: [batch], integers in 0 .. classes - 1.
       key: ignored.
       radius, norm, method, clip, chunk, iterations, given: as in `bound`.
+      arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
+        takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network show in the
+        latter alone.
 
     Returns: [batch], in units of the logits; -inf where nothing is known.
     Raises: InputError, NotImplementedError; as `bound`.
     """
     options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations, "given": given}
-    return _class_margins(logits_fn, images, labels, radius=radius, **options).min(1)
+    return _class_margins(logits_fn, images, labels, rounding_of(arithmetic), radius=radius, **options).min(1)
 
 
 @in_full_precision
@@ -67,13 +73,14 @@ def class_margins(
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
+    arithmetic: str = "evaluated",
 ) -> Float[Array, "batch others"]:
     """Lower bounds of logits_label - logits_j over the ball, for each other class j; arguments as in `margin`.
 
     Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
     """
     options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations, "given": given}
-    return _class_margins(logits_fn, images, labels, radius=radius, **options)
+    return _class_margins(logits_fn, images, labels, rounding_of(arithmetic), radius=radius, **options)
 
 
 @in_full_precision
@@ -90,6 +97,7 @@ def certified_radius(
     iterations: int = 20,
     start: float | Float[Array, "*batch"] = 0.05,
     steps: int = 15,
+    arithmetic: str = "evaluated",
 ) -> Float[Array, " batch"]:
     """A lower bound of the largest radius within which the label cannot change, by bisection; 0 where it is wrong already.
 
@@ -103,7 +111,8 @@ def certified_radius(
 
     Returns: [batch], in units of the pixels.
     """
-    rows, radius_of = _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps)
+    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations}
+    rows, radius_of = _radius_search(logits_fn, images, labels, rounding_of(arithmetic), start, steps, **options)
     return radius_of(rows)
 
 
@@ -121,23 +130,25 @@ def class_certified_radii(
     iterations: int = 20,
     start: float | Float[Array, "*batch"] = 0.05,
     steps: int = 15,
+    arithmetic: str = "evaluated",
 ) -> Float[Array, "batch others"]:
     """Radii within which the label cannot change to one certain other class; arguments as in `certified_radius`.
 
     Returns: [batch, classes - 1], the other classes in ascending order, one search for each.
     """
-    rows, radius_of = _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps)
+    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations}
+    rows, radius_of = _radius_search(logits_fn, images, labels, rounding_of(arithmetic), start, steps, **options)
     return jax.lax.map(lambda row: radius_of(row[None]), rows).T
 
 
-def _class_margins(logits_fn, images, labels, **options):
-    bounded = bounded_output(logits_fn, images, **options)
+def _class_margins(logits_fn, images, labels, rounding, **options):
+    bounded = bounded_output(logits_fn, images, rounding, **options)
     logits = bounded.graph.output.value
     rows = _margin_rows(logits, labels)
-    return widened((rows * logits[None]).sum(-1), bounded.lower(rows), bounded.ball.radius[None]).T
+    return _lowest(rows, logits, bounded.lower(rows), bounded.ball.radius).T
 
 
-def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterations, start, steps):
+def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, method, clip, chunk, iterations):
     """The functionals of all margins [classes - 1, batch, classes], and the map of any of them to radii [batch]."""
     method_named(method)
     graph = traced(logits_fn, images)
@@ -146,14 +157,23 @@ def _radius_search(logits_fn, images, labels, norm, method, clip, chunk, iterati
 
     def radius_of(rows):
         def margin(radius):
-            bounded = output_bounds(graph, ball(leaves, radius, norm, clip), method, chunk=chunk, iterations=iterations)
+            area = ball(leaves, radius, norm, clip)
+            bounded = output_bounds(graph, area, rounding, method, chunk=chunk, iterations=iterations)
+            lower = bounded.lower(rows)
             # A larger allowance than that of `margin`, which then certifies the radius however XLA rounds it.
-            return widened((rows * logits[None]).sum(-1), bounded.lower(rows), radius[None], ROUNDING + 16).min(0)
+            lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
+            return _lowest(rows, logits, lower, radius).min(0)
 
         certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
         return with_implicit_gradient(certified, margin)
 
     return _margin_rows(logits, labels), radius_of
+
+
+def _lowest(rows, logits, lower, radius):
+    """Lower bounds [row, batch] of functionals of the logits, from those of their deviations; their values at radius 0."""
+    value, size = (rows * logits[None]).sum(-1), jnp.abs(rows * logits[None]).sum(-1)
+    return jnp.where(radius > 0, lowered(value, lower, size), value)
 
 
 def _margin_rows(logits, labels):

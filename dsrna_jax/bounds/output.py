@@ -17,6 +17,7 @@ from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.methods import Method, method_named
 from dsrna_jax.bounds.refinement import Given, intermediate_bounds, is_affine
 from dsrna_jax.bounds.relaxations.interval import tightest
+from dsrna_jax.bounds.rounding import Rounding
 
 CACHED = 2**20  # entries of a functional that a processor's cache has room for
 
@@ -70,21 +71,22 @@ class OutputBounds:
         return lax.map(best, rows.reshape(-1, count, *rows.shape[1:])).reshape(len(rows), -1)
 
 
-def bounded_output(f: Callable, x, *, radius, norm, method, clip, chunk, iterations, given) -> OutputBounds:
+def bounded_output(f: Callable, x, rounding: Rounding, *, radius, norm, method, clip, chunk, iterations, given) -> OutputBounds:
     """`OutputBounds` of f around x; arguments and errors as in `bounds.bound`."""
     method_named(method)
     graph = traced(f, x)
     check_memory(graph, method, chunk, iterations)
     area = ball([leaf.value for leaf in graph.inputs], radius, norm, clip)
-    return output_bounds(graph, area, method, chunk=chunk, iterations=iterations, given=given)
+    return output_bounds(graph, area, rounding, method, chunk=chunk, iterations=iterations, given=given)
 
 
 def output_bounds(
-    graph: Graph, ball: Ball, method: str, *, chunk: int, iterations: int, given: Given | None = None
+    graph: Graph, ball: Ball, rounding: Rounding, method: str, *, chunk: int, iterations: int, given: Given | None = None
 ) -> OutputBounds:
     """`OutputBounds` of a graph; arguments as in `bounds.bound`."""
     record = method_named(method)
-    boxes = forward.intervals(graph, ball)
+    boxes = forward.intervals(graph, ball, rounding)
+    boxes.error(graph.output)  # made here, since bounds may be computed in a loop over rows
     relaxations = [intermediate_bounds(graph, ball, boxes, record, chunk=chunk, given=given or {})]
     if record.tries_boxes:
         relaxations.append(Relaxed(boxes))

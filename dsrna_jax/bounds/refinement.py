@@ -8,20 +8,20 @@ from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.methods import Method
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.relaxations.maximum import Largest
 from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.rounding import outward_sum
 from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
 
 Given = Mapping[str, tuple[jax.Array, jax.Array]]
 
 
-def intermediate_bounds(
-    graph: Graph, ball: Ball, boxes: forward.Intervals, method: Method, *, chunk: int, given: Given
-) -> Relaxed:
+def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Method, *, chunk: int, given: Given) -> Relaxed:
     """Intervals of all nodes by a method, with the planes that backward passes made on the way.
 
     Under l2 and l1 the first relaxed operations are bounded backwards by every method: the affine map that leads there from the
@@ -38,15 +38,15 @@ def intermediate_bounds(
         raise InputError(f"unknown intermediate values {', '.join(sorted(unknown))}: f has {', '.join(names.values())}")
     if method.refined_by is None and not given and ball.norm == "linf":
         return Relaxed(boxes, method.slopes)
-    zonotopes = Zonotopes(graph, ball) if method.refined_by == "zonotopes" else None
+    zonotopes = Zonotopes(graph, ball, boxes) if method.refined_by == "zonotopes" else None
     planes: dict[Node, Planes] = {}
     users = forward.relaxed_inputs(graph)
 
-    def refine(node: Node, intervals: forward.Intervals, is_exact: bool):
+    def refine(node: Node, intervals: Intervals, is_exact: bool):
         sides = []
         if names[node] in given:
             lower, upper = given[names[node]]
-            sides.append((lower - node.value, upper - node.value))
+            sides.append((outward_sum(lower, -node.value, -1), outward_sum(upper, -node.value, 1)))
         if zonotopes is not None:
             sides.append(zonotopes.sides(node, intervals))
         if method.refined_by == "backward" or (ball.norm != "linf" and not is_exact and is_affine(node)):
@@ -57,7 +57,7 @@ def intermediate_bounds(
             )
         return tightest(sides) if sides else None
 
-    return Relaxed(forward.intervals(graph, ball, refine), method.slopes, planes)
+    return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), method.slopes, planes)
 
 
 def intermediate_names(graph: Graph) -> dict[Node, str]:
@@ -79,14 +79,14 @@ def _source(node: Node) -> Node:
     return node
 
 
-def _undecided(node: Node, users: list[Node], intervals: forward.Intervals):
+def _undecided(node: Node, users: list[Node], intervals: Intervals):
     """Mask of the entries whose relaxations tighter bounds of the node would improve, for any user; None if those are all."""
     parts = [_undecided_of(user, node, intervals) for user in users]
     known = [part for part in parts if part is not None]
     return sum(known) > 0 if len(known) == len(parts) else None
 
 
-def _undecided_of(user: Node, node: Node, intervals: forward.Intervals):
+def _undecided_of(user: Node, node: Node, intervals: Intervals):
     if isinstance(user.operation, Largest) and node is user.parents[1]:
         return user.operation.is_undecided(user, intervals[node])
     if user.parents != (node,) or not isinstance(user.operation, Hinge):

@@ -1,4 +1,8 @@
-"""The precision of bounds, and how far they are widened for what rounding adds."""
+"""The precision of bounds, and how far they are widened for what rounding adds. `docs/rounding.md` derives the allowances.
+
+u is the unit roundoff of a type, half of its `eps`. A sum of n products, in any order, is off by at most
+gamma(n) = n u / (1 - n u) times the sum of the absolute values of the products (Higham 2002, section 3.1).
+"""
 
 import functools
 from collections.abc import Callable
@@ -6,11 +10,19 @@ from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
-ROUNDING = 64  # units of the precision of x
+from dsrna_jax.bounds.graph import Node
+from dsrna_jax.bounds.relaxations.interval import Interval
+from dsrna_jax.errors import InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+BLOCK = 4096  # terms of a sum that may be added one after the other
+OWN = 2  # roundings of an end of an interval beside those of the operation: the allowance itself, and its subtraction
+ELEMENTARY = 8  # roundings that bound the error of XLA's elementary functions; up to 7 of them were seen on a CPU
 
 
 def in_full_precision(f: Callable[P, R]) -> Callable[P, R]:
@@ -24,20 +36,105 @@ def in_full_precision(f: Callable[P, R]) -> Callable[P, R]:
     return precise
 
 
-def widened(value, lower, radius, units: int = ROUNDING) -> jax.Array:
-    """value + lower, less the allowance for rounding; -inf where that is NaN, and the value itself at radius 0.
+def gamma(terms: int, *dtypes) -> float:
+    """Bound of the relative rounding error of a sum of so many products in the coarsest of some types; inf where it has none."""
+    error = terms * max(float(jnp.finfo(dtype).eps) for dtype in dtypes) / 2
+    return error / (1 - error) if error < 1 else np.inf
 
-    Args:
-      lower: lower bound of the value's deviation.
-      radius: of the ball, of a shape that broadcasts against the value's.
+
+def least(dtype) -> float:
+    """The least normal number of a type; smaller results may be flushed to 0."""
+    return float(jnp.finfo(dtype).tiny)
+
+
+class Rounding:
+    """The absolute errors that rounding may add to a value, from the deviations that it may have.
+
+    counts_f: whether bounds hold for f as it is evaluated in its own types, by sums in any order; else they hold for a function
+      with the values of f's trace at x, and the arithmetic of bounds alone counts. The allowances are then relative to
+      deviations, and vanish with them.
     """
-    allowance = units * jnp.finfo(value.dtype).eps * (jnp.abs(value) + jnp.abs(lower))
-    result = value + lower - jnp.where(radius > 0, allowance, 0)
-    return jnp.where(jnp.isnan(result), -jnp.inf, result)
+
+    def __init__(self, counts_f: bool):
+        self.counts_f = counts_f
+
+    def of_interval(self, node: Node, interval: Interval, terms: int, backward: int = 0) -> jax.Array:
+        """The error of an operation on a node with so many roundings, which bounds do as well, anywhere in the interval.
+
+        backward: roundings of functionals that are propagated through the operation.
+        """
+        dtype = node.value.dtype
+        own = gamma(terms + OWN, dtype) + (gamma(backward, dtype) if backward else 0)
+        reach = lax.stop_gradient(reach_of(interval))
+        if not (self.counts_f and terms):
+            return own * reach
+        f = gamma(terms, dtype)
+        return (own + f) * reach + 2 * f * jnp.abs(lax.stop_gradient(node.value))
+
+    def of_result(self, node: Node, interval: Interval) -> jax.Array | float:
+        """The error of an affine operation at its result: of a sum, relative to it; of products, where they are flushed to 0."""
+        terms = node.operation.terms
+        return self.of_interval(node, interval, 1) if terms == 0 else least(node.value.dtype) * (terms + 1)
+
+    def outwards(self, node: Node, interval: Interval, terms: int) -> Interval:
+        """The interval, which holds 0, with its ends moved outwards by their errors."""
+        dtype = node.value.dtype
+        own, f = gamma(terms + OWN, dtype), gamma(terms, dtype) if self.counts_f else 0.0
+        lower, upper = interval.lower * (1 + own + f), interval.upper * (1 + own + f)
+        if f == 0:
+            return Interval(lower, upper)
+        base = 2 * f * jnp.abs(lax.stop_gradient(node.value))
+        return Interval(lower - base, upper + base)
 
 
-def widened_sides(lower, upper) -> tuple[jax.Array, jax.Array]:
-    """Bounds of a deviation, each moved outwards by its share of the allowance; infinite where they are NaN."""
-    slack = ROUNDING * jnp.finfo(lower.dtype).eps
-    lower, upper = lower - slack * jnp.abs(lower), upper + slack * jnp.abs(upper)
-    return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
+def reach_of(interval: Interval) -> jax.Array:
+    """The largest absolute deviation of an interval, which holds 0."""
+    return jnp.maximum(-interval.lower, interval.upper)
+
+
+EVALUATION, EXACT_VALUES = Rounding(counts_f=True), Rounding(counts_f=False)
+ARITHMETIC = {"evaluated": EVALUATION, "exact": EXACT_VALUES}
+
+
+def rounding_of(arithmetic: str) -> Rounding:
+    """The rounding that bounds allow for. Raises: InputError for an unknown name."""
+    if arithmetic not in ARITHMETIC:
+        raise InputError(f"unknown arithmetic {arithmetic!r}: expected one of {', '.join(ARITHMETIC)}")
+    return ARITHMETIC[arithmetic]
+
+
+def total(terms, axis: int) -> jax.Array:
+    """Upper bound of the sum of numbers >= 0 over all axes from one on.
+
+    Long sums are added in blocks, whose order a barrier keeps, so that the allowance grows with the length of a block.
+    """
+    axes = tuple(range(axis, terms.ndim))
+    count = int(np.prod(terms.shape[axis:]))
+    if count > BLOCK and len(axes) > 1:
+        blocks = lax.optimization_barrier(terms.sum(axes[1:]))
+        return _raised(blocks.sum(axis), count // terms.shape[axis] + terms.shape[axis])
+    return _raised(terms.sum(axes), count)
+
+
+def _raised(x, terms):
+    return x * (1 + gamma(terms + 2, x.dtype))
+
+
+def lowered(value, deviation, size=None) -> jax.Array:
+    """Lower bound of value + a deviation that is at least `deviation`; -inf where that is NaN.
+
+    size: sum of the absolute values of the terms that `value` is the sum of, if it is a sum.
+    """
+    result = value + deviation
+    allowance = gamma(4, value.dtype) * (jnp.abs(value if size is None else size) + jnp.abs(deviation))
+    return known_or(result - lax.stop_gradient(allowance), -jnp.inf)
+
+
+def outward_sum(a, b, direction: int) -> jax.Array:
+    """a + b, moved up (1) or down (-1) by a bound of what rounding does to it, and to a and b if they are differences."""
+    return a + b + direction * lax.stop_gradient(gamma(4, a.dtype) * (jnp.abs(a) + jnp.abs(b)))
+
+
+def known_or(bound, otherwise) -> jax.Array:
+    """The bound, and `otherwise` where it is NaN."""
+    return jnp.where(jnp.isnan(bound), otherwise, bound)

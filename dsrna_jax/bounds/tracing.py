@@ -122,6 +122,12 @@ class Tracer:
     def outputs(self, equation, twin, inputs) -> list:
         """`bounded`, of entries that all have bounds. Raises: InputError, NotImplementedError."""
         name = equation.primitive.name
+        narrow = next((v.aval.dtype for v in equation.outvars if is_narrow(v.aval.dtype)), None)
+        if narrow is not None:
+            raise NotImplementedError(
+                f"no bounds of {name} in {narrow}{self.where}, whose rounding would exceed them: "
+                "compute in float32, as by dtype=jnp.float32"
+            )
         if name not in self.rules:
             inner = called_jaxpr(name, equation.params)
             if inner is not None:
@@ -277,13 +283,20 @@ def is_numeric(equation, inputs) -> bool:
     return floating and all(isinstance(n, Node) for n in nodes)
 
 
+def is_narrow(dtype) -> bool:
+    """Whether a type is a floating-point one of less than 32 bits."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+
+
 def check_input(leaves):
-    """Raises: InputError unless every leaf is a floating-point array [batch, ...] of one batch size."""
+    """Raises: InputError unless every leaf is a float32 or float64 array [batch, ...] of one batch size."""
     if not leaves:
         raise InputError("x holds no array")
     for leaf in leaves:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise InputError(f"x must be floating-point pixels, got {leaf.dtype}: convert with x.astype(jnp.float32) / 255")
+        if is_narrow(leaf.dtype):
+            raise InputError(f"x is {leaf.dtype}, whose rounding would exceed bounds: convert with x.astype(jnp.float32)")
         if leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0]:
             raise InputError(f"x must be [batch, ...], got shapes {[list(leaf.shape) for leaf in leaves]}")
 

@@ -12,8 +12,11 @@ from jax import lax
 
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.hinge import Hinge
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.maximum import Largest
+from dsrna_jax.bounds.rounding import gamma
 
 
 class Zonotope(NamedTuple):
@@ -25,9 +28,12 @@ class Zonotope(NamedTuple):
 
 
 class Zonotopes:
-    """The zonotopes of a graph's nodes, made in order as they are asked for, and kept."""
+    """The zonotopes of a graph's nodes, made in order as they are asked for, and kept.
 
-    def __init__(self, graph: Graph, ball: Ball):
+    boxes: intervals of all nodes by interval arithmetic.
+    """
+
+    def __init__(self, graph: Graph, ball: Ball, boxes: Intervals):
         self.nodes, self.norm = graph.nodes, ball.norm
         self.known: dict[Node, Zonotope] = {}
         sizes = [leaf.size for leaf in graph.inputs]
@@ -36,22 +42,26 @@ class Zonotopes:
             directions = jnp.eye(sum(sizes), dtype=leaf.value.dtype)[:, before : before + size]
             directions = directions.reshape(-1, 1, *leaf.value.shape[1:])
             if ball.norm == "linf":
-                centre = jnp.zeros_like(leaf.value) if box.mid is None else box.mid
-                self.known[leaf] = Zonotope(centre, directions * box.radius[None], jnp.zeros_like(leaf.value))
+                self.known[leaf] = Zonotope(box.mid, directions * box.radius[None], boxes.error(leaf))
             else:
                 radius = ball.radius.reshape(1, -1, *[1] * (leaf.value.ndim - 1))
                 zero = jnp.zeros_like(leaf.value)
-                self.known[leaf] = Zonotope(zero, jnp.broadcast_to(directions * radius, (len(directions), *zero.shape)), zero)
+                directions = jnp.broadcast_to(directions * radius, (len(directions), *zero.shape))
+                self.known[leaf] = Zonotope(zero, directions, boxes.error(leaf))
             before += size
 
-    def sides(self, node: Node, intervals) -> tuple[jax.Array, jax.Array]:
-        """Lower and upper bounds of a node's deviation, given the intervals of all nodes before it."""
+    def sides(self, node: Node, intervals: Intervals) -> tuple[jax.Array, jax.Array]:
+        """Lower and upper bounds of a node's deviation, given the intervals of it and of all nodes before."""
         for earlier in self.nodes:
             if earlier not in self.known and earlier.index <= node.index:
                 self.known[earlier] = self._next(earlier, intervals)
         z = self.known[node]
-        radius = self._size(z.map) + z.box
+        radius = self._radius(z) + gamma(4, z.box.dtype) * jnp.abs(z.centre)
         return z.centre - radius, z.centre + radius
+
+    def _radius(self, z: Zonotope):
+        """Upper bound of the distance of the zonotope's points from its centre."""
+        return (self._size(z.map) + z.box) * (1 + gamma(len(z.map) + 6, z.box.dtype))
 
     def _size(self, directions):
         if self.norm == "linf":
@@ -61,35 +71,46 @@ class Zonotopes:
         squares = jnp.square(directions).sum(0)
         return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
 
-    def _next(self, node: Node, intervals) -> Zonotope:
-        parents = [self.known[p] for p in node.parents]
-        if isinstance(node.operation, Linear):
-            deviation = node.operation.deviation
-            return Zonotope(
-                deviation(*(p.centre for p in parents)),
-                jax.vmap(deviation)(*(p.map for p in parents)),
-                node.operation.magnitude(*(p.box for p in parents)),
+    def _reach(self, z: Zonotope) -> Interval:
+        """An interval that holds the zonotope, also where its terms cancel."""
+        reach = jnp.abs(z.centre) + self._radius(z)
+        return Interval(-reach, reach)
+
+    def _next(self, node: Node, intervals: Intervals) -> Zonotope:
+        parents, operation, rounding = [self.known[p] for p in node.parents], node.operation, intervals.rounding
+        if isinstance(operation, Linear):
+            centre = operation.deviation(*(p.centre for p in parents))
+            directions = jax.vmap(operation.deviation)(*(p.map for p in parents))
+            boxes = [p.box for p in parents]
+            if operation.terms is None:
+                return Zonotope(centre, directions, operation.magnitude(*boxes))
+            errors = (
+                rounding.of_interval(p, self._reach(z), operation.terms + 2) for p, z in zip(node.parents, parents, strict=True)
             )
-        if isinstance(node.operation, Hinge | Largest):
+            box = operation.magnitude(*(b + e for b, e in zip(boxes, errors, strict=True)))
+            return Zonotope(centre, directions, box + rounding.of_result(node, intervals[node]))
+        if isinstance(operation, Hinge | Largest):
             return self._parallel(node, parents[0], intervals)
-        interval = node.operation.enclosure(node, [intervals[p] for p in node.parents])
-        return self._boxed(interval, parents[0].map, node)
+        interval = intervals[node]
+        half = interval.radius + gamma(4, interval.lower.dtype) * (jnp.abs(interval.lower) + jnp.abs(interval.upper))
+        return Zonotope(interval.mid, jnp.zeros((len(parents[0].map), *node.value.shape), node.value.dtype), half)
 
     def _parallel(self, node, parent, intervals):
         """Between two parallel planes: the slope multiplies the map, and half of their distance is added to the box."""
-        interval = intervals[node.parents[0]]
+        interval, reach = intervals[node.parents[0]], self._reach(parent)
+        error = intervals.error(node)
         if isinstance(node.operation, Largest):
             values = node.parents[0].value - node.value[None]
             greatest, rival = node.operation.greatest(values, interval)
             at_greatest = lambda x: jnp.where(lax.broadcast_to_rank(greatest, x.ndim), x, 0).sum(-node.value.ndim - 1)  # noqa: E731
             excess = jnp.maximum(rival - at_greatest(values + interval.lower), 0) / 2
             centre = at_greatest(parent.centre + values) + excess
-            return Zonotope(centre, at_greatest(parent.map), at_greatest(parent.box) + excess)
+            terms = at_greatest(reach.upper + jnp.abs(values)) + jnp.abs(excess) + jnp.abs(rival)
+            error = error + gamma(8, error.dtype) * terms
+            return Zonotope(centre, at_greatest(parent.map), at_greatest(parent.box) + excess + error)
         planes = node.operation.planes(node, [interval], "parallel")
         (slope,) = planes.upper
         middle, half = (planes.upper_gap - planes.lower_gap) / 2, (planes.upper_gap + planes.lower_gap) / 2
-        return Zonotope(slope * parent.centre + middle, slope[None] * parent.map, jnp.abs(slope) * parent.box + half)
-
-    def _boxed(self, interval, example, node):
-        centre = jnp.zeros_like(node.value) if interval.mid is None else interval.mid
-        return Zonotope(centre, jnp.zeros((len(example), *node.value.shape), node.value.dtype), interval.radius)
+        terms = jnp.abs(slope) * reach.upper + jnp.abs(planes.upper_gap) + jnp.abs(planes.lower_gap)
+        error = error + gamma(8, error.dtype) * terms
+        return Zonotope(slope * parent.centre + middle, slope[None] * parent.map, jnp.abs(slope) * parent.box + half + error)

@@ -98,7 +98,8 @@ def margin(
     log_unit = sum(log_factors) + np.log(ZOOM)
     whole = logits_fn.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
     radius = jnp.exp(log_radius + np.log(ZOOM))
-    bound = bounds.margin(whole, ZOOM * images, labels, key, radius=radius, norm=norm, method=method, clip=PIXELS)
+    options = {"norm": norm, "method": method, "clip": PIXELS, "arithmetic": "exact"}
+    bound = bounds.margin(whole, ZOOM * images, labels, key, radius=radius, **options)
     bound = jnp.maximum(bound, np.finfo(bound.dtype).min)
     logits = logits_fn(images)
     clean = losses.margin(logits, labels)
@@ -151,7 +152,7 @@ def _zoomed_radius(net, images, labels, log_start, **options):
     log_factors = _log_factors(log_start, len(net.cells))
     whole = net.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
     start: Any = lax.stop_gradient(jnp.exp(log_start + np.log(ZOOM)))
-    return bounds.certified_radius(whole, ZOOM * images, labels, clip=PIXELS, start=start, **options)
+    return bounds.certified_radius(whole, ZOOM * images, labels, clip=PIXELS, start=start, arithmetic="exact", **options)
 
 
 def chained(

@@ -1,11 +1,13 @@
 """A choice between two values by a comparison of bounded ones."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
-from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.rounding import outward_sum
 from dsrna_jax.kernels.reductions import larger, smaller
 
 
@@ -15,6 +17,8 @@ class Choice:
 
     Exact where the comparison is decided, else the hull of both values.
     """
+
+    roundings: ClassVar[int] = 0
 
     compare: str
 
@@ -34,14 +38,17 @@ class Choice:
 
     def sides(self, node, intervals):
         """(lower, upper) of the value if false and of the value if true, as deviations of the node."""
-        _, false, true = (p.value - node.value for p in node.parents)
-        return (false + intervals[1].lower, false + intervals[1].upper), (true + intervals[2].lower, true + intervals[2].upper)
+        values = (p.value - node.value for p in node.parents[1:])
+        return [
+            tuple(outward_sum(value, side, direction) for side, direction in zip(interval, (-1, 1), strict=True))
+            for value, interval in zip(values, intervals[1:], strict=True)
+        ]
 
     def enclosure(self, node, intervals):
         is_true, is_false = self.decided(node, intervals[0])
         false, true = self.sides(node, intervals)
         hull = smaller(false[0], true[0]), larger(false[1], true[1])
-        return between(*(jnp.where(is_true, t, jnp.where(is_false, f, h)) for f, t, h in zip(false, true, hull, strict=True)))
+        return Interval(*(jnp.where(is_true, t, jnp.where(is_false, f, h)) for f, t, h in zip(false, true, hull, strict=True)))
 
     def planes(self, node, intervals, slopes="adaptive"):
         is_true, is_false = self.decided(node, intervals[0])

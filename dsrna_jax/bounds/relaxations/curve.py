@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
+from dsrna_jax.bounds.rounding import ELEMENTARY, gamma, least
 
 
 @shared
@@ -27,14 +29,19 @@ class Curve:
       function: elementwise, twice differentiable in JAX except at the inflections.
       inflections: the points where the second derivative changes sign, ascending; () for a convex or concave function.
       poles: points where the function has no value; intervals that contain one have no bounds.
+      size: maps |x| and |function(x)| to what the rounding error of an evaluation is proportional to, increasing with both;
+        |function(x)| where it is None, for functions that are evaluated to a few units.
       signs: 1 or -1, of the second derivative between the inflections. By default they are computed at the middles between
         inflections, and at a distance of 1 beyond the first and the last.
     """
+
+    roundings: ClassVar[int] = ELEMENTARY
 
     function: Callable
     inflections: tuple[float, ...] = ()
     poles: tuple[float, ...] = ()
     signs: tuple[int, ...] | None = None
+    size: Callable | None = None
 
     def slope(self, x):
         """First derivative."""
@@ -50,15 +57,22 @@ class Curve:
             return tuple(int(s) for s in np.sign(np.asarray(jax.jvp(self.slope, (middles,), (jnp.ones_like(middles),))[1])))
 
     def extremes(self, low, high, slopes):
-        """Minimum and maximum of function(x) - slope * x for low <= x <= high, each [slope, ...]."""
+        """Bounds of function(x) - slope * x for low <= x <= high from below and from above, each [slope, ...].
+
+        They are the minimum and the maximum but for rounding, and for the width of the last bisection.
+        """
         slope = jnp.stack(slopes)[:, None]
         borders = np.array([-np.inf, *self.inflections, np.inf], low.dtype).reshape(-1, *[1] * low.ndim)
         ends = (jnp.clip(jnp.clip(x[None], borders[:-1], borders[1:]), low[None], high[None]) for x in (low, high))
         ends = [jnp.broadcast_to(e, (len(slopes), *e.shape)) for e in ends]
-        stationary = _crossing(lambda x: self.slope(x) - slope, *ends)
+        stationary, width = _crossing(lambda x: self.slope(x) - slope, *ends)
         points = jnp.concatenate([stationary, *(jnp.broadcast_to(x, (len(slopes), 1, *x.shape)) for x in (low, high))], 1)
-        differences = self.function(points) - slope * points
-        least, greatest = differences.min(1), differences.max(1)
+        values = self.function(points)
+        differences, errors = values - slope * points, self.rounding(points, values, slope)
+        # The curve lies on one side of its tangent, which bounds it between the last two points of the bisection.
+        missed = jnp.where(width > 0, jnp.abs(self.slope(stationary) - slope) * width, 0)
+        errors = errors + lax.stop_gradient(jnp.concatenate([missed, jnp.zeros_like(missed[:, :1]).repeat(2, 1)], 1))
+        least, greatest = (differences - errors).min(1), (differences + errors).max(1)
         for pole in self.poles:
             broken = ((low <= pole) & (high >= pole))[None]
             least, greatest = jnp.where(broken, np.nan, least), jnp.where(broken, np.nan, greatest)
@@ -67,13 +81,16 @@ class Curve:
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
         (least,), (greatest,) = self.extremes(x + interval.lower, x + interval.upper, [jnp.zeros_like(x)])
-        slack = self.rounding(node, interval, 0)
-        return between(least - node.value - slack, greatest - node.value + slack)
+        slack = self.rounding(x, node.value, 0)
+        moves = interval.upper > interval.lower
+        sides = least - node.value - slack, greatest - node.value + slack
+        return Interval(*(jnp.where(moves | jnp.isnan(side), side, 0) for side in sides))
 
-    def rounding(self, node, interval, slope):
-        """Allowance for the cancellation in differences of nearly equal values."""
-        terms = jnp.abs(node.value) + jnp.abs(slope * node.parents[0].value)
-        return jnp.where(interval.radius > 0, 4 * jnp.finfo(node.value.dtype).eps * lax.stop_gradient(terms), 0)
+    def rounding(self, x, value, slope):
+        """Bound of the rounding error of value - slope * x, where value = function(x)."""
+        size = jnp.abs(value) if self.size is None else self.size(jnp.abs(x), jnp.abs(value))
+        flushed = least(value.dtype) * (1 + jnp.abs(x))
+        return lax.stop_gradient(gamma(ELEMENTARY, value.dtype) * size + gamma(4, value.dtype) * jnp.abs(slope * x) + flushed)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
@@ -95,16 +112,17 @@ class Curve:
             over, under = (to_right[i], to_left[i]) if signs[i] > 0 else (to_left[i], to_right[i])
             above, below = jnp.where(within, over, above), jnp.where(within, under, below)
         (least, _), (_, greatest) = self.extremes(low, high, [below, above])
-        below_gap = node.value - below * x - least + self.rounding(node, interval, below)
-        above_gap = greatest + above * x - node.value + self.rounding(node, interval, above)
-        return Planes((below,), (above,), below_gap, above_gap)
+        below_gap = node.value - below * x - least + self.rounding(x, node.value, below)
+        above_gap = greatest + above * x - node.value + self.rounding(x, node.value, above)
+        gaps = (jnp.where(wide | jnp.isnan(gap), gap, 0) for gap in (below_gap, above_gap))
+        return Planes((below,), (above,), *gaps)
 
     def _tangents(self, low, high):
         """Slopes of tangents through the low and the high end, for each inflection; that of the chord where no point touches."""
         point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
         near = jnp.stack([jnp.maximum(low[None], point), jnp.minimum(high[None], point)])
         anchor, far = (jnp.broadcast_to(jnp.stack(ends)[:, None], near.shape) for ends in ((low, high), (high, low)))
-        touch = _crossing(
+        touch, _ = _crossing(
             lambda x: self.slope(x) * (x - anchor) - (self.function(x) - self.function(anchor)), near, far, otherwise=far
         )
         gap = touch - anchor
@@ -112,9 +130,10 @@ class Curve:
 
 
 def _crossing(f, a, b, otherwise=None):
-    """The zero of a monotone f between a and b, by bisection; `otherwise`, or b, where there is none.
+    """The zero of a monotone f between a and b, by bisection, and by how much it may be off.
 
-    It is a constant to derivatives, which is right for extremes: the function is stationary there.
+    Where there is no zero, it is `otherwise`, or b. It is a constant to derivatives, which is right for extremes: the function
+    is stationary there.
     """
     first, last = lax.stop_gradient((f(a), f(b)))
 
@@ -124,5 +143,6 @@ def _crossing(f, a, b, otherwise=None):
         same = jnp.sign(lax.stop_gradient(f(middle))) == jnp.sign(first)
         return jnp.where(same, middle, near), jnp.where(same, far, middle)
 
-    near, _ = lax.fori_loop(0, 30 if a.dtype == jnp.float32 else 48, halve, lax.stop_gradient((a, b)))
-    return jnp.where(jnp.sign(first) * jnp.sign(last) < 0, near, b if otherwise is None else otherwise)
+    near, far = lax.fori_loop(0, 30 if a.dtype == jnp.float32 else 48, halve, lax.stop_gradient((a, b)))
+    crosses = jnp.sign(first) * jnp.sign(last) < 0
+    return jnp.where(crosses, near, b if otherwise is None else otherwise), jnp.where(crosses, jnp.abs(far - near), 0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +10,9 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio, spans
+from dsrna_jax.bounds.rounding import gamma, reach_of
 from dsrna_jax.inputs import is_known
 from dsrna_jax.kernels.reductions import larger, smaller
 
@@ -18,6 +20,8 @@ from dsrna_jax.kernels.reductions import larger, smaller
 @dataclasses.dataclass(frozen=True)
 class Hinge:
     """left * t where t < 0, right * t where t >= 0, of t = x - at: relu, leaky relu, abs, max and min with a constant."""
+
+    roundings: ClassVar[int] = 1
 
     left: float | jax.Array
     right: float | jax.Array
@@ -38,14 +42,21 @@ class Hinge:
         t, low, high = self.bounded_sides(node, interval)
         first, second = (change(t, side, self.left, self.right) for side in (interval.lower, interval.upper))
         if is_known(self.left, self.right) and min(np.min(self.left), np.min(self.right)) >= 0:
-            return between(first, second)
+            return Interval(first, second)
         down, up = smaller(first, second), larger(first, second)
         bottom = -(jnp.where(t >= 0, self.right, self.left) * t)  # the kink's own value, 0, less phi(t)
         undecided = spans(low, high)
-        return between(
-            jnp.where(undecided, smaller(down, bottom), down),
-            jnp.where(undecided, larger(up, bottom), up),
+        slack = self.rounding(t, interval, undecided)
+        return Interval(
+            jnp.where(undecided, smaller(down, bottom), down) - slack,
+            jnp.where(undecided, larger(up, bottom), up) + slack,
         )
+
+    def rounding(self, t, interval, undecided):
+        """Bound of the rounding error of a difference of values on both sides of the kink, no farther off than the ends."""
+        slopes = [abs(self.left), abs(self.right)]
+        slope = max(slopes) if np.ndim(slopes[0]) == np.ndim(slopes[1]) == 0 and is_known(*slopes) else jnp.maximum(*slopes)
+        return lax.stop_gradient(jnp.where(undecided, gamma(8, t.dtype) * slope * reach_of(interval), 0))
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,) = intervals
@@ -54,21 +65,23 @@ class Hinge:
         value = jnp.where(t >= 0, self.right, self.left) * t
         decided = jnp.where(low >= 0, self.right, self.left)
         chord = ratio(self.right * high - self.left * low, jnp.where(undecided, high - low, 1))
+        slack = self.rounding(t, interval, undecided)
         chord_gap = jnp.where(undecided, self.left * low - chord * interval.lower - value, 0)
         share = adaptive_share(low, high) if isinstance(slopes, str) else slopes
         free = chord if isinstance(slopes, str) and slopes == "parallel" else self.left + share * (self.right - self.left)
         chord = jnp.where(undecided, chord, decided)
         # Optimised slopes have an axis of rows in front of those of the node.
         to_rank = functools.partial(lax.broadcast_to_rank, rank=jnp.ndim(free))
-        value, t, undecided, decided = map(to_rank, (value, t, undecided, decided))
+        value, t, undecided, decided, free_slack = map(to_rank, (value, t, undecided, decided, slack))
         free_gap = jnp.where(undecided, value - free * t, 0)
         free = jnp.where(undecided, free, decided)
         convex = np.asarray(self.right >= self.left) if is_known(self.left, self.right) else self.right >= self.left
         if isinstance(convex, np.ndarray) and convex.all():
-            return Planes((free,), (chord,), free_gap, chord_gap)
+            return Planes((free,), (chord,), free_gap + free_slack, chord_gap + slack)
         convex, chord, chord_gap = convex if np.ndim(convex) == 0 else to_rank(convex), to_rank(chord), to_rank(chord_gap)
         pick = lambda a, b: jnp.where(convex, a, b)  # noqa: E731
-        return Planes((pick(free, chord),), (pick(chord, free),), pick(free_gap, -chord_gap), pick(chord_gap, -free_gap))
+        lower_gap, upper_gap = pick(free_gap, -chord_gap) + free_slack, pick(chord_gap, -free_gap) + free_slack
+        return Planes((pick(free, chord),), (pick(chord, free),), lower_gap, upper_gap)
 
 
 @jax.custom_jvp

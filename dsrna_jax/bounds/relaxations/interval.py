@@ -9,30 +9,27 @@ from dsrna_jax.kernels.reductions import at_least_zero, larger, smaller
 
 
 class Interval(NamedTuple):
-    """Deviations from mid - radius to mid + radius, with radius >= 0; a mid of None is 0, and costs nothing to propagate."""
+    """Deviations from lower to upper.
 
-    mid: jax.Array | None
-    radius: jax.Array
+    Both ends are kept, rather than the middle and half the width: where one end is a billion times the other, as after an
+    exponential, the middle form loses the smaller one to rounding.
+    """
+
+    lower: jax.Array
+    upper: jax.Array
 
     @property
-    def lower(self) -> jax.Array:
-        return -self.radius if self.mid is None else self.mid - self.radius
+    def mid(self) -> jax.Array:
+        return (self.lower + self.upper) / 2
 
     @property
-    def upper(self) -> jax.Array:
-        return self.radius if self.mid is None else self.mid + self.radius
-
-
-def between(lower, upper) -> Interval:
-    """The interval from lower to upper."""
-    return Interval((lower + upper) / 2, at_least_zero((upper - lower) / 2))
+    def radius(self) -> jax.Array:
+        return at_least_zero((self.upper - self.lower) / 2)
 
 
 def intersection(a: Interval, b: Interval) -> Interval:
     """The interval of the values that lie in both."""
-    if a.mid is None and b.mid is None:
-        return Interval(None, smaller(a.radius, b.radius))
-    return between(larger(a.lower, b.lower), smaller(a.upper, b.upper))
+    return Interval(larger(a.lower, b.lower), smaller(a.upper, b.upper))
 
 
 def tightest(sides: list[tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array]:

@@ -1,12 +1,15 @@
 """Maxima of bounded values: of two, and over the entries of a window or an axis."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+from dsrna_jax.bounds.rounding import gamma, outward_sum
 from dsrna_jax.kernels.reductions import larger, largest, smaller, total_of, two_largest
 
 
@@ -14,13 +17,15 @@ from dsrna_jax.kernels.reductions import larger, largest, smaller, total_of, two
 class Larger:
     """max(a, b), with parents a, b and relu(a - b). The interval comes from a and b, the planes are those of b + relu(a - b)."""
 
-    used_intervals = 2
+    roundings: ClassVar[int] = 0
+
+    used_intervals: ClassVar[int] = 2
 
     def enclosure(self, node, intervals):
         a, b = (p.value - node.value for p in node.parents[:2])
-        return between(
-            larger(a + intervals[0].lower, b + intervals[1].lower),
-            larger(a + intervals[0].upper, b + intervals[1].upper),
+        return Interval(
+            larger(outward_sum(a, intervals[0].lower, -1), outward_sum(b, intervals[1].lower, -1)),
+            larger(outward_sum(a, intervals[0].upper, 1), outward_sum(b, intervals[1].upper, 1)),
         )
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -40,18 +45,22 @@ class Largest:
     the two at the interval's centre.
     """
 
+    roundings: ClassVar[int] = 0
+
     def enclosure(self, node, intervals, leads_are_narrowed):
         """From the entries alone, unless a method has narrowed the leads: intervals of entries imply looser ones of leads."""
         entries, leads = intervals
         values = node.parents[0].value - node.value[None]
         if not leads_are_narrowed:
-            sides = jnp.stack([values + entries.lower, values + entries.upper], axis=1)
-            return between(*largest(sides))
+            sides = jnp.stack([outward_sum(values, entries.lower, -1), outward_sum(values, entries.upper, 1)], axis=1)
+            return Interval(*largest(sides))
         leader, lead = leader_of(node.parents[0].value), node.parents[1].value
-        low, high = (total_of(jnp.where(leader, side, 0)) for side in (values + entries.lower, values + entries.upper))
-        return between(
-            larger(largest(values + entries.lower), low + largest(lead + leads.lower)),
-            smaller(largest(values + entries.upper), high + largest(lead + leads.upper)),
+        low, high = outward_sum(values, entries.lower, -1), outward_sum(values, entries.upper, 1)
+        at_leader = [total_of(jnp.where(leader, side, 0)) for side in (low, high)]
+        lead_low, lead_high = largest(outward_sum(lead, leads.lower, -1)), largest(outward_sum(lead, leads.upper, 1))
+        return Interval(
+            larger(largest(low), outward_sum(at_leader[0], lead_low, -1)),
+            smaller(largest(high), outward_sum(at_leader[1], lead_high, 1)),
         )
 
     def is_undecided(self, node, leads):
@@ -61,7 +70,7 @@ class Largest:
 
     def greatest(self, values, interval):
         """Mask of the entry with the largest upper bound, and the largest of the other upper bounds."""
-        upper = values + interval.upper
+        upper = outward_sum(values, interval.upper, 1)
         upper = jnp.where(jnp.isnan(upper), np.inf, upper)  # NaN would be smaller than any
         greatest, second = two_largest(upper)
         return greatest, total_of(jnp.where(second, upper, 0)) if len(values) > 1 else jnp.full_like(upper[0], -np.inf)
@@ -75,7 +84,10 @@ class Largest:
         floor = larger(rival, low)
         slope = jnp.where(high > floor, ratio(high - floor, jnp.where(high > floor, high - low, 1)), 0)
         slope = jnp.where(low >= rival, 1, slope)  # the entry is the maximum wherever it lies
-        return jnp.where(greatest, slope[None], 0), jnp.where(low >= rival, value, floor + slope * (value - low))
+        above = outward_sum(floor, slope * (value - low), 1) + gamma(4, value.dtype) * lax.stop_gradient(
+            jnp.abs(high) + jnp.abs(low)
+        )
+        return jnp.where(greatest, slope[None], 0), jnp.where(low >= rival, value, above)
 
     def lowest(self, values, entries):
         """Mask of the entry with the largest lower bound; of nearly equal ones, as after ReLUs, the widest."""
@@ -88,11 +100,12 @@ class Largest:
         above, lead_gap = self.chord(node.parents[1].value, leads)
         above = above + jnp.where(leader, (1 - total_of(above))[None], 0)
         lead_gap = lead_gap + total_of(jnp.where(leader, values, 0))
-        middle = 0 if entries.mid is None else total_of((upper - above) * entries.mid)
+        middle = total_of((upper - above) * entries.mid)
         # Of planes that are equally high but for rounding, take the one of the entries, which has fewer coefficients.
         is_entry = gap + middle <= lead_gap + 1e-3 * total_of(jnp.abs(upper) * entries.radius)
         lowest = self.lowest(values, entries)
-        lower_gap = -total_of(jnp.where(lowest, values, 0))
+        at_lowest = total_of(jnp.where(lowest, values, 0))
+        lower_gap = -outward_sum(at_lowest, jnp.zeros_like(at_lowest), -1)
         return Planes(
             (lowest.astype(values.dtype), None),
             (jnp.where(is_entry[None], upper, above), None),

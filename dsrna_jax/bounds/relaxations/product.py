@@ -2,9 +2,14 @@
 
 import dataclasses
 import functools
+from typing import ClassVar
 
-from dsrna_jax.bounds.relaxations.interval import between
+import jax.numpy as jnp
+from jax import lax
+
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.rounding import gamma
 from dsrna_jax.kernels.reductions import larger, smaller
 
 
@@ -12,14 +17,24 @@ from dsrna_jax.kernels.reductions import larger, smaller
 class Product:
     """a * b of two bounded values, by the mean of McCormick's two planes on either side."""
 
+    roundings: ClassVar[int] = 1
+
     def enclosure(self, node, intervals):
         (a, b), (da, db) = (p.value for p in node.parents), intervals
-        corners = [a * y + b * x + x * y for x in (da.lower, da.upper) for y in (db.lower, db.upper)]
-        return between(functools.reduce(smaller, corners), functools.reduce(larger, corners))
+        terms = [(a * y, b * x, x * y) for x in (da.lower, da.upper) for y in (db.lower, db.upper)]
+        corners = [s + t + u for s, t, u in terms]
+        slack = [lax.stop_gradient(gamma(6, node.value.dtype) * sum(map(jnp.abs, t))) for t in terms]
+        return Interval(
+            functools.reduce(smaller, [c - s for c, s in zip(corners, slack, strict=True)]),
+            functools.reduce(larger, [c + s for c, s in zip(corners, slack, strict=True)]),
+        )
 
     def planes(self, node, intervals, slopes="adaptive"):
         (a, b), (da, db) = (p.value for p in node.parents), intervals
         mid_a, mid_b = ((d.lower + d.upper) / 2 for d in intervals)
         product, spread = mid_a * mid_b, da.radius * db.radius
         coefficients = (b + mid_b, a + mid_a)
-        return Planes(coefficients, coefficients, spread + product, spread - product)
+        reach_a, reach_b = (jnp.maximum(jnp.abs(d.lower), jnp.abs(d.upper)) for d in intervals)
+        terms = (jnp.abs(b) + reach_b) * reach_a + (jnp.abs(a) + reach_a) * reach_b
+        slack = lax.stop_gradient(gamma(12, node.value.dtype) * terms)
+        return Planes(coefficients, coefficients, spread + product + slack, spread - product + slack)

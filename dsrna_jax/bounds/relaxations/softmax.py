@@ -5,15 +5,18 @@ a difference, and of the convex L (Wei et al. 2023, arXiv:2303.01713).
 """
 
 import dataclasses
+import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.bounds.relaxations.curve import Curve
-from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
+from dsrna_jax.bounds.rounding import ELEMENTARY
 
 
 @shared
@@ -25,11 +28,17 @@ class LogSumExp:
     chord of each exp, and the tangent of log at the middle of their sum.
     """
 
+    roundings: ClassVar[int] = ELEMENTARY
+
+    def size(self, x, f):
+        """What the rounding error of an evaluation is proportional to, as in `Curve`."""
+        return x.max(0) + f + len(x)
+
     def enclosure(self, node, intervals):
         (interval,), values = intervals, node.parents[0].value
         slack = _slack(node.value, len(values), interval.upper > interval.lower, 0)
         low, high = (jax.nn.logsumexp(values + side, axis=0) for side in (interval.lower, interval.upper))
-        return between(low - node.value - slack, high - node.value + slack)
+        return Interval(low - node.value - slack, high - node.value + slack)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), values = intervals, node.parents[0].value
@@ -55,8 +64,14 @@ class LogSoftmax:
     those of the difference.
     """
 
+    roundings: ClassVar[int] = ELEMENTARY
+    used_intervals: ClassVar[int] = 1
+
     axes: tuple[int, ...]
-    used_intervals = 1
+
+    def size(self, x, f):
+        """As in `LogSumExp`."""
+        return x.max(self.axes, keepdims=True) + f + math.prod(x.shape[axis] for axis in self.axes)
 
     def enclosure(self, node, intervals):
         values, interval = node.parents[0].value, intervals[0]
@@ -65,7 +80,7 @@ class LogSoftmax:
         slack = _slack(jnp.abs(node.value) + jnp.abs(values), count, high > low, self.axes, keepdims=True)
         least = -jax.nn.softplus(_others(high, self.axes) - low) - slack
         most = jnp.minimum(-jax.nn.softplus(_others(low, self.axes) - high) + slack, 0)
-        return between(_known(least, -jnp.inf) - node.value, _known(most, 0) - node.value)
+        return Interval(_known(least, -jnp.inf) - node.value, _known(most, 0) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
@@ -77,14 +92,15 @@ class LogSoftmax:
 class Probability:
     """exp of values below 0: a `Curve` that lies in [0, 1] also where nothing is known of its parent."""
 
-    curve = Curve(jnp.exp)
+    roundings: ClassVar[int] = ELEMENTARY
+    curve: ClassVar[Curve] = Curve(jnp.exp)
 
     def enclosure(self, node, intervals):
         x, (interval,) = node.parents[0].value, intervals
         unit = jnp.where(interval.upper > interval.lower, 8 * jnp.finfo(x.dtype).eps, 0)
         low, high = (jnp.exp(x + side) for side in (interval.lower, interval.upper))
         low, high = jnp.clip(_known(low, 0) * (1 - unit), 0, 1), jnp.clip(_known(high, 1) * (1 + unit), 0, 1)
-        return between(low - node.value, high - node.value)
+        return Interval(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         ((below,), (above,), low_gap, high_gap), hull = self.curve.planes(node, intervals), self.enclosure(node, intervals)

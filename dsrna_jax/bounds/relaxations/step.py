@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dsrna_jax.bounds.relaxations.interval import Interval, between
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
 
 
@@ -24,6 +25,8 @@ class Step:
     function: elementwise. Arguments are taken to lie up to four units of rounding beyond the ends of their interval.
     """
 
+    roundings: ClassVar[int] = 0
+
     function: Callable
 
     def enclosure(self, node, intervals):
@@ -33,7 +36,7 @@ class Step:
         wide = high > low
         low = jnp.where(wide, low - unit * (jnp.abs(low) + jnp.abs(x)), low)
         high = jnp.where(wide, high + unit * (jnp.abs(high) + jnp.abs(x)), high)
-        return between(self.function(low) - node.value, self.function(high) - node.value)
+        return Interval(self.function(low) - node.value, self.function(high) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         return constant_planes(node, self.enclosure(node, intervals))
@@ -47,12 +50,14 @@ class Sorted:
     itself; the planes of others are flat.
     """
 
+    roundings: ClassVar[int] = 1
+
     axis: int
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
         low, high = (jnp.sort(x + side, self.axis) for side in (interval.lower, interval.upper))
-        return between(low - node.value, high - node.value)
+        return Interval(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
@@ -76,6 +81,8 @@ def _part(x, axis, first, last):
 class Remainder:
     """rem(x, divisor) by a constant: x less a multiple of it, where that multiple is certain; else the hull of all values."""
 
+    roundings: ClassVar[int] = 1
+
     divisor: jax.Array
 
     def sure(self, low, high, x):
@@ -89,7 +96,7 @@ class Remainder:
         size, sure = jnp.abs(self.divisor), self.sure(low, high, x) | (high == low)
         least = jnp.where(low < 0, -jnp.minimum(-low, size), 0) - node.value
         most = jnp.where(high > 0, jnp.minimum(high, size), 0) - node.value
-        return between(jnp.where(sure, interval.lower, least), jnp.where(sure, interval.upper, most))
+        return Interval(jnp.where(sure, interval.lower, least), jnp.where(sure, interval.upper, most))
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value

@@ -3,15 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.relaxations.interval import between
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
 from dsrna_jax.bounds.relaxations.step import constant_planes
+from dsrna_jax.bounds.rounding import ELEMENTARY
 
 
 @shared
@@ -24,7 +26,13 @@ class Wave:
     values of cos(x - peak) - s x lie at the ends, or where -sin(x - peak) = s: of these places, at those next to the ends.
     """
 
+    roundings: ClassVar[int] = 4
+
     peak: float
+
+    def size(self, x, f):
+        """What the rounding error of an evaluation is proportional to, as in `Curve`."""
+        return jnp.ones_like(f)
 
     def function(self, x):
         return jnp.sin(x) if self.peak else jnp.cos(x)
@@ -62,7 +70,7 @@ class Wave:
         slack = self.rounding(node, low, high, 0)
         least, most = jnp.maximum(least - slack, -1), jnp.minimum(most + slack, 1)
         bounded = jnp.isfinite(low) & jnp.isfinite(high)
-        return between(jnp.where(bounded, least, -1) - node.value, jnp.where(bounded, most, 1) - node.value)
+        return Interval(jnp.where(bounded, least, -1) - node.value, jnp.where(bounded, most, 1) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
@@ -94,10 +102,16 @@ class Limited:
     least, most: bounds of its values. steepest: of its absolute slope.
     """
 
+    roundings: ClassVar[int] = ELEMENTARY
+
     function: Callable
     least: float
     most: float
     steepest: float
+
+    def size(self, x, f):
+        """As in `Curve`."""
+        return jnp.full_like(f, max(abs(self.least), abs(self.most)))
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
@@ -107,7 +121,7 @@ class Limited:
         known = jnp.isfinite(middle) & jnp.isfinite(reach)
         low = jnp.where(known, jnp.maximum(middle - reach, self.least), self.least)
         high = jnp.where(known, jnp.minimum(middle + reach, self.most), self.most)
-        return between(low - node.value, high - node.value)
+        return Interval(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         return constant_planes(node, self.enclosure(node, intervals))
@@ -117,6 +131,8 @@ class Limited:
 class Angle:
     """atan2(y, x): over a box without the origin that does not cross the negative x axis, its extremes lie at corners."""
 
+    roundings: ClassVar[int] = ELEMENTARY
+
     def enclosure(self, node, intervals):
         (y, x), (dy, dx) = (p.value for p in node.parents), intervals
         corners = [jnp.arctan2(y + b, x + a) for a in (dx.lower, dx.upper) for b in (dy.lower, dy.upper)]
@@ -124,7 +140,7 @@ class Angle:
         low = functools.reduce(jnp.minimum, corners) - slack
         high = functools.reduce(jnp.maximum, corners) + slack
         is_cut = (x + dx.lower <= 0) & (y + dy.lower <= 0) & (y + dy.upper >= 0) & (slack > 0) | ~jnp.isfinite(low + high)
-        return between(jnp.where(is_cut, -np.pi, low) - node.value, jnp.where(is_cut, np.pi, high) - node.value)
+        return Interval(jnp.where(is_cut, -np.pi, low) - node.value, jnp.where(is_cut, np.pi, high) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         return constant_planes(node, self.enclosure(node, intervals))

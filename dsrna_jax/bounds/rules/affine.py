@@ -2,19 +2,22 @@
 
 import dataclasses
 import functools
+import math
+from typing import Any
 
 import jax.numpy as jnp
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.jaxprs import evaluated
-from dsrna_jax.bounds.rules.building import linear, nodes_of, rewritten, values
+from dsrna_jax.bounds.rules.building import linear, nodes_of, values
 
 
-def moving(*data, structural=True, singleton=False):
+def moving(*data, structural=True, singleton=False, terms=None, shares=None):
     """The rule of primitives that move or sum entries.
 
     data: places of the operands that hold entries, the first by default; constants among them deviate by 0. All other operands
       are indices and the like. structural, singleton: as in `graph.Linear`.
+    terms, shares: as in `graph.Linear`, from the operands' values and the parameters; None for 1 at most.
     """
 
     def rule(tracer, primitive, operands, params, axes):
@@ -28,7 +31,9 @@ def moving(*data, structural=True, singleton=False):
             return [dataclasses.replace(operands[0], left=moved, right=0.0, difference=moved, value=value)]
         zero = lambda o: jnp.zeros(jnp.shape(o), jnp.result_type(o))  # noqa: E731
         constants = [zero(o) if i in (data or range(1)) and not isinstance(o, Node) else o for i, o in enumerate(operands)]
-        kinds = {"structural": structural and len(nodes_of(operands)) == 1, "singleton": singleton}
+        known = {"terms": terms, "shares": shares}
+        kinds: dict[str, Any] = {name: count(*values(operands), **params) for name, count in known.items() if count is not None}
+        kinds |= {"structural": structural and len(nodes_of(operands)) == 1, "singleton": singleton, "increasing": True}
         return linear(tracer, primitive, operands, params, axes, constants, lambda q: constants, **kinds)
 
     return rule
@@ -41,6 +46,9 @@ def elementwise_sum(sign):
         value = evaluated(primitive, values(operands), params)[0]
         signs = [s for s, o in zip((1, sign), operands, strict=True) if isinstance(o, Node)]
         parents = nodes_of(operands)
+        if signs == [1, -1]:
+            (negative,) = tracer.inline(jnp.negative, operands[1])
+            return tracer.inline(jnp.add, operands[0], negative)
 
         def spread(d):
             return jnp.broadcast_to(d, value.shape)
@@ -52,7 +60,16 @@ def elementwise_sum(sign):
             return functools.reduce(jnp.add, map(spread, radii))
 
         single = len(parents) == 1 and parents[0].value.shape == value.shape
-        operation = Linear(deviation, magnitude, structural=single and signs == [1], singleton=single, power=lambda q: magnitude)
+        operation = Linear(
+            deviation,
+            magnitude,
+            terms=0,
+            shares=value.size // min(p.value.size for p in parents),
+            increasing=min(signs) > 0,
+            structural=single and signs == [1],
+            singleton=single,
+            power=lambda q: magnitude,
+        )
         return [tracer.node(operation, parents, value, axes[0])]
 
     return rule
@@ -63,24 +80,52 @@ def identity(tracer, primitive, operands, params, axes):
     return list(operands)
 
 
+def negative(tracer, primitive, operands, params, axes):
+    """neg."""
+    (x,) = operands
+    operation = Linear(jnp.negative, lambda r: r, power=lambda q: lambda r: r, singleton=True)
+    return [tracer.node(operation, (x,), -x.value, axes[0])]
+
+
+def _repeated(x, *, shape, **_):
+    return math.prod(shape) // x.size
+
+
+def _gathered(x, indices, **_):
+    """Every slice may hold the same entry."""
+    return indices.size // indices.shape[-1]
+
+
+def _summed(x, *, axes, **_):
+    return math.prod(x.shape[i] for i in axes)
+
+
+def _along(x, *, axis, **_):
+    return x.shape[axis]
+
+
+def _in_window(x, *, window_dimensions, **_):
+    return math.prod(window_dimensions)
+
+
 RULES = {
     "add": elementwise_sum(1),
     "add_any": elementwise_sum(1),
     "sub": elementwise_sum(-1),
-    "neg": rewritten(lambda x: -1 * x),
+    "neg": negative,
     "rev": moving(0, singleton=True),
-    "tile": moving(0, structural=True),
+    "tile": moving(0, structural=True, shares=lambda x, *, reps: math.prod(reps)),
     "split": moving(0, structural=True),
     "unstack": moving(0, structural=True),
-    "gather": moving(0, structural=True),
+    "gather": moving(0, structural=True, shares=_gathered),
     "dynamic_slice": moving(0, structural=True),
-    "cumsum": moving(0, structural=False),
-    "reduce_sum": moving(0, structural=False),
-    "reduce_window_sum": moving(0, structural=False),
+    "cumsum": moving(0, structural=False, terms=_along, shares=_along),
+    "reduce_sum": moving(0, structural=False, terms=_summed),
+    "reduce_window_sum": moving(0, structural=False, terms=_in_window, shares=_in_window),
     "dynamic_update_slice": moving(0, 1, structural=False),
     "pad": moving(0, 1, singleton=True),
     **dict.fromkeys(("reshape", "transpose", "squeeze", "expand_dims", "slice"), moving(0, singleton=True)),
-    **dict.fromkeys(("broadcast_in_dim", "reduce_precision"), moving(0)),
+    "broadcast_in_dim": moving(0, shares=_repeated),
     **dict.fromkeys(("concatenate", "stack"), moving(*range(1000))),
     **dict.fromkeys(
         "stop_gradient optimization_barrier copy copy_p name device_put sharding_constraint layout_constraint".split(), identity

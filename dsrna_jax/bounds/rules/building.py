@@ -1,6 +1,7 @@
 """Parts of rules: the nodes of linear operations, broadcasting, rewrites."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -69,7 +70,11 @@ def broadcast_nodes(tracer, operands, axes) -> list[Node]:
     shape = jnp.broadcast_shapes(*map(jnp.shape, values(operands)))
     move = lambda x: jnp.broadcast_to(x, shape)  # noqa: E731
     return [
-        n if n.value.shape == shape else tracer.node(Linear(move, move, structural=True), (n,), move(n.value), axes[0])
+        n
+        if n.value.shape == shape
+        else tracer.node(
+            Linear(move, move, structural=True, shares=math.prod(shape) // n.value.size), (n,), move(n.value), axes[0]
+        )
         for n in nodes_of(operands)
     ]
 
@@ -77,7 +82,7 @@ def broadcast_nodes(tracer, operands, axes) -> list[Node]:
 def constant_node(tracer, constant, like):
     """A constant as a node that deviates by 0, of the shape of the node `like`."""
     value = jnp.broadcast_to(constant, like.value.shape)
-    return tracer.node(Linear(jnp.zeros_like, jnp.zeros_like), (like,), value, like.batch_axis)
+    return tracer.node(Linear(jnp.zeros_like, jnp.zeros_like, increasing=True), (like,), value, like.batch_axis)
 
 
 def rewritten(function: Callable) -> Rule:

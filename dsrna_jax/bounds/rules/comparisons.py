@@ -197,7 +197,9 @@ def cast(tracer, primitive, operands, params, axes):
         return [indicator(tracer, operand, axes[0], dtype)]
     if operand.value.dtype == dtype:
         return operands
-    return moving(0, singleton=True)(tracer, primitive, operands, params, axes)
+    is_rounded = jnp.finfo(dtype).eps > jnp.finfo(operand.value.dtype).eps
+    terms = (lambda *_, **__: 0) if is_rounded else None
+    return moving(0, singleton=True, terms=terms)(tracer, primitive, operands, params, axes)
 
 
 RULES = {

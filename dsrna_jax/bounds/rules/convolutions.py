@@ -10,7 +10,7 @@ from jax import lax
 
 from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.jaxprs import evaluated
-from dsrna_jax.bounds.rules.building import evaluated_shape
+from dsrna_jax.bounds.rules.building import evaluated_shape, values
 from dsrna_jax.bounds.rules.products import scaled
 from dsrna_jax.kernels.depthwise import depthwise
 
@@ -25,7 +25,9 @@ def trilinear(tracer, primitive, operands, params, axes):
         call = jax.vmap(lambda image, kernel: evaluated(primitive, [image, kernel], params)[0])
         return call(jnp.stack([mid, radius]), jnp.stack([operands[1], jnp.abs(operands[1])]))
 
-    return scaled(both=both)(tracer, primitive, operands, params, axes)
+    shape = operands[1].shape
+    terms, shares = (shape[-1], shape[-2]) if primitive.name == "pointwise" else (shape[0], shape[0] * shape[2])
+    return scaled(both=both, terms=terms, shares=shares)(tracer, primitive, operands, params, axes)
 
 
 def convolution(tracer, primitive, operands, params, axes):
@@ -33,7 +35,8 @@ def convolution(tracer, primitive, operands, params, axes):
     image, kernel = operands
     numbers, groups = params["dimension_numbers"], params["feature_group_count"]
     if not isinstance(image, Node) or isinstance(kernel, Node):
-        return scaled()(tracer, primitive, operands, params, axes)
+        size = max(math.prod(jnp.shape(v)) for v in values(operands))
+        return scaled(terms=size, shares=size)(tracer, primitive, operands, params, axes)
     is_depthwise = (
         image.value.ndim == 4
         and groups == image.value.shape[numbers.lhs_spec[1]] > 1
@@ -42,7 +45,8 @@ def convolution(tracer, primitive, operands, params, axes):
         and len(set(params["window_strides"])) == 1
     )
     if not is_depthwise:
-        kinds = {}
+        outputs, inputs = (kernel.shape[i] for i in numbers.rhs_spec[:2])
+        kinds = {"terms": kernel.size // outputs, "shares": kernel.size // inputs // groups}
         if groups == params["batch_group_count"] == 1 and set(params["lhs_dilation"]) == {1}:
             kinds["transposed"] = lambda rows: (_pulled_through(rows, kernel, image.value.shape, **params),)
             output = evaluated_shape(primitive, operands, params)

@@ -24,11 +24,13 @@ def curve(curve: Curve, name: str | None = None):
     return rule
 
 
-def power(tracer, primitive, operands, params, axes):
+def integer_power(tracer, primitive, operands, params, axes):
     """integer_pow."""
     exponent = params["y"]
     if exponent == 1:
         return operands
+    if exponent == 0:
+        return [jnp.ones_like(operands[0].value)]
     return curve(power_curve(exponent), "power")(tracer, primitive, operands, params, axes)
 
 
@@ -36,14 +38,18 @@ def power(tracer, primitive, operands, params, axes):
 def power_curve(exponent: int) -> Curve:
     """x ** exponent, with a pole at 0 for negative exponents."""
     odd_or_pole = (0.0,) if exponent < 0 or exponent % 2 else ()
-    return Curve(lambda x: x**exponent, odd_or_pole, poles=(0.0,) if exponent < 0 else ())
+    poles = (0.0,) if exponent < 0 else ()
+    return Curve(lambda x: x**exponent, odd_or_pole, poles, size=lambda x, f: f * (1 + abs(exponent) / 8))
 
 
 def real_power(tracer, primitive, operands, params, axes):
-    """pow: x ** constant for x > 0, and constant ** x for a constant > 0."""
+    """pow: x ** constant, of any x for a whole exponent and of x >= 0 for others, and constant ** x for a constant > 0."""
     base, exponent = operands
     if not isinstance(exponent, Node) and (power := number(exponent)) is not None:
-        return curve(Curve(lambda x: x**power), "power")(tracer, primitive, [base], params, axes)
+        if float(power).is_integer() and abs(power) <= LARGEST_INTEGER:
+            return integer_power(tracer, primitive, [base], {"y": int(power)}, axes)
+        # Below 0 and at poles the result is NaN or infinite, or of a sign that depends on the last digit: there are no bounds.
+        return curve(Curve(lambda x: jnp.where(x >= 0, x**power, jnp.nan)), "power")(tracer, primitive, [base], params, axes)
     return tracer.inline(lambda base, exponent: jnp.exp(exponent * jnp.log(base)), base, exponent)
 
 
@@ -74,15 +80,17 @@ def above_zero(function):
     return lambda x: jnp.where(x > 0, function(jnp.where(x > 0, x, 1)), jnp.nan)
 
 
+LARGEST_INTEGER = 2**10  # exponents beyond leave float32 but for |x| next to 1
+
 RECIPROCAL = power_curve(-1)
 
 RULES = {
-    "integer_pow": power,
+    "integer_pow": integer_power,
     "pow": real_power,
     "square": curve(Curve(jnp.square)),
     "one_minus_square": curve(Curve(lambda x: 1 - x * x)),
     "exp": curve(Curve(jnp.exp)),
-    "exp2": curve(Curve(jnp.exp2)),
+    "exp2": curve(Curve(jnp.exp2, size=lambda x, f: f * (1 + x / 8))),
     "expm1": curve(Curve(jnp.expm1)),
     "log": curve(Curve(jnp.log)),
     "log2": curve(Curve(jnp.log2)),
@@ -92,8 +100,8 @@ RULES = {
     "logistic": curve(Curve(jax.nn.sigmoid, (0.0,))),
     "tanh": curve(Curve(jnp.tanh, (0.0,))),
     "erf": curve(Curve(lax.erf, (0.0,))),
-    "erfc": curve(Curve(lax.erfc, (0.0,))),
-    "erf_inv": curve(Curve(lax.erf_inv, (0.0,))),
+    "erfc": curve(Curve(lax.erfc, (0.0,), size=lambda x, f: f * (1 + x * x / 4))),
+    "erf_inv": curve(Curve(lax.erf_inv, (0.0,), size=lambda x, f: 4 * f)),
     "atan": curve(Curve(jnp.arctan, (0.0,))),
     "asin": curve(Curve(jnp.arcsin, (0.0,))),
     "acos": curve(Curve(jnp.arccos, (0.0,))),
@@ -103,8 +111,8 @@ RULES = {
     "acosh": curve(Curve(jnp.arccosh, signs=(-1,))),
     "atanh": curve(Curve(jnp.arctanh, (0.0,))),
     "cbrt": curve(Curve(jnp.cbrt, (0.0,))),
-    "lgamma": curve(Curve(above_zero(lax.lgamma))),
-    "digamma": curve(Curve(above_zero(lax.digamma))),
+    "lgamma": curve(Curve(above_zero(lax.lgamma), size=lambda x, f: 1 + f)),
+    "digamma": curve(Curve(above_zero(lax.digamma), size=lambda x, f: 1 + f)),
     "sin": wave(np.pi / 2),
     "cos": wave(0.0),
     "tan": rewritten(lambda x, **_: jnp.sin(x) / jnp.cos(x)),

@@ -1,6 +1,7 @@
 """Piecewise linear functions: hinges, and maxima and minima of many."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +87,9 @@ def window_largest(tracer, primitive, operands, params, axes):
     grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}
     lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # as padding: below all values, while its products stay finite
     move = functools.partial(windows, fill=0, **grid)
-    entries = tracer.node(Linear(move, move, structural=True), (x,), windows(x.value, lowest, **grid), axes[0] + 1)
+    entries = tracer.node(
+        Linear(move, move, structural=True, shares=math.prod(grid["window"])), (x,), windows(x.value, lowest, **grid), axes[0] + 1
+    )
     return [_top(tracer, entries, axes[0], "max_pool")]
 
 
@@ -100,7 +103,8 @@ def _top(tracer, entries, batch_axis, name):
     def magnitude(r):
         return jnp.where(leader, 0, r + reductions.total_of(jnp.where(leader, r, 0))[None])
 
-    leads = tracer.node(Linear(behind, magnitude), (entries,), behind(entries.value), entries.batch_axis)
+    operation = Linear(behind, magnitude, terms=0, shares=len(entries.value))
+    leads = tracer.node(operation, (entries,), behind(entries.value), entries.batch_axis)
     return tracer.node(Largest(), (entries, leads), reductions.largest(entries.value), batch_axis, name)
 
 

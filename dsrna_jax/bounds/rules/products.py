@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +22,10 @@ def scaled(singleton=False, **kinds):
         if len(nodes_of(operands)) > 1:
             return _both_bounded(tracer, primitive, operands, params, axes)
         absolute = lambda q: [o if isinstance(o, Node) else jnp.abs(o) ** q for o in operands]  # noqa: E731
-        alone = singleton and nodes_of(operands)[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
-        return linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone, **kinds)
+        shape = tuple(evaluated_shape(primitive, operands, params))
+        alone = singleton and nodes_of(operands)[0].value.shape == shape
+        sums = {"terms": 1, "shares": max(1, math.prod(shape) // nodes_of(operands)[0].value.size)} | kinds
+        return linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone, **sums)
 
     return rule
 
@@ -35,6 +38,9 @@ def product_of_matrices(tracer, primitive, operands, params, axes):
         is_left, (left, right) = isinstance(operands[0], Node), values(operands)
         bounded, constant, result = _dot_labels(np.ndim(left), np.ndim(right), params["dimension_numbers"], is_left)
         matrix = operands[1] if is_left else operands[0]
+        sizes = dict(zip(constant, jnp.shape(matrix), strict=True))
+        kinds["terms"] = math.prod(size for label, size in sizes.items() if label not in result)
+        kinds["shares"] = math.prod(size for label, size in sizes.items() if label not in bounded)
         kinds["transposed"] = lambda rows: (jnp.einsum(matrix, constant, rows, result, bounded),)
     return scaled(**kinds)(tracer, primitive, operands, params, axes)
 
@@ -104,7 +110,7 @@ def quotient(tracer, primitive, operands, params, axes):
         return tracer.inline(lambda a, b: a * b, operands[0], inverse)
     absolute = lambda q: [operands[0], jnp.abs(operands[1]) ** q]  # noqa: E731
     alone = operands[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
-    return linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone)
+    return linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone, terms=1)
 
 
 RULES = {"mul": scaled(singleton=True), "div": quotient, "dot_general": product_of_matrices}

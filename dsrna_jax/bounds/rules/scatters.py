@@ -19,7 +19,7 @@ def overwrite(tracer, primitive, operands, params, axes):
         _check_unique(tracer, primitive, operands, params)
         return moving(0, 2, structural=False)(tracer, primitive, operands, params, axes)
     (kept,) = evaluated(primitive, [jnp.ones_like(target.value), indices, jnp.zeros_like(updates)], params)
-    return [_scaled(tracer, target, kept, evaluated(primitive, values(operands), params)[0], axes)]
+    return [_scaled(tracer, target, kept, None, evaluated(primitive, values(operands), params)[0], axes)]
 
 
 def multiply(tracer, primitive, operands, params, axes):
@@ -28,7 +28,7 @@ def multiply(tracer, primitive, operands, params, axes):
     if isinstance(updates, Node):
         return combine(jnp.multiply)(tracer, primitive, operands, params, axes)
     (factor,) = evaluated(primitive, [jnp.ones_like(target.value), indices, updates], params)
-    return [_scaled(tracer, target, factor, evaluated(primitive, values(operands), params)[0], axes)]
+    return [_scaled(tracer, target, factor, 1, evaluated(primitive, values(operands), params)[0], axes)]
 
 
 def subtract(target, indices, updates, *, dimension_numbers, indices_are_sorted, unique_indices, mode, **_):
@@ -52,7 +52,7 @@ def combine(function):
 
         mask = placed(jnp.ones(np.shape(values(operands)[2]), dtype)) > 0
         if isinstance(updates, Node):
-            written = tracer.node(Linear(placed, placed), (updates,), placed(updates.value), axes[0])
+            written = tracer.node(Linear(placed, placed, increasing=True), (updates,), placed(updates.value), axes[0])
         else:
             written = placed(updates)
         constants = [c for c in (mask, written, target) if not isinstance(c, Node)]
@@ -63,9 +63,11 @@ def combine(function):
     return rule
 
 
-def _scaled(tracer, target, factor, value, axes):
-    scaled = lambda d: d * factor  # noqa: E731
-    operation = Linear(scaled, lambda r: r * jnp.abs(factor), power=lambda q: lambda r: r * jnp.abs(factor) ** q, singleton=True)
+def _scaled(tracer, target, factor, terms, value, axes):
+    def power(q):
+        return lambda r: r * jnp.abs(factor) ** q
+
+    operation = Linear(lambda d: d * factor, power(1), terms=terms, power=power, singleton=True)
     return tracer.node(operation, (target,), value, axes[0])
 
 
@@ -83,9 +85,13 @@ def _check_unique(tracer, primitive, operands, params):
     raise NotImplementedError(f"no bounds of {primitive.name} of bounded values to indices that may repeat{tracer.where}")
 
 
+def _writes(target, indices, updates, **_):
+    return 1 + np.size(updates) // np.shape(target)[0]
+
+
 RULES = {
     "scatter": overwrite,
-    "scatter-add": moving(0, 2, structural=False),
+    "scatter-add": moving(0, 2, structural=False, terms=_writes),
     "scatter-sub": rewritten(subtract),
     "scatter-mul": multiply,
     "scatter-max": combine(jnp.maximum),

@@ -1,0 +1,82 @@
+"""The intervals of a graph's values, and how much of each is due to rounding."""
+
+import collections
+
+import jax
+import jax.numpy as jnp
+
+from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.relaxations.interval import Interval
+from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of
+
+
+class Intervals(dict[Node, Interval]):
+    """{node: interval of its deviation}. Intervals hold all that rounding adds."""
+
+    def __init__(self, graph: Graph, rounding: Rounding):
+        super().__init__()
+        self.rounding = rounding
+        self.uses = collections.Counter(parent for node in graph.nodes for parent in node.parents)
+        self._errors: dict[Node, jax.Array] = {}
+
+    def error(self, node: Node) -> jax.Array:
+        """Bound of the rounding error of a node as a linear function of the values after the relaxed operations before it.
+
+        It covers the evaluation of those operations (if f's arithmetic counts), and a functional of the node that is propagated
+        through them backwards: |functional| * error bounds what rounding adds.
+        """
+        if node not in self._errors:
+            self._errors[node] = jax.lax.stop_gradient(self._error(node))
+        return self._errors[node]
+
+    def _error(self, node):
+        operation, rounding = node.operation, self.rounding
+        if operation is None:
+            return rounding.of_interval(node, self[node], 1) if rounding.counts_f else jnp.zeros_like(node.value)
+        if not isinstance(operation, Linear):
+            return rounding.of_interval(node, self[node], operation.roundings) + self._size_error(node, self[node])
+        errors = []
+        for parent in node.parents:
+            # The transposed operation's result is summed with those of the other users of the parent.
+            backward = operation.shares + self.uses[parent] + 1
+            errors.append(self.error(parent) + rounding.of_interval(parent, self[parent], operation.terms or 0, backward))
+        passed = operation.magnitude(*errors)
+        return passed if operation.terms is None else passed + rounding.of_result(node, self[node])
+
+    def evaluated(self, node: Node, enclosure: Interval) -> Interval:
+        """The enclosure of an operation that is not linear, with the error of evaluating it."""
+        lower, upper = self.rounding.outwards(node, enclosure, node.operation.roundings)
+        error = self._size_error(node, enclosure)
+        return Interval(lower, upper) if isinstance(error, float) else Interval(lower - error, upper + error)
+
+    def _size_error(self, node, interval):
+        """The error of f's evaluation that is relative to the operation's `size`, at the trace point and elsewhere."""
+        size = getattr(node.operation, "size", None)
+        if size is None or not self.rounding.counts_f:
+            return 0.0
+        parent = node.parents[0]
+        x, f = (jnp.abs(n.value) + reach_of(i) for n, i in ((parent, self[parent]), (node, interval)))
+        return 2 * gamma(node.operation.roundings, f.dtype) * jax.lax.stop_gradient(size(x, f))
+
+    def widened(self, node: Node, planes: Planes) -> Planes:
+        """The planes of a node, with the errors of its parents, of its own evaluation, and of products with the coefficients."""
+        ranked = jax.lax.broadcast_to_rank
+        gaps = []
+        for coefficients, gap in ((planes.lower, planes.lower_gap), (planes.upper, planes.upper_gap)):
+            added = self._gap(node, coefficients)
+            rank = max(gap.ndim, added.ndim)
+            gaps.append(ranked(gap, rank) + ranked(added, rank))
+        return planes._replace(lower_gap=gaps[0], upper_gap=gaps[1])
+
+    def _gap(self, node, coefficients):
+        gap = self.error(node)
+        for coefficient, parent in zip(coefficients, node.parents, strict=True):
+            if coefficient is not None:
+                size = self.error(parent) + gamma(self.uses[parent] + 4, node.value.dtype) * reach_of(self[parent])
+                product = jnp.abs(coefficient) * jax.lax.stop_gradient(jax.lax.broadcast_to_rank(size, coefficient.ndim))
+                rows = coefficient.ndim - size.ndim  # optimised slopes have an axis of rows in front of those of the node
+                ahead = size.ndim - node.value.ndim  # and the entries of a maximum lie ahead of the axes of the node
+                product = product.sum(tuple(range(rows, rows + ahead)))
+                gap = jax.lax.broadcast_to_rank(gap, product.ndim) + product
+        return gap

@@ -1,0 +1,125 @@
+"""Bounds in float32 hold what f takes in float64, and in float32 by another compilation, at radii from 1e-8 to 1e4."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from quick import quick
+
+from dsrna_jax import bounds
+from dsrna_jax.bounds.relaxations.interval import Interval
+from dsrna_jax.bounds.rounding import gamma, total
+
+RNG = np.random.default_rng(0)
+FIRST, SECOND, OFFSET = RNG.normal(size=(5, 8)), RNG.normal(size=(8, 4)), RNG.normal(size=8)
+X = RNG.normal(size=(2, 5)).astype(np.float32)
+RADII = (1e-8, 1e-6, 1e-4, 1e-2, 0.3, 1.0, 20.0, 1e2, 1e4)
+
+
+def like(x, constant):
+    return jnp.asarray(constant, x.dtype)
+
+
+def hidden(x):
+    return x @ like(x, FIRST) + like(x, OFFSET)[None]
+
+
+def normalised(x):
+    h = hidden(x)
+    centred = h - h.mean(1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.square(centred).mean(1, keepdims=True) + like(x, 1e-5))
+
+
+def two_logits(x):
+    z = 20 * x[:, 0]
+    return jnp.stack([jnp.exp(z) + x[:, 0] / 2, 0.25 + 0 * z], 1)
+
+
+FUNCTIONS = {
+    "relu": lambda x: jax.nn.relu(hidden(x)) @ like(x, SECOND),
+    "abs": lambda x: jnp.abs(hidden(x)) @ like(x, SECOND),
+    "max": lambda x: jnp.maximum(hidden(x)[:, :4], hidden(x)[:, 4:]),
+    "far_apart": lambda x: jnp.maximum(1e4 * hidden(x)[:, :4] - 1e4, hidden(x)[:, 4:]),
+    "choice": lambda x: jnp.where(hidden(x)[:, :4] > 0, 1e4 * hidden(x)[:, 4:], hidden(x)[:, 4:] / 1e3 - 1),
+    "largest": lambda x: hidden(x).max(1, keepdims=True),
+    "gelu": lambda x: jax.nn.gelu(hidden(x)) @ like(x, SECOND),
+    "exp": lambda x: jnp.exp(hidden(x)),
+    "softmax": lambda x: jax.nn.softmax(hidden(x)),
+    "log_sum_exp": lambda x: jnp.log(jnp.exp(hidden(x)).sum(1, keepdims=True)),
+    "cube": lambda x: hidden(x) ** 3.0,
+    "inverse": lambda x: hidden(x) ** -1.0,
+    "inverse_square": lambda x: hidden(x) ** -2.0,
+    "quotient": lambda x: hidden(x) * hidden(x) ** -1.0,
+    "root": lambda x: jnp.abs(hidden(x)) ** 0.5,
+    "product": lambda x: hidden(x)[:, :4] * hidden(x)[:, 4:],
+    "normalised": normalised,
+    "two_logits": two_logits,
+}
+
+
+def inside(norm, radius):
+    """Points of the ball: the centre, corners, and others."""
+    directions = RNG.choice([-1.0, 1.0], size=(200, *X.shape)) * np.where(RNG.uniform(size=(200, 1, 1)) < 0.5, 1, RNG.uniform())
+    if norm != "linf":
+        directions /= np.linalg.norm(directions, ord=int(norm[1]), axis=-1, keepdims=True)
+    directions[0] = 0
+    return X.astype(np.float64) + float(radius) * directions
+
+
+@pytest.mark.parametrize("name, norm", [*((name, "linf") for name in FUNCTIONS), ("relu", "l2"), ("softmax", "l1")])
+def test_bounds_hold_at_every_scale(name, norm):
+    f, methods = FUNCTIONS[name], ("ibp", "crown", "hz_crown") if name in ("relu", "softmax") else ("crown",)
+    bounded = quick(lambda radius: {m: bounds.bound(f, X, radius=radius, norm=norm, method=m) for m in methods})
+    evaluated = jax.jit(jax.vmap(f))
+    for radius in np.float32(RADII):
+        points = inside(norm, radius)
+        with jax.enable_x64(True):
+            exact = np.asarray(evaluated(jnp.asarray(points)))
+        in_float32 = np.asarray(evaluated(jnp.asarray(points, jnp.float32)), np.float64)
+        for method, (lower, upper) in bounded(radius).items():
+            assert not np.isnan(lower).any() and not np.isnan(upper).any()
+            for values in (exact, in_float32):
+                values = np.where(np.isfinite(values), values, np.nan)  # f itself overflows
+                outside = np.fmax(np.asarray(lower, np.float64) - values, values - np.asarray(upper, np.float64))
+                assert not np.any(outside > 0), f"{method} at radius {radius:g}: out of bounds by {np.nanmax(outside):.3g}"
+
+
+def test_allowances_are_small_beside_the_radius():
+    """Where f is affine, the bounds are its range, but for rounding."""
+    for radius in np.float32(RADII[2:]):
+        lower, upper = bounds.bound(hidden, X, radius=radius, method="crown")
+        reach = radius * np.abs(FIRST).sum(0)
+        np.testing.assert_allclose(
+            np.stack([hidden(X) - lower, upper - hidden(X)]), [np.broadcast_to(reach, (2, 8))] * 2, rtol=0.1
+        )
+
+
+@pytest.mark.parametrize("method", bounds.METHODS)
+def test_a_network_with_an_exponential_is_not_certified_beyond_its_boundary(method):
+    origin = jnp.zeros((1, 1))
+    assert two_logits(origin - 1).argmax() == 1
+    assert bounds.margin(two_logits, origin, jnp.array([0]), radius=1.0, method=method) < 0
+
+
+@pytest.mark.parametrize("method, start", [("ibp", 1.0), ("crown", 1e-6), ("crown", 1.0), ("crown", 100.0)])
+def test_a_certified_radius_is_certified_wherever_its_search_starts(method, start):
+    origin, label = jnp.zeros((1, 1)), jnp.array([0])
+    radius = bounds.certified_radius(two_logits, origin, label, method=method, start=start, steps=25)
+    assert bounds.margin(two_logits, origin, label, radius=radius, method=method) > 0
+    assert two_logits(origin - 0.999 * radius.item()).argmax() == 0
+    reference = bounds.certified_radius(two_logits, origin, label, method=method, start=0.02, steps=40)
+    np.testing.assert_allclose(radius, reference, rtol=0.02)
+
+
+@pytest.mark.parametrize("count", [10, 5000, 300_000])
+def test_totals_are_upper_bounds_of_sums(count):
+    terms = np.abs(RNG.normal(size=(2, 3, 100, count // 10 // 10)) if count >= 5000 else RNG.normal(size=(2, 3, count))).astype(
+        np.float32
+    )
+    exact = terms.astype(np.float64).sum(tuple(range(2, terms.ndim)))
+    above = np.asarray(jax.jit(lambda t: total(t, 2))(terms), np.float64)
+    assert np.all(above >= exact) and np.all(above <= exact * (1 + 2 * gamma(count, np.float32)))
+
+
+def test_an_interval_keeps_the_smaller_end():
+    assert Interval(jnp.float32(-1), jnp.float32(4.85e8)).lower == -1
