@@ -9,6 +9,7 @@ from quick import quick
 from dsrna_jax import bounds
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.rounding import gamma, total
+from dsrna_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
 FIRST, SECOND, OFFSET = RNG.normal(size=(5, 8)), RNG.normal(size=(8, 4)), RNG.normal(size=8)
@@ -123,3 +124,27 @@ def test_totals_are_upper_bounds_of_sums(count):
 
 def test_an_interval_keeps_the_smaller_end():
     assert Interval(jnp.float32(-1), jnp.float32(4.85e8)).lower == -1
+
+
+def test_exact_arithmetic_certifies_what_the_worst_case_of_rounding_hides():
+    """Interval bounds of ten layers grow so fast that the radius which they certify is near what float32 may round."""
+    rng = np.random.default_rng(0)
+    layers = [rng.normal(size=(16, 16)).astype(np.float32) / 3 for _ in range(10)]
+
+    def f(x):
+        for weights in layers[:-1]:
+            x = jax.nn.relu(x @ weights)
+        return x @ layers[-1][:, :3]
+
+    x = jnp.asarray(rng.uniform(size=(1, 16)), jnp.float32)
+    options = {"method": "ibp", "steps": 30}
+    evaluated = bounds.certified_radius(f, x, f(x).argmax(1), **options)
+    exact = bounds.certified_radius(f, x, f(x).argmax(1), arithmetic="exact", **options)
+    assert 0 < 1.05 * evaluated < exact
+    with pytest.raises(InputError, match="unknown arithmetic 'real'"):
+        bounds.margin(f, x, f(x).argmax(1), radius=0.1, arithmetic="real")
+
+
+def test_nothing_is_certified_where_rounding_may_change_the_class():
+    f = lambda x: jnp.concatenate([x + 1e6 - 1e6, x + 2e6 - 2e6], 1)  # noqa: E731
+    assert bounds.certified_radius(f, jnp.full((1, 1), 0.5), jnp.array([0]), method="ibp", steps=60) == 0

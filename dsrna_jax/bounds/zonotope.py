@@ -2,6 +2,9 @@
 
 A deviation is centre + map @ noise + e with ||noise||_p <= 1 and |e| <= box. This costs as many passes as the input has entries,
 and for small radii is nearly as tight as backward bounds of every value.
+
+The rounding of a map and a centre becomes part of the box, which grows from layer to layer as intervals do. Where f's arithmetic
+does not count (see `rounding`), the box would exceed all else in deep networks: there only results are widened, by `RESULT` units.
 """
 
 from typing import NamedTuple
@@ -17,6 +20,8 @@ from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.maximum import Largest
 from dsrna_jax.bounds.rounding import gamma
+
+RESULT = 64  # roundings, of a result
 
 
 class Zonotope(NamedTuple):
@@ -56,12 +61,12 @@ class Zonotopes:
             if earlier not in self.known and earlier.index <= node.index:
                 self.known[earlier] = self._next(earlier, intervals)
         z = self.known[node]
-        radius = self._radius(z) + gamma(4, z.box.dtype) * jnp.abs(z.centre)
+        radius = self._radius(z) + gamma(RESULT, z.box.dtype) * jnp.abs(z.centre)
         return z.centre - radius, z.centre + radius
 
     def _radius(self, z: Zonotope):
         """Upper bound of the distance of the zonotope's points from its centre."""
-        return (self._size(z.map) + z.box) * (1 + gamma(len(z.map) + 6, z.box.dtype))
+        return (self._size(z.map) + z.box) * (1 + gamma(len(z.map) + RESULT, z.box.dtype))
 
     def _size(self, directions):
         if self.norm == "linf":
@@ -82,7 +87,7 @@ class Zonotopes:
             centre = operation.deviation(*(p.centre for p in parents))
             directions = jax.vmap(operation.deviation)(*(p.map for p in parents))
             boxes = [p.box for p in parents]
-            if operation.terms is None:
+            if operation.terms is None or not rounding.counts_f:
                 return Zonotope(centre, directions, operation.magnitude(*boxes))
             errors = (
                 rounding.of_interval(p, self._reach(z), operation.terms + 2) for p, z in zip(node.parents, parents, strict=True)
@@ -98,7 +103,9 @@ class Zonotopes:
     def _parallel(self, node, parent, intervals):
         """Between two parallel planes: the slope multiplies the map, and half of their distance is added to the box."""
         interval, reach = intervals[node.parents[0]], self._reach(parent)
-        error = intervals.error(node)
+        error, units = jnp.zeros_like(node.value), 0.0
+        if intervals.rounding.counts_f:
+            error, units = intervals.error(node), gamma(8, node.value.dtype)
         if isinstance(node.operation, Largest):
             values = node.parents[0].value - node.value[None]
             greatest, rival = node.operation.greatest(values, interval)
@@ -106,11 +113,11 @@ class Zonotopes:
             excess = jnp.maximum(rival - at_greatest(values + interval.lower), 0) / 2
             centre = at_greatest(parent.centre + values) + excess
             terms = at_greatest(reach.upper + jnp.abs(values)) + jnp.abs(excess) + jnp.abs(rival)
-            error = error + gamma(8, error.dtype) * terms
+            error = error + units * terms
             return Zonotope(centre, at_greatest(parent.map), at_greatest(parent.box) + excess + error)
         planes = node.operation.planes(node, [interval], "parallel")
         (slope,) = planes.upper
         middle, half = (planes.upper_gap - planes.lower_gap) / 2, (planes.upper_gap + planes.lower_gap) / 2
         terms = jnp.abs(slope) * reach.upper + jnp.abs(planes.upper_gap) + jnp.abs(planes.lower_gap)
-        error = error + gamma(8, error.dtype) * terms
+        error = error + units * terms
         return Zonotope(slope * parent.centre + middle, slope[None] * parent.map, jnp.abs(slope) * parent.box + half + error)

@@ -31,7 +31,8 @@ def _settings(values: FlagValues) -> tuple[CertificationConfig, Path]:
     from dsrna_jax.evaluation.folder import home
 
     config, run = overridden(CertificationConfig(), values), checkpoint(values)
-    return config, Path(values.out) if values.out else home(run, f"certify_{config.method}_{config.norm}")
+    exact = "_exact" if config.arithmetic == "exact" else ""
+    return config, Path(values.out) if values.out else home(run, f"certify_{config.method}_{config.norm}{exact}")
 
 
 def _plan(config: CertificationConfig, values: FlagValues) -> str:

@@ -101,7 +101,8 @@ def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:
         budget = f"n0 {config['n0']}, n {config['n']}, alpha {config['alpha']:g}"
         return Column(SMOOTHED, how=f"smoothing, sigma {config['sigma']:g}", images=images, budget=budget)
     budget = "perturbed pixels stay in [0, 1]" if config["clip"] else "perturbed pixels may leave [0, 1]"
-    return Column({"linf": LINF, "l2": L2}[result["norm"]], how=method, images=images, budget=budget)
+    how = f"{method}, exact arithmetic" if config.get("arithmetic") == "exact" else method
+    return Column({"linf": LINF, "l2": L2}[result["norm"]], how=how, images=images, budget=budget)
 
 
 def _cost(search: FoundBy) -> tuple[Column, float]:

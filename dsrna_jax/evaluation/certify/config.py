@@ -18,6 +18,8 @@ class CertificationConfig:
 
     norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
     method: str = option("hz_crown", "how the network is bounded, or smoothing (randomised, l2)", (*METHODS, SMOOTHING))
+    arithmetic: str = option("evaluated", "what bounds hold for: the network as evaluated, with rounding, or in exact arithmetic",
+                             ("evaluated", "exact"))  # fmt: skip
     examples: int = option(100, "images, drawn by the seed, the same as in an attack; 0 for all", "[0, 1e9]")
     batch_size: int = option(10, "images certified at a time; each batch is recorded when it is done", "[1, 1e6]")
     clip: bool = option(True, "perturbed pixels stay in [0, 1], as those of attacks do; CNN-Cert lets them leave")

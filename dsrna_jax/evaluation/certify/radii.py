@@ -30,6 +30,7 @@ def certified_radii(
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
     chunk: int = 64,
+    arithmetic: str = "evaluated",
     steps: int = 20,
     accuracy: float = 0.01,
     pause: Callable[[], None] = lambda: None,
@@ -40,7 +41,8 @@ def certified_radii(
 
     Args:
       key: draws the class of the target "random".
-      norm, method, clip, chunk: as in `bounds.margin`. steps: most radii tried for a target. accuracy: relative, of the search.
+      norm, method, clip, chunk, arithmetic: as in `bounds.margin`.
+      steps: most radii tried for a target. accuracy: relative, of the search.
       pause: is called between two radii.
     Raises: InputError if logits are not finite, or images and labels not as above.
     """
@@ -54,9 +56,12 @@ def certified_radii(
         raise InputError("logits are not finite: expected those of a network whose training went well")
     chosen, correct = rivals(logits, labels, draws), logits.argmax(1) == labels
 
+    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "arithmetic": arithmetic}
+
     def holds(radius):
-        margins = margins_of(network, images, labels, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk)
-        return np.asarray(((np.asarray(margins) > 0) | ~chosen).all(-1))
+        margins = margins_of(network, images, labels, radius=radius, **options)
+        is_normal = np.asarray(radius) >= np.finfo(np.float32).tiny  # smaller ones count as 0 in some operations
+        return np.asarray(((np.asarray(margins) > 0) | ~chosen).all(-1)) & is_normal
 
     limit = largest_radius(norm, images.shape[1:])
     return bisected(
@@ -64,7 +69,7 @@ def certified_radii(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("norm", "method", "clip", "chunk"))
+@functools.partial(jax.jit, static_argnames=("norm", "method", "clip", "chunk", "arithmetic"))
 def margins_of(
     logits_fn: Partial,
     images: Float[Array, "batch *image"],
@@ -75,9 +80,11 @@ def margins_of(
     method: str,
     clip: tuple[float, float] | None,
     chunk: int,
+    arithmetic: str,
 ) -> Float[Array, "batch other_class"]:
     """`bounds.class_margins`, compiled."""
-    return bounds.class_margins(logits_fn, images, labels, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk)
+    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "arithmetic": arithmetic}
+    return bounds.class_margins(logits_fn, images, labels, radius=radius, **options)
 
 
 def rivals(

@@ -97,10 +97,11 @@ def round_radii(certified: np.ndarray, attacked: np.ndarray | None) -> list[floa
 def lines(report: dict[str, Any]) -> str:
     """certify.json as text."""
     clean, radius, attacked = report["clean"], report["radius"], report["attack_radius"]
+    how = report["method"] + (" in exact arithmetic" if report["config"].get("arithmetic") == "exact" else "")
     text = [
         f"{report['examples']} images, {clean['accuracy']:.1%} of them classified correctly "
         f"(95 %: {clean['low']:.1%} to {clean['high']:.1%})",
-        f"certified {report['norm']} radius by {report['method']}: mean {radius['mean']:.3g}, median {radius['median']:.3g}, "
+        f"certified {report['norm']} radius by {how}: mean {radius['mean']:.3g}, median {radius['median']:.3g}, "
         f"5 to 95 %: {radius['p5']:.3g} to {radius['p95']:.3g}",
     ]
     if report["abstained"] is not None:

@@ -148,8 +148,8 @@ def _batch_row(
         radius = np.where(smoothed.classes == labels, smoothed.radius, 0.0)
         return row | {"smoothed": smoothed.classes[:count], "radius": {MINIMUM: radius[:count]}}
     radii = certified_radii(
-        logits_fn, images, labels, keys(_TARGET), norm=config.norm, method=config.method, chunk=config.chunk, steps=config.tries,
-        clip=(0.0, 1.0) if config.clip else None, pause=pause,
+        logits_fn, images, labels, keys(_TARGET), norm=config.norm, method=config.method, arithmetic=config.arithmetic,
+        clip=(0.0, 1.0) if config.clip else None, chunk=config.chunk, steps=config.tries, pause=pause,
     )  # fmt: skip
     row["radius"] = {target: values[:count] for target, values in zip(TARGETS, radii, strict=True)}
     if config.attack != "none":
