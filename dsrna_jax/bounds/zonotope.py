@@ -4,7 +4,7 @@ A deviation is centre + map @ noise + e with ||noise||_p <= 1 and |e| <= box. Th
 and for small radii is nearly as tight as backward bounds of every value.
 
 The rounding of a map and a centre becomes part of the box, which grows from layer to layer as intervals do. Where f's arithmetic
-does not count (see `rounding`), that box would exceed all else in deep networks, and results alone are widened, by `RESULT` units.
+does not count (see `rounding`), that box would exceed all else in deep networks, and results alone are widened: by `RESULT`.
 """
 
 from typing import NamedTuple
