@@ -1,4 +1,4 @@
-"""Confidence intervals of shares counted on few examples."""
+"""Confidence intervals of proportions counted on few examples."""
 
 import math
 
@@ -6,7 +6,7 @@ QUANTILE = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:
-    """The 95 % confidence interval (low, high) of the share `count` / `total`, inside [0, 1] (Wilson 1927).
+    """The 95 % confidence interval (low, high) of the proportion `count` / `total`, inside [0, 1] (Wilson 1927).
 
     Raises: ValueError unless 0 <= count <= total and total > 0.
     """

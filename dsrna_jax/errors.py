@@ -1,4 +1,4 @@
-"""Exceptions that a user can cause and mend, and the one that says that a certificate is false."""
+"""Exceptions that a user can cause and mend, and the one for a certificate that an attack has refuted."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class RefutedError(ArithmeticError):
 
 
 def shown(value: Any) -> str:
-    """`value` for an error message, on one line and not endless."""
+    """`repr(value)` for an error message, cut to 80 characters."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # nested too deep; an integer of too many digits

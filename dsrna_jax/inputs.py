@@ -1,6 +1,6 @@
-"""Checks of what a user gives: images, labels, logits, radii and keys. Attacks, margins, measures and evaluations share them.
+"""Checks of arguments: images, labels, logits, radii and keys. Attacks, margins, measures and evaluations share them.
 
-Shapes and dtypes are always checked, numbers where they are known: those of traced arrays, as inside of `jax.jit`, are not.
+Shapes and dtypes are always checked, numbers only where they are known: those of traced arrays, as inside of `jax.jit`, are not.
 """
 
 import warnings
@@ -14,13 +14,13 @@ from dsrna_jax.errors import InputError
 
 
 def is_known(*values: Any) -> bool:
-    """Whether the numbers of all values are there, rather than being traced."""
+    """Whether all values are concrete: none of them is traced."""
     tracer = jax.core.Tracer  # pyright: ignore[reportAttributeAccessIssue] (the only public name of tracers)
     return not any(isinstance(value, tracer) for value in values)
 
 
 def is_staged() -> bool:
-    """Whether what is computed here becomes part of a program, as inside of `jax.jit`, even if it depends on nothing traced."""
+    """Whether operations become part of a program here, as inside of `jax.jit`, even on values that are not traced."""
     return not is_known(jnp.zeros(()))
 
 

@@ -11,12 +11,12 @@ def cross_entropy(logits: Float[Array, "batch classes"], labels: Int[Array, " ba
 
 
 def accuracy(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, ""]:
-    """Share of right answers, in [0, 1]."""
+    """Share of examples whose label has the highest logit, in [0, 1]."""
     return jnp.mean(jnp.argmax(logits, axis=1) == labels)
 
 
 def margin(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
-    """The label's logit less the largest other: positive where the image is classified correctly."""
+    """Logit of the label minus the largest other logit: positive where the image is classified correctly."""
     own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     others = jnp.where(jnp.arange(logits.shape[1])[None] == labels[:, None], -jnp.inf, logits)
     return own - others.max(1)

@@ -1,4 +1,4 @@
-"""JSON files as strictly as the standard has them, and checks of what they hold: an error names the file and the field."""
+"""Strict reading of JSON files, and checks of their contents: an error names the file and the field."""
 
 import json
 import math
@@ -14,19 +14,19 @@ _DEEPEST = 64
 
 
 class Nullable(NamedTuple):
-    """That shape, or null."""
+    """A value of this shape, or null."""
 
     shape: Any
 
 
 class Optional(NamedTuple):
-    """That shape, of a field that an object may lack."""
+    """A field that an object may lack, of this shape if it is there."""
 
     shape: Any
 
 
 def read(path: str | os.PathLike, shape: Any = object) -> Any:
-    """The value in a JSON file, which has the shape (`check`).
+    """The value in a JSON file, checked to have the shape (as in `check`).
 
     Raises: FileNotFoundError or NotADirectoryError if there is no such file; InputError, which names the file, if it is no
       regular file, cannot be read, is not UTF-8, not JSON as `parsed` has it, or has another shape.
@@ -54,14 +54,14 @@ def read(path: str | os.PathLike, shape: Any = object) -> Any:
 def parsed(text: str | bytes) -> Any:
     """The value of a JSON text.
 
-    Raises: InputError, in one line, if it is not UTF-8 or no JSON: NaN and infinities, numbers that no float holds, an object
-      with a key twice, and half surrogates are none; nor is what nests deeper than 64 levels.
+    Raises: InputError, in one line, if it is not UTF-8 or no strict JSON: NaN, infinities, numbers that no float holds, objects
+      with a key twice, unpaired surrogates, and more than 64 levels are refused.
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
         _check_depth(value, _DEEPEST)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half surrogates have no UTF-8
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # unpaired surrogates have no UTF-8
     except InputError:
         raise
     except RecursionError:

@@ -26,6 +26,9 @@ def augmented(
     Example i depends on its own pixels and fold_in(key, i) alone: not on the rest of the batch, nor on the devices.
     The draws of one option do not depend on whether the others are on.
 
+    DARTS pads raw pixels with 0 and cuts out after normalising, where 0 is the mean colour. Our networks normalise inside, so
+    that `fill` is black unless the caller passes the mean of the data set, which reproduces DARTS exactly.
+
     Args:
       key: one typed key (`jax.random.key`).
       crop_padding: pad every side by as many black pixels and cut the size out again, at a uniform place; 0 is off.
@@ -33,9 +36,7 @@ def augmented(
       cutout: side of a square whose centre is uniform over the pixels, clipped at the border (DeVries and Taylor 2017,
         arXiv:1708.04552); 0 is off. An even side s covers [centre - s/2, centre + s/2), as in DARTS.
       fill: value of the pixels cut out, a number or [channels].
-
-    DARTS pads raw pixels with 0 and cuts out after normalising, where 0 is the mean colour. Ours normalises inside the
-    model, so `fill` is black unless the caller passes the mean of the data set, which reproduces DARTS exactly.
+    Raises: ValueError if `crop_padding` or `cutout` is negative.
     """
     if crop_padding < 0 or cutout < 0:
         raise ValueError(f"crop_padding and cutout must not be negative, got {crop_padding} and {cutout}")

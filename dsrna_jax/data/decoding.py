@@ -23,7 +23,7 @@ _GREY_STEPS = {"L;2": 85, "L;4": 17}  # of greys of 2 and of 4 bits, in greys of
 class Picture(NamedTuple):
     """An encoded image with its label.
 
-    origin: what error messages call it. formats: Pillow's names of those that it may have.
+    origin: its name in error messages. formats: Pillow's names of the formats that it may have.
     """
 
     origin: str
@@ -39,7 +39,7 @@ def stacked(
 
     Args:
       image_size: resize to a square of this side; 0 keeps the size.
-      source: what error messages call the whole.
+      source: the name of the data set in error messages.
     Raises: InputError if there are none, one cannot be `decoded`, sizes differ, or they exceed MEMORY_LIMIT.
     """
     if count == 0:
@@ -118,7 +118,7 @@ def _opened(picture: Picture) -> "Image":
 
 
 def _check_key(image: Any, origin: str) -> None:
-    """Makes the transparent colour of a PNG one of 8 bits, as its pixels become; Pillow leaves it in the bits of the file.
+    """Scales the transparent colour of a PNG to 8 bits. Pillow scales the pixels so, and leaves this colour as in the file.
 
     Raises: InputError if it has 16 bits, in which more colours differ.
     """
@@ -155,7 +155,7 @@ def _on_white(image: "Image", origin: str) -> "Image":
 
 
 def _other_format(picture: Picture) -> str:
-    """For the error about a wrong suffix: the format that the content has, if it is a known one."""
+    """A part of the error about a wrong suffix: the format that the content has, or nothing if it is unknown."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""Training splits that are not here, by what is published of them: enough to plan a run."""
+"""Stand-ins for training splits that are not on this machine, by their published sizes: enough to plan a run."""
 
 import re
 
@@ -23,7 +23,7 @@ TRAINING_IMAGES = {
 def published_training_split(name: str, image_size: int = 0) -> Dataset | None:
     """A stand-in of black images for the training split of a tfds set: right in number, shape and classes; takes no memory.
 
-    None if the number is not known here. Raises: InputError as `published_shape`.
+    None if the number is not in `TRAINING_IMAGES`. Raises: InputError as `published_shape`.
     """
     if (count := TRAINING_IMAGES.get(re.split("[:/]", name)[0])) is None:
         return None

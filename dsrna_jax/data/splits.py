@@ -23,7 +23,7 @@ def stratified_shares(
 ) -> tuple[Int32[np.ndarray, " part"], Int32[np.ndarray, " rest"]]:
     """Disjoint indices (part, rest), each ascending, that together cover `labels`.
 
-    `part` has that share of every class, rounded down to whole examples.
+    `part` has that share, in [0, 1], of every class, rounded down to whole examples.
     """
     order = _order_by_class(labels, seed)
     rank = np.concatenate([np.arange(count) for count in np.unique(labels, return_counts=True)[1]])
@@ -33,9 +33,9 @@ def stratified_shares(
 
 
 def fixed_split(labels: Int[np.ndarray, " examples"], split: str) -> Int32[np.ndarray, " part"]:
-    """Ascending indices of `train` or `test` for sets that come without a split: every fifth example of each class is test.
+    """Ascending indices of `train` or `test` for sets that come without a split: one example in five is test.
 
-    Raises: InputError if `split` is neither.
+    So it is in each class, to within one example. Raises: InputError if `split` is neither.
     """
     if split not in ("train", "test"):
         raise InputError(f"expected split train or test, got {split!r}")
@@ -45,7 +45,7 @@ def fixed_split(labels: Int[np.ndarray, " examples"], split: str) -> Int32[np.nd
 
 
 def _order_by_class(labels: Int[np.ndarray, " examples"], seed: int) -> Int32[np.ndarray, " examples"]:
-    """A random order within each class, class after class: every k-th of it is a stratified share."""
+    """Indices class after class, in random order within each: every k-th index makes a stratified share."""
     labels = np.asarray(labels)
     order = np.random.default_rng(seed).permutation(len(labels)).astype(np.int32)
     return order[np.argsort(labels[order], kind="stable")]

@@ -8,8 +8,8 @@ from dsrna_jax.data.dataset import Dataset
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 images, for pixels in [0, 1].
 
-    From exact counts of the 256 values, so the same everywhere. The deviation is at least one grey level: a channel may
-    be constant.
+    Computed from exact counts of the 256 values, so the same on every machine. The standard deviation of a constant channel is
+    one grey level, 1/255: that is the least.
     """
     values = np.arange(256) / 255
     shares = [np.bincount(channel.ravel(), minlength=256) / channel.size for channel in np.moveaxis(images, -1, 0)]
@@ -19,5 +19,5 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
 
 
 def unknown_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation in place of those of images that are not there."""
+    """0.5 for each mean and standard deviation, in place of those of images that are not on this machine."""
     return (0.5,) * dataset.image_shape[-1], (0.5,) * dataset.image_shape[-1]

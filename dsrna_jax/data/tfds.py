@@ -19,7 +19,7 @@ from dsrna_jax.errors import AbsentDataError, InputError, shown
 
 SUGGESTIONS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped")
 
-READ_AHEAD = 1024  # records fetched at once: three times faster than one by one
+READ_AHEAD = 1024  # records fetched at once, which is faster than one by one
 MOST_CLASSES = 1_000_000
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")  # those that TensorFlow decodes
 
@@ -56,7 +56,7 @@ def published_shape(name: str, image_size: int = 0) -> tuple[tuple[int, int, int
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             info = tfds.builder(name, data_dir=os.devnull).info
-    except Exception as error:  # for an unknown name, configuration or version, each another
+    except Exception as error:  # tfds raises different types for an unknown name, configuration and version
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"tfds has no data set {name}: {reason}") from error
     (_, image), (_, label) = _image_and_label(info, name)
@@ -129,9 +129,9 @@ def _read_whole(name: str, folder: Path, split: str, image_size: int) -> Dataset
 
 @contextlib.contextmanager
 def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turns what tfds, protobuf and array_record raise for damaged files, which is anything, into an InputError.
+    """Turns any exception that tfds, protobuf and array_record raise for damaged files into an InputError.
 
-    What they print besides, such as how to install TensorFlow, is dropped.
+    Their other output, such as how to install TensorFlow, is dropped.
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):

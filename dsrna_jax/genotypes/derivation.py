@@ -1,4 +1,4 @@
-"""Genotypes from alphas: which operations and edges the mixtures of a supernet favour."""
+"""Derivation of genotypes from alphas: the operations and edges with the largest weights in the mixtures of a supernet."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ from dsrna_jax.genotypes.operations import PRIMITIVES
 def mixture(logits: Any) -> np.ndarray:
     """Softmax over the last axis, in float64.
 
-    Permuting a row permutes its mixture exactly, so that edges which tie in theory also tie in floating point.
+    A permuted row has exactly the permuted mixture, so that edges which tie in real arithmetic also tie in floating point.
     """
     logits = np.asarray(logits, np.float64)
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -21,16 +21,16 @@ def mixture(logits: Any) -> np.ndarray:
 
 
 def edge_mixture(edge_logits: Any) -> np.ndarray:
-    """Weights of the edges in the pcdarts space: softmax of the logits [edges] over the edges into each node."""
+    """Weights [edges] of the edges in the pcdarts space: softmax of their logits [edges] over the edges into each node."""
     edge_logits = np.asarray(edge_logits, np.float64)
     return np.concatenate([mixture(edge_logits[group]) for group in _edges_into_nodes(len(edge_logits))])
 
 
 def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES) -> Genotype:
-    """The genotype that the supernet's mixtures favour.
+    """The genotype of the largest weights in the supernet's mixtures.
 
-    An edge is as strong as its strongest operation other than `none`; the softmax is taken with `none` in it. In the
-    pcdarts space this is multiplied by the edge's own weight. A node keeps its two strongest edges, the stronger first,
+    The strength of an edge is the weight of its strongest operation other than `none`; the softmax includes `none`. In the
+    pcdarts space it is multiplied by the edge's own weight. A node keeps its two strongest edges, the stronger first,
     each with its strongest operation. Ties go to the lower index. The output concatenates all intermediate nodes.
     Follows DARTS (arXiv:1806.09055, section 2.4) and PC-DARTS (arXiv:1907.05737, section 3.3).
 
@@ -46,7 +46,7 @@ def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES) ->
 
 
 def _edges_into_nodes(edge_total: int) -> list[slice]:
-    """For each intermediate node the slice of the edges that enter it."""
+    """The slice of the edges into each intermediate node."""
     starts = [0]
     while starts[-1] < edge_total:
         starts.append(starts[-1] + len(starts) + 1)
@@ -69,7 +69,7 @@ def _derive_cell(cell: str, alphas: Mapping[str, Any], primitives: Sequence[str]
     if not np.isfinite(logits.max(axis=1) + edge_logits).all():
         raise FloatingPointError(f"the {cell} alphas are not finite: no genotype can be derived from them")
     strengths = mixture(logits)[:, candidates].max(axis=1) * edge_mixture(edge_logits)
-    # By the logits and not by the mixture, which may underflow to equal zeros.
+    # Ranked by logits, because mixtures may underflow to equal zeros.
     favourites = logits[:, candidates].argmax(axis=1)
     genes = []
     for group in groups:

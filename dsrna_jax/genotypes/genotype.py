@@ -30,7 +30,7 @@ class Genotype:
     """A normal and a reduction cell, after DARTS (arXiv:1806.09055).
 
     Genes 2i and 2i + 1 feed node i + 2: each is a primitive and the node that it reads. Nodes 0 and 1 are the outputs
-    of the two cells before. A cell's output concatenates the nodes in `*_concat`. Lists are taken as tuples.
+    of the two cells before. A cell's output concatenates the nodes in `*_concat`. Lists become tuples.
 
     Raises: InputError if the genotype describes no network.
     """
@@ -68,7 +68,7 @@ def skip_count(genotype: Genotype, cell: str = "normal") -> int:
 
 
 def _genes(cell: str, genes: Any) -> tuple[Gene, ...]:
-    """`genes` of one cell in the form that a Genotype keeps, checked."""
+    """The checked genes of one cell, as tuples."""
     if not isinstance(genes, Sequence) or isinstance(genes, str) or not genes or len(genes) % 2:
         raise InputError(f"expected the genes of the {cell} cell as a list of pairs, two a node; got {shown(genes)}")
     if len(genes) > 2 * MOST_NODES:
@@ -91,7 +91,7 @@ def _genes(cell: str, genes: Any) -> tuple[Gene, ...]:
 
 
 def _concat(name: str, concat: Any, nodes: int) -> tuple[int, ...]:
-    """The indices of the concatenated nodes in the form that a Genotype keeps, checked."""
+    """The checked indices of the concatenated nodes, as a tuple."""
     indices = tuple(concat) if isinstance(concat, Sequence) else ()
     in_range = all(_is_index(index) and 2 <= index < nodes for index in indices)
     if not indices or not in_range or len(set(indices)) < len(indices):

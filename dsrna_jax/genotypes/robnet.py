@@ -1,4 +1,4 @@
-"""RobNet's cells as plain data: a code for every edge, none of which is pruned (Guo et al. 2020, arXiv:1911.10695)."""
+"""RobNet's cells as plain data: a code for every edge; no edge is pruned (Guo et al. 2020, arXiv:1911.10695)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.genotypes.genotype import Gene, edge_count, edges
 
-# Two bits an edge: is there a skip connection, is there a separable convolution. What an edge has is summed.
+# Two bits an edge: skip connection, separable convolution. An edge with both sums them.
 CODES = {
     "00": (),
     "01": ("sep_conv_3x3",),
@@ -21,7 +21,7 @@ class RobNet:
     """The codes of one cell, which all cells share, or of each cell of the network.
 
     A cell lists its edges in the order of `genotype.edges`; normal and reduction cells read the same code. Its output
-    concatenates all intermediate nodes. Batch norms have neither scale nor bias. Lists are taken as tuples.
+    concatenates all intermediate nodes. Batch norms have neither scale nor bias. Lists become tuples.
 
     Raises: InputError if the codes describe no network.
     """

@@ -1,7 +1,6 @@
 """Architectures by name: the published cells, random ones, and those that a run has found.
 
-`zoo.json` holds the published ones, each with the public file that it was read from. Facts, not code: its genes are
-`operation.source`, and two make a node.
+`zoo.json` holds the published ones, each with the public file that it was read from. Genes are `operation.source`, two a node.
 """
 
 import difflib
@@ -55,7 +54,7 @@ def published(name: str) -> Architecture:
 
 
 def source(name: str) -> str:
-    """Repository, file and line that a published architecture was read from."""
+    """Repository, file and line that a published architecture, or an alias, was read from. Raises: KeyError if there is none."""
     table = _table()
     name = table["aliases"].get(name, name)
     return (table["cells"] | table["robnets"])[name]["source"]
@@ -96,7 +95,7 @@ def resolve(text: str) -> Architecture:
 
 
 def listing() -> str:
-    """For people: every published name and where it is from."""
+    """The text of `--genotype=list`: every published name, its aliases and its source, one a line."""
     width = max(map(len, names()))
     aliases = {name: f" (also {alias})" for alias, name in _table()["aliases"].items()}
     lines = [f"{name:{width}}  {source(name)}{aliases.get(name, '')}" for name in names()]

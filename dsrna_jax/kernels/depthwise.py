@@ -60,8 +60,9 @@ def depthwise(
 
     Args:
       image: [group, channel, batch, height, width].
-      kernel: [tap, group, multiple, channel]; each image meets `multiple` kernels.
-      taps: (row, column) offset in pixels of each tap. stride: step of the output grid.
+      kernel: [tap, group, multiple, channel]; every channel of the image is convolved with `multiple` kernels.
+      taps: (row, column) offset in pixels of each tap.
+      stride: step of the output grid, in pixels.
     Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
     """
     grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": matmul_precision()}
@@ -75,8 +76,8 @@ def _margin(taps):
 def _shifted_sum(padded, kernel, starts, size, stride=1):
     """sum over taps of kernel[tap] * padded[..., from starts[tap]]: [group, multiple, channel, batch, *size].
 
-    padded: [group, multiple or 1, channel, batch, ...]. All is broadcast first and sliced then: a tap is four operations of the
-    program, which has thousands of them to compile.
+    padded: [group, multiple or 1, channel, batch, ...]. Broadcasting comes before slicing, so that a tap adds four operations
+    to the program: there are many taps to compile.
     """
     maps = jnp.broadcast_to(padded, (*kernel.shape[1:], *padded.shape[-3:]))[None]
     weights = jnp.broadcast_to(kernel[..., None, None, None], (*kernel.shape, padded.shape[3], *size))
@@ -110,7 +111,7 @@ def _image(output, kernel, *, taps, stride, size):
 
     each = noinline(spread_sum)(kernel, output)
     groups, multiples = each.shape[:2]
-    # A product with ones, because XLA's own sum over a middle axis takes ten times as long on a CPU.
+    # A product with ones, because XLA's own sum over a middle axis is slow on a CPU.
     total = jnp.einsum("m,gmn->gn", jnp.ones(multiples, each.dtype), each.reshape(groups, multiples, -1))
     return total.reshape(groups, *each.shape[2:])
 
@@ -130,8 +131,8 @@ def _bands(image, kernel, *, taps, stride, size):
     # shifts by `stride`.
     wide = size[1] + 2 * margin
     period = lax.pad(filters, np.zeros((), filters.dtype), [(0, 0, 0)] * 4 + [(0, wide + stride - filters.shape[-1], 0)])
-    again = jnp.broadcast_to(period[..., None, :], (*filters.shape[:4], width, wide + stride)).reshape(*filters.shape[:4], -1)
-    bands = again[..., : width * wide].reshape(*filters.shape[:4], width, wide)[..., margin : margin + size[1]]
+    tiled = jnp.broadcast_to(period[..., None, :], (*filters.shape[:4], width, wide + stride)).reshape(*filters.shape[:4], -1)
+    bands = tiled[..., : width * wide].reshape(*filters.shape[:4], width, wide)[..., margin : margin + size[1]]
     return jnp.einsum("gcbhrw,gcrmvw->gmcbhv", stacked, bands)
 
 
@@ -178,7 +179,7 @@ def _library(first, second, *, solve, **grid):
 
 @takes_precision
 def _solved(first, second, *, solve, taps, stride, size):
-    """For CPUs: by bands where they hold few zeros for each tap and save copies or strides, otherwise by shifts."""
+    """The solution on a CPU: by bands if they have few zeros and there are several kernels or a stride, else by shifts."""
     kernels = second.shape[1 if solve == "kernel" else 2]
     are_dense = len({row for row, _ in taps}) * -(-size[1] // stride) <= 4 * len(taps)
     rules = _BANDS if are_dense and (kernels > 2 or stride > 1) else _SHIFTS
@@ -186,7 +187,7 @@ def _solved(first, second, *, solve, taps, stride, size):
 
 
 def _abstract(first, second, *, solve, taps, stride, size, precision):
-    """Shapes by hand: to trace a solver instead would be a third of the time that tracing a search step takes."""
+    """Shapes from a few lines of arithmetic: tracing a solver for them would slow the tracing of a search step."""
     if solve == "output":
         (groups, channels, batch, *_), multiples = first.shape, second.shape[2]
         shape = (groups, multiples, channels, batch, *(-(-n // stride) for n in size))
@@ -204,7 +205,7 @@ _BATCH_AXIS = {"image": 2, "output": 3}
 
 
 def _batched(operands, axes, *, solve, **grid):
-    """vmap: a mapped axis joins the batch where the kernel has none, and the groups where it has."""
+    """vmap: the mapped axis joins the batch if a kernel is given that is not mapped, else the groups."""
     names, count = _OPERANDS[solve], next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
     by_batch = "kernel" in names and axes[1] is None
     into = _BATCH_AXIS if by_batch else _GROUP_AXIS

@@ -1,6 +1,6 @@
-"""Rows gathered into a grid: a gather whose transpose is the gather back.
+"""Gather of rows, as a primitive whose transpose is a gather too.
 
-Autodiff would transpose it to a scatter, which XLA runs row by row on a CPU.
+Autodiff would transpose a gather to a scatter, which XLA runs row by row on a CPU.
 """
 
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def gather_rows(rows: Shaped[Array, "row *rest"], index: npt.ArrayLike) -> Shape
 
     Args:
       rows: [row, ...].
-      index: row numbers, known when tracing; no row comes twice.
+      index: row numbers or -1, known when tracing. No row may occur twice, which is not checked: its derivative would be wrong.
     Returns: [*index.shape, ...].
     """
     index = np.asarray(index)

@@ -1,4 +1,4 @@
-"""Defining primitives, and the pieces that their lowerings share: calls that XLA does not inline, zero padding, precision."""
+"""Definition of primitives, and pieces that their lowerings share: calls that XLA does not inline, zero padding, precision."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +90,7 @@ def trilinear_transposes(primitive: Primitive) -> tuple[Callable, Callable]:
 
 
 def noinline(f: Callable) -> Callable:
-    """f, in a call that XLA does not inline on a CPU, so that no fusion crosses its borders.
+    """f, in a call that XLA does not inline on a CPU, so that XLA fuses nothing across its borders.
 
     Use when XLA would fuse f into its consumers and thereby slow it down or recompute it.
     """
@@ -126,7 +126,7 @@ def matmul_precision() -> str | None:
 
 
 def takes_precision(lowering: Callable) -> Callable:
-    """`lowering` with one more parameter `precision`, that of its matrix products.
+    """`lowering` with one more parameter, `precision`: that of its matrix products.
 
     Applies the matmul precision in force at the call site, not at lowering time.
     """
@@ -139,8 +139,8 @@ def takes_precision(lowering: Callable) -> Callable:
 
 
 def at_full_precision(lowering: Callable) -> Callable:
-    """A lowering that `takes_precision` at the highest, whatever is asked for: for CPUs, which compute at no other.
+    """A lowering made by `takes_precision`, at the highest precision whatever is asked for. CPUs compute at no other.
 
-    XLA does not merge products of different precision, and would compute a network and the centre of its bounds twice.
+    XLA does not merge products of different precision: it would compute a network and the centre of its bounds twice.
     """
     return lambda *operands, precision, **params: lowering(*operands, precision="highest", **params)

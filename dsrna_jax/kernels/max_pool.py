@@ -1,11 +1,11 @@
 """Max pool, with derivatives that stay fast on a CPU, where XLA's own derivative of a window maximum is slow.
 
-Its derivative routes the share of each window to the first of its largest pixels, as in torch, and back:
+The derivative of a window is that of the first of its largest pixels, as in torch. Forward and reverse mode are
 
     output[window] = direction[pixel `place` of the window]
     image[pixel]   = sum over taps of  direction[window] where place[window] == tap
 
-They are each other's transposes, and one linear primitive with a `solve` parameter is closed under differentiation.
+These are each other's transposes, so that one linear primitive with a `solve` parameter is closed under differentiation.
 """
 
 import functools
@@ -26,7 +26,10 @@ routed_p = Primitive("max_pool_routed")
 def max_pool(
     x: Float[Array, "*stack height width"], window: int, stride: int, padding: int = 0
 ) -> Float[Array, "*stack height_out width_out"]:
-    """Max pool of the last two axes to ceil(size / stride), padded by -inf; the first of tied pixels has the derivative."""
+    """Max pool of the last two axes to ceil(size / stride), padded by `padding` rows of -inf in front, and as needed behind.
+
+    The first of tied pixels has all of the derivative, as in torch.
+    """
     ones = (1,) * (x.ndim - 2)
     borders = [(0, 0)] * (x.ndim - 2) + _borders(x.shape[-2:], window, stride, padding)
     lowest = np.asarray(-np.inf, x.dtype)
@@ -38,9 +41,9 @@ def _max_pool_jvp(window, stride, padding, primals, tangents):
     (x,), (direction,) = primals, tangents
     y = max_pool(x, window, stride, padding)
     grid = {"window": window, "stride": stride, "padding": padding}
-    place, seen = jnp.zeros(y.shape, int), list(_to_windows(x, y.shape[-2:], -np.inf, **grid))
-    for tap in reversed(range(len(seen))):
-        place = jnp.where(seen[tap] == y, tap, place)
+    place, entries = jnp.zeros(y.shape, int), list(_to_windows(x, y.shape[-2:], -np.inf, **grid))
+    for tap in reversed(range(len(entries))):
+        place = jnp.where(entries[tap] == y, tap, place)
     return y, routed_p.bind(direction, place, solve="output", size=y.shape[-2:], **grid)
 
 
@@ -53,7 +56,7 @@ def _padded(x, fill, borders):
 
 
 def _to_windows(x, size, fill, *, window, stride, padding):
-    """Yields for each tap the pixel of every window there, [..., *size]."""
+    """Yields for each tap the pixel that every window has there, [..., *size]."""
     x = _padded(x, fill, [(*b, 0) for b in _borders(x.shape[-2:], window, stride, padding)])
     last = [stride * (n - 1) + 1 for n in size]
     for i, j in np.ndindex(window, window):

@@ -1,8 +1,8 @@
-"""1×1 convolution of maps that are held channel by channel, as a primitive whose derivatives stay as fast as it is.
+"""1×1 convolution of maps with channels in front, as a primitive whose derivatives are as fast as itself.
 
 It is one matrix product. Autodiff of `dot_general` would give its derivatives transposed, with the long axis of pixels in the
-wrong place, and XLA then copies them: two to three times slower on a CPU. As in `depthwise`, the three arrays are tied by one
-trilinear form, and a bilinear primitive with a `solve` parameter is closed under differentiation of any order and mode:
+wrong place, and XLA would copy them, which is slow on a CPU. As in `depthwise`, the three arrays are tied by one trilinear form,
+and a bilinear primitive with a `solve` parameter is closed under differentiation of any order and mode:
 
     sum  output[..., d, pixel] * kernel[..., d, c] * image[..., c, pixel]        a pixel is (batch, row, column)
 """
@@ -26,9 +26,12 @@ pointwise_p = Primitive("pointwise")
 def pointwise(
     image: Float[Array, "*stack channel batch height width"], kernel: Float[Array, "*stack_or_none channel_out channel"]
 ) -> Float[Array, "*stack channel_out batch height width"]:
-    """[*stack, channel, batch, height, width] by [*stack, channel out, channel] -> [*stack, channel out, batch, ...].
+    """1×1 convolution: output[..., d, pixel] = sum over c of kernel[..., d, c] * image[..., c, pixel].
 
-    One kernel [channel out, channel] serves a whole stack.
+    Args:
+      image: [*stack, channel, batch, height, width].
+      kernel: [*stack, channel out, channel], or [channel out, channel] for all of the stack.
+    Returns: [*stack, channel out, batch, height, width].
     """
     image, kernel = promoted(image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])))
     return pointwise_p.bind(image, kernel, solve="output", precision=matmul_precision())
@@ -56,7 +59,7 @@ def _abstract(first, second, *, solve, precision):
 
 
 def _batched(operands, axes, **params):
-    """vmap: a mapped axis becomes one more that is stacked."""
+    """vmap: the mapped axis becomes another axis of the stack."""
     count = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
     moved = [
         jnp.broadcast_to(o, (count, *o.shape)) if a is None else jnp.moveaxis(o, a, 0)

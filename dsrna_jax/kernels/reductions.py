@@ -1,9 +1,9 @@
-"""Maxima and sums whose derivatives cost one comparison each, of two arrays and over the first axis of a stack.
+"""Maxima and sums of two arrays, and over the first axis of a stack, whose derivatives cost one comparison each.
 
-XLA's reductions over a first axis, and its `top_k`, take ten to fifty times as long on a CPU as elementwise code that goes
-through the rows of the stack in a call that is not inlined. Stacks of more than `MANY` rows are left to XLA. The derivative of
-`jnp.maximum` splits ties by two divisions, which XLA keeps for the backward pass; here the first of equal values has all of it.
-NaN stays NaN.
+XLA's reductions over a first axis, and its `top_k`, are much slower on a CPU than elementwise code that goes through the rows of
+the stack in a call that is not inlined (`python -m experiments.benchmark --what=kernels` times both). Stacks of more than `MANY`
+rows are left to XLA. The derivative of `jnp.maximum` splits ties by two divisions, whose results XLA keeps for the backward pass;
+here the first of equal values has all of the derivative. NaN stays NaN.
 """
 
 import functools
@@ -40,7 +40,7 @@ def smaller(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array
 
 @jax.custom_jvp
 def at_least_zero(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """max(x, 0) with the derivative of x: for values that only rounding makes negative."""
+    """max(x, 0) with the derivative of x, also where x < 0: for values that only rounding makes negative."""
     return jnp.maximum(x, 0)
 
 
@@ -72,7 +72,7 @@ def _largest_jvp(values, tangents):
 def two_largest(x: Float[Array, "row *shape"]) -> tuple[Bool[Array, "row *shape"], Bool[Array, "row *shape"]]:
     """Masks of the largest and of the second largest entry along the first axis; of equal entries the first counts as larger.
 
-    The second mask is false everywhere where there is one row only.
+    With a single row the second mask is false everywhere.
     """
     x = lax.stop_gradient(x)
     if len(x) == 1:
@@ -87,7 +87,7 @@ def _numbers(x):
 
 
 def _place(x):
-    """Number of the first of the largest entries."""
+    """Row of the first of the largest entries."""
     x = lax.stop_gradient(x)
     return jnp.argmax(x, 0).astype(jnp.int32) if len(x) > MANY else place_p.bind(x)
 

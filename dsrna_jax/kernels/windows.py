@@ -1,6 +1,7 @@
 """Entries of the windows of a pool, as a linear primitive.
 
-Forward it is one loop; its transpose pads and sums. Stacked slices, and their derivatives, would launch a kernel for each entry.
+The forward pass is one loop over the entries of a window; the transpose pads and sums. Stacked slices, and their derivatives,
+would be a kernel for each entry.
 """
 
 import itertools
@@ -29,7 +30,11 @@ def windows(
     base_dilation: Sequence[int],
     dilation: Sequence[int],
 ) -> Shaped[Array, "entry *window_position"]:
-    """Entries of each window of `lax.reduce_window`, with `fill` outside of x; parameters as those of `lax.reduce_window`."""
+    """Entries of each window of `lax.reduce_window`, with `fill` outside of x.
+
+    Args: those of `lax.reduce_window`, which reduces the first axis of the result.
+    Returns: [entries of a window, *window positions].
+    """
     borders = [(*p, d - 1) for p, d in zip(padding, base_dilation, strict=True)]
     padded = lax.pad(x, np.asarray(fill, x.dtype), borders)
     sizes = zip(padded.shape, window, dilation, strides, strict=True)
@@ -55,7 +60,7 @@ def _solved(x, *, solve, size, window, strides, dilation):
 
 
 def _summed(x, offsets, size, strides):
-    """Transpose: the sum of all entries [entry, ...] at the pixels that they came from, by remainder of the strides."""
+    """Transpose: sums entries [entry, ...] at the pixels they came from, one position modulo the strides after the other."""
     lengths, phases = -(-size // strides), []
     for phase in np.ndindex(*strides):
         parts = [jnp.zeros(lengths, x.dtype)]
