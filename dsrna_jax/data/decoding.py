@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from dsrna_jax.data.formats import readable_suffixes
+from dsrna_jax.data.framing import center_cropped
 from dsrna_jax.errors import InputError, TooMuchDataError
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ class Picture(NamedTuple):
 
 
 def stacked(
-    pictures: Iterable[Picture], count: int, image_size: int, source: str
+    pictures: Iterable[Picture], count: int, image_size: int, source: str, center_crop: float = 0.0
 ) -> tuple[UInt8[np.ndarray, "count height width channels"], Int32[np.ndarray, " count"]]:
     """Images and labels of `count` pictures; grey images among coloured ones become RGB.
 
     Args:
       image_size: resize to a square of this side; 0 keeps the size.
       source: the name of the data set in error messages.
+      center_crop: as `decoded` takes it.
     Raises: InputError if there are none, one cannot be `decoded`, sizes differ, or they exceed MEMORY_LIMIT.
     """
     if count == 0:
@@ -47,11 +49,11 @@ def stacked(
     check_memory((count, image_size, image_size, 1), source)  # before an image is resized
     pending = iter(pictures)
     first = next(pending)
-    pixels = decoded(first, image_size)
+    pixels = decoded(first, image_size, center_crop)
     height, width, _ = pixels.shape
     images, labels = _allocated((count, *pixels.shape), source), np.empty(count, np.int32)
     for position, picture in enumerate(itertools.chain([first], pending)):
-        pixels = pixels if picture is first else decoded(picture, image_size)
+        pixels = pixels if picture is first else decoded(picture, image_size, center_crop)
         if pixels.shape[:2] != (height, width):
             raise InputError(
                 f"images of {source} differ in size: {first.origin} is {width}x{height},"
@@ -65,8 +67,20 @@ def stacked(
     return images, labels
 
 
-def decoded(picture: Picture, image_size: int) -> UInt8[np.ndarray, "height width channels"]:
-    """The pixels of a picture as a viewer shows it, with one channel (grey) or three.
+def decoded(picture: Picture, image_size: int, center_crop: float = 0.0) -> UInt8[np.ndarray, "height width channels"]:
+    """The pixels of a picture `as_viewed`, with one channel (grey) or three.
+
+    Args:
+      image_size: side of the square to which it is resized; 0 keeps the size.
+      center_crop: share of the shorter side that is kept (`framing.center_cropped`); 0 resizes the whole, not keeping its ratio.
+    """
+    image = as_viewed(picture)
+    pixels = np.asarray(center_cropped(image, image_size, center_crop)) if center_crop else squared(image, image_size)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def as_viewed(picture: Picture) -> "Image":
+    """A picture as a viewer shows it, in Pillow's mode L (grey) or RGB.
 
     It is turned as its EXIF orientation says, and laid on white where it is transparent: drawings on a transparent ground are
     mostly dark, made for paper and web pages.
@@ -81,8 +95,7 @@ def decoded(picture: Picture, image_size: int) -> UInt8[np.ndarray, "height widt
     if image.has_transparency_data:
         image = _on_white(image, picture.origin)
     mode = "L" if is_grey else "RGB"
-    pixels = squared(image if image.mode == mode else image.convert(mode), image_size)
-    return pixels.reshape(*pixels.shape[:2], -1)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _opened(picture: Picture) -> "Image":

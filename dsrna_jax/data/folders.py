@@ -8,10 +8,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int32
 
-from dsrna_jax.data.dataset import Dataset, Reader
-from dsrna_jax.data.decoding import Picture, stacked
+from dsrna_jax.data.dataset import Reader
+from dsrna_jax.data.decoding import Picture
 from dsrna_jax.data.formats import readable_suffixes
+from dsrna_jax.data.pictures import PictureReader, Pictures
 from dsrna_jax.data.splits import fixed_split
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import expanded
@@ -22,15 +24,42 @@ _log = logging.getLogger(__name__)
 
 def marked_folder(name: str, data_dir: Path) -> Reader | None:
     """The source of `folder:PATH`, which need not exist: reading it says so."""
-    return functools.partial(_read, name, expanded(name.removeprefix(PREFIX))) if name.startswith(PREFIX) else None
+    return _reader(name, expanded(name.removeprefix(PREFIX))) if name.startswith(PREFIX) else None
 
 
 def existing_folder(name: str, data_dir: Path) -> Reader | None:
     """The source of PATH alone, where there is such a folder."""
-    return functools.partial(_read, name, path) if name and (path := expanded(name)).is_dir() else None
+    return _reader(name, path) if name and (path := expanded(name)).is_dir() else None
 
 
-def _read(name: str, path: Path, split: str, image_size: int) -> Dataset:
+class _Files(Pictures):
+    """Image files below a folder. Streams give them three channels: which are grey is known when all are decoded."""
+
+    channels = 3
+
+    def __init__(self, name: str, path: Path, classes: tuple[str, ...], chosen: Sequence[tuple[Path, int]]):
+        self.name, self.source, self.class_names = name, str(path), classes
+        self._path, self._labels = path, np.array([label for _, label in chosen], np.int32)
+        self._files = [os.path.relpath(file, path) for file, _ in chosen]  # a third of the bytes that paths take
+        self._formats = readable_suffixes()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Picture:
+        file = self._path / self._files[index]
+        return Picture(str(file), file, int(self._labels[index]), (self._formats[file.suffix.lower()],))
+
+    @property
+    def labels(self) -> Int32[np.ndarray, " examples"]:
+        return self._labels
+
+
+def _reader(name: str, path: Path) -> PictureReader:
+    return PictureReader(functools.partial(_files, name, path))
+
+
+def _files(name: str, path: Path, split: str) -> _Files:
     if name == PREFIX:
         raise InputError("expected folder:PATH, the path of a folder of images, got folder: alone")
     if not path.is_dir():
@@ -52,9 +81,7 @@ def _read(name: str, path: Path, split: str, image_size: int) -> Dataset:
             raise InputError(f"class folder {path / lone[0]} holds one image: splitting off a test set needs two")
         every = [(file, label) for label, kind in enumerate(classes) for file in files[kind]]
         chosen = [every[index] for index in fixed_split(np.array([label for _, label in every]), split)]
-    formats = readable_suffixes()
-    pictures = (Picture(str(file), file, label, (formats[file.suffix.lower()],)) for file, label in chosen)
-    return Dataset(name, *stacked(pictures, len(chosen), image_size, str(path)), tuple(classes))
+    return _Files(name, path, tuple(classes), chosen)
 
 
 def _class_folders(path: Path) -> dict[str, Path]:

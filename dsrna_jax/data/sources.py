@@ -1,12 +1,17 @@
 """Data sets by name. A source is a function `(name, data_dir) -> Reader | None`; the first that knows a name reads it."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from dsrna_jax.data.dataset import Dataset, Reader
 from dsrna_jax.data.digits import digits
 from dsrna_jax.data.folders import existing_folder, marked_folder
+from dsrna_jax.data.parts import Part, chosen, parsed
+from dsrna_jax.data.pictures import PictureReader, Pictures
 from dsrna_jax.data.tfds import absent, prepared
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import expanded
@@ -17,27 +22,69 @@ Source = Callable[[str, Path], Reader | None]
 SOURCES: list[Source] = [digits, marked_folder, prepared, existing_folder]
 
 
-def load(name: str, split: str, data_dir: str | None = None, image_size: int = 0) -> Dataset:
-    """A whole split of a data set; the same arguments give the same arrays.
+def load(
+    name: str, split: str, data_dir: str | None = None, image_size: int = 0, *, center_crop: float = 0.0, examples: int = 0
+) -> Dataset:
+    """A whole split of a data set, or a part of it; the same arguments give the same arrays.
 
     Args:
       name: `digits`; a tfds name such as `cifar10`, `cifar10_corrupted/fog_1` or `mnist:3.0.1`; `folder:PATH`, or the
         path of a folder; or what a source in `SOURCES` knows besides. A prepared tfds set wins over a folder of the same name.
-      split: `train` or `test`, which never overlap. For tfds any split or part of one (`train[:10%]`). With
+        A part in brackets, as in `mnist[:10%]`, is one of the training split: other splits stay whole.
+      split: `train` or `test`, which never overlap, or a part of one (`test[:10%]`); for tfds any expression of its own. With
         PATH/train/<class>/ it names the sub-folder of PATH; folders without one, and `digits`, are split by a fixed
-        rule: one example in five of every class is `test`.
+        rule: one example in five of every class is `test`. Parts of what is sorted by class have their share of each class.
       data_dir: where tfds sets lie; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
       image_size: resize to a square of this side, bilinear, aspect ratio not kept; 0 keeps the size. Grey images keep
         one channel, unless colour ones lie beside them; palettes become RGB, and what is transparent lies on white
         (`decoding.decoded`).
+      center_crop: take the middle square instead, of this share of the shorter side (`framing.center_cropped`); 0 does not.
+      examples: at most so many; 0 for all.
 
     Raises: InputError if the data set is unknown, absent (AbsentDataError), too large for memory, unreadable, or of
       unequal image sizes.
     """
     if image_size < 0:
         raise InputError(f"image_size must be 0 (as it is) or a side in pixels, got {image_size}")
+    if center_crop and not image_size:
+        raise InputError(f"center_crop={center_crop} needs an image_size, the side of what is kept, such as 224")
+    read, split, part = _found(name, split, data_dir)
+    if isinstance(read, PictureReader) and (part or examples or center_crop):
+        return _part_of(read, split, part, examples).stacked(image_size, center_crop)
+    if center_crop:
+        raise InputError(f"center_crop={center_crop}: {name} is no set of image files, expected center_crop=0")
+    dataset = read(split, image_size)
+    if not (part or examples):
+        return dataset
+    indices = chosen(dataset.labels, part, examples)
+    return dataclasses.replace(dataset, images=dataset.images[indices], labels=dataset.labels[indices])
+
+
+def pictures(name: str, split: str, data_dir: str | None = None, *, examples: int = 0) -> Pictures:
+    """The same images, encoded, to be decoded one by one. Arguments and errors as those of `load`.
+
+    Raises: InputError besides, if the set is none of image files or records.
+    """
+    read, split, part = _found(name, split, data_dir)
+    if not isinstance(read, PictureReader):
+        raise InputError(f"{name} cannot be streamed: expected a tfds set or a folder of images")
+    return _part_of(read, split, part, examples)
+
+
+def _found(name: str, split: str, data_dir: str | None) -> tuple[Reader, str, Part | None]:
+    """The reader of a data set, the split that it is to read, and the part of that which it does not cut out itself."""
     root = expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    whole, part = parsed(name)
+    if part and split == "train":
+        split += part.text
     for source in SOURCES:
-        if (read := source(name, root)) is not None:
-            return read(split, image_size)
-    raise absent(name, root)
+        if (read := source(whole, root)) is not None:
+            return (read, split, None) if isinstance(read, PictureReader) and read.takes_parts else (read, *parsed(split))
+    raise absent(whole, root)
+
+
+def _part_of(read: PictureReader, split: str, part: Part | None, examples: int) -> Pictures:
+    every = read.pictures(split)
+    if read.takes_parts:  # shuffled when it was prepared, so that its beginning is a sample
+        return every.only(np.arange(examples)) if 0 < examples < len(every) else every
+    return every.only(chosen(every.labels, part, examples)) if part or examples else every

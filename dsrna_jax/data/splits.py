@@ -44,6 +44,13 @@ def fixed_split(labels: Int[np.ndarray, " examples"], split: str) -> Int32[np.nd
     return np.sort(test if split == "test" else np.setdiff1d(order, test))
 
 
+def interleaved_classes(labels: Int[np.ndarray, " examples"]) -> Int32[np.ndarray, " examples"]:
+    """A fixed random order of which every stretch has its share of each class, to within one example a class."""
+    order, sizes = _order_by_class(labels, seed=0), np.unique(labels, return_counts=True)[1]
+    share = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes]) if len(sizes) else np.zeros(0)
+    return order[np.argsort(share, kind="stable")]
+
+
 def _order_by_class(labels: Int[np.ndarray, " examples"], seed: int) -> Int32[np.ndarray, " examples"]:
     """Indices class after class, in random order within each: every k-th index makes a stratified share."""
     labels = np.asarray(labels)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32
 
 from dsrna_jax import strict_json
-from dsrna_jax.data.dataset import Dataset, Reader
-from dsrna_jax.data.decoding import Picture, stacked
+from dsrna_jax.data.dataset import Reader
+from dsrna_jax.data.decoding import Picture
+from dsrna_jax.data.pictures import PictureReader, Pictures
 from dsrna_jax.errors import AbsentDataError, InputError, shown
 
 SUGGESTIONS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped")
@@ -43,7 +45,7 @@ FEATURES = frozenset(
 def prepared(name: str, data_dir: Path) -> Reader | None:
     """The source of tfds names such as `cifar10`, `cifar10_corrupted/fog_1` or `mnist:3.0.1`, where `data_dir` holds the set."""
     folder = _newest_version(name, data_dir)
-    return None if folder is None else functools.partial(_read_whole, name, folder)
+    return None if folder is None else PictureReader(functools.partial(_records, name, folder), takes_parts=True)
 
 
 def published_shape(name: str, image_size: int = 0) -> tuple[tuple[int, int, int], int]:
@@ -98,13 +100,13 @@ def _newest_version(name: str, data_dir: Path) -> Path | None:
     return max(versions, key=lambda version: tuple(map(int, version.name.split("."))), default=None)
 
 
-def _read_whole(name: str, folder: Path, split: str, image_size: int) -> Dataset:
+def _records(name: str, folder: Path, split: str) -> "_Records":
     import tensorflow_datasets as tfds
 
     _check_features(folder)
     with _named(folder):
         builder: Any = tfds.builder_from_directory(str(folder))
-        (image_key, _), (label_key, label) = _image_and_label(builder.info, f"{name} ({folder})")
+        (image_key, image), (label_key, label) = _image_and_label(builder.info, f"{name} ({folder})")
         if not 2 <= (label.num_classes or 0) <= MOST_CLASSES:
             raise InputError(f"{folder} has {label.num_classes} classes: expected 2 to {MOST_CLASSES:,}")
         classes, splits = tuple(label.names), ", ".join(builder.info.splits)
@@ -114,17 +116,70 @@ def _read_whole(name: str, folder: Path, split: str, image_size: int) -> Dataset
         raise InputError(f"{name} ({folder}) has no split {split!r}: expected {splits} or a part such as train[:10%]") from error
     if not count:
         raise InputError(f"{name} ({folder}) {split} holds no image")
-    try:
-        # tfds would decode with OpenCV if it is there and warn if not; PIL alone is quiet and the same everywhere.
-        with _named(folder, but=(NotImplementedError,)):
-            records = builder.as_data_source(split=split, decoders={image_key: tfds.decode.SkipDecoding()})
-    except NotImplementedError as error:
-        raise InputError(
-            f"{folder} holds {builder.info.file_format.value} files, expected array_record: prepare it in another data_dir by"
-            f" `tfds build {name} --file_format=array_record --data_dir=...`"
-        ) from error
-    pictures = _pictures(records, (image_key, label_key), len(classes), f"{name} {split}", folder)
-    return Dataset(name, *stacked(pictures, count, image_size, f"{name} {split}"), classes)
+    records = _Records(name, folder, split, count, classes, (image_key, label_key), 1 if image.shape[-1] == 1 else 3)
+    records.open()
+    return records
+
+
+class _Records(Pictures):
+    """Records of a prepared set; each process opens the files for itself."""
+
+    def __init__(
+        self, name: str, folder: Path, split: str, count: int, classes: tuple[str, ...], keys: tuple[str, str], channels: int
+    ):
+        self.name, self.source, self.class_names, self.channels = name, f"{name} {split}", classes, channels
+        self._folder, self._split, self._count, self._keys = folder, split, count, keys
+        self._opened: Any = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Picture:
+        with _named(self._folder):
+            example = self.open()[index]
+        return self._picture(index, example)
+
+    def __iter__(self) -> Iterator[Picture]:
+        records = self.open()
+        for start in range(0, len(records), READ_AHEAD):
+            with _named(self._folder):
+                examples = records.__getitems__(list(range(start, min(start + READ_AHEAD, len(records)))))
+            for index, example in enumerate(examples, start):
+                yield self._picture(index, example)
+
+    @functools.cached_property
+    def labels(self) -> Int32[np.ndarray, " examples"]:
+        return np.fromiter((picture.label for picture in self), np.int32, len(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def open(self) -> Any:
+        """The records by number, undecoded. Raises: InputError if they are damaged or of another format."""
+        if self._opened is None:
+            import tensorflow_datasets as tfds
+
+            try:
+                # tfds would decode with OpenCV if it is there and warn if not; PIL alone is quiet and the same everywhere.
+                with _named(self._folder, but=(NotImplementedError,)):
+                    builder: Any = tfds.builder_from_directory(str(self._folder))
+                    decoders = {self._keys[0]: tfds.decode.SkipDecoding()}
+                    self._opened = builder.as_data_source(split=self._split, decoders=decoders)
+            except NotImplementedError as error:
+                raise InputError(
+                    f"{self._folder} holds {builder.info.file_format.value} files, expected array_record: prepare it in another "
+                    f"data_dir by `tfds build {self.name} --file_format=array_record --data_dir=...`"
+                ) from error
+        return self._opened
+
+    def _picture(self, index: int, example: Any) -> Picture:
+        image_key, label_key = self._keys
+        label, classes = int(example[label_key]), len(self.class_names)
+        if label < 0:
+            raise InputError(f"{self.source} has no labels (example {index} says {label}): use another split")
+        if label >= classes:
+            raise InputError(f"{self.source} example {index} has the label {label}: expected one of {classes} classes, from 0")
+        return Picture(f"{self.source} example {index}", io.BytesIO(example[image_key]), label, FORMATS)
 
 
 @contextlib.contextmanager
@@ -170,20 +225,6 @@ def _feature_names(value: Any) -> Iterator[str]:
                 yield from _feature_names(strict_json.parsed(item))
             else:
                 yield from _feature_names(item)
-
-
-def _pictures(records: Any, keys: tuple[str, str], classes: int, source: str, folder: Path) -> Iterator[Picture]:
-    image_key, label_key = keys
-    for start in range(0, len(records), READ_AHEAD):
-        with _named(folder):
-            examples = records.__getitems__(list(range(start, min(start + READ_AHEAD, len(records)))))
-        for index, example in enumerate(examples, start):
-            label = example[label_key]
-            if label < 0:
-                raise InputError(f"{source} has no labels (example {index} says {label}): use another split")
-            if label >= classes:
-                raise InputError(f"{source} example {index} has the label {label}: expected one of {classes} classes, from 0")
-            yield Picture(f"{source} example {index}", io.BytesIO(example[image_key]), label, FORMATS)
 
 
 def _image_and_label(info: Any, name: str) -> tuple[tuple[str, Any], tuple[str, Any]]:

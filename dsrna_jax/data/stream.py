@@ -1,0 +1,112 @@
+"""Batches of images that are decoded as they are needed, by grain: on threads of this process, or on processes of their own.
+
+A batch is a pure function of its number: a stream has no state but the number of the next batch, and goes on from any.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from dsrna_jax.data.decoding import as_viewed, decoded
+from dsrna_jax.data.framing import random_resized_crop
+from dsrna_jax.data.pictures import Pictures
+from dsrna_jax.errors import InputError
+
+THREADS = 16  # that read and decode, where no processes do
+
+
+class HostBatch(NamedTuple):
+    """Decoded images of a batch, or of one host's share of it, in host memory."""
+
+    images: UInt8[np.ndarray, "batch height width channels"]
+    labels: Int32[np.ndarray, " batch"]
+
+
+class Shard(NamedTuple):
+    """One of the hosts that share each batch: the `index`-th of `count` equal stretches is its own."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, batch: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " share"]:
+        """Its share. Raises: InputError if the batch does not divide."""
+        if len(batch) % self.count:
+            raise InputError(f"batch_size={len(batch)} does not divide among {self.count} hosts: expected a multiple of it")
+        return np.split(batch, self.count)[self.index]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What of a picture a network sees, as uint8 [side, side, channels].
+
+    center_crop: as in `decoding.decoded`. crop_area: least share of the area that a random crop has; 1 for none, and then
+    nothing is random. seed: of these crops.
+    """
+
+    side: int
+    channels: int
+    center_crop: float = 0.0
+    crop_area: float = 1.0
+    seed: tuple[int, ...] = ()
+
+    def pixels(self, pictures: Pictures, index: int, place: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
+        """Pixels and label of picture number `index`; a random crop is drawn by `place`, its number in the whole stream."""
+        picture = pictures[index]
+        if self.crop_area < 1:
+            rng = np.random.default_rng((*self.seed, place))
+            image = np.asarray(random_resized_crop(as_viewed(picture), self.side, self.crop_area, rng))
+            image = image.reshape(*image.shape[:2], -1)
+        else:
+            image = decoded(picture, self.side, self.center_crop)
+        if image.shape[2] > self.channels:
+            raise InputError(f"{picture.origin} is coloured, in a set of grey images: expected one channel")
+        return np.broadcast_to(image, (*image.shape[:2], self.channels)), picture.label
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches(Sequence):
+    """The batches of one host by number, decoded when they are asked for: a source for grain.
+
+    indices_of: number of a batch -> indices of its pictures [batch], the same on every host.
+    """
+
+    pictures: Pictures
+    view: View
+    indices_of: Callable[[int], Int[np.ndarray, " batch"]]
+    count: int
+    shard: Shard = Shard()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, step: Any) -> HostBatch:
+        indices = self.indices_of(step)
+        places = self.shard.of(step * len(indices) + np.arange(len(indices)))
+        chosen = zip(self.shard.of(indices), places, strict=True)
+        images, labels = zip(*(self.view.pixels(self.pictures, int(i), int(place)) for i, place in chosen), strict=True)
+        return HostBatch(np.stack(images), np.array(labels, np.int32))
+
+
+def stream(batches: Batches, start: int = 0, workers: int = 0) -> Iterator[HostBatch]:
+    """The batches from number `start` on, the next ones being decoded meanwhile; `close()` ends its threads and processes.
+
+    Args:
+      workers: processes that decode, each a batch at a time; 0 for threads of this process.
+    """
+    import grain
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():  # grain defines some of its own, which no command line of ours has
+        flags.FLAGS.mark_as_parsed()
+    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1) if workers else grain.ReadOptions(THREADS, THREADS)
+    numbered = grain.MapDataset.source(batches)[start:]
+    return iter(numbered.to_iter_dataset(reading).mp_prefetch(grain.multiprocessing.MultiprocessingOptions(num_workers=workers)))
+
+
+def stream_seed(seed: int, part: str) -> tuple[int, int]:
+    """The seed of the crops in the stream of a part."""
+    return seed, zlib.crc32(part.encode())
