@@ -2,11 +2,12 @@
 # ARGS="..." is passed on; PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 another environment.
 PYTHON ?= python3
 VENV ?= .venv
+VENV_CUDA ?= .venv-cuda
 ARGS ?=
 
 IN_VENV := $(VENV)/bin/python -m
 
-.PHONY: search test test-all lint docs notebooks clean
+.PHONY: search test test-all lint docs notebooks gpu-compile cuda clean
 
 search: $(VENV)/.installed
 	$(IN_VENV) experiments.search $(ARGS)
@@ -30,8 +31,16 @@ docs: $(VENV)/.installed-docs
 notebooks: $(VENV)/.installed-docs
 	$(IN_VENV) experiments.render_notebooks $(ARGS)
 
+# Compiles for an H100, which need not be there.
+gpu-compile: cuda
+	$(VENV_CUDA)/bin/python -m experiments.gpu.compile $(ARGS)
+
+# An environment of its own, since CUDA's libraries take 4.4 GB.
+cuda:
+	@$(MAKE) --no-print-directory VENV=$(VENV_CUDA) $(VENV_CUDA)/.installed-cuda
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_CUDA) build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp is touched last, so what was interrupted is done again and what is done costs nothing.
@@ -49,4 +58,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	@$(IN_VENV) pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.installed-cuda: $(VENV)/.installed
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --editable '.[cuda]'
 	@touch $@

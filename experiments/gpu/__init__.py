@@ -1,0 +1,1 @@
+"""Looking at GPUs: programs compiled for one that is not there, and a runbook for a machine that has one."""

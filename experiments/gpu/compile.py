@@ -1,0 +1,91 @@
+"""Compiles the programs of searches, trainings, attacks and bounds for an H100 that is not there; one JSON line for each.
+
+    make gpu-compile                             a search step of 3 cells and the like, minutes each
+    make gpu-compile ARGS="--full"               at the sizes of the paper, half an hour
+    make gpu-compile ARGS="--only=bounds"
+
+It needs no GPU, but JAX's plugin for CUDA, which `make gpu-compile` installs into an environment of its own. A line says
+`kernels`, `bytes`, `memory` and `collectives` of a call on one device, or by what `error` the compiler failed: exit status 1.
+No times, and no choice of algorithms by the CUDA libraries.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.process import execute
+from dsrna_jax.errors import InputError, shown
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`."""
+    values = no_flags()
+    own = {"flag_values": values, "module_name": "command"}
+    flags.DEFINE_boolean("full", False, "all programs, at the sizes of the paper", **own)
+    flags.DEFINE_list("only", [], "names of the programs that are compiled", **own)
+    flags.DEFINE_string("texts", "", "folder for the compiled programs as XLA writes them", **own)
+    flags.DEFINE_boolean("here", False, "in this process, which an abort of the compiler ends", **own)
+    parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return
+    from experiments.gpu.programs import PROGRAMS, SMALL  # imports much, which --help need not wait for
+
+    if unknown := [name for name in values.only if name not in PROGRAMS]:
+        raise InputError(f"only={shown(unknown[0])}: expected one of {', '.join(PROGRAMS)}")
+    names = values.only or (PROGRAMS if values.full else SMALL)
+    if values.here:
+        for name in names:
+            print(json.dumps(compiled(name, "full" if values.full else "small", values.texts)), flush=True)
+        return
+    failed = []
+    for name in names:
+        row = apart(name, argv[1:])
+        failed += [name] if "error" in row else []
+        print(json.dumps(row), flush=True)
+    if failed:
+        raise InputError(f"XLA does not compile {', '.join(failed)} for a GPU: the lines above say why")
+
+
+def apart(name: str, arguments: Sequence[str]) -> dict:
+    """The line of a program that is compiled in a process of its own, which the compiler may abort."""
+    command = [sys.executable, "-m", "experiments.gpu.compile", *arguments, "--here", f"--only={name}"]
+    done = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True)
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    fatal = [line.partition("] ")[2] for line in said if line.startswith("F")]
+    return {"name": name, "error": (fatal or said[-1:] or ["no message"])[0], "exit_status": done.returncode}
+
+
+def compiled(name: str, size: str, texts: str = "") -> dict:
+    """The line of a program that is compiled here; `memory` is what it allocates beside and for its arguments and results."""
+    import jax
+
+    from experiments.gpu.counts import counts
+    from experiments.gpu.programs import PROGRAMS, SIZES, lowered
+    from experiments.gpu.target import OPTIONS, mesh
+
+    program, began = PROGRAMS[name], time.perf_counter()
+    lowering = lowered(program, SIZES[size], mesh(program.devices))
+    traced = time.perf_counter()
+    executable = lowering.compile(compiler_options=OPTIONS)
+    seconds = {"trace_s": round(traced - began, 1), "compile_s": round(time.perf_counter() - traced, 1)}
+    text, memory = executable.as_text(), executable.memory_analysis()
+    if texts:
+        Path(texts).mkdir(parents=True, exist_ok=True)
+        (Path(texts) / f"{name}.txt").write_text(text, encoding="utf-8")
+    parts = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    where = {"devices": program.devices, "target": "H100", "jax": jax.__version__}
+    return {"name": name, "size": size} | counts(text) | {"memory": parts} | seconds | where
+
+
+if __name__ == "__main__":
+    execute(main)
