@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 from dsrna_jax import attacks, bounds
 from dsrna_jax.attacks.autoattack import stages
-from dsrna_jax.attacks.losses import scale_free
+from dsrna_jax.attacks.losses import dlr_or_margin
 from dsrna_jax.attacks.predictions import clean_predictions
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import budgets
@@ -334,10 +334,10 @@ def test_the_command_and_the_library_have_one_rule_for_few_classes():
     for classes in (2, 3, 4, 10):
         row = budgets.series_row(0.1, "linf", classes)
         assert row.stages == stages("standard", classes=classes)
-        assert f"APGD-T by {scale_free(classes, is_targeted=True)}" in row.budget
+        assert f"APGD-T by {dlr_or_margin(classes, is_targeted=True)}" in row.budget
         assert (row.name == "AutoAttack") == (classes >= 4)
         (added,) = budgets.attack_rows(AttackConfig(tier="standard", attacks="apgd_t"), classes)[1:]
-        assert dict(added.stages[0].options).get("loss", "dlr") == scale_free(classes, is_targeted=True)
+        assert dict(added.stages[0].options).get("loss", "dlr") == dlr_or_margin(classes, is_targeted=True)
 
 
 JITTED = jax.jit(attacks.autoattack, static_argnames=("norm", "version", "steps", "queries", "targets", "batch_size"))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
+from matplotlib.text import Text
 
 from dsrna_jax import plots
 from dsrna_jax.comparison import page
@@ -148,6 +149,13 @@ def test_names_of_runs_and_classes_are_drawn_as_they_are(text, tmp_path, recwarn
     page._figure(text.replace("\udcff", ""), figure)
     assert not recwarn.list and "mathdefault" in axes.get_xticklabels()[0].get_text()
     assert axes.get_xticklabels()[0].get_parse_math() and not axes.get_yticklabels()[0].get_parse_math()
+
+
+@pytest.mark.parametrize("which", ["cells", "cell", "alphas", "curves"])
+def test_labels_of_pictures_hold_no_formula_since_text_is_drawn_as_it_is(which, tmp_path):
+    figure = drawn(which, tmp_path / "a.png")
+    texts = [text for text in figure.findobj(Text) if "\\mathdefault" not in text.get_text()]
+    assert texts and not [text.get_text() for text in texts if "$" in text.get_text()]
 
 
 def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):

@@ -3,19 +3,19 @@
     attack(logits_fn, images, labels, key=None, *, radius, norm, ...) -> AttackResult(x_adv, success, distance, loss, steps)
 
 logits_fn: maps images [batch, ...] in [0, 1] to logits [batch, class], each image by itself, so batch statistics must be
-  frozen; normalisation is inside. What it closes over, such as weights, may be traced.
+  frozen; normalisation is inside. Arrays that it closes over, such as weights, may be traced.
   Classes masked by -inf never win. Attacks compute in the widest of float32, the images' dtype and the logits'.
 images: [batch, ...], floating point in [0, 1], one or more; the network gets points of their dtype.
-labels: [batch], integers 0 .. classes - 1, of 2 classes or more. Every attack is away from the label, or towards `target`.
+labels: [batch], integers 0 .. classes - 1, of 2 classes or more. Every attack goes away from the label, or towards `target`.
 key: a random key, from which example i draws by `fold_in(key, i)`; or keys [batch], such as `example_keys(key, numbers)` gives
   for examples that have numbers of their own: then neither order nor batch size matters. Attacks that draw nothing ignore it.
 radius: size of the perturbation in units of pixels, one or [batch], at least 0, traced. For attacks that look for the smallest
   perturbation (cw, ddn, fab) it is the size up to which one counts as a success, by default infinite.
-norm: "linf" or "l2"; "linf" by default, but for cw and ddn, which know l2 alone.
-steps and what else makes a budget: by default as each attack was published.
+norm: "linf" or "l2"; "linf" by default, except in cw and ddn, which have l2 alone.
+steps and the rest of a budget: by default as each attack was published.
 
-No result leaves the ball or the box, or is NaN, and no point counts as a success whose logits are NaN. What is given is checked,
-numbers where they are known (`attacks.inputs`); an `InputError` says in one line what was expected.
+No result leaves the ball or the box, or is NaN, and no point counts as a success whose logits are NaN. Arguments are checked,
+and their values if not traced (`attacks.inputs`); an `InputError` says in one line what was expected.
 
 All can be jitted, with radius, arrays and keys traced and all else static; outside of `jax.jit` they run too, and compile their
 loop in each call:

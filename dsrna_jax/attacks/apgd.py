@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce and Hein 2020, arXiv:2003.01690): PGD with momentum and a step size that each example finds by itself."""
+"""Auto-PGD (Croce and Hein 2020, arXiv:2003.01690): PGD with momentum and a step size adapted for each example."""
 
 from typing import Any, NamedTuple
 
@@ -51,10 +51,11 @@ def apgd(
     rho: float = 0.75,
     draws: int = 1,
 ) -> AttackResult:
-    """Auto-PGD, as the authors' PyTorch code has it; arguments as in `dsrna_jax.attacks`.
+    """Auto-PGD; arguments as in `dsrna_jax.attacks`.
 
-    From the same start the same examples fall, and the highest cross-entropy agrees but for rounding. Below some 30 steps
-    the step size shrinks too soon for a strong attack. `x_adv` is the last misclassified point, else that of highest loss.
+    From the same starting points the authors' PyTorch code fools the same examples and reaches the same highest cross-entropy,
+    up to rounding. With fewer than about 30 steps the step size shrinks too early for a strong attack. `x_adv` is the last
+    misclassified point, else that of highest loss.
 
     Args:
       loss: "ce", "dlr" (3 classes or more; 4 with `target`), "margin" (minus the margin), or a function of
@@ -163,7 +164,7 @@ def apgd_t(
 
 
 def _schedule(steps):
-    """Whether the step size is checked after each step, and the steps since the check before: bool and float [steps]."""
+    """Is the step size checked after each step (bool [steps]), and if so, how many steps after the last check (float [steps])."""
     window, shortest, shrink = (max(int(share * steps), 1) for share in (0.22, 0.06, 0.03))
     is_check, windows, since = np.zeros(steps, bool), np.zeros(steps, np.float32), 0
     for i in range(steps):
@@ -183,7 +184,7 @@ def _moved(s, images, radius, norm, momentum):
 
 
 def _adapted(s, wanted_rises):
-    """The state after a check: where the loss rose too seldom, half the step size, going on from the best point."""
+    """The state after a check: half the step size, from the best point, if the loss rose too seldom or has no new best."""
     is_stuck = ~s.was_reduced & (s.checked_loss >= s.best_loss)
     reduce = (s.rises <= wanted_rises) | is_stuck
     return s._replace(

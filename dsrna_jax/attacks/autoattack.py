@@ -16,7 +16,7 @@ from dsrna_jax.attacks.ball import check_norm, pick
 from dsrna_jax.attacks.fab import fab
 from dsrna_jax.attacks.inputs import widest
 from dsrna_jax.attacks.keys import example_keys
-from dsrna_jax.attacks.losses import scale_free
+from dsrna_jax.attacks.losses import dlr_or_margin
 from dsrna_jax.attacks.predictions import as_partial, clean_predictions, precise_logits, with_fixed_key
 from dsrna_jax.attacks.result import AttackResult, LogitsFn, is_fooled
 from dsrna_jax.attacks.series import Stage, run_count, run_series, stage_key, uncompiled_stage_result
@@ -29,18 +29,20 @@ VERSIONS = ("standard", "plus", "rand")
 def stages(
     version: str = "standard", *, classes: int = 10, steps: int = 100, queries: int = 5000, targets: int = 9
 ) -> tuple[Stage, ...]:
-    """The members of a version of AutoAttack, in its order. Only with these defaults may a result be called by its name.
+    """The members of a version of AutoAttack, in its order. Results of other budgets than the defaults are not AutoAttack's.
 
     All members run for any number of classes. The dlr is defined for 3 classes or more, the targeted one for 4: with fewer, the
-    members that climb it climb the margin, which only lacks its scale. A targeted member has at most `classes` - 1 targets.
+    margin takes its place, which lacks only its scale. A targeted member has at most `classes` - 1 targets.
+
+    Raises: InputError for an unknown version.
     """
     if version not in VERSIONS:
         raise InputError(f"unknown version {version!r} of AutoAttack: expected one of {', '.join(VERSIONS)}")
     budget = (("steps", steps),)
     apgd_ce = Stage("apgd-ce", apgd, (*budget, ("loss", "ce")))
-    apgd_dlr = Stage("apgd-dlr", apgd, (*budget, ("loss", scale_free(classes, is_targeted=False))))
+    apgd_dlr = Stage("apgd-dlr", apgd, (*budget, ("loss", dlr_or_margin(classes, is_targeted=False))))
     towards = {"runs": targets, "is_targeted": True}
-    apgd_t = Stage("apgd-t", apgd, (*budget, ("loss", scale_free(classes, is_targeted=True))), **towards)
+    apgd_t = Stage("apgd-t", apgd, (*budget, ("loss", dlr_or_margin(classes, is_targeted=True))), **towards)
     fab_t = Stage("fab-t", fab, budget, **towards)
     random_search = Stage("square", square, numbers=(("steps", queries),))
     if version == "standard":
@@ -69,10 +71,10 @@ def autoattack(
 
     A loop on the host: images may be a whole data set, attacked in batches of `batch_size`, and only examples that are still
     robust go on to the next member. Inside of `jax.jit` it is one program, in which a whole batch goes on while one of its
-    examples is robust; it draws the same, and its results are the same but for rounding. Every image that is misclassified as it
-    is counts as a success at distance 0 and is not attacked.
+    examples is robust; it draws the same, and its results are the same up to rounding. A clean image that is misclassified
+    counts as a success at distance 0 and is not attacked.
 
-    With 2 or 3 classes all members run, those of the targeted dlr by the margin (`autoattack.stages`).
+    With 2 or 3 classes all members run, with the margin in place of the dlr where that is undefined (`autoattack.stages`).
 
     Args:
       version: "standard", "plus", or "rand" for stochastic networks (then the call is `logits_fn(images, key)`).

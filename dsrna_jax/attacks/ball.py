@@ -12,7 +12,7 @@ NORMS = ("linf", "l2")
 
 
 def check_norm(norm: str, norms: tuple[str, ...] = NORMS) -> None:
-    """Raises InputError unless `norm` is one of `norms`."""
+    """Raises: InputError unless `norm` is one of `norms`."""
     if norm not in norms:
         raise InputError(f"norm {norm!r}: expected {' or '.join(map(repr, norms))}")
 
@@ -55,7 +55,7 @@ def project(
     """`points` projected onto the ball around the images, then onto the box.
 
     Images are in the box, so that the second projection only shrinks perturbations, and the result is in both sets. For linf it
-    is the nearest such point; for l2 it need not be.
+    is the nearest point of both; for l2 it need not be.
     """
     radius = per_example(radius, images)
     if norm == "linf":

@@ -17,7 +17,7 @@ CW_PRESETS = {
     "paper60": {"steps": 60, "searches": 9, "rate": 0.01, "constant": 1e-2, "confidence": 0.0},
     "strong": {"steps": 100, "searches": 9, "rate": 0.1, "constant": 1e-2, "confidence": 0.0},
 }
-"""Named budgets: `cw(..., **CW_PRESETS["strong"])`. "60 iterations" alone says little: what they find depends on the rest."""
+"""Named budgets: `cw(..., **CW_PRESETS["strong"])`. "60 iterations" of papers leave open the rate and the constants tried."""
 
 
 @on_checked_inputs
@@ -38,14 +38,19 @@ def cw(
 ) -> AttackResult:
     """The nearest misclassified point that C&W finds; arguments as in `dsrna_jax.attacks`; draws nothing.
 
-    Minimises ||x' - x||^2 + c * max(confidence + margin, 0) by Adam over w, where x' = (tanh(w) + 1) / 2. For each example c is
-    searched: halved towards the largest that failed where it succeeded, else ten times as large until it succeeds once. Examples
-    do not stop each other, as they do where a batch is abandoned by its summed loss. A success counts within `radius`.
+    Minimises ||x' - x||^2 + c * max(confidence + margin, 0) by Adam over w, where x' = (tanh(w) + 1) / 2. A binary search finds c
+    for each example: ten times as large until it succeeds, then the middle between the largest c that failed and the smallest
+    that succeeded. All steps are taken: a batch is not abandoned when its summed loss stalls, as in the authors' code. A success
+    counts within `radius`.
 
     Args:
       norm: "l2", the only one.
-      steps: of Adam in each search. searches: values of c that are tried. rate: of Adam. constant: the first c.
-      confidence: kappa, the margin by which a wrong class is to win; any misclassified point is a success.
+      steps: of Adam for each c.
+      searches: number of values of c.
+      rate: learning rate of Adam.
+      constant: the first c.
+      confidence: kappa, the margin by which a wrong class must win for c to count as successful; x_adv may be any misclassified
+        point.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm, ("l2",))

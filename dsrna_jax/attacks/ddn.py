@@ -29,11 +29,12 @@ def ddn(
 ) -> AttackResult:
     """The nearest misclassified point that `steps` gradients find; arguments as in `dsrna_jax.attacks`; draws nothing.
 
-    Each step goes along the gradient by a cosine schedule from 1 to 0.01, and is then put on a sphere that shrinks by `shrink`
-    where the point was misclassified and grows by it elsewhere. A success counts if it lies within `radius`.
+    Each step moves along the unit gradient, by a cosine schedule from 1 to 0.01, then onto a sphere around the image whose radius
+    shrinks by the share `shrink` where the point was misclassified and grows by it elsewhere. A success counts within `radius`.
 
     Args:
       norm: "l2", the only one.
+      loss: as in `pgd`.
       initial_size: radius of the first sphere.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)

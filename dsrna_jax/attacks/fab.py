@@ -124,9 +124,9 @@ def _nearest_boundary(logits_fn, points, labels, target, classes, norm):
 def to_plane(points: Array, normal: Array, offset: Array, norm: str, iterations: int = 20) -> Array:
     """The smallest step [batch, ...] from `points` in the box to the plane <normal, .> = offset [batch], inside the box.
 
-    Where the plane misses the box, the step to the corner nearest to it. All pixels move at once, |sign(w)| (linf) or |w| (l2)
-    per unit of time, until each meets its wall; the time needed is the root of a concave, piecewise linear function, which
-    Newton's method meets from below and exactly, in a handful of iterations, with no sort.
+    If the plane misses the box, the step to the corner nearest to it. All pixels move at once, |sign(w)| (linf) or |w| (l2)
+    per unit of time, until each meets its wall. The time needed is the root of a concave, piecewise linear function: Newton's
+    method approaches it from below and ends on it exactly, without sorting the pixels.
     """
     missing = offset - (normal * points).reshape(len(points), -1).sum(1)
     w = normal * jnp.where(missing >= 0, 1, -1).reshape(-1, *[1] * (points.ndim - 1)).astype(points.dtype)

@@ -1,4 +1,4 @@
-"""What attacks are given: checked in one place, and in one precision."""
+"""Checks of the arguments that attacks share, and the one precision in which attacks compute."""
 
 import functools
 import inspect
@@ -19,9 +19,9 @@ Arguments = ParamSpec("Arguments")
 
 
 class Network:
-    """A network as the inside of attacks calls it: points and logits are of one dtype, whatever the network takes and gives.
+    """A network whose points and logits have one dtype inside of attacks, whatever `logits_fn` takes and returns.
 
-    dtype: the widest of float32, the images' and the logits'. Points reach the network in the images' own dtype; where that is
+    dtype: the widest of float32, the images' and the logits'. Points reach `logits_fn` in the images' own dtype; if that is
       narrower they are rounded towards the image, so that none leaves its ball by rounding.
     """
 
@@ -43,8 +43,8 @@ def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arg
     points of its result come back in the dtype of the images that were given. An attack inside of another checks nothing again.
 
     Raises: InputError, in one line, unless images, labels, `target`, `x_init`, radius, norm and logits are as `dsrna_jax.attacks`
-      has it. Outside of `jax.jit` the logits of the images themselves are computed for that: they must not be NaN or infinite,
-      except that -inf may mask classes; probabilities bring a warning.
+      says. Outside of `jax.jit` this computes the logits of the images themselves: they must not be NaN or infinite, except that
+      -inf may mask classes. Warns if they are probabilities.
     """
     signature = inspect.signature(attack)
 
@@ -95,7 +95,7 @@ def _check_options(given: dict[str, Any], images: Array, has_default_radius: boo
 
 
 def _checked_network(given: dict[str, Any], images: Array, labels: Array) -> Network:
-    """The network. Raises: InputError unless its logits are such, and have the classes of labels and target."""
+    """The wrapped network. Raises: InputError unless its outputs are logits, of classes to which labels and targets belong."""
     logits_fn, call = given["logits_fn"], given["logits_fn"]
     if (given.get("draws") or 1) > 1:  # a stochastic network
 
@@ -123,7 +123,7 @@ def widest(images: Any, logits: Any) -> Any:
 
 @jax.custom_jvp
 def _towards(points: Array, images: Array) -> Array:
-    """Points rounded to the dtype of the images, none farther from its image by that. Derivatives are those of a cast."""
+    """Points rounded to the dtype of the images, never away from their image. Derivatives are those of a cast."""
     nearest, centre = points.astype(images.dtype), images.astype(points.dtype)
     is_farther = jnp.abs(nearest.astype(points.dtype) - centre) > jnp.abs(points - centre)
     return jnp.where(is_farther, jnp.nextafter(nearest, images), nearest)

@@ -1,4 +1,4 @@
-"""Random keys by example: what an example draws depends on neither its neighbours nor its place in the batch."""
+"""A random key for each example: its draws depend on its number, in the batch or in the data set, and not on its neighbours."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def example_keys(key: KeyOrKeys | None, examples: int | Int[ArrayLike, " batch"]
     if keys.shape not in ((), (size,)):
         raise InputError(f"expected one key, or one for each of {size} examples, got keys {keys.shape}")
     if jax.random.key_impl(keys) != "threefry2x32" and not keys.ndim:
-        # Other generators draw for the batch as a whole.
+        # Under vmap, other generators draw for the batch as a whole.
         keys = jax.random.key(jax.random.bits(keys), impl="threefry2x32")
     if keys.ndim:
         return keys

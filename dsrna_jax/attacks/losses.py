@@ -11,7 +11,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.losses import margin
 
 Loss = Callable[[Array, Array], Array]
-CLASSES_OF_DLR, CLASSES_OF_TARGETED_DLR = 3, 4  # the fewest
+CLASSES_OF_DLR, CLASSES_OF_TARGETED_DLR = 3, 4  # at least
 MASKED = 1e12  # a class this far below the highest logit is masked
 
 
@@ -28,8 +28,8 @@ def margin_loss(logits: Float[Array, "batch class"], labels: Int[Array, " batch"
 def dlr(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """Difference of logits ratio: `margin_loss` over z_1st - z_3rd (Croce and Hein 2020, arXiv:2003.01690, Eq. 6).
 
-    Invariant to adding a number to all logits and to scaling them by a positive one. The `margin_loss` where all but two classes
-    are masked, by -inf or by a number such as -1e30. Raises: InputError for fewer than 3 classes.
+    Invariant to adding a number to all logits and to scaling them by a positive one. It is the `margin_loss` where all but two
+    classes are masked, by -inf or by a number such as -1e30. Raises: InputError for fewer than 3 classes.
     """
     _check_classes(logits, CLASSES_OF_DLR, "dlr")
     top = lax.top_k(logits, 3)[0]
@@ -65,8 +65,8 @@ def resolved(loss: str | Loss, target: Int[Array, " batch"] | None = None) -> Lo
     return _named(loss, LOSSES) if target is None else targeted(loss, target)
 
 
-def scale_free(classes: int, *, is_targeted: bool) -> str:
-    """The name of the loss that takes the place of the dlr: "dlr" itself, or "margin" where there are too few classes for it."""
+def dlr_or_margin(classes: int, *, is_targeted: bool) -> str:
+    """The name of a loss for that many classes: "dlr" where it is defined, else "margin"."""
     return "dlr" if classes >= (CLASSES_OF_TARGETED_DLR if is_targeted else CLASSES_OF_DLR) else "margin"
 
 
@@ -78,12 +78,12 @@ def of_class(values: Float[Array, "batch class"], labels: Int[Array, " batch"]) 
 def runner_up(logits: Float[Array, "batch class"], labels: Int[Array, " batch"], rank: Array | int) -> Int[Array, " batch"]:
     """The class with the `rank`-th highest logit, counted from 1, among those other than the label."""
     order = jnp.argsort(logits, axis=1, descending=True)
-    own = jnp.argmax(order == labels[:, None], axis=1)  # the place of the label, which ranks below it skip
+    own = jnp.argmax(order == labels[:, None], axis=1)  # rank of the label, which is skipped
     return jnp.take_along_axis(order, (rank - 1 + (own < rank))[:, None], axis=1)[:, 0]
 
 
 def _ratio(difference, scale):
-    """The difference itself where a masked class makes the scale so large that nothing would be left of the gradient."""
+    """difference / scale; the difference itself where a masked class makes the scale so large that the gradient would vanish."""
     return difference / jnp.where(scale < MASKED, scale + 1e-12, 1)
 
 

@@ -33,17 +33,18 @@ def pgd(
 ) -> AttackResult:
     """x <- project(x + step_size * direction of the gradient), `steps` times; arguments as in `dsrna_jax.attacks`.
 
-    More radius, steps or restarts never make it weaker by chance alone: restarts and steps are nested.
+    More steps or restarts never lose a success (with `keep="fooled"`): they go on from the same points and draws.
 
     Args:
-      steps: may be traced. step_size: a quarter of the radius by default (the 2/255 of 8/255 that the literature uses).
+      steps: may be traced.
+      step_size: by default a quarter of the radius, which for 8/255 is the 2/255 of the literature.
       loss: "ce", "margin" (minus the margin), "dlr", or a function (logits, labels) -> [batch], which may close over anything.
       restarts: runs from as many random points; the worst of them counts for each example.
-      random_start: begin at a point drawn uniformly from the ball, or at the image.
+      random_start: begin at a point drawn uniformly from the ball, rather than at the image.
       x_init: the first run begins here instead, projected.
       target: classes to pull towards; by default away from the label.
-      keep: "fooled": x_adv is the last misclassified point met, and the last point if none was. "last": always the last
-        point, as training wants it: that costs no forward pass beyond the gradients.
+      keep: "fooled" for the last misclassified point as x_adv, and the last point if there is none; "last" for the last point
+        always, as in adversarial training.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)

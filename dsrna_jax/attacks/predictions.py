@@ -1,4 +1,4 @@
-"""Forward passes by themselves: what a network predicts, batch by batch, and whether its outputs are logits at all."""
+"""Predictions of networks, batch by batch, by forward passes in full precision, and a check that outputs are logits."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ UNDEFINED = -1  # the prediction of a network whose logits are NaN
 
 
 def precise_logits(logits_fn: Partial, images: Float[ArrayLike, "batch *image"]) -> Float[Array, "batch classes"]:
-    """Logits by matrix products in full float32: the forward pass that has the last word."""
+    """Logits by matrix products in full float32: they decide whether an image is misclassified."""
     with jax.default_matmul_precision("highest"):
         return logits_fn(images)
 
@@ -45,7 +45,7 @@ def clean_predictions(
     *,
     warns: bool = True,
 ) -> tuple[int, Int[np.ndarray, " examples"]]:
-    """The number of classes, and `predicted` of images that are going to be attacked or certified. `warns` of probabilities.
+    """The number of classes, and `predicted` of images that are to be attacked or certified. `warns`: of probabilities.
 
     Raises: InputError unless images are in [0, 1], labels are classes, and outputs are finite logits; -inf may mask some classes.
     """
@@ -63,7 +63,7 @@ def clean_predictions(
 
 
 def are_fooled(classes: Int[np.ndarray, " batch"], labels: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch"]:
-    """Whether `predictions` are other classes than the labels; never where they are `UNDEFINED`."""
+    """Whether `predictions` differ from the labels; false where they are `UNDEFINED`."""
     return (classes != labels) & (classes != UNDEFINED)
 
 
@@ -71,7 +71,7 @@ def as_partial(logits_fn: LogitsFn) -> Partial:
     """`logits_fn` as a pytree, which compiled programs take as an argument.
 
     The arguments of a `jax.tree_util.Partial`, such as the weights, are traced, so that another checkpoint compiles nothing.
-    Whatever any other function closes over is a constant of the program.
+    Arrays that any other function closes over are constants of the program.
     """
     return logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
 

@@ -1,4 +1,4 @@
-"""The result of an attack, and what attacks have in common: the gradient of a loss, who is fooled, the worst of several runs."""
+"""The result of an attack, and parts of attacks: the gradient of a loss, misclassification, the worst of several runs."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,11 +19,11 @@ LogitsFn = Callable[..., Array]
 class AttackResult(NamedTuple):
     """The outcome of an attack for each example.
 
-    x_adv: in the ball and in the box: a misclassified point if the attack met one, else its best try.
+    x_adv: a point in the ball and in the box, misclassified if the attack met such a point.
     success: whether the network misclassifies x_adv, by logits of which none is NaN.
     distance: the norm of x_adv - images.
     loss: the highest value of the attack's loss that it met; of attacks that look for the smallest perturbation, minus its size
-      (-inf if they met none).
+      (-inf if they found none).
     steps: gradients (for `square`, forward passes) spent on the example.
     """
 
@@ -57,7 +57,7 @@ def repeated(run: Callable[[Array | int], AttackResult], times: int, images: Arr
 
 
 def climb(logits_fn: LogitsFn, loss: Loss, images: Array, labels: Array) -> tuple[Array, Array, Array]:
-    """Logits [batch, class], loss [batch], and its gradient [batch, ...] with respect to the images, which is finite."""
+    """Logits [batch, class], loss [batch], and its gradient [batch, ...] with respect to the images, made `finite`."""
 
     def total(images):
         logits = logits_fn(images)
@@ -82,5 +82,5 @@ STEEPEST = 1e15  # large, but its square is far inside of float32
 
 
 def is_fooled(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Bool[Array, " batch"]:
-    """Whether the class of the highest logit is not the label; never where a logit is NaN, or all classes are masked by -inf."""
+    """Whether the highest logit is not the label's; false where a logit is NaN, or all classes are masked by -inf."""
     return (logits.argmax(1) != labels) & (logits.max(1) > -jnp.inf)

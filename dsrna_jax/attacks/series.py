@@ -1,6 +1,6 @@
-"""Attacks one after the other on a whole data set: only examples that are still robust go on to the next.
+"""Series of attacks on a whole data set: only examples that are still robust go on to the next attack.
 
-They are gathered into batches of one fixed size, the last one padded, so that each attack compiles once.
+These are gathered into batches of one fixed size, the last one padded, so that each attack compiles once.
 """
 
 import zlib
@@ -24,10 +24,11 @@ from dsrna_jax.attacks.result import AttackResult, LogitsFn
 class Stage(NamedTuple):
     """A member of a series.
 
-    name: in tables; what is drawn depends on it. attack: a function of `dsrna_jax.attacks`.
-    options: (name, value) pairs of its static options. numbers: the same of options that are traced: stages that differ only in
-      name and numbers share a compiled program.
-    runs: how often it runs, with fresh keys, each time on what is still robust.
+    name: in tables; the random draws depend on it.
+    attack: a function of `dsrna_jax.attacks`.
+    options: (name, value) pairs of its static options.
+    numbers: the same of options that are traced: stages that differ only in name and numbers share a compiled program.
+    runs: number of runs, with fresh keys, each on the examples that are still robust.
     is_targeted: run i pulls towards the i-th likeliest of the wrong classes, for as many as there are.
     """
 
@@ -42,7 +43,8 @@ class Stage(NamedTuple):
 class AttackBatch(NamedTuple):
     """The outcome of one run of a stage on the examples `indices`, its batch `number`.
 
-    result: NumPy arrays, one row for each of them. unconfirmed: number of successes that the last forward pass denied.
+    result: NumPy arrays, one row an example.
+    unconfirmed: number of successes of the attack that the forward pass of `predictions` did not confirm.
     """
 
     stage: str
@@ -59,7 +61,7 @@ class AttackBatch(NamedTuple):
 
 
 def run_count(stage: Stage, classes: int) -> int:
-    """How often a stage runs on a network of that many classes."""
+    """The number of runs of a stage on a network of that many classes."""
     return min(stage.runs, classes - 1) if stage.is_targeted else stage.runs
 
 
@@ -109,7 +111,7 @@ def run_series(
     """The outcome of each batch of each run of each stage, in order; only examples that no earlier one fooled are attacked.
 
     Args:
-      images, labels: the whole data set. What example i draws depends on key and i, not on its batch.
+      images, labels: the whole data set. The draws of example i depend on key and i, not on its batch.
       robust: examples that count as robust before the first stage.
       completed: of batches that an earlier call completed, by (stage, run, number of the batch), the examples that fell in it;
         such a batch is not run again and not yielded.
@@ -138,7 +140,7 @@ def run_series(
                     network, *placed, np.int32(run), numbers, radius=np.float32(radius), stage=program, norm=norm
                 )
                 claimed = np.asarray(result.success)[: len(indices)]
-                # A forward pass by itself has the last word.
+                # XLA may fuse the attack's own forward pass differently: only one by itself, in full precision, confirms.
                 success = are_fooled(predictions(judge, result.x_adv), labels[padded])
                 result = AttackResult(*(np.asarray(part)[: len(indices)] for part in result._replace(success=success)))
                 batch = AttackBatch(stage.name, run, number, indices, result, int((claimed & ~result.success).sum()))

@@ -29,12 +29,13 @@ def square(
 ) -> AttackResult:
     """Tries `steps` squares and keeps each that lowers the margin; arguments as in `dsrna_jax.attacks`.
 
-    An example is left alone once it is misclassified, and `steps` of the result counts the forward passes until then. Squares are
-    drawn for each example by itself (in the PyTorch code for the batch), at every position (there never at the far border).
+    An example stays as it is once it is misclassified; `steps` of the result counts its forward passes until then. Squares are
+    drawn for each example (in the PyTorch code for the batch), at every position (there never at the far border).
 
     Args:
       steps: may be traced.
-      share: of the pixels that the first squares cover; it is halved after 10, 50, 200, 500, 1000, 2000, 4000 ... steps.
+      share: of the pixels that the first squares cover, in (0, 1]; halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000
+        steps.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)
@@ -95,7 +96,7 @@ def _linf(shape, share):
 def _l2(shape, share):
     """The functions (start, changed) of one example for l2.
 
-    start: a grid of bumps. changed: a bump is added in one window, and another window is erased to pay for it.
+    start: a grid of bumps. changed: adds a bump in one window, and erases another window to keep the norm.
     """
     height, width, channels = shape
     sides = np.minimum(np.maximum(_sides(share, height, width), 3) // 2 * 2 + 1, min(height, width))

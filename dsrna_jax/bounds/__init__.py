@@ -1,7 +1,7 @@
 """Certified bounds of any batch-separable JAX function over balls around its inputs.
 
-As `jax.grad` does, they take a function that closes over its weights, such as a Flax or an Equinox network, and trace it; the
-function itself needs no change. All can be jitted, vmapped, and differentiated with respect to whatever the function closes over.
+Like `jax.grad`, they take a function that closes over its weights, such as a Flax or an Equinox network, and trace it; the
+function itself needs no change. All can be jitted, vmapped, and differentiated with respect to the arrays that it closes over.
 
     lower, upper = bounds.bound(f, x, radius=0.01, norm="linf", method="crown_ibp", clip=(0.0, 1.0))
     certified = bounds.margin(f, x, labels, radius=0.01, method="crown") > 0
@@ -17,11 +17,12 @@ Methods, from loose and cheap to tight and expensive; `explain` estimates the co
     hz_crown     hybrid zonotopes, then one backward pass                                 one per input entry
     fastlin      backward passes for every layer, parallel slopes (Weng et al. 2018)      one per neuron
     crown        the same with adaptive slopes (Zhang et al. 2018)                        one per neuron
-    alpha_crown  crown, then lower slopes optimised for every output (Xu et al. 2021)     crown, and 60 per output
+    alpha_crown  crown, then lower slopes optimised for every output (Xu et al. 2021)     crown, and 120 per output
 
-Rounding: bounds are those of f in real arithmetic, computed in the precision of x, and widened by `rounding.ROUNDING` (64) units
-of that precision, relative to f(x) and to the bound of its deviation. In every network tested this exceeded the rounding errors
-of evaluating f; it is no proof. In float64 both are negligible.
+Rounding: bounds are widened by allowances, derived operation by operation (docs/rounding.md). `bound`, `intermediate`, margins
+and certified radii hold for f in real arithmetic and as it is evaluated in float32 or float64. `deviation`, `value_and_deviation`
+and `arithmetic="exact"` allow for the arithmetic of the bounds alone, and there hz_crown by a number of roundings that is not
+derived.
 """
 
 from typing import TYPE_CHECKING

@@ -14,8 +14,8 @@ from dsrna_jax.bounds.relaxations.hinge import Hinge, adaptive_share
 def optimised_lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, rows, iterations: int) -> jax.Array:
     """Lower bounds of functionals of the output's deviation, rows [row, *output shape] -> [row, batch].
 
-    Adam takes `iterations` steps, from the slopes of CROWN. Any slopes in [0, 1] are sound, so the best bound on the way counts.
-    Planes of other operations are those of `relaxed`; without hinges there is nothing to optimise, and all is -inf.
+    Adam takes `iterations` steps, from the slopes of CROWN. Any slopes in [0, 1] are sound: the best bound of all steps counts.
+    Planes of other operations are those of `relaxed`. Without hinges there is nothing to optimise, and the result is -inf.
     """
     intervals = relaxed.intervals
     hinges = [n for n in graph.nodes if isinstance(n.operation, Hinge)]
@@ -44,6 +44,6 @@ def optimised_lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, rows, iter
         shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), shares, updates)
         return (shares, state, jnp.fmax(best, lower)), None
 
-    # One step more than asked for: it bounds with the last slopes, without a second copy of the backward pass in the program.
+    # One more step bounds with the last slopes, without a second copy of the backward pass in the program.
     (_, _, best), _ = lax.scan(climb, (shares, optimizer.init(shares), worst), length=iterations + 1)
     return best

@@ -45,7 +45,8 @@ def bound(
       given: sound bounds of intermediate values by name, {"relu_0": (lower, upper)}, as `intermediate` returns them.
 
     Returns: (lower, upper), each of the shape of f(x).
-    Raises: InputError; NotImplementedError naming a primitive that has no rule, and the line that calls it.
+    Raises: InputError for wrong arguments, for an f that mixes examples, and if memory would not suffice, by estimate;
+      NotImplementedError naming a primitive that has no rule, and the line that calls it.
     """
     bounded = bounded_output(
         f, x, EVALUATION, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
@@ -70,7 +71,7 @@ def deviation(
     iterations: int = 20,
     given: Given | None = None,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Lower and upper bounds of f(x') - f(x), precise also where they are small beside f(x), or the radius is beside x.
+    """Lower and upper bounds of f(x') - f(x), precise also where they are small beside f(x), or the radius is small beside x.
 
     Args:
       rows: [row, batch, ...], functionals of f's output for each example: bounds are then those of <rows, f(x') - f(x)>. Every

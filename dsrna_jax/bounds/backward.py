@@ -16,7 +16,7 @@ from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import gamma, total
 
-# Estimate of how many arrays of the size of a functional on the widest layer a backward pass holds at once.
+# Estimate of the number of arrays, of the size of a functional on the widest layer, that a backward pass holds at once.
 ROW_BUFFERS = 3
 
 
@@ -39,7 +39,7 @@ class Relaxed:
         return self.made[node]
 
     def prepared(self, graph: Graph, target: Node) -> "Relaxed":
-        """The same, with all that bounds of `target` need, so that loops over rows do not make it again."""
+        """Itself, with all planes and errors that bounds of `target` need, so that loops over rows do not compute them again."""
         self.intervals.error(target)
         for node in graph.nodes:
             if node.index <= target.index and node.operation is not None and not isinstance(node.operation, Linear):
@@ -50,11 +50,11 @@ class Relaxed:
 def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, *, stop: bool = False) -> jax.Array:
     """Lower bounds of <functional, deviation of target> over the ball.
 
-    Functionals travel with their axis of rows right in front of the batch axis, so that most operations can merge the two.
+    Functionals have their axis of rows right in front of the batch axis on the way, so that most operations can merge the two.
 
     Args:
       functional: [row, *target shape].
-      stop: end at the first relaxed nodes with their intervals, rather than going back to the input through their planes.
+      stop: end at the first relaxed nodes on the way, with their intervals, rather than go on to the input by their planes.
     Returns: [row, batch].
     """
     pending, results = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}
@@ -128,11 +128,11 @@ def _pulled(node: Node, planes: Planes, rows):
         leading = (None,) * (parent.value.ndim - node.value.ndim)
         passed.append(rows[leading] * jnp.where(from_below[leading], _beside(lower, parent), _beside(upper, parent)))
     lower_gap, upper_gap = (_beside(gap, node) for gap in (planes.lower_gap, planes.upper_gap))
-    return passed, jnp.where(from_below, rows * lower_gap, -rows * upper_gap)  # XLA sums this at once, a product in two passes
+    return passed, jnp.where(from_below, rows * lower_gap, -rows * upper_gap)  # XLA sums this in one pass, and a product in two
 
 
 def _beside(x, node: Node):
-    """x of the node's shape, or with rows in front, with the axis of rows moved right in front of the batch axis."""
+    """x, of the node's shape or with an axis of rows in front, with the axis of rows (or 1) right in front of the batch axis."""
     if x.ndim > node.value.ndim:
         return jnp.moveaxis(x, 0, node.batch_axis)
     return jnp.expand_dims(x, node.batch_axis)
@@ -158,8 +158,8 @@ def sides_of(node: Node, lower_bound: Callable, *, chunk: int, wanted=None) -> t
     Args:
       lower_bound: maps functionals [row, *node shape] to lower bounds [row, batch].
       chunk: entries bounded at a time; memory grows as chunk * batch * widest layer.
-      wanted: truth values of the node's shape. Entries that no example wants may keep infinite bounds; the wanted ones are
-        sorted to the front, and chunks without any are skipped.
+      wanted: mask of the node's shape, for all entries by default. Entries that no example wants may keep infinite bounds;
+        the wanted ones are sorted to the front, and chunks without any are skipped.
     """
     size, batch = node.size, node.value.shape[node.batch_axis]
     chunk = min(chunk, size)

@@ -19,7 +19,9 @@ from dsrna_jax.inputs import check_radius, is_known
 class Ball:
     """Deviations d of x with ||d||_p <= radius, and low <= x + d <= high if clipped.
 
-    radius: [batch]. norm: over all leaves of an example together. boxes: the smallest box of each leaf that holds the ball.
+    radius: [batch].
+    norm: over all leaves of an example together.
+    boxes: the smallest box of each leaf that holds the ball.
     clip: (low, high), or None.
     """
 
@@ -29,14 +31,14 @@ class Ball:
     clip: tuple[float, float] | None
 
     def clipped(self, x, box: Interval) -> Interval:
-        """A box of deviations from x, within the range of valid pixels."""
+        """A box of deviations from x, cut to `clip`."""
         if self.clip is None:
             return box
         low, high = self.clip
         return Interval(jnp.maximum(box.lower, low - x), jnp.minimum(box.upper, high - x))
 
     def dot_lower(self, coefficients) -> jax.Array:
-        """Lower bound of <coefficients, d> over the ball: the minimum, but for rounding (and the dual for clipped l2).
+        """Lower bound of <coefficients, d> over the ball: the minimum up to rounding, and up to the dual for clipped l2.
 
         coefficients: [row, batch, ...] for each leaf. Returns: [row, batch].
         """
@@ -64,7 +66,7 @@ def _least_l1(flat, low, high):
     order = jnp.argsort(-gain, -1)
     gain, room = (jnp.take_along_axis(a, order, -1) for a in (gain, room))
     spent = jnp.cumsum(room, -1) - room
-    # What is spent is off by a share of itself, which only counts up to 1.
+    # `spent` is off by a share of itself, which matters up to 1 only.
     spare = gamma(flat.shape[-1] + 4, flat.dtype)
     return -total(gain * jnp.clip(1 + spare * (1 + jnp.minimum(spent, 1)) - spent, 0, room), 2)
 
@@ -123,7 +125,7 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
 
 
 def _norm(coefficients, norm):
-    """The dual of a norm, over all leaves together: [row, batch]."""
+    """Upper bound of the dual norm over all leaves together: [row, batch]."""
     if norm == "l1":
         largest = [jnp.abs(c).max(tuple(range(2, c.ndim))) for c in coefficients]
         return jnp.stack(largest).max(0) * (1 + gamma(4, largest[0].dtype))

@@ -1,4 +1,4 @@
-"""Checks of what the user gives."""
+"""Checks of the function and of the memory that its bounds need."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Control flow of JAX: what is known while tracing is followed, and loops are unrolled."""
+"""Control flow of JAX: conditions that are known while tracing are followed, and loops unrolled."""
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,13 @@ from dsrna_jax.errors import InputError
 
 
 def cond(tracer, equation, twin, inputs) -> list:
-    """cond and switch: the branch of a known index; a choice between the results of all branches for a traced one."""
+    """The rule of cond and switch: the branch of a known index, or a choice between the results of all for a traced index."""
     index, *operands = inputs
     pairs = list(zip(equation.params["branches"], twin.params["branches"], strict=True))
     if isinstance(index, Refused):
         raise index.error
     if isinstance(index, Node | Predicate):
-        raise NotImplementedError(f"no bounds through cond{tracer.where}: its course depends on x")
+        raise NotImplementedError(f"no bounds through cond{tracer.where}: its condition depends on x")
     known = number(index)
     if known is not None:
         branch, other = pairs[int(np.clip(known, 0, len(pairs) - 1))]
@@ -40,7 +40,7 @@ def _chosen(tracer, index, cases):
 
 
 def while_loop(tracer, equation, twin, inputs) -> list:
-    """while: as many steps as its condition, which must be known while tracing, allows."""
+    """The rule of while: unrolled, for a condition that is known while tracing."""
     params, other = equation.params, twin.params
     before, shared = params["cond_nconsts"], params["body_nconsts"]
     of_condition, of_body, carry = inputs[:before], inputs[before : before + shared], list(inputs[before + shared :])
@@ -51,7 +51,7 @@ def while_loop(tracer, equation, twin, inputs) -> list:
         if isinstance(goes_on, Predicate) and goes_on.outcome is not None:
             goes_on = goes_on.outcome
         if isinstance(goes_on, Node | Predicate):
-            raise NotImplementedError(f"no bounds through while{tracer.where}: its course depends on x")
+            raise NotImplementedError(f"no bounds through while{tracer.where}: its condition depends on x")
         if number(goes_on) is None:
             raise NotImplementedError(
                 f"no bounds through while{tracer.where}: the number of its steps is not known while tracing"
@@ -62,7 +62,7 @@ def while_loop(tracer, equation, twin, inputs) -> list:
 
 
 def scan(tracer, equation, twin, inputs) -> list:
-    """scan, unrolled. Over the examples, as `lax.map` does, it is a `vmap`."""
+    """The rule of scan: unrolled; a `vmap` where it goes over the examples, as `lax.map` does."""
     params, other = equation.params, twin.params
     consts, carries = consts_and_carries(params)
     shared, carry, stacked = inputs[:consts], list(inputs[consts : consts + carries]), inputs[consts + carries :]

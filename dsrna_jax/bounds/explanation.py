@@ -14,7 +14,11 @@ from dsrna_jax.bounds.graph import Graph, Linear
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Estimates: work, in evaluations of f on the same batch, and bytes of memory at the peak."""
+    """Estimates of the cost of a method.
+
+    passes: work, in evaluations of f on the same batch.
+    bytes: peak memory.
+    """
 
     passes: float
     bytes: int
@@ -24,9 +28,11 @@ class Cost:
 class Explanation:
     """The structure of a function, and the cost of bounding all its outputs.
 
-    operations: how many there are of each relaxed kind, and "affine" ones.
-    neurons: entries of one example that relaxations start from. outputs: entries of its output.
-    widest: entries of its largest value. costs: by method.
+    operations: number of each relaxed kind, and of "affine" ones.
+    neurons: entries of one example that relaxations start from.
+    outputs: entries of its output.
+    widest: entries of its largest value.
+    costs: by method.
     """
 
     operations: dict[str, int]

@@ -36,7 +36,7 @@ def passed(node: Node, known: Intervals) -> Interval:
 
 
 def _ends(operation: Linear, parents: list[Interval]) -> Interval:
-    """Ends to ends: all coefficients are at least 0, or each entry depends on one."""
+    """Ends mapped to ends: exact if all coefficients are at least 0, or each entry depends on one entry."""
     lower, upper = (operation.deviation(*(interval[side] for interval in parents)) for side in (0, 1))
     if operation.structural or operation.increasing:
         return Interval(lower, upper)
@@ -51,7 +51,7 @@ def intervals(graph: Graph, ball: Ball, rounding: Rounding, refine=None) -> Inte
 
     Args:
       refine: (node, intervals of it and of the nodes before, is_exact) -> (lower, upper) or None, to narrow the intervals of the
-        nodes that relaxations start from. is_exact: whether the radius is that of a row norm. NaN is an unknown bound.
+        nodes that relaxations start from. is_exact: whether its interval is that of a row norm. NaN is an unknown bound.
     """
     known = Intervals(graph, rounding)
     for leaf, box in zip(graph.inputs, ball.boxes, strict=True):
@@ -100,7 +100,7 @@ def relaxed_inputs(graph: Graph) -> dict[Node, list[Node]]:
 
 
 class _Rows:
-    """Row norms of the affine maps from the input, where pushing ones through a layer gives them: up to the first full layer."""
+    """Row norms of the affine maps from the input, up to the first layer that sums: ones pushed through |A|^2 give them."""
 
     def __init__(self, graph: Graph, ball: Ball):
         self.ball = ball

@@ -1,8 +1,8 @@
 """Functions of several operations that are bounded as a whole.
 
-silu is a product, softplus a sum, and bounds of one operation at a time would be sound, but loose. A value is taken for such a
-function only if it was made as one of its `writings` makes it, operation by operation and with the same numbers (`structure`).
-All else is bounded one operation at a time.
+silu is a product, softplus a sum: bounds of one operation at a time would be sound, but loose. A value counts as such a function
+only if it was made as one of its `writings` makes it, operation by operation and with the same numbers (`structure`). All other
+values are bounded one operation at a time.
 """
 
 import dataclasses
@@ -27,10 +27,10 @@ from dsrna_jax.bounds.structure import ANY, Made, Pattern, Variable, match_made,
 class Whole:
     """A function that is bounded as a whole.
 
-    curve: the relaxation of a function of one value, or a function of the number that is written as ANY, which returns it, or
-      None for numbers that it does not hold for.
+    writings: ways to compute it, as functions of its operands. The first operand of a curve is its argument.
+    curve: the relaxation of a function of one value; or, if `writings` contain the number ANY, a function that maps that number
+      to the relaxation, or to None for numbers without one.
     rewrite: the function by other operations, which have tighter bounds.
-    writings: how it is written, as functions of its operands. The first operand of a curve is its argument.
     """
 
     name: str
@@ -151,7 +151,7 @@ _KNOWN_WAYS: dict[Any, dict[str, list]] = {}
 
 
 def _ways(tracer, dtype) -> dict[str, list]:
-    """The patterns of all functions for operands of a type, by the name of their last operation: (function, `Made`)."""
+    """The patterns of all functions for operands of a type, by the name of their last operation, as (function, `Made`)."""
     if jnp.finfo(dtype).bits < 16:
         return {}
     key = (dtype, jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]

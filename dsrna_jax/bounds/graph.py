@@ -16,13 +16,13 @@ class Linear:
     """An affine operation A of one or several parents.
 
     deviation: maps deviations of the parents to that of the result, d -> A d.
-    magnitude: maps bounds on their absolute values, r -> |A| r.
-    both: maps (*d, *r) to (A d, |A| r), where that is less work than `deviation` and `magnitude`.
+    magnitude: maps bounds of their absolute values, r -> |A| r.
+    both: maps (*d, *r) to (A d, |A| r), if that is less work than `deviation` and `magnitude`.
     transposed: maps functionals of the result to those of the parents; derived from `deviation` where it is None.
     unfolded: peak elements per example that `transposed` materialises, if larger than the value (for memory estimates).
-    terms: how many products are summed for an entry of the result, at most; 0 for a sum of two, which is rounded relative to the
-      result, constants included; None where nothing is rounded, as in moving entries or changing signs.
-    shares: in how many entries of the result an entry of a parent has a share, at most: the terms of the transposed operation.
+    terms: the most products that are summed for an entry of the result; 0 for a sum of two, which is rounded relative to the
+      result, constants included; None if nothing is rounded, as in moving entries or changing signs.
+    shares: the most entries of the result that an entry of a parent contributes to: the terms of the transposed operation.
     increasing: whether all coefficients are at least 0, so that lower ends give the lower end.
     structural: whether it only moves entries of its one parent, so that bounds of the parent's entries bound the result's.
     singleton: whether each entry of the result depends on one entry of the parent, and no two on the same one.
@@ -68,9 +68,11 @@ class Node:
 class Predicate:
     """A comparison with a node, for `select_n` and for conversions to 0 and 1.
 
-    compare: "gt", "ge", "lt", "le", "eq", "ne" or "is_finite". left, right: nodes or constants; difference: left - right.
+    compare: "gt", "ge", "lt", "le", "eq", "ne" or "is_finite".
+    left, right: nodes or constants.
+    difference: left - right.
     value: its truth values at the trace point.
-    outcome: the truth value where real arithmetic leaves no doubt, as in tests for NaN or infinity; `difference` is then None.
+    outcome: the truth value if real arithmetic decides it, as in tests for NaN or infinity; `difference` is then None.
     """
 
     compare: str

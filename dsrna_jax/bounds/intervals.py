@@ -1,4 +1,4 @@
-"""The intervals of a graph's values, and how much of each is due to rounding."""
+"""The intervals of a graph's values, and the part of each that rounding adds."""
 
 import collections
 
@@ -12,7 +12,7 @@ from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of
 
 
 class Intervals(dict[Node, Interval]):
-    """{node: interval of its deviation}. Intervals hold all that rounding adds."""
+    """{node: interval of its deviation}, rounding included."""
 
     def __init__(self, graph: Graph, rounding: Rounding):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reading jaxprs: evaluation of their equations, and what of them depends on the version of JAX."""
+"""Jaxprs: evaluation of their equations, and access to the parts that depend on the version of JAX."""
 
 import math
 import os
@@ -35,7 +35,7 @@ def constant(primitive, inputs, params) -> list:
 OF_INDICES = frozenset(
     "iota lt le gt ge eq ne add sub mul select_n broadcast_in_dim reshape concatenate convert_element_type squeeze clamp".split()
 )
-FEW = 2**16
+FEW = 2**16  # entries of the largest array of indices that is computed while tracing
 
 
 def _is_index(value) -> bool:
@@ -43,7 +43,7 @@ def _is_index(value) -> bool:
 
 
 def used_equations(jaxpr) -> set[int]:
-    """The ids of the equations that the outputs of a jaxpr need, or that have effects."""
+    """The ids of the equations that the outputs of a jaxpr depend on, or that have effects."""
     needed, kept = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}, set()
     for equation in reversed(jaxpr.eqns):
         if not needed.isdisjoint(equation.outvars) or equation.effects:
@@ -81,7 +81,7 @@ def closed(jaxpr) -> core.ClosedJaxpr:
 
 
 def consts_and_carries(params) -> tuple[int, int]:
-    """The numbers of a scan's inputs that are constants, and that are its state, by its parameters."""
+    """The number of constants and of carried values among a scan's inputs, by its parameters."""
     if "ft_in" in params:  # since JAX 0.12
         consts, carry, _ = params["ft_in"].unpack()
         return len(consts), len(carry)

@@ -1,4 +1,4 @@
-"""The number that a constant is, if that can be seen."""
+"""Constants that are one number."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from dsrna_jax.inputs import is_known
 
 
 def number(constant) -> Any:
-    """The number that all entries of a constant are, if that can be seen; None for other arrays, keys and traced values."""
+    """The number of a known scalar, or of a NumPy array that repeats one without copies; None for any other constant."""
     if not is_known(constant) or jnp.issubdtype(getattr(constant, "dtype", np.float32), jax.dtypes.extended):
         return None
     if np.ndim(constant) == 0:

@@ -1,7 +1,7 @@
-"""Logit margins that hold over a ball, and the largest radius at which they stay positive.
+"""Lower bounds of logit margins over a ball, and of the largest radius at which they stay positive.
 
-The difference of two logits is bounded, never the difference of their bounds. `key` is there for the signature that attacks,
-margins and certificates share, and is ignored: bounds draw nothing.
+The difference of two logits is bounded itself, which is tighter than the difference of their bounds. `key` is part of the
+signature that attacks, margins and certificates share, and is ignored: bounds draw nothing.
 """
 
 from collections.abc import Callable
@@ -49,10 +49,10 @@ def margin(
       key: ignored.
       radius, norm, method, clip, chunk, iterations, given: as in `bound`.
       arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
-        takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network show in the
-        latter alone.
+        takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network are positive
+        in the latter alone.
 
-    Returns: [batch], in units of the logits; -inf where nothing is known.
+    Returns: [batch], in units of the logits; -inf if nothing is known.
     Raises: InputError, NotImplementedError; as `bound`.
     """
     options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations, "given": given}
@@ -99,17 +99,17 @@ def certified_radius(
     steps: int = 15,
     arithmetic: str = "evaluated",
 ) -> Float[Array, " batch"]:
-    """A lower bound of the largest radius within which the label cannot change, by bisection; 0 where it is wrong already.
+    """Lower bound of the largest radius within which the label cannot change, by bisection; 0 for misclassified images.
 
     Each radius returned has itself been certified. As in CNN-Cert (Boopathy et al. 2019, arXiv:1811.12395) the search is over the
     logarithm of the radius. Gradients are those of the implicit function margin(radius, weights) = 0.
 
     Args:
       start: the first radius tried, a number or [batch].
-      steps: how many radii are tried, each by one evaluation of the margin.
+      steps: number of radii that are tried, each by one evaluation of the margin.
       The rest as in `margin`.
 
-    Returns: [batch], in units of the pixels.
+    Returns: [batch], in units of pixels.
     """
     options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations}
     rows, radius_of = _radius_search(logits_fn, images, labels, rounding_of(arithmetic), start, steps, **options)
@@ -132,7 +132,7 @@ def class_certified_radii(
     steps: int = 15,
     arithmetic: str = "evaluated",
 ) -> Float[Array, "batch others"]:
-    """Radii within which the label cannot change to one certain other class; arguments as in `certified_radius`.
+    """Lower bounds of the radii within which the label cannot change to each other class; arguments as in `certified_radius`.
 
     Returns: [batch, classes - 1], the other classes in ascending order, one search for each.
     """
@@ -160,7 +160,7 @@ def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, m
             area = ball(leaves, radius, norm, clip)
             bounded = output_bounds(graph, area, rounding, method, chunk=chunk, iterations=iterations)
             lower = bounded.lower(rows)
-            # A larger allowance than that of `margin`, which then certifies the radius however XLA rounds it.
+            # A larger allowance than that of `margin`, so that `margin` certifies the radius too, however XLA rounds it.
             lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
             return _lowest(rows, logits, lower, radius).min(0)
 

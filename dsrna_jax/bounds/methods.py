@@ -9,8 +9,8 @@ from dsrna_jax.errors import InputError
 class Method:
     """The parts of a method.
 
-    refined_by: what narrows the intervals of intermediate values beyond interval arithmetic: "backward" passes, "zonotopes", or
-      nothing (None).
+    refined_by: "backward" passes or "zonotopes" narrow the intervals of intermediate values; with None, interval arithmetic
+      alone.
     goes_back: whether linear bounds of the output are propagated back to the input.
     slopes: of hinges in backward passes, as in `relaxations`.
     tries_boxes: whether the output is also bounded by planes from plain intervals, which for some entries are better.

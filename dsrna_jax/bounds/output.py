@@ -19,14 +19,14 @@ from dsrna_jax.bounds.refinement import Given, intermediate_bounds, is_affine
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.rounding import Rounding
 
-CACHED = 2**20  # entries of a functional that a processor's cache has room for
+CACHED = 2**20  # entries of functionals that are assumed to fit a processor's cache
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputBounds:
     """Bounds of the deviation of a graph's output over a ball.
 
-    relaxations: those of intermediate values; the first has the tightest intervals, and the best bound of all counts.
+    relaxations: of intermediate values. The first has the tightest intervals; the best bound of all counts.
     """
 
     graph: Graph

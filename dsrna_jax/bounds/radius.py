@@ -8,15 +8,16 @@ from jax import lax
 
 
 def largest_radius(margin: Callable, batch: int, dtype, *, start: float, steps: int) -> jax.Array:
-    """The largest radius that was seen to be certified, a lower bound of the largest certified radius.
+    """The largest radius that was tried and certified: a lower bound of the largest certified radius.
 
     From `start` the radius goes up or down by growing factors (2, 4, 16 ...) until one is certified and one is not; then its
     logarithm is bisected. Bounds need not be monotone in the radius: the radius returned was itself certified.
 
     Args:
       margin: maps radii [batch] to margins [batch]; positive is certified.
-      steps: how many radii are tried.
-    Returns: [batch]; 0 where no radius tried is certified.
+      start: the first radius tried, a number or [batch].
+      steps: number of radii that are tried.
+    Returns: [batch]; 0 if no radius tried is certified.
     """
 
     def probe(_, state):
@@ -37,7 +38,7 @@ def largest_radius(margin: Callable, batch: int, dtype, *, start: float, steps: 
 def with_implicit_gradient(radius, margin: Callable) -> jax.Array:
     """The same radius r, with the derivative of the implicit function m(r, theta) = 0: dr/dtheta = -(dm/dtheta) / (dm/dr).
 
-    The derivative is 0 where the margin m does not fall with the radius.
+    The derivative is 0 if the margin m does not fall with the radius.
     """
     radius = lax.stop_gradient(radius)
     value, slope = jax.jvp(margin, (radius,), (jnp.ones_like(radius),))

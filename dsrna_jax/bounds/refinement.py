@@ -1,4 +1,4 @@
-"""Bounds of intermediate values: intervals, narrowed before each relaxed operation as the method says."""
+"""Bounds of intermediate values: intervals, which a method may narrow before each relaxed operation."""
 
 from collections.abc import Mapping
 
@@ -24,8 +24,8 @@ Given = Mapping[str, tuple[jax.Array, jax.Array]]
 def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Method, *, chunk: int, given: Given) -> Relaxed:
     """Intervals of all nodes by a method, with the planes that backward passes made on the way.
 
-    Under l2 and l1 the first relaxed operations are bounded backwards by every method: the affine map that leads there from the
-    input has an exact bound.
+    Under l2 and l1 every method bounds the operands of the first relaxed operations backwards: these are affine in the input and
+    have exact bounds.
 
     Args:
       boxes: intervals of all nodes by interval arithmetic.
@@ -61,7 +61,7 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Meth
 
 
 def intermediate_names(graph: Graph) -> dict[Node, str]:
-    """Values that relaxed operations start from, named by the operation, and by the number of the parent if it has several."""
+    """Names of the values that enter relaxed operations: that of the operation, and the parent's number if it has several."""
     return {start: _name(start, users[0]) for start, users in forward.relaxed_inputs(graph).items()}
 
 
@@ -73,14 +73,14 @@ def _name(start: Node, user: Node) -> str:
 
 
 def _source(node: Node) -> Node:
-    """The node whose entries this one only moves about."""
+    """The node whose entries this one moves."""
     while isinstance(node.operation, Linear) and node.operation.structural:
         (node,) = node.parents
     return node
 
 
 def _undecided(node: Node, users: list[Node], intervals: Intervals):
-    """Mask of the entries whose relaxations tighter bounds of the node would improve, for any user; None if those are all."""
+    """Mask of the entries for which tighter bounds of the node would improve the relaxation of a user; None for all."""
     parts = [_undecided_of(user, node, intervals) for user in users]
     known = [part for part in parts if part is not None]
     return sum(known) > 0 if len(known) == len(parts) else None

@@ -1,4 +1,4 @@
-"""The precision of bounds, and how far they are widened for what rounding adds. `docs/rounding.md` derives the allowances.
+"""The precision of bounds, and the allowances by which rounding widens them. `docs/rounding.md` derives these.
 
 u is the unit roundoff of a type, half of its `eps`. A sum of n products, in any order, is off by at most
 gamma(n) = n u / (1 - n u) times the sum of the absolute values of the products (Higham 2002, section 3.1).
@@ -20,9 +20,9 @@ from dsrna_jax.errors import InputError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BLOCK = 4096  # terms of a sum that may be added one after the other
-OWN = 2  # roundings of an end of an interval beside those of the operation: the allowance itself, and its subtraction
-ELEMENTARY = 8  # roundings that bound the error of XLA's elementary functions; up to 7 of them were seen on a CPU
+BLOCK = 4096  # the most terms of a sum that are added in one block
+OWN = 2  # roundings of an end of an interval beside those of the operation: of the allowance, and of its subtraction
+ELEMENTARY = 8  # roundings that bound the error of XLA's elementary functions (`docs/rounding.md`)
 
 
 def in_full_precision(f: Callable[P, R]) -> Callable[P, R]:
@@ -37,21 +37,21 @@ def in_full_precision(f: Callable[P, R]) -> Callable[P, R]:
 
 
 def gamma(terms: int, *dtypes) -> float:
-    """Bound of the relative rounding error of a sum of so many products in the coarsest of some types; inf where it has none."""
+    """Bound of the relative rounding error of a sum of `terms` products in the coarsest of the types; inf if there is none."""
     error = terms * max(float(jnp.finfo(dtype).eps) for dtype in dtypes) / 2
     return error / (1 - error) if error < 1 else np.inf
 
 
-def least(dtype) -> float:
-    """The least normal number of a type; smaller results may be flushed to 0."""
+def smallest_normal(dtype) -> float:
+    """The smallest normal number of a type; smaller results may be flushed to 0."""
     return float(jnp.finfo(dtype).tiny)
 
 
 class Rounding:
-    """The absolute errors that rounding may add to a value, from the deviations that it may have.
+    """Bounds of the absolute errors that rounding may add to a value, from the deviations that it may have.
 
-    counts_f: whether bounds hold for f as it is evaluated in its own types, by sums in any order; else they hold for a function
-      with the values of f's trace at x, and the arithmetic of bounds alone counts. The allowances are then relative to
+    counts_f: whether bounds hold for f as it is evaluated in its own types, by sums in any order; if not, they hold for a
+      function with the values of f's trace at x, and the arithmetic of bounds alone counts. The allowances are then relative to
       deviations, and vanish with them.
     """
 
@@ -59,9 +59,9 @@ class Rounding:
         self.counts_f = counts_f
 
     def of_interval(self, node: Node, interval: Interval, terms: int, backward: int = 0) -> jax.Array:
-        """The error of an operation on a node with so many roundings, which bounds do as well, anywhere in the interval.
+        """The error, anywhere in the interval, of an operation on a node with `terms` roundings in f and in the bounds.
 
-        backward: roundings of functionals that are propagated through the operation.
+        backward: roundings of functionals that are propagated backwards through the operation.
         """
         dtype = node.value.dtype
         own = gamma(terms + OWN, dtype) + (gamma(backward, dtype) if backward else 0)
@@ -72,9 +72,9 @@ class Rounding:
         return (own + f) * reach + 2 * f * jnp.abs(lax.stop_gradient(node.value))
 
     def of_result(self, node: Node, interval: Interval) -> jax.Array | float:
-        """The error of an affine operation at its result: of a sum, relative to it; of products, where they are flushed to 0."""
+        """The error of an affine operation at its result: of a sum, relative to it; of products, that of results flushed to 0."""
         terms = node.operation.terms
-        return self.of_interval(node, interval, 1) if terms == 0 else least(node.value.dtype) * (terms + 1)
+        return self.of_interval(node, interval, 1) if terms == 0 else smallest_normal(node.value.dtype) * (terms + 1)
 
     def outwards(self, node: Node, interval: Interval, terms: int) -> Interval:
         """The interval, which holds 0, with its ends moved outwards by their errors."""
@@ -88,7 +88,7 @@ class Rounding:
 
 
 def reach_of(interval: Interval) -> jax.Array:
-    """The largest absolute deviation of an interval, which holds 0."""
+    """The largest absolute deviation in an interval that holds 0."""
     return jnp.maximum(-interval.lower, interval.upper)
 
 
@@ -104,9 +104,9 @@ def rounding_of(arithmetic: str) -> Rounding:
 
 
 def total(terms, axis: int) -> jax.Array:
-    """Upper bound of the sum of numbers >= 0 over all axes from one on.
+    """Upper bound of the sum of numbers >= 0 over the axes from `axis` on.
 
-    Long sums are added in blocks, whose order a barrier keeps, so that the allowance grows with the length of a block.
+    Long sums are added in blocks, kept apart by a barrier, so that the allowance grows with the length and the number of blocks.
     """
     axes = tuple(range(axis, terms.ndim))
     count = int(np.prod(terms.shape[axis:]))
@@ -121,7 +121,7 @@ def _raised(x, terms):
 
 
 def lowered(value, deviation, size=None) -> jax.Array:
-    """Lower bound of value + a deviation that is at least `deviation`; -inf where that is NaN.
+    """Lower bound of value + d for any d >= deviation; -inf where deviation is NaN.
 
     size: sum of the absolute values of the terms that `value` is the sum of, if it is a sum.
     """
@@ -131,7 +131,7 @@ def lowered(value, deviation, size=None) -> jax.Array:
 
 
 def outward_sum(a, b, direction: int) -> jax.Array:
-    """a + b, moved up (1) or down (-1) by a bound of what rounding does to it, and to a and b if they are differences."""
+    """a + b, moved up (1) or down (-1) by a bound of its rounding error, and of those of a and b if they are differences."""
     return a + b + direction * lax.stop_gradient(gamma(4, a.dtype) * (jnp.abs(a) + jnp.abs(b)))
 
 

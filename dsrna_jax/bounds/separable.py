@@ -1,12 +1,13 @@
-"""Whether a primitive treats each example by itself, decided from its parameters before anything runs.
+"""Batch separability of primitives, decided from their parameters before anything runs.
 
-Shapes that follow the batch size do not prove it: reshape, gather, pad and products with square matrices can move entries from
-one example to another and keep the shape.
+Shapes alone do not decide it: reshape, gather, pad and products with square matrices can move entries from one example to another
+and keep the shape.
 """
 
 import math
 from collections.abc import Sequence
 
+# Primitives whose result may have the batch on another axis than the operand.
 ANYWHERE = frozenset(
     "squeeze expand_dims stack unstack split reduce_sum reduce_max reduce_min reduce_and reduce_or reduce gather".split()
     + "dot_general conv_general_dilated transpose broadcast_in_dim reshape depthwise".split()

@@ -1,6 +1,6 @@
 """Softmax, log(softmax) and log(sum exp), recognised by how they are made: exp, its sum over axes, a logarithm or a quotient.
 
-What is subtracted before exp, such as the maximum, is the same along those axes, and changes no softmax.
+A shift before exp, such as by the maximum, is recognised if it is the same along those axes: then it changes no softmax.
 """
 
 import functools
@@ -39,17 +39,17 @@ def _quotient(tracer, top, bottom):
 
 def _logarithm(tracer, x):
     """log(sum(exp(y)))."""
-    found = _total(tracer, x)
-    if found is None:
+    total = _total(tracer, x)
+    if total is None:
         return None
-    summed, summed_axes = found
+    summed, summed_axes = total
     for (y,) in _ways(tracer, summed, "exp"):
         return [_recorded(tracer, y, summed_axes, x.value.shape)]
     return None
 
 
 def _recorded(tracer, x, summed_axes, shape):
-    """The node of log(sum(exp(x))), of a shape that is its own, or has the axes of the sum too, of size 1 or repeated."""
+    """The node of log(sum(exp(x))) in `shape`: its own, or with the axes of the sum, of size 1 or repeated."""
     log = _log_sum_exp(tracer, x, summed_axes)
     spread = _spread(tracer, log, summed_axes, shape) if len(shape) == x.value.ndim else log
     tracer.log_sums[spread] = (x, summed_axes)
@@ -155,25 +155,25 @@ def _sources(tracer, node, places=None):
     Axis i of the source lies along axis places[i] of the node; the place of an axis of size 1 may be None.
     """
     places = tuple(range(node.value.ndim)) if places is None else places
-    found = [(node, places)]
+    sources = [(node, places)]
     for made in tracer.made.get(node, ()):
         source = made.operands[0]
         if not isinstance(source, Node):
             continue
         if made.name == "broadcast_in_dim":
-            found += _sources(tracer, source, tuple(places[axis] for axis in made.params["broadcast_dimensions"]))
+            sources += _sources(tracer, source, tuple(places[axis] for axis in made.params["broadcast_dimensions"]))
         if made.name in ("reshape", "expand_dims"):
             long, longer = ([i for i, n in enumerate(v.value.shape) if n != 1] for v in (source, node))
             if [source.value.shape[i] for i in long] == [node.value.shape[i] for i in longer]:
                 moved = dict(zip(long, longer, strict=True))
-                found += _sources(
+                sources += _sources(
                     tracer, source, tuple(places[moved[i]] if i in moved else None for i in range(source.value.ndim))
                 )
-    return found
+    return sources
 
 
 def _is_beside(source, places, summed_axes, spread_shape, like) -> bool:
-    """Whether an array of a shape holds the entries of `source`, results of sums over axes of `like`, beside their terms."""
+    """Whether an array of `spread_shape` that repeats `source`, sums over axes of `like`, broadcasts against its own terms."""
     whole = like.value.shape
     kept = [i for i in range(len(whole)) if i not in summed_axes]
     own = kept if source.value.ndim == len(kept) else list(range(len(whole)))
@@ -197,7 +197,7 @@ def _total(tracer, x):
 
 
 def _is_constant_along(tracer, operand, summed_axes, like) -> bool:
-    """Whether a value is the same along axes of `like`: it has size 1 there, or is repeated."""
+    """Whether a value does not vary along axes of `like`: it has size 1 there, or is repeated."""
     shape = np.shape(operand.value if isinstance(operand, Node) else operand)
     if len(shape) == 0 or len(shape) == like.value.ndim and all(shape[axis] == 1 for axis in summed_axes):
         return True
@@ -213,7 +213,7 @@ def _is_constant_along(tracer, operand, summed_axes, like) -> bool:
 
 
 def _unshifted(tracer, y, summed_axes):
-    """x of y = x - m, where m is the same along axes; y itself where there is none."""
+    """x if y = x - m with m constant along the axes; otherwise y itself."""
     for x, shift in _ways(tracer, y, "sub"):
         if isinstance(x, Node) and x.value.shape == y.value.shape and _is_constant_along(tracer, shift, summed_axes, y):
             return _unshifted(tracer, x, summed_axes)
@@ -221,7 +221,7 @@ def _unshifted(tracer, y, summed_axes):
 
 
 def _is_masked_alike(tracer, summed, top, x) -> bool:
-    """Whether `summed` is `top` with zeros where a known mask makes -inf of x: its exp is 0 there already."""
+    """Whether `summed` is `top` with zeros exactly where a known mask makes x -inf: exp(x) is 0 there already."""
     for mask, *cases in _ways(tracer, summed, "select_n"):
         for other, *inputs in _ways(tracer, x, "select_n"):
             if len(cases) != 2 or mask is not other or isinstance(mask, Node | Predicate):

@@ -1,7 +1,7 @@
-"""How each bounded value was made, and whether that is how a given function makes it.
+"""Recognition of functions by the operations that make a value.
 
 Two values are the same function of their operands if they were made by the same operations from the same numbers: this is a
-proof, where equal values at any number of points would be none.
+proof, while equal values at any number of points are none.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any
 from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.known import number
 
-# A number in the writing of a function that stands for any number.
+# In a pattern, this number stands for any number.
 ANY = 0.8125
 
 COMMUTATIVE = frozenset("add add_any mul max min and or eq ne".split())
@@ -36,9 +36,9 @@ class Variable:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pattern:
-    """A value, by the operations that make it: several, where one is rewritten by others, as -x is by -1 * x."""
+    """A value, by the alternative operations that make it, such as -x and -1 * x."""
 
-    ways: tuple[Made, ...]  # none for what no value equals
+    ways: tuple[Made, ...]  # empty for a pattern that matches nothing
 
 
 def pattern_of(operand, arguments: Sequence[Node], made: Mapping[Any, list[Made]], known: dict | None = None):
@@ -60,7 +60,7 @@ def pattern_of(operand, arguments: Sequence[Node], made: Mapping[Any, list[Made]
 
 
 def match(pattern, operand, made: Mapping[Any, list[Made]], bound: dict) -> dict | None:
-    """The variables of a pattern, {Variable: operand}, with which it is the operand; None if it is another function.
+    """The variables {Variable: operand} with which a pattern is the operand; None if it is another function.
 
     Args:
       made: how each node and predicate was made.
@@ -77,9 +77,9 @@ def match(pattern, operand, made: Mapping[Any, list[Made]], bound: dict) -> dict
         return None
     for way in pattern.ways:
         for own in made.get(operand, ()):
-            found = match_made(way, own, made, bound)
-            if found is not None:
-                return found
+            matched = match_made(way, own, made, bound)
+            if matched is not None:
+                return matched
     return None
 
 
@@ -89,11 +89,11 @@ def match_made(way: Made, own: Made, made: Mapping[Any, list[Made]], bound: dict
         return None
     orders = (own.operands, own.operands[::-1]) if way.name in COMMUTATIVE else (own.operands,)
     for operands in orders:
-        found: dict | None = bound
+        matched: dict | None = bound
         for part, operand in zip(way.operands, operands, strict=True):
-            found = found if found is None else match(part, operand, made, found)
-        if found is not None:
-            return found
+            matched = matched if matched is None else match(part, operand, made, matched)
+        if matched is not None:
+            return matched
     return None
 
 

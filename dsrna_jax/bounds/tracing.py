@@ -1,7 +1,7 @@
-"""From a batch-separable JAX function to its graph.
+"""The graph of a batch-separable JAX function.
 
-`trace` interprets the jaxpr of f at a point. Values that depend on the input become nodes; all others are computed on the way,
-and are constants of the operations.
+`trace` interprets the jaxpr of f at a point. Values that depend on the input become nodes; all others are computed at once, as
+constants of the operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,9 +28,13 @@ class Tracer:
     """Builds nodes while it interprets a jaxpr; equal operations on equal operands become one node.
 
     where: the line of user code that is being interpreted, as " (model.py:12)", for error messages.
-    made: how each node and predicate was made, in all ways.
+    known: outputs of equations by `_key`, so that equal equations share them.
+    kept: values whose id is part of a key, kept alive so that no other gets the same id.
+    univariate: values as functions of one node.
+    made: the operations that made each node and predicate, in all ways.
     log_sums: (y, axes) of the nodes that are log(sum(exp(y), axes)).
-    finds_wholes: whether functions of several operations are bounded as a whole where that is tighter.
+    finds_wholes: whether functions of several operations are bounded as a whole (`functions`).
+    other_shapes: shapes of operands at the other batch size, by their id.
     """
 
     def __init__(self, batch: int, rules: dict[str, Callable], finds_wholes: bool = True):
@@ -48,7 +52,7 @@ class Tracer:
         self.where = ""
 
     def node(self, operation, parents: Sequence[Node], value, batch_axis: int, name: str | None = None) -> Node:
-        """A new node. Those with a name, the relaxed ones, are numbered: relu_0, relu_1."""
+        """A new node. Relaxed ones have a name, which is numbered: relu_0, relu_1."""
         if name is not None:
             count = self.counts.get(name, 0)
             self.counts[name], name = count + 1, f"{name}_{count}"
@@ -57,7 +61,7 @@ class Tracer:
         return node
 
     def inline(self, f: Callable, *operands):
-        """[f(*operands)] of nodes and constants, by the rules of the operations that f is made of."""
+        """The outputs of f on nodes and constants, by the rules of its operations."""
         shapes, others = [], []
         for operand in operands:
             array = operand.value if isinstance(operand, Node) else jnp.asarray(operand)
@@ -105,7 +109,7 @@ class Tracer:
     def bounded(self, equation, twin, inputs) -> list:
         """Outputs of an equation with bounded inputs; `twin` is the same equation at the other batch size.
 
-        What has no entries depends on nothing; what has no bounds is refused when the output of f turns out to depend on it.
+        Outputs without entries are constants. Outputs without bounds are `Refused`: an error only if the output of f needs them.
         """
         shapes = [variable.aval.shape for variable in equation.outvars]
         if all(0 in shape for shape in shapes):
@@ -120,7 +124,7 @@ class Tracer:
         return [refused] * len(shapes)
 
     def outputs(self, equation, twin, inputs) -> list:
-        """`bounded`, of entries that all have bounds. Raises: InputError, NotImplementedError."""
+        """`bounded`, for inputs that are not refused. Raises: InputError, NotImplementedError."""
         name = equation.primitive.name
         narrow = next((v.aval.dtype for v in equation.outvars if is_narrow(v.aval.dtype)), None)
         if narrow is not None:
@@ -161,7 +165,7 @@ class Tracer:
         return self.known[key]
 
     def bare(self) -> "Tracer":
-        """A new tracer of the same rules that bounds one operation at a time."""
+        """A new tracer with the same rules, which bounds one operation at a time."""
         return Tracer(self.batch, self.rules, finds_wholes=False)
 
     def value(self, primitive, inputs, params) -> jax.Array:
@@ -169,7 +173,7 @@ class Tracer:
         return evaluated(primitive, [i.value if isinstance(i, Node | Predicate) else i for i in inputs], params)[0]
 
     def univariate_of(self, operand) -> Univariate | None:
-        """An operand as a function of one node, of itself if it is no function of another; None for constants."""
+        """An operand as a function of one node, if need be of itself; None for constants."""
         return (
             self.univariate.get(operand, itself(operand))
             if isinstance(operand, Node)

@@ -1,7 +1,7 @@
-"""Functions of one value that are written out of several operations, for choices between two of them.
+"""Elementwise functions of one node that several operations make up, for choices between two of them.
 
-A choice such as leaky relu or elu is bounded tightly where both of its cases, and the comparison, are functions of one node:
-affine functions are followed exactly, others as the composition of their operations.
+A choice such as leaky relu or elu has tight bounds if both of its cases, and the comparison, are functions of one node: affine
+functions are followed exactly, others as the composition of their operations.
 """
 
 import dataclasses

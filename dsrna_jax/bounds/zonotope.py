@@ -1,4 +1,4 @@
-"""Hybrid zonotopes, propagated forwards: a linear map from the input for every value, and a box for the gaps of relaxations.
+"""Hybrid zonotopes, propagated forwards: for every value a linear map from the input, and a box for the gaps of relaxations.
 
 A deviation is centre + map @ noise + e with ||noise||_p <= 1 and |e| <= box. This costs as many passes as the input has entries,
 and for small radii is nearly as tight as backward bounds of every value.
@@ -21,7 +21,7 @@ from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.maximum import Largest
 from dsrna_jax.bounds.rounding import gamma
 
-RESULT = 64  # roundings, of a result
+RESULT = 64  # roundings by which results are widened, an allowance that is not derived
 
 
 class Zonotope(NamedTuple):

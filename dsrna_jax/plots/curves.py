@@ -115,7 +115,7 @@ def _panels(metric):
             [
                 ("search_train", of("train_loss"), train),
                 ("search_val", of("val_loss"), val),
-                ("search_val $-\\ \\gamma R$: what alphas minimise", objective, val | dashed),
+                ("search_val \u2212 \u03b3R, which alphas minimise", objective, val | dashed),
             ],
         ),
         (

@@ -17,6 +17,7 @@ _INPUT, _PILL, _PILL_HEIGHT, _NODE = 0.78, 1.16, 0.27, 0.19
 _FAN, _GAP, _JOIN, _TAIL, _OUTPUT = 1.5, 0.95, 0.3, 0.65, 0.36
 _BLOCK = _PILL + _JOIN + 2 * _NODE
 _NARROWEST = 8.5
+_INPUTS, _RESULT = ("c\u2096\u208b\u2082", "c\u2096\u208b\u2081"), "c\u2096"  # c with subscripts k-2, k-1 and k
 
 
 def cell(
@@ -105,13 +106,13 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
     for node, x in enumerate(exits):
         y = height(layout.rows[node])
         if node < 2:
-            label = f"{node}:  $c_{{k-{2 - node}}}$"
+            label = f"{node}:  {_INPUTS[node]}"
             _draw_box(axes, label, x - _INPUT, y, _INPUT, 0.42, PALE, INK, 11)
         else:
             axes.add_patch(Circle((x - _NODE, y), _NODE, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=4))
             axes.text(x - _NODE, y, str(node), ha="center", va="center_baseline", fontsize=11, color=INK, zorder=5)
     low, high = (height(extreme(layout.rows[node] for node in concat)) for extreme in (min, max))
-    label, rotation = ("$c_k$", 0) if len(concat) == 1 else ("concat  =  $c_k$", 90)
+    label, rotation = (_RESULT, 0) if len(concat) == 1 else (f"concat  =  {_RESULT}", 90)
     _draw_box(axes, label, output, (low + high) / 2, _OUTPUT, high - low + 0.6, PALE, INK, 10, rotation)
 
 

@@ -15,7 +15,7 @@ from dsrna_jax.kernels.reductions import larger, smaller
 class Choice:
     """`select_n` by the sign of a bounded difference; the parents are (difference, value if false, value if true).
 
-    Exact where the comparison is decided, else the hull of both values.
+    The chosen value where the comparison is decided, else the hull of both values.
     """
 
     roundings: ClassVar[int] = 0

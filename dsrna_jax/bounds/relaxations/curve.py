@@ -12,7 +12,7 @@ from jax import lax
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
-from dsrna_jax.bounds.rounding import ELEMENTARY, gamma, least
+from dsrna_jax.bounds.rounding import ELEMENTARY, gamma, smallest_normal
 
 
 @shared
@@ -29,8 +29,8 @@ class Curve:
       function: elementwise, twice differentiable in JAX except at the inflections.
       inflections: the points where the second derivative changes sign, ascending; () for a convex or concave function.
       poles: points where the function has no value; intervals that contain one have no bounds.
-      size: maps |x| and |function(x)| to what the rounding error of an evaluation is proportional to, increasing with both;
-        |function(x)| where it is None, for functions that are evaluated to a few units.
+      size: maps |x| and |function(x)| to the scale of the rounding error of an evaluation, increasing with both; by default
+        |function(x)|, for functions that are evaluated to a few units of rounding.
       signs: 1 or -1, of the second derivative between the inflections. By default they are computed at the middles between
         inflections, and at a distance of 1 beyond the first and the last.
     """
@@ -57,9 +57,9 @@ class Curve:
             return tuple(int(s) for s in np.sign(np.asarray(jax.jvp(self.slope, (middles,), (jnp.ones_like(middles),))[1])))
 
     def extremes(self, low, high, slopes):
-        """Bounds of function(x) - slope * x for low <= x <= high from below and from above, each [slope, ...].
+        """Lower and upper bounds of function(x) - slope * x for low <= x <= high, each [slope, ...].
 
-        They are the minimum and the maximum but for rounding, and for the width of the last bisection.
+        They are the minimum and the maximum up to rounding and the width of the last bisection.
         """
         slope = jnp.stack(slopes)[:, None]
         borders = np.array([-np.inf, *self.inflections, np.inf], low.dtype).reshape(-1, *[1] * low.ndim)
@@ -89,7 +89,7 @@ class Curve:
     def rounding(self, x, value, slope):
         """Bound of the rounding error of value - slope * x, where value = function(x)."""
         size = jnp.abs(value) if self.size is None else self.size(jnp.abs(x), jnp.abs(value))
-        flushed = least(value.dtype) * (1 + jnp.abs(x))
+        flushed = smallest_normal(value.dtype) * (1 + jnp.abs(x))
         return lax.stop_gradient(gamma(ELEMENTARY, value.dtype) * size + gamma(4, value.dtype) * jnp.abs(slope * x) + flushed)
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -118,7 +118,7 @@ class Curve:
         return Planes((below,), (above,), *gaps)
 
     def _tangents(self, low, high):
-        """Slopes of tangents through the low and the high end, for each inflection; that of the chord where no point touches."""
+        """Slopes of tangents through the low and the high end, for each inflection; of the chord if no tangent touches."""
         point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
         near = jnp.stack([jnp.maximum(low[None], point), jnp.minimum(high[None], point)])
         anchor, far = (jnp.broadcast_to(jnp.stack(ends)[:, None], near.shape) for ends in ((low, high), (high, low)))
@@ -130,10 +130,10 @@ class Curve:
 
 
 def _crossing(f, a, b, otherwise=None):
-    """The zero of a monotone f between a and b, by bisection, and by how much it may be off.
+    """The zero of a monotone f between a and b, by bisection, and a bound of its error.
 
-    Where there is no zero, it is `otherwise`, or b. It is a constant to derivatives, which is right for extremes: the function
-    is stationary there.
+    If there is no zero, it is `otherwise`, or b. Derivatives take it as a constant, which is right for extremes: the function is
+    stationary there.
     """
     first, last = lax.stop_gradient((f(a), f(b)))
 

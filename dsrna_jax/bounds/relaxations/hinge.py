@@ -1,4 +1,4 @@
-"""Functions with one kink: relu and its relatives."""
+"""Functions with one kink: relu, leaky relu, abs, and the like."""
 
 import dataclasses
 import functools
@@ -53,7 +53,7 @@ class Hinge:
         )
 
     def rounding(self, t, interval, undecided):
-        """Bound of the rounding error of a difference of values on both sides of the kink, no farther off than the ends."""
+        """Bound of the rounding error of a difference of values on both sides of the kink, inside of the interval."""
         slopes = [abs(self.left), abs(self.right)]
         slope = max(slopes) if np.ndim(slopes[0]) == np.ndim(slopes[1]) == 0 and is_known(*slopes) else jnp.maximum(*slopes)
         return lax.stop_gradient(jnp.where(undecided, gamma(8, t.dtype) * slope * reach_of(interval), 0))

@@ -35,7 +35,7 @@ class Larger:
 
 @dataclasses.dataclass(frozen=True)
 class Largest:
-    """Maximum over the first axis of its parents: the entries, and the leads, each entry less the largest one at the trace point.
+    """Maximum over the first axis of its parents: the entries, and their leads over the entry that is largest at the trace point.
 
     Lower plane: the entry with the largest lower bound.
 
@@ -71,7 +71,7 @@ class Largest:
     def greatest(self, values, interval):
         """Mask of the entry with the largest upper bound, and the largest of the other upper bounds."""
         upper = outward_sum(values, interval.upper, 1)
-        upper = jnp.where(jnp.isnan(upper), np.inf, upper)  # NaN would be smaller than any
+        upper = jnp.where(jnp.isnan(upper), np.inf, upper)  # NaN would compare as smaller than all
         greatest, second = two_largest(upper)
         return greatest, total_of(jnp.where(second, upper, 0)) if len(values) > 1 else jnp.full_like(upper[0], -np.inf)
 

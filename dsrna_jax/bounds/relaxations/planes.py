@@ -9,8 +9,8 @@ import jax.numpy as jnp
 class Planes(NamedTuple):
     """Coefficients by parent, and gaps >= 0 below and above.
 
-    Shapes are those of the node; a coefficient has one more axis in front where its parent has. The coefficient of a parent that
-    only contributes its bounds is None.
+    Shapes are those of the node; a coefficient has one more axis in front if its parent has. The coefficient of a parent is None
+    if only its interval was used.
     """
 
     lower: tuple[jax.Array | None, ...]
@@ -26,5 +26,5 @@ def ratio(a, b):
 
 
 def spans(low, high):
-    """Whether 0 lies strictly between low and high; True for an unknown interval (NaN), so that it decides nothing."""
+    """Whether 0 lies strictly between low and high; true for an unknown interval (NaN)."""
     return ~((low >= 0) | (high <= 0))

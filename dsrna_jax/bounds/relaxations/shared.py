@@ -1,7 +1,7 @@
-"""One program for all uses of a relaxation on arrays of one shape.
+"""One compiled function for all uses of a relaxation on arrays of one shape.
 
-The formulas of a curve take hundreds of operations. A network with many curves would repeat them, for intervals and planes, and
-compile for minutes; here equal relaxations of equal shapes are one function of the compiled program.
+The formulas of a curve are long; a network with many curves would repeat them, for intervals and planes, and compile slowly. Here
+equal relaxations of equal shapes are one function of the compiled program.
 """
 
 import functools
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class Seen(NamedTuple):
-    """What relaxations see of a node: its value, and that of its parents."""
+    """The part of a node that relaxations use: its value, and those of its parents."""
 
     value: Any
     parents: tuple["Seen", ...] = ()
 
 
 def shared(relaxation: type[T]) -> type[T]:
-    """A class of relaxations, frozen dataclasses without arrays, whose `enclosure` and `planes` are shared by equal ones."""
+    """Decorates a class of relaxations, frozen dataclasses without arrays: equal ones share their `enclosure` and `planes`."""
     for name in ("enclosure", "planes"):
         setattr(relaxation, name, _shared(getattr(relaxation, name)))
     return relaxation

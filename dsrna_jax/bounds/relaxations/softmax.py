@@ -1,6 +1,6 @@
 """log(sum exp), log(softmax) and softmax, by closed forms.
 
-A softmax is exp(x_i - L(x)) with L = log(sum exp), and so lies in [0, 1] whatever is known of x. Its planes are those of exp, of
+A softmax is exp(x_i - L(x)) with L = log(sum exp), and lies in [0, 1] for all x. Its planes are those of exp, of
 a difference, and of the convex L (Wei et al. 2023, arXiv:2303.01713).
 """
 
@@ -31,7 +31,7 @@ class LogSumExp:
     roundings: ClassVar[int] = ELEMENTARY
 
     def size(self, x, f):
-        """What the rounding error of an evaluation is proportional to, as in `Curve`."""
+        """Scale of the rounding error of an evaluation, as in `Curve`."""
         return x.max(0) + f + len(x)
 
     def enclosure(self, node, intervals):
@@ -58,10 +58,12 @@ class LogSumExp:
 @shared
 @dataclasses.dataclass(frozen=True)
 class LogSoftmax:
-    """x_i - L(x), with parents x and L(x), spread over x. axes: those that L sums over.
+    """x_i - L(x), with parents x and L(x) repeated over x.
 
-    The interval is -softplus(log of the sum of all other exp - x_i), of the others' lower ends for the upper one; the planes are
-    those of the difference.
+    The interval is that of -softplus(log(sum of exp of the other entries) - x_i), whose upper end takes the others' lower ends;
+    the planes are those of the difference.
+
+    axes: those that L sums over.
     """
 
     roundings: ClassVar[int] = ELEMENTARY
@@ -70,7 +72,7 @@ class LogSoftmax:
     axes: tuple[int, ...]
 
     def size(self, x, f):
-        """As in `LogSumExp`."""
+        """Scale of the rounding error of an evaluation, as in `Curve`."""
         return x.max(self.axes, keepdims=True) + f + math.prod(x.shape[axis] for axis in self.axes)
 
     def enclosure(self, node, intervals):
@@ -90,7 +92,7 @@ class LogSoftmax:
 @shared
 @dataclasses.dataclass(frozen=True)
 class Probability:
-    """exp of values below 0: a `Curve` that lies in [0, 1] also where nothing is known of its parent."""
+    """exp of values <= 0: a `Curve` that lies in [0, 1] also if the interval of its parent is unknown."""
 
     roundings: ClassVar[int] = ELEMENTARY
     curve: ClassVar[Curve] = Curve(jnp.exp)
@@ -110,7 +112,7 @@ class Probability:
 
 
 def _others(x, axes):
-    """log of the sum of the exp of all other entries along axes, for each entry; without cancellation."""
+    """log(sum of exp of all other entries along axes) for each entry, without cancellation."""
     flat = jnp.moveaxis(x, axes, range(len(axes)))
     rest = flat.shape[len(axes) :]
     flat = flat.reshape(-1, *rest)
@@ -130,6 +132,6 @@ def _known(x, otherwise):
 
 
 def _slack(value, count, is_wide, axes, keepdims=False):
-    """Allowance for rounding of a sum of `count` terms of a size; none where nothing along `axes` deviates."""
+    """Allowance for the rounding of a sum of `count` terms of the size of `value`; 0 where nothing along `axes` deviates."""
     is_wide = is_wide.any(axes, keepdims=keepdims) if axes != () else is_wide
     return jnp.where(is_wide, jnp.finfo(value.dtype).eps * jax.lax.stop_gradient(8 + count + 4 * jnp.abs(value)), 0)

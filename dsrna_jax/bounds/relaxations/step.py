@@ -13,16 +13,16 @@ from dsrna_jax.bounds.relaxations.planes import Planes
 
 
 def constant_planes(node, hull: Interval) -> Planes:
-    """Planes that are the ends of an interval, whatever the parents are."""
+    """Flat planes at the ends of an interval."""
     none = (jnp.zeros_like(node.value),) * len(node.parents)
     return Planes(none, none, -hull.lower, hull.upper)
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """An elementwise function that never falls, with jumps: floor, ceil, round, sign. Its interval is exact, its planes are flat.
+    """A non-decreasing elementwise function with jumps: floor, ceil, round, sign. Its planes are flat.
 
-    function: elementwise. Arguments are taken to lie up to four units of rounding beyond the ends of their interval.
+    The interval is that of the ends, each moved outwards by four units of rounding.
     """
 
     roundings: ClassVar[int] = 0
@@ -46,8 +46,8 @@ class Step:
 class Sorted:
     """A sort along an axis; the parent holds the entries in the order that they have at the trace point.
 
-    Every rank grows with every entry, so that the interval is that of the sorted ends. An entry whose rank no other can take is
-    itself; the planes of others are flat.
+    Sorted values are non-decreasing in every entry, so that the interval is that of the sorted ends. An entry whose rank no other
+    can take has itself for planes; the planes of others are flat.
     """
 
     roundings: ClassVar[int] = 1
@@ -79,7 +79,7 @@ def _part(x, axis, first, last):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Remainder:
-    """rem(x, divisor) by a constant: x less a multiple of it, where that multiple is certain; else the hull of all values."""
+    """rem(x, divisor) by a constant: x minus a multiple of it where that multiple is certain, else the hull of all values."""
 
     roundings: ClassVar[int] = 1
 

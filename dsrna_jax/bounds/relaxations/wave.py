@@ -1,4 +1,4 @@
-"""sin and cos, angles, and functions that are known by their range and steepness alone."""
+"""sin and cos, angles, and functions of known range and steepest slope."""
 
 import dataclasses
 import functools
@@ -21,9 +21,9 @@ from dsrna_jax.bounds.rounding import ELEMENTARY
 class Wave:
     """cos(x - peak), for x of any size.
 
-    Where the curve bends one way over the interval, its planes have the slopes of the chord and of the tangent at the middle;
-    where it bends both ways, both have the chord's, or none over more than half a period. For any slope s, the greatest and least
-    values of cos(x - peak) - s x lie at the ends, or where -sin(x - peak) = s: of these places, at those next to the ends.
+    Where the curve is convex or concave over the interval, its planes have the slopes of the chord and of the middle's tangent;
+    elsewhere both have the chord's, or are flat over more than half a period. For any slope s, the greatest and least values of
+    cos(x - peak) - s x lie at the ends, or at those points with -sin(x - peak) = s that are next to the ends.
     """
 
     roundings: ClassVar[int] = 4
@@ -31,7 +31,7 @@ class Wave:
     peak: float
 
     def size(self, x, f):
-        """What the rounding error of an evaluation is proportional to, as in `Curve`."""
+        """Scale of the rounding error of an evaluation, as in `Curve`."""
         return jnp.ones_like(f)
 
     def function(self, x):
@@ -57,7 +57,7 @@ class Wave:
         return sides
 
     def rounding(self, node, low, high, slope):
-        """Allowance for cancellation, and for places that are known up to the rounding of x: the function is flat there."""
+        """Allowance for cancellation, and for stationary points that are known up to the rounding of x."""
         eps = jnp.finfo(node.value.dtype).eps
         size = lax.stop_gradient(jnp.maximum(jnp.abs(low), jnp.abs(high)))
         slack = 8 * eps * (1 + jnp.abs(slope) * size) + jnp.square(8 * eps * size)
@@ -110,7 +110,7 @@ class Limited:
     steepest: float
 
     def size(self, x, f):
-        """As in `Curve`."""
+        """Scale of the rounding error of an evaluation, as in `Curve`."""
         return jnp.full_like(f, max(abs(self.least), abs(self.most)))
 
     def enclosure(self, node, intervals):

@@ -1,4 +1,4 @@
-"""Operations that are affine in their bounded operands and have no weights: sums, and those that move entries about."""
+"""Operations that are affine in their bounded operands and have no weights: sums, and operations that move entries."""
 
 import dataclasses
 import functools
@@ -15,9 +15,10 @@ from dsrna_jax.bounds.rules.building import linear, nodes_of, values
 def moving(*data, structural=True, singleton=False, terms=None, shares=None):
     """The rule of primitives that move or sum entries.
 
-    data: places of the operands that hold entries, the first by default; constants among them deviate by 0. All other operands
-      are indices and the like. structural, singleton: as in `graph.Linear`.
-    terms, shares: as in `graph.Linear`, from the operands' values and the parameters; None for 1 at most.
+    data: positions of the operands that hold entries, the first by default; constants among them deviate by 0. All other
+      operands are indices and the like.
+    structural, singleton: as in `graph.Linear`.
+    terms, shares: functions of the operands' values and the parameters, for the fields of `graph.Linear`; None for its defaults.
     """
 
     def rule(tracer, primitive, operands, params, axes):
@@ -81,7 +82,7 @@ def identity(tracer, primitive, operands, params, axes):
 
 
 def negative(tracer, primitive, operands, params, axes):
-    """neg."""
+    """The rule of neg."""
     (x,) = operands
     operation = Linear(jnp.negative, lambda r: r, power=lambda q: lambda r: r, singleton=True)
     return [tracer.node(operation, (x,), -x.value, axes[0])]

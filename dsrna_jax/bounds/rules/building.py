@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.jaxprs import evaluated
 
-Rule = Callable[..., list]  # as the package describes it
+Rule = Callable[..., list]  # (tracer, primitive, operands, params, axes) -> outputs
 
 
 def values(operands) -> list:
-    """The operands at the point of the trace."""
+    """The values of the operands at the trace point."""
     return [o.value if isinstance(o, Node | Predicate) else o for o in operands]
 
 
@@ -32,7 +32,7 @@ def linear(tracer, primitive, operands, params, axes, constants, positive, **kin
     """Nodes of an operation that is linear in its bounded operands.
 
     Args:
-      constants: the operands, of which those that are nodes do not count; deviations are computed with these constants.
+      constants: the operands with which deviations are computed; those in the place of nodes are ignored.
       positive: maps q to the operands with the absolute values of the coefficients to the power q.
       kinds: fields of `graph.Linear`.
     """
@@ -86,7 +86,7 @@ def constant_node(tracer, constant, like):
 
 
 def rewritten(function: Callable) -> Rule:
-    """The rule of a primitive that computes the same as a function of its operands and, by keyword, its parameters."""
+    """The rule of a primitive, from a function of its operands and, by keyword, its parameters that computes the same."""
 
     def rule(tracer, primitive, operands, params, axes):
         if any(isinstance(operand, Predicate) for operand in operands):

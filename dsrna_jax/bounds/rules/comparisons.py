@@ -19,7 +19,7 @@ from dsrna_jax.bounds.univariate import meet
 
 
 def comparison(tracer, primitive, operands, params, axes):
-    """gt, ge, lt, le, eq, ne and is_finite."""
+    """The rule of gt, ge, lt, le, eq, ne and is_finite."""
     name, left, right = primitive.name, operands[0], operands[-1]
     value = evaluated(primitive, values(operands), params)[0]
     if name == "is_finite":
@@ -34,7 +34,7 @@ def comparison(tracer, primitive, operands, params, axes):
 
 
 def opposite(tracer, primitive, operands, params, axes):
-    """not."""
+    """The rule of not."""
     (predicate,) = operands
     value = jnp.logical_not(predicate.value)
     if predicate.outcome is not None:
@@ -44,7 +44,7 @@ def opposite(tracer, primitive, operands, params, axes):
 
 
 def _number(tracer, truth, axis, dtype):
-    """A truth value as a node of zeros and ones, an array of them, or one of both where it is the same everywhere."""
+    """A truth value as a node of zeros and ones, an array of them, or one number if it is the same everywhere."""
     if isinstance(truth, Predicate):
         return indicator(tracer, truth, axis, dtype) if truth.outcome is None else np.asarray(truth.outcome, dtype)
     array = jnp.asarray(truth, dtype)
@@ -55,7 +55,7 @@ def _number(tracer, truth, axis, dtype):
 
 
 def indicator(tracer, predicate, axis, dtype):
-    """A truth value of bounded values as a node of zeros and ones, or as such an array where it is known."""
+    """A predicate as a node of zeros and ones, or as such an array if it is known."""
     if predicate.outcome is not None:
         return np.broadcast_to(np.asarray(predicate.outcome, dtype), predicate.value.shape)
     cases = [np.broadcast_to(np.asarray(v, dtype), predicate.value.shape) for v in (0, 1)]
@@ -63,7 +63,7 @@ def indicator(tracer, predicate, axis, dtype):
 
 
 def logical(name):
-    """The rule of and, or, xor, and xnor (eq) of truth values, which are nodes of zeros and ones on the way."""
+    """The rule of and, or, xor, and xnor (eq) of truth values, computed on nodes of zeros and ones."""
 
     def rule(tracer, primitive, operands, params, axes):
         bounded = [o for o in operands if isinstance(o, Predicate)]
@@ -109,7 +109,7 @@ def true_above_half(tracer, node, value):
 
 
 def select(tracer, primitive, operands, params, axes):
-    """select_n: a choice by a constant mask, or by a comparison of bounded values."""
+    """The rule of select_n: a choice by a constant mask, or by a comparison of bounded values."""
     predicate, *cases = operands
     if any(isinstance(case, Predicate) for case in cases):
         return _selected_truth(tracer, primitive, operands, params, axes)
@@ -129,7 +129,7 @@ def select(tracer, primitive, operands, params, axes):
 
 
 def _selected_truth(tracer, primitive, operands, params, axes):
-    """A choice between truth values."""
+    """The rule of select_n between truth values."""
     predicate, *cases = operands
     if isinstance(predicate, Predicate) and predicate.outcome is not None:
         return [cases[predicate.outcome]]
@@ -185,7 +185,7 @@ def _function(part, constant):
 
 
 def cast(tracer, primitive, operands, params, axes):
-    """convert_element_type, to floating-point numbers; a comparison becomes a choice between 0 and 1."""
+    """The rule of convert_element_type, to floating-point numbers; a comparison becomes a choice between 0 and 1."""
     (operand,), dtype = operands, params["new_dtype"]
     if isinstance(operand, Predicate) and not jnp.issubdtype(dtype, jnp.inexact):
         return operands  # as an integer it stays the truth value that it is until it is a floating-point number

@@ -16,12 +16,12 @@ from dsrna_jax.kernels.depthwise import depthwise
 
 
 def trilinear(tracer, primitive, operands, params, axes):
-    """The convolutions of `kernels`: depthwise and pointwise."""
+    """The rule of the convolutions of `kernels`: depthwise and pointwise."""
     if params["solve"] != "output" or not isinstance(operands[0], Node) or isinstance(operands[1], Node):
-        raise NotImplementedError(f"no bounds of {primitive.name} but by its image{tracer.where}")
+        raise NotImplementedError(f"bounds of {primitive.name} need a constant kernel{tracer.where}")
 
     def both(mid, radius):
-        """One call for both: a call takes hundreds of operations to write."""
+        """(A mid, |A| radius) by one call, because a call adds many operations to the program."""
         call = jax.vmap(lambda image, kernel: evaluated(primitive, [image, kernel], params)[0])
         return call(jnp.stack([mid, radius]), jnp.stack([operands[1], jnp.abs(operands[1])]))
 
@@ -31,7 +31,7 @@ def trilinear(tracer, primitive, operands, params, axes):
 
 
 def convolution(tracer, primitive, operands, params, axes):
-    """conv_general_dilated; depthwise ones become our own primitive."""
+    """The rule of conv_general_dilated; depthwise convolutions become our own primitive."""
     image, kernel = operands
     numbers, groups = params["dimension_numbers"], params["feature_group_count"]
     if not isinstance(image, Node) or isinstance(kernel, Node):
@@ -57,7 +57,7 @@ def convolution(tracer, primitive, operands, params, axes):
 
 
 def _shifted_convolution(image, kernel, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
-    """A depthwise conv_general_dilated by `kernels.depthwise`: about thirty times as fast on a CPU, also transposed."""
+    """A depthwise conv_general_dilated by `kernels.depthwise`, which is faster on a CPU, also transposed."""
     lhs, rhs, out = dimension_numbers
     maps = jnp.transpose(image, (lhs[1], lhs[0], *lhs[2:]))[None]  # [1, channel, batch, height, width]
     channels, size, stride = maps.shape[1], maps.shape[-2:], window_strides[0]
@@ -74,9 +74,9 @@ def _shifted_convolution(image, kernel, *, window_strides, padding, rhs_dilation
 
 
 def _pulled_through(rows, kernel, shape, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
-    """Functionals on a convolution's result to those on its image, of `shape`: a matrix product, then shifted sums over the taps.
+    """The transposed convolution, to an image of `shape`: a matrix product, then shifted sums over the taps.
 
-    XLA's transposed convolution takes longer on a CPU, most of all in a loop.
+    XLA's own takes longer on a CPU, most of all in a loop.
     """
     lhs, rhs, out = dimension_numbers
     kernel = jnp.transpose(kernel, (*rhs[2:], *rhs[:2]))  # [*spatial, out, in]

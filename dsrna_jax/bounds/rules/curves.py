@@ -1,4 +1,4 @@
-"""Smooth functions of one value."""
+"""Smooth elementwise functions, mostly of one value."""
 
 import functools
 
@@ -25,7 +25,7 @@ def curve(curve: Curve, name: str | None = None):
 
 
 def integer_power(tracer, primitive, operands, params, axes):
-    """integer_pow."""
+    """The rule of integer_pow."""
     exponent = params["y"]
     if exponent == 1:
         return operands
@@ -43,7 +43,7 @@ def power_curve(exponent: int) -> Curve:
 
 
 def real_power(tracer, primitive, operands, params, axes):
-    """pow: x ** constant, of any x for a whole exponent and of x >= 0 for others, and constant ** x for a constant > 0."""
+    """The rule of pow: x ** constant, of any x for a whole exponent and of x >= 0 for others, and base ** x for a base > 0."""
     base, exponent = operands
     if not isinstance(exponent, Node) and (power := number(exponent)) is not None:
         if float(power).is_integer() and abs(power) <= LARGEST_INTEGER:
@@ -64,23 +64,23 @@ def wave(peak):
 
 
 def angle(tracer, primitive, operands, params, axes):
-    """atan2."""
+    """The rule of atan2."""
     value = tracer.value(primitive, operands, params)
     y, x = (o if isinstance(o, Node) else constant_node(tracer, o, nodes_of(operands)[0]) for o in operands)
     return [tracer.node(Angle(), broadcast_nodes(tracer, [y, x], axes), value, axes[0], "atan2")]
 
 
 def polynomial(x, *coefficients, **_):
-    """polynomial: of ascending powers."""
+    """The primitive polynomial, of coefficients of ascending powers."""
     return functools.reduce(lambda total, coefficient: total * x + coefficient, coefficients[::-1], jnp.zeros_like(x))
 
 
 def above_zero(function):
-    """A function where x is above 0, and no value elsewhere."""
+    """The function for x > 0, NaN elsewhere."""
     return lambda x: jnp.where(x > 0, function(jnp.where(x > 0, x, 1)), jnp.nan)
 
 
-LARGEST_INTEGER = 2**10  # exponents beyond leave float32 but for |x| next to 1
+LARGEST_INTEGER = 2**10  # larger powers overflow float32 unless |x| is close to 1
 
 RECIPROCAL = power_curve(-1)
 

@@ -16,7 +16,7 @@ FFT, IFFT, RFFT, IRFFT = range(4)
 
 
 def fourier(tracer, primitive, operands, params, axes):
-    """fft, of real and of complex values."""
+    """The rule of fft, of real and of complex values."""
     (x,), kind, lengths = operands, int(params["fft_type"]), params["fft_lengths"]
     real, imaginary = (x.real, x.imaginary) if isinstance(x, Complex) else (x, None)
     rank = real.value.ndim
@@ -77,12 +77,12 @@ def _product_with(tracer, real, imaginary, place, pair):
 
 
 def absolute(tracer, x):
-    """abs of a complex value."""
+    """The absolute value of a complex value."""
     return tracer.inline(lambda a, b: jnp.sqrt(a * a + b * b), x.real, x.imaginary)[0]
 
 
 def by_parts(tracer, equation, twin, operands) -> list:
-    """Outputs of an equation on complex values. Raises: NotImplementedError where no rule says what becomes of the parts."""
+    """Outputs of an equation on complex values. Raises: NotImplementedError if there is no rule for their parts."""
     name, (x, *rest) = equation.primitive.name, operands
     if name == "convert_element_type" and jnp.issubdtype(equation.params["new_dtype"], jnp.complexfloating):
         return operands if isinstance(x, Complex) else [Complex(x, tracer.inline(lambda a: 0 * a, x)[0])]

@@ -19,7 +19,7 @@ from dsrna_jax.kernels.windows import windows
 
 
 def hinge(left, right):
-    """The rule of max (0, 1) and min (1, 0): a hinge where one operand is constant, else made of relu(a - b)."""
+    """The rule of max (left 0, right 1) and min (1, 0): a hinge if one operand is constant, else by relu(a - b)."""
 
     def rule(tracer, primitive, operands, params, axes):
         nodes = nodes_of(operands)
@@ -44,7 +44,7 @@ def hinge(left, right):
 
 
 def _crossed(tracer, primitive, nodes, axes, is_max):
-    """[node] of the maximum or minimum of two affine functions of one node, such as max(x, 0.1 x); None if they are not."""
+    """[node] of the maximum or minimum of two affine functions of one node, such as max(x, 0.1 x); None for other operands."""
     first, second = (tracer.univariate_of(node) for node in nodes)
     if first.root is not second.root or any(node.value.shape != first.root.value.shape for node in nodes):
         return None
@@ -58,7 +58,7 @@ def _crossed(tracer, primitive, nodes, axes, is_max):
 
 
 def absolute(tracer, primitive, operands, params, axes):
-    """abs."""
+    """The rule of abs."""
     (x,) = operands
     return [tracer.node(Hinge(-1.0, 1.0), (x,), jnp.abs(x.value), axes[0], "abs")]
 
@@ -81,7 +81,7 @@ def largest(sign):
 
 
 def window_largest(tracer, primitive, operands, params, axes):
-    """reduce_window_max: the maximum over a new first axis that holds the entries of each window."""
+    """The rule of reduce_window_max: the maximum over a new first axis that holds the entries of each window."""
     (x,) = operands
     grid = {name: params[f"window_{name}"] for name in ("strides", "dilation")}
     grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}

@@ -31,7 +31,7 @@ def scaled(singleton=False, **kinds):
 
 
 def product_of_matrices(tracer, primitive, operands, params, axes):
-    """dot_general."""
+    """The rule of dot_general."""
     kinds = {}
     if len(nodes_of(operands)) == 1:
         # Transposed as an einsum, which writes the axes in order; JAX's own transposition copies the array once more.
@@ -90,7 +90,7 @@ def _dot_by_products(a, b, *, dimension_numbers, **_):
 
 
 def _gated(tracer, gate, other, axes):
-    """The product with a comparison that was converted to 0 and 1, as in x * (x > 0), is a choice; None for other products."""
+    """A choice in place of a product with a comparison that was converted to 0 and 1, as in x * (x > 0); None for others."""
     predicates = [m.operands[0] for m in tracer.made.get(gate, ()) if m.name == "convert_element_type"]
     if not predicates or not isinstance(predicates[0], Predicate) or gate.value.shape != other.value.shape:
         return None
@@ -104,7 +104,7 @@ def _product(tracer, primitive, operands, params, axes):
 
 
 def quotient(tracer, primitive, operands, params, axes):
-    """div: a product with the reciprocal where the divisor is bounded."""
+    """The rule of div: a product with the reciprocal if the divisor is bounded."""
     if isinstance(operands[1], Node):
         (inverse,) = curve(RECIPROCAL, "reciprocal")(tracer, None, [operands[1]], {}, axes)
         return tracer.inline(lambda a, b: a * b, operands[0], inverse)

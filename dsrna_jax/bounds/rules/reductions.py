@@ -1,4 +1,4 @@
-"""Products, running totals, and reductions by a function that JAX does not name."""
+"""Products, cumulative reductions, and reductions by a function that is given as a jaxpr."""
 
 import functools
 
@@ -12,7 +12,7 @@ from dsrna_jax.bounds.rules.building import rewritten
 
 
 def running(combine):
-    """The rule of cumprod and the like: `combine` of each entry and those before it, in as many steps as the axis has bits."""
+    """The rule of cumprod and the like: `combine` of each entry and those before it, in log2(length of the axis) steps."""
 
     def function(x, *, axis, reverse):
         x = jnp.flip(x, axis) if reverse else x
@@ -27,7 +27,7 @@ def running(combine):
 
 
 def product(x, *, axes, **_):
-    """reduce_prod, by halves."""
+    """The primitive reduce_prod, by halves."""
     kept = [i for i in range(x.ndim) if i not in axes]
     x = jnp.transpose(x, (*axes, *kept)).reshape(-1, *(x.shape[i] for i in kept))
     while len(x) > 1:
@@ -42,7 +42,7 @@ COMBINATIONS = {"add": lax.add, "max": lax.max, "min": lax.min, "mul": lax.mul}
 
 
 def _combination(tracer, primitive, params):
-    """The name of the one operation that a reduction's function is: add, max, min or mul."""
+    """The one operation of a reduction's function: add, max, min or mul. Raises: NotImplementedError if it is another."""
     jaxpr = closed(params["jaxpr"]).jaxpr
     names = [equation.primitive.name for equation in jaxpr.eqns]
     (equation,) = jaxpr.eqns if len(names) == 1 else (None,)
@@ -52,7 +52,7 @@ def _combination(tracer, primitive, params):
 
 
 def reduce(tracer, primitive, operands, params, axes):
-    """reduce, by a function and an initial value."""
+    """The rule of reduce, by a function and an initial value."""
     if len(operands) != 2:
         raise NotImplementedError(f"no bounds of reduce of several arrays{tracer.where}")
     name = _combination(tracer, primitive, params)
@@ -61,7 +61,7 @@ def reduce(tracer, primitive, operands, params, axes):
 
 
 def reduce_window(tracer, primitive, operands, params, axes):
-    """reduce_window, by a function and an initial value that also pads."""
+    """The rule of reduce_window, by a function and an initial value that also pads."""
     if len(operands) != 2:
         raise NotImplementedError(f"no bounds of reduce_window of several arrays{tracer.where}")
     name, (_, init) = _combination(tracer, primitive, params), operands
@@ -80,7 +80,7 @@ def reduce_window(tracer, primitive, operands, params, axes):
 
 
 def window_smallest(x, **params):
-    """reduce_window_min."""
+    """The primitive reduce_window_min."""
     grid = [params[key] for key in ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")]
     return -lax.reduce_window(-x, np.asarray(-np.inf, x.dtype), lax.max, *grid)
 

@@ -1,4 +1,4 @@
-"""The rules of all families by the name of their primitive, and how to add one."""
+"""The rules of all families by the name of their primitive, and `register`, which adds one."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ RULES: dict[str, Rule] = {name: rule for family in FAMILIES for name, rule in fa
 
 
 def register(primitive: str, rule: Curve | Callable) -> None:
-    """Adds a rule for a primitive to the bounds, or replaces the one it has, for the rest of the process.
+    """Adds a rule for a primitive, or replaces the one it has, for the rest of the process.
 
     Args:
       primitive: its name, as `jax.make_jaxpr` shows it.

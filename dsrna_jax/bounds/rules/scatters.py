@@ -1,4 +1,4 @@
-"""Writing to indices: x.at[...].set, add, multiply, max and min."""
+"""Scatters: x.at[...].set, add, subtract, multiply, max and min."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from dsrna_jax.bounds.rules.building import rewritten, values
 
 
 def overwrite(tracer, primitive, operands, params, axes):
-    """scatter: overwriting entries by constants is a product with zeros and ones."""
+    """The rule of scatter: overwriting entries by constants is a product with zeros and ones."""
     target, indices, updates = operands
     if isinstance(updates, Node):
         _check_unique(tracer, primitive, operands, params)
@@ -23,7 +23,7 @@ def overwrite(tracer, primitive, operands, params, axes):
 
 
 def multiply(tracer, primitive, operands, params, axes):
-    """scatter-mul."""
+    """The rule of scatter-mul."""
     target, indices, updates = operands
     if isinstance(updates, Node):
         return combine(jnp.multiply)(tracer, primitive, operands, params, axes)
@@ -32,7 +32,7 @@ def multiply(tracer, primitive, operands, params, axes):
 
 
 def subtract(target, indices, updates, *, dimension_numbers, indices_are_sorted, unique_indices, mode, **_):
-    """scatter-sub."""
+    """The primitive scatter-sub, by scatter-add."""
     options = {"indices_are_sorted": indices_are_sorted, "unique_indices": unique_indices, "mode": mode}
     return lax.scatter_add(target, indices, -updates, dimension_numbers, **options)
 

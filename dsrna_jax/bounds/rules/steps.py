@@ -1,4 +1,4 @@
-"""Functions with jumps, and orders: floor, ceil, round, sign, rem, sort and top_k."""
+"""Functions with jumps, and sorting: floor, ceil, round, sign, rem, sort and top_k."""
 
 import functools
 
@@ -11,7 +11,7 @@ from dsrna_jax.bounds.rules.building import broadcast_nodes
 
 
 def step(function):
-    """The rule of an elementwise function that never falls; function takes the primitive's parameters by keyword."""
+    """The rule of a non-decreasing elementwise function, which takes the primitive's parameters by keyword."""
 
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
@@ -22,7 +22,7 @@ def step(function):
 
 
 def remainder(tracer, primitive, operands, params, axes):
-    """rem."""
+    """The rule of rem."""
     x, divisor = operands
     if isinstance(divisor, Node):
         raise NotImplementedError(f"no bounds of rem by a bounded value{tracer.where}")
@@ -32,7 +32,7 @@ def remainder(tracer, primitive, operands, params, axes):
 
 
 def sort(tracer, primitive, operands, params, axes):
-    """sort. What is sorted by bounded values has no bounds itself; what is sorted by constants moves."""
+    """The rule of sort. Bounded keys have bounds, operands sorted by them have none; constant keys move the operands."""
     axis, keys = params["dimension"], operands[: params["num_keys"]]
     if len(keys) > 1:
         raise NotImplementedError(f"no bounds of a sort by several keys{tracer.where}")
@@ -56,11 +56,11 @@ def _ordered(tracer, x, order, axis):
 
 
 def top_k(tracer, primitive, operands, params, axes):
-    """top_k: values have bounds, places have none."""
+    """The rule of top_k: values have bounds, indices have none."""
     (x,) = operands
     axis = params.get("axis", x.value.ndim - 1) % x.value.ndim
     largest = lambda x: lax.slice_in_dim(lax.rev(lax.sort(x, dimension=axis), [axis]), 0, params["k"], axis=axis)  # noqa: E731
-    return [*tracer.inline(largest, x), Refused(NotImplementedError(f"no bounds of the places that top_k finds{tracer.where}"))]
+    return [*tracer.inline(largest, x), Refused(NotImplementedError(f"no bounds of the indices of top_k{tracer.where}"))]
 
 
 RULES = {

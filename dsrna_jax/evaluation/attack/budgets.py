@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from dsrna_jax.attacks import CW_PRESETS, attack, cw, ddn
 from dsrna_jax.attacks.autoattack import stages
-from dsrna_jax.attacks.losses import scale_free
+from dsrna_jax.attacks.losses import dlr_or_margin
 from dsrna_jax.attacks.series import Stage
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.config import AttackConfig
@@ -76,7 +76,7 @@ def series_row(
     is_whole = (steps, queries, chosen) == (100, 5000, published)
     targets = min(9, classes - 1)
     costs = {"apgd-ce": GRADIENT * steps, "apgd-t": GRADIENT * steps * targets, "fab-t": (GRADIENT + 1) * steps * targets}
-    names = {"apgd-ce": "APGD-CE", "apgd-t": f"APGD-T by {scale_free(classes, is_targeted=True)}", "fab-t": "FAB-T"}
+    names = {"apgd-ce": "APGD-CE", "apgd-t": f"APGD-T by {dlr_or_margin(classes, is_targeted=True)}", "fab-t": "FAB-T"}
     parts = [f"{names[s.name]} {steps}{f' x {targets} targets' if s.is_targeted else ''}" for s in chosen if s.name in names]
     budget = "; ".join([*parts, f"Square {queries}"])
     name = "AutoAttack" if is_whole else "+".join(MEMBERS[stage.name] for stage in chosen)
@@ -100,7 +100,7 @@ def default_row(name: str, config: AttackConfig, classes: int) -> AttackRow:
     is_nearest = defaults["radius"] is not inspect.Parameter.empty
     radius = config.size if norm == config.norm else config.cw_radius
     options, budget = (), "default options"
-    if defaults.get("loss") == "dlr" != (loss := scale_free(classes, is_targeted="targets" in defaults)):
+    if defaults.get("loss") == "dlr" != (loss := dlr_or_margin(classes, is_targeted="targets" in defaults)):
         options, budget = (("loss", loss),), f"default options, by {loss}"
     return AttackRow(name, (Stage(name, function, options),), radius, norm, budget, cost, is_nearest)
 
