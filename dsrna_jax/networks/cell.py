@@ -42,7 +42,7 @@ class Cell(nn.Module):
 
         Args:
           before, last: outputs of the cell before the last one and of the last one.
-          branch_weights: in the order of `branches`, for all examples or for each its own; None for ones.
+          branch_weights: in the order of `branches`, for all examples or for each; None for ones.
           edge_weights: of the bypass of each edge, in the order of `edges_of(branches)`; needed if `partial` > 1.
         Returns: [len(concat) * channels, batch, height', width'].
         """
@@ -93,7 +93,7 @@ class Cell(nn.Module):
     def fans(self):
         """[(sources, kinds, columns [source, kind])]: sources whose branches are computed together, in the order of the nodes.
 
-        The two inputs go together where they have the same branches, as they have in a supernet.
+        The two inputs go together if they have the same branches, as in a supernet. Columns are indices into `branches`.
         """
         by_source = {}
         for column, b in enumerate(self.branches):

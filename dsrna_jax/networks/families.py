@@ -26,10 +26,10 @@ class Family(NamedTuple):
     """The code of one family of operations: how they are built and what they cost.
 
     Attributes:
-      maps: (fan, x, kinds, statistics) -> list of `Maps` that serve each of `kinds` once; called in the compact method of the
-        fan, whose `stride`, `affine` and `is_supernet` it heeds and in whose scope it makes variables. x: [stack, channel,
-        batch, height, width], the nodes that the branches leave; maps have ceil(side / stride). Families with the same `maps`
-        are built by one call.
+      maps: (fan, x, kinds, statistics) -> list of `Maps` that serve each of `kinds` once. Called in the compact method of the
+        fan: it follows the fan's `stride`, `affine` and `is_supernet`, and makes variables in its scope. x: [stack, channel,
+        batch, height, width], the nodes that the branches leave; maps have ceil(side / stride) pixels a side. Families with
+        the same `maps` are built by one call.
       multiply_adds: (operation, channels, size, output_size, stride) -> those of one branch and one image; sizes are (height,
         width) of its input and of its output.
     """
@@ -39,7 +39,7 @@ class Family(NamedTuple):
 
 
 def nothing(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
-    """No maps."""
+    """The operation `none`: no maps."""
     return []
 
 
@@ -57,7 +57,7 @@ def skip_multiply_adds(operation, channels, size, output_size, stride) -> int:
 
 
 def crossed(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
-    """1×side and side×1 convolutions, for each branch by itself."""
+    """A 1×side and a side×1 convolution for each branch."""
     maps = []
     for kind in kinds:
         layer = Crossed(OPERATIONS[kind.primitive].side, fan.stride, fan.affine, name=f"{kind.primitive}_to_{kind.target}")
@@ -72,7 +72,7 @@ def crossed_multiply_adds(operation, channels, size, output_size, stride) -> int
 
 
 def noise(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
-    """White noise in place of the map, where there is a generator for it (in training); else its mean, zero."""
+    """White noise in place of the map if flax has a generator "noise", as in training; else its mean, zero."""
     x = x[..., :: fan.stride, :: fan.stride]
     if not fan.has_rng("noise"):
         return [Maps(jnp.zeros_like(x)[:, None], ((kind,),)) for kind in kinds]

@@ -17,10 +17,11 @@ from dsrna_jax.networks.maps import Kind, Maps, joined
 class Fan(nn.Module):
     """All branches that leave a stack of nodes, which have the same `kinds` of branches each.
 
-    Their weights are stacked, so that a handful of large operations replaces dozens of small ones: one ReLU, one pool, one
+    Their weights are stacked, so that a few large operations replace many small ones: one ReLU, one pool of each kind, one
     depthwise convolution, one batch norm and one weighted sum for all of them.
 
-    is_supernet: pools have a batch norm (DARTS), and all convolutions go together. affine: batch norms have scale and bias.
+    affine: whether batch norms have scale and bias.
+    is_supernet: whether pools have a batch norm (DARTS), and all convolutions go together.
     """
 
     kinds: tuple[Kind, ...]
@@ -35,9 +36,9 @@ class Fan(nn.Module):
         weights: Float[Array, "stack branch"] | Float[Array, "stack branch batch"] | None,
         statistics: Statistics,
     ) -> dict[int, Float[Array, "channel batch height_out width_out"]]:
-        """The sum of all that each target node receives from here, by target.
+        """The weighted sum of the branches into each target node, by target.
 
-        weights: of the branches, in the order of `kinds`, for all examples or for each its own; None for ones.
+        weights: of the branches, in the order of `kinds`, for all examples or for each; None for ones.
         """
         parts = [part for maps, kinds in self.by_family() for part in maps(self, x, kinds, statistics)]
         if weights is None or weights.ndim == 3:
@@ -55,7 +56,7 @@ class Fan(nn.Module):
         return [(maps, kinds) for maps, kinds in of.items() if kinds]
 
     def sums(self, parts: Sequence[Maps], weights):
-        """The result in plain additions: better where few branches meet in a node, as in a derived network."""
+        """The result by plain additions, which are faster if few branches meet in a node, as in a derived network."""
         totals = {}
         for part in parts:
             for kinds, y in zip(part.served, jnp.unstack(part.values, axis=1), strict=True):
@@ -68,7 +69,7 @@ class Fan(nn.Module):
         return totals
 
     def by_map(self, weights, served, targets):
-        """[target, stack * map]: the weight with which a target receives a map, zero where it does not."""
+        """[target, stack * map]: the weight of each map in each target; zero if none of its branches leads there."""
         column = np.full((len(served), len(targets)), -1)
         for i, kinds in enumerate(served):
             for kind in kinds:

@@ -19,7 +19,7 @@ Logits = Float[Array, "batch class"]
 class NetworkFunction:
     """A network with all its arguments but the images: a function of images that returns logits, whole and in stages.
 
-    States, which pass from stage to stage, are [channel, batch, height, width]; arguments as those of a `Network`.
+    The states between stages are [channel, batch, height, width]; arguments as those of a `Network`.
     """
 
     network: Network
@@ -53,9 +53,9 @@ class NetworkFunction:
     def rescaled(self, factors: Sequence[float | Array], zoom: float = 1.0) -> Callable[[Images], Logits]:
         """A function that maps zoom * images to zoom * product of factors * logits.
 
-        States are multiplied by one of the positive `factors` ahead of each cell. The stages are positively homogeneous but for
-        their shifts, which are scaled with the states. So a bound that grows a millionfold in every cell stays within the range
-        of floating point; nothing else changes.
+        States are multiplied by one of the positive `factors` ahead of each cell. Stages are positively homogeneous except for
+        their shifts, which are scaled with the states. Bounds that grow by orders of magnitude in every cell thus stay within
+        the range of floating point; nothing else changes.
         """
         scales = list(itertools.accumulate(factors, lambda scale, factor: scale * factor, initial=zoom))
         stages = [dataclasses.replace(self, variables=scaled_shifts(self.variables, scale)) for scale in scales]

@@ -1,6 +1,6 @@
 """The building blocks of a cell, on stacks of edges.
 
-Maps are held channel by channel, [..., channel, batch, height, width]: a pointwise convolution is then one matrix product
+Maps are [..., channel, batch, height, width]: a pointwise convolution is then one matrix product
 without a transposition, and a batch norm a mean over contiguous memory. Leading axes stack the edges that are computed together.
 Semantics follow DARTS (cnn/operations.py): symmetric padding, ReLU before convolution, no biases, batch norm after.
 """
@@ -42,7 +42,7 @@ class BatchNorm(nn.Module):
     torch) and records them in `moments`, wherever those collections are mutable. "frozen": the recorded `moments`, as
     constants, so that examples do not couple and input gradients are those of the examples. "running": `batch_stats`.
 
-    A list of parts that follow each other on axis 1 is normalised as their concatenation would be, without making it.
+    A list of parts of a map along axis 1 is normalised like their concatenation, without concatenating.
     """
 
     affine: bool = False
@@ -106,7 +106,7 @@ def average_pool(
 def shifted(
     x: Float[Array, "*stack channel batch height width"], offsets: Sequence[tuple[int, int]], strides: tuple[int, int]
 ) -> Float[Array, "*stack channel_out batch height_out width_out"]:
-    """The map shifted by each of the (row, column) offsets, concatenated along the channels; zeros outside.
+    """The map shifted by each of the (row, column) offsets, in pixels, concatenated along the channels; zeros outside.
 
     [..., c, b, h, w] -> [..., offsets * c, b, ceil(h / stride), ceil(w / stride)]: a convolution is `pointwise` of that.
     """

@@ -1,4 +1,4 @@
-"""Maps of a fan, each with the branches that it serves."""
+"""Maps that branches compute, each with the branches whose output it is."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from jaxtyping import Array, Float
 
 
 class Kind(NamedTuple):
-    """A branch, but for its source: its operation and the node that it enters."""
+    """A branch without its source: its operation and the node that it enters."""
 
     primitive: str
     target: int
 
 
 class Maps(NamedTuple):
-    """Maps that leave a stack of nodes; `served` names for each `map` the branches whose output it is."""
+    """Maps computed from a stack of nodes; `served` has for each `map` the branches whose output it is."""
 
     values: Float[Array, "stack map channel batch height width"]
     served: tuple[tuple[Kind, ...], ...]
@@ -29,7 +29,7 @@ def joined(parts: Sequence[Maps]) -> Maps:
 
 
 def split(maps: Maps, count: int) -> list[Maps]:
-    """The first `count` maps, and the others; without a part that would be empty."""
+    """The first `count` maps, and the others; empty parts are left out."""
     if count in (0, len(maps.served)):
         return [maps]
     values = jnp.split(maps.values, [count], axis=1)

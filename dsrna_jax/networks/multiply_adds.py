@@ -11,7 +11,7 @@ from dsrna_jax.networks.plan import Branch, Layout
 def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
     """Multiply-adds of all convolutions and of the last layer for one image, as the field counts them: no norms, pools or sums.
 
-    The auxiliary head does not count: it is for training only.
+    The auxiliary head, used in training only, does not count.
     """
     height, width, colours = image_shape
     if network.start == "imagenet":
@@ -24,7 +24,7 @@ def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
         size = (height, width)
         total = 9 * colours * 3 * network.channels * height * width
     for layout in network.layouts:
-        # Halved or not, a 1x1 convolution of the input before the last comes out at this cell's size.
+        # Also where it halves the input before the last, preprocessing is a 1x1 convolution with an output of this cell's size.
         total += (layout.before + layout.last) * layout.channels * math.prod(size)
         smaller = (-(-size[0] // 2), -(-size[1] // 2)) if layout.reduction else size
         total += sum(_branch(branch, layout, size, smaller) for branch in layout.plan.branches)
@@ -33,7 +33,7 @@ def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
 
 
 def _branch(branch: Branch, layout: Layout, size: Size, smaller: Size) -> int:
-    """Of one operation in a cell whose inputs have `size` and whose nodes are `smaller`."""
+    """Multiply-adds of one operation in a cell whose inputs have `size` and whose nodes have the size `smaller`."""
     is_halving = layout.reduction and branch.source < 2
     operation, count = OPERATIONS[branch.primitive], family_of(branch.primitive).multiply_adds
     return count(operation, layout.channels, size if is_halving else smaller, smaller, 2 if is_halving else 1)

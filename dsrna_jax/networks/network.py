@@ -21,7 +21,7 @@ from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
 
 
 class Mixture(NamedTuple):
-    """The weights of a cell type: of its branches and, for the bypass of partial channels, of its edges; None for ones."""
+    """The weights in cells of one type: of branches and, for the bypass of partial channels, of edges; None for ones."""
 
     branches: Float[Array, "branch"] | None
     edges: Float[Array, "edge"] | None
@@ -31,17 +31,17 @@ class Network(nn.Module):
     """A network of cells: images [batch, height, width, channel] in [0, 1] -> logits [batch, class].
 
     The first cell has `channels` channels, which double at the reduction cells, at a third and at two thirds of the depth.
-    `stem`, `cell` and `head` are pure functions by themselves: `network.apply(variables, ..., method="cell")`. Equal cells in
-    a row are compiled once, and their variables are stacked: "cells_2" holds those of cell 2 and the like that follow.
+    `stem`, `cell` and `head` can be applied by themselves: `network.apply(variables, ..., method="cell")`. Equal cells in a row
+    are compiled once, and their variables are stacked: "cells_2" holds those of cell 2 and of the equal ones that follow it.
 
     Attributes:
-      plans: of each cell.
-      mean, std: of the pixels of each channel, by which images are normalised; arrays where they are data and not constants.
+      plans: the plan of each cell.
+      mean, std: of the pixels of each channel, by which images are normalised; arrays if they are data and not constants.
       partial: K; one channel in K takes the operations of an edge (PC-DARTS).
       affine: whether batch norms have scale and bias.
       is_supernet: whether pools have a batch norm (DARTS), and all convolutions of a node go together.
-      start: how images enter, "cifar" at full size, "imagenet" at a quarter and an eighth of the side.
-      auxiliary: whether there is a second head, at the second reduction cell, for training.
+      start: the stem: "cifar" keeps the size of images, "imagenet" has maps of a quarter and an eighth of the side.
+      auxiliary: whether there is a second head, after the second reduction cell, for training.
     """
 
     plans: tuple[CellPlan, ...]
@@ -165,7 +165,10 @@ class Network(nn.Module):
 
 
 def derived(architecture: Genotype | RobNet, *, cells: int, **settings: Any) -> Network:
-    """The network that is built from a genotype's cells, or from a RobNet's; `settings` as those of a `Network`."""
+    """The network of a genotype's cells, or of a RobNet's; `settings` as those of a `Network`.
+
+    Raises: InputError if a RobNet has codes for another number of cells.
+    """
     if isinstance(architecture, RobNet):
         architecture.check_depth(cells)
         every = tuple(range(2, 2 + architecture.nodes))
@@ -182,7 +185,7 @@ def drop_paths(
 ) -> Float[Array, "cell branch batch"]:
     """Weights [cell, branch, batch] of the branches of a derived network: zero with probability `rate`, else 1 / (1 - rate).
 
-    Each example loses other branches; an identity is never lost (DARTS, Larsson et al. 2017).
+    Each example loses branches of its own; an identity is never lost (DARTS, Larsson et al. 2017).
     """
     most = max(len(plan.branches) for plan in network.plans)
     stays = np.zeros((network.cells, most, 1), bool)

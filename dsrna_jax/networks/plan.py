@@ -25,7 +25,7 @@ class CellPlan(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """All that decides the shape of a cell; `before` and `last` are the channels of its inputs."""
+    """The facts that decide the shape of a cell; `before` and `last` are the channels of its inputs."""
 
     plan: CellPlan
     channels: int

@@ -32,7 +32,7 @@ class RepeatedCell(nn.Module):
     def __call__(self, before, last, branch_weights, edge_weights, statistics: Statistics):
         """The outputs of the last two cells; arguments as those of a `Cell`.
 
-        branch_weights: also [length, branch, batch], for each cell its own.
+        branch_weights: also [length, branch, batch], for each cell and example.
         """
         cell, collections = self.template(), ["params", "batch_stats"]
 

@@ -1,4 +1,4 @@
-"""Shifts: the variables that keep a network from being positively homogeneous, so that a rescaled network scales them too."""
+"""Shifts: variables added to maps, without which a network is positively homogeneous. Rescaling a network scales them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,14 +10,17 @@ from jaxtyping import Array, Float
 
 
 def shift(module: nn.Module, init: Callable, shape: tuple[int, ...], name: str = "bias") -> Float[Array, "..."]:
-    """A trainable parameter that `module` adds to maps or logits. Its name ends with "bias": `scaled_shifts` knows it by that."""
+    """A trainable parameter that `module` adds to maps or logits.
+
+    `scaled_shifts` knows it by its name. Raises: ValueError unless that ends with "bias".
+    """
     if not name.endswith("bias"):
         raise ValueError(f"the name of a shift ends with 'bias'; got {name!r}")
     return module.param(name, init, shape)
 
 
 def scaled_shifts(variables: Mapping[str, Any], factor: float | Float[Array, ""]) -> Any:
-    """Variables with which a cell or head maps factor * state to factor * what it mapped state to, and so does a stem's norm.
+    """Variables with which a cell or a head f maps factor * state to factor * f(state), and likewise a stem's batch norm.
 
     Parameters made by `shift` and the means of batch norms are multiplied by `factor`; variances and all other weights stay.
     """

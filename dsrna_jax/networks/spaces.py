@@ -1,4 +1,4 @@
-"""Supernets of the search spaces, their alphas, and the mixtures that alphas stand for."""
+"""Supernets of the search spaces, their alphas, and the mixtures of alphas."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,10 +47,10 @@ def initial_alphas(
 
 
 def mixtures(alphas: Mapping[str, Array], nodes: int, primitives: Sequence[str] = PRIMITIVES) -> dict[str, Mixture]:
-    """Weights of the branches of a supernet, by cell type: the softmax over an edge's primitives, less `none`'s share.
+    """Weights of the branches of a supernet, by cell type: the softmax over an edge's primitives, without its entry of `none`.
 
-    Edge logits (PC-DARTS, section 3.2) become a softmax over the edges that enter a node, and multiply; without
-    them an edge has weight one.
+    Edge logits (PC-DARTS, section 3.2) become a softmax over the edges that enter a node, which multiplies these; without edge
+    logits an edge has weight one.
     """
     result, kept = {}, [i for i, p in enumerate(primitives) if p != "none"]
     for kind in CELL_TYPES:

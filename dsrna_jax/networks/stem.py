@@ -1,4 +1,4 @@
-"""Stems, which make the inputs of the first cell from images, and the auxiliary head."""
+"""Stems, which map images to the inputs of the first cell, and the auxiliary head."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ from dsrna_jax.networks.shifts import shift
 
 
 def _convolved(module, name, x, channels, stride):
-    """3×3 convolution, as one matrix product: its derivatives and its bounds are then as quick as itself."""
+    """3×3 convolution as one matrix product, whose derivatives and bounds are fast too."""
     kernel = module.param(name, torch_uniform(9 * len(x)), (3, 3, len(x), channels))
     return pointwise(shifted(x, square_taps(3), (stride, stride)), kernel.reshape(-1, channels).T)
 
 
 class CifarStem(nn.Module):
-    """3×3 convolution to three times the channels, batch norm: at full size, and the same map for both inputs."""
+    """3×3 convolution to three times the channels and batch norm, at full size; the first cell reads the map twice (DARTS)."""
 
     channels: int
 
@@ -62,8 +62,8 @@ STEMS = {"cifar": CifarStem, "imagenet": ImagenetStem}
 class AuxiliaryHead(nn.Module):
     """Average pool to 2×2, 1×1 convolution to 128, 2×2 convolution to 768, dense layer; each after a ReLU, batch norms between.
 
-    The pool's windows have 5 pixels and end at the border, which is what DARTS has for its maps of 8×8 (stride 3) and of 7×7
-    (stride 2); here maps of any size go. DARTS omits the second batch norm for ImageNet, by what it calls a typo: not so here.
+    The pool's windows have 5 pixels a side and end at the border, as in DARTS for maps of 8×8 (stride 3) and 7×7 (stride 2); other
+    sizes are allowed. DARTS's code omits the second batch norm for ImageNet, and calls that a typo; here it is in place.
     """
 
     classes: int
@@ -87,7 +87,7 @@ class AuxiliaryHead(nn.Module):
 
 
 def _ends(size: int, dtype):
-    """[size, 2]: averages the first and the last pixels of a line, 5 of them or at least half, and fewer than all."""
+    """[size, 2]: averages the first and the last pixels of a line: 5 or, if that is more, half of them, but not all."""
     window = min(max(5, -(-size // 2)), size - 1)
     position = jnp.arange(size)
     return jnp.stack([position < window, position >= size - window], axis=1).astype(dtype) / window

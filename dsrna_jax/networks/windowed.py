@@ -1,6 +1,6 @@
-"""Operations that slide a window: max pools, average pools and depthwise-separable convolutions, of all branches of a fan.
+"""Max pools, average pools and depthwise-separable convolutions of all branches of a fan.
 
-They go together because a supernet normalises its pools (DARTS), and one batch norm serves pools and convolutions alike.
+They are built together because a supernet normalises its pools (DARTS), and one batch norm serves pools and convolutions alike.
 """
 
 import math
@@ -83,7 +83,7 @@ def _norm(fan, parts: list[Maps], name: str, statistics) -> list[Maps]:
 def _groups(fan, kinds: Sequence[Kind]) -> list[list[Kind]]:
     """The branches, in their order, whose depthwise convolutions go together.
 
-    All of a supernet's, which has so many that compile time decides; else those of one primitive, which computes no zero taps.
+    In a supernet all together, for compile time; else those of one primitive, which computes no zero taps.
     """
     if fan.is_supernet:
         return [list(kinds)]

@@ -1,7 +1,7 @@
 """Pictures: cells, alphas over time, curves, accuracy against radius, attacked images.
 
 Every picture is a function that returns a matplotlib Figure, and writes it as PNG if a path is given. Figures are made
-by the object API on an Agg canvas, so nothing here touches the state of pyplot or needs a display.
+by the object API on an Agg canvas, without the state of pyplot and without a display.
 """
 
 from dsrna_jax.plots.alphas import alphas_over_time

@@ -1,4 +1,4 @@
-"""The alphas over time."""
+"""Pictures of alphas over the epochs of a search."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -26,16 +26,16 @@ def alphas_over_time(
     title: str | None = None,
     width: int = 1500,
 ) -> Figure:
-    """The mixture of every edge over time: a panel for each edge, a row for each node, both cells.
+    """The mixture of every edge over the epochs: a panel for each edge, a row for each node, both cells.
 
     The title of a panel names the operation if the genotype derived from the last alphas keeps the edge. In the pcdarts
     space a dashed line shows the weight of the edge among those into its node, times their number over that of the
     primitives, so that it starts where the mixture does.
 
     Args:
-      epochs: when the alphas were taken, as many as `history` has.
-      history: alphas as `derive` takes them.
-      primitives: what the columns of alphas stand for.
+      epochs: of the alphas in `history`.
+      history: alphas, each as `derive` takes them.
+      primitives: names of the columns of alphas.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
     """
@@ -48,7 +48,7 @@ def alphas_over_time(
     legend = {"bbox_to_anchor": (1 - 0.15 / inches, 1 - top / height), "ncols": 4, "fontsize": 9, "frameon": False}
     panel_width = (inches - 0.85) / (nodes + 1) - gap
     mixtures = {name: np.stack([mixture(alphas[name]) for alphas in history]) for name in CELL_TYPES}
-    # An equal share of a node's edges is drawn where an equal share of the operations is.
+    # Equal weights of a node's edges are drawn at the height of equal weights of the operations.
     shares = np.array([target for _, target in edges(nodes)]) / len(primitives)
     weights = {
         name: shares * np.stack([edge_mixture(alphas[f"{name}_edges"]) for alphas in history])

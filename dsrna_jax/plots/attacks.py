@@ -26,7 +26,8 @@ def accuracy_against_radius(
     Under l2 also the accuracy that C&W and DDN leave at each radius.
 
     Args:
-      report: the content of attack.json. distances: smallest l2 perturbation of each image, by the name of the row.
+      report: the content of attack.json.
+      distances: smallest l2 perturbation of each image, by the name of the row.
     """
     figure = blank(9.5, 4.9, title)
     axes = figure.add_axes((0.085, 0.13, 0.64, 0.75), ylim=(-2, 102))
@@ -80,7 +81,9 @@ def attacked_images(
     """A sheet of clean images, attacked images, and their amplified difference: red is brighter than before, blue darker.
 
     Args:
-      images, x_adv: clean and attacked, in [0, 1]. labels: true classes. predictions: classes of the attacked images.
+      images, x_adv: clean and attacked, in [0, 1].
+      labels: names of the true classes.
+      predictions: names of the classes predicted for the attacked images.
     """
     difference = x_adv - images
     factor = 0.5 / max(np.abs(difference).max(), 1e-6)

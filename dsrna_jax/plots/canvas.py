@@ -1,4 +1,4 @@
-"""Canvas of all pictures: colours, blank figures, quiet axes, and writing them as PNG."""
+"""Parts of all pictures: colours, blank figures, quiet axes, and writing them as PNG."""
 
 import contextlib
 import os
@@ -28,9 +28,9 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def literal(figure: Figure) -> Iterator[None]:
-    """The figure, if it is written in the block, shows the names of runs and classes as they are.
+    """Within the block, the figure is written with its texts as they are: names of runs and classes may hold any character.
 
-    A dollar sign begins no formula, but in labels of ticks that matplotlib itself writes as one (powers of ten), and a character
+    A dollar sign begins no formula, except in labels of ticks that matplotlib itself writes as one (powers of ten). A character
     that the font lacks is a box, without a warning.
     """
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
@@ -46,7 +46,7 @@ def literal(figure: Figure) -> Iterator[None]:
 
 def blank(width: float, height: float, title: str | None = None, *, dpi: float = 110) -> Figure:
     """A white page, in inches, with its title."""
-    # Half a pixel more, or rounding could cost one.
+    # Half a pixel more, because rounding down could lose one.
     figure = Figure(figsize=(width + 0.5 / dpi, height + 0.5 / dpi), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     if title:
@@ -75,5 +75,5 @@ def mark_epochs(axes, epochs: Sequence[float], warmup: float, label: str | None 
 
 
 def markers(epochs: Sequence[float]) -> dict:
-    """Style of a line: with markers if it has fewer than ten points, since a single one would show nothing else."""
+    """Style of a line: with markers if it has fewer than ten points, since a single point draws no line."""
     return {"marker": "o", "markersize": 3} if len(epochs) < 10 else {}

@@ -1,4 +1,4 @@
-"""Accuracy against certified radius."""
+"""Pictures of accuracy against certified radius."""
 
 import os
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ def certified_accuracy(
     title: str | None = None,
     width: int = 1500,
 ) -> Figure:
-    """Share of images that are robust at each radius: a falling staircase a curve, with the 95 % interval of each share.
+    """Share of images that are robust at each radius: one falling staircase a curve, with its 95 % interval.
 
     Args:
-      curves: by name, the radius up to which each image is robust; 0 if it is misclassified, inf if at every radius.
+      curves: by name, the radius up to which each image is robust; 0 if it is misclassified, inf if robust at every radius.
       label: of the axis of radii, which is logarithmic.
     """
     dpi = 110

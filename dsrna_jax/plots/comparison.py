@@ -19,7 +19,9 @@ def compared_measures(
     """A line for each row of the comparison, with a mark for each measure and its standard deviation over seeds.
 
     Args:
-      names: of the rows. series: by measure, (value, std) of every row; NaN where there is none. label: of the axis.
+      names: of the rows.
+      series: by measure, (value, std) of every row; NaN where there is none.
+      label: of the axis.
     """
     names = [_wrapped(name) for name in names]
     lines = max(name.count("\n") for name in names) + 1
@@ -43,7 +45,12 @@ def compared_measures(
 
 
 def compared_attacks(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str) -> Figure:
-    """Accuracy in per cent against radius, one curve for each row: (radii, accuracies in [0, 1])."""
+    """Accuracy against radius, one curve for each row.
+
+    Args:
+      curves: by row, (radii, accuracies in [0, 1]).
+      label: of the axis of radii.
+    """
     figure, axes = _axes(3.6)
     for index, (name, (radii, accuracies)) in enumerate(curves.items()):
         style = {"color": PALETTE[index % len(PALETTE)], "marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "lw": 1.8}
@@ -52,7 +59,12 @@ def compared_attacks(curves: Mapping[str, tuple[Sequence[float], Sequence[float]
 
 
 def compared_certificates(curves: Mapping[str, Float[np.ndarray, " image"]], label: str) -> Figure:
-    """Share of images certified at each radius in per cent, one staircase for each row: radii of the images, 0 for none."""
+    """Share of images certified at each radius, one staircase for each row.
+
+    Args:
+      curves: by row, the certified radius of each image; 0 for none.
+      label: of the axis of radii.
+    """
     figure, axes = _axes(3.6)
     known = np.concatenate([values[values > 0] for values in curves.values()])
     first, last = (known.min() / 2, known.max() * 2) if len(known) else (1e-3, 1.0)

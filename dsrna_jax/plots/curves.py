@@ -1,4 +1,4 @@
-"""Curves over the epochs of a search or a training."""
+"""Pictures of the metrics of a search or a training over its epochs."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def search_curves(
         [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
         certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "skips_normal",
         "skips_reduction".
-      metric: what R is, for the label of its axis.
+      metric: label of the axis of R.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
     """

@@ -9,8 +9,8 @@ class Layout:
     """The places of the nodes of a cell.
 
     A node's column is its depth. Every node has a row of its own, and in it a lane for each of its two genes and one
-    for itself: an edge changes its lane right behind its source and then runs straight, so it never meets a node. What
-    is left to choose is the order of the rows, and of the two lanes in each: the one with the fewest crossings.
+    for itself: an edge changes its lane right behind its source and then runs straight, so it never meets a node. The
+    order of the rows, and of the two lanes in each, is the one with the fewest crossings of those that are tried.
     """
 
     def __init__(self, genes):
@@ -20,7 +20,7 @@ class Layout:
         for node in range(2, self.nodes + 2):
             self.columns.append(1 + max(self.columns[source] for _, source, target in self.genes if target == node))
         self.depth = max(self.columns)
-        # Six nodes have 720 orders; beyond that the first thousands must do.
+        # All orders of up to seven nodes; of more, the first 5040.
         orders = islice(permutations(range(self.nodes)), 5040)
         rows = min(map(self._rows, orders), key=lambda rows: self._cost(rows, self._lanes(rows)))
         flips = islice(product((False, True), repeat=self.nodes), 256)
@@ -33,7 +33,7 @@ class Layout:
         return [middle - apart, middle + apart, *order]
 
     def _lanes(self, rows, flips=None):
-        """The height of each gene, in rows: the one from the higher source lies above, unless the node is flipped."""
+        """The height of each gene, in rows: the gene from the higher source lies above, unless the node is flipped."""
         lanes = []
         for node in range(2, self.nodes + 2):
             first, second = (rows[source] for _, source, target in self.genes if target == node)
@@ -50,7 +50,7 @@ class Layout:
 
 
 def _cross(later, earlier) -> bool:
-    """Whether two edges (first column, last column, row at the start, lane) cross; `earlier` starts no further on."""
+    """Whether two edges (first column, last column, row at the start, lane) cross; `earlier` starts in no later column."""
     column, _, start, stop = later
     first, last, earlier_start, lane = earlier
     if first == column:
