@@ -1,4 +1,4 @@
-"""Robustness measures R (DSRNA Eq. 16): what the alphas of a search are pulled towards, besides a low validation loss.
+"""Robustness measures R (DSRNA Eq. 16), which the alphas of a search maximise besides minimising the validation loss.
 
 A measure is one module with a function `measure(config) -> Measure` (`measures.measure`), and its name in `MEASURES`:
 
@@ -6,8 +6,8 @@ A measure is one module with a function `measure(config) -> Measure` (`measures.
     jacobian    minus the mean norm of the rows of the input-output Jacobian (Eq. 15)
     certified   from certified bounds over a ball around each image: DSRNA-CB (section 3.1.1)
 
-`jacobian_norm` is of use by itself: the norm of the Jacobian of any batch-separable JAX function, exact or estimated.
-Importing this package imports no JAX, so that configurations and commands can name what there is.
+`jacobian_norm` is useful by itself: the norm of the Jacobian of any batch-separable JAX function, exact or estimated.
+Importing this package imports no JAX, so that configurations and commands can list its names.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ MEASURES = {
     "jacobian": "dsrna_jax.measures.jacobian",
     "certified": "dsrna_jax.measures.certified",
 }
-"""The module of each robustness measure. An entry more, such as `MEASURES["flat"] = "my_package.flat"`, is a measure more."""
+"""The module of each robustness measure. An entry such as `MEASURES["flat"] = "my_package.flat"` adds a measure."""
 
 ESTIMABLE = {
     "exact": ("row_l2", "row_l1", "fro", "fro_squared"),

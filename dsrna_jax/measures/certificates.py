@@ -7,7 +7,7 @@ a logarithm, so that no example dominates the mean.
 A certificate is a function (logits_fn, images, labels, key=None, *, log_radius, norm, method, entries) -> `Measured`, of a
 `NetworkFunction` whose batch statistics are constants. Its `slack`, in nats, is the log-factor by which the certified deviation
 may grow before the certificate is vacuous; 0 for misclassified images. A radius schedule follows it. Radii are passed as
-logarithms, since those of deep supernets are too small for float32. The default method is "ibp", where `bounds` has "crown_ibp":
+logarithms, since those of deep supernets are too small for float32. The default method is "ibp", not "crown_ibp" as in `bounds`:
 every step of a search differentiates a certificate, and cells have too many outputs for a backward pass each.
 """
 
@@ -27,8 +27,10 @@ from dsrna_jax.inputs import check_images, checked_key
 from dsrna_jax.measures.measure import Measured, known
 from dsrna_jax.networks.function import NetworkFunction
 
-GROWTH = np.log(1e6)  # by which states shrink in each cell where a whole network is bounded, as their widths grow there
-ZOOM = 2.0**48  # images and radius are this much larger where a whole network is bounded, so that tiny radii stay in float32
+# To bound a whole network in float32, states shrink by the log-factor GROWTH ahead of each cell, as their widths grow there, and
+# images and radius are scaled up by ZOOM, so that tiny radii do not vanish.
+GROWTH = np.log(1e6)
+ZOOM = 2.0**48
 PIXELS = (0.0, ZOOM)
 
 Images = Float[Array, "batch height width channel"]
@@ -51,8 +53,8 @@ def cell(
 
     Each cell is bounded by itself, on the ball of the current radius around the states (before, last) of the clean image,
     both perturbed at once; widths are means over the entries of an example. A cell's term in R thus bounds how much that cell
-    can amplify a deviation of that size. The sum bounds nothing about the whole network; `chained` does: it bounds the cells
-    one after the other, each at the radius that those before it leave.
+    can amplify a deviation of that size. The sum is no bound of the whole network; `chained` is one: it bounds the cells one
+    after the other, each at the radius that the cells before it lead to.
 
     Methods other than `ibp` need a backward pass for every output entry, so `entries` of them are drawn for each image,
     stratified over the map: the width is then an unbiased estimate, and `key` is needed. Slack compares widths with the
@@ -89,9 +91,9 @@ def margin(
 ) -> Measured:
     """R = -log(1 + softplus(-m)), m the lower bound of the whole network's margin at the current radius, in [0, 1] pixels.
 
-    The network is bounded with states that shrink as fast as widths usually grow, which changes only the unit. For m far below
-    zero, R is about -log(-m); an image that is certified by far has R close to 0 and little gradient. Slack is the logarithm of
-    the clean margin over its distance to m: positive where an image is certified. `key` and `entries` are ignored.
+    The states of the bounded network shrink as fast as widths usually grow, which changes only the unit. For m far below
+    zero, R is about -log(-m); an image that is certified by a wide margin has R close to 0 and little gradient. Slack is
+    log(clean margin / (clean margin - m)): positive for certified images. `key` and `entries` are ignored.
     """
     check_images(images)
     log_factors = _log_factors(log_radius, len(logits_fn.cells))
@@ -123,10 +125,10 @@ def radius(
     method: str = "ibp",
     entries: int = 4,
 ) -> Measured:
-    """R = log(current radius + certified radius), differentiated implicitly; the search for it starts at the current radius.
+    """R = log(current radius + certified radius), differentiated implicitly; the bisection starts at the current radius.
 
     Misclassified images, and those that cannot be certified at all, stay at the current radius and have no gradient.
-    Slack is the logarithm of certified radius over current one. `key` and `entries` are ignored.
+    Slack is log(certified radius / current radius). `key` and `entries` are ignored.
     """
     current = jnp.exp(log_radius + np.log(ZOOM))
     certified = _zoomed_radius(logits_fn, images, labels, log_radius, norm=norm, method=method)
@@ -143,7 +145,7 @@ CERTIFICATES = {"cell": cell, "margin": margin, "radius": radius}
 def log_certified_radius(
     logits_fn: NetworkFunction, images: Images, labels: Labels, *, log_start: LogRadius, norm: str = "linf", method: str = "ibp"
 ) -> Float[Array, " batch"]:
-    """Logarithm of a certified radius of the whole network in pixels, a lower bound; -inf for images that have none."""
+    """Logarithm of a certified radius of the whole network, a lower bound, in pixel units; -inf for images without one."""
     return jnp.log(_zoomed_radius(logits_fn, images, labels, log_start, norm=norm, method=method)) - np.log(ZOOM)
 
 
@@ -160,8 +162,8 @@ def chained(
 ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch classes"]]:
     """Bounds (lower, upper) of the logits over the ball of `radius` pixels, one cell at a time.
 
-    Each stage is bounded on the box whose half side is the largest deviation of the two states that enter it. Looser than
-    bounds of the whole network, and out of the range of float32 within a few cells, but sound.
+    Each stage is bounded on the box whose half side is the largest deviation of the two states that enter it. The bounds are
+    sound, but looser than those of the whole network, and leave the range of float32 within a few cells.
     """
     before, last = net.stem(images)
     widths = [
@@ -190,7 +192,7 @@ def _largest_deviation(f, x, radius, **options):
 
 
 def _with_half_width(f, x, radius, draw, **options):
-    """f(x), and half the mean width [batch] of its bounds, over all entries or those that draw [batch, entries] picks."""
+    """f(x), and half the mean width [batch] of its bounds, over all entries or those that `draw` [batch, entries] picks."""
     rows = None
     if draw is not None:
         shape = jax.eval_shape(f, x).shape
@@ -211,6 +213,6 @@ def _uniform(key, batch, shape):
 
 
 def _log_factors(log_radius, cells):
-    """Logarithms by which states shrink ahead of each cell, so that widths neither vanish nor exceed 1 by much."""
+    """Log-factors by which states shrink ahead of each cell, so that widths neither vanish nor exceed 1 by much."""
     sizes = [jnp.maximum(log_radius + (i + 1) * GROWTH, 0.0) for i in range(-1, cells)]
     return [lax.stop_gradient(before - after) for before, after in zip(sizes[:-1], sizes[1:], strict=True)]

@@ -1,4 +1,4 @@
-"""R of DSRNA-CB: one of the `certificates`, with what a search records of it."""
+"""R of DSRNA-CB: one of the `certificates`, with the metrics that a search records."""
 
 import functools
 from typing import Any
@@ -12,9 +12,9 @@ from dsrna_jax.measures.measure import Measure, Measured, mean_robustness
 
 
 def measure(config: Any) -> Measure:
-    """By the configuration's `certificate`, `certificate_norm`, `certificate_method` and `entries`.
+    """The measure of a configuration's `certificate`, `certificate_norm`, `certificate_method` and `entries`.
 
-    What it is applied to is a `NetworkFunction`, which shows its stages. Raises: InputError for an unknown certificate.
+    It takes a `NetworkFunction`, whose stages it bounds. Raises: InputError for an unknown certificate.
     """
     if config.certificate not in CERTIFICATES:
         raise InputError(f"unknown certificate {config.certificate!r}; expected one of {', '.join(CERTIFICATES)}")
@@ -29,10 +29,10 @@ def measure(config: Any) -> Measure:
 
 
 def radius_metrics(measured: Measured, log_radius: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
-    """Mean R, and the radius at which it was taken."""
+    """Mean R, and the logarithm of the radius at which it was taken."""
     return mean_robustness(measured, log_radius) | {"log_radius": log_radius}
 
 
 def certified_metrics(measured: Measured, log_radius: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
-    """The same, and the share of the batch that is certified at that radius."""
+    """`radius_metrics`, and the share of the batch that is certified at that radius."""
     return radius_metrics(measured, log_radius) | {"certified_accuracy": jnp.mean(measured.slack > 0)}

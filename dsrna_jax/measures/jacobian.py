@@ -1,4 +1,4 @@
-"""The norm of df/dx for each example, exact or estimated from random projections; and R of DSRNA-Jacobian, minus its mean row."""
+"""Norm of df/dx for each example, exact or estimated without bias; and R of DSRNA-Jacobian, minus the mean norm of its rows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +31,7 @@ def jacobian_norm(
       row_l1: sum_k ||J_k||_1, Eq. (15) for l_inf attacks.
       fro, fro_squared: ||J||_F and its square.
 
-    Methods; each random one is unbiased for the norms it is listed with, for every example by itself:
+    Methods; each random one is unbiased for its norms, for every example by itself:
       exact: all norms, from K backward passes, one after the other so that memory does not grow with K.
       rows: row_l2, row_l1, fro_squared, from `n_proj` backward passes. Every example draws `n_proj` different rows, which
         are spread evenly over the batch; `n_proj` = K is exact. The least variance while rows are alike, as those
@@ -43,10 +43,10 @@ def jacobian_norm(
     No projection gives `fro` without bias: the root of an estimate of fro_squared is too small on average.
 
     Args:
-      f: maps [batch, ...] to [batch, outputs], each example by itself: batch statistics must be frozen. What it closes
-        over may be differentiated; gradients are finite, those of a zero Jacobian zero.
+      f: maps [batch, ...] to [batch, outputs], each example by itself: batch statistics must be frozen. The norm can be
+        differentiated by arrays that f closes over; gradients are finite, and zero for a zero Jacobian.
       x: [batch, ...], floating point; images in pixel units [0, 1].
-      key: random key, needed by every method but `exact`, which ignores it. What example i draws depends on (key, i).
+      key: random key, needed by every method except `exact`, which ignores it. Draws of example i depend on (key, i).
       norm: one of the norms above.
       method: one of the methods above.
       n_proj: number of projections, at most K for `rows`; ignored by `exact`.
@@ -101,17 +101,17 @@ def value_and_jacobian_norm(
 
 
 def check_estimable(norm: str, method: str) -> None:
-    """Raises InputError unless `method` computes `norm`, or estimates it without bias."""
+    """Raises: InputError unless `method` computes `norm`, or estimates it without bias."""
     if norm not in ESTIMABLE.get(method, ()):
         pairs = "; ".join(f"{name}: {', '.join(norms)}" for name, norms in ESTIMABLE.items())
         raise InputError(f"norm {norm!r} cannot be had by method {method!r}; methods and their norms are {pairs}")
 
 
 def _total(term: Callable[[Array | int], Array], count: int) -> Array:
-    """term(0) + ... + term(count - 1), holding what one term needs: in the forward pass and when differentiated.
+    """term(0) + ... + term(count - 1), with the memory of one term in the forward and in the backward pass.
 
-    Against `vmap`, the gradient of ten terms of a small convolutional net took under half the time and an eighth of the
-    memory on a CPU. (Inside a loop, `checkpoint` is safe without `prevent_cse`, and faster.)
+    A `vmap` would hold the intermediate values of all terms. (Inside a loop, `checkpoint` is safe without `prevent_cse`, and
+    faster.)
     """
     if count == 1:
         return term(0)
@@ -124,7 +124,7 @@ def _l1(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
 
 
 def _sum_of_squares(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
-    """Of the values of each example, at least in float32."""
+    """Sum of squares of each example, at least in float32."""
     return jnp.square(_at_least_single(values)).sum(tuple(range(1, values.ndim)))
 
 
@@ -144,13 +144,13 @@ def _root(squares: Array) -> Array:
 
 
 def _known(norms: Float[Array, " batch"], x: Array, outputs: Array) -> Float[Array, " batch"]:
-    """The norms, NaN where x or an output is NaN: there a derivative of 0 is that of an operation such as relu, not of f."""
+    """The norms, NaN where x or an output is NaN: operations such as relu have derivative 0 there."""
     is_nan = jnp.isnan(x).any(tuple(range(1, x.ndim))) | jnp.isnan(outputs).any(1)
     return jnp.where(is_nan, jnp.nan, norms)
 
 
 def _output_directions(method: str, key, outputs: Array, n_proj: int) -> Callable[[Array | int], Array]:
-    """j -> [batch, outputs], j = 0 ... n_proj - 1: the vector that is pulled back for each example."""
+    """j -> [batch, outputs], for j = 0 ... n_proj - 1: the vectors that are pulled back."""
     batch, count = outputs.shape
     if method == "sphere":
         return lambda j: _unit(_normal(key, j, outputs))
@@ -162,9 +162,9 @@ def _output_directions(method: str, key, outputs: Array, n_proj: int) -> Callabl
 
 
 def _stratified_rows(key: PRNGKeyArray, batch: int, outputs: int, n_proj: int) -> Int[Array, "batch n_proj"]:
-    """Numbers of rows: different within an example, each row equally often in `outputs` examples.
+    """Indices of rows: different within an example, and each row equally often in `outputs` consecutive examples.
 
-    Every `outputs` consecutive examples deal out `n_proj` rounds of a shuffled deck of rows of their own.
+    Each such group of examples takes `n_proj` times the rows in one random order.
     """
     example = jnp.arange(batch)[:, None]
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(-(-batch // outputs)))
@@ -199,15 +199,15 @@ def robustness(
     """R = -(1/K) sum_k ||J_k||_q: minus the Jacobian norm bound of DSRNA Eq. (15), for delta = 1.
 
     `row_l2` is q = 2, against l2 attacks; `row_l1` is q = 1, against l_inf ones; `fro` and `fro_squared` are divided by K too.
-    In pixel units, so the scale depends on the norm (for D inputs `row_l1` is about sqrt(2 D / pi) times `row_l2`), and
-    gamma must follow. Options as in `jacobian_norm`; labels and radius are ignored.
+    Per pixel unit: the scale depends on the norm (`row_l1` is about sqrt(2 D / pi) times `row_l2` for normally distributed
+    gradients of D inputs), and gamma with it. Options as in `jacobian_norm`; labels and radius are ignored.
     """
     logits, norms = value_and_jacobian_norm(logits_fn, images, key, norm=norm, method=method, n_proj=n_proj)
     return without_slack(logits, -norms / logits.shape[1])
 
 
 def measure(config: Any) -> Measure:
-    """By the configuration's `jacobian_norm`, `jacobian_method` and `n_proj`.
+    """The measure of a configuration's `jacobian_norm`, `jacobian_method` and `n_proj`.
 
     Raises: InputError if that method cannot estimate that norm.
     """

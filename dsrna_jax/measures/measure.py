@@ -1,4 +1,4 @@
-"""The one shape of robustness measures R (DSRNA Eq. 16): differentiable, higher is more robust."""
+"""The interface of robustness measures R (DSRNA Eq. 16), which are differentiable; higher is more robust."""
 
 import dataclasses
 import importlib
@@ -17,7 +17,7 @@ class Measured(NamedTuple):
 
     logits: of the images, computed on the way.
     robustness: R of each image.
-    slack: what a radius schedule follows (`certificates`), in nats; zero for measures that have no radius.
+    slack: of each image, in nats, which radius schedules follow (`certificates`); zero for measures without a radius.
     """
 
     logits: Float[Array, "batch classes"]
@@ -26,7 +26,7 @@ class Measured(NamedTuple):
 
 
 def mean_robustness(measured: Measured, log_radius: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
-    """The metric that every measure but `none` records."""
+    """The mean of R over the batch: the metric that every measure except `none` records."""
     return {"robustness": measured.robustness.mean()}
 
 
@@ -35,13 +35,13 @@ class Measure:
     """A robustness measure with its options.
 
     apply: (logits_fn, images, labels, key=None, *, log_radius) -> Measured. `logits_fn` maps images [batch, ...] in [0, 1] to
-      logits, each image by itself. Gradients by what it closes over (alphas, weights) flow through logits and R. A measure
-      ignores what it does not need of labels, key and radius. The radius, in pixels, comes as its logarithm, since deep
-      supernets need radii too small for float32.
+      logits, each image by itself. Logits and R can be differentiated by arrays that it closes over (alphas, weights). A measure
+      may ignore labels, key and radius. The radius, in pixel units, is passed as its logarithm, since deep supernets need radii
+      too small for float32.
     label: of R, in pictures.
     metrics: (measured, log_radius) -> scalars that a search records after each step of the alphas.
     log_certified_radius: (logits_fn, images, labels, *, log_start) -> [batch], the logarithm of a certified radius of the whole
-      network in pixels, searched for from `log_start`; None for a measure that certifies nothing.
+      network in pixel units, by a search that starts at `log_start`; None for a measure that certifies nothing.
     """
 
     apply: Callable[..., Measured]
@@ -61,7 +61,7 @@ def configured(config: Any) -> Measure:
 
 
 def without_slack(logits: Float[Array, "batch classes"], robustness: Float[Array, " batch"]) -> Measured:
-    """The result of a measure that has no radius."""
+    """The result of a measure without a radius: its slack is zero."""
     return Measured(logits, robustness, jnp.zeros_like(robustness))
 
 

@@ -16,5 +16,5 @@ def zero(logits_fn: Callable, images: Float[Array, "batch *image"], labels=None,
 
 
 def measure(config: Any) -> Measure:
-    """Has no options, and nothing to record."""
+    """The measure R = 0, without options and metrics."""
     return Measure(zero, metrics=lambda measured, log_radius: {})

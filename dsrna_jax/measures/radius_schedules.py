@@ -1,8 +1,8 @@
 """Schedules of the radius of certificates during a search (section 4.2.2).
 
 A schedule is a function (log_radius, slack, progress, start) -> the logarithm of the next radius. `slack` [batch] is that of the
-last step (`Measured.slack`), `progress` in (0, 1] the share of the steps of the alphas that the next one completes, `start` the
-configured radius in pixels.
+last step (`Measured.slack`), `progress` in (0, 1] the share of the steps of the alphas after the next one, `start` the configured
+radius in pixel units.
 """
 
 import jax.numpy as jnp
@@ -12,17 +12,17 @@ Scalar = Float[Array, ""]
 
 
 def controller(log_radius: Scalar, slack: Float[Array, " batch"], progress: Scalar, start: float) -> Scalar:
-    """The paper's: moves the radius by how much the certified deviations of the batch are too small or too large.
+    """As in the paper, the radius grows while images have slack and shrinks while they lack it.
 
-    An image counts at most one, and the radius moves at most by a factor of sqrt(e) a step, so it sinks as far as it must.
-    The paper moves linearly, which cannot sink by orders of magnitude.
+    Its logarithm moves by half the mean slack, which counts in [-1, 1] for each image: by a factor of at most sqrt(e) a step. The
+    paper moves the radius linearly, which cannot shrink it by orders of magnitude. The radius is at most 1.
     """
     votes = jnp.where(jnp.isnan(slack), -1, jnp.clip(slack, -1, 1))
     return jnp.minimum(log_radius + 0.5 * votes.mean(), 0.0)
 
 
 def fixed(log_radius: Scalar, slack: Float[Array, " batch"], progress: Scalar, start: float) -> Scalar:
-    """Stays where it started."""
+    """The radius stays as it is."""
     return log_radius
 
 

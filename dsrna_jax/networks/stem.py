@@ -62,8 +62,8 @@ STEMS = {"cifar": CifarStem, "imagenet": ImagenetStem}
 class AuxiliaryHead(nn.Module):
     """Average pool to 2×2, 1×1 convolution to 128, 2×2 convolution to 768, dense layer; each after a ReLU, batch norms between.
 
-    The pool's windows have 5 pixels a side and end at the border, as in DARTS for maps of 8×8 (stride 3) and 7×7 (stride 2); other
-    sizes are allowed. DARTS's code omits the second batch norm for ImageNet, and calls that a typo; here it is in place.
+    The pool's windows have 5 pixels a side and end at the border, as in DARTS for maps of 8×8 (stride 3) and 7×7 (stride 2);
+    other sizes are allowed. DARTS's code omits the second batch norm for ImageNet, and calls that a typo; here it is in place.
     """
 
     classes: int

@@ -80,7 +80,7 @@ class Checkpoints:
     def save(self, step: int, state: Any, metadata: dict) -> None:
         """Saves `state` as the checkpoint of `step`, in place of an older one of that step; returns when it is on the disk.
 
-        A process killed on the way leaves the checkpoints before as they were; the next save removes its debris.
+        If the process is killed meanwhile, earlier checkpoints stay as they were, and the next save removes the unfinished one.
 
         Args:
           state: any pytree of arrays that every process holds in full (replicated over devices); no typed keys.
@@ -89,7 +89,7 @@ class Checkpoints:
         """
         arrays = jax.tree.map(np.asarray, jax.device_get(state))
         custom = {"step": step, "metadata": metadata}
-        # Orbax adds below 0.5 KiB an array and 32 KiB a checkpoint (measured with 0.12.8); data may not compress.
+        # With room for what orbax adds to an array and to a checkpoint; data may not compress.
         size = sum(1024 + leaf.nbytes for leaf in jax.tree.leaves(arrays)) + len(json.dumps(custom)) + 2**16
         unfinished = self.folder / _UNFINISHED
         is_primary = jax.process_index() == 0
@@ -139,9 +139,9 @@ class Checkpoints:
         """The newest checkpoint that can be used, its state in the structure of `abstract_state`; None if none was ever saved.
 
         Args:
-          misfit: what is wrong with the checkpoint of a step with that metadata, if it is not damaged, or None.
           abstract_state: arrays or ShapeDtypeStructs. A leaf is placed by its `sharding` if it has one, else on the
             default device, on however many devices it was saved.
+          misfit: (step, metadata) -> the reason why an undamaged checkpoint does not fit this run, or None if it fits.
         Raises: InputError if all are damaged, or if the arrays are not those of `abstract_state`.
         """
         skipped = []
@@ -245,7 +245,7 @@ def _leaves(tree: Any) -> dict[str, Any]:
 
 
 def _claim_space(folder: Path, size: int) -> None:
-    """Raises OSError unless `size` bytes fit, quotas included: here, before orbax's threads run out of space."""
+    """Raises: OSError unless `size` bytes fit, quotas included: here, before orbax's threads run out of space."""
     claim = folder / "claim"
     with open(claim, "wb") as file:
         file.write(bytes(size))
@@ -258,7 +258,7 @@ def _check_reads_back(path: Path, arrays: Any) -> None:
         saved = _leaves(ocp.load(str(path)))
         is_whole = all(np.asarray(saved[name]).tobytes() == leaf.tobytes() for name, leaf in _leaves(arrays).items())
         reason = "other numbers come back"
-    except Exception as error:  # whatever orbax and tensorstore raise
+    except Exception as error:  # orbax and tensorstore raise many types
         if _is_disk_full(error):
             raise
         is_whole, reason = False, " ".join(str(error).split())[:150]

@@ -7,12 +7,12 @@ SUMS = "SHA256SUMS"
 
 
 def write_sums(folder: Path) -> None:
-    """Writes the checksums of all files in a folder and its subfolders, but hidden ones."""
+    """Writes the checksums of all files in a folder and its subfolders, except hidden ones."""
     (folder / SUMS).write_text("".join(f"{_digest(folder / name)}  {name}\n" for name in _files(folder)))
 
 
 def damage(folder: Path) -> str | None:
-    """The damage to the files of a folder, in a few words; None if each is as it was when the checksums were written."""
+    """The damage to the files of a folder, in a few words; None if all are as when the checksums were written."""
     name = SUMS
     try:
         sums = {}

@@ -1,4 +1,4 @@
-"""Programs compiled side by side, while the run that needs them gets ready; kept for the next run (`program_cache`)."""
+"""Compilation of the programs of a run, side by side and in the background; kept for the next run (`program_cache`)."""
 
 import contextlib
 from collections.abc import Callable
@@ -20,9 +20,11 @@ Programs = TypeVar("Programs")  # a NamedTuple of functions
 
 
 class ArgumentShapes(NamedTuple):
-    """Shapes and shardings of what the programs of a run take: trees of `jax.ShapeDtypeStruct`.
+    """Shapes and shardings of the arguments of a run's programs: trees of `jax.ShapeDtypeStruct`.
 
-    state: of the run. data: a `DeviceData`. key: of the run. indices, counts: of a batch, split over the devices.
+    state, key: of the run.
+    data: a `DeviceData`.
+    indices, counts: of a batch, split over the devices.
     """
 
     state: Any
@@ -33,7 +35,7 @@ class ArgumentShapes(NamedTuple):
 
 
 def argument_shapes(init: Callable, data: DeviceData, batch_size: int, mesh: Mesh) -> ArgumentShapes:
-    """Of a run whose state is `init(key)`, on batches of that data."""
+    """The `ArgumentShapes` of a run whose state is `init(key)`, on batches of `data`."""
     whole, split = sharding.replicated(mesh), sharding.split(mesh)
     return ArgumentShapes(
         abstract(jax.eval_shape(init, jax.random.key(0)), whole),
@@ -45,14 +47,14 @@ def argument_shapes(init: Callable, data: DeviceData, batch_size: int, mesh: Mes
 
 
 def abstract(tree: Any, placement: NamedSharding) -> Any:
-    """Shapes and dtypes of the arrays of a tree, to be placed there."""
+    """Shapes and dtypes of the arrays of a tree, with the sharding `placement`."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement), tree)
 
 
 def initial_state(init: Callable, seed: int, mesh: Mesh) -> Any:
     """The state before the first step, `init(key)`, on every device.
 
-    Drawn by XLA's own generator: the dozens of threefry draws that make a supernet take XLA half a minute to compile.
+    Drawn by XLA's own generator, because the many threefry draws of a supernet take long to compile.
     """
     quickly = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     init = jax.jit(init, out_shardings=sharding.replicated(mesh), compiler_options=quickly)
@@ -62,12 +64,12 @@ def initial_state(init: Callable, seed: int, mesh: Mesh) -> Any:
 def compiled(programs: Programs, arguments: dict[str, tuple], mesh: Mesh, identity: Any) -> Programs:
     """The functions of `programs` compiled, in the order of `arguments`: each a future, in a tuple of the same type.
 
-    One that is not needed yet may still be compiling. Those named `..._step` take over the memory of their first argument,
-    the state. Tracing is Python and goes one by one; XLA compiles without Python's lock.
+    Functions named `..._step` take over the memory of their first argument, the state. Tracing is Python and goes one by one; XLA
+    compiles in threads, without Python's lock.
 
     Args:
-      arguments: by the name of each function to compile, the shapes of what it takes.
-      identity: all that decides the functions besides these shapes; programs are kept by it (`program_cache`).
+      arguments: shapes of the arguments of each function to compile, by its name.
+      identity: all facts that decide the functions besides these shapes; programs are kept by it (`program_cache`).
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
     futures, options, devices = {}, sharding.compiler_options(mesh), list(mesh.devices.flat)

@@ -1,4 +1,4 @@
-"""A data set in the memory of the devices: indices go in, and the images never leave."""
+"""A data set in the memory of the devices, from which programs gather batches by their indices."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from dsrna_jax.runtime import sharding
 class DeviceData(NamedTuple):
     """All images and labels of a data set, whole on every device, and the statistics by which pixels are normalised.
 
-    Statistics are data and not constants of a program, since a seed decides of which images they are.
+    Statistics are data and not constants of a program, since they are those of images that a seed chooses.
     """
 
     images: UInt8[Array | np.ndarray, "examples height width channel"]
@@ -25,7 +25,7 @@ class DeviceData(NamedTuple):
 
 
 def on_devices(data: DeviceData, mesh: Mesh) -> DeviceData:
-    """The same, copied to every device."""
+    """The data set, copied to every device."""
     return jax.device_put(data, sharding.replicated(mesh))
 
 
@@ -37,7 +37,7 @@ def gathered(
 
 
 def evaluation_batches(indices: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`indices` in batches of equal size, each with a mask of those that count: the last batch is filled up with repetitions."""
+    """`indices` in batches of equal size, each with a mask of those that count: the last batch is padded by repeating indices."""
     for start in range(0, len(indices), batch_size):
         part = indices[start : start + batch_size]
         counts = np.arange(batch_size) < len(part)

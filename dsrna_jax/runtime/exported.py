@@ -11,11 +11,12 @@ from jax.sharding import NamedSharding
 
 
 class Signature(NamedTuple):
-    """How a function is called and what becomes of its arguments.
+    """The arguments and results of a function to export.
 
-    arguments: trees of `jax.ShapeDtypeStruct`. placement: of the results.
-    is_step: whether it returns its first argument, the state, moved by a step, in front of something else. It then takes
-      over the memory of that argument.
+    arguments: trees of `jax.ShapeDtypeStruct`.
+    placement: sharding of the results.
+    is_step: whether its first result is its first argument, the state, after a step. The function then takes over the memory of
+      that argument.
     """
 
     arguments: tuple
@@ -24,7 +25,7 @@ class Signature(NamedTuple):
 
     @property
     def leaves(self) -> list[jax.ShapeDtypeStruct]:
-        """Plain arrays that stand for the arguments; bits stand for a key, which jax.export does not know."""
+        """The arguments as plain arrays: keys, which jax.export does not take, as their bits."""
         return [_bits(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(self.arguments)]
 
     @property
@@ -34,7 +35,7 @@ class Signature(NamedTuple):
 
 
 def exported(function: Callable, signature: Signature) -> export.Exported:
-    """The function, traced. What it returns beside a state is made of arrays, tuples, lists and dicts."""
+    """The traced function. Its results, beside a state, must be arrays, tuples, lists and dicts."""
     kinds, structure = jax.tree.flatten(signature.arguments)
 
     def flat(*leaves):
@@ -48,7 +49,7 @@ def exported(function: Callable, signature: Signature) -> export.Exported:
 
 
 def compiled(program: export.Exported, signature: Signature, name: str, options: dict[str, Any]) -> Callable:
-    """The program compiled with those options, as a function of arguments like the traced one's; `name` is that of its module."""
+    """The program compiled with XLA's `options`, as a function of the arguments of `signature`; `name`: of its XLA module."""
 
     def flat(*leaves):
         return program.call(*leaves)

@@ -1,4 +1,4 @@
-"""The command line by which the user calls a command: messages that name the next command name it the same way."""
+"""The command line by which the user calls a command, for messages that name the next command."""
 
 import sys
 
@@ -8,7 +8,7 @@ COMMANDS = ("search", "train", "attack", "certify", "compare")
 def command_line(command: str) -> str:
     """The call of one of `COMMANDS`: `dsrna_jax search`, `python -m dsrna_jax search` or `python -m experiments.search`.
 
-    It follows the module that this process was started with; a process that runs no command, such as a notebook, gets the first.
+    The form follows the module that this process was started with; it is the first in a process without one, such as a notebook.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     started = "" if spec is None else spec.name
@@ -18,7 +18,7 @@ def command_line(command: str) -> str:
 
 
 def in_users_words(text: str) -> str:
-    """`text` with every call that is written `dsrna_jax COMMAND` as the user calls it."""
+    """`text` with every `dsrna_jax COMMAND` replaced by the command line of the user."""
     for command in COMMANDS:
         text = text.replace(f"dsrna_jax {command}", command_line(command))
     return text

@@ -15,7 +15,7 @@ import jax
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.paths import check_path
 
-LOCK = ".lock"  # a file in the folder; it holds who has the lock
+LOCK = ".lock"  # a file in the folder, which names the process that has the lock
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 
@@ -24,7 +24,7 @@ def locked(path: str | os.PathLike, flag: str) -> Iterator[None]:
     """Holds the lock of the folder `path` during the block; makes the folder, and removes it if it is empty at the end.
 
     The lock is the operating system's (flock), so it ends with the process, also when that is killed. Between machines it
-    holds as far as their common file system passes it on.
+    holds if their common file system supports it.
 
     Args:
       flag: the flag that names the folder, for messages.

@@ -1,4 +1,4 @@
-"""The machine that computes: what decides the last bits of its results besides the code and the seeds."""
+"""The machine of a run: devices, cores and JAX, which decide the last bits of its results besides the code and the seeds."""
 
 import os
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ def cores() -> int:
 
 
 def warning(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
-    """A line for who resumes the work of another machine; None if it was like this one, or is not recorded (version 0.1.0)."""
-    names = [name for name in now if name != "cores" or "cpu" in now["devices"]]  # other devices sum by themselves
+    """A warning that work was begun on another machine; None if that was like this one, or is not recorded (version 0.1.0)."""
+    names = [name for name in now if name != "cores" or "cpu" in now["devices"]]  # cores do not affect sums on other devices
     changed = [f"{name} {before.get(name)} then, {now[name]} now" for name in names if before and before.get(name) != now[name]]
     if not changed:
         return None

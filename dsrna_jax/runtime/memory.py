@@ -14,8 +14,8 @@ from dsrna_jax.errors import InputError
 def peak_bytes(f: Callable, *arguments: Any) -> int:
     """Estimate of the most memory, in bytes, that `f` of `arguments` (arrays or shapes) holds at once.
 
-    The operations run one by one in the order of the trace, and each result lives until its last use. XLA fuses and
-    reorders them: on the CPU it has been seen to take 1.2 times as much, and 1.7 times for the unrolled alpha step.
+    It assumes that operations run one by one in the order of the trace, and that each result lives until its last use. XLA fuses
+    and reorders them, and may need more or less.
     """
     return _peak(jax.make_jaxpr(f)(*arguments).jaxpr)
 
@@ -45,14 +45,18 @@ def _bytes(variable) -> int:
 
 
 def estimates(programs: Mapping[str, tuple[Callable, Sequence[Any]]]) -> list[str]:
-    """For people: a headline, the peak memory of each function of its arguments (arrays or shapes) by name, and warnings."""
+    """Lines of text: a headline, the estimate for each function by name, and warnings if they exceed the free memory.
+
+    Args:
+      programs: by name, a function and its arguments (arrays or shapes).
+    """
     lines = ["memory of one device, estimated without compiling (XLA may take up to twice as much):"]
     warnings, most, free = [], 0, free_memory()
     for name, (f, arguments) in programs.items():
         called = name.replace("_", " ")
         try:
             peak = peak_bytes(f, *arguments)
-        except InputError as error:  # bounds say which part of the memory they would take
+        except InputError as error:  # bounds check their memory themselves
             lines.append(f"  {called}: more than there is")
             warnings.append(f"WARN: the {called} cannot run here: {error}")
             continue

@@ -1,7 +1,6 @@
 """Configurations: frozen dataclasses whose fields carry help, choices and ranges, from which flags are made.
 
-What a field may hold is stated once, in its `option`: flags, saved configurations and what callers of the library give are all
-checked by it.
+The `option` of a field states its allowed values once, for flags, saved configurations and callers of the library alike.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ LONGEST_TEXT = 4096  # of a path on Linux
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """The finite numbers from `low` to `high`, which belong to it or not; `text` is its notation in mathematics."""
+    """The finite numbers from `low` to `high`, with or without these ends; `text` is its notation, such as "[0, 1)"."""
 
     text: str
     low: float
@@ -44,7 +43,7 @@ class Interval:
 
 
 def interval(text: str) -> Interval:
-    """The interval in the notation of mathematics: "[0, 1)" holds 0 but not 1. Ends are finite, so that infinity is in none."""
+    """The interval of a text in mathematical notation: "[0, 1)" holds 0 but not 1. Raises: ValueError for any other text."""
     match = re.fullmatch(r"([\[(])(\S+), (\S+)([\])])", text)
     if match is None:
         raise ValueError(f"expected an interval such as [0, 1), got {text!r}")
@@ -64,12 +63,13 @@ def option(
     formerly: str | None = None,
     renamed: Mapping[Any, Any] | None = None,
 ) -> Any:
-    """A field of a dataclass with its default, its help and, where it has them, its allowed values.
+    """A field of a dataclass with its default, its help and its allowed values, if they are limited.
 
     Args:
-      allowed: the choices of a text; of a number its interval, such as "[0, 1)".
-      formerly: what the field was called in earlier versions, whose flags and saved configurations still count.
-      renamed: values of earlier versions, each with what it is called now.
+      text: the help.
+      allowed: the choices of a text, or the interval of a number, such as "[0, 1)".
+      formerly: the name of the field in earlier versions, which flags and saved configurations may still use.
+      renamed: values of earlier versions, each with its name of today.
     """
     within = interval(allowed) if isinstance(allowed, str) else None
     choices = None if isinstance(allowed, str) else allowed
@@ -78,7 +78,7 @@ def option(
 
 
 def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved configuration of the dataclass `kind`, with the names that fields and values have now."""
+    """A saved configuration of the dataclass `kind`, with today's names of fields and values."""
     current = dict(saved)
     for field in dataclasses.fields(kind):
         formerly = field.metadata["formerly"]
@@ -97,7 +97,7 @@ def check(config: Any) -> None:
 def check_fields(kind: type, values: Mapping[str, Any]) -> None:
     """Checks the type, and the choices or the range, of those fields of the dataclass `kind` that `values` has.
 
-    A whole number counts as a float. Raises: InputError, in one line that names the first field that is not as its option says.
+    A whole number counts as a float. Raises: InputError, in one line that names the first field that its option does not allow.
     """
     for field in dataclasses.fields(kind):
         if field.name not in values:
@@ -108,7 +108,7 @@ def check_fields(kind: type, values: Mapping[str, Any]) -> None:
 
 
 def _mistake(value: Any, kind: Any, choices: Collection[str] | None, within: Interval | None) -> str | None:
-    """What was expected instead of `value`; None if it is right."""
+    """The expectation that `value` fails, in words; None if it is allowed."""
     if kind is str:
         return mistaken_text(value, choices)
     if kind is bool:
@@ -123,7 +123,7 @@ def _mistake(value: Any, kind: Any, choices: Collection[str] | None, within: Int
 
 
 def mistaken_text(value: Any, choices: Collection[str] | None = None) -> str | None:
-    """What was expected instead of `value`; None if it is a text, one of the choices, that can be a path and has UTF-8."""
+    """The expectation that `value` fails, in words; None for one of the choices or, without any, a text that can be a path."""
     if not isinstance(value, str):
         return "a text"
     if choices:

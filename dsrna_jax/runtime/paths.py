@@ -1,4 +1,4 @@
-"""Paths that results can be written to: checked before the work, since a name may fail at its end or, worse, in silence."""
+"""Check of paths for results, before the work: writing to a bad name could fail at its end or, worse, silently."""
 
 import os
 import re
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from dsrna_jax.errors import InputError
 
-# What tensorstore, which writes the arrays of a checkpoint, takes for something else than a part of a name: it writes
-# to a/b for a\b, cannot read back from under a[b], and a part such as "gs:" is the start of a URL to it.
+# Parts of paths that tensorstore, which writes the arrays of a checkpoint, misreads: it writes to a/b for a\b, cannot read
+# back from under a[b], and takes a part such as "gs:" for the start of a URL.
 _MISREAD = re.compile(r"\\|\[.*\]|(?:^|/)[a-z0-9]+:(?:/|$)", re.DOTALL)
 
 
 def check_path(path: str | os.PathLike, flag: str) -> None:
-    """Raises: InputError if the path, made absolute, is a file or has a name that results cannot be kept under.
+    """Raises: InputError if the path, made absolute, is a file or has a name under which results cannot be kept.
 
     Args:
       flag: the flag that gave the path, for the message.

@@ -1,8 +1,9 @@
 """Traced programs kept in the folder of JAX's compilation cache, for runs that start again.
 
-JAX's own cache spares them XLA but not the tracing, which for a supernet takes half a minute. Here a program is looked up before
-it is traced, by a hash of all that decides it. It is kept as StableHLO (`exported`), which is no code that reading it could run;
-its machine code is in JAX's cache. Both are trusted only where nobody else can write.
+JAX's own cache saves them the compilation but not the tracing, which is slow for a supernet (`trace_s` of
+`python -m experiments.benchmark --what=search_step`). Here a program is looked up before it is traced, by a hash of the facts that
+decide it. It is kept as StableHLO (`exported`), which reading does not run; its machine code is in JAX's cache. Both are trusted
+only if nobody else can write to them.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def folder() -> Path | None:
-    """Where programs are kept: the folder of JAX's cache; None if it was given none, or one that others can write to."""
+    """The folder of JAX's cache, where programs are kept; None if JAX has none, or one that others can write to."""
     config: Any = jax.config
     if not config.jax_compilation_cache_dir:
         return None
@@ -45,7 +46,7 @@ def path(identity: Any, devices: Sequence[Any]) -> Path | None:
     """The file of the program of that identity, written or not; None if there is no `folder`.
 
     Args:
-      identity: all that decides the program besides this package, its libraries and the devices; told apart by its repr.
+      identity: all facts that decide the program besides this package, its libraries and the devices; compared by their repr.
       devices: jax.Device, those that run the program.
     """
     if (home := folder()) is None:
@@ -57,9 +58,9 @@ def path(identity: Any, devices: Sequence[Any]) -> Path | None:
 
 
 def read(file: Path | None) -> bytes | None:
-    """The content of a program's file; None if there is none that is whole, one's own and closed to the writing of others.
+    """The content of a program's file; None if it is absent or damaged, or if others own it or can write to it.
 
-    Machine code in JAX's cache that has changed since is deleted: JAX would read it in vain at every start. Damage is logged.
+    Machine code in JAX's cache that has changed since is deleted: JAX would try to read it at every start. Damage is logged.
     """
     if file is None or not file.is_file():
         return None
@@ -90,10 +91,10 @@ def read(file: Path | None) -> bytes | None:
 
 
 def write(file: Path | None, content: bytes, module: str) -> None:
-    """Writes a program as a whole or not at all, then deletes those that have not been used for longest; an OSError is no error.
+    """Writes a program as a whole or not at all, then deletes the least recently used ones; ignores OSErrors.
 
     Args:
-      module: name of its compiled module, by which JAX's cache has its machine code.
+      module: name of its compiled module, under which JAX's cache has its machine code.
     """
     if file is None:
         return
@@ -113,7 +114,7 @@ def write(file: Path | None, content: bytes, module: str) -> None:
 
 
 def _is_private(path: Path) -> bool:
-    """Whether a file or folder is one's own, and nobody else may write to it."""
+    """Whether the user owns a file or folder, and nobody else may write to it."""
     facts = path.stat()
     is_own = not hasattr(os, "getuid") or facts.st_uid == os.getuid()
     return is_own and (os.name == "nt" or not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH))

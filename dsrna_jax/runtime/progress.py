@@ -1,4 +1,4 @@
-"""The state of a run in one line, for the person who waits."""
+"""Progress of a run in one line, on a terminal or in a file."""
 
 import contextlib
 import errno
@@ -18,8 +18,8 @@ class Progress:
     On a terminal the line is redrawn in place, at most five times a second, and fits the width; elsewhere (a file, a
     pipe) a plain line comes after each epoch, and within an epoch after 20 s of silence. Use it in a `with` block.
 
-    Rate and time left count neither compiling nor what happens while it is `paused`. When nobody reads any more (the other end of
-    a pipe, or the terminal, is gone), `is_cut_off` becomes true and nothing is written.
+    Rate and time left count neither compilation nor time that is `paused`. When nobody reads any more (the other end of a pipe,
+    or the terminal, is gone), `is_cut_off` becomes true and nothing is written.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Progress:
         self._file = sys.stdout if file is None else file
         self._clock = clock
         self._is_live = self._file.isatty()
-        self._line = ""  # what stands on the terminal's last line
+        self._line = ""  # the last line of the terminal
         self._columns: dict[str, Any] = {}
         self._drawn = -math.inf if self._is_live else clock()
         # (time, steps done), a second apart or more. The first is taken after the first step, which compiles.
@@ -45,8 +45,8 @@ class Progress:
     def update(self, step: int, **columns: Any) -> None:
         """Reports that `step` steps of the whole run are done (a resumed run goes on counting).
 
-        Columns stay until given anew, and their values are read only when a line is drawn: a jax array costs no wait
-        before. An "accuracy" or "acc" ("val_acc" too) is a share of 1, shown in per cent; None hides a column. A narrow
+        Columns stay until they are given again. Their values are read only when a line is drawn: until then nobody waits for a jax
+        array. An "accuracy" or "acc" ("val_acc" too) is a share of 1, shown in per cent; None hides a column. A narrow
         terminal leaves out the last columns: give the important ones first.
         """
         self._columns |= columns
@@ -63,7 +63,7 @@ class Progress:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """The time that the block takes is not counted as work."""
+        """Does not count the time that the block takes."""
         began = self._clock()
         try:
             yield
@@ -113,7 +113,7 @@ class Progress:
 
 
 class WorkProgress(Progress):
-    """The same for work of `total` steps without epochs: share done, time left, and the caller's columns."""
+    """Progress of work of `total` steps without epochs: share done, time left, and the caller's columns."""
 
     def __init__(self, total: int, *, file: TextIO | None = None, clock: Callable[[], float] = working_time):
         super().__init__(1, total, file=file, clock=clock)

@@ -15,17 +15,18 @@ from dsrna_jax.strict_json import Optional
 
 
 class Records:
-    """A file of JSON objects, one a line, to which rows are appended; the operating system has a row when `write` returns.
+    """A file of JSON objects, one a line, to which rows are appended; `write` returns when the operating system has the row.
 
-    Keep wall-clock time out of the rows: then the file of a resumed run equals that of an unbroken one, byte for byte.
+    Rows should hold no wall-clock time: then the file of a resumed run equals that of an unbroken one, byte for byte.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Appends `row`: numbers, strings, lists, dicts, scalars and arrays of numpy or jax. NaN and infinities, which
-        JSON lacks, become null (numpy and pandas read it as NaN).
+        """Appends `row`, of numbers, strings, lists, dicts, and scalars and arrays of numpy or jax.
+
+        NaN and infinities, which JSON lacks, become null (which numpy and pandas read as NaN).
 
         Raises: OSError naming the file, if the disk is full or the file cannot be written.
         """
@@ -61,7 +62,7 @@ def rows(path: str | os.PathLike, shape_of: Callable[[dict[str, Any]], Any] = la
     """The rows of a file such as `metrics.jsonl`, without a last line that is still being written.
 
     Args:
-      shape_of: row -> the shape that it is to have (`strict_json.check`).
+      shape_of: row -> the shape that it must have (`strict_json.check`).
     Raises: InputError, which names file and line, if there is no such file, or a line is not JSON or has another shape.
     """
     return [row for _, row in _lines(Path(path), shape_of)]

@@ -28,10 +28,11 @@ def run(
     devices: int,
     file: TextIO | None,
 ) -> Loop:
-    """Runs from beginning to end, or from where the run in `folder` stopped; the loop at its end.
+    """Runs from beginning to end, or from where the run in `folder` stopped; returns the loop at its end.
 
     Args:
-      setup_of: loads the data and builds the setup. loop_of: the subclass of `RunLoop`.
+      setup_of: loads the data and builds the setup.
+      loop_of: the subclass of `RunLoop`.
     Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """

@@ -45,7 +45,7 @@ class RunFolder:
 
     @property
     def records(self) -> list[records.Records]:
-        """The files with a row an epoch, which grow as checkpoints follow each other."""
+        """The files that get a row an epoch."""
         return [self.metrics]
 
     def digests(self, step: int) -> dict[str, str]:
@@ -58,7 +58,7 @@ class RunFolder:
         return bool(self.checkpoints.steps) or self.metrics.path.exists()
 
     def check(self, resume: bool) -> None:
-        """Raises: InputError if the folder holds a run and is not to resume it, or holds none that could be resumed."""
+        """Raises: InputError if the folder holds a run although `resume` is false, or none that could be resumed."""
         if resume:
             resolved_configuration(self.path, self.config_type)
         elif self.is_taken:
@@ -83,15 +83,16 @@ class RunFolder:
         write_whole(self.path / "config.json", json.dumps(content, indent=2) + "\n")
 
     def rewind(self, step: int) -> None:
-        """Drops the rows after `step`; those of a run that starts afresh are all after -1."""
+        """Drops the rows after `step`; -1 drops all."""
         for record in self.records:
             record.truncate(step)
 
     def misfit(self, step: int, metadata: dict[str, Any], resolved: dict[str, Any], steps_per_epoch: int) -> str | None:
-        """How the records do not fit the checkpoint of `step`, in a few words; None if they do.
+        """The mismatch of the records and the checkpoint of `step`, in a few words; None if they fit.
 
         Args:
-          metadata: of the checkpoint. resolved: the configuration of this run.
+          metadata: of the checkpoint.
+          resolved: the configuration of this run.
         Raises: InputError if the checkpoint is that of another run.
         """
         try:
@@ -116,9 +117,9 @@ class RunFolder:
 
 
 def resolved_configuration(path: str | os.PathLike, kind: type) -> dict[str, Any]:
-    """The content of config.json in the folder of a run, with the names of today; `kind` is the dataclass of its configuration.
+    """The content of config.json in the folder of a run, with today's names; `kind` is the dataclass of its configuration.
 
-    Raises: InputError if there is none, if it is damaged or that of another experiment.
+    Raises: InputError if it is absent, damaged, or that of another experiment.
     """
     file, experiment = Path(path) / "config.json", kind.experiment
     try:
@@ -136,9 +137,9 @@ def resolved_configuration(path: str | os.PathLike, kind: type) -> dict[str, Any
 
 
 def renewed(resolved: dict[str, Any], kind: type) -> dict[str, Any]:
-    """A resolved configuration that any version has saved, with the names that fields and values have now.
+    """A resolved configuration saved by any version, with today's names of fields and values.
 
-    Raises: InputError, which names the field, if it is not as `RunSetup.resolved` makes it or holds what no option allows.
+    Raises: InputError, which names the field, if it is not as `RunSetup.resolved` makes it or has a value that no option allows.
     """
     strict_json.check(resolved, {"config": {}, "data": {}})
     data = dict(resolved["data"])
@@ -169,7 +170,7 @@ def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLi
 
 
 def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The entries that must stay the same when a run is resumed: all but the folder of the data."""
+    """The entries that must stay the same when a run is resumed: all except the folder of the data."""
     return {
         **resolved["config"],
         "genotype": resolved.get("genotype"),

@@ -1,4 +1,4 @@
-"""A run that is ready to start: its configuration with the data, the network and the pure functions that follow from it."""
+"""The setup of a run: its configuration, data, network and pure functions."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ class RunSetup(ABC):
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The configuration with what the data decided, as JSON: enough to build the network again."""
+        """The configuration with the facts of the data, as JSON: enough to build the network again."""
         data = {
             "examples": len(self.dataset),
             "image_shape": list(self.dataset.image_shape),
@@ -35,15 +35,15 @@ class RunSetup(ABC):
 
     @property
     def data(self) -> DeviceData:
-        """All that the programs of the run need of the data set, in host memory."""
+        """The part of the data set that the programs of the run need, in host memory."""
         mean, std = (np.array(values, np.float32) for values in (self.network.mean, self.network.std))
         return DeviceData(self.dataset.images, self.dataset.labels, mean, std)
 
     @property
     def identity(self) -> Any:
-        """All that decides the programs of the run besides the shapes of their arguments; told apart by its repr.
+        """All facts that decide the programs of the run besides the shapes of their arguments; compared by their repr.
 
-        Neither where the data come from nor the seed: two seeds run the same programs.
+        The source of the data and the seed do not count: two seeds run the same programs.
         """
         config = dataclasses.asdict(self.config)
         others = {name: value for name, value in config.items() if name not in ("dataset", "data_dir", "genotype", "seed")}

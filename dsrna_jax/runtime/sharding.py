@@ -1,6 +1,6 @@
-"""Devices: one mesh with one axis, "data". State is whole on every device, a batch is split; one code for 1 to n.
+"""Devices: one mesh with one axis, "data". State is whole on every device, a batch is split; the same code for any number.
 
-The only place that names devices. Results do not depend on their number, but for the order of sums.
+No other module names devices. Results do not depend on their number, except by the order of sums.
 """
 
 from typing import Any
@@ -21,12 +21,12 @@ def mesh(count: int = 0) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """The sharding of arrays that are whole on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """The first axis divided among the devices."""
+    """The sharding of arrays whose first axis is divided among the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
@@ -43,8 +43,8 @@ def check_divides(batch_size: int, mesh: Mesh) -> None:
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
     """Options with which XLA compiles a large step quickly on these devices.
 
-    On a CPU its older emitters with little of LLVM's optimisation take a third of the time and give code as quick (jaxlib 0.10);
-    later releases have only the new ones, which need all of it.
+    On a CPU, XLA's older emitters with little of LLVM's optimisation compile a step faster, to code of the same speed (jaxlib
+    0.10). Later releases have only the new emitters, which need full optimisation.
     """
     options = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
     if mesh.devices.flat[0].platform != "cpu":
@@ -57,5 +57,5 @@ def compiler_options(mesh: Mesh) -> dict[str, Any]:
 
 
 def described(mesh: Mesh) -> str:
-    """For people, such as "2 cpu devices" or "1 NVIDIA H100 device"."""
+    """The devices in words, such as "2 cpu devices" or "1 NVIDIA H100 device"."""
     return f"{mesh.size} {mesh.devices.flat[0].device_kind} device{'s' if mesh.size > 1 else ''}"

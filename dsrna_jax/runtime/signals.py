@@ -13,7 +13,7 @@ GRACE = 10.0  # seconds that work has to come to an end after a signal
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised by work that has stopped at the request of signal `number`; what it has saved can be gone on with."""
+    """Raised by work that has stopped at the request of signal `number`; saved work can be resumed."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
@@ -39,14 +39,14 @@ def stop_requests(signals=SIGNALS) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
-    """Sees to it that this process ends soon after SIGTERM, SIGHUP or Ctrl-C, whatever it is doing in the block.
+    """Ends this process soon after SIGTERM, SIGHUP or Ctrl-C, whatever it is doing in the block.
 
-    Such a signal raises Stopped, or is a request inside `stop_requests`. Both wait for Python code to go on, but XLA compiles for
-    minutes without: so a thread ends the process with status 128 + n, if it is still in the block `grace` seconds after the
-    signal, or when a second one comes. Unsaved work is then lost.
+    Such a signal raises Stopped, or is a request inside `stop_requests`. Both need Python code to run, which XLA may not do for
+    minutes while it compiles. So a thread ends the process with status 128 + n if it is still in the block `grace` seconds after
+    the signal, or when a second signal comes. Unsaved work is then lost.
 
     Args:
-      advice: where the work is kept and how to go on, as the thread's last line on standard error ends.
+      advice: returns the end of the thread's last line on standard error: where the work is kept and how to go on.
     """
 
     def stop(number, frame):
@@ -74,7 +74,7 @@ def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handled(signals, handler):
-    """Handles the signals that are not ignored by `handler` in the block; yields a function that restores the handlers before."""
+    """In the block, `handler` handles those signals that were not ignored; yields a function that restores the old handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return

@@ -1,9 +1,9 @@
-"""Randomness of a run: a key is a pure function of (seed, stream, step), so that a resumed run draws as an unbroken one does."""
+"""Random keys of a run: pure functions of (seed, stream, step), so that a resumed run draws like an unbroken one."""
 
 import jax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 
 def step_key(key: PRNGKeyArray, stream: int, step: Int[Array, ""] | int) -> PRNGKeyArray:
-    """The key of one step in one stream of the run that `key` is of."""
+    """The key of a step in a stream, from the key of the run."""
     return jax.random.fold_in(jax.random.fold_in(key, stream), step)

@@ -1,4 +1,4 @@
-"""The time that a thread spends on its work: without tracing and compiling, which happen once and say nothing of what is left."""
+"""The time that a thread spends on its work, without tracing and compilation: these happen once and do not predict the rest."""
 
 import functools
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-_COMPILING = "/jax/core/compile/"  # the beginning of events of JAX's monitoring, which does not document them; a test tells
+_COMPILING = "/jax/core/compile/"  # prefix of events of JAX's monitoring; undocumented, so a test checks it
 
 _spent = threading.local()  # .seconds; .intervals, ends of a disjoint union of them, ascending
 
