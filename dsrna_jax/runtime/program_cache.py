@@ -1,9 +1,9 @@
 """Traced programs kept in the folder of JAX's compilation cache, for runs that start again.
 
 JAX's own cache saves them the compilation but not the tracing, which is slow for a supernet (`trace_s` of
-`python -m experiments.benchmark --what=search_step`). Here a program is looked up before it is traced, by a hash of the facts that
-decide it. It is kept as StableHLO (`exported`), which reading does not run; its machine code is in JAX's cache. Both are trusted
-only if nobody else can write to them.
+`python -m experiments.benchmark --what=search_step`). Here a program is looked up before it is traced, by a hash of the facts
+that decide it. It is kept as StableHLO (`exported`), which reading does not run; its machine code is in JAX's cache. Both are
+trusted only if nobody else can write to them.
 """
 
 import contextlib

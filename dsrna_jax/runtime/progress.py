@@ -45,9 +45,9 @@ class Progress:
     def update(self, step: int, **columns: Any) -> None:
         """Reports that `step` steps of the whole run are done (a resumed run goes on counting).
 
-        Columns stay until they are given again. Their values are read only when a line is drawn: until then nobody waits for a jax
-        array. An "accuracy" or "acc" ("val_acc" too) is a share of 1, shown in per cent; None hides a column. A narrow
-        terminal leaves out the last columns: give the important ones first.
+        Columns stay until they are given again. Their values are read only when a line is drawn: nobody waits for a jax array
+        before. An "accuracy" or "acc" ("val_acc" too) is a share of 1, shown in per cent; None hides a column. A narrow terminal
+        leaves out the last columns: give the important ones first.
         """
         self._columns |= columns
         now = self._clock() - self._paused
