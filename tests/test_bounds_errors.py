@@ -128,6 +128,7 @@ def test_bad_input_is_refused_in_one_line():
     assert all(norm in error(linear, norm="l3") for norm in bounds.NORMS)
     assert all(method in error(linear, method="crowns") for method in bounds.METHODS)
     assert "not finite" in error(lambda x: x @ (W * np.nan))
+    assert "holds -inf" in error(lambda x: jnp.where(np.arange(4) > 1, -jnp.inf, x))
     assert "clip" in error(linear, X + 1, clip=(0.0, 1.0)) and "(low, high)" in error(linear, clip=(1.0, 0.0))
     assert "does not depend on x" in error(lambda x: jnp.ones((len(x), 2)))
     assert "one array, got 2" in error(lambda x: (x, x))

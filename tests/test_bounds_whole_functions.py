@@ -145,6 +145,34 @@ def test_the_interval_of_a_softmax_is_its_closed_form():
         np.testing.assert_allclose(upper, high / (high + low.sum(1, keepdims=True) - low), rtol=1e-10)
 
 
+@pytest.mark.parametrize("hidden", [-np.inf, -1e38, -1e9], ids=str)
+def test_a_mask_leaves_the_bounds_of_a_softmax_as_those_without_the_masked_entries(hidden):
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    is_kept = np.array([True, False, True, False])
+    sides = [
+        quick(lambda x, f=f, method=method: bounds.bound(f, x, radius=0.1, method=method))(x)
+        for method in ("ibp", "crown")
+        for f in (lambda x: jax.nn.softmax(jnp.where(is_kept, x, hidden)), lambda x: jax.nn.softmax(x[:, ::2]))
+    ]
+    for masked, alone in (sides[:2], sides[2:]):
+        np.testing.assert_array_equal(np.asarray(masked)[:, :, ~is_kept], 0)
+        np.testing.assert_allclose(np.asarray(masked)[:, :, is_kept], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [lambda x: -80.0, lambda x: x.sum(1, keepdims=True) * 1250], ids=["constant", "sum"])
+def test_bounds_of_log_sum_exp_allow_for_the_rounding_of_any_shift(shift):
+    """x - shift is rounded relative to the shift, which may be far larger than x and the result."""
+    points = np.random.default_rng(0).uniform(-1, 1, size=(20_000, 2)).astype(np.float32) / 30
+
+    def f(x):
+        return jnp.log(jnp.exp(x - shift(x)).sum(1, keepdims=True)) + shift(x)
+
+    exact = np.log(np.exp(points.astype(np.float64)).sum(1, keepdims=True))
+    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(f, x, radius=1e-9, method="ibp"))(points))
+    for values in (exact, np.asarray(f(jnp.asarray(points)), np.float64), np.asarray(jax.jit(f)(points), np.float64)):
+        assert np.all(lower <= values) and np.all(values <= upper)
+
+
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_probabilities_and_attention_stay_within_their_range_at_any_radius(scale):
     w = scale * np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)

@@ -17,6 +17,8 @@ def traced(f: Callable, x) -> Graph:
     graph = trace(f, x, RULES)
     value = graph.output.value
     if is_known(value) and not np.all(np.isfinite(np.asarray(value))):
+        if np.any(np.isneginf(np.asarray(value))):
+            raise InputError("f(x) holds -inf, which has no bounds: leave out what a mask hides, or hide it by -1e9")
         raise InputError("f(x) is not finite: its weights or x hold NaN or infinity")
     return graph
 

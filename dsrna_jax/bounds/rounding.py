@@ -69,7 +69,7 @@ class Rounding:
         if not (self.counts_f and terms):
             return own * reach
         f = gamma(terms, dtype)
-        return (own + f) * reach + 2 * f * jnp.abs(lax.stop_gradient(node.value))
+        return (own + f) * reach + 2 * f * size_of(node)
 
     def of_result(self, node: Node, interval: Interval) -> jax.Array | float:
         """The error of an affine operation at its result: of a sum, relative to it; of products, that of results flushed to 0."""
@@ -83,8 +83,14 @@ class Rounding:
         lower, upper = interval.lower * (1 + own + f), interval.upper * (1 + own + f)
         if f == 0:
             return Interval(lower, upper)
-        base = 2 * f * jnp.abs(lax.stop_gradient(node.value))
+        base = 2 * f * size_of(node)
         return Interval(lower - base, upper + base)
+
+
+def size_of(node: Node) -> jax.Array:
+    """The absolute value of a node that rounding is relative to: 0 for an infinity, such as a mask's, which is not rounded."""
+    size = jnp.abs(lax.stop_gradient(node.value))
+    return jnp.where(jnp.isinf(size), 0, size)
 
 
 def reach_of(interval: Interval) -> jax.Array:

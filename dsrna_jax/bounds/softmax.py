@@ -1,6 +1,6 @@
 """Softmax, log(softmax) and log(sum exp), recognised by how they are made: exp, its sum over axes, a logarithm or a quotient.
 
-A shift before exp, such as by the maximum, is recognised if it is the same along those axes: then it changes no softmax.
+The maximum, subtracted before exp, changes no softmax. Other shifts stay the differences that they are, with their rounding.
 """
 
 import functools
@@ -57,7 +57,7 @@ def _recorded(tracer, x, summed_axes, shape):
 
 
 def _shifted_back(tracer, left, right):
-    """log(sum(exp(x - m))) + m."""
+    """log(sum(exp(x - m))) + m, of a maximum m."""
     for log, shift in ((left, right), (right, left)):
         if log not in tracer.log_sums:
             continue
@@ -65,7 +65,7 @@ def _shifted_back(tracer, left, right):
         if shift.value.shape != log.value.shape:
             continue
         for x, shifted in _ways(tracer, y, "sub"):
-            if not isinstance(x, Node) or not isinstance(shifted, Node) or x.value.shape != y.value.shape:
+            if not isinstance(x, Node) or x.value.shape != y.value.shape or not _is_maximum(tracer, shifted, summed_axes, x):
                 continue
             for source, places in _sources(tracer, shifted):
                 if source is shift and _is_beside(source, places, summed_axes, shifted.value.shape, x):
@@ -131,7 +131,7 @@ def _finite(tracer, x):
     """x with numbers in place of -inf, which masks entries: their exp is 0 either way."""
     key = ("finite", x.index)
     if key not in tracer.known:
-        lowest = jnp.finfo(x.value.dtype).min / 4
+        lowest = jnp.finfo(x.value.dtype).min / 64  # allowances for its rounding are finite
         same = lambda d: d  # noqa: E731
         operation = Linear(same, same, structural=True, singleton=True, power=lambda q: same)
         tracer.known[key] = [tracer.node(operation, (x,), jnp.maximum(x.value, lowest), x.batch_axis)]
@@ -196,26 +196,23 @@ def _total(tracer, x):
     return None
 
 
-def _is_constant_along(tracer, operand, summed_axes, like) -> bool:
-    """Whether a value does not vary along axes of `like`: it has size 1 there, or is repeated."""
-    shape = np.shape(operand.value if isinstance(operand, Node) else operand)
-    if len(shape) == 0 or len(shape) == like.value.ndim and all(shape[axis] == 1 for axis in summed_axes):
-        return True
+def _is_maximum(tracer, operand, summed_axes, x) -> bool:
+    """Whether a value is the maximum of x, or of what a mask leaves of it, along axes, spread beside its entries."""
     if not isinstance(operand, Node):
-        return number(operand) is not None
-    for made in tracer.made.get(operand, ()):
-        if made.name == "broadcast_in_dim" and len(shape) == like.value.ndim:
-            inner = made.operands[0]
-            sizes = dict(zip(made.params["broadcast_dimensions"], np.shape(getattr(inner, "value", inner)), strict=True))
-            if all(sizes.get(axis, 1) == 1 for axis in summed_axes):
-                return True
+        return False
+    for source, places in _sources(tracer, operand):
+        for made in tracer.made.get(source, ()):
+            if made.name == "reduce_max" and tuple(made.params["axes"]) == summed_axes:
+                (whole,) = made.operands
+                if whole is x or any(x is case for _, *cases in _ways(tracer, whole, "select_n") for case in cases):
+                    return _is_beside(source, places, summed_axes, operand.value.shape, x)
     return False
 
 
 def _unshifted(tracer, y, summed_axes):
-    """x if y = x - m with m constant along the axes; otherwise y itself."""
+    """x if y = x - max(x); otherwise y itself."""
     for x, shift in _ways(tracer, y, "sub"):
-        if isinstance(x, Node) and x.value.shape == y.value.shape and _is_constant_along(tracer, shift, summed_axes, y):
+        if isinstance(x, Node) and x.value.shape == y.value.shape and _is_maximum(tracer, shift, summed_axes, x):
             return _unshifted(tracer, x, summed_axes)
     return y
 

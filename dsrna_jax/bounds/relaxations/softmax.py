@@ -31,8 +31,11 @@ class LogSumExp:
     roundings: ClassVar[int] = ELEMENTARY
 
     def size(self, x, f):
-        """Scale of the rounding error of an evaluation, as in `Curve`."""
-        return x.max(0) + f + len(x)
+        """Scale of the rounding error of an evaluation, as in `Curve`.
+
+        The terms exp(x_i - max) are off by |x_i - max| u times themselves, at most u / e, and their sum is at least 1.
+        """
+        return f + len(x) + 1
 
     def enclosure(self, node, intervals):
         (interval,), values = intervals, node.parents[0].value
@@ -73,7 +76,7 @@ class LogSoftmax:
 
     def size(self, x, f):
         """Scale of the rounding error of an evaluation, as in `Curve`."""
-        return x.max(self.axes, keepdims=True) + f + math.prod(x.shape[axis] for axis in self.axes)
+        return x + f + math.prod(x.shape[axis] for axis in self.axes) + 1
 
     def enclosure(self, node, intervals):
         values, interval = node.parents[0].value, intervals[0]
