@@ -1,4 +1,4 @@
-"""The folder of an evaluation: the settings it was started with, and records of the batches that it has completed."""
+"""The folder of an evaluation: its settings, and records of completed batches."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ BATCHES, SETTINGS = "batches.jsonl", "settings.json"
 
 
 def home(checkpoint: str | os.PathLike, name: str) -> Path:
-    """The default folder of results: `name` in the run folder of the checkpoint, else beside the checkpoint, never inside it."""
+    """The default folder of results: `name` in the run folder of the checkpoint, else beside the checkpoint."""
     path = Path(checkpoint)
     runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
     if path.name in ("", ".."):
@@ -36,10 +36,12 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
     """Opens the output folder, creating it if needed, and returns the records of completed batches.
 
     Args:
-      config: a dataclass of options. identity: of the checkpoint, with its "step" and "digest".
-      count: of the images. mesh: of the devices that compute.
-      resume: go on with the evaluation that the folder holds; its settings must be the same.
-    Raises: InputError if the folder holds another evaluation, or one although `resume` is False, or none although it is True.
+      config: a dataclass of options.
+      identity: of the checkpoint, with its "step" and "digest".
+      count: number of images.
+      mesh: of the devices that compute.
+      resume: go on with the evaluation in the folder; its settings must be the same.
+    Raises: InputError if the folder holds another evaluation, or one although `resume` is false, or none although it is true.
     """
     settings = {**dataclasses.asdict(config), "data_dir": None, "images": count}
     settings |= {f"checkpoint {name}": identity[name] for name in ("step", "digest")}
@@ -72,7 +74,7 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
 
 
 class BatchRecords(Records):
-    """Records of completed batches; each row carries a fingerprint of the settings by which it was computed."""
+    """Records of completed batches; each row has a fingerprint of the settings with which it was computed."""
 
     def __init__(self, path: Path, fingerprint: str):
         super().__init__(path)
@@ -82,7 +84,7 @@ class BatchRecords(Records):
         super().write({**row, "settings": self.fingerprint})
 
     def check(self) -> None:
-        """Raises: InputError if a row was computed by other settings; rows of version 0.1.0 do not say by which."""
+        """Raises: InputError if a row was computed with other settings; rows of version 0.1.0 have no fingerprint and pass."""
         for number, row in enumerate(completed_rows(self), start=1):
             if row.get("settings", self.fingerprint) != self.fingerprint:
                 raise InputError(
@@ -92,7 +94,7 @@ class BatchRecords(Records):
 
 
 def _fingerprint(settings: dict[str, Any], kind: type) -> str:
-    """Of settings; options at their defaults do not count, as the version that wrote a row may not have had them."""
+    """Fingerprint of settings without options at their defaults, which the version that wrote a row may not have had."""
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     given = {name: value for name, value in settings.items() if name not in defaults or value != defaults[name]}
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
@@ -110,7 +112,7 @@ def write_arrays(path: Path, **arrays: Any) -> None:
 
 
 def _saved(file: Path, kind: type) -> dict[str, Any]:
-    """The settings in a file; options that the version which wrote it did not have are at their defaults, as it was without."""
+    """The settings in a file, with defaults for options that the version which wrote it did not have."""
     try:
         saved = strict_json.read(file, {"machine": Optional(MACHINE)})
     except InputError as error:

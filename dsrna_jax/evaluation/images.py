@@ -19,10 +19,10 @@ class EvaluationImages(NamedTuple):
 
 
 def evaluation_images(config: Any, network: TrainedNetwork) -> EvaluationImages:
-    """The images that a configuration draws for a network, in an order in which the first n are those that n examples would be.
+    """The images that a configuration draws for a network; fewer examples are the first of more.
 
     Args:
-      config: has `split`, `examples` (0 for all), `data_dir` and `seed`; evaluations that agree in them see the same images.
+      config: has `split`, `examples` (0 for all), `data_dir` and `seed`; evaluations that agree in them use the same images.
     Raises: InputError if the split is absent or empty, or not of the images and classes that the network was trained on.
     """
     training = network.config
@@ -43,9 +43,7 @@ def _check_fits(dataset: Dataset, network: TrainedNetwork, split: str) -> None:
         ("classes", dataset.class_names, network.class_names),
     ):
         if tuple(got) != tuple(expected):
-            got, expected = (
-                f"{len(v)} classes" if noun == "classes" else "x".join(map(str, v)) for v in (got, expected)
-            )
+            got, expected = (f"{len(v)} classes" if noun == "classes" else "x".join(map(str, v)) for v in (got, expected))
             raise InputError(
                 f"{dataset.name} ({split}) has other {noun} than those that the network was trained on: "
                 f"expected {expected}, got {got}{' of other names' if got == expected else ''}; give the data_dir of its training"

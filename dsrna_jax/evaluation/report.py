@@ -1,4 +1,4 @@
-"""Entries that the reports of all evaluations have in common."""
+"""Entries of the reports of all evaluations."""
 
 import platform
 
@@ -16,5 +16,5 @@ def accuracy_entry(correct: Bool[np.ndarray, " examples"]) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the software that decides the numbers."""
+    """Versions of the software that computes the numbers."""
     return {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}

@@ -1,4 +1,4 @@
-"""The start of every evaluation: a trained network, the images for it, and the devices that share a batch."""
+"""The setup of an evaluation: a trained network, images for it, and the devices that share a batch."""
 
 import os
 import signal
@@ -41,9 +41,9 @@ class EvaluationSetup(NamedTuple):
         return f"{self.network.config.dataset} {self.split}: {self.count} images"
 
     def batch_size(self, wanted: int) -> int:
-        """Images of a batch: as many as `wanted`, but no more than there are, rounded up to a multiple of the devices.
+        """Images of a batch: `wanted`, or fewer if there are fewer, rounded up to a multiple of the devices.
 
-        Raises: InputError if devices cannot share it.
+        Raises: InputError if the devices cannot share it equally.
         """
         devices = self.mesh.size
         size = min(wanted, -(-self.count // devices) * devices)
@@ -63,7 +63,9 @@ def evaluation_setup(config: Any, checkpoint: str | os.PathLike, devices: int = 
     """The network and the images of an evaluation.
 
     Args:
-      config: as `evaluation_images` takes it. checkpoint: as `restore.load` takes it. devices: that share a batch; 0 for all.
+      config: as `evaluation_images` takes it.
+      checkpoint: as `restore.load` takes it.
+      devices: number of devices that share a batch; 0 for all.
     Raises: InputError if there is no such checkpoint, or if data or devices do not fit.
     """
     mesh, network = sharding.mesh(devices), restore.load(checkpoint)
@@ -74,7 +76,8 @@ def stop_if_requested(requests: Sequence[int], kept: str, progress: Any = None) 
     """Raises: Stopped if there is a request (`signals.stop_requests`), or if nobody reads the display any more.
 
     Args:
-      kept: what is not lost, in words. progress: the display, such as `WorkProgress`.
+      kept: the work that is not lost, in words.
+      progress: the display, such as `WorkProgress`.
     """
     if requests or getattr(progress, "is_cut_off", False):
         number = signal.Signals(requests[0] if requests else signal.SIGPIPE)

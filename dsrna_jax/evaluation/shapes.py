@@ -1,4 +1,4 @@
-"""What readers of attack.json and certify.json may rely on, as shapes of `strict_json.check`; the files hold more."""
+"""The parts of attack.json and certify.json on which readers may rely, as shapes of `strict_json.check`; the files hold more."""
 
 from dsrna_jax.runtime.options import interval
 from dsrna_jax.strict_json import Nullable, Optional

@@ -1,10 +1,10 @@
-"""Hypergradients: how the architecture variables see the weights that they will lead to (DSRNA Eq. 16, DARTS section 2.3).
+"""Hypergradients of the alphas in the bi-level problem (DSRNA Eq. 16, DARTS section 2.3).
 
-Each takes the same five things and gives (gradient by alphas, auxiliary output of the objective):
+Each takes the same five arguments and returns (gradient by alphas, auxiliary output of the objective):
 
     train_loss(weights, alphas) -> scalar
     objective(weights, alphas) -> (scalar, auxiliary)      the validation loss - gamma * R
-    weight_update(weight_gradient) -> new weights          the real optimiser step from `weights`, with all its state
+    weight_update(weight_gradient) -> new weights          the optimiser's own step from `weights`, with all its state
     weights, alphas
 """
 
@@ -21,7 +21,7 @@ Hypergradient = Callable[..., tuple[Any, Any]]
 
 
 def first(train_loss, objective, weight_update, weights, alphas):
-    """The objective's gradient at the present weights, as if they did not depend on the alphas."""
+    """Gradient of the objective at the present weights, as if these did not depend on the alphas (first-order DARTS)."""
     return jax.grad(objective, argnums=1, has_aux=True)(weights, alphas)
 
 
@@ -29,7 +29,7 @@ def unrolled(train_loss, objective, weight_update, weights, alphas):
     """Exact gradient of `objective(weight_update(grad train_loss(weights, alphas)), alphas)` by the alphas.
 
     One Jacobian-vector product of the training loss's alpha gradient replaces DARTS's finite difference (its Eq. 7).
-    Momentum, weight decay and clipping are part of the step, as is the learning rate; at rate zero this equals `first`.
+    Momentum, weight decay, clipping and learning rate are part of the step; at rate zero this equals `first`.
     """
     return _unrolled(exact_mixed_product, train_loss, objective, weight_update, weights, alphas)
 
@@ -68,7 +68,7 @@ HYPERGRADIENTS = {"first": first, "unrolled": unrolled, "unrolled_fd": unrolled_
 
 
 def hypergradient(order: str) -> Hypergradient:
-    """The hypergradient of that name; InputError for a name that is not in `HYPERGRADIENTS`."""
+    """The hypergradient of that name. Raises: InputError for a name that is not in `HYPERGRADIENTS`."""
     if order not in HYPERGRADIENTS:
         raise InputError(f"unknown hypergradient {order!r}; expected one of {', '.join(HYPERGRADIENTS)}")
     return HYPERGRADIENTS[order]

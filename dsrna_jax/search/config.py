@@ -1,4 +1,4 @@
-"""The configuration of a search: one frozen dataclass is the truth; flags and presets are made from it.
+"""The configuration of a search: one frozen dataclass, from which flags and presets are made.
 
 Imports no JAX, so that `--help` is quick: choices are names, which a test compares with the registries that implement them.
 """
@@ -15,7 +15,7 @@ from dsrna_jax.runtime.options import check, option
 
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
-    """All that decides what a search does; the default is DSRNA-Jacobian on the embedded handwritten digits."""
+    """The settings of a search; by default DSRNA-Jacobian on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "search"
 
@@ -35,13 +35,13 @@ class SearchConfig:
         renamed={"l1": "row_l1", "fro2": "fro_squared"},
     )
     jacobian_method: str = option("rows", "how the Jacobian norm is estimated", ESTIMABLE, formerly="method")
-    n_proj: int = option(1, "projections an estimate takes", "[1, 1000]")
+    n_proj: int = option(1, "projections of an estimate", "[1, 1000]")
     certificate: str = option("cell", "what is certified: every cell, the margin, or the largest radius", CERTIFICATES)
-    certificate_method: str = option("ibp", "how it is bounded", METHODS)
+    certificate_method: str = option("ibp", "method of its bounds", METHODS)
     certificate_norm: str = option("linf", "norm of the ball that is certified", NORMS)
     entries: int = option(4, "output entries of a cell that are bounded, by methods other than ibp", "[1, 4096]")
     radius: float = option(0.03, "radius of certificates at the start", "[1e-30, 1e4]")
-    radius_schedule: str = option("controller", "how the radius moves: by what is certified, not, or up to it", RADIUS_SCHEDULES)
+    radius_schedule: str = option("controller", "radius: by the slack of certificates, fixed, or growing", RADIUS_SCHEDULES)
     gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)", "[0, 1e9]")
     order: str = option("first", "hypergradient", ("first", "unrolled", "unrolled_fd"))
     epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
@@ -61,7 +61,7 @@ class SearchConfig:
 
     @property
     def primitives(self) -> tuple[str, ...]:
-        """Names of the operations that the search space offers, in the order of the columns of alphas."""
+        """Names of the operations of the search space, in the order of the columns of alphas."""
         return SPACES[self.space].primitives
 
     def __post_init__(self):

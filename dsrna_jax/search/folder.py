@@ -14,7 +14,7 @@ from dsrna_jax.search.config import SearchConfig
 
 
 class SearchFolder(RunFolder):
-    """The files of a search: also alphas.jsonl, genotype.json, genotypes/ and pictures."""
+    """The files of a search: those of a run, and alphas.jsonl, genotype.json, genotypes/ and pictures."""
 
     config_type = SearchConfig
 
@@ -27,7 +27,7 @@ class SearchFolder(RunFolder):
         return [self.metrics, self.alphas]
 
     def write_alphas(self, epoch: int, step: int, alphas: dict[str, Any]) -> None:
-        """Appends the alphas after `epoch` epochs; float32 survives the way through JSON bit for bit."""
+        """Appends the alphas after `epoch` epochs; float32 is read back from JSON bit for bit."""
         self.alphas.write({"epoch": epoch, "step": step, "alphas": alphas})
 
     def write_genotype(self, genotype: Genotype, epoch: int | None = None) -> None:
@@ -38,7 +38,7 @@ class SearchFolder(RunFolder):
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
 
     def draw(self, genotype: Genotype, config: SearchConfig) -> None:
-        """Draws cells.png, alphas.png and curves.png, by the recorded alphas and metrics."""
+        """Draws cells.png, alphas.png and curves.png from the recorded alphas and metrics."""
         from dsrna_jax import plots
 
         history = records.rows(self.alphas.path, _shape_of)
@@ -51,7 +51,7 @@ class SearchFolder(RunFolder):
             self.path / "alphas.png",
             primitives=config.primitives,
             warmup=warmup if config.warmup_epochs else 0,
-            title=f"{self.path.name}: how the edges chose",
+            title=f"{self.path.name}: the mixtures of the edges",
         )
         plots.search_curves(
             records.rows(self.metrics.path),
@@ -63,6 +63,6 @@ class SearchFolder(RunFolder):
 
 
 def _shape_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The shape of a row of alphas.jsonl: logits [edge, operation] of each cell, and of its edges [edge] where they have some."""
+    """The shape of a row of alphas.jsonl: logits [edge, operation] of each cell, and [edge] of its edges if they have any."""
     names = row["alphas"] if isinstance(row.get("alphas"), dict) else ()
     return {"epoch": int, "alphas": {name: [float] if name.endswith("_edges") else [[float]] for name in names}}

@@ -33,7 +33,7 @@ class SearchPrograms(NamedTuple):
 
 
 def normalised(functions: SearchFunctions, mean: Any, std: Any) -> SearchFunctions:
-    """The same functions, by other statistics of pixels; they may be traced, so that they are no constants of a program."""
+    """The same functions with other mean and standard deviation of pixels; traced ones are no constants of a program."""
     return dataclasses.replace(functions, supernet=functions.supernet.clone(mean=mean, std=std))
 
 
@@ -67,7 +67,7 @@ def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
 
 
 def arguments(setup: SearchSetup, mesh: Mesh) -> dict[str, tuple]:
-    """Shapes and shardings of what each of the programs takes, in the order in which a search needs them."""
+    """Shapes and shardings of the arguments of each program, in the order in which a search needs the programs."""
     state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.data, setup.config.batch_size, mesh)
     return {
         "weight_step": (state, data, indices, key),

@@ -1,4 +1,4 @@
-"""The size of a search, before it runs: weights, steps, memory."""
+"""The size of a search before it runs: weights, steps, memory."""
 
 from dsrna_jax.networks import network
 from dsrna_jax.runtime import sharding
@@ -8,7 +8,7 @@ from dsrna_jax.search.setup import SearchSetup
 
 
 def report(setup: SearchSetup) -> str:
-    """For people: exact weight count, number of steps, estimate of the memory that a step needs on one device."""
+    """Lines of text: the weight count, the number of steps, and an estimate of the memory that a step needs on one device."""
     mesh, config = sharding.mesh(1), setup.config
     programs, shapes = search_programs(setup.functions, mesh), arguments(setup, mesh)
     return "\n".join([

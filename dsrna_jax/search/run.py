@@ -35,8 +35,9 @@ def run(
     one machine and one number of CPU cores.
 
     Args:
-      devices: how many devices share a batch; 0 for all.
-      file: where progress goes, by default standard output.
+      resume: go on with the run in `path`.
+      devices: number of devices that share a batch; 0 for all.
+      file: where progress is printed, by default standard output.
     Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
@@ -60,7 +61,7 @@ class SearchLoop(RunLoop):
         return search_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # which initial weights do not depend on
+        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas)
@@ -118,7 +119,7 @@ class SearchLoop(RunLoop):
         return loss / len(half), right / len(half)
 
     def _certified_radii(self) -> dict[str, float]:
-        """Radii at which a quarter, half and three quarters of the first batch of search_val are certified, by name."""
+        """Radii, by name, at which a quarter, half and three quarters of the first images of search_val are certified."""
         if self.programs.certify is None:
             return {}
         indices = self.put(self.setup.parts["search_val"][: self.config.batch_size].astype(np.int32))
@@ -145,5 +146,5 @@ class SearchLoop(RunLoop):
 
 
 def _radius(means: dict[str, float]) -> float | None:
-    """The geometric mean of the radii of certificates; in double precision, since deep supernets need tiny ones."""
+    """The geometric mean of the radii of certificates, as a Python float: those of deep supernets are too small for float32."""
     return math.exp(means["log_radius"]) if "log_radius" in means else None

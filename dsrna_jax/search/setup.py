@@ -1,4 +1,4 @@
-"""From the configuration of a search to its data, its supernet and its functions."""
+"""The setup of a search: data, supernet and functions, from its configuration."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The bi-level search step: the alphas move by the hypergradient of loss - gamma * R, then the weights by that of the loss."""
+"""The bi-level search step: alphas by the hypergradient of loss - gamma * R, then weights by the gradient of the loss."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ class SearchBatch(NamedTuple):
 
 
 class SearchState(flax.struct.PyTreeNode):
-    """All that a search carries from step to step."""
+    """The state of a search between two steps."""
 
     step: jax.Array
     weights: Any
@@ -125,11 +125,11 @@ class SearchFunctions:
 
     @property
     def certifies(self) -> bool:
-        """Whether the measure offers certified radii, so that `certify` can be called."""
+        """Whether the measure has certified radii, so that `certify` can be called."""
         return self.measure.log_certified_radius is not None
 
     def certify(self, state: SearchState, batch: SearchBatch) -> Float[Array, " batch"]:
-        """Logarithm of a lower bound of the supernet's certified radius, by the running statistics."""
+        """Logarithm of a certified radius of the supernet around each image, by the running statistics: a lower bound."""
         log_certified_radius = self.measure.log_certified_radius
         assert log_certified_radius is not None, "this measure certifies nothing"
         log_start = jnp.log(jnp.float32(self.config.radius))
@@ -138,21 +138,21 @@ class SearchFunctions:
     def augmented(
         self, images: UInt8[Array, "batch height width channel"], key: PRNGKeyArray
     ) -> Float[Array, "batch height width channel"]:
-        """Images as the steps see them: in [0, 1], randomly cropped, mirrored and cut out as configured."""
+        """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
         config = self.config
         return augment.augmented(
             augment.pixels(images), key, crop_padding=config.crop_padding, flip=config.flip, cutout=config.cutout
         )
 
     def train_loss(self, weights, alphas, batch_stats, batch: SearchBatch):
-        """Mean cross-entropy of a batch by its own statistics: (loss, (logits, new running statistics))."""
+        """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics))."""
         logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"])
         return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
 
     def objective(self, weights, alphas, state: SearchState, batch: SearchBatch, key: PRNGKeyArray):
         """Validation loss - gamma * R (Eq. 16), with (metrics, slack) of the measure.
 
-        R sees each image alone, by the statistics of this batch as constants.
+        R is computed for each image by itself, with the statistics of this batch as constants.
         """
         logits, moments = self._forward(weights, state.batch_stats, alphas, batch.images, ["moments"])
         loss = cross_entropy(logits, batch.labels).mean()
@@ -171,7 +171,7 @@ class SearchFunctions:
         return self.supernet.apply(variables, images, self._mixtures(alphas), "batch", mutable=mutable)
 
     def _network_function(self, state: SearchState) -> NetworkFunction:
-        """The supernet as it is evaluated: by the running statistics."""
+        """The supernet with the running statistics, as in evaluations."""
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
         return NetworkFunction(self.supernet, variables, self._mixtures(state.alphas), "running")
 
@@ -181,11 +181,11 @@ class SearchFunctions:
         return optax.apply_updates(state.weights, updates), optimizer_state
 
     def _alpha_steps_done(self, step):
-        """Number of steps of the alphas before the step of that number, negative in the warm-up."""
+        """Number of alpha steps before step number `step`; negative in the warm-up."""
         return step - self.config.warmup_epochs * self.steps_per_epoch
 
     def _next_log_radius(self, log_radius, slack, number):
-        """The radius at which step `number` (from 1) of the alphas measures R."""
+        """Logarithm of the radius at which alpha step `number` (from 1) measures R."""
         total = max(1, (self.config.epochs - self.config.warmup_epochs) * self.steps_per_epoch)
         schedule = RADIUS_SCHEDULES[self.config.radius_schedule]
         return schedule(log_radius, slack, number / total, self.config.radius)

@@ -1,9 +1,9 @@
 """The loss of a batch under each kind of adversarial training.
 
-A `Passes` offers the network's two views of images, and a loss asks for what it needs:
+`Passes` has the two forward passes of a training step, of which a loss uses those it needs:
 
     passes.train(images, batch_stats) -> (logits, auxiliary logits or None, new batch statistics)
-    passes.attacked(images) -> logits, by constant statistics: what an attack sees; it updates nothing
+    passes.attacked(images) -> logits, by constant statistics, for attacks
 """
 
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from dsrna_jax.training.config import TrainingConfig
 
 
 class Passes(NamedTuple):
-    """The two views of a network that a loss may take."""
+    """The two forward passes of a network in a training step."""
 
     train: Callable
     attacked: Callable
 
 
 def smoothed_cross_entropy(config: TrainingConfig, logits, labels):
-    """[batch] in nats, with the configured label smoothing."""
+    """Cross-entropy [batch] in nats, with the configured label smoothing."""
     targets = jax.nn.one_hot(labels, logits.shape[1])
     return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, config.label_smoothing))
 
 
 def divergence(first, second):
-    """[batch]: KL divergence of softmax(second) from softmax(first)."""
+    """KL(softmax(first) || softmax(second)) of each example, [batch], in nats."""
     first, second = jax.nn.log_softmax(first), jax.nn.log_softmax(second)
     return jnp.sum(jnp.exp(first) * (first - second), axis=1)
 
@@ -53,7 +53,7 @@ def trades_loss(config: TrainingConfig, passes: Passes, images, attacked, labels
 
 
 def mart_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, batch_stats):
-    """Boosted cross-entropy of attacked images + beta * divergence, more of it where clean ones are wrong (Wang et al. 2020)."""
+    """Boosted cross-entropy of attacked images + beta * divergence weighted by 1 - p(label) of clean ones (Wang et al. 2020)."""
     clean, _, batch_stats = passes.train(images, batch_stats)
     loss, (logits, batch_stats) = plain_loss(config, passes, attacked, labels, batch_stats)
     right = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
@@ -64,14 +64,14 @@ def mart_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, 
 
 
 def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, radius, key):
-    """Attacked images in the ball of `radius`, as constants; batch statistics are not updated."""
+    """Attacked images within `radius` of the images, without gradients; batch statistics are not updated."""
     options = {"radius": radius, "norm": config.norm}
     if config.adversarial == "fast":
         attacked = attacks.fgsm(passes.attacked, images, labels, key, random_start=True, **options)
     else:
         options |= {"steps": config.attack_steps, "step_size": config.attack_step * radius, "keep": "last"}
         if config.adversarial == "trades":
-            # TRADES climbs the divergence, whose gradient is zero at the image itself: hence a start beside it.
+            # The gradient of the divergence is zero at the image itself, so TRADES starts beside it.
             clean = jax.lax.stop_gradient(passes.attacked(images))
             options |= {"loss": lambda logits, _: divergence(clean, logits), "random_start": False}
             options |= {"x_init": images + 1e-3 * jax.random.normal(key, images.shape)}
@@ -80,9 +80,9 @@ def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, r
 
 
 def loss(config: TrainingConfig, passes: Passes, images, labels, batch_stats, radius, key):
-    """The loss of a batch under the configured kind of training, but for `free`: (loss, (logits, batch statistics)).
+    """The loss of a batch under the configured kind of training, except `free`: (loss, (logits, batch statistics)).
 
-    The logits are those of the images that are trained on: attacked ones, if there are such.
+    The logits are those of the attacked images, if training is adversarial.
     """
     if not config.is_adversarial:
         return plain_loss(config, passes, images, labels, batch_stats)

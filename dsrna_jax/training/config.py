@@ -1,4 +1,4 @@
-"""The configuration of a training: one frozen dataclass is the truth; flags and presets are made from it.
+"""The configuration of a training: one frozen dataclass, from which flags and presets are made.
 
 Imports no JAX, so that `--help` is quick: choices are names, which a test compares with the registries that implement them.
 """
@@ -15,7 +15,7 @@ _SCHEDULES = ("cosine", "linear", "decay", "steps", "triangle", "constant")
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides what a training does; the default trains on the embedded handwritten digits in minutes."""
+    """The settings of a training; by default on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "training"
 
@@ -35,7 +35,7 @@ class TrainingConfig:
     batch_size: int = option(64, "images per step", "[1, 1e6]")
     lr: float = option(0.05, "highest learning rate (SGD)", "[0, 1e6]")
     schedule: str = option("cosine", "how the learning rate changes from epoch to epoch", _SCHEDULES)
-    lr_warmup_epochs: int = option(0, "epochs in which the learning rate rises to where its schedule has it", "[0, 1e6]")
+    lr_warmup_epochs: int = option(0, "epochs in which the learning rate rises to that of its schedule", "[0, 1e6]")
     momentum: float = option(0.9, "momentum", "[0, 1)")
     weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]")
     clip: float = option(5.0, "largest norm of the gradient", "[1e-30, 1e30]")
@@ -45,7 +45,7 @@ class TrainingConfig:
     cutout: int = option(0, "side of the cutout square in pixels; 0 for none", "[0, 65536]")
     held_out: float = option(0.1, "share of the training images that are kept apart, to choose the best checkpoint", "[0, 1)")
     patience: int = option(0, "epochs without a better checkpoint after which training stops; 0 for never", "[0, 1e6]")
-    adversarial: str = option("none", "what is trained on besides or instead of clean images", ADVERSARIES)
+    adversarial: str = option("none", "attack on the training images", ADVERSARIES)
     radius: float = option(8 / 255, "size of the perturbations, in pixel units (0 to 1)", "[0, 1e4]")
     norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
     attack_steps: int = option(7, "steps of the attack in a training step (pgd, trades, mart)", "[1, 1e5]")

@@ -11,7 +11,7 @@ from dsrna_jax.training.config import TrainingConfig
 
 
 class TrainingFolder(RunFolder):
-    """The files of a training: also genotype.json, best/ (the checkpoint that did best on held-out images) and pictures."""
+    """The files of a training: those of a run, and genotype.json, best/ (the best checkpoint by held-out images) and pictures."""
 
     config_type = TrainingConfig
 
@@ -20,7 +20,7 @@ class TrainingFolder(RunFolder):
         self.best = Checkpoints(self.path / BEST, keep=1)
 
     def draw(self, architecture: genotypes.Architecture, title: str) -> None:
-        """Draws curves.png, by the recorded metrics, and cells.png."""
+        """Draws curves.png from the recorded metrics, and cells.png of a genotype."""
         from dsrna_jax import plots
 
         plots.training_curves(records.rows(self.metrics.path), self.path / "curves.png", title=title)

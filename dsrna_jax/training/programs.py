@@ -25,7 +25,7 @@ class TrainingPrograms(NamedTuple):
 
 
 def normalised(functions: TrainingFunctions, mean: Any, std: Any) -> TrainingFunctions:
-    """The same functions, by other statistics of pixels; they may be traced, so that they are no constants of a program."""
+    """The same functions with other mean and standard deviation of pixels; traced ones are no constants of a program."""
     return dataclasses.replace(functions, network=functions.network.clone(mean=mean, std=std))
 
 
@@ -43,6 +43,6 @@ def training_programs(functions: TrainingFunctions, mesh: Mesh) -> TrainingProgr
 
 
 def arguments(setup: TrainingSetup, mesh: Mesh) -> dict[str, tuple]:
-    """Shapes and shardings of what each of the programs takes, in the order in which a training needs them."""
+    """Shapes and shardings of the arguments of each program, in the order in which a training needs the programs."""
     state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.data, setup.config.batch_size, mesh)
     return {"train_step": (state, data, indices, key), "evaluate": (state, data, indices, counts, key)}

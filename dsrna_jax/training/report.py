@@ -1,4 +1,4 @@
-"""The size of a training, before it runs: weights, multiply-adds, steps, memory."""
+"""The size of a training before it runs: weights, multiply-adds, steps, memory."""
 
 from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
@@ -9,7 +9,7 @@ from dsrna_jax.training.setup import TrainingSetup
 
 
 def training_report(setup: TrainingSetup) -> str:
-    """For people: exact weight count, multiply-adds, number of steps, estimate of the memory that a step needs."""
+    """Lines of text: weight count, multiply-adds, number of steps, and an estimate of the memory that a step needs."""
     mesh = sharding.mesh(1)
     step, shapes = training_programs(setup.functions, mesh).train_step, arguments(setup, mesh)["train_step"]
     return "\n".join([
@@ -20,7 +20,7 @@ def training_report(setup: TrainingSetup) -> str:
 
 
 def network_report(net: network.Network, image_shape: tuple[int, int, int]) -> str:
-    """For people: exact weight count and multiply-adds of a derived network."""
+    """Lines of text: the weight count and the multiply-adds of a derived network."""
     height, width, _ = image_shape
     return (
         f"weights: {network.weight_count(net, image_shape):,} (without an auxiliary head)\n"

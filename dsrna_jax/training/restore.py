@@ -1,4 +1,4 @@
-"""A trained network from the path of its checkpoint, for attacks, bounds and pictures."""
+"""Trained networks from their checkpoints, for attacks, bounds and pictures."""
 
 import dataclasses
 import hashlib
@@ -24,10 +24,11 @@ class TrainedNetwork(NamedTuple):
     """A network with its weights, as it was evaluated in training.
 
     logits_fn: images [batch, height, width, channel] in [0, 1] -> logits [batch, class], by running statistics: each image
-      by itself, normalisation inside. A pure function, not jitted; a pytree, whose leaves are the variables and the statistics
-      of pixels: as an argument of a compiled program it needs no other program than the next checkpoint.
-    network, variables: the same by hand, `network.apply(variables, images)`.
-    metadata: of the checkpoint: "config", "genotype", "data" (image_shape, class_names, mean, std). step: of training.
+      by itself, normalisation inside. A pure function, not jitted, and a pytree, whose leaves are the variables and the
+      statistics of pixels: a compiled program that takes it as an argument serves all checkpoints of one architecture.
+    network, variables: `network.apply(variables, images)` computes the same.
+    metadata: of the checkpoint: "config", "genotype", "data" (image_shape, class_names, mean, std).
+    step: number of training steps.
     """
 
     logits_fn: Partial
@@ -74,9 +75,9 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
     """The network in a checkpoint of a training.
 
     Args:
-      path: a run folder (its best checkpoint by held-out images, where there is one, else the newest), a folder of
+      path: a run folder (its best checkpoint by held-out images if there is one, else the newest), a folder of
         checkpoints (the newest), or the folder of one.
-    Raises: InputError if there is none, if it is damaged, or not that of a training.
+    Raises: InputError if there is no checkpoint, or if it is damaged or not of a training.
     """
     best = Path(path) / BEST
     step, metadata, variables = restore_for_eval(best if best.is_dir() else path)
@@ -107,7 +108,7 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
 
 @dataclasses.dataclass(frozen=True)
 class _Applied:
-    """A network by its variables and the mean and standard deviation of pixels [2, channel], which no program is made for."""
+    """A function of the variables, of the mean and standard deviation of pixels [2, channel], and of the images."""
 
     network: Network
 

@@ -28,7 +28,7 @@ from dsrna_jax.training.restore import TrainedNetwork
 
 RESULT = "result.json"
 SPLITS = ("test", "validation")
-"""The split that counts as test images: the first that has labels, which those of ImageNet's test split have not."""
+"""The first of these splits that has labels holds the test images; the test split of ImageNet has none."""
 
 _SHARE, _COUNT = interval("[0, 1]"), (int, interval("[0, 1e9]"))
 _SHAPE = {
@@ -60,13 +60,15 @@ def measured_result(
 ) -> dict[str, Any]:
     """Measures the chosen weights of the finished training in `folder` on all test images; writes and returns result.json.
 
-    Chosen are the best weights by held-out images where there are such, else the last. A result that the folder holds of the
-    same weights is returned as it is: test images are looked at once. Without test images that fit, "test" is None and "why"
-    says what is missing. The file holds neither times nor devices: on one machine the same training writes the same bytes.
+    The chosen weights are the best by held-out images, if any were held out, else the last. If the folder has a result of the
+    same weights, that is returned: test images are used once. Without test images that fit, "test" is None and "why" says what is
+    missing. The file holds neither times nor devices: on one machine the same training writes the same bytes.
 
     Args:
-      data_dir: as in `data.load`. devices: that share a batch; 0 for all. file: where progress is printed.
-    Raises: Stopped after a signal; nothing is lost but this measurement, which resuming the training makes.
+      data_dir: as in `data.load`.
+      devices: number of devices that share a batch; 0 for all.
+      file: where progress is printed.
+    Raises: Stopped after a signal; resuming the training makes the measurement again.
     """
     folder, mesh = Path(folder), sharding.mesh(devices)
     network = restore.load(folder)
@@ -111,7 +113,7 @@ def _test_images(network: TrainedNetwork, data_dir: str) -> tuple[str, Dataset]:
 def _correct(
     network: TrainedNetwork, dataset: Dataset, batch_size: int, mesh: Mesh, progress: Progress, requests: Sequence[int]
 ) -> int:
-    """How many images of a data set are classified correctly. Raises: Stopped after a signal."""
+    """The number of images of a data set that are classified correctly. Raises: Stopped after a signal."""
     logits_fn, correct = jax.device_put(network.logits_fn, sharding.replicated(mesh)), 0
     for indices, padded in batches(np.arange(len(dataset)), batch_size):
         images = jax.device_put(dataset.images[padded].astype(np.float32) / 255, sharding.split(mesh))

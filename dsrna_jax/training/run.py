@@ -23,8 +23,9 @@ from dsrna_jax.training.setup import TrainingSetup, training_setup
 class Trained(NamedTuple):
     """The end of a training.
 
-    last, best: rows of metrics.jsonl; `best` is None if nothing was held out. result: the content of result.json.
-    held_out: number of images that were held out. config: of the training.
+    last, best: rows of metrics.jsonl; `best` is None if nothing was held out.
+    result: the content of result.json.
+    held_out: number of images that were held out.
     """
 
     last: dict[str, Any]
@@ -45,8 +46,8 @@ def run(
 ) -> Trained:
     """Trains, with checkpoints and records in the run folder `path`.
 
-    A checkpoint follows every epoch, and the best one by the held-out images, robust before clean, is kept apart. The test
-    images are seen once, when all steps are done: the accuracy of the chosen weights on them is in result.json. With `resume`
+    A checkpoint follows every epoch, and the best one by the held-out images (robust accuracy before clean) is kept apart. The
+    test images are used once, when all steps are done: result.json has the accuracy of the chosen weights on them. With `resume`
     the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on one machine
     and one number of CPU cores.
 
@@ -55,7 +56,7 @@ def run(
     folder = TrainingFolder(path)
 
     def setup():
-        # A run that goes on has its architecture with it: the file that named it may be gone.
+        # A resumed run reads the architecture from its own folder: the file that `genotype` named may be gone.
         return training_setup(config, _saved_architecture(path) if resume else None)
 
     with locked(folder.path, "run_dir"):
@@ -89,7 +90,7 @@ class TrainingLoop(RunLoop):
         return training_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # which initial weights do not depend on
+        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         genotypes.save(self.setup.architecture, self.folder.path / "genotype.json")
 
@@ -122,7 +123,7 @@ class TrainingLoop(RunLoop):
         return dict(zip(names, values, strict=True)) | ({} if self.config.is_adversarial else {"val_robust_accuracy": None})
 
     def _judge(self, row: dict[str, Any]) -> None:
-        """Keeps the best checkpoint; ends a training that has stopped to improve, or whose robustness has collapsed."""
+        """Keeps the best checkpoint; ends a training that no longer improves, or whose robustness has collapsed."""
         best, epoch = self.best, row["epoch"]
         if best is None or _merit(row) > _merit(best):
             self.best = row
@@ -153,6 +154,6 @@ class TrainingLoop(RunLoop):
 
 
 def _merit(row: dict[str, Any]) -> tuple[float, float]:
-    """A checkpoint's rank, higher is better: by accuracy on attacked images, if there are such, then by loss on clean ones."""
+    """A checkpoint's rank, higher is better: (accuracy, -loss) on held-out images, the accuracy under attack if measured."""
     accuracy = row["val_accuracy"] if row["val_robust_accuracy"] is None else row["val_robust_accuracy"]
     return accuracy, -row["val_loss"]

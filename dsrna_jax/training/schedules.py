@@ -1,4 +1,7 @@
-"""Schedules by epoch, of the learning rate and others. Epochs count from 0, and may be traced or have fractions."""
+"""Schedules of the learning rate and of other values.
+
+Progress goes from 0 to 1. Epochs count from 0, and may be fractions or traced.
+"""
 
 import jax.numpy as jnp
 
@@ -19,7 +22,7 @@ def decay(progress):
 
 
 def steps(progress):
-    """A tenth from the middle on, a hundredth from three quarters on (as adversarial training is published)."""
+    """1, then 0.1 from the middle on, and 0.01 from three quarters on (as in publications of adversarial training)."""
     return jnp.where(progress < 0.5, 1.0, jnp.where(progress < 0.75, 0.1, 0.01))
 
 
@@ -29,7 +32,7 @@ def triangle(progress):
 
 
 def constant(progress):
-    """1."""
+    """1 throughout."""
     return jnp.ones_like(progress)
 
 
@@ -47,7 +50,7 @@ BY_STEP = ("triangle",)  # the others change between epochs only
 def learning_rate(config, epoch):
     """The rate in an epoch, or in a fraction of one, of a configuration with `lr`, `schedule`, `lr_warmup_epochs`, `epochs`.
 
-    It changes between epochs only, as in torch, but for `triangle`. The warm-up multiplies by (epoch + 1) / warm-up epochs.
+    It changes between epochs only, as in torch, except for `triangle`. The warm-up multiplies by (epoch + 1) / warm-up epochs.
     """
     progress = epoch if config.schedule in BY_STEP else jnp.floor(epoch)
     rate = config.lr * LEARNING_RATE_SCHEDULES[config.schedule](jnp.minimum(progress / config.epochs, 1))

@@ -1,4 +1,4 @@
-"""From the configuration of a training to its data, its network and its functions."""
+"""The setup of a training: data, network and functions, from its configuration."""
 
 import dataclasses
 from typing import Any
@@ -24,7 +24,7 @@ class TrainingSetup(RunSetup):
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The configuration with what the data decided, as JSON: enough to build the network again."""
+        """The configuration with the facts of the data, as JSON: enough to build the network again."""
         resolved = super().resolved
         data = resolved.pop("data")
         return {**resolved, "genotype": genotypes.to_json(self.architecture), "data": data}

@@ -28,10 +28,10 @@ Labels = Int[Array, " batch"]
 
 
 class TrainingState(flax.struct.PyTreeNode):
-    """All that a training carries from step to step.
+    """The state of a training between two steps.
 
-    average: of weights and batch statistics, or {} without one.
-    perturbation: of the images of a batch, with which `free` training goes on, or {}.
+    average: exponential moving averages of weights and batch statistics, or {}.
+    perturbation: of the images of a batch, which `free` training carries over to the next batch, or {}.
     """
 
     step: jax.Array
@@ -50,7 +50,7 @@ def optimizer(config: TrainingConfig, steps_per_epoch: int) -> optax.GradientTra
 
 
 def evaluated_variables(state: TrainingState) -> dict[str, Any]:
-    """The variables that are evaluated and deployed: the averages, where there are such."""
+    """The variables for evaluation and deployment: the averages if they are kept, else the weights."""
     chosen = state.average or {"weights": state.weights, "batch_stats": state.batch_stats}
     return {"params": chosen["weights"], "batch_stats": chosen["batch_stats"]}
 
@@ -77,7 +77,7 @@ class TrainingFunctions:
     def train_step(
         self, state: TrainingState, images: Images, labels: Labels, key: PRNGKeyArray
     ) -> tuple[TrainingState, dict[str, Float[Array, ""]]]:
-        """Moves the state by one batch: augmented, attacked where the training is adversarial."""
+        """Moves the state by one batch: augmented, and attacked if the training is adversarial."""
         config, epoch = self.config, state.step / self.steps_per_epoch
         augmented = augment.augmented(
             augment.pixels(images),
@@ -90,7 +90,7 @@ class TrainingFunctions:
         radius = config.radius * ramp(epoch + 1 / self.steps_per_epoch, config.radius_warmup_epochs)
         update = self._free_update if config.adversarial == "free" else self._update
         state, loss, logits, gradient = update(state, augmented, labels, epoch, radius, key)
-        # The cross-entropy alone can be compared with that of held-out images.
+        # Without smoothing, auxiliary head and regularisers, so that it compares with the loss on held-out images.
         metrics = {"train_loss": cross_entropy(logits, labels).mean(), "train_accuracy": accuracy(logits, labels)}
         metrics |= {"objective_loss": loss, "gradient": gradient}
         return state.replace(step=state.step + 1), metrics
@@ -98,7 +98,7 @@ class TrainingFunctions:
     def evaluate(
         self, state: TrainingState, images: Images, labels: Labels, key: PRNGKeyArray
     ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"], Bool[Array, " batch"]]:
-        """Loss of each image, whether its class is predicted, and whether it is under PGD too (where training is adversarial)."""
+        """Loss of each image, whether its class is predicted, and whether it still is under PGD (if training is adversarial)."""
         config, pixels, variables = self.config, augment.pixels(images), evaluated_variables(state)
         logits = self._logits(variables, pixels)
         right = jnp.argmax(logits, axis=1) == labels
@@ -118,7 +118,7 @@ class TrainingFunctions:
         return cross_entropy(logits, labels), right, robust
 
     def _logits(self, variables, images) -> Any:
-        """The logits by the running statistics."""
+        """Logits by the running statistics."""
         return self.network.apply(variables, images)
 
     def _update(self, state: TrainingState, images, labels, epoch, radius, key):
@@ -133,7 +133,7 @@ class TrainingFunctions:
         return self._descended(state, gradient, batch_stats), loss, logits, optax.tree.norm(gradient)
 
     def _free_update(self, state: TrainingState, images, labels, epoch, radius, key):
-        """Replays of one batch: by each gradient, the weights descend and the perturbation climbs (Shafahi et al. 2019)."""
+        """Replays of one batch: each gradient updates the weights and the perturbation (Shafahi et al. 2019)."""
 
         def replay(_, carried):
             state, *_ = carried
@@ -158,14 +158,14 @@ class TrainingFunctions:
         weights = optax.apply_updates(state.weights, updates)
         average = state.average
         if average:
-            # The average of few steps would remember the beginning, so it follows quickly at first.
+            # At first the average follows quickly, so that it does not remember the initial weights.
             kept = jnp.minimum(self.config.ema, (1 + state.step) / (10 + state.step))
             new = {"weights": weights, "batch_stats": batch_stats}
             average = jax.tree.map(lambda old, value: kept * old + (1 - kept) * value, average, new)
         return state.replace(weights=weights, batch_stats=batch_stats, optimizer=optimizer_state, average=average)
 
     def _passes(self, weights, batch_stats, epoch, key, step) -> Passes:
-        """The views of the network in one step; drop path removes the same branches in all of its passes."""
+        """The forward passes of one step; drop path removes the same branches in all of them."""
         rate = self.config.drop_path * jnp.floor(epoch) / self.config.epochs
 
         def train(images, batch_stats):

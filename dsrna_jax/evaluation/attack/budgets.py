@@ -21,10 +21,12 @@ GRADIENT = 3  # cost of a gradient, in forward passes
 class AttackRow(NamedTuple):
     """An attack and its budget.
 
-    stages: run one after the other, each on what is still robust. radius: in pixel units.
-    cost: of an example, in forward passes, at most.
-    is_nearest: looks for the smallest perturbation, whatever its size; it counts as a success if that is at most `radius`.
-    is_series: the table shows the accuracy after each stage.
+    stages: run one after the other, each on the examples that are still robust.
+    radius: in pixel units.
+    budget: in words.
+    cost: upper bound of the forward passes for an example.
+    is_nearest: whether it looks for the smallest perturbation, of any size; a success if that is at most `radius`.
+    is_series: whether the table shows the accuracy after each stage.
     """
 
     name: str
@@ -43,22 +45,26 @@ class AttackRow(NamedTuple):
 
 
 def fgsm_row(radius: float, norm: str) -> AttackRow:
+    """FGSM from the image."""
     name = f"FGSM {pixels(radius, norm)}"
     return AttackRow(name, (fgsm_stage(),), radius, norm, "1 step of the radius", GRADIENT)
 
 
 def pgd_row(steps: int, radius: float, norm: str, restarts: int = 1) -> AttackRow:
+    """PGD from random starts, in steps of a quarter of the radius."""
     budget = f"{steps} steps of a quarter of the radius, {restarts} random start{'s' if restarts > 1 else ''}"
     return AttackRow(f"PGD-{steps}", (pgd_stage(steps, restarts),), radius, norm, budget, GRADIENT * steps * restarts)
 
 
 def cw_row(radius: float, steps: int, searches: int, rate: float, constant: float, confidence: float) -> AttackRow:
+    """The l2 attack of Carlini and Wagner; options as in `attacks.cw`."""
     options = (("steps", steps), ("searches", searches), ("rate", rate), ("constant", constant), ("confidence", confidence))
     budget = f"{searches} searches of c from {constant:g}, {steps} steps of Adam each at rate {rate:g}, kappa {confidence:g}"
     return AttackRow("C&W-l2", (Stage("cw", cw, options),), radius, "l2", budget, GRADIENT * steps * searches, is_nearest=True)
 
 
 def ddn_row(radius: float, steps: int = 100) -> AttackRow:
+    """DDN under l2."""
     stage = Stage("ddn", ddn, (("steps", steps),))
     return AttackRow(f"DDN-{steps}", (stage,), radius, "l2", f"{steps} steps", GRADIENT * steps, is_nearest=True)
 
@@ -70,7 +76,7 @@ MEMBERS = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square":
 def series_row(
     radius: float, norm: str, classes: int, *, steps: int = 100, queries: int = 5000, members: Sequence[str] = tuple(MEMBERS)
 ) -> AttackRow:
-    """Members of AutoAttack one after the other; called by its name only if all of them and as published."""
+    """Members of AutoAttack one after the other; called AutoAttack only if all of them run as published."""
     published, own = (stages("standard", classes=n, steps=steps, queries=queries) for n in (10, classes))
     chosen = tuple(stage for stage in own if stage.name in members)
     is_whole = (steps, queries, chosen) == (100, 5000, published)
@@ -85,9 +91,9 @@ def series_row(
 
 
 def default_row(name: str, config: AttackConfig, classes: int) -> AttackRow:
-    """An attack of `dsrna_jax.attacks` with its default options, under the configuration's norm if it knows it, else under l2.
+    """An attack of `dsrna_jax.attacks` with its default options, under the configuration's norm if it has that, else under l2.
 
-    It counts as one that looks for the smallest perturbation if its radius has a default.
+    An attack whose radius has a default is one that looks for the smallest perturbation. Raises: InputError for an unknown name.
     """
     function = attack(name)
     if name == "autoattack":
@@ -130,7 +136,7 @@ def curve_rows(config: AttackConfig) -> tuple[AttackRow, ...]:
 
 
 def pixels(radius: float, norm: str) -> str:
-    """A radius as text: "8/255" where it is a whole number of grey levels in linf, else four digits."""
+    """A radius as text: "8/255" if it is a whole number of grey levels in linf, else four digits."""
     levels = radius * 255
     if norm == "linf" and abs(levels - round(levels)) < 1e-6 and radius:
         return f"{round(levels)}/255"

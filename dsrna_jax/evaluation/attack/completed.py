@@ -14,7 +14,7 @@ _CHECKS = {"checks": [{"name": str, "status": frozenset({"PASS", "WARN"}), "valu
 
 
 def shape_of(record: dict[str, Any], examples: int) -> dict[str, Any]:
-    """The shape that the record of a batch of that many examples is to have. Raises: InputError if its lists do not fit."""
+    """The shape of a record in an evaluation of `examples` images. Raises: InputError if its lists differ in length."""
     if record.get("row") == "checks":
         return _CHECKS
     fell, distances = record.get("fell"), record.get("distances")
@@ -26,7 +26,7 @@ def shape_of(record: dict[str, Any], examples: int) -> dict[str, Any]:
 
 
 class CompletedBatches:
-    """Records of completed batches by row of the table, kept in memory and handed to `write`, such as that of a file."""
+    """Records of completed batches by row of the table, kept in memory and passed to `write`, such as that of a file."""
 
     def __init__(self, records: Sequence[dict[str, Any]] = (), write: Callable[[dict[str, Any]], None] = lambda record: None):
         self._records: dict[str, list[dict[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""The configuration of an evaluation under attack: one frozen dataclass is the truth; flags and tiers are made from it."""
+"""The configuration of an evaluation under attack: one frozen dataclass, from which flags and tiers are made."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ class AttackConfig:
     split: str = option("test", "images: test, held_out (of the training), or a split that tfds knows, such as validation")
     surrogate: str = option("", "folder of another training, such as another seed, whose gradients make one more sanity check")
     data_dir: str = option("", "prepared tfds folder, if another than that of the training")
-    seed: int = option(0, "seed of the choice of images and of all that the attacks draw", "[0, 4294967295]")
+    seed: int = option(0, "seed of the choice of images and of the attacks", "[0, 4294967295]")
 
     def __post_init__(self):
         check(self)
@@ -38,7 +38,7 @@ class AttackConfig:
 
     @property
     def size(self) -> float:
-        """The radius in pixel units: the one given, or the default of the norm."""
+        """`radius`, or the default of the norm; in pixel units."""
         return self.radius or DEFAULT_RADII[self.norm]
 
 

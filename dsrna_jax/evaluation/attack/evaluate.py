@@ -38,14 +38,14 @@ class NoProgress:
     """A display that shows nothing."""
 
     def update(self, step: int, **columns: Any) -> None:
-        """As `Progress.update`."""
+        """Shows nothing."""
 
     def note(self, text: str) -> None:
-        """As `Progress.note`."""
+        """Shows nothing."""
 
 
 def work(config: AttackConfig, classes: int, examples: int) -> int:
-    """The forward passes of an evaluation, at most: the total of its progress."""
+    """Upper bound of the forward passes of an evaluation: the total of its progress."""
     probed = min(config.probe_examples, examples)
     of_probe = sanity.COST + sum(row.cost for row in curve_rows(config))
     return examples * sum(row.cost for row in attack_rows(config, classes)) + probed * of_probe
@@ -65,16 +65,17 @@ def evaluate(
 ) -> Evaluation:
     """Runs the attacks of a configuration on all images, and the sanity checks.
 
-    Every row attacks all images that are classified correctly; inside a row of several stages, only what is still robust goes on.
-    Results depend on neither batch size nor order but for rounding. If `completed` holds batches, these are not run again, and
-    the results are those of an unbroken evaluation.
+    Every row attacks all images that are classified correctly; of a row's stages, each attacks those that are still robust.
+    Results do not depend on the batch size and the order, up to rounding. Batches in `completed` are not run again, and the
+    results are those of an unbroken evaluation.
 
     Args:
-      logits_fn: as attacks take it; as a `jax.tree_util.Partial` of its weights it compiles nothing for another checkpoint.
+      logits_fn: as attacks take it; a `jax.tree_util.Partial` of its weights lets other checkpoints share the compiled programs.
       images: in [0, 1].
-      config: its examples, split and data_dir are the caller's business.
+      config: its `examples`, `split` and `data_dir` are ignored.
       progress: a display whose total is `work`.
-      place: puts a batch on devices. requests: not empty once the evaluation is to end (`signals.stop_requests`).
+      place: puts a batch on devices.
+      requests: not empty once the evaluation must end (`signals.stop_requests`).
       surrogate: another network for the same images, for one more sanity check, or None.
     Raises: InputError if images or labels are not as above, or if logits depend on the other images of a batch; Stopped.
     """
@@ -100,7 +101,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Fixed:
-    """All that stays the same while an evaluation goes on."""
+    """The constants of an evaluation."""
 
     network: Partial
     images: Float[np.ndarray, "examples height width channel"]
@@ -120,7 +121,7 @@ class _Meter:
     done: float = 0.0
 
     def show(self, done: float, **columns: Any) -> None:
-        """Shows progress after a batch or a check. Raises: Stopped if the evaluation is to end."""
+        """Shows progress after a batch or a check. Raises: Stopped if the evaluation must end."""
         self.done = done
         self.progress.update(int(done), **columns)
         stop_if_requested(self.requests, "every batch so far is kept", self.progress)
@@ -129,7 +130,7 @@ class _Meter:
 def _outcome(
     fixed: _Fixed, meter: _Meter, row: AttackRow, clean: Bool[np.ndarray, " examples"], name: str, label: str
 ) -> Outcome:
-    """The result of a row on the first images, as many as `clean` has; `name` is its name in records, `label` in progress."""
+    """The result of a row on the first len(clean) images; `name` is its name in records, `label` in progress."""
     total, before, batch_size = len(clean), meter.done, fixed.config.batch_size
     cost_of_run = row.cost / sum(stage.runs for stage in row.stages)
     robust = clean.copy()
@@ -144,7 +145,7 @@ def _outcome(
     ):  # fmt: skip
         fixed.completed.add(_record(name, row, batch, radius, seconds))
         robust[batch.fallen] = False
-        reached = clean.copy()  # the examples that the stage has met
+        reached = clean.copy()  # the examples that the stage has attacked
         if batch.run == 0:
             reached[batch.indices[-1] + 1 :] = False
         meter.show(
@@ -175,7 +176,7 @@ def _timed(batches: Iterator[AttackBatch]) -> Iterator[tuple[AttackBatch, float]
 
 
 def _sanity_checks(fixed: _Fixed, meter: _Meter, probed: int, surrogate: LogitsFn | None) -> list[Check]:
-    """The sanity checks on the first `probed` images, made or read from the record of an earlier run."""
+    """The sanity checks on the first `probed` images, computed or read from the record of an earlier run."""
     if records := fixed.completed.of("checks"):
         return [Check(**entry) for entry in records[0]["checks"]]
     checks, config = [], fixed.config

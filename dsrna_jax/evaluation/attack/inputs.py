@@ -1,4 +1,4 @@
-"""Checks of what is given to an evaluation, before anything is attacked."""
+"""Checks of the arguments of an evaluation under attack."""
 
 import jax
 import numpy as np
@@ -34,7 +34,7 @@ def check_inputs(
 
 
 def _check_network(network: Partial, images: np.ndarray, config: AttackConfig) -> None:
-    """Raises: InputError for what makes every result meaningless, and not only suspect."""
+    """Raises: InputError if logits are not finite or depend on the batch, which makes every result meaningless."""
     checks = {check.name: check for check in sanity.forward_checks(network, images, radius=config.size, norm=config.norm)}
     if checks["logits"].value is None:
         raise InputError("logits are not finite: expected those of a network whose training went well")

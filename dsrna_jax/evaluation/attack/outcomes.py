@@ -15,10 +15,12 @@ from dsrna_jax.evaluation.attack.sanity import Check, check
 class Outcome(NamedTuple):
     """The result of a row of attacks.
 
-    robust: predicted correctly, and still so under attack. distance: of rows that look for the smallest perturbation: its size, 0
-      where the image itself is misclassified, infinite where none was found.
-    after: the share that is robust after each stage. seconds: it took. broken: results outside of ball or box, or not finite.
-    unconfirmed: successes that the last forward pass denied.
+    robust: whether each example is classified correctly, also under attack.
+    distance: for rows that look for the smallest perturbation, its size; 0 for misclassified images, infinite if none was found.
+    after: the share that is robust after each stage.
+    seconds: time of all batches.
+    broken: number of results outside of ball or box, or not finite.
+    unconfirmed: number of successes that a forward pass by itself did not confirm.
     """
 
     row: AttackRow
@@ -37,8 +39,9 @@ class Outcome(NamedTuple):
 class Evaluation(NamedTuple):
     """The results of all rows.
 
-    predictions, clean: of the images themselves: the class, and whether it is the label.
-    worst: robust under every row of the configuration's norm and radius.
+    predictions: the class predicted for each image.
+    clean: whether that is the label.
+    worst: whether it stays so under every row of the configuration's norm and radius.
     curve: FGSM and PGD at several radii, on the first `probed` examples.
     """
 
@@ -79,7 +82,7 @@ def broken_results(batch: AttackBatch, radius: float) -> int:
 
 
 def outcome_checks(outcomes: Sequence[Outcome]) -> list[Check]:
-    """Sanity checks that the rows themselves allow: valid perturbations, and Square adds little to gradients."""
+    """Sanity checks of the rows themselves: perturbations are valid, and Square adds little to attacks by gradients."""
     broken, unconfirmed = (sum(getattr(o, name) for o in outcomes) for name in ("broken", "unconfirmed"))
     says = f"{broken} results outside of ball or box, or not finite; {unconfirmed} successes denied by the last forward pass"
     checks = [check("perturbations", not broken, broken, says)]

@@ -24,7 +24,7 @@ def _row_entry(outcome: Outcome) -> dict[str, Any]:
     entry |= {"budget": row.budget, "seconds": round(outcome.seconds, 1)}
     if row.is_series:
         entry["after"] = outcome.after
-    if outcome.distance is not None:  # median over the correctly classified images; None if half of them never fell
+    if outcome.distance is not None:  # median over correctly classified images; None if it is infinite
         distances = np.sort(outcome.distance[outcome.distance > 0])
         middle = float(distances[(len(distances) - 1) // 2]) if len(distances) else np.inf
         entry["median_distance"] = middle if np.isfinite(middle) else None
@@ -82,7 +82,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def planned(config: AttackConfig, setup: EvaluationSetup) -> str:
-    """The attacks of an evaluation and their costs at most, as text."""
+    """The attacks of an evaluation and upper bounds of their costs, as text."""
     network, examples = setup.network, setup.count
     classes, probed = len(network.class_names), min(config.probe_examples, examples)
     lines = [("attack", "norm", "radius", "images", "forward passes each, at most", "budget")]

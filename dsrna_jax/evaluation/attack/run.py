@@ -43,13 +43,17 @@ def run(
     devices: int = 0,
     file: TextIO | None = None,
 ) -> dict[str, Any]:
-    """Attacks the network in a checkpoint and leaves attack.json, flags.npz and pictures in `out`; the content of attack.json.
+    """Attacks the network in a checkpoint, and writes attack.json, flags.npz and pictures to `out`; returns attack.json.
 
-    Every batch is recorded as soon as it is done. With `resume` they are not run again, and flags.npz ends as that of an
-    unbroken evaluation, bit for bit on one machine and one number of CPU cores.
+    Every batch is recorded as soon as it is done. With `resume` recorded batches are not run again, and flags.npz ends as that of
+    an unbroken evaluation, bit for bit on one machine and one number of CPU cores.
 
     Args:
-      checkpoint: as `restore.load` takes it. devices: that share a batch; 0 for all. file: where progress is printed.
+      checkpoint: as `restore.load` takes it.
+      out: the folder of results.
+      resume: go on with the evaluation in `out`.
+      devices: number of devices that share a batch; 0 for all.
+      file: where progress is printed, by default standard output.
     Raises: InputError, also if `out` holds an evaluation with other settings; Stopped after SIGTERM or Ctrl-C; OSError.
     """
     with locked(out, "out"):
@@ -64,7 +68,7 @@ def _attacked(
     devices: int,
     file: TextIO | None,
 ) -> dict[str, Any]:
-    """`run`, in a folder that is locked."""
+    """`run`, in a locked folder."""
     setup = evaluation_setup(config, checkpoint, devices)
     capped = dataclasses.replace(config, batch_size=setup.batch_size(config.batch_size))
     network, images = setup.network, setup.images
@@ -92,7 +96,7 @@ def planned(config: AttackConfig, checkpoint: str | os.PathLike) -> str:
 
 
 def _surrogate(config: AttackConfig, network: TrainedNetwork) -> Partial | None:
-    """The network that lends its gradients, or None. Raises: InputError if it takes other images or has other classes."""
+    """The surrogate network, or None. Raises: InputError if it takes other images or has other classes."""
     if not config.surrogate:
         return None
     other = restore.load(config.surrogate)
@@ -109,7 +113,7 @@ def _surrogate(config: AttackConfig, network: TrainedNetwork) -> Partial | None:
 def _draw(
     out: Path, evaluation: Evaluation, config: AttackConfig, setup: EvaluationSetup, report: dict[str, Any], logits_fn: Partial
 ) -> None:
-    """accuracy_against_radius.png, and attacked_images.png: PGD-20 on the first images, those that it fools in front."""
+    """Draws accuracy_against_radius.png, and attacked_images.png: PGD-20 on the first images, successes in front."""
     from dsrna_jax import plots
 
     name, (_, images, labels) = Path(setup.checkpoint).name, setup.images
@@ -135,12 +139,12 @@ def _draw(
         out / "attacked_images.png",
         title=f"{name}: PGD-20 within {pixels(config.size, config.norm)} ({config.norm})",
         note=f"{batch.result.success.sum()} of {len(batch.indices)} images fall, which come first; "
-        "above each image the class that is predicted, green where it is right",
+        "above each image its predicted class, green if it is right",
     )
 
 
 def _write_flags(path: Path, evaluation: Evaluation, images: EvaluationImages) -> None:
-    """Writes which examples are robust under each row, as arrays by the name of the row."""
+    """Writes an .npz file: for each row, which examples are robust under it."""
     arrays = {"index": images.indices, "label": images.labels, "prediction": evaluation.predictions, "clean": evaluation.clean}
     for outcome in evaluation.table:
         arrays[outcome.row.name] = outcome.robust

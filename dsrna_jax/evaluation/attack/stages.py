@@ -26,10 +26,11 @@ def gradient_steps(
     spread: float | Array,
     by_margin: int | Array,
 ) -> AttackResult:
-    """FGSM, PGD of any number of steps and random noise (0 steps) as one program: all in which they differ is traced.
+    """FGSM, PGD of any number of steps and random noise (0 steps) as one program: their differences are traced arguments.
 
     Args:
-      stride: of a step, in radii. spread: of the random start, a share of the radius.
+      stride: size of a step, in radii.
+      spread: size of the random start, in radii.
       by_margin: 1 to climb `margin_loss`, whose direction does not depend on the scale of the logits; 0 for cross-entropy.
     """
     start = images + spread * (uniform(example_keys(key, len(images)), images, radius, norm) - images)
@@ -53,7 +54,7 @@ def fgsm_stage() -> Stage:
 
 
 def pgd_stage(steps: int, restarts: int = 1, loss: str = "ce") -> Stage:
-    """PGD on "ce" or "margin" in steps of a quarter of the radius. The first n of more steps are those of n steps."""
+    """PGD on "ce" or "margin" in steps of a quarter of the radius; more steps continue fewer."""
     return _steps("pgd", restarts, steps, by_margin=int(loss == "margin"))
 
 

@@ -1,4 +1,4 @@
-"""Sizes of perturbations that attacks find: upper bounds of the distance to the decision boundary."""
+"""Sizes of perturbations found by attacks: upper bounds of the distance to the decision boundary."""
 
 import functools
 from collections.abc import Callable
@@ -30,10 +30,10 @@ def attack_radii(
     tries: int = 10,
     pause: Callable[[], None] = lambda: None,
 ) -> Float[np.ndarray, " batch"]:
-    """The size of the smallest perturbation found that changes the class; 0 where the image itself is misclassified, else inf.
+    """The size of the smallest perturbation found that changes the class; 0 for misclassified images, inf if none was found.
 
-    Each is that of a point that a forward pass by itself misclassifies. The radius of `pgd` is bisected in `tries` runs; attacks
-    that look for the nearest point (`fab`, and for l2 `ddn` and `cw`) run once.
+    Each point is misclassified by a forward pass by itself. The radius of `pgd` is bisected in `tries` runs; attacks that look
+    for the nearest point (`fab`, and for l2 `ddn` and `cw`) run once.
 
     Raises: InputError, as attacks do.
     """
@@ -85,6 +85,6 @@ def attacked(
     norm: str,
     steps: int,
 ) -> Float[Array | np.ndarray, "batch *image"]:
-    """The points at which the attack of that name ends; compiled."""
+    """x_adv of the attack `name` (pgd: on the margin), compiled."""
     attack = functools.partial(attacks.pgd, loss="margin") if name == "pgd" else attacks.attack(name)
     return attack(logits_fn, images, labels, keys, radius=radius, norm=norm, steps=steps).x_adv

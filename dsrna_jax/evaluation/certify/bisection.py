@@ -10,7 +10,7 @@ FIRST_RADIUS = {"linf": 0.05, "l2": 0.5}
 
 
 def largest_radius(norm: str, image_shape: tuple[int, ...]) -> float:
-    """The distance between opposite corners of the box of images: no search goes beyond."""
+    """The distance between opposite corners of the box of images, which limits searches."""
     return 1.0 if norm == "linf" else float(np.sqrt(np.prod(image_shape)))
 
 
@@ -25,15 +25,17 @@ def bisected(
     accuracy: float,
     pause: Callable[[], None] = lambda: None,
 ) -> Float[np.ndarray, "group batch"]:
-    """The largest radius at which `holds` was seen to be true, for each group and example; 0 if at none.
+    """The largest radius that was tried and at which `holds` is true, for each group and example; 0 if there is none.
 
-    From `start` up or down by growing factors (2, 4, 16 ...) until one radius holds and one does not, then by halves of the
-    logarithm, until these two differ by less than `accuracy`, or `steps` were spent on the group. Radii tried for one group count
-    for the following ones. `holds` need not be monotone in the radius: the radius returned has itself been tried.
+    From `start` the radius goes up or down by growing factors (2, 4, 16 ...) until one radius holds and one does not; then its
+    logarithm is bisected, until these two differ by less than `accuracy`, or `steps` radii were tried for the group. Radii tried
+    for one group count for the following ones. `holds` need not be monotone in the radius.
 
     Args:
       holds: maps radii float32 [batch] to bool [group, batch].
-      correct: the examples to search for. start, limit: the first and the largest radius that is tried.
+      groups: number of groups.
+      correct: mask of the examples to search for.
+      start, limit: the first and the largest radius that is tried.
       accuracy: relative.
       pause: is called between two tries.
     """

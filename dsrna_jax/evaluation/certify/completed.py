@@ -16,7 +16,7 @@ _SIZES = [Nullable(interval("[0, 1e9]"))]  # null where infinite
 def certified_rows(records: Records, sizes: Sequence[int]) -> dict[int, dict[str, Any]]:
     """The rows of a certification in batches of these sizes, by the number of the batch.
 
-    Raises: InputError, which names the file, if a row is damaged or there twice.
+    Raises: InputError, which names the file, if a row is damaged, occurs twice, or is of another certification.
     """
     rows = completed_rows(records, lambda row: _shape_of(row, sizes))
     numbers = [row["batch"] for row in rows]

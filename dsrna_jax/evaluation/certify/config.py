@@ -1,4 +1,4 @@
-"""The configuration of a certification: one frozen dataclass is the truth; flags are made from it."""
+"""The configuration of a certification: one frozen dataclass, from which flags are made."""
 
 import dataclasses
 
@@ -17,15 +17,15 @@ class CertificationConfig:
     """
 
     norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
-    method: str = option("hz_crown", "how the network is bounded, or smoothing (randomised, l2)", (*METHODS, SMOOTHING))
-    arithmetic: str = option("evaluated", "what bounds hold for: the network as evaluated, with rounding, or in exact arithmetic",
+    method: str = option("hz_crown", "method of bounds, or smoothing (randomised, l2)", (*METHODS, SMOOTHING))
+    arithmetic: str = option("evaluated", "bounds hold for the network as evaluated, with rounding, or in exact arithmetic",
                              ("evaluated", "exact"))  # fmt: skip
     examples: int = option(100, "images, drawn by the seed, the same as in an attack; 0 for all", "[0, 1e9]")
     batch_size: int = option(10, "images certified at a time; each batch is recorded when it is done", "[1, 1e6]")
     clip: bool = option(True, "perturbed pixels stay in [0, 1], as those of attacks do; CNN-Cert lets them leave")
     chunk: int = option(64, "entries bounded at a time (crown, fastlin), or noisy images of an example (smoothing)", "[1, 65536]")
     tries: int = option(20, "most radii tried for an example and target", "[1, 1000]")
-    attack: str = option("pgd", "what looks for the smallest perturbation; its size bounds the radius from above",
+    attack: str = option("pgd", "attack that looks for the smallest perturbation, an upper bound of the radius",
                          ("pgd", "fab", "ddn", "cw", "none"))  # fmt: skip
     attack_steps: int = option(40, "steps of the attack; of pgd for each of ten radii", "[1, 1e5]")
     sigma: float = option(0.25, "standard deviation of the noise, in pixel units (smoothing)", "[1e-6, 1e3]")

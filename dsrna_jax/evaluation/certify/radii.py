@@ -16,7 +16,7 @@ from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, bisected, largest_radius
 
-MINIMUM = "minimum"  # over all wrong classes: nothing of this size changes the class
+MINIMUM = "minimum"  # over all wrong classes: no perturbation of this size changes the class
 TARGETS = (MINIMUM, "random", "least_likely", "runner_up")  # the last three as in CNN-Cert (Boopathy et al. 2019)
 
 
@@ -35,16 +35,17 @@ def certified_radii(
     accuracy: float = 0.01,
     pause: Callable[[], None] = lambda: None,
 ) -> Float[np.ndarray, "target batch"]:
-    """Certified radii against each of `TARGETS`, in that order: lower bounds; 0 where the image itself is misclassified.
+    """Certified radii against each of `TARGETS`, in that order: lower bounds; 0 for misclassified images.
 
-    Unlike `bounds.certified_radius` it bounds the margins against all classes at once, and runs on the host.
+    Unlike `bounds.certified_radius`, the search is on the host, and each evaluation bounds the margins against all classes.
 
     Args:
       key: draws the class of the target "random".
       norm, method, clip, chunk, arithmetic: as in `bounds.margin`.
-      steps: most radii tried for a target. accuracy: relative, of the search.
+      steps: the most radii that are tried for a target.
+      accuracy: relative, of the search.
       pause: is called between two radii.
-    Raises: InputError if logits are not finite, or images and labels not as above.
+    Raises: InputError if logits are not finite, images not in [0, 1], or labels not classes.
     """
     inputs.check_images(images)
     network = as_partial(logits_fn)
@@ -90,10 +91,10 @@ def margins_of(
 def rivals(
     logits: Float[np.ndarray, "batch class"], labels: Int[np.ndarray, " batch"], draws: Float[np.ndarray, " batch"]
 ) -> Bool[np.ndarray, "target batch other_class"]:
-    """For each of `TARGETS`, which of the other classes, in ascending order, it is about.
+    """Mask of the other classes, in ascending order, that each of `TARGETS` is about.
 
     Args:
-      draws: in [0, 1), from which the random target comes.
+      draws: uniform in [0, 1), which choose the random targets.
     """
     batch, classes = logits.shape
     others = np.arange(classes - 1) + (np.arange(classes - 1) >= labels[:, None])

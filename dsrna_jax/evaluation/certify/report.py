@@ -24,7 +24,7 @@ def write(out: Path, config: CertificationConfig, setup: EvaluationSetup, rows: 
     """
     arrays, (indices, _, labels) = gathered(rows), setup.images
     correct, certified, attacked = arrays["prediction"] == labels, arrays[MINIMUM], arrays.get("attacked")
-    # What is certified by smoothing is another network than the one that the clean accuracy is of.
+    # Smoothing certifies the smoothed network, while the clean accuracy is that of the network itself.
     stands = arrays["smoothed"] == labels if "smoothed" in arrays else correct
     report = {
         "experiment": "certify",
@@ -75,7 +75,7 @@ def gathered(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def summary(radii: Float[np.ndarray, " examples"], correct: Bool[np.ndarray, " examples"]) -> dict[str, float | None]:
-    """Mean radius, also over the correct examples alone, and percentiles; None where infinite."""
+    """Mean radius, mean over the correct examples alone, and percentiles; None for infinity."""
     values = {"mean": radii.mean(), "mean_correct": radii[correct].mean() if correct.any() else 0.0}
     for name, percentile in (("median", 50), ("p5", 5), ("p25", 25), ("p75", 75), ("p95", 95)):
         values[name] = np.percentile(radii, percentile, method="lower")
@@ -83,7 +83,7 @@ def summary(radii: Float[np.ndarray, " examples"], correct: Bool[np.ndarray, " e
 
 
 def round_radii(certified: np.ndarray, attacked: np.ndarray | None) -> list[float]:
-    """Round radii for a table: 0, and the numbers 1, 2, 5, 10, 20 ... that span the radii certified and attacked."""
+    """Radii for a table: 0, and those of 1, 2, 5, 10, 20 ... (times powers of ten) that span certified and attacked radii."""
     known = certified if attacked is None else np.concatenate([certified, attacked])
     known = known[np.isfinite(known) & (known > 0)]
     if not len(known):
@@ -105,13 +105,13 @@ def lines(report: dict[str, Any]) -> str:
         f"5 to 95 %: {radius['p5']:.3g} to {radius['p95']:.3g}",
     ]
     if report["abstained"] is not None:
-        text.append(f"of the smoothed network, which abstains on {report['abstained']:.1%}; nothing is certified of the other")
+        text.append(f"radii are of the smoothed network, which abstains on {report['abstained']:.1%}, not of the network itself")
     text += [f"  {name.replace('_', ' ')} target: mean {row['mean']:.3g}" for name, row in report["per_target"].items()]
     if attacked is not None:
         mean = "infinite" if attacked["mean"] is None else f"{attacked['mean']:.3g}"
-        ratio = "nothing to compare it with" if report["gap"] is None else f"{report['gap']:.3g} times what is certified"
+        ratio = "nothing to compare it with" if report["gap"] is None else f"{report['gap']:.3g} times the certified radius"
         text.append(f"smallest perturbation found by {report['config']['attack']}: mean {mean}; in the median {ratio}")
-        text.append("PASS  none is smaller than what is certified for its image")
+        text.append("PASS  none is smaller than the certified radius of its image")
     return "\n".join(text)
 
 

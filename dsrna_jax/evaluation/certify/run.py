@@ -40,13 +40,17 @@ def run(
     devices: int = 0,
     file: TextIO | None = None,
 ) -> dict[str, Any]:
-    """Certifies the network in a checkpoint and leaves certify.json, radii.npz and a picture in `out`; returns certify.json.
+    """Certifies the network in a checkpoint, and writes certify.json, radii.npz and a picture to `out`; returns certify.json.
 
-    Every batch is recorded as soon as it is done. With `resume` they are not done again, and radii.npz ends as that of an
-    unbroken run, bit for bit on one machine and one number of CPU cores.
+    Every batch is recorded as soon as it is done. With `resume` recorded batches are not done again, and radii.npz ends as that
+    of an unbroken run, bit for bit on one machine and one number of CPU cores.
 
     Args:
-      checkpoint: as `restore.load` takes it. devices: that share a batch; 0 for all. file: where progress is printed.
+      checkpoint: as `restore.load` takes it.
+      out: the folder of results.
+      resume: go on with the certification in `out`.
+      devices: number of devices that share a batch; 0 for all.
+      file: where progress is printed, by default standard output.
     Raises: InputError, also if `out` holds a certification with other settings; Stopped after SIGTERM or Ctrl-C; OSError;
       RefutedError, after all is written, if an attack refutes a certificate.
     """
@@ -62,7 +66,7 @@ def _certified(
     devices: int,
     file: TextIO | None,
 ) -> dict[str, Any]:
-    """`run`, in a folder that is locked."""
+    """`run`, in a locked folder."""
     setup = evaluation_setup(config, checkpoint, devices)
     size = setup.batch_size(config.batch_size)
     explained, problem = _explanation(config, setup)
@@ -104,7 +108,7 @@ def planned(config: CertificationConfig, checkpoint: str | os.PathLike) -> str:
 
 
 def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> tuple[str, str | None]:
-    """The cost of a batch, as text, and why it cannot be done, if the method does not fit into memory or lacks a rule."""
+    """The cost of a batch, as text, and the reason if it cannot run: the method lacks memory or a rule; else None."""
     size = setup.batch_size(config.batch_size)
     if config.method == SMOOTHING:
         draws = config.n0 + config.n
@@ -134,12 +138,12 @@ def _batch_row(
     padded: np.ndarray,
     pause: Callable[[], None],
 ) -> dict[str, Any]:
-    """The record of the images at `positions`, certified as one batch together with the rest of `padded`."""
+    """The record of the images at `positions`, certified in the batch `padded`, which repeats them to a fixed size."""
     count, labels = len(positions), setup.images.labels[padded]
     images = setup.place(setup.images.images[padded])
 
     def keys(stream):
-        # By the number of an image in its split, so neither batch nor order matters.
+        # Keys follow the index of an image in its split, so that neither batch nor order matters.
         return example_keys(jax.random.fold_in(jax.random.key(config.seed), stream), setup.images.indices[padded])
 
     row: dict[str, Any] = {"predictions": predicted(logits_fn, images, len(images))[:count], "attack_radius": None}
@@ -162,7 +166,7 @@ def _batch_row(
 
 
 def _smoothed(config, logits_fn, images, keys, pause) -> smoothing.Smoothed:
-    """Prediction and radius of the smoothed network; draws that choose the class are not those that bound its share."""
+    """Prediction and radius of the smoothed network; the class is chosen by other draws than those that bound its share."""
     selection, counts = (
         smoothing.class_counts(
             logits_fn, images, keys, sigma=config.sigma, first=first, samples=samples, chunk=config.chunk, pause=pause

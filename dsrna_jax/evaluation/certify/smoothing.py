@@ -1,7 +1,7 @@
 """Randomised smoothing (Cohen et al. 2019, arXiv:1902.02918): l2 radii of g(x) = the likeliest class of f(x + sigma * noise).
 
-The certificate is one of g, not of f, and holds for each example with probability 1 - alpha. Networks that were not trained on
-noise of that size are smoothed into guessing.
+The certificate is one of g, not of f, and holds for each example with probability 1 - alpha. A network that was not trained with
+noise of that size has a low accuracy when smoothed.
 """
 
 import functools
@@ -26,7 +26,7 @@ ABSTAINED = -1
 
 
 class Smoothed(NamedTuple):
-    """The class that g predicts, or `ABSTAINED`, and the radius of the l2 ball in which it does; 0 if it abstains."""
+    """The class predicted by g, or `ABSTAINED`, and the certified l2 radius of that class; 0 if g abstains."""
 
     classes: Int[np.ndarray, " batch"]
     radius: Float[np.ndarray, " batch"]
@@ -49,7 +49,9 @@ def class_counts(
 
     Args:
       sigma: standard deviation of the noise, in pixel units.
-      chunk: noisy images of an example that are in memory at a time. pause: is called after each chunk.
+      first, samples: the number of the first draw, and the number of draws.
+      chunk: noisy images of an example that are in memory at a time.
+      pause: is called after each chunk.
     Raises: InputError unless images are in [0, 1], `sigma` is finite and more than 0, and outputs are logits, none of them NaN.
     """
     inputs.check_images(images)
@@ -72,7 +74,7 @@ def class_counts(
 def _chunk_counts(
     logits_fn: Partial, images: Array, keys: Key[Array, " batch"], sigma: Array, first: Array, last: Array, *, chunk: int
 ) -> Int[Array, "batch class"]:
-    """`class_counts` of the draws from `first` to before `last`, at most `chunk` of them, without those whose logits are NaN."""
+    """`class_counts` of the draws first, ..., last - 1, at most `chunk` of them, without those whose logits are NaN."""
     numbers = first + jnp.arange(chunk)
 
     def noisy(key, image):
@@ -100,8 +102,10 @@ def certificate(
     """The prediction of g and its certified radius: CERTIFY of the paper.
 
     Args:
-      selection: class counts of a few draws, which choose the class. counts: those of other draws, which bound its share.
-      sigma: of the noise. alpha: probability that a radius is wrong.
+      selection: class counts of a few draws, which choose the class.
+      counts: class counts of other draws, which bound its share.
+      sigma: standard deviation of the noise, in pixel units.
+      alpha: probability that a radius is wrong.
     Raises: InputError unless `sigma` is finite and more than 0, `alpha` in (0, 1), and there are draws of 2 classes or more.
     """
     _check_sigma(sigma)
@@ -112,7 +116,7 @@ def certificate(
     classes = selection.argmax(1)
     won = np.take_along_axis(counts, classes[:, None], 1)[:, 0]
     share = lower_share(won, counts.sum(1), alpha)
-    # Below one half nothing is known, and g abstains.
+    # With a share below one half there is no certificate, and g abstains.
     radius = np.where(share > 0.5, sigma * stats.norm.ppf(share), 0.0)
     return Smoothed(np.where(share >= 0.5, classes, ABSTAINED), radius)
 

@@ -29,9 +29,9 @@ def attack_checks(
     batch_size: int = 128,
     place: Callable[[Any], Any] = lambda batch: batch,
 ) -> Iterator[Check]:
-    """Stronger attacks and larger radii leave fewer images, and attacks without gradients fool none that gradients do not.
+    """Checks that stronger attacks and larger radii leave fewer images, and that attacks without gradients add none.
 
-    Accuracies are those on all images. Differences count from half a percent on, and from two examples.
+    Accuracies are those on all images. Differences count if they exceed a tolerance in per cent, and one example.
     """
     network, total = as_partial(logits_fn), len(images)
     clean = clean_predictions(network, images, labels, batch_size, warns=False)[1] == labels
@@ -94,9 +94,10 @@ def transfer_check(
     batch_size: int = 128,
     place: Callable[[Any], Any] = lambda batch: batch,
 ) -> Check:
-    """PGD on another network, such as one of another seed, fools few images on which PGD on the network itself fails.
+    """Checks that PGD on another network, such as one of another seed, fools few images on which PGD on the network fails.
 
-    A warning means that the gradients of a stranger tell more than the network's own. Accuracies are those on all images.
+    A warning means that the gradients of the surrogate are more useful than the network's own. Accuracies are those on all
+    images.
     """
     stages = [pgd_stage(20)]
     clean = clean_predictions(logits_fn, images, labels, batch_size, warns=False)[1] == labels

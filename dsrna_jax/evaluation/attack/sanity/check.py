@@ -1,4 +1,4 @@
-"""The finding of a sanity check."""
+"""The result of a sanity check."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Check(NamedTuple):
-    """A finding: `status` is "PASS" or "WARN"; `value` is the number that decides it, and `says` explains the number."""
+    """The result of a sanity check: `status` is "PASS" or "WARN", by `value`; `says` is a sentence with that number."""
 
     name: str
     status: str
@@ -15,6 +15,6 @@ class Check(NamedTuple):
 
 
 def check(name: str, is_good: bool, value: float | None, says: str) -> Check:
-    """A finding, with the status PASS if it is good; a value that is not finite becomes None."""
+    """A `Check` with the status PASS if `is_good`; a value that is not finite becomes None."""
     value = float(value) if value is not None and np.isfinite(value) else None
     return Check(name, "PASS" if is_good else "WARN", value, says)

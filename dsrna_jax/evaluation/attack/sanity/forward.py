@@ -18,7 +18,7 @@ from dsrna_jax.inputs import are_probabilities
 def forward_checks(
     logits_fn: LogitsFn, images: Float[np.ndarray, "batch *image"], *, radius: float, norm: str = "linf"
 ) -> Iterator[Check]:
-    """Pixel range, independence within a batch, outputs are logits. Needs at least 2 images."""
+    """Checks of the range of pixels, of independence within a batch, and that outputs are logits. Needs at least 2 images."""
     network, low, high = as_partial(logits_fn), float(images.min()), float(images.max())
     says = f"pixels from {low:.3f} to {high:.3f}; radius {pixels(radius, norm)} in the same units"
     yield check("normalisation inside", low >= 0 and high <= 1 and high - low > 0.25, high - low, says)

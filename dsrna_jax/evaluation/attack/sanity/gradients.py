@@ -17,7 +17,7 @@ from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn, climb
 from dsrna_jax.evaluation.attack.sanity.check import Check, check
 
-VANISHED = 1e-8
+VANISHED = 1e-8  # gradients of this size, relative to those of the margin, count as zero
 
 
 def gradient_checks(
@@ -29,10 +29,10 @@ def gradient_checks(
     radius: float,
     norm: str = "linf",
 ) -> Iterator[Check]:
-    """Gradients of cross-entropy and margin do not vanish, at the images and at random points of the ball, and are right."""
+    """Checks that gradients of cross-entropy and margin do not vanish, and agree with finite differences."""
     network, keys = as_partial(logits_fn), example_keys(key, len(images))
     by_margin, by_entropy = np.asarray(_gradient_sizes(network, images, labels, keys, np.float32(radius), norm=norm))
-    # The gradient of cross-entropy is about 1 - p of the margin's; float32 knows p = 1 only up to 1e-7, and the rest is noise.
+    # The gradient of cross-entropy is about 1 - p times the margin's; float32 resolves 1 - p down to 1e-7: less is noise.
     shares = [float(np.mean(size <= VANISHED * by_margin)) for size in (by_entropy, by_margin)]
     says = f"{shares[0]:.1%} of those of cross-entropy vanish, {shares[1]:.1%} of those of the margin, at images and near them"
     yield check("zero gradients", max(shares) <= 0.05, max(shares), says)
@@ -64,7 +64,7 @@ def _gradient_sizes(logits_fn: Partial, images: Array, labels: Array, keys: Arra
 def _gradient_errors(logits_fn: Partial, images: Array, labels: Array, keys: Array) -> Array:
     """Relative error of the margin's derivative in five random directions against central differences: [batch]."""
     step = 1e-3 * np.sqrt(images[0].size)
-    images = jnp.clip(images, 0.005, 0.995)  # a pixel moves by 0.001 or so, and is not to leave the box
+    images = jnp.clip(images, 0.005, 0.995)  # pixels move by about 0.001, and must stay in the box
     gradient = climb(logits_fn, margin_loss, images, labels)[2]
     directions = jnp.stack([ball.unit(ball.normal(folded(keys, i), images), "l2") for i in range(5)])
     moves = step * jnp.concatenate([directions, -directions])

@@ -1,4 +1,4 @@
-"""What to do about a check that warns."""
+"""Advice for each sanity check that warns."""
 
 _STRONGER = "attack longer and without gradients: --tier=standard (AutoAttack), --restarts=5"
 
@@ -23,5 +23,5 @@ REMEDIES = {
 
 
 def advice(name: str) -> str:
-    """What to do about a warning of the check of that name, as the end of a line."""
+    """Advice about a warning of the check of that name, as the end of a line."""
     return f"; {REMEDIES[name]}"
