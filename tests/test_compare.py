@@ -175,7 +175,7 @@ def test_missing_measures_are_dashes_with_the_command_that_fills_them(runs):
     for kind in ("attack", "certify"):
         assert f"dsrna_jax {kind} --checkpoint={bare}" in notes
         assert f"dsrna_jax {kind} --checkpoint={whole}" not in notes
-    assert f"dsrna_jax train --resume --run_dir={bare}" in notes and "known where --genotype named the folder" in notes
+    assert f"dsrna_jax train --resume --run_dir={bare}" in notes and "known if --genotype named the folder" in notes
 
 
 def test_other_settings_and_other_images_are_another_column(runs):

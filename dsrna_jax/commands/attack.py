@@ -1,10 +1,10 @@
 """Attack a trained network: accuracy under every attack, sanity checks, pictures.
 
-dsrna_jax attack --checkpoint=runs/train_digits_PC_DARTS_cifar --tier=smoke      does it run here?
+dsrna_jax attack --checkpoint=runs/train_digits_PC_DARTS_cifar --tier=smoke      a quick look
 dsrna_jax attack --checkpoint=RUN                    FGSM, PGD, C&W, DDN and AutoAttack within 8/255 (linf)
 dsrna_jax attack --checkpoint=RUN --norm=l2          the same within 0.5 (l2)
 dsrna_jax attack --checkpoint=RUN --tier=standard --examples=0    AutoAttack on the whole test set
-dsrna_jax attack --checkpoint=RUN --dry_run          which attacks, with which budgets; attacks nothing
+dsrna_jax attack --checkpoint=RUN --dry_run          lists attacks and budgets, attacks nothing
 dsrna_jax attack --checkpoint=RUN --resume           go on with an evaluation that was stopped
 
 RUN is the folder of a training (then its best checkpoint is taken), or a checkpoint in it.

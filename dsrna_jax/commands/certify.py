@@ -3,11 +3,11 @@
 dsrna_jax certify --checkpoint=runs/train_digits_PC_DARTS_cifar               l-infinity, by hybrid zonotopes
 dsrna_jax certify --checkpoint=RUN --norm=l2 --method=crown_ibp               another norm, another method
 dsrna_jax certify --checkpoint=RUN --method=smoothing --norm=l2 --sigma=0.25  randomised smoothing
-dsrna_jax certify --checkpoint=RUN --dry_run                 what each method would cost; certifies nothing
+dsrna_jax certify --checkpoint=RUN --dry_run                 estimates the cost of each method, certifies nothing
 dsrna_jax certify --checkpoint=RUN --resume                  go on with a certification that was stopped
 
-RUN is the folder of a training (then its best checkpoint is taken), or a checkpoint in it. Beside each radius stands the size of
-the smallest perturbation that an attack found: the true radius lies between.
+RUN is the folder of a training (then its best checkpoint is taken), or a checkpoint in it. Results have, beside each radius, the
+size of the smallest perturbation found by an attack: the true radius lies between them.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ COMMAND = Command(
         "checkpoint": CHECKPOINT,
         "out": Flag("folder of the results; by default certify_METHOD_NORM in that of the training"),
     },
-    dry_run="show what the methods would cost, and certify nothing",
+    dry_run="show the cost of each method, and certify nothing",
     settings=_settings,
     plan=_plan,
     run=_run,

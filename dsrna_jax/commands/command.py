@@ -1,4 +1,4 @@
-"""One flow for the commands that work by a configuration: flags, help, dry run, run, and what to say at the end."""
+"""The common flow of the commands with a configuration: flags, help, dry run, run and report."""
 
 import dataclasses
 import shlex
@@ -30,21 +30,21 @@ CHECKPOINT = Flag("folder of a training, or of a checkpoint")
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command: its own part of the flow of `run_command`.
+    """A command: its part of the flow of `run_command`.
 
-    Its functions take the flags: `values.NAME` is a value, `values["NAME"].present` says whether it was typed. They import what
-    they need when they are called, so that --help needs no JAX.
+    Its functions take the flags: `values.NAME` is a value, `values["NAME"].present` says whether it was typed. They import their
+    modules when they are called, so that --help needs no JAX.
 
     name: as in `dsrna_jax NAME`.
     description: first part of --help, in which calls are written `dsrna_jax NAME`.
     defaults: a configuration; its fields become flags with its values as defaults.
     own: further flags, by name.
     dry_run: help of --dry_run.
-    settings: the configuration that the flags amount to, and the folder of the results.
-    plan: what --dry_run prints.
-    run: does the work; its result goes to `report`.
-    report: what to print when the work is done.
-    answer: what to print instead of working, if the flags ask a question; else None.
+    settings: flags -> configuration and folder of the results.
+    plan: the output of --dry_run.
+    run: does the work; its result is passed to `report`.
+    report: the output when the work is done.
+    answer: the output instead of the work, if the flags ask a question; else None.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Command:
 def run_command(command: Command, argv: Sequence[str]) -> None:
     """Runs `command` with the arguments `argv[1:]`.
 
-    Raises: InputError for bad input; Stopped, whose message holds the command line that goes on, after a signal.
+    Raises: InputError for bad input; Stopped after a signal, with the command line that goes on in its message.
     """
     values = config_flags(command.defaults)
     for name, flag in command.own.items():
         define(values, name, flag.default, flag.text, flag.choices)
-    define(values, "resume", False, "go on with what was stopped in that folder")
+    define(values, "resume", False, "go on with the work that was stopped in that folder")
     define(values, "dry_run", False, command.dry_run)
     define(values, "devices", 0, "devices that share a batch; 0 for all")
     parse(values, argv, command.defaults)

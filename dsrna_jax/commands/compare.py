@@ -3,7 +3,7 @@
 dsrna_jax compare runs/train_digits_PC_DARTS_cifar runs/train_digits_DARTS_V2
 dsrna_jax compare runs/train_* --out=runs
 
-Each RUN is the folder of a training; what the commands attack and certify left in it makes the columns. Trainings that differ
+Each RUN is the folder of a training; the results of the commands attack and certify in it are the columns. Trainings that differ
 only in their seed become one row.
 """
 

@@ -1,4 +1,4 @@
-"""The console command `dsrna_jax`, also `python -m dsrna_jax`: calls the command that its first argument names."""
+"""The console command `dsrna_jax`, also `python -m dsrna_jax`: runs the command named by its first argument."""
 
 import importlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dsrna_jax.runtime.invocation import COMMANDS
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command `argv[1]` with the arguments `argv[2:]`, or prints what --help and --version ask for.
+    """Runs the command `argv[1]` with the arguments `argv[2:]`, or prints help (--help) or the version (--version).
 
     Raises: InputError if there is no such command.
     """

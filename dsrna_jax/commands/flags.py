@@ -44,11 +44,11 @@ def define(
 def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, takes_arguments: bool = False) -> list[str]:
     """Reads a command line into `values`; returns its arguments that are no flags.
 
-    Names and values that earlier versions used for the fields of the dataclass value `config` are accepted: one line on standard
-    error says what they are called now. Raises: InputError that names the flag and what it takes.
+    Names and values that earlier versions used for the fields of the dataclass value `config` are accepted, with a line on
+    standard error for the new name. Raises: InputError, which names the flag and the values that it takes.
     """
     for argument in argv[1:]:
-        # absl would read flags from any file, a pipe or a device too, and pass over flags that are no flags.
+        # absl's --flagfile would read flags from any file, pipe or device, and its --undefok would ignore unknown flags.
         if argument.startswith("-") and argument.lstrip("-").split("=")[0] in ("flagfile", "undefok"):
             raise InputError(f"unknown flag {shown(argument)} (--help lists all flags)")
     try:
@@ -74,7 +74,7 @@ def overridden(config: Any, values: flags.FlagValues) -> Any:
 
 
 def _in_todays_names(argv: Sequence[str], fields: Sequence[dataclasses.Field]) -> list[str]:
-    """The arguments with the names and values that flags have now; prints a line for each that was changed."""
+    """The arguments with today's names and values of flags; prints a line for each that was changed."""
     renamed = {name: field for field in fields for name in (field.name, field.metadata["formerly"]) if _was_renamed(field)}
     current, arguments = [], iter(argv)
     for argument in arguments:

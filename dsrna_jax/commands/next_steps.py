@@ -1,4 +1,4 @@
-"""Command lines to run next, which a shell takes as they are printed."""
+"""Command lines to run next, quoted for a shell."""
 
 import dataclasses
 import os
@@ -10,17 +10,17 @@ from dsrna_jax.runtime.invocation import command_line
 
 
 def line(command: str, *arguments: str) -> str:
-    """The call of a command with those arguments, quoted where a shell needs it."""
+    """The command line of a command with those arguments, quoted for a shell."""
     return f"{command_line(command)} {shlex.join(arguments)}"
 
 
 def argument(path: str | os.PathLike) -> str:
-    """A path that no command takes for a flag."""
+    """A path as an argument that no command takes for a flag."""
     return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def flags_of(config: Any, presets: Mapping[str, Any], default: str) -> list[str]:
-    """The fewest flags that amount to `config`: a preset, and the fields in which it differs; none for those of `default`."""
+    """The fewest flags that give `config`: a preset, unless it is `default`, and the fields in which it differs."""
 
     def changed(preset: Any) -> list[str]:
         names = [field.name for field in dataclasses.fields(config)]

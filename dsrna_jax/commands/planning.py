@@ -1,4 +1,4 @@
-"""What --dry_run of a run prints: all that can be known, also where the data are absent or do not fit, with warnings."""
+"""The output of --dry_run of searches and trainings, also if the data are absent or too large."""
 
 import dataclasses
 import json
@@ -14,11 +14,12 @@ def planned(
     report: Callable[[Any], str],
     without_data: Callable[[tuple[int, int, int], int], str],
 ) -> str:
-    """The resolved configuration and the report of a run, as text, and a line that begins with WARN for what is in its way.
+    """The resolved configuration and the report of a run, as text, and a line that begins with WARN for each problem.
 
     Args:
-      setup_of: (config, published) -> the setup of the run, on its data or, if it is given, on that stand-in for them.
-      without_data: (image shape, classes) -> a report where the number of images is not known.
+      setup_of: (config, published) -> the setup of the run, on its data or, if that is given, on a stand-in for them.
+      report: setup -> text.
+      without_data: (image shape, classes) -> the report if the number of images is not known.
     Raises: InputError if the configuration cannot be used.
     """
     from dsrna_jax.data.published import published_training_split
@@ -32,7 +33,7 @@ def planned(
         try:
             stand_in = published_training_split(config.dataset, config.image_size)
             published = published_shape(config.dataset, config.image_size) if stand_in is None else None
-        except InputError:  # digits, a folder: nothing is published of them
+        except InputError:  # digits or a folder, which have no published size
             if isinstance(problem, AbsentDataError):
                 raise
             return "\n".join([described, *warnings])
@@ -46,7 +47,7 @@ def planned(
 
 
 def _too_large(dataset: Any) -> list[str]:
-    """A warning if the data set will not be loaded when it is there."""
+    """A warning if the data set is too large to be loaded."""
     from dsrna_jax.data.decoding import check_memory
 
     try:

@@ -1,4 +1,4 @@
-"""Named configurations of a search. A method is a value here, never a branch in the code; any flag overrides any of it.
+"""Named configurations of a search; flags override their fields.
 
 python -m experiments.search --preset=NAME [--data_dir=...] [--FIELD=VALUE ...]
 """
@@ -36,8 +36,8 @@ CIFAR10_DSRNA_JACOBIAN = SearchConfig(
 )
 MNIST_DSRNA_JACOBIAN = replace(CIFAR10_DSRNA_JACOBIAN, dataset="mnist", crop_padding=0, flip=False)
 
-# The paper's settings of DSRNA-CB are those of PC-DARTS (cosine to 0) but for the decay of the alphas. Gamma is its 0.01; R is
-# a logarithm here, and docs/paper.md says what gamma then weighs.
+# The paper's settings of DSRNA-CB are those of PC-DARTS (cosine to 0), except for the decay of the alphas. Gamma is the paper's
+# 0.01; R is a logarithm here, and docs/paper.md says how gamma then weighs it.
 CIFAR10_DSRNA_CB = replace(
     CIFAR10_DSRNA_JACOBIAN,
     metric="certified",
@@ -70,7 +70,7 @@ PCDARTS = replace(
     alpha_lr=6e-4,
 )
 
-# Every part of the default, as small as it gets: under a minute, for tests and first steps.
+# The default with everything as small as possible, for tests and first steps.
 SMOKE = SearchConfig(cells=3, channels=8, nodes=1, order="first", epochs=3, warmup_epochs=1, batch_size=128)
 
 PRESETS = {

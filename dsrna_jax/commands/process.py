@@ -26,7 +26,7 @@ def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     except Stopped as stopped:
         _say(str(stopped))
         return 128 + stopped.number
-    except BrokenPipeError:  # of standard output, such as by `| head`: nobody reads on
+    except BrokenPipeError:  # nobody reads standard output any more, as after `| head`
         return 128 + signal.SIGPIPE
     except RefutedError as error:
         _say(f"FAIL: {' '.join(str(error).split())}")
@@ -50,32 +50,32 @@ def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
 
 def execute(main: Callable[[Sequence[str]], None]) -> None:
     """Runs `main` as the command of this process, and ends the process."""
-    # Until a run handles requests to stop there is nothing to save: Ctrl-C ends it as it ends any other program.
+    # Until a run handles requests to stop, there is nothing to save: Ctrl-C ends the process at once.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "0":  # 1 and 2, which some shells set, let pass XLA's alarms
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # that a program takes long to compile
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "0":  # 1 and 2, which some shells set, would show XLA's alarms
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # about slow compilation
     show_notes()
     retain_heap()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # in a locale without UTF-8, a dash must not end a run
+            stream.reconfigure(errors="replace")  # without UTF-8 in the locale, a dash would raise
     code = status(main, sys.argv)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
-    # Python would wait for a compilation that may still be under way in a thread.
+    # Without waiting for threads, in which a compilation may still run.
     os._exit(code)
 
 
 def _say(line: str) -> None:
-    """Prints a line on standard error, if that is still there."""
+    """Prints a line on standard error, unless that is closed."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr)
 
 
 def show_notes() -> None:
-    """Prints what the package logs as lines on standard error that begin with "note: "."""
+    """Prints the log of the package on standard error, in lines that begin with "note: "."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("note: %(message)s"))
     logger = logging.getLogger("dsrna_jax")
@@ -84,9 +84,9 @@ def show_notes() -> None:
 
 
 def retain_heap() -> None:
-    """Keeps freed memory in the process instead of returning it to the kernel, where the C library is glibc.
+    """Keeps freed memory in the process instead of returning it to the kernel, if the C library is glibc.
 
-    Each step on a CPU allocates and frees hundreds of megabytes, and a quarter of its time went into fresh pages from the kernel.
+    Each step on a CPU allocates and frees much memory, and fresh pages from the kernel are slow.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -99,7 +99,7 @@ def retain_heap() -> None:
 def disable_loop_unrolling() -> None:
     """Disables XLA's CPU loop unrolling. Call before the first compilation.
 
-    The steps of a supernet then compile a fifth faster and run as fast; those of a derived network run a sixth slower.
+    The steps of a supernet then compile faster and run as fast; those of a derived network run slower, so searches alone call it.
     """
     flag = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"
     os.environ["XLA_FLAGS"] = f"{flag} {os.environ.get('XLA_FLAGS', '')}"

@@ -1,7 +1,7 @@
 """Search for a robust cell.
 
 dsrna_jax search                                   DSRNA-Jacobian on the embedded handwritten digits
-dsrna_jax search --preset=smoke                    the same in a minute, to see what it does
+dsrna_jax search --preset=smoke                    the smallest search, as a first look
 dsrna_jax search --preset=mnist_dsrna_jacobian --data_dir=PATH            the paper's settings
 dsrna_jax search --dataset=folder:PATH --image_size=32     your images, one folder a class
 dsrna_jax search --run_dir=runs/smoke --resume     go on with a run that was stopped
@@ -43,7 +43,7 @@ def _settings(values: FlagValues) -> tuple[SearchConfig, Path]:
 
 
 def _plan(config: SearchConfig, values: FlagValues) -> str:
-    """The resolved configuration, steps and memory; if the data set is absent, by what is published of it."""
+    """The resolved configuration, steps and memory; by the published size of the data set if that is absent."""
     disable_loop_unrolling()
     from dsrna_jax.networks import network
     from dsrna_jax.search import report as search_report
@@ -84,7 +84,7 @@ def _report(genotype: "Genotype", run_dir: Path, values: FlagValues) -> str:
 
 
 def _training_flags(config: SearchConfig) -> list[str]:
-    """Flags that train on the data of the search, by the preset for them where there is one."""
+    """Flags that train on the data of the search, by the preset of that data set if there is one."""
     from dsrna_jax.commands import train
     from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 

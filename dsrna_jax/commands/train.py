@@ -50,7 +50,7 @@ def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
 
 
 def _plan(config: TrainingConfig, values: FlagValues) -> str:
-    """The resolved configuration, steps and memory; if the data set is absent, by what is published of it."""
+    """The resolved configuration, steps and memory; by the published size of the data set if that is absent."""
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.training import report as training_report
     from dsrna_jax.training.setup import check_fits, trained_network, training_setup

@@ -1,4 +1,4 @@
-"""Named configurations of a training; any flag overrides any field.
+"""Named configurations of a training; flags override their fields.
 
 python -m experiments.train --preset=NAME --genotype=... [--data_dir=...] [--FIELD=VALUE ...]
 """
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dsrna_jax.training.config import TrainingConfig
 
-# 8x8 handwritten digits: some minutes on two cores, most of which is compiling.
+# The handwritten digits, 8x8 pixels: minutes on two cores, most of them compilation.
 DIGITS = TrainingConfig()
 
 # Liu et al. 2019 (arXiv:1806.09055), section 3.2, with the batch and drop path of PC-DARTS and P-DARTS, as DSRNA has them.
@@ -26,10 +26,10 @@ CIFAR10 = TrainingConfig(
     cutout=16,
     held_out=0.0,
 )
-# The paper trains on MNIST as on CIFAR-10; mirrored digits are no digits.
+# The paper trains on MNIST as on CIFAR-10; here without mirroring and crops, which change digits.
 MNIST = replace(CIFAR10, dataset="mnist", crop_padding=0, flip=False, cutout=0)
 
-# Liu et al. 2019, section 3.3. No crops at random scale and no colour jitter, which the published recipe has.
+# Liu et al. 2019, section 3.3, but without random resized crops and colour jitter.
 IMAGENET = TrainingConfig(
     dataset="imagenet2012",
     image_size=224,
@@ -47,11 +47,11 @@ IMAGENET = TrainingConfig(
     held_out=0.0,
 )
 
-# DSRNA, section 4.2.2: a rate of 0.5 that anneals. Batch, linear schedule and warm-up are those of PC-DARTS, which has that rate.
+# DSRNA, section 4.2.2: an annealed rate of 0.5. Batch, linear schedule and warm-up are those of PC-DARTS, which has that rate.
 IMAGENET_DSRNA = replace(IMAGENET, batch_size=1024, lr=0.5, schedule="linear", lr_warmup_epochs=5)
 
-# Mok et al. 2021 (AdvRush, arXiv:2108.01289): what the literature on robust search retrains by. PGD-7 within 8/255 in steps of
-# 2/255, as RobNet has it; the published code of AdvRush has 0.031 and 0.01.
+# Mok et al. 2021 (AdvRush, arXiv:2108.01289), the usual recipe in the literature on robust search. PGD-7 within 8/255 in steps of
+# 2/255, as in RobNet; the published code of AdvRush has 0.031 and 0.01.
 CIFAR10_ADVERSARIAL = replace(
     CIFAR10,
     adversarial="pgd",
@@ -70,12 +70,12 @@ CIFAR10_FAST = replace(
     CIFAR10_ADVERSARIAL, adversarial="fast", epochs=15, batch_size=128, lr=0.2, schedule="triangle", weight_decay=5e-4
 )
 
-# For two cores: smaller in all but the images.
+# For two cores: small networks and few epochs.
 MNIST_SHORT = replace(DIGITS, dataset="mnist", cells=5, channels=8, epochs=1, held_out=0.05, auxiliary_weight=0.0)
 CIFAR10_SHORT = replace(
     DIGITS, dataset="cifar10", cells=5, channels=8, epochs=3, held_out=0.05, auxiliary_weight=0.0, crop_padding=4, flip=True
 )
-# Every part of the default, as small as it gets.
+# The default with everything as small as possible.
 SMOKE = replace(DIGITS, cells=3, channels=4, epochs=3, batch_size=256, auxiliary_weight=0.4, drop_path=0.2)
 
 TRAINING_PRESETS = {

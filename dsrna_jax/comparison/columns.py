@@ -1,4 +1,4 @@
-"""The columns of a comparison: measures of a run, each with the images, the settings and the budget it was measured with."""
+"""The columns of a comparison: measures of a run, each with its images, settings and budget."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ _TITLES = {"C&W-l2": CW, **{f"PGD-{n}": f"PGD ({n})" for n in (10, 20, 100)}}
 
 
 class Images(NamedTuple):
-    """A set of images: all of a split, or `count` of them that `seed` drew. count: 0 where it is not known."""
+    """A set of images: all of a split (seed None), or `count` of them drawn by `seed`; count 0 is unknown."""
 
     split: str
     count: int = 0
@@ -30,10 +30,13 @@ class Images(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A measure; two of one column can be compared.
+    """A measure with everything that makes two numbers comparable.
 
-    title: as in the paper's tables, where they have it. norm, radius: of an attack's ball. how: the method of bounds, or the
-    devices of a search. images: that it is a mean over. budget: of the attack or the certificate.
+    title: as in the paper's tables, if they have it.
+    norm, radius: of an attack's ball.
+    how: the method of bounds, or the devices of a search.
+    images: over which the measure is a mean.
+    budget: of the attack or the certificate, in words.
     """
 
     title: str
@@ -45,7 +48,7 @@ class Column(NamedTuple):
 
     @property
     def settings(self) -> str:
-        """All but title and budget, as text."""
+        """All fields except title and budget, as text."""
         ball = f"{self.norm} {pixels(self.radius, self.norm)}" if self.norm else ""
         return "; ".join(filter(None, (ball, self.how, "" if self.images is None else str(self.images))))
 
@@ -53,10 +56,10 @@ class Column(NamedTuple):
 def run_measures(run: FinishedTraining) -> dict[Column, float]:
     """All measures of a run, in the units of the paper's tables: accuracies in per cent, sizes in millions, cost in days.
 
-    Whatever was measured on some images has the clean accuracy on the same images beside it.
+    Each measure on a set of images has the clean accuracy on the same images beside it.
     """
     measures = {Column(PARAMS): run.weights / 1e6, Column(MULTIPLY_ADDS): run.multiply_adds / 1e6}
-    if run.search and STOPPED not in run.search.config:  # else the cost of the whole is not known
+    if run.search and STOPPED not in run.search.config:  # the cost of a whole search is known if it ended
         measures |= dict([_cost(run.search)])
     for result in reversed(run.certificates):
         measures[Column(CLEAN, images=_images(result, run))] = 100 * result["clean"]["accuracy"]
@@ -87,7 +90,7 @@ def _attack_column(row: dict[str, Any], result: dict[str, Any], run: FinishedTra
     name: str = row["name"]
     title = FGSM if name.startswith("FGSM") else _TITLES.get(name, name)
     budget: str = row["budget"]
-    if name == WORST:  # of other attacks it is another measure
+    if name == WORST:  # the worst of other attacks would be another measure
         ball = row["norm"], row["radius"]
         others = [r for r in result["rows"] if (r["norm"], r["radius"]) == ball and r["name"] != WORST]
         budget = "the worst of " + ", ".join("{name} ({budget})".format(**other) for other in others)
@@ -106,7 +109,7 @@ def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:
 
 
 def _cost(search: FoundBy) -> tuple[Column, float]:
-    """GPU days are days times GPUs; days on a CPU are no GPU days, and the devices are named."""
+    """The cost of a search: days times the number of GPUs, or days on a CPU or other devices, which are named."""
     kinds, days = {part.kind for part in search.parts}, sum(part.seconds for part in search.parts) / 86400
     how = ", then ".join(dict.fromkeys(part.device for part in search.parts))
     if kinds == {"cpu"}:
@@ -117,7 +120,7 @@ def _cost(search: FoundBy) -> tuple[Column, float]:
 
 
 def ordered(columns: set[Column]) -> list[Column]:
-    """Columns in the order of the paper; attacks that it lacks follow those that it has."""
+    """Columns in the order of the paper; other attacks follow those of the paper."""
     first, last = [CLEAN, "PGD (10)", "PGD (20)", "PGD (100)", FGSM, CW], [LINF, L2, SMOOTHED, PARAMS, MULTIPLY_ADDS, *COSTS]
     titles = [*first, *sorted({column.title for column in columns} - {*first, *last}), *last]
 

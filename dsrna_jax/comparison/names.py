@@ -1,4 +1,4 @@
-"""The names of the rows of a comparison: architecture or method, data, kind of training, and the settings that set rows apart."""
+"""Names of the rows of a comparison: architecture or method, data, kind of training, and settings in which rows differ."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -9,12 +9,12 @@ from dsrna_jax.comparison.identity import origin, search_settings, settings
 from dsrna_jax.comparison.runs import STOPPED, FinishedTraining
 from dsrna_jax.evaluation.attack.budgets import pixels
 
-_NAMED = ("dataset", "image_size", "adversarial", "norm", "radius")  # settings that stand in every name
+_NAMED = ("dataset", "image_size", "adversarial", "norm", "radius")  # settings that every name has
 _NAMED_OF_SEARCH = ("space", "metric", "order", "dataset", "image_size", STOPPED)
 
 
 def names(groups: list[list[FinishedTraining]]) -> list[str]:
-    """Architecture or method, data and kind of training of each group, and the settings in which groups of the same differ."""
+    """The name of each group: architecture or method, data, kind of training, and settings in which groups of these differ."""
     labels = []
     for group in groups:
         others = [other[0] for other in groups if _called(other[0]) == _called(group[0])]
@@ -25,7 +25,7 @@ def names(groups: list[list[FinishedTraining]]) -> list[str]:
                       if field not in _NAMED_OF_SEARCH and _differs(field, map(search_settings, others))]  # fmt: skip
         name, data, training = _called(group[0])
         labels.append(f"{name}{_of_several(group)}; {', '.join([data, training, *differing])}")
-    # The same settings and the same name of two architectures: the folders tell them apart.
+    # Two architectures may have the same settings and the same name: then the folder is added.
     return [n if labels.count(n) == 1 else f"{n} ({g[0].path})" for n, g in zip(labels, groups, strict=True)]
 
 
@@ -34,7 +34,7 @@ def _differs(field: str, settings: Iterable[dict[str, Any]]) -> bool:
 
 
 def _called(run: FinishedTraining) -> tuple[str, str, str]:
-    """Method (of a searched cell, by space, metric, order and data) or architecture, data, and kind of training."""
+    """Method of the search (space, metric, order and data) or architecture, data, and kind of training."""
     name = _file_name(run)
     if run.search:
         parts = (run.search.config.get(field, "?") for field in ("space", "metric", "order"))
@@ -44,7 +44,7 @@ def _called(run: FinishedTraining) -> tuple[str, str, str]:
 
 
 def _of_several(group: list[FinishedTraining]) -> str:
-    """How many searches and trainings a group has, in brackets; of one searched cell its folder instead; "" of one training."""
+    """The numbers of searches and trainings of a group, in brackets; for one search its folder; "" for one training."""
     searches, trainings = len({origin(run) for run in group}), len(group)
     parts = [f"{searches} searches"] if searches > 1 else [search.path.name] if (search := group[0].search) else []
     if trainings > searches:

@@ -17,7 +17,7 @@ from dsrna_jax.plots.canvas import literal
 
 
 def page(table: Comparison) -> str:
-    """One HTML page that needs no other file: table, notes, pictures and cells, for light and dark screens."""
+    """An HTML page in one file: table, notes, pictures and cells, for light and dark screens."""
     heads = "".join(
         f'<th title="{_safe(column.budget)}">{_safe(title)}<small>{_safe(settings)}</small></th>'
         for column, (title, settings) in zip(table.columns, table.headings, strict=True)
@@ -44,7 +44,7 @@ def page(table: Comparison) -> str:
 
 def _figure(caption: str, figure: Figure) -> str:
     file = io.BytesIO()
-    with rc_context({"svg.hashsalt": caption}), literal(figure):  # the same picture, the same file
+    with rc_context({"svg.hashsalt": caption}), literal(figure):  # equal pictures give equal files
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     data = base64.b64encode(file.getvalue()).decode()
     text = _safe(caption)

@@ -1,4 +1,4 @@
-"""The paper's rows beside the measured ones: only figures of the same thing."""
+"""Rows of the paper's figures beside measured rows, where both measure the same thing."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,10 +12,10 @@ PAPER_COST = Column(COST, how="as the paper prints it")
 
 
 def with_paper_rows(rows: Sequence[ComparisonRow], columns: Iterable[Column]) -> list[ComparisonRow]:
-    """The rows, and behind the last one of each method, data set and kind of training the row that the paper prints of it.
+    """The rows, and after the last one of each method, data set and kind of training the paper's row of it.
 
-    A figure of the paper stands in a column of the same norm, stated radius and split alone, and only beside trainings on the
-    same data that are adversarial if its own is. Figures of other protocols are left out, and rows without any.
+    A figure of the paper is put in columns of the same norm, stated radius and split alone, beside trainings of the same kind on
+    the same data. Figures of other protocols, and rows without any figure, are left out.
     """
     last = {key: index for index, row in enumerate(rows) if (key := _paper_key(row.runs[0]))}
     keys = {index: key for key, index in last.items()}
@@ -28,7 +28,7 @@ def with_paper_rows(rows: Sequence[ComparisonRow], columns: Iterable[Column]) ->
 
 
 def _paper_key(run: FinishedTraining) -> tuple[str, str, int, bool] | None:
-    """The paper's name of a run's method, and what its figures must be figures of; None if the paper has no such method."""
+    """The paper's name of a run's method, and the data and kind of training; None if the paper has no such method."""
     config = run.config
     if run.search:
         name = None if STOPPED in run.search.config else paper_tables.method(run.search.config, config.dataset)
@@ -38,7 +38,7 @@ def _paper_key(run: FinishedTraining) -> tuple[str, str, int, bool] | None:
 
 
 def _printed(name: str, run: FinishedTraining, columns: Iterable[Column]) -> ComparisonRow | None:
-    """The paper's row of that name, in the columns and beside the run that its figures match; None if none does."""
+    """The paper's row of that name, with the figures that match the run and the columns; None if no figure does."""
     cells, config = {}, run.config
     for title, figure in paper_tables.figures(name, config.dataset).items():
         wanted = paper_tables.protocol(title, name, config.dataset)
@@ -54,7 +54,7 @@ def _printed(name: str, run: FinishedTraining, columns: Iterable[Column]) -> Com
 
 
 def _matches(column: Column, wanted: paper_tables.Protocol) -> bool:
-    """Whether a measured figure of that column is one of the same thing as a figure of the paper with that title."""
+    """Whether a column measures the same as a figure of the paper with its title and the protocol `wanted`."""
     if column.title in COSTS:
         return column == PAPER_COST
     if column.title == PARAMS:

@@ -1,6 +1,6 @@
-"""The figures of the paper's Tables 1 to 6 (Hosseini, Yang and Xie, CVPR 2021), as they are printed, and of what they are.
+"""The figures of the paper's Tables 1 to 6 (Hosseini, Yang and Xie, CVPR 2021) as printed, and their protocols.
 
-Its tables mix trainings: the clean accuracies of Table 2 are not those of the networks that Table 1 attacks.
+The tables mix trainings: the clean accuracies of Table 2 are not those of the networks that Table 1 attacks.
 """
 
 from collections.abc import Mapping
@@ -95,20 +95,22 @@ METHODS = {
     ("pcdarts", "certified", "unrolled_fd"): "DSRNA-CB",
 }
 SEARCHED_ON = {"cifar10": "cifar10", "mnist": "mnist", "imagenet2012": "cifar10"}
-"""The data that the cell was searched on which the paper trains on each data set: cells for ImageNet are those of CIFAR-10."""
+"""For each data set of trainings, the data set on which the paper searched the cell: for ImageNet that is CIFAR-10."""
 
-_SIDES = {"cifar10": (0, 32), "mnist": (0, 28), "imagenet2012": (224,)}  # of images; 0 as they are
+_SIDES = {"cifar10": (0, 32), "mnist": (0, 28), "imagenet2012": (224,)}  # of images; 0 for their own size
 _SPLITS = {"cifar10": "test", "mnist": "test", "imagenet2012": "validation"}
 _ADVERSARIAL_THROUGHOUT = ("RobNet-large", "RobNet-free")  # published for adversarial training alone
 
 
 class Protocol(NamedTuple):
-    """What a figure of the paper is a figure of, as far as the paper says so or leaves no doubt.
+    """The protocol of a figure of the paper, as far as the paper states it or leaves no doubt.
 
-    sides: of the images, 0 for as they are. split: that it is measured on. norm: of the attack's ball, "" without an attack.
-    radius: of that ball; None where the paper states none: no measured figure is then one of the same thing.
+    sides: of the images; 0 for their own size.
+    split: on which it was measured.
+    norm: of the attack's ball; "" without an attack.
+    radius: of that ball; None if the paper states none, so that no measured figure is comparable.
     is_adversarial: whether the network was trained adversarially. The paper describes standard training alone, but a network so
-      trained has next to no accuracy under PGD: figures under attack must be of adversarial training.
+      trained has hardly any accuracy under PGD: figures under attack must be of adversarial training.
     """
 
     dataset: str
@@ -120,7 +122,7 @@ class Protocol(NamedTuple):
 
 
 def protocol(title: str, row: str, dataset: str) -> Protocol:
-    """What the figure of that column, row and data set is a figure of (section 4.3.1 states radii for CIFAR-10 alone)."""
+    """The protocol of the figure of a column, row and data set (section 4.3.1 states radii for CIFAR-10 alone)."""
     shared = dataset, _SIDES[dataset], _SPLITS[dataset]
     if title in (FGSM, CW) or title.startswith("PGD"):
         stated = {FGSM: 2 / 255, CW: None}.get(title, 8 / 255) if dataset == "cifar10" else None
@@ -129,7 +131,7 @@ def protocol(title: str, row: str, dataset: str) -> Protocol:
 
 
 def method(search: Mapping[str, Any], dataset: str) -> str | None:
-    """The paper's name of what a search with that configuration finds for a data set; None if the paper has no such method."""
+    """The paper's name of the method of a search configuration, for trainings on `dataset`; None if it has no such method."""
     searched_on = SEARCHED_ON.get(dataset)
     if searched_on is None or search.get("dataset") != searched_on or search.get("image_size", 0) not in _SIDES[searched_on]:
         return None

@@ -1,4 +1,4 @@
-"""The pictures of a comparison."""
+"""Pictures of a comparison."""
 
 from collections.abc import Iterator
 
@@ -29,10 +29,10 @@ def pictures(table: Comparison) -> Iterator[tuple[str, Figure]]:
         if rows and any(column.title != CLEAN for column in columns):
             yield caption, plots.compared_measures([row.name for row in rows], series, label, is_log)
     for norm in ("linf", "l2"):
-        if found := {row.name: curve for row in measured if (curve := _curve(row, norm))}:
-            counts = sorted({count for _, count in found.values()})
+        if counted := {row.name: curve for row in measured if (curve := _curve(row, norm))}:
+            counts = sorted({count for _, count in counted.values()})
             caption = f"Accuracy under PGD-20 ({norm}), of the first {' or '.join(f'{count}' for count in counts)} images"
-            curves = {name: curve for name, (curve, _) in found.items()}
+            curves = {name: curve for name, (curve, _) in counted.items()}
             yield caption, plots.compared_attacks(curves, f"radius ({norm}) [pixel units]")
     for column in table.columns:
         if column.title in RADIUS_TITLES:
@@ -43,7 +43,7 @@ def pictures(table: Comparison) -> Iterator[tuple[str, Figure]]:
 
 
 def _curve(row, norm):
-    """((radii, accuracies) under PGD-20, number of images) of the first training that has them; None if none has."""
+    """((radii, accuracies) under PGD-20, number of images) of the first training with such a curve; None without any."""
     for run in row.runs:
         for result in run.attacks:
             if result["config"]["norm"] == norm and (points := result["curve"]["points"]):
@@ -54,7 +54,7 @@ def _curve(row, norm):
 
 
 def _radii(row, column):
-    """The certified radii of all images of all seeds: [image], or None."""
+    """The certified radii [image] of all trainings of a row, one after the other; None without any."""
     radii = [
         arrays["minimum"]
         for run in row.runs

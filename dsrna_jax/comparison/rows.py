@@ -13,9 +13,9 @@ from dsrna_jax.errors import InputError
 
 
 class TableCell(NamedTuple):
-    """A measure of a row: the mean over `count` trainings or searches, and their standard deviation where there are several.
+    """A measure of a row: the mean over `count` trainings or searches, and their standard deviation if there are several.
 
-    note: where the figure is from, if not from the runs.
+    note: the source of the figure, if it is not from the runs.
     """
 
     value: float
@@ -27,7 +27,7 @@ class TableCell(NamedTuple):
 class ComparisonRow(NamedTuple):
     """Trainings that differ only in their seed and in that of their search, or a row of the paper, which has no runs.
 
-    count: of the searches where there are several, else of the trainings: what means and deviations are taken over.
+    count: number of searches if there are several, else of trainings, over which means and standard deviations are taken.
     """
 
     name: str
@@ -39,8 +39,9 @@ class ComparisonRow(NamedTuple):
 def measured_rows(runs: Sequence[FinishedTraining]) -> list[ComparisonRow]:
     """A row for each kind of training, in the order of the first of each.
 
-    Trainings of one architecture are one kind if they differ only in their seed; so are trainings of architectures that searches
-    found which differ only in theirs. Of several searches, each counts once, as the mean of its trainings.
+    Trainings of one architecture are one kind if they differ only in their seed; so are trainings of architectures by searches
+    that differ only in their seed. Each of several searches counts once, as the mean of its trainings.
+
     Raises: InputError if two are the same training.
     """
     groups: dict[str, list[FinishedTraining]] = {}
@@ -48,13 +49,13 @@ def measured_rows(runs: Sequence[FinishedTraining]) -> list[ComparisonRow]:
         groups.setdefault(kind(run), []).append(run)
     rows = []
     for name, group in zip(names(list(groups.values())), groups.values(), strict=True):
-        found: dict[str, list[FinishedTraining]] = {}  # the trainings of each architecture
+        by_origin: dict[str, list[FinishedTraining]] = {}
         for run in group:
-            found.setdefault(origin(run), []).append(run)
-        for trainings in found.values():
+            by_origin.setdefault(origin(run), []).append(run)
+        for trainings in by_origin.values():
             _check_different(trainings)
-        measures = [[run_measures(run) for run in trainings] for trainings in found.values()]
-        if len(found) == 1:
+        measures = [[run_measures(run) for run in trainings] for trainings in by_origin.values()]
+        if len(by_origin) == 1:
             replicates = measures[0]
         else:
             replicates = [_means(each) for each in measures]

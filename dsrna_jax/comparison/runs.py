@@ -1,4 +1,4 @@
-"""A finished training with its evaluations, read from its folder and checked to be of one checkpoint."""
+"""Finished trainings with their evaluations, read from their folders and checked to be of one checkpoint."""
 
 import dataclasses
 import os
@@ -26,17 +26,18 @@ from dsrna_jax.training.result import RESULT, saved_result
 _SHAPES = {"attack": shapes.ATTACK, "certify": shapes.CERTIFY}
 _TIMES = {"setup_s": interval("[0, 1e9]"), "search_s": interval("[0, 1e9]"), "devices": Optional(str),
           "cores": Optional((int, interval("[1, 1e6]")))}  # fmt: skip
-# Names of measures and the like may be those of another version.
+# Values, such as names of measures, may be those of another version: only types are checked.
 _SEARCH = {"experiment": str, "config": {field.name: Optional(field.type) for field in dataclasses.fields(SearchConfig)}}
 NOT_RECORDED = "devices not recorded"
 STOPPED = "stopped after epoch"  # in the configuration of a search that has not come to its end
 
 
 class SearchPart(NamedTuple):
-    """What did a search until it ended or was stopped, and the seconds that it took.
+    """A part of a search, from its start or resumption until it ended or was stopped: its devices and duration.
 
-    kind: of the devices, as JAX names it, or `NOT_RECORDED`. count: of the devices, 0 where not recorded. cores: of a CPU, 0
-    where not recorded, as in version 0.1.0.
+    kind: of the devices, as JAX names it, or `NOT_RECORDED`.
+    count: number of devices; 0 if not recorded.
+    cores: of a CPU; 0 if not recorded, as in version 0.1.0.
     """
 
     kind: str
@@ -66,7 +67,7 @@ class FinishedTraining(NamedTuple):
     result: content of result.json; None for trainings of version 0.1.0, which had none.
     attacks, certificates: contents of attack.json and certify.json files, those on most images first.
     radii: by the position in `certificates`, the arrays of radii.npz.
-    search: what found the architecture, where its folder is known.
+    search: the search that found the architecture, if its folder is known.
     """
 
     path: Path
@@ -84,7 +85,7 @@ class FinishedTraining(NamedTuple):
 def read(path: str | os.PathLike) -> FinishedTraining:
     """The finished training in a run folder.
 
-    Raises: InputError if there is none, if a result is damaged, or is that of another checkpoint than the folder holds.
+    Raises: InputError if there is none, or if a result is damaged or of another checkpoint than the one in the folder.
     """
     path = Path(path)
     network = restore.load(path)
@@ -128,7 +129,7 @@ def _result(file: Path, kind: str) -> dict[str, Any]:
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of radii.npz, of which `minimum` is needed; none if there is no file. Raises: InputError if it is damaged."""
+    """The arrays of radii.npz, among them `minimum`; {} if there is no file. Raises: InputError if it is damaged."""
     if not file.is_file():
         return {}
     try:
@@ -143,9 +144,9 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> FoundBy | None:
-    """The search in the folder that `--genotype` named, or that holds the file that it named, if it found this cell.
+    """The search in the folder that `--genotype` named, or that holds the file it named, if it found this cell; else None.
 
-    Raises: InputError if it is there, but one of its files is damaged.
+    Raises: InputError if one of its files is damaged.
     """
     named = Path(os.path.expanduser(genotype))
     for folder in (named, path.parent / named.name, *([named.parent] if named.suffix == ".json" else [])):
@@ -157,7 +158,7 @@ def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> 
             continue
         if not (parts := tuple(_part(row) for row in records.rows(files[2], lambda row: _TIMES))):
             raise InputError(f"{files[2]} is empty: expected a row for each part of the search")
-        # What an earlier version did not have as a setting was as its default is.
+        # Settings that an earlier version did not have were as their defaults are.
         defaults = {field.name: field.default for field in dataclasses.fields(SearchConfig)}
         config = defaults | in_todays_names(SearchConfig, resolved["config"])
         done = records.rows(metrics)[-1:] if (metrics := folder / "metrics.jsonl").is_file() else []
@@ -168,7 +169,7 @@ def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> 
 
 
 def _part(row: dict[str, Any]) -> SearchPart:
-    """A row of timing.jsonl, whose devices are described as in "2 cpu devices"."""
+    """The part of a search in a row of timing.jsonl, which describes devices like "2 cpu devices"."""
     seconds = row["setup_s"] + row["search_s"]
     described = re.fullmatch(r"(\d+) (.+?) devices?", row.get("devices", ""))
     kind, count = (described[2], int(described[1])) if described else (NOT_RECORDED, 0)

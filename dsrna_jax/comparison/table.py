@@ -1,4 +1,4 @@
-"""Trained networks side by side: a row a training, its seeds together, a column a measure, the paper's figures beside them."""
+"""The table of a comparison: a row for each kind of training, a column for each measure, and the paper's figures."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _ALWAYS = (Column(CLEAN, images=Images("test")), Column(PARAMS), Column(MULTIPLY
 
 
 class Comparison(NamedTuple):
-    """Columns and rows in the order in which they are shown, and notes, which name the commands that fill gaps."""
+    """Columns and rows in their order on the page, and notes, which name the commands that fill gaps."""
 
     columns: list[Column]
     rows: list[ComparisonRow]

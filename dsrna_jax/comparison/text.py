@@ -26,7 +26,7 @@ def markdown(table: Comparison) -> str:
 
 
 def comma_separated(table: Comparison) -> str:
-    """CSV with value, standard deviation and number of trainings or searches of every measure, empty where there are none."""
+    """CSV with value, standard deviation and number of trainings or searches of every measure; empty if not measured."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     heads = [", ".join(filter(None, (column.title, column.settings, column.budget))) for column in table.columns]
