@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from dsrna_jax import bounds, measures
+from dsrna_jax.data import loading
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks.stem import STEMS
@@ -27,6 +28,7 @@ IMPLEMENTED = {
         "certificate_norm": bounds.NORMS,
         "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
         "order": bilevel.HYPERGRADIENTS,
+        "loading": loading.LOADING,
     },
     TrainingConfig: {
         "start": STEMS,
@@ -34,6 +36,7 @@ IMPLEMENTED = {
         "adversarial": training_config.ADVERSARIES,
         "norm": ("linf", "l2"),
         "attack_statistics": ("running", "batch"),
+        "loading": loading.LOADING,
     },
 }
 

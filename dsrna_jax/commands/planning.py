@@ -22,6 +22,7 @@ def planned(
       without_data: (image shape, classes) -> the report if the number of images is not known.
     Raises: InputError if the configuration cannot be used.
     """
+    from dsrna_jax.data.parts import parsed
     from dsrna_jax.data.published import published_training_split
     from dsrna_jax.data.tfds import published_shape
 
@@ -31,8 +32,8 @@ def planned(
     except (AbsentDataError, TooMuchDataError) as problem:
         warnings = [f"WARN: {problem}"]
         try:
-            stand_in = published_training_split(config.dataset, config.image_size)
-            published = published_shape(config.dataset, config.image_size) if stand_in is None else None
+            stand_in = published_training_split(config.dataset, config.image_size, config.examples)
+            published = published_shape(parsed(config.dataset)[0], config.image_size) if stand_in is None else None
         except InputError:  # digits or a folder, which have no published size
             if isinstance(problem, AbsentDataError):
                 raise
@@ -40,7 +41,7 @@ def planned(
         if published is not None:
             numbers = without_data(*published)
             return "\n".join([described, numbers, "steps and memory are not known without the data", *warnings])
-        if isinstance(problem, AbsentDataError):
+        if isinstance(problem, AbsentDataError) and config.loading == "memory":
             warnings += _too_large(stand_in)
         return "\n".join([described, report(setup_of(config, stand_in)), *warnings])
     return f"{json.dumps(setup.resolved, indent=2)}\n{report(setup)}"

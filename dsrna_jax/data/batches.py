@@ -1,10 +1,11 @@
 """Batches by number: the examples of every step are a pure function of the seed."""
 
+import dataclasses
 import functools
 import zlib
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Int, Int32
 
 from dsrna_jax.errors import InputError
 
@@ -25,6 +26,40 @@ def batch_indices(step: int, batch_size: int, examples: int, seed: int, stream: 
     epoch, position = divmod(int(step), batches_per_epoch(examples, batch_size))
     order = _epoch_order(examples, seed, stream, epoch)
     return order[position * batch_size : (position + 1) * batch_size]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShuffledBatches:
+    """Number of a batch -> its examples, among `indices`, by `batch_indices` with the name of the part as stream."""
+
+    indices: Int[np.ndarray, " part"]
+    batch_size: int
+    seed: int
+    part: str
+
+    def __call__(self, step: int) -> Int[np.ndarray, " batch"]:
+        return self.indices[batch_indices(step, self.batch_size, len(self.indices), self.seed, self.part)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RepeatedTail:
+    """Number of a batch -> its examples, of `indices` in their order; the last batch is filled up with repetitions."""
+
+    indices: Int[np.ndarray, " part"]
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def __call__(self, number: int) -> Int32[np.ndarray, " batch"]:
+        return np.resize(self._part(number), self.batch_size).astype(np.int32)
+
+    def counts(self, number: int) -> Bool[np.ndarray, " batch"]:
+        """Which of the batch count: all but the repetitions."""
+        return np.arange(self.batch_size) < len(self._part(number))
+
+    def _part(self, number: int) -> Int[np.ndarray, " some"]:
+        return self.indices[number * self.batch_size : (number + 1) * self.batch_size]
 
 
 @functools.lru_cache(maxsize=8)

@@ -15,12 +15,14 @@ class Pictures(ABC):
     """The pictures of a split; a value that processes can send each other, small beside the images.
 
     name: of the data set. source: the name of the split in error messages. channels: that a stream gives every image.
+    side: of the images, if all are known to be squares of that size; else 0.
     """
 
     name: str
     source: str
     class_names: tuple[str, ...]
     channels: int
+    side: int = 0
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -49,7 +51,7 @@ class Pictures(ABC):
 class _Chosen(Pictures):
     def __init__(self, pictures: Pictures, indices: Int[np.ndarray, " chosen"]):
         self.name, self.source = pictures.name, pictures.source
-        self.class_names, self.channels = pictures.class_names, pictures.channels
+        self.class_names, self.channels, self.side = pictures.class_names, pictures.channels, pictures.side
         self._pictures, self._indices = pictures, indices
 
     def __len__(self) -> int:

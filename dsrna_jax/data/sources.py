@@ -60,15 +60,10 @@ def load(
     return dataclasses.replace(dataset, images=dataset.images[indices], labels=dataset.labels[indices])
 
 
-def pictures(name: str, split: str, data_dir: str | None = None, *, examples: int = 0) -> Pictures:
-    """The same images, encoded, to be decoded one by one. Arguments and errors as those of `load`.
-
-    Raises: InputError besides, if the set is none of image files or records.
-    """
+def pictures(name: str, split: str, data_dir: str | None = None, *, examples: int = 0) -> Pictures | None:
+    """The same images, encoded, to be decoded one by one; None if the source has arrays only. Arguments and errors: as `load`."""
     read, split, part = _found(name, split, data_dir)
-    if not isinstance(read, PictureReader):
-        raise InputError(f"{name} cannot be streamed: expected a tfds set or a folder of images")
-    return _part_of(read, split, part, examples)
+    return _part_of(read, split, part, examples) if isinstance(read, PictureReader) else None
 
 
 def _found(name: str, split: str, data_dir: str | None) -> tuple[Reader, str, Part | None]:

@@ -1,6 +1,7 @@
 """Statistics of a split that networks are normalised by."""
 
 import numpy as np
+from jaxtyping import Int
 
 from dsrna_jax.data.dataset import Dataset
 
@@ -11,8 +12,18 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     Computed from exact counts of the 256 values, so the same on every machine. The standard deviation of a constant channel is
     one grey level, 1/255: that is the least.
     """
+    return statistics_of(value_counts(images))
+
+
+def value_counts(images: np.ndarray) -> Int[np.ndarray, "channels 256"]:
+    """How often each of the 256 values occurs in each channel of uint8 images."""
+    return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)])
+
+
+def statistics_of(counts: Int[np.ndarray, "channels 256"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """`channel_statistics` of the images with those counts."""
     values = np.arange(256) / 255
-    shares = [np.bincount(channel.ravel(), minlength=256) / channel.size for channel in np.moveaxis(images, -1, 0)]
+    shares = [row / row.sum() for row in counts]
     means = [float(share @ values) for share in shares]
     spreads = [float(np.sqrt(share @ (values - mean) ** 2)) for share, mean in zip(shares, means, strict=True)]
     return tuple(means), tuple(max(spread, 1 / 255) for spread in spreads)

@@ -4,8 +4,9 @@ A batch is a pure function of its number: a stream has no state but the number o
 """
 
 import dataclasses
+import signal
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from dsrna_jax.data.framing import random_resized_crop
 from dsrna_jax.data.pictures import Pictures
 from dsrna_jax.errors import InputError
 
-THREADS = 16  # that read and decode, where no processes do
+THREADS = 16  # that decode a batch each, where no processes do
+AHEAD = 2  # batches that are placed before they are needed
 
 
 class HostBatch(NamedTuple):
@@ -52,6 +54,10 @@ class View:
     center_crop: float = 0.0
     crop_area: float = 1.0
     seed: tuple[int, ...] = ()
+
+    def cropped(self, crop_area: float, seed: tuple[int, ...]) -> "View":
+        """The same with random crops."""
+        return dataclasses.replace(self, crop_area=crop_area, seed=seed)
 
     def pixels(self, pictures: Pictures, index: int, place: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
         """Pixels and label of picture number `index`; a random crop is drawn by `place`, its number in the whole stream."""
@@ -91,20 +97,30 @@ class Batches(Sequence):
         return HostBatch(np.stack(images), np.array(labels, np.int32))
 
 
-def stream(batches: Batches, start: int = 0, workers: int = 0) -> Iterator[HostBatch]:
-    """The batches from number `start` on, the next ones being decoded meanwhile; `close()` ends its threads and processes.
+def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[HostBatch], Any] | None = None) -> Any:
+    """An iterator over the batches from number `start` on, which are decoded ahead; `close()` ends its threads and processes.
 
     Args:
       workers: processes that decode, each a batch at a time; 0 for threads of this process.
+      place: moves a batch to where it is used, in a thread, while the one before is in use.
     """
     import grain
     from absl import flags
 
     if not flags.FLAGS.is_parsed():  # grain defines some of its own, which no command line of ours has
         flags.FLAGS.mark_as_parsed()
+    grain.config.update("py_traceback_filtering", "off")  # it would add a remark about itself to the messages of errors
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1) if workers else grain.ReadOptions(THREADS, THREADS)
-    numbered = grain.MapDataset.source(batches)[start:]
-    return iter(numbered.to_iter_dataset(reading).mp_prefetch(grain.multiprocessing.MultiprocessingOptions(num_workers=workers)))
+    processes = grain.multiprocessing.MultiprocessingOptions(num_workers=workers)
+    decoded = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading).mp_prefetch(processes, _ignore_interrupts)
+    if place is not None:
+        decoded = grain.experimental.ThreadPrefetchIterDataset(decoded.map(place), prefetch_buffer_size=AHEAD)
+    return iter(decoded)
+
+
+def _ignore_interrupts(worker: int, workers: int) -> None:
+    """Leaves it to the parent process to end on Ctrl-C, which the terminal sends to all processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def stream_seed(seed: int, part: str) -> tuple[int, int]:

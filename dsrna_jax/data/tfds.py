@@ -116,7 +116,7 @@ def _records(name: str, folder: Path, split: str) -> "_Records":
         raise InputError(f"{name} ({folder}) has no split {split!r}: expected {splits} or a part such as train[:10%]") from error
     if not count:
         raise InputError(f"{name} ({folder}) {split} holds no image")
-    records = _Records(name, folder, split, count, classes, (image_key, label_key), 1 if image.shape[-1] == 1 else 3)
+    records = _Records(name, folder, split, count, classes, (image_key, label_key), image.shape)
     records.open()
     return records
 
@@ -125,9 +125,18 @@ class _Records(Pictures):
     """Records of a prepared set; each process opens the files for itself."""
 
     def __init__(
-        self, name: str, folder: Path, split: str, count: int, classes: tuple[str, ...], keys: tuple[str, str], channels: int
+        self,
+        name: str,
+        folder: Path,
+        split: str,
+        count: int,
+        classes: tuple[str, ...],
+        keys: tuple[str, str],
+        shape: tuple[int | None, int | None, int | None],
     ):
-        self.name, self.source, self.class_names, self.channels = name, f"{name} {split}", classes, channels
+        self.name, self.source, self.class_names = name, f"{name} {split}", classes
+        height, width, channels = shape
+        self.channels, self.side = 1 if channels == 1 else 3, (height or 0) if height == width else 0
         self._folder, self._split, self._count, self._keys = folder, split, count, keys
         self._opened: Any = None
 

@@ -12,9 +12,10 @@ from jax import export
 from jax.sharding import Mesh, NamedSharding
 
 from dsrna_jax.runtime import program_cache, sharding
-from dsrna_jax.runtime.device_data import DeviceData
+from dsrna_jax.runtime.device_data import DeviceData, StreamedBatch
 from dsrna_jax.runtime.exported import Signature, exported, module_name
 from dsrna_jax.runtime.exported import compiled as compiled_export
+from dsrna_jax.runtime.setup import RunSetup
 
 Programs = TypeVar("Programs")  # a NamedTuple of functions
 
@@ -24,25 +25,27 @@ class ArgumentShapes(NamedTuple):
 
     state, key: of the run.
     data: a `DeviceData`.
-    indices, counts: of a batch, split over the devices.
+    batch: indices, or a `StreamedBatch`; counts: whether each image of a batch counts. Both are split over the devices.
     """
 
     state: Any
     data: DeviceData
     key: jax.ShapeDtypeStruct
-    indices: jax.ShapeDtypeStruct
+    batch: jax.ShapeDtypeStruct | StreamedBatch
     counts: jax.ShapeDtypeStruct
 
 
-def argument_shapes(init: Callable, data: DeviceData, batch_size: int, mesh: Mesh) -> ArgumentShapes:
-    """The `ArgumentShapes` of a run whose state is `init(key)`, on batches of `data`."""
-    whole, split = sharding.replicated(mesh), sharding.split(mesh)
+def argument_shapes(setup: RunSetup, mesh: Mesh) -> ArgumentShapes:
+    """The `ArgumentShapes` of a run, whose state is `setup.functions.init(key)`."""
+    whole, split, size = sharding.replicated(mesh), sharding.split(mesh), setup.config.batch_size
+    indices = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=split)
+    images = jax.ShapeDtypeStruct((size, *setup.dataset.image_shape), jnp.uint8, sharding=split)
     return ArgumentShapes(
-        abstract(jax.eval_shape(init, jax.random.key(0)), whole),
-        abstract(data, whole),
+        abstract(jax.eval_shape(setup.functions.init, jax.random.key(0)), whole),
+        abstract(setup.data, whole),
         abstract(jax.eval_shape(lambda: jax.random.key(0)), whole),
-        jax.ShapeDtypeStruct((batch_size,), jnp.int32, sharding=split),
-        jax.ShapeDtypeStruct((batch_size,), jnp.bool_, sharding=split),
+        StreamedBatch(images, indices) if setup.is_streamed else indices,
+        jax.ShapeDtypeStruct((size,), jnp.bool_, sharding=split),
     )
 
 

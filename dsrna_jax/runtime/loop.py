@@ -8,11 +8,12 @@ from concurrent.futures import wait
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
+from dsrna_jax.errors import InputError
 from dsrna_jax.runtime import compilation, sharding
-from dsrna_jax.runtime.device_data import evaluation_batches, on_devices
+from dsrna_jax.runtime.device_data import on_devices
+from dsrna_jax.runtime.feeds import feed
 from dsrna_jax.runtime.machine import machine, warning
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.run_folder import RunFolder
@@ -30,7 +31,7 @@ class RunLoop(ABC):
 
     def __init__(self, setup: RunSetup, folder: RunFolder, mesh: Mesh, progress: Progress):
         self.setup, self.config, self.folder, self.mesh, self.progress = setup, setup.config, folder, mesh, progress
-        self.data = on_devices(setup.data, mesh)
+        self.data, self.feed = on_devices(setup.data, mesh), feed(setup, mesh)
         self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(mesh))
         functions, arguments = self.uncompiled()
         self.abstract_state = next(iter(arguments.values()))[0]
@@ -116,16 +117,18 @@ class RunLoop(ABC):
 
         It stops likewise, as if by SIGPIPE, when nobody reads its progress any more.
         """
+        if self.sums and self.step % self.setup.steps_per_epoch == 0:  # stopped while the epoch was being evaluated
+            self._keeping(self._end_epoch)
         while self.step < self.total and not self.is_over:
             self._wait_unless(requests)
-            metrics = self.take_step()
+            metrics = self._keeping(self.take_step)
             self._read()  # the step before; this one runs meanwhile
             self.step, self.unread = self.step + 1, metrics
             is_epoch_over = self.step % self.setup.steps_per_epoch == 0
             if is_epoch_over or requests:
                 self._read()
             if is_epoch_over:
-                self._end_epoch()
+                self._keeping(self._end_epoch)
             self._report()
             if requests or self.progress.is_cut_off:
                 self._stop(requests)
@@ -149,6 +152,17 @@ class RunLoop(ABC):
         done = f"after step {self.step} of {self.total}, which is saved" if self.step else "before the first step"
         raise Stopped(number, f"stopped by {number.name} {done}")
 
+    def _keeping(self, work: Callable[[], Any]) -> Any:
+        """The result of `work`. If images cannot be read in it, the steps before it are saved, and the error says so."""
+        try:
+            return work()
+        except InputError as error:
+            self._read()
+            if self.step and self.step != self._saved:
+                self.save()
+            done = f"step {self.step} of {self.total} is saved" if self.step else "no step was taken"
+            raise InputError(f"{error}; {done}: resume when that is mended") from error
+
     def check_finite(self, name: str, value: float) -> None:
         """Raises: FloatingPointError, naming the step and the last good checkpoint."""
         if math.isfinite(value):
@@ -161,14 +175,10 @@ class RunLoop(ABC):
             f"{kept} in {self.folder.path}; {self.remedy}"
         )
 
-    def put(self, values: Any) -> jax.Array:
-        """Indices or counts of a batch, split over the devices."""
-        return jax.device_put(values, sharding.split(self.mesh))
-
-    def sums_over(self, indices: np.ndarray, evaluate: Callable, *more: Any) -> list[float]:
-        """Sums over the images of `indices` of each output of `evaluate(state, data, indices, counts, *more)`."""
-        batches = evaluation_batches(indices, self.config.batch_size)
-        sums = [evaluate(self.state, self.data, self.put(part), self.put(counts), *more) for part, counts in batches]
+    def sums_over(self, part: str, evaluate: Callable, *more: Any) -> list[float]:
+        """Sums over the images of a part of each output of `evaluate(state, data, batch, counts, *more)`."""
+        batches = self.feed.evaluation(part)
+        sums = [evaluate(self.state, self.data, batch, counts, *more) for batch, counts in batches]
         return [sum(map(float, column)) for column in zip(*sums, strict=True)]
 
     def save(self) -> None:
@@ -189,8 +199,8 @@ class RunLoop(ABC):
     def _end_epoch(self) -> None:
         epoch = self.step // self.setup.steps_per_epoch
         means = {name: total / self.setup.steps_per_epoch for name, total in self.sums.items()}
-        self.sums = {}
         self.row = {"epoch": epoch, "step": self.step, **self.end_epoch(epoch, means)}
+        self.sums = {}
         self.folder.metrics.write(self.row)
         self.save()
 
@@ -198,4 +208,4 @@ class RunLoop(ABC):
         """Shows the means of this epoch so far, or those of the epoch that has just ended."""
         read = (self.step - (self.unread is not None)) % self.setup.steps_per_epoch
         means = {name: total / read for name, total in self.sums.items()} if read else self.row
-        self.progress.update(self.step, **self.columns(means))
+        self.progress.update(self.step, **self.columns(means), **self.feed.columns)

@@ -62,6 +62,7 @@ def option(
     *,
     formerly: str | None = None,
     renamed: Mapping[Any, Any] | None = None,
+    before: Any = None,
 ) -> Any:
     """A field of a dataclass with its default, its help and its allowed values, if they are limited.
 
@@ -70,10 +71,11 @@ def option(
       allowed: the choices of a text, or the interval of a number, such as "[0, 1)".
       formerly: the name of the field in earlier versions, which flags and saved configurations may still use.
       renamed: values of earlier versions, each with its name of today.
+      before: the value of runs that were saved before the field existed; None if it always has.
     """
     within = interval(allowed) if isinstance(allowed, str) else None
     choices = None if isinstance(allowed, str) else allowed
-    names = {"help": text, "choices": choices, "within": within, "formerly": formerly, "renamed": renamed or {}}
+    names = {"help": text, "choices": choices, "within": within, "formerly": formerly, "renamed": renamed or {}, "before": before}
     return dataclasses.field(default=default, metadata=names)
 
 
@@ -84,6 +86,8 @@ def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:
         formerly = field.metadata["formerly"]
         if formerly in current and field.name not in current:
             current[field.name] = current.pop(formerly)
+        if field.name not in current and field.metadata["before"] is not None:
+            current[field.name] = field.metadata["before"]
         if field.name in current and isinstance(current[field.name], str):
             current[field.name] = field.metadata["renamed"].get(current[field.name], current[field.name])
     return current

@@ -6,6 +6,7 @@ from typing import Any, TextIO, TypeVar
 
 from jax.sharding import Mesh
 
+from dsrna_jax.data.loading import StreamedDataset
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.machine import machine
@@ -44,6 +45,8 @@ def run(
     folder.claim(setup.resolved, machine(mesh))
     with Progress(config.epochs, setup.steps_per_epoch, file=file) as progress:
         progress.note(setup.summary)
+        if isinstance(setup.dataset, StreamedDataset):
+            progress.note(f"images are streamed: {setup.dataset.why}")
         progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
         loop = loop_of(setup, folder, mesh, progress)
         if resume:
@@ -57,6 +60,7 @@ def run(
             with stop_requests() as requests:
                 loop.finish(requests)
         finally:
+            loop.feed.close()
             row = {"first_step": first, "step": loop.step, **machine(mesh)}
             seconds = {"setup_s": ready - began, f"{config.experiment}_s": time.monotonic() - ready}
             Records(folder.path / "timing.jsonl").write(row | {name: round(s, 1) for name, s in seconds.items()})

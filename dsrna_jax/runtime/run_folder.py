@@ -170,10 +170,11 @@ def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLi
 
 
 def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The entries that must stay the same when a run is resumed: all except the folder of the data."""
+    """The entries that must stay the same when a run is resumed: all except the folder of the data and who decodes them."""
     return {
         **resolved["config"],
         "genotype": resolved.get("genotype"),
         **{f"data {k}": v for k, v in resolved["data"].items()},
         "data_dir": None,
+        "workers": None,
     }

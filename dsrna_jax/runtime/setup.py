@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from dsrna_jax.data import Dataset, batch_indices
+from dsrna_jax.data import Dataset
+from dsrna_jax.data.batches import ShuffledBatches
+from dsrna_jax.data.loading import StreamedDataset
 from dsrna_jax.runtime.device_data import DeviceData
+
+# Fields that programs do not depend on, but for the shapes of what they take.
+_OF_THE_DATA = ("dataset", "data_dir", "examples", "center_crop", "crop_area", "loading", "workers", "genotype", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +20,7 @@ class RunSetup(ABC):
     """The common part of searches and trainings; `parts` are indices into the training split."""
 
     config: Any
-    dataset: Dataset
+    dataset: Dataset | StreamedDataset
     parts: dict[str, np.ndarray]
     network: Any  # a Network
     functions: Any
@@ -34,9 +39,16 @@ class RunSetup(ABC):
         return {"experiment": self.config.experiment, "config": dataclasses.asdict(self.config), "data": data}
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether images come batch by batch, and not all at once."""
+        return isinstance(self.dataset, StreamedDataset)
+
+    @property
     def data(self) -> DeviceData:
-        """The part of the data set that the programs of the run need, in host memory."""
+        """The part of the data set that the programs of the run need, in host memory; of a stream, the statistics alone."""
         mean, std = (np.array(values, np.float32) for values in (self.network.mean, self.network.std))
+        if isinstance(self.dataset, StreamedDataset):
+            return DeviceData(None, None, mean, std)
         return DeviceData(self.dataset.images, self.dataset.labels, mean, std)
 
     @property
@@ -46,7 +58,7 @@ class RunSetup(ABC):
         The source of the data and the seed do not count: two seeds run the same programs.
         """
         config = dataclasses.asdict(self.config)
-        others = {name: value for name, value in config.items() if name not in ("dataset", "data_dir", "genotype", "seed")}
+        others = {name: value for name, value in config.items() if name not in _OF_THE_DATA}
         return self.config.experiment, others, self.network.clone(mean=(), std=()), self.dataset.image_shape, self.steps_per_epoch
 
     @property
@@ -54,7 +66,10 @@ class RunSetup(ABC):
     def summary(self) -> str:
         """The data, and the number of images in each part, in a line."""
 
+    def batches(self, part: str) -> ShuffledBatches:
+        """The batches of a part by number, as indices [batch] into the training split."""
+        return ShuffledBatches(self.parts[part], self.config.batch_size, self.config.seed, part)
+
     def batch(self, part: str, step: int) -> np.ndarray:
         """Indices [batch] into the training split of batch number `step` from that part."""
-        indices = self.parts[part]
-        return indices[batch_indices(step, self.config.batch_size, len(indices), self.config.seed, part)]
+        return self.batches(part)(step)

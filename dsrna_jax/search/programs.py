@@ -68,7 +68,7 @@ def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
 
 def arguments(setup: SearchSetup, mesh: Mesh) -> dict[str, tuple]:
     """Shapes and shardings of the arguments of each program, in the order in which a search needs the programs."""
-    state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.data, setup.config.batch_size, mesh)
+    state, data, key, indices, counts = argument_shapes(setup, mesh)
     return {
         "weight_step": (state, data, indices, key),
         "evaluate": (state, data, indices, counts),

@@ -1,5 +1,6 @@
 """A search from beginning to end, or from where it stopped, with its records in a run folder."""
 
+import contextlib
 import math
 import os
 from typing import Any, TextIO, cast
@@ -81,9 +82,9 @@ class SearchLoop(RunLoop):
         return needed
 
     def take_step(self) -> dict[str, jax.Array]:
-        train, metrics = self._batch("search_train"), {}
+        train, metrics = self.feed.batch("search_train", self.step), {}
         if self.step // self.setup.steps_per_epoch >= self.config.warmup_epochs:
-            alpha_step, val = self.programs.alpha_step.result(), self._batch("search_val")
+            alpha_step, val = self.programs.alpha_step.result(), self.feed.batch("search_val", self.step)
             self.state, metrics = alpha_step(self.state, self.data, train, val, self.key)
         self.state, more = self.programs.weight_step.result()(self.state, self.data, train, self.key)
         return metrics | more
@@ -114,16 +115,17 @@ class SearchLoop(RunLoop):
 
     def _evaluation(self) -> tuple[float, float]:
         """Loss and accuracy on all of search_val, not augmented, by the running statistics."""
-        half = self.setup.parts["search_val"]
-        loss, right = self.sums_over(half, self.programs.evaluate.result())
-        return loss / len(half), right / len(half)
+        loss, right = self.sums_over("search_val", self.programs.evaluate.result())
+        count = len(self.setup.parts["search_val"])
+        return loss / count, right / count
 
     def _certified_radii(self) -> dict[str, float]:
         """Radii, by name, at which a quarter, half and three quarters of the first images of search_val are certified."""
         if self.programs.certify is None:
             return {}
-        indices = self.put(self.setup.parts["search_val"][: self.config.batch_size].astype(np.int32))
-        log_radii = np.asarray(self.programs.certify.result()(self.state, self.data, indices), float)
+        with contextlib.closing(self.feed.evaluation("search_val")) as batches:
+            first, _ = next(batches)
+        log_radii = np.asarray(self.programs.certify.result()(self.state, self.data, first), float)
         at = (len(log_radii) * np.array([0.25, 0.5, 0.75])).astype(int)
         radii = np.exp(np.sort(log_radii)[::-1][at])
         return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), radii, strict=True)}
@@ -140,9 +142,6 @@ class SearchLoop(RunLoop):
             "skips": "+".join(str(skip_count(self.genotype, cell)) for cell in CELL_TYPES),
             "train_acc": means.get("train_accuracy"),
         }
-
-    def _batch(self, half: str) -> jax.Array:
-        return self.put(self.setup.batch(half, self.step))
 
 
 def _radius(means: dict[str, float]) -> float | None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from dsrna_jax.data import Dataset, load, search_halves
-from dsrna_jax.data.statistics import channel_statistics, unknown_statistics
+from dsrna_jax.data import Dataset, search_halves
+from dsrna_jax.data.loading import training_images, training_statistics
+from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.runtime.setup import RunSetup
@@ -30,7 +31,7 @@ def search_setup(config: SearchConfig, published: Dataset | None = None) -> Sear
       published: a stand-in for the training split, to plan with.
     Raises: InputError if data and configuration do not fit.
     """
-    dataset = published or load(config.dataset, "train", config.data_dir or None, config.image_size)
+    dataset = training_images(config, published)
     search_train, search_val = search_halves(dataset.labels, config.seed)
     halves = {"search_train": search_train, "search_val": search_val}
     most = min(map(len, halves.values()))
@@ -39,7 +40,7 @@ def search_setup(config: SearchConfig, published: Dataset | None = None) -> Sear
             f"batch_size={config.batch_size}: expected at most {most}, half of the {len(dataset)} training images of "
             f"{config.dataset}, because weights and alphas learn from one half each"
         )
-    mean, std = unknown_statistics(dataset) if published else channel_statistics(dataset.images[halves["search_train"]])
+    mean, std = unknown_statistics(published) if published else training_statistics(dataset, halves["search_train"])
     supernet = searched_network(config, dataset.image_shape, dataset.classes, mean, std)
     steps_per_epoch = len(halves["search_train"]) // config.batch_size
     functions = search_functions(config, supernet, dataset.image_shape, steps_per_epoch)

@@ -44,5 +44,5 @@ def training_programs(functions: TrainingFunctions, mesh: Mesh) -> TrainingProgr
 
 def arguments(setup: TrainingSetup, mesh: Mesh) -> dict[str, tuple]:
     """Shapes and shardings of the arguments of each program, in the order in which a training needs the programs."""
-    state, data, key, indices, counts = argument_shapes(setup.functions.init, setup.data, setup.config.batch_size, mesh)
+    state, data, key, indices, counts = argument_shapes(setup, mesh)
     return {"train_step": (state, data, indices, key), "evaluate": (state, data, indices, counts, key)}

@@ -102,7 +102,7 @@ class TrainingLoop(RunLoop):
         return {"training step": self.programs.train_step} | ({"evaluation": self.programs.evaluate} if is_last else {})
 
     def take_step(self) -> dict[str, jax.Array]:
-        batch = self.put(self.setup.batch("train", self.step))
+        batch = self.feed.batch("train", self.step)
         self.state, metrics = self.programs.train_step.result()(self.state, self.data, batch, self.key)
         return metrics
 
@@ -115,11 +115,11 @@ class TrainingLoop(RunLoop):
 
     def _evaluation(self) -> dict[str, float | None]:
         """Loss and accuracies on all held-out images, not augmented."""
-        part = self.setup.parts["held_out"]
+        count = len(self.setup.parts["held_out"])
         names = ("val_loss", "val_accuracy", "val_robust_accuracy")
-        if not len(part):
+        if not count:
             return dict.fromkeys(names)
-        values = [total / len(part) for total in self.sums_over(part, self.programs.evaluate.result(), self.key)]
+        values = [total / count for total in self.sums_over("held_out", self.programs.evaluate.result(), self.key)]
         return dict(zip(names, values, strict=True)) | ({} if self.config.is_adversarial else {"val_robust_accuracy": None})
 
     def _judge(self, row: dict[str, Any]) -> None:

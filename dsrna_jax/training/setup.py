@@ -4,8 +4,9 @@ import dataclasses
 from typing import Any
 
 from dsrna_jax import genotypes
-from dsrna_jax.data import Dataset, load, stratified_shares
-from dsrna_jax.data.statistics import channel_statistics, unknown_statistics
+from dsrna_jax.data import Dataset, stratified_shares
+from dsrna_jax.data.loading import training_images, training_statistics
+from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
@@ -46,7 +47,7 @@ def training_setup(
     Raises: InputError if data, architecture and configuration do not fit.
     """
     architecture = zoo.resolve(config.genotype) if architecture is None else architecture
-    dataset = published or load(config.dataset, "train", config.data_dir or None, config.image_size)
+    dataset = training_images(config, published)
     held_out, train = stratified_shares(dataset.labels, config.held_out, config.seed)
     if config.held_out and not len(held_out):
         raise InputError(
@@ -58,7 +59,7 @@ def training_setup(
             f"batch_size={config.batch_size}: expected at most {len(train)}, as many as there are images of {config.dataset} "
             "to train on"
         )
-    mean, std = unknown_statistics(dataset) if published else channel_statistics(dataset.images[train])
+    mean, std = unknown_statistics(published) if published else training_statistics(dataset, train)
     net = trained_network(config, architecture, dataset.classes, mean, std)
     check_fits(net, config, dataset.image_shape)
     steps_per_epoch = len(train) // config.batch_size

@@ -1,0 +1,148 @@
+"""How the images of a run reach the devices: all at once, or in a stream that decodes them as they are needed."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from dsrna_jax.data import decoding
+from dsrna_jax.data.batches import RepeatedTail
+from dsrna_jax.data.dataset import Dataset
+from dsrna_jax.data.pictures import Pictures
+from dsrna_jax.data.published import PUBLISHED_STATISTICS, set_name
+from dsrna_jax.data.sources import load, pictures
+from dsrna_jax.data.statistics import channel_statistics, statistics_of, value_counts
+from dsrna_jax.data.stream import Batches, View, stream
+from dsrna_jax.errors import InputError
+
+LOADING = ("auto", "memory", "stream")
+SAMPLE = 2048  # images whose pixels stand for those of a whole stream
+_SAMPLE_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamedDataset:
+    """One split whose images are decoded as they are needed; it takes no memory beyond a list of what there is.
+
+    why: the reason for streaming it, in words.
+    """
+
+    pictures: Pictures
+    image_size: int
+    center_crop: float
+    why: str
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return self.pictures.name
+
+    @property
+    def labels(self) -> Int32[np.ndarray, " examples"]:
+        """Of every image; for tfds sets this reads all records once."""
+        return self.pictures.labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """By label."""
+        return self.pictures.class_names
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.image_size, self.image_size, self.pictures.channels
+
+    @property
+    def view(self) -> View:
+        """What is seen of images that are not augmented."""
+        return View(self.image_size, self.pictures.channels, self.center_crop)
+
+    def sampled(self, indices: Int[np.ndarray, " part"]) -> Iterator[UInt8[np.ndarray, "batch height width channels"]]:
+        """Batches of `SAMPLE` images of a part, equally far apart; of all its images if there are no more."""
+        chosen = indices[np.linspace(0, len(indices) - 1, min(SAMPLE, len(indices))).astype(int)]
+        order = RepeatedTail(chosen, _SAMPLE_BATCH)
+        batches = stream(Batches(self.pictures, self.view, order, len(order)))
+        try:
+            for number, batch in enumerate(batches):
+                yield batch.images[order.counts(number)]
+        finally:
+            batches.close()
+
+
+def training_images(config: Any, published: Dataset | None = None) -> Dataset | StreamedDataset:
+    """The training split of a configuration, in memory or as a stream, as its `loading` says.
+
+    `auto` streams images that exceed `decoding.MEMORY_LIMIT`, and those of which crops at random scale are taken.
+
+    Args:
+      config: has dataset, data_dir, image_size, center_crop, crop_area, examples and loading.
+      published: a stand-in for the split, to plan with.
+    Raises: InputError as `load` does, or if the set has to be streamed and cannot.
+    """
+    place = {"data_dir": config.data_dir or None, "examples": config.examples}
+    if config.loading == "memory" and config.crop_area < 1:
+        raise InputError(f"crop_area={config.crop_area} needs images at their own size: expected loading=stream or auto")
+    found = _Described(published) if published else pictures(config.dataset, "train", **place)
+    reason = _reason(config)
+    if found is None and reason:
+        raise InputError(f"{config.dataset} cannot be streamed, but {reason}: expected a tfds set or a folder of images")
+    if found is None or config.loading == "memory":
+        framing = {"image_size": config.image_size, "center_crop": config.center_crop}
+        return published or load(config.dataset, "train", **framing, **place)
+    side = config.image_size or found.side
+    size = len(found) * side * side * found.channels
+    if not reason and size <= decoding.MEMORY_LIMIT:
+        return published or found.stacked(config.image_size, config.center_crop)
+    if not side:
+        raise InputError(f"a stream of {config.dataset} needs an image_size, the side to which images are resized, such as 224")
+    large = f"{size / 2**30:.1f} GiB are more than the {decoding.MEMORY_LIMIT / 2**30:.0f} GiB that are held in memory"
+    return StreamedDataset(found, side, config.center_crop, reason or large)
+
+
+def training_statistics(
+    dataset: Dataset | StreamedDataset, indices: Int[np.ndarray, " part"]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of the images at `indices`: `channel_statistics`.
+
+    Those of a stream are the ones that the literature has, for ImageNet, or an estimate by `SAMPLE` images.
+    """
+    if isinstance(dataset, Dataset):
+        return channel_statistics(dataset.images[indices])
+    if (known := PUBLISHED_STATISTICS.get(set_name(dataset.name))) is not None:
+        return known
+    return statistics_of(np.sum([value_counts(images) for images in dataset.sampled(indices)], axis=0))
+
+
+def _reason(config: Any) -> str:
+    """Why a configuration streams whatever the size; empty if it does not."""
+    if config.loading == "stream":
+        return "loading=stream asks for it"
+    return f"crop_area={config.crop_area} needs images at their own size" if config.crop_area < 1 else ""
+
+
+class _Described(Pictures):
+    """Stands in for the pictures of a split that is not there."""
+
+    def __init__(self, dataset: Dataset):
+        self.name, self.source, self.class_names = dataset.name, f"{dataset.name} train", dataset.class_names
+        (self.side, _, self.channels), self._labels = dataset.image_shape, dataset.labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int):
+        raise InputError(f"{self.source} is not here: only its number, shape and classes are known")
+
+    @property
+    def labels(self) -> Int32[np.ndarray, " examples"]:
+        return self._labels
