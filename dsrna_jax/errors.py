@@ -4,22 +4,22 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message says what was expected, what was got and how to mend it.
+    """Input of the user that cannot be used; the message states the expectation, the input and the remedy.
 
     Commands print the message as one line and exit with a non-zero status; library callers may catch it as a `ValueError`.
     """
 
 
 class AbsentDataError(InputError):
-    """A data set that is known but not prepared where it was looked for."""
+    """A known data set that is not prepared in the given folder."""
 
 
 class TooMuchDataError(InputError):
-    """A data set that is larger than what is loaded into memory."""
+    """A data set that exceeds the limit of memory."""
 
 
 class RefutedError(ArithmeticError):
-    """An attack has found what a certificate excludes. Commands print it as a line that begins with FAIL, and exit with 2."""
+    """An attack has fooled a network within its certified radius. Commands print it in a line with FAIL, and exit with 2."""
 
 
 def shown(value: Any) -> str:

@@ -78,7 +78,7 @@ def check(value: Any, shape: Any, where: str = "") -> None:
       shape: bool, int, float (any number), str; object for anything; [shape] for a list; {name: shape, ...} for an object with
         these names and maybe more; {str: shape} for an object of any names; `Optional(shape)` in an object; `Nullable(shape)`; a
         tuple of shapes, all of which the value has; a frozenset of allowed texts; or a container of allowed numbers, such as an
-        `options.Interval`, whose text says what it holds.
+        `options.Interval`, with a text that describes them.
       where: path of the value in its file, such as `rows[2].accuracy`.
     """
     if isinstance(shape, Nullable | Optional):

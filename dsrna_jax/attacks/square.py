@@ -77,7 +77,8 @@ def _sides(share, height, width):
 def _linf(shape, share):
     """The functions (start, changed) of one example for linf.
 
-    start: each column and channel moves by the radius, up or down. changed: a square moves by the radius, up or down.
+    start: each column and channel moves by the radius, up or down.
+    changed: a square moves by the radius, up or down.
     """
     sides = jnp.asarray(_sides(share, *shape[:2]))
 
@@ -96,7 +97,8 @@ def _linf(shape, share):
 def _l2(shape, share):
     """The functions (start, changed) of one example for l2.
 
-    start: a grid of bumps. changed: adds a bump in one window, and erases another window to keep the norm.
+    start: a grid of bumps.
+    changed: adds a bump in one window, and erases another window to keep the norm.
     """
     height, width, channels = shape
     sides = np.minimum(np.maximum(_sides(share, height, width), 3) // 2 * 2 + 1, min(height, width))

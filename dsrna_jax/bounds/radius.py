@@ -36,7 +36,7 @@ def largest_radius(margin: Callable, batch: int, dtype, *, start: float, steps: 
 
 
 def with_implicit_gradient(radius, margin: Callable) -> jax.Array:
-    """The same radius r, with the derivative of the implicit function m(r, theta) = 0: dr/dtheta = -(dm/dtheta) / (dm/dr).
+    """The radius r, with the derivative of the implicit function m(r, theta) = 0: dr/dtheta = -(dm/dtheta) / (dm/dr).
 
     The derivative is 0 if the margin m does not fall with the radius.
     """

@@ -1,6 +1,7 @@
 """Softmax, log(softmax) and log(sum exp), recognised by how they are made: exp, its sum over axes, a logarithm or a quotient.
 
-The maximum, subtracted before exp, changes no softmax. Other shifts stay the differences that they are, with their rounding.
+A shift by the maximum before exp changes no softmax, and is recognised. Other shifts are bounded as differences, with their
+rounding.
 """
 
 import functools
@@ -25,7 +26,7 @@ def normalised(tracer, primitive, operands) -> list | None:
 
 
 def _quotient(tracer, top, bottom):
-    """exp(y) / sum(exp(y))."""
+    """[node] of exp(y) / sum(exp(y)), or None."""
     for total, places in _sources(tracer, bottom):
         for summed, summed_axes in _sums(tracer, total):
             if not _is_beside(total, places, summed_axes, bottom.value.shape, top) or summed.value.shape != top.value.shape:
@@ -38,7 +39,7 @@ def _quotient(tracer, top, bottom):
 
 
 def _logarithm(tracer, x):
-    """log(sum(exp(y)))."""
+    """[node] of log(sum(exp(y))), or None."""
     total = _total(tracer, x)
     if total is None:
         return None
@@ -57,7 +58,7 @@ def _recorded(tracer, x, summed_axes, shape):
 
 
 def _shifted_back(tracer, left, right):
-    """log(sum(exp(x - m))) + m, of a maximum m."""
+    """[node] of log(sum(exp(x - m))) + m, with a maximum m, or None."""
     for log, shift in ((left, right), (right, left)):
         if log not in tracer.log_sums:
             continue
@@ -74,7 +75,7 @@ def _shifted_back(tracer, left, right):
 
 
 def _difference(tracer, y, log):
-    """y - log(sum(exp(y)))."""
+    """[node] of y - log(sum(exp(y))), or None."""
     for source, places in _sources(tracer, log):
         if source in tracer.log_sums:
             summed, summed_axes = tracer.log_sums[source]
@@ -84,7 +85,7 @@ def _difference(tracer, y, log):
 
 
 def _exponential(tracer, x):
-    """exp(log_softmax(y))."""
+    """[node] of exp(log_softmax(y)), or None."""
     return [_probability(tracer, x)] if isinstance(x.operation, LogSoftmax) else None
 
 
@@ -197,7 +198,7 @@ def _total(tracer, x):
 
 
 def _is_maximum(tracer, operand, summed_axes, x) -> bool:
-    """Whether a value is the maximum of x, or of what a mask leaves of it, along axes, spread beside its entries."""
+    """Whether an operand is the maximum of x, or of x under a mask, along axes, repeated to the shape of x."""
     if not isinstance(operand, Node):
         return False
     for source, places in _sources(tracer, operand):

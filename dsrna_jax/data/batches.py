@@ -43,7 +43,7 @@ class ShuffledBatches:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RepeatedTail:
-    """Number of a batch -> its examples, of `indices` in their order; the last batch is filled up with repetitions."""
+    """Number of a batch -> its examples, of `indices` in their order; the last batch is padded by repetitions."""
 
     indices: Int[np.ndarray, " part"]
     batch_size: int
@@ -55,7 +55,7 @@ class RepeatedTail:
         return np.resize(self._part(number), self.batch_size).astype(np.int32)
 
     def counts(self, number: int) -> Bool[np.ndarray, " batch"]:
-        """Which of the batch count: all but the repetitions."""
+        """Mask of the examples of a batch that count: all except repetitions."""
         return np.arange(self.batch_size) < len(self._part(number))
 
     def _part(self, number: int) -> Int[np.ndarray, " some"]:

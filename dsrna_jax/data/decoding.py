@@ -24,7 +24,8 @@ _GREY_STEPS = {"L;2": 85, "L;4": 17}  # of greys of 2 and of 4 bits, in greys of
 class Picture(NamedTuple):
     """An encoded image with its label.
 
-    origin: its name in error messages. formats: Pillow's names of the formats that it may have.
+    origin: its name in error messages.
+    formats: Pillow's names of the formats that it may have.
     """
 
     origin: str

@@ -23,24 +23,24 @@ _log = logging.getLogger(__name__)
 
 
 def marked_folder(name: str, data_dir: Path) -> Reader | None:
-    """The source of `folder:PATH`, which need not exist: reading it says so."""
+    """The source of `folder:PATH`. The folder need not exist: the reader raises InputError then."""
     return _reader(name, expanded(name.removeprefix(PREFIX))) if name.startswith(PREFIX) else None
 
 
 def existing_folder(name: str, data_dir: Path) -> Reader | None:
-    """The source of PATH alone, where there is such a folder."""
+    """The source of PATH without prefix, if there is such a folder."""
     return _reader(name, path) if name and (path := expanded(name)).is_dir() else None
 
 
 class _Files(Pictures):
-    """Image files below a folder. Streams give them three channels: which are grey is known when all are decoded."""
+    """Image files below a folder; three channels in streams, since grey ones are known only when all are decoded."""
 
     channels = 3
 
     def __init__(self, name: str, path: Path, classes: tuple[str, ...], chosen: Sequence[tuple[Path, int]]):
         self.name, self.source, self.class_names = name, str(path), classes
         self._path, self._labels = path, np.array([label for _, label in chosen], np.int32)
-        self._files = [os.path.relpath(file, path) for file, _ in chosen]  # a third of the bytes that paths take
+        self._files = [os.path.relpath(file, path) for file, _ in chosen]  # text takes less memory than paths
         self._formats = readable_suffixes()
 
     def __len__(self) -> int:

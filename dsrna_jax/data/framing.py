@@ -1,4 +1,4 @@
-"""Which part of an image is seen, and at what size: by a centre crop, or by a crop at random scale."""
+"""Crops of images to squares of one size: the centre, or a part at random scale."""
 
 import math
 from typing import TYPE_CHECKING

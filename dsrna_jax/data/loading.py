@@ -1,4 +1,4 @@
-"""How the images of a run reach the devices: all at once, or in a stream that decodes them as they are needed."""
+"""The images of a run, in memory or as a stream that decodes them when they are needed."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _SAMPLE_BATCH = 64
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamedDataset:
-    """One split whose images are decoded as they are needed; it takes no memory beyond a list of what there is.
+    """One split whose images are decoded when they are needed; in memory is a list of the images alone.
 
     why: the reason for streaming it, in words.
     """
@@ -39,17 +39,17 @@ class StreamedDataset:
 
     @property
     def name(self) -> str:
-        """Of the data set."""
+        """Name of the data set."""
         return self.pictures.name
 
     @property
     def labels(self) -> Int32[np.ndarray, " examples"]:
-        """Of every image; for tfds sets this reads all records once."""
+        """Label of every image; for tfds sets this reads all records once."""
         return self.pictures.labels
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """By label."""
+        """Name of each class, by label."""
         return self.pictures.class_names
 
     @property
@@ -64,11 +64,11 @@ class StreamedDataset:
 
     @property
     def view(self) -> View:
-        """What is seen of images that are not augmented."""
+        """The view of images without random crops."""
         return View(self.image_size, self.pictures.channels, self.center_crop)
 
     def sampled(self, indices: Int[np.ndarray, " part"]) -> Iterator[UInt8[np.ndarray, "batch height width channels"]]:
-        """Batches of `SAMPLE` images of a part, equally far apart; of all its images if there are no more."""
+        """Yields batches of `SAMPLE` images at equal distances in a part, or of all its images if there are fewer."""
         chosen = indices[np.linspace(0, len(indices) - 1, min(SAMPLE, len(indices))).astype(int)]
         order = RepeatedTail(chosen, _SAMPLE_BATCH)
         batches = stream(Batches(self.pictures, self.view, order, len(order)))
@@ -80,14 +80,14 @@ class StreamedDataset:
 
 
 def training_images(config: Any, published: Dataset | None = None) -> Dataset | StreamedDataset:
-    """The training split of a configuration, in memory or as a stream, as its `loading` says.
+    """The training split of a configuration, in memory or as a stream, by its `loading`.
 
-    `auto` streams images that exceed `decoding.MEMORY_LIMIT`, and those of which crops at random scale are taken.
+    `auto` streams images that exceed `decoding.MEMORY_LIMIT`, and images for crops at random scale.
 
     Args:
       config: has dataset, data_dir, image_size, center_crop, crop_area, examples and loading.
       published: a stand-in for the split, to plan with.
-    Raises: InputError as `load` does, or if the set has to be streamed and cannot.
+    Raises: InputError as `load` does, or if the set must be streamed and cannot.
     """
     place = {"data_dir": config.data_dir or None, "examples": config.examples}
     if config.loading == "memory" and config.crop_area < 1:
@@ -114,7 +114,7 @@ def training_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of the images at `indices`: `channel_statistics`.
 
-    Those of a stream are the ones that the literature has, for ImageNet, or an estimate by `SAMPLE` images.
+    For a stream they are those of the literature (ImageNet), or an estimate from `SAMPLE` images.
     """
     if isinstance(dataset, Dataset):
         return channel_statistics(dataset.images[indices])
@@ -124,14 +124,14 @@ def training_statistics(
 
 
 def _reason(config: Any) -> str:
-    """Why a configuration streams whatever the size; empty if it does not."""
+    """The reason for which a configuration streams images of any size; empty without one."""
     if config.loading == "stream":
         return "loading=stream asks for it"
     return f"crop_area={config.crop_area} needs images at their own size" if config.crop_area < 1 else ""
 
 
 class _Described(Pictures):
-    """Stands in for the pictures of a split that is not there."""
+    """A stand-in for the pictures of a split that is not on this machine."""
 
     def __init__(self, dataset: Dataset):
         self.name, self.source, self.class_names = dataset.name, f"{dataset.name} train", dataset.class_names

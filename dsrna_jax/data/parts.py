@@ -14,14 +14,14 @@ _PART = re.compile(rf"(?P<whole>.+)\[(?:{_NUMBER})?:(?:{_NUMBER})?\]")
 
 
 class Part(NamedTuple):
-    """A range of examples; its text, and each end as (number, whether it is in per cent), None for the end of the split."""
+    """A range of examples: its text, and its ends as (number, is it in per cent), None for that end of the split."""
 
     text: str
     start: tuple[int, bool] | None
     stop: tuple[int, bool] | None
 
     def range(self, count: int) -> tuple[int, int]:
-        """First example and the one after the last of `count`; per cent are rounded to whole examples, as in tfds.
+        """(start, stop) among `count` examples; per cent are rounded to whole examples, as in tfds.
 
         Raises: InputError unless the part holds an example and lies within.
         """
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 def parsed(expression: str) -> tuple[str, Part | None]:
-    """A name and the part of it that an expression such as `mnist[:10%]` means; the expression and None if it means no part."""
+    """The name and the part in an expression such as `mnist[:10%]`; the expression and None if it has no part."""
     if (match := _PART.fullmatch(expression)) is None:
         return expression, None
     whole, *numbers = match.groups()
@@ -44,9 +44,9 @@ def parsed(expression: str) -> tuple[str, Part | None]:
 
 
 def chosen(labels: Int[np.ndarray, " examples"], part: Part | None, examples: int = 0) -> Int32[np.ndarray, " chosen"]:
-    """Ascending indices of a part, capped at `examples` (0: no cap), of a set whose order is by class.
+    """Ascending indices of a part of a set that is sorted by class, at most `examples` of them (0 for no limit).
 
-    Every class is there with its share, to within one example.
+    Every class has its share of the part, to within one example.
     """
     start, stop = (0, len(labels)) if part is None else part.range(len(labels))
     return np.sort(interleaved_classes(labels)[start : min(stop, start + examples) if examples else stop])

@@ -1,4 +1,4 @@
-"""Encoded images of one split, by number: what is decoded when it is needed, all at once or in a stream."""
+"""Encoded images of a split, by number, which are decoded later: all at once or in a stream."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -12,9 +12,11 @@ from dsrna_jax.data.decoding import Picture, stacked
 
 
 class Pictures(ABC):
-    """The pictures of a split; a value that processes can send each other, small beside the images.
+    """The pictures of a split; can be pickled, and is small beside the images.
 
-    name: of the data set. source: the name of the split in error messages. channels: that a stream gives every image.
+    name: of the data set.
+    source: the name of the split in error messages.
+    channels: of every image in a stream.
     side: of the images, if all are known to be squares of that size; else 0.
     """
 
@@ -43,7 +45,7 @@ class Pictures(ABC):
         return _Chosen(self, indices)
 
     def stacked(self, image_size: int, center_crop: float = 0.0) -> Dataset:
-        """All of them decoded, in memory; arguments and errors as those of `decoding.stacked`."""
+        """All pictures decoded, in memory; arguments and errors as those of `decoding.stacked`."""
         images, labels = stacked(self, len(self), image_size, self.source, center_crop)
         return Dataset(self.name, images, labels, self.class_names)
 
@@ -69,7 +71,8 @@ class _Chosen(Pictures):
 class PictureReader:
     """A `Reader` of a data set whose pictures can be decoded one by one.
 
-    pictures: those of a split. takes_parts: whether a split may be an expression such as `train[:10%]`.
+    pictures: split -> its pictures.
+    takes_parts: whether a split may be an expression such as `train[:10%]`.
     """
 
     pictures: Callable[[str], Pictures]

@@ -29,17 +29,17 @@ def load(
 
     Args:
       name: `digits`; a tfds name such as `cifar10`, `cifar10_corrupted/fog_1` or `mnist:3.0.1`; `folder:PATH`, or the
-        path of a folder; or what a source in `SOURCES` knows besides. A prepared tfds set wins over a folder of the same name.
+        path of a folder; or a name of another source in `SOURCES`. A prepared tfds set wins over a folder of the same name.
         A part in brackets, as in `mnist[:10%]`, is one of the training split: other splits stay whole.
       split: `train` or `test`, which never overlap, or a part of one (`test[:10%]`); for tfds any expression of its own. With
         PATH/train/<class>/ it names the sub-folder of PATH; folders without one, and `digits`, are split by a fixed
-        rule: one example in five of every class is `test`. Parts of what is sorted by class have their share of each class.
+        rule: one example in five of every class is `test`. Parts of sets sorted by class have their share of each class.
       data_dir: where tfds sets lie; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
       image_size: resize to a square of this side, bilinear, aspect ratio not kept; 0 keeps the size. Grey images keep
-        one channel, unless colour ones lie beside them; palettes become RGB, and what is transparent lies on white
+        one channel, unless colour ones lie beside them; palettes become RGB, and transparent pixels lie on white
         (`decoding.decoded`).
-      center_crop: take the middle square instead, of this share of the shorter side (`framing.center_cropped`); 0 does not.
-      examples: at most so many; 0 for all.
+      center_crop: take the middle square instead, of this share of the shorter side (`framing.center_cropped`); 0 for none.
+      examples: the most examples; 0 for all.
 
     Raises: InputError if the data set is unknown, absent (AbsentDataError), too large for memory, unreadable, or of
       unequal image sizes.
@@ -48,7 +48,7 @@ def load(
         raise InputError(f"image_size must be 0 (as it is) or a side in pixels, got {image_size}")
     if center_crop and not image_size:
         raise InputError(f"center_crop={center_crop} needs an image_size, the side of what is kept, such as 224")
-    read, split, part = _found(name, split, data_dir)
+    read, split, part = _resolved(name, split, data_dir)
     if isinstance(read, PictureReader) and (part or examples or center_crop):
         return _part_of(read, split, part, examples).stacked(image_size, center_crop)
     if center_crop:
@@ -61,13 +61,13 @@ def load(
 
 
 def pictures(name: str, split: str, data_dir: str | None = None, *, examples: int = 0) -> Pictures | None:
-    """The same images, encoded, to be decoded one by one; None if the source has arrays only. Arguments and errors: as `load`."""
-    read, split, part = _found(name, split, data_dir)
+    """The images of `load`, encoded, to be decoded one by one, or None if the source has arrays only; arguments as there."""
+    read, split, part = _resolved(name, split, data_dir)
     return _part_of(read, split, part, examples) if isinstance(read, PictureReader) else None
 
 
-def _found(name: str, split: str, data_dir: str | None) -> tuple[Reader, str, Part | None]:
-    """The reader of a data set, the split that it is to read, and the part of that which it does not cut out itself."""
+def _resolved(name: str, split: str, data_dir: str | None) -> tuple[Reader, str, Part | None]:
+    """The reader of a data set, the split to read, and the part of the split if the reader cannot cut that itself."""
     root = expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     whole, part = parsed(name)
     if part and split == "train":

@@ -45,7 +45,7 @@ def fixed_split(labels: Int[np.ndarray, " examples"], split: str) -> Int32[np.nd
 
 
 def interleaved_classes(labels: Int[np.ndarray, " examples"]) -> Int32[np.ndarray, " examples"]:
-    """A fixed random order of which every stretch has its share of each class, to within one example a class."""
+    """A fixed random order, of which every stretch has its share of each class, to within one example."""
     order, sizes = _order_by_class(labels, seed=0), np.unique(labels, return_counts=True)[1]
     share = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes]) if len(sizes) else np.zeros(0)
     return order[np.argsort(share, kind="stable")]

@@ -16,7 +16,7 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
 
 
 def value_counts(images: np.ndarray) -> Int[np.ndarray, "channels 256"]:
-    """How often each of the 256 values occurs in each channel of uint8 images."""
+    """Counts of each of the 256 values in each channel of uint8 images."""
     return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)])
 
 

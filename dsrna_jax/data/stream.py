@@ -1,6 +1,6 @@
-"""Batches of images that are decoded as they are needed, by grain: on threads of this process, or on processes of their own.
+"""Streams of batches, decoded by grain when they are needed: on threads of this process, or on processes of their own.
 
-A batch is a pure function of its number: a stream has no state but the number of the next batch, and goes on from any.
+A batch is a pure function of its number: the only state of a stream is the number of the next batch.
 """
 
 import dataclasses
@@ -29,13 +29,13 @@ class HostBatch(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One of the hosts that share each batch: the `index`-th of `count` equal stretches is its own."""
+    """One of `count` hosts that share each batch: it has the `index`-th of as many equal stretches."""
 
     index: int = 0
     count: int = 1
 
     def of(self, batch: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " share"]:
-        """Its share. Raises: InputError if the batch does not divide."""
+        """The host's share of a batch. Raises: InputError if the batch does not divide."""
         if len(batch) % self.count:
             raise InputError(f"batch_size={len(batch)} does not divide among {self.count} hosts: expected a multiple of it")
         return np.split(batch, self.count)[self.index]
@@ -43,10 +43,11 @@ class Shard(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What of a picture a network sees, as uint8 [side, side, channels].
+    """The part of a picture that a network gets, as uint8 [side, side, channels].
 
-    center_crop: as in `decoding.decoded`. crop_area: least share of the area that a random crop has; 1 for none, and then
-    nothing is random. seed: of these crops.
+    center_crop: as in `decoding.decoded`.
+    crop_area: least share of the area that a random crop has; 1 for no random crop.
+    seed: of the random crops.
     """
 
     side: int
@@ -56,7 +57,7 @@ class View:
     seed: tuple[int, ...] = ()
 
     def cropped(self, crop_area: float, seed: tuple[int, ...]) -> "View":
-        """The same with random crops."""
+        """This view with random crops."""
         return dataclasses.replace(self, crop_area=crop_area, seed=seed)
 
     def pixels(self, pictures: Pictures, index: int, place: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
@@ -75,7 +76,7 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Batches(Sequence):
-    """The batches of one host by number, decoded when they are asked for: a source for grain.
+    """The batches of one host by number, decoded at access: a source for grain.
 
     indices_of: number of a batch -> indices of its pictures [batch], the same on every host.
     """
@@ -101,13 +102,13 @@ def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[
     """An iterator over the batches from number `start` on, which are decoded ahead; `close()` ends its threads and processes.
 
     Args:
-      workers: processes that decode, each a batch at a time; 0 for threads of this process.
+      workers: number of processes that decode, each a batch at a time; 0 for threads of this process.
       place: moves a batch to where it is used, in a thread, while the one before is in use.
     """
     import grain
     from absl import flags
 
-    if not flags.FLAGS.is_parsed():  # grain defines some of its own, which no command line of ours has
+    if not flags.FLAGS.is_parsed():  # grain reads absl flags of its own, which our commands do not parse
         flags.FLAGS.mark_as_parsed()
     grain.config.update("py_traceback_filtering", "off")  # it would add a remark about itself to the messages of errors
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1) if workers else grain.ReadOptions(THREADS, THREADS)

@@ -208,7 +208,7 @@ def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None
 
 
 def _check_features(folder: Path) -> None:
-    """Raises: InputError if a JSON file of the set is damaged, or if features.json describes what is not among `FEATURES`."""
+    """Raises: InputError if a JSON file of the set is damaged, or if features.json describes features other than `FEATURES`."""
     try:
         strict_json.read(folder / "dataset_info.json", {"name": str, "version": str, "splits": [{"name": str}]})
         features = strict_json.read(folder / "features.json", {})

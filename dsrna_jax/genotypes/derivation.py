@@ -37,7 +37,7 @@ def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES) ->
     Args:
       alphas: logits "normal" and "reduction" [edges, len(primitives)]; in the pcdarts space also "normal_edges" and
         "reduction_edges" [edges]. NumPy or JAX arrays. An operation is ruled out by -inf.
-      primitives: what the columns of alphas stand for.
+      primitives: names of the columns of alphas.
     Raises: ValueError if the shapes do not fit; FloatingPointError if alphas are not finite.
     """
     normal, reduction = (_derive_cell(cell, alphas, primitives) for cell in CELL_TYPES)

@@ -64,7 +64,7 @@ def _to_windows(x, size, fill, *, window, stride, padding):
 
 
 def _to_pixels(y, size, fill, *, window, stride, padding):
-    """Yields for each tap the value of the window that has every pixel there, [..., *size]; `fill` where there is none."""
+    """Yields for each tap the value of the window that has every pixel there, [..., *size]; `fill` without such a window."""
     far = (n - 1 + padding - stride * (m - 1) for n, m in zip(size, y.shape[-2:], strict=True))
     y = _padded(y, fill, [(window - 1 - padding, f, stride - 1) for f in far])
     for i, j in np.ndindex(window, window):

@@ -52,8 +52,8 @@ def jacobian_norm(
       n_proj: number of projections, at most K for `rows`; ignored by `exact`.
 
     Returns: [batch], >= 0, per unit of x; at least float32. NaN for examples of which x, f(x) or J holds NaN.
-    Raises: InputError if `method` cannot give `norm` (the message lists what it can), a key is missing, `n_proj` is out
-      of range, or the shape or type of x or of f(x) is not as above.
+    Raises: InputError if `method` cannot give `norm` (the message lists the pairs that go together), a key is missing,
+      `n_proj` is out of range, or the shape or type of x or of f(x) is not as above.
     """
     return value_and_jacobian_norm(f, x, key, norm=norm, method=method, n_proj=n_proj)[1]
 

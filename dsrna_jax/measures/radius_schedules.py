@@ -12,7 +12,7 @@ Scalar = Float[Array, ""]
 
 
 def controller(log_radius: Scalar, slack: Float[Array, " batch"], progress: Scalar, start: float) -> Scalar:
-    """As in the paper, the radius grows while images have slack and shrinks while they lack it.
+    """The radius grows while images have slack and shrinks while they lack it, as in the paper.
 
     Its logarithm moves by half the mean slack, which counts in [-1, 1] for each image: by a factor of at most sqrt(e) a step. The
     paper moves the radius linearly, which cannot shrink it by orders of magnitude. The radius is at most 1.

@@ -23,12 +23,12 @@ def _free(operation: Operation, channels: int, size: Size, output_size: Size, st
 
 
 class Family(NamedTuple):
-    """The code of one family of operations: how they are built and what they cost.
+    """The code of one family of operations: construction and cost.
 
     Attributes:
       maps: (fan, x, kinds, statistics) -> list of `Maps` that serve each of `kinds` once. Called in the compact method of the
-        fan: it follows the fan's `stride`, `affine` and `is_supernet`, and makes variables in its scope. x: [stack, channel,
-        batch, height, width], the nodes that the branches leave; maps have ceil(side / stride) pixels a side. Families with
+        fan: it follows the fan's `stride`, `affine` and `is_supernet`, and makes variables in its scope. The nodes that the
+        branches leave are x [stack, channel, batch, height, width]; maps have ceil(side / stride) pixels a side. Families with
         the same `maps` are built by one call.
       multiply_adds: (operation, channels, size, output_size, stride) -> those of one branch and one image; sizes are (height,
         width) of its input and of its output.

@@ -1,4 +1,4 @@
-"""What gives a run its batches: indices into data that lie on the devices, or images of a stream."""
+"""Feeds, which give a run its batches: indices into data on the devices, or images of a stream."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ from dsrna_jax.runtime.working_time import working_time
 
 
 class Feed(ABC):
-    """The batches of a run by number, split over the devices: what its programs take as `batch`."""
+    """The batches of a run by number, split over the devices: the argument `batch` of its programs."""
 
     def __init__(self, setup: RunSetup, mesh: Mesh):
         self._setup, self._mesh = setup, mesh
@@ -31,15 +31,15 @@ class Feed(ABC):
 
     @abstractmethod
     def evaluation(self, part: str) -> Generator[tuple[Any, jax.Array], None, None]:
-        """All of a part, not augmented, in batches of equal size, each with a mask of those that count."""
+        """Yields all images of a part, without augmentation, in batches of equal size, each with a mask of those that count."""
 
     @property
     def columns(self) -> dict[str, Any]:
-        """For the progress line."""
+        """Columns of the progress line."""
         return {}
 
     def close(self) -> None:  # noqa: B027
-        """Ends what was begun to prepare batches; here nothing."""
+        """Ends threads and processes that prepare batches; here there are none."""
 
     def put(self, values: np.ndarray) -> jax.Array:
         """Values of a batch, one for each of its images, split over the devices."""
@@ -50,7 +50,7 @@ class Feed(ABC):
 
 
 class MemoryFeed(Feed):
-    """Batches are indices into `DeviceData`."""
+    """A feed of indices into `DeviceData`."""
 
     def batch(self, part: str, step: int) -> jax.Array:
         return self.put(self._setup.batch(part, step))
@@ -61,9 +61,9 @@ class MemoryFeed(Feed):
 
 
 class StreamFeed(Feed):
-    """Batches are images and labels, decoded and put on the devices while the step before is being computed.
+    """A feed of images and labels, decoded and put on the devices while the step before is computed.
 
-    Each part has a stream of its own. Hosts decode their share of each batch.
+    Each part has its own stream. Hosts decode their share of each batch.
     """
 
     def __init__(self, setup: RunSetup, mesh: Mesh):
@@ -118,12 +118,12 @@ class StreamFeed(Feed):
 
 
 def feed(setup: RunSetup, mesh: Mesh) -> Feed:
-    """That of a run."""
+    """The feed of a run."""
     return StreamFeed(setup, mesh) if setup.is_streamed else MemoryFeed(setup, mesh)
 
 
 class Meter:
-    """Images a second, and the share of the time that goes by waiting for them, over the last minute or so."""
+    """Images a second, and the share of the time spent waiting for them, over about the last minute."""
 
     def __init__(self, clock: Callable[[], float] = working_time):
         self._clock = clock
@@ -132,7 +132,7 @@ class Meter:
 
     @contextlib.contextmanager
     def waiting(self, images: int) -> Iterator[None]:
-        """Counts the time that the block takes as waiting for so many images; not the first time, when a stream begins."""
+        """Counts the time of the block as waiting for `images`, except the first time, when a stream begins."""
         began = self._clock()
         yield
         now = self._clock()
@@ -142,12 +142,12 @@ class Meter:
             self._marks.append((now, self._images, self._waited))
 
     def forget(self) -> None:
-        """Begins anew: what follows is not to be compared with what was."""
+        """Starts anew, after a pause that is no waiting."""
         self._marks.clear()
 
     @property
     def columns(self) -> dict[str, str]:
-        """For the progress line; empty until a second has gone by."""
+        """Columns of the progress line; empty in the first second."""
         if len(self._marks) < 2:
             return {}
         (then, before, idle), (now, images, waited) = self._marks[0], self._marks[-1]

@@ -28,7 +28,7 @@ def locked(path: str | os.PathLike, flag: str) -> Iterator[None]:
 
     Args:
       flag: the flag that names the folder, for messages.
-    Raises: InputError, which names the process that holds the lock, if there is one, or what is wrong with `path`.
+    Raises: InputError, which names the process that holds the lock, or the fault of `path`.
     """
     folder = Path(path)
     check_path(folder, flag)

@@ -1,4 +1,4 @@
-"""The loop of every run: draw a batch by number, take a step, read the metrics of the one before, save, stop when asked to."""
+"""The loop of every run: draw a batch by number, take a step, read the metrics of the step before, save, stop on request."""
 
 import math
 import signal
@@ -22,7 +22,7 @@ from dsrna_jax.runtime.signals import Stopped
 
 
 class RunLoop(ABC):
-    """The state of a run between two steps. All that decides its course is in each checkpoint.
+    """The state of a run between two steps. Each checkpoint holds everything that decides its course.
 
     A subclass implements the abstract methods for one kind of run; `programs` holds its compiled functions, as futures.
     """
@@ -39,7 +39,7 @@ class RunLoop(ABC):
         self.step = 0
         self.sums: dict[str, float] = {}  # of the metrics of this epoch's steps
         self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running
-        self.row: dict[str, Any] = {}  # what was recorded of the last epoch
+        self.row: dict[str, Any] = {}  # the metrics of the last epoch
         self.is_over = False  # whether it ends before its last epoch
         self._saved = 0  # the step of the last checkpoint; there is none of step 0
         self.state: Any = None
@@ -58,11 +58,11 @@ class RunLoop(ABC):
 
     @abstractmethod
     def needed(self, step: int) -> dict[str, Any]:
-        """The programs that step `step` (from 0) needs, and the end of its epoch if it is the last, by what users call them."""
+        """The programs that step `step` (from 0) needs, and the end of its epoch if it is the last, by their names for users."""
 
     @abstractmethod
     def take_step(self) -> dict[str, jax.Array]:
-        """Moves the state by one step and returns its metrics, which may still be being computed."""
+        """Moves the state by one step and returns its metrics, which the devices may still be computing."""
 
     @abstractmethod
     def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class RunLoop(ABC):
 
     @abstractmethod
     def columns(self, means: dict[str, float]) -> dict[str, Any]:
-        """Columns of the progress line, from the means of this epoch so far or the row of the epoch that has just ended."""
+        """Columns of the progress line, from the means of this epoch so far, or from the row of the epoch that has just ended."""
 
     @property
     def total(self) -> int:
@@ -164,7 +164,7 @@ class RunLoop(ABC):
             raise InputError(f"{error}; {done}: resume when that is mended") from error
 
     def check_finite(self, name: str, value: float) -> None:
-        """Raises: FloatingPointError, naming the step and the last good checkpoint."""
+        """Raises: FloatingPointError, which names the step and the last good checkpoint, unless `value` is finite."""
         if math.isfinite(value):
             return
         good = self.folder.checkpoints.steps
@@ -191,7 +191,7 @@ class RunLoop(ABC):
     def _read(self) -> None:
         """Adds the metrics of the last step to the sums of its epoch."""
         metrics = {name: float(value) for name, value in jax.device_get(self.unread or {}).items()}
-        for name in sorted(metrics, key=lambda name: "loss" not in name):  # losses first: they say most
+        for name in sorted(metrics, key=lambda name: "loss" not in name):  # losses first: the most useful in an error
             self.check_finite(name, metrics[name])
         self.sums |= {name: self.sums.get(name, 0.0) + value for name, value in metrics.items()}
         self.unread = None

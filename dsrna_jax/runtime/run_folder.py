@@ -75,7 +75,7 @@ class RunFolder:
             if changed := differences(_identity(before), _identity(resolved)):
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changed)}): "
-                    "resume with what it was started with, or give another --run_dir"
+                    "resume with its own configuration, or give another --run_dir"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         self.checkpoints.try_out()
@@ -113,7 +113,7 @@ class RunFolder:
             epochs = [row.get("epoch") for row in records.rows(self.metrics.path)] if self.metrics.path.exists() else []
             done = step // steps_per_epoch
             wrong = [] if epochs[:done] == [*range(1, done + 1)] else [self.metrics.path.name]
-        return f"{' and '.join(wrong)} does not hold what was recorded until then" if wrong else None
+        return f"{' and '.join(wrong)} does not hold the rows recorded until then" if wrong else None
 
 
 def resolved_configuration(path: str | os.PathLike, kind: type) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLi
 
 
 def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The entries that must stay the same when a run is resumed: all except the folder of the data and who decodes them."""
+    """The entries that must stay the same when a run is resumed: all except the folder and the decoding of the data."""
     return {
         **resolved["config"],
         "genotype": resolved.get("genotype"),

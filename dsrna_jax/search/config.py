@@ -47,7 +47,7 @@ class SearchConfig:
     )
     jacobian_method: str = option("rows", "how the Jacobian norm is estimated", ESTIMABLE, formerly="method")
     n_proj: int = option(1, "projections of an estimate", "[1, 1000]")
-    certificate: str = option("cell", "what is certified: every cell, the margin, or the largest radius", CERTIFICATES)
+    certificate: str = option("cell", "certificate of every cell, of the margin, or of the largest radius", CERTIFICATES)
     certificate_method: str = option("ibp", "method of its bounds", METHODS)
     certificate_norm: str = option("linf", "norm of the ball that is certified", NORMS)
     entries: int = option(4, "output entries of a cell that are bounded, by methods other than ibp", "[1, 4096]")

@@ -33,7 +33,7 @@ class SearchPrograms(NamedTuple):
 
 
 def normalised(functions: SearchFunctions, mean: Any, std: Any) -> SearchFunctions:
-    """The same functions with other mean and standard deviation of pixels; traced ones are no constants of a program."""
+    """The functions with another mean and standard deviation of pixels; traced ones are no constants of a program."""
     return dataclasses.replace(functions, supernet=functions.supernet.clone(mean=mean, std=std))
 
 

@@ -25,7 +25,7 @@ class TrainingPrograms(NamedTuple):
 
 
 def normalised(functions: TrainingFunctions, mean: Any, std: Any) -> TrainingFunctions:
-    """The same functions with other mean and standard deviation of pixels; traced ones are no constants of a program."""
+    """The functions with another mean and standard deviation of pixels; traced ones are no constants of a program."""
     return dataclasses.replace(functions, network=functions.network.clone(mean=mean, std=std))
 
 

@@ -32,7 +32,7 @@ def triangle(progress):
 
 
 def constant(progress):
-    """1 throughout."""
+    """1 in all epochs."""
     return jnp.ones_like(progress)
 
 

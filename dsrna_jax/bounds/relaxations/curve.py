@@ -44,7 +44,7 @@ class Curve:
     size: Callable | None = None
 
     def slope(self, x):
-        """First derivative."""
+        """First derivative of the function."""
         return jax.jvp(self.function, (x,), (jnp.ones_like(x),))[1]
 
     def convexity(self) -> tuple[int, ...]:

@@ -101,7 +101,7 @@ class Largest:
         above = above + jnp.where(leader, (1 - total_of(above))[None], 0)
         lead_gap = lead_gap + total_of(jnp.where(leader, values, 0))
         middle = total_of((upper - above) * entries.mid)
-        # Of planes that are equally high but for rounding, take the one of the entries, which has fewer coefficients.
+        # Of planes of the same height up to rounding, take that of the entries, which has fewer coefficients.
         is_entry = gap + middle <= lead_gap + 1e-3 * total_of(jnp.abs(upper) * entries.radius)
         lowest = self.lowest(values, entries)
         at_lowest = total_of(jnp.where(lowest, values, 0))

@@ -99,7 +99,8 @@ class Wave:
 class Limited:
     """An elementwise function between two numbers, of limited slope. Its planes are flat.
 
-    least, most: bounds of its values. steepest: of its absolute slope.
+    least, most: bounds of its values.
+    steepest: upper bound of its absolute slope.
     """
 
     roundings: ClassVar[int] = ELEMENTARY

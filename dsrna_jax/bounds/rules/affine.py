@@ -41,7 +41,7 @@ def moving(*data, structural=True, singleton=False, terms=None, shares=None):
 
 
 def elementwise_sum(sign):
-    """The rule of add (sign 1) and sub (sign -1); a constant operand leaves the other's deviation as it is, but for its sign."""
+    """The rule of add (sign 1) and sub (sign -1); a constant operand changes at most the sign of the other's deviation."""
 
     def rule(tracer, primitive, operands, params, axes):
         value = evaluated(primitive, values(operands), params)[0]

@@ -36,7 +36,7 @@ def sort(tracer, primitive, operands, params, axes):
     axis, keys = params["dimension"], operands[: params["num_keys"]]
     if len(keys) > 1:
         raise NotImplementedError(f"no bounds of a sort by several keys{tracer.where}")
-    unknown = Refused(NotImplementedError(f"no bounds of what is sorted by bounded values{tracer.where}"))
+    unknown = Refused(NotImplementedError(f"no bounds of operands that are sorted by bounded values{tracer.where}"))
     if isinstance(keys[0], Node):
         return [_sorted(tracer, keys[0], axis, axes[0]), *[unknown] * (len(operands) - 1)]
     order = jnp.argsort(keys[0], axis, stable=True)

@@ -38,10 +38,10 @@ class NoProgress:
     """A display that shows nothing."""
 
     def update(self, step: int, **columns: Any) -> None:
-        """Shows nothing."""
+        """Ignores the steps done."""
 
     def note(self, text: str) -> None:
-        """Shows nothing."""
+        """Ignores the line."""
 
 
 def work(config: AttackConfig, classes: int, examples: int) -> int:

@@ -83,7 +83,7 @@ def margins_of(
     chunk: int,
     arithmetic: str,
 ) -> Float[Array, "batch other_class"]:
-    """`bounds.class_margins`, compiled."""
+    """`bounds.class_margins` as one compiled program."""
     options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "arithmetic": arithmetic}
     return bounds.class_margins(logits_fn, images, labels, radius=radius, **options)
 

@@ -1,0 +1,73 @@
+"""Docstrings of the package: every public name has one, and it opens with a noun or a verb in one line."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "dsrna_jax"
+
+# "Whether" is the opening of a truth value; any other relative clause leaves the reader to guess the noun.
+CLAUSE = re.compile(r"(What|How|Where|Which|Who|When|Why|That|Those|Whatever|Of|As|By|For|The same)\b")
+# A figure of speed is true where it was measured: documentation gives the command that prints it.
+SPEED = re.compile(
+    r"\b(twice|(two|three|four|five|ten|twenty|thirty|fifty|\d+)( to \w+)? times) (as (fast|long|much time)|faster|slower|longer)"
+    r"|half a minute|\b(third|quarter|fifth|sixth) (of (the|its) time|faster|slower)"
+)
+TWO_ARGUMENTS = re.compile(r"\s*[a-z_]+(, [a-z_]+)*: .*\. [a-z_]+(, [a-z_]+)*: ")
+
+
+def faults(source):
+    """[(line, fault)] of the docstrings and the comments of a module."""
+    tree, found = ast.parse(source), []
+    public = [tree] if tree.body else []
+    public += [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    found += [(getattr(n, "lineno", 1), "a public name without a docstring") for n in public if ast.get_docstring(n) is None]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) or not (text := ast.get_docstring(node)):
+            continue
+        line, summary = getattr(node, "lineno", 1), text.split("\n\n")[0]
+        if CLAUSE.match(text):
+            found.append((line, f"opens with a relative clause: {summary}"))
+        if "\n" in summary and not isinstance(node, ast.Module):
+            found.append((line, f"expected a first paragraph of one line: {summary}"))
+        if not summary.endswith((".", ":")):
+            found.append((line, f"expected a sentence that ends: {summary}"))
+        if len(text.split()) < 3:
+            found.append((line, f"says too little: {summary}"))
+        if re.search(r"\bRaises [A-Z]", text):
+            found.append((line, "expected a colon behind Raises"))
+        found += [(line, f"two arguments in one line: {x.strip()}") for x in text.splitlines() if TWO_ARGUMENTS.match(x)]
+    found += [(n, f"a figure without its command: {x.strip()}") for n, x in enumerate(source.splitlines(), 1) if SPEED.search(x)]
+    return found
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def test_docstrings_open_with_a_noun_or_a_verb_and_say_one_thing_a_line():
+    assert [(str(file.relative_to(ROOT)), *fault) for file in FILES for fault in faults(file.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ('"""A."""', "says too little"),
+        ('"""A module of tests"""', "a sentence that ends"),
+        ('"""A module of tests."""\ndef f():\n    pass', "without a docstring"),
+        ('"""What a module is."""', "relative clause"),
+        ('"""Of all images."""', "relative clause"),
+        ('"""A module of tests."""\ndef _f():\n    """One line\n    and another."""', "one line"),
+        ('"""A module of tests.\n\nRaises ValueError."""', "colon"),
+        ('"""A module of tests.\n\nsteps: of Adam. rate: of Adam too.\n"""', "two arguments"),
+        ('"""A module of tests."""\nx = 1  # three times faster than one by one', "figure without its command"),
+    ],
+)
+def test_each_fault_of_a_docstring_is_found(source, fault):
+    assert len(faults(source)) == 1 and fault in faults(source)[0][1]
+
+
+@pytest.mark.parametrize("source", ["", '"""Whether a module is empty."""', '"""A module of tests.\n\nMore of what it is.\n"""'])
+def test_good_prose_has_no_fault(source):
+    assert faults(source) == []
