@@ -18,12 +18,22 @@ SPEED = re.compile(
 TWO_ARGUMENTS = re.compile(r"\s*[a-z_]+(, [a-z_]+)*: .*\. [a-z_]+(, [a-z_]+)*: ")
 
 
+def raises(node):
+    """Whether a function raises an exception of its own: not again one that it caught, nor in a function inside of it."""
+    inner = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.FunctionDef)]
+    return any(isinstance(child, ast.Raise) and child.exc is not None or raises(child) for child in inner)
+
+
 def faults(source):
     """[(line, fault)] of the docstrings and the comments of a module."""
     tree, found = ast.parse(source), []
     public = [tree] if tree.body else []
     public += [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
     found += [(getattr(n, "lineno", 1), "a public name without a docstring") for n in public if ast.get_docstring(n) is None]
+    methods = [m for n in tree.body if isinstance(n, ast.ClassDef) for m in n.body if isinstance(m, ast.FunctionDef)]
+    for function in [n for n in (*public, *methods) if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]:
+        if raises(function) and "Raises" not in (ast.get_docstring(function) or ""):
+            found.append((function.lineno, f"does not say what {function.name} raises"))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) or not (text := ast.get_docstring(node)):
             continue
@@ -56,6 +66,7 @@ def test_docstrings_open_with_a_noun_or_a_verb_and_say_one_thing_a_line():
         ('"""A."""', "says too little"),
         ('"""A module of tests"""', "a sentence that ends"),
         ('"""A module of tests."""\ndef f():\n    pass', "without a docstring"),
+        ('"""A module of tests."""\ndef f():\n    """A function that fails."""\n    raise ValueError', "what f raises"),
         ('"""What a module is."""', "relative clause"),
         ('"""Of all images."""', "relative clause"),
         ('"""A module of tests."""\ndef _f():\n    """One line\n    and another."""', "one line"),

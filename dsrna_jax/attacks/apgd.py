@@ -66,6 +66,7 @@ def apgd(
       rho: the step size is halved where at most this share of the steps since the last check raised the loss.
       draws: gradients averaged in each step, for stochastic networks: with draws > 1 the call is `logits_fn(images, key)`, with
         one key for the whole batch.
+    Raises: InputError, as all attacks, and for less than one step.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)

@@ -45,6 +45,7 @@ def pgd(
       target: classes to pull towards; by default away from the label.
       keep: "fooled" for the last misclassified point as x_adv, and the last point if there is none; "last" for the last point
         always, as in adversarial training.
+    Raises: InputError, as all attacks, and for restarts without random starts.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)

@@ -36,6 +36,7 @@ def square(
       steps: may be traced.
       share: of the pixels that the first squares cover, in (0, 1]; halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000
         steps.
+    Raises: InputError, as all attacks, and unless images are [batch, height, width, channel].
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)

@@ -13,7 +13,10 @@ from dsrna_jax.errors import InputError
 
 
 def cond(tracer, equation, twin, inputs) -> list:
-    """The rule of cond and switch: the branch of a known index, or a choice between the results of all for a traced index."""
+    """The rule of cond and switch: the branch of a known index, or a choice between the results of all for a traced index.
+
+    Raises: NotImplementedError if the index depends on x.
+    """
     index, *operands = inputs
     pairs = list(zip(equation.params["branches"], twin.params["branches"], strict=True))
     if isinstance(index, Refused):
@@ -40,7 +43,7 @@ def _chosen(tracer, index, cases):
 
 
 def while_loop(tracer, equation, twin, inputs) -> list:
-    """The rule of while: unrolled, for a condition that is known while tracing."""
+    """The rule of while: unrolled. Raises: NotImplementedError unless its condition is known while tracing."""
     params, other = equation.params, twin.params
     before, shared = params["cond_nconsts"], params["body_nconsts"]
     of_condition, of_body, carry = inputs[:before], inputs[before : before + shared], list(inputs[before + shared :])

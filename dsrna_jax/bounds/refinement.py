@@ -30,7 +30,8 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Meth
     Args:
       boxes: intervals of all nodes by interval arithmetic.
       chunk: entries of a node bounded at a time in backward passes.
-      given: sound bounds of intermediate values by their names; InputError for unknown ones.
+      given: sound bounds of intermediate values by their names.
+    Raises: InputError for unknown names in `given`.
     """
     names = intermediate_names(graph)
     unknown = set(given) - set(names.values())

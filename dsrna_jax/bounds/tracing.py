@@ -75,7 +75,10 @@ class Tracer:
         return self.interpret(jax.make_jaxpr(f)(*shapes), jax.make_jaxpr(f)(*others), operands)
 
     def interpret(self, jaxpr, other, operands) -> list:
-        """Outputs of a closed jaxpr on nodes and constants; `other` is the jaxpr of the same function at another batch size."""
+        """Outputs of a closed jaxpr on nodes and constants; `other` is the jaxpr of the same function at another batch size.
+
+        Raises: InputError if the two differ in their operations.
+        """
         constants, jaxpr, twin = jaxpr.consts, jaxpr.jaxpr, other.jaxpr
         if [e.primitive.name for e in jaxpr.eqns] != [e.primitive.name for e in twin.eqns]:
             raise InputError("f is not batch-separable: it does other operations when the batch is larger")
@@ -196,7 +199,7 @@ class Tracer:
             self.univariate[output] = result
 
     def batch_axes(self, equation, twin, inputs) -> list[int]:
-        """The batch axis of each output; InputError if the operation mixes examples."""
+        """The batch axis of each output. Raises: InputError if the operation mixes examples."""
         name, axes = equation.primitive.name, []
         nodes = [i.difference if isinstance(i, Predicate) else i for i in inputs]
         operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(nodes) if isinstance(n, Node)]

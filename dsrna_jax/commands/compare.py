@@ -18,7 +18,7 @@ from dsrna_jax.runtime.paths import check_path
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command with the arguments `argv[1:]`."""
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError for bad input."""
     values = no_flags()
     define(values, "out", None, "folder of the results; by default the one that the first RUN lies in")
     runs = parse(values, argv, takes_arguments=True)

@@ -61,7 +61,10 @@ class View:
         return dataclasses.replace(self, crop_area=crop_area, seed=seed)
 
     def pixels(self, pictures: Pictures, index: int, place: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
-        """Pixels and label of picture number `index`; a random crop is drawn by `place`, its number in the whole stream."""
+        """Pixels and label of picture number `index`; a random crop is drawn by `place`, its number in the whole stream.
+
+        Raises: InputError if the picture cannot be decoded, or is coloured in a set of grey ones.
+        """
         picture = pictures[index]
         if self.crop_area < 1:
             rng = np.random.default_rng((*self.seed, place))

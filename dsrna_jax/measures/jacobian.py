@@ -67,7 +67,7 @@ def value_and_jacobian_norm(
     method: str = "rows",
     n_proj: int = 1,
 ) -> tuple[Float[Array, "batch outputs"], Float[Array, " batch"]]:
-    """`f(x)` and `jacobian_norm(f, x)` from one forward pass; arguments as there."""
+    """`f(x)` and `jacobian_norm(f, x)` from one forward pass. Arguments, and Raises, as there."""
     check_estimable(norm, method)
     x = jnp.asarray(x)
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):

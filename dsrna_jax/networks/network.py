@@ -142,7 +142,7 @@ class Network(nn.Module):
         return Mixture(None, jnp.ones(edge_count, dtype) if self.partial > 1 else None)
 
     def stem(self, images: Images, statistics: Statistics = "running") -> tuple[Map, Map]:
-        """The two maps that the first cell reads."""
+        """The two maps that the first cell reads. Raises: InputError for images of less than 4x4 pixels."""
         if min(images.shape[1:3]) < 4:
             raise InputError(f"images must be at least 4x4 pixels for the two reductions, got {images.shape[1:3]}")
         mean, std = (jnp.asarray(values, images.dtype) for values in (self.mean, self.std))
@@ -150,7 +150,7 @@ class Network(nn.Module):
         return self.entry(x, statistics)
 
     def cell(self, index: int, before: Map, last: Map, mixtures=None, statistics: Statistics = "running") -> Map:
-        """Output of cell `index` from those of the two cells before it."""
+        """Output of cell `index` from those of the two cells before it. Raises: IndexError if there is no such cell."""
         weights = self._mixture(index, mixtures, last.dtype)
         for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
             if length > 1 and first <= index < first + length:

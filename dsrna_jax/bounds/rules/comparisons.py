@@ -185,7 +185,10 @@ def _function(part, constant):
 
 
 def cast(tracer, primitive, operands, params, axes):
-    """The rule of convert_element_type, to floating-point numbers; a comparison becomes a choice between 0 and 1."""
+    """The rule of convert_element_type; a comparison becomes a choice between 0 and 1.
+
+    Raises: NotImplementedError for conversions of numbers to integers.
+    """
     (operand,), dtype = operands, params["new_dtype"]
     if isinstance(operand, Predicate) and not jnp.issubdtype(dtype, jnp.inexact):
         return operands  # as an integer it stays the truth value that it is until it is a floating-point number

@@ -16,7 +16,7 @@ from dsrna_jax.kernels.depthwise import depthwise
 
 
 def trilinear(tracer, primitive, operands, params, axes):
-    """The rule of the convolutions of `kernels`: depthwise and pointwise."""
+    """The rule of depthwise and pointwise convolutions (`kernels`). Raises: NotImplementedError unless the kernel is constant."""
     if params["solve"] != "output" or not isinstance(operands[0], Node) or isinstance(operands[1], Node):
         raise NotImplementedError(f"bounds of {primitive.name} need a constant kernel{tracer.where}")
 

@@ -16,7 +16,7 @@ FFT, IFFT, RFFT, IRFFT = range(4)
 
 
 def fourier(tracer, primitive, operands, params, axes):
-    """The rule of fft, of real and of complex values."""
+    """The rule of fft, of real and of complex values. Raises: InputError for a transform along the batch."""
     (x,), kind, lengths = operands, int(params["fft_type"]), params["fft_lengths"]
     real, imaginary = (x.real, x.imaginary) if isinstance(x, Complex) else (x, None)
     rank = real.value.ndim

@@ -52,7 +52,7 @@ def _combination(tracer, primitive, params):
 
 
 def reduce(tracer, primitive, operands, params, axes):
-    """The rule of reduce, by a function and an initial value."""
+    """The rule of reduce, by a function and an initial value. Raises: NotImplementedError for several arrays."""
     if len(operands) != 2:
         raise NotImplementedError(f"no bounds of reduce of several arrays{tracer.where}")
     name = _combination(tracer, primitive, params)
@@ -61,7 +61,10 @@ def reduce(tracer, primitive, operands, params, axes):
 
 
 def reduce_window(tracer, primitive, operands, params, axes):
-    """The rule of reduce_window, by a function and an initial value that also pads."""
+    """The rule of reduce_window, by a function and an initial value that also pads.
+
+    Raises: NotImplementedError for several arrays, for products, and for sums that do not start at 0.
+    """
     if len(operands) != 2:
         raise NotImplementedError(f"no bounds of reduce_window of several arrays{tracer.where}")
     name, (_, init) = _combination(tracer, primitive, params), operands

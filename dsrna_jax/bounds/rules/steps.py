@@ -22,7 +22,7 @@ def step(function):
 
 
 def remainder(tracer, primitive, operands, params, axes):
-    """The rule of rem."""
+    """The rule of rem. Raises: NotImplementedError for a bounded divisor."""
     x, divisor = operands
     if isinstance(divisor, Node):
         raise NotImplementedError(f"no bounds of rem by a bounded value{tracer.where}")
@@ -32,7 +32,10 @@ def remainder(tracer, primitive, operands, params, axes):
 
 
 def sort(tracer, primitive, operands, params, axes):
-    """The rule of sort. Bounded keys have bounds, operands sorted by them have none; constant keys move the operands."""
+    """The rule of sort. Bounded keys have bounds, operands sorted by them have none; constant keys move the operands.
+
+    Raises: NotImplementedError for several keys.
+    """
     axis, keys = params["dimension"], operands[: params["num_keys"]]
     if len(keys) > 1:
         raise NotImplementedError(f"no bounds of a sort by several keys{tracer.where}")

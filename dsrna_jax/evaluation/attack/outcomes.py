@@ -55,7 +55,10 @@ class Evaluation(NamedTuple):
 
 
 def outcome_of(row: AttackRow, records: Sequence[dict[str, Any]], clean: Bool[np.ndarray, " examples"]) -> Outcome:
-    """The result of a row from the records of its batches; `clean` are the examples that are classified correctly."""
+    """The result of a row from the records of its batches; `clean`: the examples that are classified correctly.
+
+    Raises: InputError if a record lacks the distances of its row.
+    """
     robust, after, distance = clean.copy(), {}, None
     if row.is_nearest:
         distance = np.where(clean, np.inf, 0)
