@@ -257,9 +257,9 @@ def test_clipping_tightens_bounds_and_a_wide_clip_changes_nothing():
     [
         ("ibp", "linf", (0.0, 1.0)),
         ("crown_ibp", "l2", (0.0, 1.0)),
-        ("fastlin", "linf", None),
+        pytest.param("fastlin", "linf", None, marks=pytest.mark.slow),
         ("crown", "l1", (0.0, 1.0)),
-        ("hz_crown", "l2", None),
+        pytest.param("hz_crown", "l2", None, marks=pytest.mark.slow),
     ],
 )
 def test_gradients_of_bounds_are_finite_differences(method, norm, clip):

@@ -164,7 +164,10 @@ def test_wrongly_classified_images_have_no_radius_and_no_slack():
 
 
 @pytest.mark.parametrize("name", certificates.CERTIFICATES)
-@pytest.mark.parametrize(("cells", "gain"), [(8, 1e6), (12, 1e5)], ids=["8 cells", "12 cells"])
+@pytest.mark.parametrize(
+    ("cells", "gain"),
+    [pytest.param(8, 1e6, id="8 cells"), pytest.param(12, 1e5, id="12 cells", marks=pytest.mark.slow)],
+)
 def test_r_and_its_gradient_are_finite_where_a_bound_leaves_float32(name, cells, gain):
     net = chain(cells, gain)
     labels = right_labels(net)
