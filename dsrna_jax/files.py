@@ -31,9 +31,9 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
 
 
 def expanded(text: str | os.PathLike) -> Path:
-    """The path with `~` and `~USER` replaced by that home. Raises: InputError if there is no such user, or it is no path."""
+    """The path with `~` and `~USER` replaced by that home. Raises: InputError if there is no such user, or it is not a path."""
     if "\0" in os.fspath(text):
-        raise InputError(f"{os.fspath(text)!r} is no path: a path holds no NUL character")
+        raise InputError(f"{os.fspath(text)!r} is not a path: it has a NUL character")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

@@ -35,7 +35,7 @@ def read(path: str | os.PathLike, shape: Any = object) -> Any:
     try:
         status = path.stat()
         if not path.is_file():
-            raise InputError(f"{path} is no regular file")
+            raise InputError(f"{path} is not a regular file")
         if status.st_size > _LONGEST:
             raise InputError(f"{path} has {status.st_size:,} bytes: expected a file of at most {_LONGEST:,}")
         content = path.read_bytes()

@@ -98,7 +98,7 @@ def test_a_refuted_certificate_is_an_error():
 
 
 def test_attacks_without_the_norm_are_refused():
-    with pytest.raises(InputError, match="attack='cw' knows no norm 'linf'"):
+    with pytest.raises(InputError, match="attack='cw' does not support norm 'linf'"):
         attack_radii(LINEAR, X, LABELS, KEYS, attack="cw", norm="linf", steps=3)
 
 

@@ -226,7 +226,7 @@ def no_test(path):
         (broken_image, "train", "cannot read the image .*dog/00.png"),
         (text_as_image, "train", "cannot read the image .*dog/01.png: it is no PNG; replace"),
         (sixteen_bits, "train", "dog/01.png has more than 8 bits"),
-        (unknown_class_in_test, "test", "owl is no class of .*train"),
+        (unknown_class_in_test, "test", "owl is not a class of .*train"),
         (no_test, "test", "test, but there is no such folder"),
     ],
 )
@@ -307,7 +307,7 @@ def label_beyond_the_classes(path):
         (cut_short, "train", "cannot read .*toy/1.0.0.*again"),
         (without_records, "train", "cannot read .*toy/1.0.0.*again"),
         (as_tfrecord, "train", "tfrecord files, expected array_record.*tfds build toy --file_format=array_record"),
-        (without_label, "train", r"no image classification set.*got caption \(Text\), image \(Image\)"),
+        (without_label, "train", r"not an image classification set.*got caption \(Text\), image \(Image\)"),
         (unlabelled, "train", "toy train has no labels"),
     ],
 )

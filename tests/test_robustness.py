@@ -82,5 +82,5 @@ def test_unknown_name_lists_the_known():
 
 
 def test_impossible_pair_of_norm_and_method_is_refused_before_any_data():
-    with pytest.raises(InputError, match="norm 'row_l1' cannot be had by method 'jvp'"):
+    with pytest.raises(InputError, match="method 'jvp' cannot estimate norm 'row_l1'"):
         jacobian.measure(types.SimpleNamespace(jacobian_norm="row_l1", jacobian_method="jvp", n_proj=1))

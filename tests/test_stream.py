@@ -127,7 +127,7 @@ def test_parts_mean_what_they_mean_in_tfds(expression, expected):
 
 @pytest.mark.parametrize("part", ["[5:5]", "[:0]", "[41:]", "[:41]", "[-41:]"])
 def test_a_part_that_is_empty_or_beyond_the_set_is_refused(part):
-    with pytest.raises(InputError, match=r"the part .* of 40 images holds none"):
+    with pytest.raises(InputError, match=r"the part .* of 40 images is empty or out of range"):
         parts.parsed(f"x{part}")[1].range(40)
 
 

@@ -43,7 +43,7 @@ def test_what_is_no_file_is_refused_and_never_blocks(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "folder.json").mkdir()
     for name in ("pipe.json", "folder.json"):
-        with pytest.raises(InputError, match=f"{name} is no regular file"):
+        with pytest.raises(InputError, match=f"{name} is not a regular file"):
             strict_json.read(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         strict_json.read(tmp_path / "absent.json")

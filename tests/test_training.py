@@ -385,7 +385,7 @@ def test_dry_run_needs_no_data(flags, expected, tmp_path, capsys):
 
 
 def test_dry_run_of_data_that_cannot_be_trained_on(tmp_path, capsys):
-    for name, expected in {"imdb_reviews": "no image classification set", "caltech101": "give image_size"}.items():
+    for name, expected in {"imdb_reviews": "not an image classification set", "caltech101": "give image_size"}.items():
         assert run_command(f"--dataset={name}", f"--data_dir={tmp_path}", "--dry_run") == 1
         assert expected in capsys.readouterr().err
 
@@ -405,7 +405,7 @@ def test_the_list_of_genotypes(capsys):
         (["--radius=8"], "expected at most 1, because pixels are in [0, 1]"),
         (["--adversarial=free", "--norm=l2"], "expected norm='linf'"),
         (["--patience=3", "--held_out=0"], "expected held_out above 0"),
-        (["--held_out=0.001"], "is none of any class"),
+        (["--held_out=0.001"], "is less than one image a class"),
         (["--held_out=1"], "held_out=1.0: expected less than 1"),
         (["--batch_size=1300"], "batch_size=1300: expected at most 1298"),
         (["--image_size=4"], "4x4 pixels: expected at least 5x5 for two reductions and the auxiliary head"),

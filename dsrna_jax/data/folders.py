@@ -70,7 +70,7 @@ def _files(name: str, path: Path, split: str) -> _Files:
         folders = {part: _class_folders(path / part) for part in ("train", split)}
         classes = list(folders["train"])
         if strange := sorted(set(folders[split]) - set(classes)):
-            raise InputError(f"{path / split / strange[0]} is no class of {path / 'train'}: add it there or remove it")
+            raise InputError(f"{path / split / strange[0]} is not a class of {path / 'train'}: add it there or remove it")
         aside = [folder for folder in _sub_folders(path) if not {f.name for f in _sub_folders(folder)} & set(classes)]
         files = _class_files(path / split, folders[split], aside)
         chosen = [(file, label) for label, kind in enumerate(classes) for file in files.get(kind, ())]

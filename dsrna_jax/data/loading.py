@@ -92,21 +92,21 @@ def training_images(config: Any, published: Dataset | None = None) -> Dataset | 
     place = {"data_dir": config.data_dir or None, "examples": config.examples}
     if config.loading == "memory" and config.crop_area < 1:
         raise InputError(f"crop_area={config.crop_area} needs images at their own size: expected loading=stream or auto")
-    found = _Described(published) if published else pictures(config.dataset, "train", **place)
+    encoded = _Described(published) if published else pictures(config.dataset, "train", **place)
     reason = _reason(config)
-    if found is None and reason:
+    if encoded is None and reason:
         raise InputError(f"{config.dataset} cannot be streamed, but {reason}: expected a tfds set or a folder of images")
-    if found is None or config.loading == "memory":
+    if encoded is None or config.loading == "memory":
         framing = {"image_size": config.image_size, "center_crop": config.center_crop}
         return published or load(config.dataset, "train", **framing, **place)
-    side = config.image_size or found.side
-    size = len(found) * side * side * found.channels
+    side = config.image_size or encoded.side
+    size = len(encoded) * side * side * encoded.channels
     if not reason and size <= decoding.MEMORY_LIMIT:
-        return published or found.stacked(config.image_size, config.center_crop)
+        return published or encoded.stacked(config.image_size, config.center_crop)
     if not side:
         raise InputError(f"a stream of {config.dataset} needs an image_size, the side to which images are resized, such as 224")
     large = f"{size / 2**30:.1f} GiB are more than the {decoding.MEMORY_LIMIT / 2**30:.0f} GiB that are held in memory"
-    return StreamedDataset(found, side, config.center_crop, reason or large)
+    return StreamedDataset(encoded, side, config.center_crop, reason or large)
 
 
 def training_statistics(

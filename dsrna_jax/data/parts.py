@@ -28,9 +28,7 @@ class Part(NamedTuple):
         start = 0 if self.start is None else _position(*self.start, count)
         stop = count if self.stop is None else _position(*self.stop, count)
         if not 0 <= start < stop <= count:
-            raise InputError(
-                f"the part {self.text} of {count} images holds none, or images that are not there: give another part"
-            )
+            raise InputError(f"the part {self.text} of {count} images is empty or out of range: give another part")
         return start, stop
 
 

@@ -52,7 +52,7 @@ def load(
     if isinstance(read, PictureReader) and (part or examples or center_crop):
         return _part_of(read, split, part, examples).stacked(image_size, center_crop)
     if center_crop:
-        raise InputError(f"center_crop={center_crop}: {name} is no set of image files, expected center_crop=0")
+        raise InputError(f"center_crop={center_crop}: {name} has no image files, expected center_crop=0")
     dataset = read(split, image_size)
     if not (part or examples):
         return dataset

@@ -247,5 +247,5 @@ def _image_and_label(info: Any, name: str) -> tuple[tuple[str, Any], tuple[str, 
     is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
     if not is_image or not isinstance(label, tfds.features.ClassLabel):
         kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
-        raise InputError(f"{name} is no image classification set: expected a uint8 Image and a ClassLabel, got {kinds}")
+        raise InputError(f"{name} is not an image classification set: expected a uint8 Image and a ClassLabel, got {kinds}")
     return (image_key, image), (label_key, label)

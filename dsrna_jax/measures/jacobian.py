@@ -104,7 +104,7 @@ def check_estimable(norm: str, method: str) -> None:
     """Raises: InputError unless `method` computes `norm`, or estimates it without bias."""
     if norm not in ESTIMABLE.get(method, ()):
         pairs = "; ".join(f"{name}: {', '.join(norms)}" for name, norms in ESTIMABLE.items())
-        raise InputError(f"norm {norm!r} cannot be had by method {method!r}; methods and their norms are {pairs}")
+        raise InputError(f"method {method!r} cannot estimate norm {norm!r}; methods and their norms are {pairs}")
 
 
 def _total(term: Callable[[Array | int], Array], count: int) -> Array:

@@ -51,7 +51,7 @@ def training_setup(
     held_out, train = stratified_shares(dataset.labels, config.held_out, config.seed)
     if config.held_out and not len(held_out):
         raise InputError(
-            f"held_out={config.held_out} of {len(dataset)} training images of {config.dataset} is none of any class: "
+            f"held_out={config.held_out} of {len(dataset)} training images of {config.dataset} is less than one image a class: "
             "expected a larger share, or 0"
         )
     if config.batch_size > len(train):

@@ -38,7 +38,7 @@ def attack_radii(
     Raises: InputError, as attacks do.
     """
     if norm not in ({"linf", "l2"} if attack in ("pgd", "fab") else {"l2"}):
-        raise InputError(f"attack={attack!r} knows no norm {norm!r}: expected attack='pgd' or 'fab'")
+        raise InputError(f"attack={attack!r} does not support norm {norm!r}: expected attack='pgd' or 'fab'")
     network, keys = as_partial(logits_fn), example_keys(key, len(labels))
     _, classes = clean_predictions(network, images, labels, len(images))
     smallest = np.where(classes == labels, np.inf, 0.0)
