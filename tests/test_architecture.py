@@ -124,7 +124,7 @@ def test_the_package_imports_no_experiment_and_nothing_private_of_jax():
         ("from dsrna_jax.errors import InputError\nimport jax", False, False),
     ],
 )
-def test_what_counts_as_misdirected_and_as_a_circle(source, is_misdirected, is_circular, tmp_path):
+def test_misdirected_imports_and_circles_are_found(source, is_misdirected, is_circular, tmp_path):
     """In a package of three modules: `bounds.balls` holds `source`, and `bounds.api` imports it."""
     for name, text in (
         ("bounds/__init__", ""), ("bounds/balls", source), ("bounds/api", "from dsrna_jax.bounds import balls"),

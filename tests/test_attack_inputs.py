@@ -111,7 +111,7 @@ def test_shapes_and_dtypes_are_checked_inside_of_jit(name):
 
 @pytest.mark.usefixtures("unchecked_signatures")
 @pytest.mark.parametrize("name", ["pgd", "apgd_t", "square", "autoattack"])
-def test_keys_are_keys(name):
+def test_what_is_no_random_key_is_refused(name):
     assert "got the integer 0: give jax.random.key(0)" in refused(lambda: attacked(name, key=0))
     assert "got the integer seed" in refused(lambda: jax.jit(lambda key: attacked(name, key=key))(0))
     assert "expected a key" in refused(lambda: attacked(name, key=None))

@@ -124,7 +124,7 @@ def test_unrolled_is_the_slope_of_the_objective_after_the_step(name):
     close(gradient("unrolled", name)[0], slopes, 1e-8)
 
 
-def test_the_clipping_of_that_test_is_active():
+def test_gradients_are_large_enough_to_be_clipped_in_the_clipped_step():
     norm = optax.tree.norm(jax.jit(jax.grad(train_loss))(WEIGHTS, ALPHAS))
     assert STEPS["clipped"]["clip"] < norm < 1e3
 

@@ -84,7 +84,7 @@ def test_hinges_are_recognised_however_they_are_written(f, count):
         lambda x: 1 / (1 + jnp.exp(-x)) + 1e-3 * jnp.tanh(1e6 * (x - 0.3)),
     ],
 )
-def test_functions_that_differ_in_an_operation_or_a_number_are_not(f):
+def test_functions_that_differ_in_an_operation_or_a_number_are_not_recognised(f):
     assert set(relaxed(f)).isdisjoint({"silu", "swish", "gelu", "tanh_gelu", "softplus"}) and len(relaxed(f)) > 0
 
 

@@ -22,7 +22,7 @@ def test_help_lists_every_command(capsys):
         assert all(f"\n  {name} " in out for name in COMMANDS)
 
 
-def test_version(capsys):
+def test_the_version_is_printed(capsys):
     assert status(console.main, ["dsrna_jax", "--version"]) == 0
     assert capsys.readouterr().out == f"dsrna_jax {__version__}\n"
 

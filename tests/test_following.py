@@ -22,7 +22,7 @@ def test_cells_that_descend_r_have_more_convolutions():
     assert convolutions(genotypes["along"]) < convolutions(genotypes["against"])
 
 
-def test_the_table_of_networks_that_are_done(tmp_path, capsys):
+def test_the_table_has_the_networks_that_are_done(tmp_path, capsys):
     for name, radius in {"along": 0.02, "against": 0.01}.items():
         save(resolve("DARTS_V2"), tmp_path / f"{name}_0.json")
         (tmp_path / f"{name}_0").mkdir()

@@ -87,12 +87,12 @@ def test_edges_are_counted_and_ordered_as_in_darts():
 
 
 @given(genotypes())
-def test_json_round_trip(genotype):
+def test_json_gives_back_the_same_genotype(genotype):
     text = json.dumps(g.to_json(genotype))
     assert g.from_json(text) == g.from_json(json.loads(text)) == genotype
 
 
-def test_file_round_trip_replaces_the_whole_file(tmp_path):
+def test_a_saved_genotype_replaces_the_whole_file_and_loads_again(tmp_path):
     path = tmp_path / "genotype.json"
     for published in PUBLISHED:
         genotype = g.from_json(published)
@@ -120,7 +120,7 @@ def test_all_published_genotypes_are_genotypes():
         assert g.from_json(g.to_json(genotype)) == genotype, name
 
 
-def test_one_line_a_cell():
+def test_a_genotype_is_printed_with_one_line_a_cell():
     lines = str(g.from_json({**DARTS_V2, "reduce_concat": [4, 5]})).splitlines()
     assert lines[0] == (
         "normal: 2<-sep_conv_3x3(0)+sep_conv_3x3(1) 3<-sep_conv_3x3(0)+sep_conv_3x3(1) "
@@ -259,7 +259,7 @@ def test_edge_weights_decide_between_equal_edges():
     np.testing.assert_allclose([weights[group].sum() for group in (np.s_[:2], np.s_[2:5], np.s_[5:9], np.s_[9:])], 1)
 
 
-def test_alphas_that_are_no_alphas():
+def test_alphas_of_another_shape_or_not_finite_are_refused():
     alphas = alphas_of(4, seed=0, edge_logits=True)
     for bad in (np.nan, np.inf):
         for name in ("reduction", "normal_edges"):

@@ -64,7 +64,7 @@ def jacobian_of_conv_net():
 
 
 @pytest.mark.parametrize(("norm", "by_hand"), [("row_l2", 7.0), ("row_l1", 9.0), ("fro", 29**0.5), ("fro_squared", 29.0)])
-def test_linear_by_hand(norm, by_hand):
+def test_norms_of_a_linear_function_are_those_of_its_matrix(norm, by_hand):
     got = jacobian_norm(linear, jnp.ones((4, 1, 3)), norm=norm, method="exact")
     np.testing.assert_allclose(got, np.full(4, by_hand), rtol=1e-6)
 

@@ -21,7 +21,7 @@ def finished(tmp_path):
     return tmp_path
 
 
-def test_rank_correlations_of_networks_that_were_measured(finished, capsys):
+def test_the_table_has_the_rank_correlations_of_measured_networks(finished, capsys):
     assert status(ranking.main, ["ranking", "--networks=4", f"--run_dir={finished}"]) == 0
     out = capsys.readouterr().out
     for line in (
@@ -35,13 +35,13 @@ def test_rank_correlations_of_networks_that_were_measured(finished, capsys):
     assert len(list(finished.iterdir())) == 4  # no network was trained
 
 
-def test_too_few_networks_to_rank(tmp_path, capsys):
+def test_too_few_networks_to_rank_are_refused(tmp_path, capsys):
     assert status(ranking.main, ["ranking", "--networks=2", f"--run_dir={tmp_path}"]) == 1
     assert "networks=2" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_results_of_a_trained_network(trained_run):
+def test_a_trained_network_has_a_result_by_every_certificate(trained_run):
     results = ranking.certified(trained_run, 2)
     assert set(results) == {
         "accuracy",

@@ -258,7 +258,7 @@ def test_another_configuration_is_not_resumed_but_shown(tmp_path):
         assert part in str(error.value)
 
 
-def test_data_may_move(tmp_path):
+def test_a_run_resumes_with_its_data_in_another_folder(tmp_path):
     taken(tmp_path).claim(RESOLVED | {"config": RESOLVED["config"] | {"data_dir": "/elsewhere"}})
 
 
@@ -352,12 +352,12 @@ def test_another_number_of_cores_is_said_on_resuming(tmp_path, smoke_run, monkey
     assert json.loads((path / "config.json").read_text())["machine"] == before
 
 
-def test_batch_larger_than_half_the_data():
+def test_a_batch_larger_than_half_the_data_is_refused():
     with pytest.raises(InputError, match="batch_size=800: expected at most 71[0-9], half of the 1437 training images"):
         search_setup(dataclasses.replace(SMOKE, batch_size=800))
 
 
-def test_image_too_small_for_the_reductions():
+def test_an_image_too_small_for_the_reductions_is_refused():
     with pytest.raises(InputError, match="3x3 pixels: expected at least 4x4"):
         search_setup(dataclasses.replace(SMOKE, image_size=3))
 
@@ -395,7 +395,7 @@ def test_first_request_is_noted_and_the_second_acts_as_before():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_peak_memory_of_a_chain():
+def test_peak_memory_of_a_chain_is_that_of_three_of_its_arrays():
     """x, its sine and the sine's cosine never live all three with another: argument, one result and the next."""
 
     def chain(x):
@@ -405,14 +405,14 @@ def test_peak_memory_of_a_chain():
     assert memory.peak_bytes(jax.jit(chain), jnp.zeros(1000)) == pytest.approx(3 * 4000, abs=8)
 
 
-def test_batch_divides_among_devices():
+def test_a_batch_that_does_not_divide_among_devices_is_refused():
     mesh = SimpleNamespace(size=3)
     sharding.check_divides(63, mesh)
     with pytest.raises(InputError, match="batch_size=64 does not divide among 3 devices: .* 63 or 66"):
         sharding.check_divides(64, mesh)
 
 
-def test_more_devices_than_there_are():
+def test_more_devices_than_there_are_is_refused():
     with pytest.raises(InputError, match="devices=99: expected 1 to"):
         sharding.mesh(99)
 

@@ -214,7 +214,7 @@ def test_bad_input_ends_in_one_line(folders, smoke_run, capsys, arguments, expec
     assert not (folders / "run").exists()
 
 
-def test_bad_flag_as_a_command():
+def test_an_unknown_flag_ends_the_command_in_one_line():
     code, out, err = finished("--cels=3")
     assert (code, out, err.count("\n")) == (1, "", 1) and "cels" in err
 

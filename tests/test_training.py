@@ -268,7 +268,7 @@ def random_logits(seed, rows=5):
     return jax.random.normal(jax.random.key(seed), (rows, 4))
 
 
-def test_losses_of_images_that_were_not_attacked():
+def test_without_an_attack_trades_is_the_plain_loss_and_mart_the_boosted_one():
     """TRADES is then the plain loss; MART the boosted one."""
     config, labels, clean = config_of(beta=5.0), jnp.array([0, 1, 2, 3, 0]), random_logits(0)
     passes = passes_of(lambda images: images)
@@ -282,7 +282,7 @@ def test_losses_of_images_that_were_not_attacked():
     np.testing.assert_allclose(adversarial.mart_loss(config, passes, clean, clean, labels, {})[0], boosted, rtol=1e-5)
 
 
-def test_robust_terms_by_hand():
+def test_trades_and_mart_equal_their_formulas():
     config, labels = config_of(beta=5.0), jnp.array([0, 1, 2, 3, 0])
     clean, attacked = random_logits(0), random_logits(1)
     passes = passes_of(lambda images: images)
@@ -296,7 +296,7 @@ def test_robust_terms_by_hand():
     np.testing.assert_allclose(adversarial.mart_loss(config, passes, clean, attacked, labels, {})[0], mart, rtol=1e-5)
 
 
-def test_label_smoothing_and_the_auxiliary_loss():
+def test_the_plain_loss_smooths_labels_and_adds_the_auxiliary_loss():
     config, labels, logits = config_of(label_smoothing=0.1, auxiliary_weight=0.4), jnp.array([0, 3]), random_logits(2, 2)
     q = np.full((2, 4), 0.025) + 0.9 * np.eye(4)[np.asarray(labels)]
     expected = -np.sum(q * np.asarray(jax.nn.log_softmax(logits)), axis=1).mean()
@@ -321,7 +321,7 @@ def test_label_smoothing_and_the_auxiliary_loss():
     ],
     ids=lambda value: value.get("schedule") if isinstance(value, dict) else "",
 )
-def test_learning_rates(fields, epochs, rates):
+def test_learning_rates_follow_their_schedule(fields, epochs, rates):
     config = config_of(**{"lr": 1.0, **fields})
     np.testing.assert_allclose([learning_rate(config, epoch) for epoch in epochs], rates, rtol=2e-2, atol=1e-6)
 
@@ -341,7 +341,7 @@ MILLIONS = {  # multiply-adds with 20 cells and 36 channels for CIFAR-10, with 1
 
 
 @pytest.mark.parametrize("name", MILLIONS)
-def test_multiply_adds_are_the_published_ones(name):
+def test_a_network_has_as_many_multiply_adds_as_the_published_one(name):
     settings = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
     cifar = network.derived(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **settings)
     imagenet = network.derived(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **settings)
@@ -384,13 +384,13 @@ def test_dry_run_needs_no_data(flags, expected, tmp_path, capsys):
     assert expected in out and f"not in data_dir {tmp_path}" in out and " MB" in out
 
 
-def test_dry_run_of_data_that_cannot_be_trained_on(tmp_path, capsys):
+def test_dry_run_refuses_data_that_cannot_be_trained_on(tmp_path, capsys):
     for name, expected in {"imdb_reviews": "not an image classification set", "caltech101": "give image_size"}.items():
         assert run_command(f"--dataset={name}", f"--data_dir={tmp_path}", "--dry_run") == 1
         assert expected in capsys.readouterr().err
 
 
-def test_the_list_of_genotypes(capsys):
+def test_genotype_list_prints_the_published_names(capsys):
     assert run_command("--genotype=list") == 0
     assert "PC_DARTS_cifar" in capsys.readouterr().out
 
@@ -427,7 +427,7 @@ def test_bad_input_ends_in_one_line(tmp_path, tiny_run, capsys, arguments, expec
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_that_is_not_of_a_training(tmp_path, tiny_run):
+def test_checkpoints_of_other_commands_are_refused_with_what_to_do(tmp_path, tiny_run):
     with pytest.raises(InputError, match="no checkpoint in"):
         restore.load(tmp_path)
     found = restore.load(tiny_run[0])

@@ -41,18 +41,18 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_weights_of_a_published_network(name):
+def test_a_network_has_as_many_weights_as_the_published_one(name):
     net = network.derived(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **COLOUR)
     assert network.weight_count(net, (32, 32, 3)) == WEIGHTS[name][0]
 
 
 @pytest.mark.parametrize("name", ["AmoebaNet", "PC_DARTS_image"])
-def test_weights_of_a_published_network_for_imagenet(name):
+def test_a_network_for_imagenet_has_as_many_weights_as_the_published_one(name):
     net = network.derived(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **COLOUR)
     assert network.weight_count(net, (224, 224, 3)) == WEIGHTS[name][1]
 
 
-def test_weights_of_the_other_robnets():
+def test_the_other_robnets_have_as_many_weights_as_counted_by_hand():
     large = zoo.published("RobNet_large")
     second = network.derived(large, cells=33, channels=64, classes=10, **COLOUR)
     assert network.weight_count(second, (32, 32, 3)) == 33_326_666
@@ -116,7 +116,7 @@ def test_random_cells_differ_by_seed_and_read_two_nodes():
             assert not any(name == "none" for name, _ in genes)
 
 
-def test_aliases_and_the_list():
+def test_aliases_name_published_cells_and_the_list_has_all_names():
     assert zoo.published("c10_s5_random") == zoo.published("SDARTS_RS")
     assert all(name in zoo.listing() for name in zoo.names())
 
@@ -148,7 +148,7 @@ def test_what_is_no_architecture_is_refused(tmp_path, text, expected):
 
 
 @pytest.mark.parametrize("cells", [[], "11", [["11"]], [["00", "00"]], [["11", "11"], ["11"] * 5]])
-def test_codes_that_are_no_robnet(cells):
+def test_what_is_no_code_of_robnet_is_refused(cells):
     with pytest.raises(InputError):
         genotypes.from_json({"robnet": cells})
 
