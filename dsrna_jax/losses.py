@@ -2,7 +2,10 @@
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+TOP_5_FROM = 20  # classes: with fewer, five guesses say little
 
 
 def cross_entropy(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
@@ -13,6 +16,11 @@ def cross_entropy(logits: Float[Array, "batch classes"], labels: Int[Array, " ba
 def accuracy(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, ""]:
     """Share of examples whose label has the highest logit, in [0, 1]."""
     return jnp.mean(jnp.argmax(logits, axis=1) == labels)
+
+
+def in_top_5(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Bool[Array, " batch"]:
+    """Whether the label is among the classes with the five highest logits; of equal ones, the first count."""
+    return jnp.any(lax.top_k(logits, min(5, logits.shape[1]))[1] == labels[:, None], axis=1)
 
 
 def margin(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:

@@ -215,7 +215,7 @@ def test_an_evaluation_of_another_checkpoint_is_not_resumed(trained_run, attacke
 )
 def test_images_that_do_not_fit_are_refused(monkeypatch, capsys, tmp_path, trained_run, count, shape, classes, expected):
     images, labels = np.zeros((count, *shape), np.uint8), np.zeros(count, np.int32)
-    monkeypatch.setattr(image_choice, "load", lambda *_: Dataset("digits", images, labels, tuple(classes)))
+    monkeypatch.setattr(image_choice, "images_of", lambda *_: Dataset("digits", images, labels, tuple(classes)))
     assert run_command(f"--checkpoint={trained_run}", f"--out={tmp_path / 'out'}", *SMALL) == 1
     out, err = capsys.readouterr()
     assert out == "" and expected in err and err.count("\n") == 1

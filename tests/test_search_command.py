@@ -108,9 +108,12 @@ def test_published_splits_have_the_shape_that_tfds_defines():
     assert published_training_split("oxford_flowers102") is None
 
 
-def test_dry_run_warns_of_data_that_will_not_be_loaded(tmp_path, capsys):
+def test_dry_run_says_whether_data_will_be_streamed_and_warns_if_they_will_not_be_loaded(tmp_path, capsys):
     flags = ["--dataset=imagenet2012", "--image_size=224", "--cells=3", "--nodes=1", f"--data_dir={tmp_path}", "--dry_run"]
     assert status(search.main, ["search", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "images are streamed: 179.6 GiB are more than the 8 GiB that are held in memory" in out and "GiB of memory" not in out
+    assert status(search.main, ["search", *flags, "--loading=memory"]) == 0
     out = capsys.readouterr().out
     assert "steps: 10009 in each of 15 epochs" in out
     assert [line.split(":")[0] for line in out.splitlines()[-2:]] == ["WARN", "WARN"]

@@ -52,7 +52,7 @@ def test_test_images_are_looked_at_once(linear, monkeypatch):
     measured_result(path, file=io.StringIO())
     before = (path / "result.json").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(training_result, "load", None)
+        patch.setattr(training_result, "images_of", None)
         measured_result(path, file=io.StringIO())
     assert (path / "result.json").read_bytes() == before
     monkeypatch.setattr(restore, "load", lambda path: linear_network(-1.0))  # of other weights it is not the result
@@ -64,14 +64,14 @@ def test_stopped_while_it_measures_leaves_no_result_and_the_next_one_is_the_same
     path, _ = linear
     whole = measured_result(path, file=io.StringIO())
     (path / "result.json").unlink()
-    predictions = training_result.predictions
+    compiled_logits = training_result.compiled_logits
 
     def stopping(*arguments):
         os.kill(os.getpid(), number)
-        return predictions(*arguments)
+        return compiled_logits(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped, match="training is finished and saved"):
-        patch.setattr(training_result, "predictions", stopping)
+        patch.setattr(training_result, "compiled_logits", stopping)
         measured_result(path, file=io.StringIO())
     assert saved_result(path) is None
     assert measured_result(path, file=io.StringIO()) == whole
@@ -81,12 +81,12 @@ def test_without_labelled_test_images_the_validation_split_counts_and_without_an
     path, _ = linear
     read = {"validation": data.load("digits", "test")}
 
-    def load(name, split, *_):
+    def images_of(config, split):
         if split not in read:
-            raise InputError(f"{name} has no split {split!r}")
+            raise InputError(f"{config.dataset} has no split {split!r}")
         return read[split]
 
-    monkeypatch.setattr(training_result, "load", load)
+    monkeypatch.setattr(training_result, "images_of", images_of)
     assert measured_result(path, file=io.StringIO())["test"]["split"] == "validation"
     (path / "result.json").unlink()
     read["validation"] = dataclasses.replace(read["validation"], class_names=tuple("abcdefghij"))

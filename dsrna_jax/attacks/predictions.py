@@ -27,14 +27,14 @@ compiled_logits = jax.jit(precise_logits)
 
 def predictions(logits_fn: Partial, images: Float[ArrayLike, "batch *image"]) -> Int[np.ndarray, " batch"]:
     """The class with the highest logit, in full float32; `UNDEFINED` where a logit is NaN, or all classes are masked by -inf."""
-    return _classes(compiled_logits(logits_fn, images))
+    return predicted_classes(compiled_logits(logits_fn, images))
 
 
 def predicted(
     logits_fn: LogitsFn, images: Float[Array | np.ndarray, "examples *image"], batch_size: int
 ) -> Int[np.ndarray, " examples"]:
     """`predictions` of every image of a data set, in batches of `batch_size`."""
-    return _classes(_logits(logits_fn, images, batch_size))
+    return predicted_classes(_logits(logits_fn, images, batch_size))
 
 
 def clean_predictions(
@@ -59,7 +59,7 @@ def clean_predictions(
     inputs.check_logits(logits)
     if warns:
         inputs.warn_of_probabilities(logits)
-    return classes, _classes(logits)
+    return classes, predicted_classes(logits)
 
 
 def are_fooled(classes: Int[np.ndarray, " batch"], labels: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch"]:
@@ -97,6 +97,6 @@ def _logits(logits_fn, images, batch_size):
     return np.concatenate(parts)
 
 
-def _classes(logits):
+def predicted_classes(logits):
     logits = np.asarray(logits)
     return np.where(logits.max(1) > -np.inf, logits.argmax(1), UNDEFINED)

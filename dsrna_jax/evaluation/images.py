@@ -1,11 +1,13 @@
 """The images on which a trained network is evaluated."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from dsrna_jax.data import Dataset, batch_indices, load, stratified_shares
+from dsrna_jax.data import Dataset, batch_indices, stratified_shares
+from dsrna_jax.data.loading import StreamedDataset, images_of, taken
 from dsrna_jax.errors import InputError
 from dsrna_jax.training.restore import TrainedNetwork
 
@@ -26,18 +28,19 @@ def evaluation_images(config: Any, network: TrainedNetwork) -> EvaluationImages:
     Raises: InputError if the split is absent or empty, or not of the images and classes that the network was trained on.
     """
     training = network.config
-    data_dir, is_held_out = config.data_dir or training.data_dir or None, config.split == "held_out"
-    dataset = load(training.dataset, "train" if is_held_out else config.split, data_dir, training.image_size)
+    is_held_out, there = config.split == "held_out", dataclasses.replace(training, data_dir=config.data_dir or training.data_dir)
+    dataset = images_of(there, "train" if is_held_out else config.split)
     _check_fits(dataset, network, config.split)
     chosen = stratified_shares(dataset.labels, training.held_out, training.seed)[0] if is_held_out else np.arange(len(dataset))
     if not len(chosen):
         raise InputError(f"split={config.split} of {training.dataset} holds no image: expected a split with images, such as test")
     order = chosen[batch_indices(0, len(chosen), len(chosen), config.seed, "attack")]
     indices = order[: config.examples] if config.examples else order
-    return EvaluationImages(indices, dataset.images[indices].astype(np.float32) / 255, dataset.labels[indices])
+    images, labels = taken(dataset, indices)
+    return EvaluationImages(indices, images.astype(np.float32) / 255, labels)
 
 
-def _check_fits(dataset: Dataset, network: TrainedNetwork, split: str) -> None:
+def _check_fits(dataset: Dataset | StreamedDataset, network: TrainedNetwork, split: str) -> None:
     for noun, got, expected in (
         ("images", dataset.image_shape, network.image_shape),
         ("classes", dataset.class_names, network.class_names),

@@ -6,7 +6,6 @@ from typing import Any, TextIO, TypeVar
 
 from jax.sharding import Mesh
 
-from dsrna_jax.data.loading import StreamedDataset
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.machine import machine
@@ -45,8 +44,7 @@ def run(
     folder.claim(setup.resolved, machine(mesh))
     with Progress(config.epochs, setup.steps_per_epoch, file=file) as progress:
         progress.note(setup.summary)
-        if isinstance(setup.dataset, StreamedDataset):
-            progress.note(f"images are streamed: {setup.dataset.why}")
+        progress.note(setup.loading)
         progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
         loop = loop_of(setup, folder, mesh, progress)
         if resume:

@@ -66,6 +66,13 @@ class RunSetup(ABC):
     def summary(self) -> str:
         """The data, and the number of images in each part, in a line."""
 
+    @property
+    def loading(self) -> str:
+        """How images reach the devices, and why, in a line."""
+        if isinstance(self.dataset, StreamedDataset):
+            return f"images are streamed: {self.dataset.why}"
+        return "images are held in memory"
+
     def batches(self, part: str) -> ShuffledBatches:
         """The batches of a part by number, as indices [batch] into the training split."""
         return ShuffledBatches(self.parts[part], self.config.batch_size, self.config.seed, part)

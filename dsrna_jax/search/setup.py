@@ -3,7 +3,7 @@
 from typing import Any
 
 from dsrna_jax.data import Dataset, search_halves
-from dsrna_jax.data.loading import training_images, training_statistics
+from dsrna_jax.data.loading import images_of, training_statistics
 from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks import network, spaces
@@ -31,7 +31,7 @@ def search_setup(config: SearchConfig, published: Dataset | None = None) -> Sear
       published: a stand-in for the training split, to plan with.
     Raises: InputError if data and configuration do not fit.
     """
-    dataset = training_images(config, published)
+    dataset = images_of(config, published=published)
     search_train, search_val = search_halves(dataset.labels, config.seed)
     halves = {"search_train": search_train, "search_val": search_val}
     most = min(map(len, halves.values()))

@@ -17,7 +17,7 @@ class TrainingPrograms(NamedTuple):
     """Functions to compile, or (`compilation.compiled`) futures of compiled ones; `key` is that of the whole run.
 
     train_step(state, data, indices, key) -> (state, metrics)
-    evaluate(state, data, indices, counts, key) -> sums over those that count: loss, right, right under attack.
+    evaluate(state, data, indices, counts, key) -> sums over those that count: loss, right, right under attack, and perhaps top 5.
     """
 
     train_step: Callable | Any

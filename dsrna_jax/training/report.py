@@ -15,6 +15,7 @@ def training_report(setup: TrainingSetup) -> str:
     return "\n".join([
         network_report(setup.network, setup.dataset.image_shape),
         f"steps: {setup.steps_per_epoch} in each of {setup.config.epochs} epochs",
+        setup.loading,
         *estimates({"train_step": (step, shapes)}),
     ])  # fmt: skip
 

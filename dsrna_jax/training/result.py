@@ -1,5 +1,6 @@
 """The result of a training: accuracy of the chosen weights on all test images, measured once, in result.json."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -8,13 +9,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dsrna_jax import strict_json
-from dsrna_jax.attacks.series import batches, predictions
+from dsrna_jax import losses, strict_json
+from dsrna_jax.attacks.predictions import compiled_logits, predicted_classes
 from dsrna_jax.confidence import wilson
-from dsrna_jax.data import Dataset, load
+from dsrna_jax.data import Dataset
+from dsrna_jax.data.loading import StreamedDataset, host_batches, images_of
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import sharding
@@ -24,6 +27,7 @@ from dsrna_jax.runtime.progress import Progress, WorkProgress
 from dsrna_jax.runtime.signals import Stopped, stop_requests
 from dsrna_jax.strict_json import Nullable
 from dsrna_jax.training import restore
+from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.restore import TrainedNetwork
 
 RESULT = "result.json"
@@ -77,50 +81,59 @@ def measured_result(
         return before
     checkpoint = {"step": network.step, "digest": network.digest, "chosen": "best" if (folder / BEST).is_dir() else "last"}
     result: dict[str, Any] = {"experiment": "training", "dataset": network.config.dataset, "checkpoint": checkpoint, "test": None}
+    config = dataclasses.replace(network.config, data_dir=data_dir or network.config.data_dir)
     try:
-        split, dataset = _test_images(network, data_dir or network.config.data_dir)
+        split, dataset = _test_images(network, config)
+        with stop_requests() as requests, WorkProgress(len(dataset), file=file) as progress:
+            progress.note(f"measuring the accuracy of the {checkpoint['chosen']} weights on all {len(dataset)} images of {split}")
+            correct, in_top_5 = _correct(network, dataset, mesh, progress, requests)
     except InputError as error:
         result["why"] = str(error)
     else:
-        with stop_requests() as requests, WorkProgress(len(dataset), file=file) as progress:
-            progress.note(f"measuring the accuracy of the {checkpoint['chosen']} weights on all {len(dataset)} images of {split}")
-            correct = _correct(network, dataset, network.config.batch_size, mesh, progress, requests)
         low, high = wilson(correct, len(dataset))
         counts = {"images": len(dataset), "correct": correct, "accuracy": correct / len(dataset)}
         result["test"] = {"split": split, **counts, "low": low, "high": high}
+        if in_top_5 is not None:
+            result["test"]["top_5_accuracy"] = in_top_5 / len(dataset)
     write_whole(folder / RESULT, json.dumps(result, indent=2) + "\n")
     return result
 
 
-def _test_images(network: TrainedNetwork, data_dir: str) -> tuple[str, Dataset]:
+def _test_images(network: TrainedNetwork, config: TrainingConfig) -> tuple[str, Dataset | StreamedDataset]:
     """The name of the split and its images. Raises: InputError if no split of `SPLITS` has labelled images that fit."""
     errors = []
     for split in SPLITS:
         try:
-            dataset = load(network.config.dataset, split, data_dir or None, network.config.image_size)
+            dataset = images_of(config, split)
         except InputError as error:
             errors.append(error)
             continue
         if not len(dataset) or (dataset.image_shape, tuple(dataset.class_names)) != (network.image_shape, network.class_names):
-            errors.append(
-                InputError(f"{split} of {network.config.dataset} is empty, or of other images or classes than were trained on")
-            )
+            errors.append(InputError(f"{split} of {config.dataset} is empty, or of other images or classes than were trained on"))
             continue
         return split, dataset
     raise errors[0]
 
 
 def _correct(
-    network: TrainedNetwork, dataset: Dataset, batch_size: int, mesh: Mesh, progress: Progress, requests: Sequence[int]
-) -> int:
-    """The number of images of a data set that are classified correctly. Raises: Stopped after a signal."""
-    logits_fn, correct = jax.device_put(network.logits_fn, sharding.replicated(mesh)), 0
-    for indices, padded in batches(np.arange(len(dataset)), batch_size):
-        images = jax.device_put(dataset.images[padded].astype(np.float32) / 255, sharding.split(mesh))
-        predicted = np.asarray(predictions(logits_fn, images))[: len(indices)]
-        correct += int((predicted == dataset.labels[indices]).sum())
-        progress.update(int(indices[-1]) + 1)
+    network: TrainedNetwork, dataset: Dataset | StreamedDataset, mesh: Mesh, progress: Progress, requests: Sequence[int]
+) -> tuple[int, int | None]:
+    """The number of images of a data set that are classified correctly, and of those whose class is among the first five.
+
+    The second is None if classes are fewer than `losses.TOP_5_FROM`. Raises: Stopped after a signal.
+    """
+    logits_fn = jax.device_put(network.logits_fn, sharding.replicated(mesh))
+    size, done, correct, in_top_5 = network.config.batch_size, 0, 0, 0
+    for batch in host_batches(dataset, np.arange(len(dataset)), size, network.config.workers):
+        count, padding = len(batch.labels), np.arange(size) % len(batch.labels)
+        images = jax.device_put(batch.images[padding].astype(np.float32) / 255, sharding.split(mesh))
+        logits = compiled_logits(logits_fn, images)
+        correct += int((predicted_classes(logits)[:count] == batch.labels).sum())
+        if dataset.classes >= losses.TOP_5_FROM:
+            in_top_5 += int(losses.in_top_5(logits, jnp.asarray(batch.labels[padding]))[:count].sum())
+        done += count
+        progress.update(done)
         if requests:
             name = signal.Signals(requests[0]).name
             raise Stopped(requests[0], f"stopped by {name} while test images were classified; the training is finished and saved")
-    return correct
+    return correct, in_top_5 if dataset.classes >= losses.TOP_5_FROM else None

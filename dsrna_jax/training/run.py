@@ -7,6 +7,7 @@ import jax
 
 from dsrna_jax import genotypes, strict_json
 from dsrna_jax.errors import InputError
+from dsrna_jax.losses import TOP_5_FROM
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.lock import locked
@@ -116,7 +117,9 @@ class TrainingLoop(RunLoop):
     def _evaluation(self) -> dict[str, float | None]:
         """Loss and accuracies on all held-out images, not augmented."""
         count = len(self.setup.parts["held_out"])
-        names = ("val_loss", "val_accuracy", "val_robust_accuracy")
+        names = ["val_loss", "val_accuracy", "val_robust_accuracy"]
+        if self.setup.dataset.classes >= TOP_5_FROM:
+            names.append("val_top_5_accuracy")
         if not count:
             return dict.fromkeys(names)
         values = [total / count for total in self.sums_over("held_out", self.programs.evaluate.result(), self.key)]
@@ -149,6 +152,7 @@ class TrainingLoop(RunLoop):
             "loss": means.get("train_loss"),
             "val_acc": self.row.get("val_accuracy"),
             "val_robust_acc": self.row.get("val_robust_accuracy"),
+            "top_5_acc": self.row.get("val_top_5_accuracy"),
             "train_acc": means.get("train_accuracy"),
         }
 

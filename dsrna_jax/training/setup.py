@@ -5,7 +5,7 @@ from typing import Any
 
 from dsrna_jax import genotypes
 from dsrna_jax.data import Dataset, stratified_shares
-from dsrna_jax.data.loading import training_images, training_statistics
+from dsrna_jax.data.loading import images_of, training_statistics
 from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
@@ -47,7 +47,7 @@ def training_setup(
     Raises: InputError if data, architecture and configuration do not fit.
     """
     architecture = zoo.resolve(config.genotype) if architecture is None else architecture
-    dataset = training_images(config, published)
+    dataset = images_of(config, published=published)
     held_out, train = stratified_shares(dataset.labels, config.held_out, config.seed)
     if config.held_out and not len(held_out):
         raise InputError(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from dsrna_jax import attacks
 from dsrna_jax.data import augment
-from dsrna_jax.losses import accuracy, cross_entropy
+from dsrna_jax.losses import TOP_5_FROM, accuracy, cross_entropy, in_top_5
 from dsrna_jax.networks import network
 from dsrna_jax.runtime.optimizers import sgd
 from dsrna_jax.runtime.streams import step_key
@@ -97,8 +97,11 @@ class TrainingFunctions:
 
     def evaluate(
         self, state: TrainingState, images: Images, labels: Labels, key: PRNGKeyArray
-    ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"], Bool[Array, " batch"]]:
-        """Loss of each image, whether its class is predicted, and whether it still is under PGD (if training is adversarial)."""
+    ) -> tuple[Float[Array, " batch"] | Bool[Array, " batch"], ...]:
+        """Loss of each image, whether its class is predicted, and whether it still is under PGD (if training is adversarial).
+
+        With `losses.TOP_5_FROM` classes or more also whether its class is among the first five.
+        """
         config, pixels, variables = self.config, augment.pixels(images), evaluated_variables(state)
         logits = self._logits(variables, pixels)
         right = jnp.argmax(logits, axis=1) == labels
@@ -115,7 +118,8 @@ class TrainingFunctions:
                 step_size=config.radius / 4,
             )
             robust = right & ~attacked.success
-        return cross_entropy(logits, labels), right, robust
+        top_5 = [in_top_5(logits, labels)] if self.network.classes >= TOP_5_FROM else []
+        return cross_entropy(logits, labels), right, robust, *top_5
 
     def _logits(self, variables, images) -> Any:
         """Logits by the running statistics."""
