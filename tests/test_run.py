@@ -23,11 +23,12 @@ import pytest
 from dsrna_jax import genotypes
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.data import load, statistics
+from dsrna_jax.data.batches import RepeatedTail
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks import spaces
 from dsrna_jax.runtime import compilation, machine, memory, records, sharding
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
-from dsrna_jax.runtime.device_data import evaluation_batches, on_devices
+from dsrna_jax.runtime.device_data import on_devices
 from dsrna_jax.runtime.run_folder import configuration
 from dsrna_jax.runtime.signals import Stopped, stop_requests
 from dsrna_jax.runtime.streams import step_key
@@ -372,7 +373,8 @@ def test_channel_statistics_are_those_of_the_pixels():
 
 
 def test_evaluation_counts_every_example_once():
-    batches = list(evaluation_batches(np.arange(23), 5))
+    order = RepeatedTail(np.arange(23), 5)
+    batches = [(order(number), order.counts(number)) for number in range(len(order))]
     assert all(len(indices) == len(counts) == 5 for indices, counts in batches)
     np.testing.assert_array_equal(np.concatenate([indices[counts] for indices, counts in batches]), np.arange(23))
 

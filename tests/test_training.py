@@ -25,7 +25,6 @@ from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints
-from dsrna_jax.runtime.device_data import evaluation_batches
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.training import adversarial, restore
 from dsrna_jax.training import run as training_run
@@ -447,7 +446,6 @@ def test_two_trainings_of_a_seed_are_one(tiny):
     first, second = training_setup(tiny), training_setup(tiny)
     np.testing.assert_array_equal(first.batch("train", 7), second.batch("train", 7))
     assert not np.array_equal(first.batch("train", 7), training_setup(dataclasses.replace(tiny, seed=1)).batch("train", 7))
-    assert [len(indices) for indices, _ in evaluation_batches(np.arange(7), 5)] == [5, 5]
 
 
 def test_networks_that_differ_in_statistics_of_pixels_share_their_programs(tmp_path):

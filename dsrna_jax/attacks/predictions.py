@@ -97,6 +97,7 @@ def _logits(logits_fn, images, batch_size):
     return np.concatenate(parts)
 
 
-def predicted_classes(logits):
+def predicted_classes(logits: Float[Array | np.ndarray, "batch classes"]) -> Int[np.ndarray, " batch"]:
+    """The class with the highest logit; `UNDEFINED` where a logit is NaN, or all classes are masked by -inf."""
     logits = np.asarray(logits)
     return np.where(logits.max(1) > -np.inf, logits.argmax(1), UNDEFINED)

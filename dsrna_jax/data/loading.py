@@ -19,7 +19,7 @@ from dsrna_jax.data.stream import Batches, HostBatch, View, stream
 from dsrna_jax.errors import InputError
 
 LOADING = ("auto", "memory", "stream")
-SAMPLE = 2048  # images whose pixels stand for those of a whole stream
+SAMPLE = 2048  # images from which the statistics of a stream are estimated
 _BATCH = 64  # images that a thread decodes at a time
 
 
@@ -96,7 +96,7 @@ def images_of(config: Any, split: str = "train", published: Dataset | None = Non
     if not side:
         raise InputError(f"a stream of {config.dataset} needs an image_size, the side to which images are resized, such as 224")
     if published is None:
-        encoded[0]  # whose label says whether the split has any
+        encoded[0]  # raises if the split has no labels
     large = f"{size / 2**30:.1f} GiB are more than the {decoding.MEMORY_LIMIT / 2**30:.0f} GiB that are held in memory"
     return StreamedDataset(encoded, side, config.center_crop, reason or large)
 

@@ -1,6 +1,5 @@
 """A data set in the memory of the devices, from which programs gather batches by their indices; or batches of a stream."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +8,6 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
-from dsrna_jax.data.batches import RepeatedTail
 from dsrna_jax.runtime import sharding
 
 
@@ -51,9 +49,3 @@ def gathered(
         return batch.images, batch.labels
     assert data.images is not None and data.labels is not None, "expected a StreamedBatch"
     return lax.with_sharding_constraint(data.images[batch], sharding.split(mesh)), data.labels[batch]
-
-
-def evaluation_batches(indices: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`indices` in batches of equal size, each with a mask of those that count: the last batch is padded by repeating indices."""
-    batches = RepeatedTail(indices, batch_size)
-    return ((batches(number), batches.counts(number)) for number in range(len(batches)))

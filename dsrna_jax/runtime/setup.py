@@ -68,7 +68,7 @@ class RunSetup(ABC):
 
     @property
     def loading(self) -> str:
-        """How images reach the devices, and why, in a line."""
+        """The way of images to the devices (memory or stream) and its reason, in a line."""
         if isinstance(self.dataset, StreamedDataset):
             return f"images are streamed: {self.dataset.why}"
         return "images are held in memory"
