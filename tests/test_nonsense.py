@@ -14,6 +14,7 @@ from dsrna_jax import data, genotypes
 from dsrna_jax.commands import attack, certify, compare, search, train
 from dsrna_jax.commands.flags import config_flags, define
 from dsrna_jax.commands.process import status
+from dsrna_jax.commands.processes import FLAGS as PROCESSES
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.completed import shape_of
 from dsrna_jax.evaluation.attack.config import AttackConfig
@@ -50,13 +51,14 @@ TEXTS = {
 
 
 def flags(command):
-    """(name, kind) of every flag of a command; devices are those that every command has."""
+    """(name, kind) of every flag of a command; the last are those that every command has."""
     values = config_flags(command.defaults)
     for name, flag in command.own.items():
         define(values, name, flag.default, flag.text, flag.choices)
     kinds = {"int": "integer", "float": "float", "bool": "boolean", "string enum": "enum", "string": "text"}
     own = {name: kinds[values[name].flag_type()] for name in values if name not in ("help", "h")}
-    return own | {"devices": "integer", "resume": "boolean", "dry_run": "boolean"}
+    processes = {name: "text" if isinstance(default, str) else "integer" for name, (default, _) in PROCESSES.items()}
+    return own | processes | {"devices": "integer", "resume": "boolean", "dry_run": "boolean"}
 
 
 FLAGS = [(name, flag, kind) for name, module in COMMANDS.items() for flag, kind in flags(module.COMMAND).items()]

@@ -10,9 +10,11 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.flags import config_flags, define, parse
 from dsrna_jax.commands.process import enable_compilation_cache
+from dsrna_jax.commands.processes import define_processes, facts, join_processes
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.invocation import command_line, in_users_words
 from dsrna_jax.runtime.options import interval
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.signals import Stopped, ending
 
 
@@ -70,6 +72,7 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
     define(values, "resume", False, "go on with the work that was stopped in that folder")
     define(values, "dry_run", False, command.dry_run)
     define(values, "devices", 0, "devices that share a batch; 0 for all")
+    define_processes(values)
     parse(values, argv, command.defaults)
     if values.help:
         print(f"{in_users_words(command.description)}\n{values.get_help()}")
@@ -79,6 +82,7 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
         return
     if values.devices not in DEVICES:
         raise InputError(f"devices={shown(values.devices)}: expected a number in {DEVICES}, 0 for all")
+    join_processes(values)
     config, folder = command.settings(values)
     enable_compilation_cache()
     if values.dry_run:
@@ -94,8 +98,10 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
 
     try:
         with ending(advice):
+            current().agree("command", facts(command.name, config, folder, values))
             result = command.run(config, folder, values)
-            print(command.report(result, folder, values))
+            if current().is_first:
+                print(command.report(result, folder, values))
     except Stopped as stopped:
         raise Stopped(stopped.number, f"{stopped}{advice()}") from None
 

@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dsrna_jax.errors import InputError, RefutedError
+from dsrna_jax.runtime.processes import EndedError, current
 from dsrna_jax.runtime.signals import Stopped
 
 _ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1  # options of mallopt, in malloc.h
@@ -19,33 +21,45 @@ _ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1  # options of mallopt, in ma
 def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     """Exit status of `main(argv)`: 0, 1 after an error of the user, 2 after a refuted certificate, 128 + n after signal n.
 
-    Such errors are printed as one line. Raises: all other exceptions, which are defects.
+    Such errors are printed as one line. Of the processes of a run all get the status, and one prints.
+    Raises: all other exceptions, which are defects.
     """
+    code, line = 0, ""
     try:
         main(argv)
-    except Stopped as stopped:
-        _say(str(stopped))
-        return 128 + stopped.number
-    except BrokenPipeError:  # nobody reads standard output any more, as after `| head`
-        return 128 + signal.SIGPIPE
-    except RefutedError as error:
-        _say(f"FAIL: {' '.join(str(error).split())}")
-        return 2
-    except (InputError, FloatingPointError, OSError) as error:
-        _say(f"error: {' '.join(str(error).split())}")
-        return 1
-    except ModuleNotFoundError as error:
-        if (error.name or "dsrna_jax").startswith("dsrna_jax"):
+    except BaseException as error:
+        outcome = _outcome(error)
+        if outcome is None and isinstance(error, Exception):
+            outcome = _outcome(current().cause(error))
+        if outcome is None:
+            current().leave(1, f"a defect, which it reports itself: {type(error).__name__}")
             raise
-        _say(f"error: {error.name} is not installed: commands need `pip install 'dsrna_jax[search]'`")
-        return 1
-    except RuntimeError as error:  # XLA's, whose own class is not public
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        _say(f"error: out of device memory ({reason}): give a smaller batch_size, channels or cells")
-        return 1
-    return 0
+        code, line = outcome
+    if line and current().is_first:
+        with contextlib.suppress(OSError):  # standard error may be gone
+            print(line, file=sys.stderr)
+    current().leave(code, line)
+    return code
+
+
+def _outcome(error: BaseException) -> tuple[int, str] | None:
+    """Exit status and line on standard error after an exception; None if it is a defect."""
+    text = " ".join(str(error).split())
+    if isinstance(error, Stopped):
+        return 128 + error.number, str(error)
+    if isinstance(error, BrokenPipeError):  # nobody reads standard output any more, as after `| head`
+        return 128 + signal.SIGPIPE, ""
+    if isinstance(error, EndedError):
+        return error.status, f"error: {text}"
+    if isinstance(error, RefutedError):
+        return 2, f"FAIL: {text}"
+    if isinstance(error, InputError | FloatingPointError | OSError):
+        return 1, f"error: {text}"
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "dsrna_jax").startswith("dsrna_jax"):
+        return 1, f"error: {error.name} is not installed: commands need `pip install 'dsrna_jax[search]'`"
+    if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in text:  # XLA's, whose own class is not public
+        return 1, f"error: out of device memory ({text[:200]}): give a smaller batch_size, channels or cells"
+    return None
 
 
 def execute(main: Callable[[Sequence[str]], None]) -> None:
@@ -60,18 +74,16 @@ def execute(main: Callable[[Sequence[str]], None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # without UTF-8 in the locale, a dash would raise
-    code = status(main, sys.argv)
+    try:
+        code = status(main, sys.argv)
+    except Exception:  # a defect
+        traceback.print_exc()
+        code = 1
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
     # Without waiting for threads, in which a compilation may still run.
     os._exit(code)
-
-
-def _say(line: str) -> None:
-    """Prints a line on standard error, unless that is closed."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr)
 
 
 def show_notes() -> None:

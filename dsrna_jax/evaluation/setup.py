@@ -5,12 +5,13 @@ import signal
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 from jax.sharding import Mesh
 from jax.tree_util import Partial
 
+from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.images import EvaluationImages, evaluation_images
 from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.training import restore
 from dsrna_jax.training.restore import TrainedNetwork
@@ -52,11 +53,11 @@ class EvaluationSetup(NamedTuple):
 
     def on_devices(self, logits_fn: Partial) -> Partial:
         """A network with its variables whole on every device."""
-        return jax.device_put(logits_fn, sharding.replicated(self.mesh))
+        return sharding.placed(logits_fn, sharding.replicated(self.mesh))
 
     def place(self, batch: Any) -> Any:
         """A batch, split among the devices."""
-        return jax.device_put(batch, sharding.split(self.mesh))
+        return sharding.placed(batch, sharding.split(self.mesh))
 
 
 def evaluation_setup(config: Any, checkpoint: str | os.PathLike, devices: int = 0) -> EvaluationSetup:
@@ -66,8 +67,10 @@ def evaluation_setup(config: Any, checkpoint: str | os.PathLike, devices: int = 
       config: as `evaluation_images` takes it.
       checkpoint: as `restore.load` takes it.
       devices: number of devices that share a batch; 0 for all.
-    Raises: InputError if there is no such checkpoint, or if data or devices do not fit.
+    Raises: InputError if there is no such checkpoint, if data or devices do not fit, or in one of several processes of a run.
     """
+    if joined().count > 1:
+        raise InputError("attacks and certificates take one process: start it on one host, without coordinator_address")
     mesh, network = sharding.mesh(devices), restore.load(checkpoint)
     return EvaluationSetup(str(checkpoint), network, evaluation_images(config, network), mesh, config.split)
 

@@ -25,6 +25,8 @@ from orbax.checkpoint import v1 as ocp
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.checksums import SUMS, damage, write_sums
 from dsrna_jax.runtime.paths import check_path
+from dsrna_jax.runtime.processes import current
+from dsrna_jax.runtime.sharding import placed
 
 FOLDER = "checkpoints"  # where a run folder keeps them
 BEST = "best"  # where a training keeps the one that did best on held-out images
@@ -33,14 +35,25 @@ _UNFINISHED = ".unfinished"  # a folder for writing and deleting; nothing in it 
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Silences orbax's log of each read and write, which absl prints at its default level (INFO) in a command."""
+def _orbax(alone: bool = False, partially: bool = False):
+    """Lets orbax read and write without its log of each, which absl prints at its default level (INFO) in a command.
+
+    alone: whether this process reads without the other processes of a run.
+    partially: whether it may read a part of the arrays.
+    """
     logger = logging.getLogger("absl")
     level = logger.level
     if logger.getEffectiveLevel() == logging.INFO:
         logger.setLevel(logging.WARNING)
+    context = ocp.Context()
+    context.pytree.loading.partial_load = partially
+    if alone and current().count > 1:
+        context.multiprocessing.primary_host = jax.process_index()
+        context.multiprocessing.active_processes = {jax.process_index()}
+        context.multiprocessing.barrier_sync_key_prefix = f"process_{jax.process_index()}"
     try:
-        yield
+        with context:
+            yield
     finally:
         logger.setLevel(level)
 
@@ -76,14 +89,15 @@ class Checkpoints:
         """The steps that have a finished checkpoint, ascending."""
         return _steps(self.folder)
 
-    @_quiet()
+    @_orbax()
     def save(self, step: int, state: Any, metadata: dict) -> None:
         """Saves `state` as the checkpoint of `step`, in place of an older one of that step; returns when it is on the disk.
 
         If the process is killed meanwhile, earlier checkpoints stay as they were, and the next save removes the unfinished one.
+        All processes of a run call this, with a folder that they share.
 
         Args:
-          state: any pytree of arrays that every process holds in full (replicated over devices); no typed keys.
+          state: any pytree of arrays that this process holds in full (replicated over devices); no typed keys.
           metadata: JSON values: the resolved configuration, the genotype, the name of the experiment.
         Raises: OSError, in one line, if the disk is full; TypeError if `metadata` is not JSON.
         """
@@ -91,20 +105,22 @@ class Checkpoints:
         custom = {"step": step, "metadata": metadata}
         # With room for what orbax adds to an array and to a checkpoint; data may not compress.
         size = sum(1024 + leaf.nbytes for leaf in jax.tree.leaves(arrays)) + len(json.dumps(custom)) + 2**16
-        unfinished = self.folder / _UNFINISHED
-        is_primary = jax.process_index() == 0
+        unfinished, processes = self.folder / _UNFINISHED, current()
         try:
-            if is_primary:
+            if processes.is_first:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(parents=True)
                 _claim_space(unfinished, size)
+            processes.decided(None)  # the others wait for the folder
             ocp.save(str(unfinished / str(step)), arrays, custom_metadata=custom)
             _check_reads_back(unfinished / str(step), arrays)
-            if is_primary:
+            processes.gathered(None)  # all have read it
+            if processes.is_first:
                 write_sums(unfinished / str(step))
                 self._publish(step)
         except Exception as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            if processes.is_first:
+                shutil.rmtree(unfinished, ignore_errors=True)
             if not _is_disk_full(error):
                 raise
             good = [s for s in self.steps if not damage(self.folder / str(s))]
@@ -117,6 +133,8 @@ class Checkpoints:
     def try_out(self) -> None:
         """Raises: OSError unless checkpoints that are saved here can be read back; leaves nothing behind."""
         Checkpoints(self.folder / _UNFINISHED / "trial").save(0, {"trial": np.arange(3)}, {})
+        if not current().is_first:
+            return
         shutil.rmtree(self.folder / _UNFINISHED, ignore_errors=True)
         with contextlib.suppress(OSError):  # it holds checkpoints
             self.folder.rmdir()
@@ -132,7 +150,7 @@ class Checkpoints:
             os.replace(self.folder / str(old), unfinished / f"old-{old}")
         shutil.rmtree(unfinished, ignore_errors=True)
 
-    @_quiet()
+    @_orbax()
     def latest(
         self, abstract_state: Any, misfit: Callable[[int, dict], str | None] = lambda step, metadata: None
     ) -> Resumed | None:
@@ -143,7 +161,18 @@ class Checkpoints:
             default device, on however many devices it was saved.
           misfit: (step, metadata) -> the reason why an undamaged checkpoint does not fit this run, or None if it fits.
         Raises: InputError if all are damaged, or if the arrays are not those of `abstract_state`.
+
+        Of several processes of a run all call this, and process 0 chooses.
         """
+        chosen = current().decided(self._newest(misfit) if current().is_first else None)
+        if chosen is None:
+            return None
+        step, metadata, skipped = chosen
+        path = self.folder / str(step)
+        return Resumed(step, _matched(ocp.load(str(path)), abstract_state, path), metadata, skipped)
+
+    def _newest(self, misfit: Callable[[int, dict], str | None]) -> tuple[int, dict, list[str]] | None:
+        """Step and metadata of what `latest` restores, and a line for each newer checkpoint."""
         skipped = []
         for step in reversed(self.steps):
             path = self.folder / str(step)
@@ -153,7 +182,7 @@ class Checkpoints:
             if harm or saved is None:
                 skipped.append(f"skipped the checkpoint of step {step}: {harm}")
                 continue
-            return Resumed(step, _matched(ocp.load(str(path)), abstract_state, path), saved[1], skipped)
+            return step, saved[1], skipped
         if skipped:
             raise InputError(
                 f"no checkpoint in {self.folder} can be used ({'; '.join(skipped)}); "
@@ -162,13 +191,13 @@ class Checkpoints:
         return None
 
 
-@_quiet()
+@_orbax(alone=True)
 def metadata(path: str | os.PathLike) -> tuple[int, dict]:
     """The step and the metadata of a checkpoint; `path` and errors as in `restore_for_eval`."""
     return _saved_as(_checkpoint(path))
 
 
-@_quiet()
+@_orbax(alone=True)
 def restore_for_eval(path: str | os.PathLike) -> Restored:
     """The variables and the metadata of a checkpoint, without the optimiser's state; needs nothing but the path.
 
@@ -182,9 +211,7 @@ def restore_for_eval(path: str | os.PathLike) -> Restored:
     wanted = {name: saved.metadata[name] for name in VARIABLES if name in saved.metadata}
     if "weights" not in wanted:
         raise InputError(f"{path} holds {', '.join(saved.metadata)}: expected weights among them")
-    context = ocp.Context()
-    context.pytree.loading.partial_load = True
-    with context:
+    with _orbax(alone=True, partially=True):
         variables: Any = ocp.load(str(path), wanted)
     return Restored(saved.custom_metadata["step"], saved.custom_metadata["metadata"], variables)
 
@@ -231,11 +258,11 @@ def _matched(saved: Any, abstract_state: Any, path: Path) -> Any:
                 f"{path} was saved with another configuration: {name} is {there} in it, expected {here}; "
                 "resume with the configuration that saved it, or start a new run"
             )
-    placed = []
+    arrays = []
     for name, leaf in wanted.items():
         sharding = getattr(leaf, "sharding", None)
-        placed.append(jnp.asarray(saved[name]) if sharding is None else jax.device_put(saved[name], sharding))
-    return jax.tree.unflatten(jax.tree.structure(abstract_state), placed)
+        arrays.append(jnp.asarray(saved[name]) if sharding is None else placed(saved[name], sharding))
+    return jax.tree.unflatten(jax.tree.structure(abstract_state), arrays)
 
 
 def _leaves(tree: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
@@ -27,7 +26,7 @@ class DeviceData(NamedTuple):
 
 def on_devices(data: DeviceData, mesh: Mesh) -> DeviceData:
     """The data set, copied to every device."""
-    return jax.device_put(data, sharding.replicated(mesh))
+    return sharding.placed(data, sharding.replicated(mesh))
 
 
 class StreamedBatch(NamedTuple):

@@ -43,7 +43,7 @@ class Feed(ABC):
 
     def put(self, values: np.ndarray) -> jax.Array:
         """Values of a batch, one for each of its images, split over the devices."""
-        return jax.device_put(values, sharding.split(self._mesh))
+        return sharding.placed(values, sharding.split(self._mesh))
 
     def _order(self, part: str) -> RepeatedTail:
         return RepeatedTail(self._setup.parts[part], self._setup.config.batch_size)

@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.paths import check_path
+from dsrna_jax.runtime.processes import current
 
 LOCK = ".lock"  # a file in the folder, which names the process that has the lock
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
@@ -32,6 +31,9 @@ def locked(path: str | os.PathLike, flag: str) -> Iterator[None]:
     """
     folder = Path(path)
     check_path(folder, flag)
+    if not current().is_first:  # process 0 holds it for all
+        yield
+        return
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -48,9 +50,6 @@ def _held(file: Path, flag: str) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # not Unix: no lock
-        yield
-        return
-    if jax.distributed.is_initialized() and jax.process_index():  # the first of the processes of one run holds it for all
         yield
         return
     while True:

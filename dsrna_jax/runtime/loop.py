@@ -15,6 +15,7 @@ from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.runtime.device_data import on_devices
 from dsrna_jax.runtime.feeds import feed
 from dsrna_jax.runtime.machine import machine, warning
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.runtime.setup import RunSetup
@@ -31,8 +32,9 @@ class RunLoop(ABC):
 
     def __init__(self, setup: RunSetup, folder: RunFolder, mesh: Mesh, progress: Progress):
         self.setup, self.config, self.folder, self.mesh, self.progress = setup, setup.config, folder, mesh, progress
+        self.processes = current()
         self.data, self.feed = on_devices(setup.data, mesh), feed(setup, mesh)
-        self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(mesh))
+        self.key = sharding.placed(jax.random.key(self.config.seed), sharding.replicated(mesh))
         functions, arguments = self.uncompiled()
         self.abstract_state = next(iter(arguments.values()))[0]
         self.programs = compilation.compiled(functions, arguments, mesh, setup.identity)
@@ -42,6 +44,7 @@ class RunLoop(ABC):
         self.row: dict[str, Any] = {}  # the metrics of the last epoch
         self.is_over = False  # whether it ends before its last epoch
         self._saved = 0  # the step of the last checkpoint; there is none of step 0
+        self._compiled: set[str] = set()  # the programs that have been waited for
         self.state: Any = None
 
     @abstractmethod
@@ -130,33 +133,44 @@ class RunLoop(ABC):
             if is_epoch_over:
                 self._keeping(self._end_epoch)
             self._report()
-            if requests or self.progress.is_cut_off:
-                self._stop(requests)
+            self._stop_if_asked(requests)
 
     def _wait_unless(self, requests: Sequence[int]) -> None:
         """Returns when the programs of the next step are compiled. Raises: Stopped as soon as there is a request."""
         needed = self.needed(self.step)
+        if self._compiled >= needed.keys():
+            return
         if missing := [name for name, program in needed.items() if not program.done()]:
             self.progress.note(f"waiting for the {' and the '.join(missing)} to be compiled")
         with self.progress.paused():
-            while wait(needed.values(), timeout=0.2).not_done:
-                if requests or self.progress.is_cut_off:
-                    self._stop(requests)
+            while self.processes.decided(bool(wait(needed.values(), timeout=0.2).not_done)):
+                self._stop_if_asked(requests)
+            wait(needed.values())  # process 0 may have been faster
+        self._compiled |= needed.keys()
 
-    def _stop(self, requests: Sequence[int]) -> None:
-        """Saves the last step, if there was one, and raises Stopped."""
+    def _stop_if_asked(self, requests: Sequence[int]) -> None:
+        """If a process is asked to stop: saves the last step, if there was one, and raises Stopped."""
+        cut_off = signal.SIGPIPE if self.progress.is_cut_off else 0
+        asked = self.processes.stop_request(requests[0] if requests else cut_off)
+        if not asked:
+            return
         self._read()
         if self.step != self._saved:
             self.save()
-        number = signal.Signals(requests[0] if requests else signal.SIGPIPE)
+        number = signal.Signals(asked)
         done = f"after step {self.step} of {self.total}, which is saved" if self.step else "before the first step"
         raise Stopped(number, f"stopped by {number.name} {done}")
 
     def _keeping(self, work: Callable[[], Any]) -> Any:
-        """The result of `work`. If images cannot be read in it, the steps before it are saved, and the error says so."""
+        """The result of `work`. If images cannot be read in it, the steps before it are saved, and the error says so.
+
+        Of several processes the one that cannot read ends, and the others have begun the next step: the last checkpoint stays.
+        """
         try:
             return work()
         except InputError as error:
+            if self.processes.count > 1:
+                raise InputError(f"{error}; resume from the last checkpoint when that is mended") from error
             self._read()
             if self.step and self.step != self._saved:
                 self.save()
@@ -184,7 +198,8 @@ class RunLoop(ABC):
     def save(self) -> None:
         """Writes a checkpoint of this step."""
         common = {"sums": self.sums, "is_over": self.is_over, "machine": machine(self.mesh)}
-        common["records"] = self.folder.digests(self.step)
+        if self.folder.is_written:
+            common["records"] = self.folder.digests(self.step)
         self.folder.checkpoints.save(self.step, self.state, {**self.setup.resolved, **common, **self.metadata()})
         self._saved = self.step
 

@@ -134,13 +134,19 @@ def _digest(content: bytes) -> str:
 
 
 @functools.cache
+def sources() -> str:
+    """Fingerprint, in hexadecimal, of this package's sources."""
+    digest = hashlib.sha256()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
 def _surroundings() -> tuple[str, ...]:
     """Fingerprints of this package's sources, its libraries, XLA's flags and the processor."""
-    sources = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*.py")):
-        sources.update(file.read_bytes())
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", "flax", "optax", "numpy")]
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.is_file() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return sources.hexdigest(), *versions, os.environ.get("XLA_FLAGS", ""), features
+    return sources(), *versions, os.environ.get("XLA_FLAGS", ""), features

@@ -18,10 +18,12 @@ class Records:
     """A file of JSON objects, one a line, to which rows are appended; `write` returns when the operating system has the row.
 
     Rows should hold no wall-clock time: then the file of a resumed run equals that of an unbroken one, byte for byte.
+
+    is_written: whether this process writes the file; if not, nothing is written or dropped.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, is_written: bool = True):
+        self.path, self.is_written = Path(path), is_written
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends `row`, of numbers, strings, lists, dicts, and scalars and arrays of numpy or jax.
@@ -30,6 +32,8 @@ class Records:
 
         Raises: OSError naming the file, if the disk is full or the file cannot be written.
         """
+        if not self.is_written:
+            return
         line = json.dumps(_plain(row), allow_nan=False) + "\n"
         try:
             with open(self.path, "a", encoding="utf-8") as file:
@@ -42,7 +46,7 @@ class Records:
 
         Raises: InputError if a line before is not JSON.
         """
-        if self.path.exists():
+        if self.is_written and self.path.exists():
             os.truncate(self.path, len(self._until(last_step)))
 
     def digest(self, last_step: int) -> str:

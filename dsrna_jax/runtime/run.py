@@ -1,5 +1,7 @@
 """A run from beginning to end, or from where it stopped, in its folder."""
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any, TextIO, TypeVar
@@ -7,11 +9,12 @@ from typing import Any, TextIO, TypeVar
 from jax.sharding import Mesh
 
 from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.machine import machine
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.records import Records
-from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.runtime.run_folder import RunFolder, identity
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.signals import stop_requests
 
@@ -36,13 +39,18 @@ def run(
     Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
-    began = time.monotonic()
+    began, processes = time.monotonic(), joined()
     mesh = sharding.mesh(devices)
     sharding.check_divides(config.batch_size, mesh)
-    folder.check(resume)
+    if processes.is_first:
+        folder.check(resume)
     setup = setup_of()
+    processes.agree("configuration or data set", identity(setup.resolved))
     folder.claim(setup.resolved, machine(mesh))
-    with Progress(config.epochs, setup.steps_per_epoch, file=file) as progress:
+    with contextlib.ExitStack() as stack:
+        if not processes.is_first:
+            file = stack.enter_context(open(os.devnull, "w"))
+        progress = stack.enter_context(Progress(config.epochs, setup.steps_per_epoch, file=file))
         progress.note(setup.summary)
         progress.note(setup.loading)
         progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")
@@ -61,5 +69,6 @@ def run(
             loop.feed.close()
             row = {"first_step": first, "step": loop.step, **machine(mesh)}
             seconds = {"setup_s": ready - began, f"{config.experiment}_s": time.monotonic() - ready}
-            Records(folder.path / "timing.jsonl").write(row | {name: round(s, 1) for name, s in seconds.items()})
+            timing = Records(folder.path / "timing.jsonl", is_written=processes.is_first)
+            timing.write(row | {name: round(s, 1) for name, s in seconds.items()})
     return loop

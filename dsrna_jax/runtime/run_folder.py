@@ -34,13 +34,15 @@ class RunFolder:
 
     A row and a checkpoint carry the number of steps done; `rewind` drops what came after one. A subclass names the dataclass
     of its configuration, whose `experiment` tells one kind of run from another.
+
+    is_written: whether this process writes the files; of several processes of a run one does.
     """
 
     config_type: ClassVar[type]
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        self.metrics = records.Records(self.path / "metrics.jsonl")
+    def __init__(self, path: str | os.PathLike, is_written: bool = True):
+        self.path, self.is_written = Path(path), is_written
+        self.metrics = records.Records(self.path / "metrics.jsonl", is_written)
         self.checkpoints = Checkpoints(self.path / FOLDER)
 
     @property
@@ -69,10 +71,12 @@ class RunFolder:
 
         Raises: InputError if it holds a run with another configuration; OSError if checkpoints could not be read back from it.
         """
+        if not self.is_written:
+            return self.checkpoints.try_out()
         if self.is_taken:
             before = resolved_configuration(self.path, self.config_type)
             machine = before.get("machine")  # not in version 0.1.0
-            if changed := differences(_identity(before), _identity(resolved)):
+            if changed := differences(identity(before), identity(resolved)):
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changed)}): "
                     "resume with its own configuration, or give another --run_dir"
@@ -97,7 +101,7 @@ class RunFolder:
         """
         try:
             saved = renewed({name: metadata.get(name) for name in resolved}, self.config_type)
-            changed = differences(_identity(saved), _identity(resolved))
+            changed = differences(identity(saved), identity(resolved))
         except (TypeError, KeyError, ValueError, AttributeError):
             changed = ["of something else"]
         if step > steps_per_epoch * resolved["config"]["epochs"]:
@@ -169,7 +173,7 @@ def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLi
         raise InputError(f"{path}: {error}") from None
 
 
-def _identity(resolved: dict[str, Any]) -> dict[str, Any]:
+def identity(resolved: dict[str, Any]) -> dict[str, Any]:
     """The entries that must stay the same when a run is resumed: all except the folder and the decoding of the data."""
     return {
         **resolved["config"],

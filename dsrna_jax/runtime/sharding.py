@@ -1,23 +1,46 @@
 """Devices: one mesh with one axis, "data". State is whole on every device, a batch is split; the same code for any number.
 
-No other module names devices. Results do not depend on their number, except by the order of sums.
+No other module names devices, whether of one process or of many. Results do not depend on their number, except by the order
+of sums.
 """
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dsrna_jax.errors import InputError
 
 
 def mesh(count: int = 0) -> Mesh:
-    """A mesh of the first `count` devices, or of all if it is 0. Raises: InputError if there are not as many."""
-    devices = jax.devices()
+    """A mesh of the first `count` devices, or of all if it is 0; equally many of each process.
+
+    Raises: InputError if there are not as many.
+    """
+    devices, processes = jax.devices(), jax.process_count()
     if not 0 <= count <= len(devices):
         raise InputError(f"devices={count}: expected 1 to {len(devices)}, as many as JAX sees here, or 0 for all")
-    count = count or len(devices)
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
+    if count % processes:
+        raise InputError(
+            f"devices={count}: expected a multiple of {processes}, the number of processes that share them, or 0 for all"
+        )
+    of_process = [[d for d in devices if d.process_index == i] for i in range(processes)]
+    share = count // processes or min(map(len, of_process))
+    if not count and share * processes < len(devices):
+        counts = ", ".join(str(len(own)) for own in of_process)
+        raise InputError(f"the processes have {counts} devices: expected as many each; give devices={share * processes}")
+    return _mesh([device for own in of_process for device in own[:share]])
+
+
+def own_mesh() -> Mesh:
+    """A mesh of the devices of this process."""
+    return _mesh(jax.local_devices())
+
+
+def _mesh(devices: list[Any]) -> Mesh:
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -28,6 +51,20 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def split(mesh: Mesh) -> NamedSharding:
     """The sharding of arrays whose first axis is divided among the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def placed(tree: Any, sharding: NamedSharding) -> Any:
+    """The arrays of a tree, which all processes have alike, on those devices; each process feeds its own."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def each(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(each(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return jax.tree.map(each, tree)
 
 
 def check_divides(batch_size: int, mesh: Mesh) -> None:

@@ -18,9 +18,9 @@ class SearchFolder(RunFolder):
 
     config_type = SearchConfig
 
-    def __init__(self, path: str | os.PathLike):
-        super().__init__(path)
-        self.alphas = records.Records(self.path / "alphas.jsonl")
+    def __init__(self, path: str | os.PathLike, is_written: bool = True):
+        super().__init__(path, is_written)
+        self.alphas = records.Records(self.path / "alphas.jsonl", is_written)
 
     @property
     def records(self) -> list[records.Records]:
@@ -32,6 +32,8 @@ class SearchFolder(RunFolder):
 
     def write_genotype(self, genotype: Genotype, epoch: int | None = None) -> None:
         """Writes genotype.json and, for an epoch, genotypes/epoch_NNN.json."""
+        if not self.is_written:
+            return
         (self.path / "genotypes").mkdir(exist_ok=True)
         genotypes.save(genotype, self.path / "genotype.json")
         if epoch is not None:

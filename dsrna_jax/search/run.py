@@ -12,6 +12,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
+from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.search.config import SearchConfig
@@ -35,6 +36,8 @@ def run(
     With `resume` the run goes on from its newest good checkpoint, and ends as if it had never stopped, bit for bit on
     one machine and one number of CPU cores.
 
+    In several processes that JAX has joined (`runtime.joining`, or `jax.distributed.initialize`) all call this alike.
+
     Args:
       resume: go on with the run in `path`.
       devices: number of devices that share a batch; 0 for all.
@@ -42,10 +45,11 @@ def run(
     Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
-    folder = SearchFolder(path)
+    folder = SearchFolder(path, is_written=joined().is_first)
     with locked(folder.path, "run_dir"):
         end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
-        folder.draw(end.genotype, config)
+        if folder.is_written:
+            folder.draw(end.genotype, config)
     return end.genotype
 
 

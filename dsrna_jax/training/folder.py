@@ -15,9 +15,14 @@ class TrainingFolder(RunFolder):
 
     config_type = TrainingConfig
 
-    def __init__(self, path: str | os.PathLike):
-        super().__init__(path)
+    def __init__(self, path: str | os.PathLike, is_written: bool = True):
+        super().__init__(path, is_written)
         self.best = Checkpoints(self.path / BEST, keep=1)
+
+    def write_architecture(self, architecture: genotypes.Architecture) -> None:
+        """Writes genotype.json, unless another process of this run does."""
+        if self.is_written:
+            genotypes.save(architecture, self.path / "genotype.json")
 
     def draw(self, architecture: genotypes.Architecture, title: str) -> None:
         """Draws curves.png from the recorded metrics, and cells.png of a genotype."""

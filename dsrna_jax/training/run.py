@@ -10,6 +10,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.losses import TOP_5_FROM
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
+from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.run_folder import resolved_configuration
@@ -54,7 +55,8 @@ def run(
 
     Args and Raises: as `dsrna_jax.search.run.run`.
     """
-    folder = TrainingFolder(path)
+    processes = joined()
+    folder = TrainingFolder(path, is_written=processes.is_first)
 
     def setup():
         # A resumed run reads the architecture from its own folder: the file that `genotype` named may be gone.
@@ -62,8 +64,11 @@ def run(
 
     with locked(folder.path, "run_dir"):
         end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
-        folder.draw(end.setup.architecture, f"{folder.path.name}: {config.genotype} on {config.dataset}")
-        result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
+        result = None
+        if processes.is_first:
+            folder.draw(end.setup.architecture, f"{folder.path.name}: {config.genotype} on {config.dataset}")
+            result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
+        result = processes.decided(result)
     epochs, held_out = end.step // end.setup.steps_per_epoch, len(end.setup.parts["held_out"])
     return Trained(end.row, end.best, epochs, result, held_out, config)
 
@@ -93,7 +98,7 @@ class TrainingLoop(RunLoop):
     def begin(self) -> None:
         functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
-        genotypes.save(self.setup.architecture, self.folder.path / "genotype.json")
+        self.folder.write_architecture(self.setup.architecture)
 
     def resume(self, metadata: dict[str, Any]) -> None:
         self.best, self.row = metadata["best"], metadata["row"]
