@@ -25,6 +25,10 @@ def in_top_5(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 
 def margin(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """Logit of the label minus the largest other logit: positive where the image is classified correctly."""
-    own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     others = jnp.where(jnp.arange(logits.shape[1])[None] == labels[:, None], -jnp.inf, logits)
-    return own - others.max(1)
+    return of_class(logits, labels) - others.max(1)
+
+
+def of_class(values: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """values[i, labels[i]] for each i."""
+    return jnp.take_along_axis(values, labels[:, None], axis=1)[:, 0]

@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from dsrna_jax.attacks import ball, nearest
 from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
-from dsrna_jax.attacks.losses import of_class, runner_up
+from dsrna_jax.attacks.losses import runner_up
 from dsrna_jax.attacks.result import AttackResult, LogitsFn, is_fooled, repeated
+from dsrna_jax.losses import of_class
 
 
 @on_checked_inputs

@@ -8,7 +8,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.losses import margin
+from dsrna_jax.losses import margin, of_class
 
 Loss = Callable[[Array, Array], Array]
 CLASSES_OF_DLR, CLASSES_OF_TARGETED_DLR = 3, 4  # at least
@@ -68,11 +68,6 @@ def resolved(loss: str | Loss, target: Int[Array, " batch"] | None = None) -> Lo
 def dlr_or_margin(classes: int, *, is_targeted: bool) -> str:
     """The name of a loss for that many classes: "dlr" where it is defined, else "margin"."""
     return "dlr" if classes >= (CLASSES_OF_TARGETED_DLR if is_targeted else CLASSES_OF_DLR) else "margin"
-
-
-def of_class(values: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
-    """values[i, labels[i]] for each i."""
-    return jnp.take_along_axis(values, labels[:, None], axis=1)[:, 0]
 
 
 def runner_up(logits: Float[Array, "batch class"], labels: Int[Array, " batch"], rank: Array | int) -> Int[Array, " batch"]:

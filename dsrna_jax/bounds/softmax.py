@@ -13,6 +13,7 @@ import numpy as np
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.softmax import LogSoftmax, LogSumExp, Probability
+from dsrna_jax.bounds.rules.building import with_axes_in_front
 
 
 def normalised(tracer, primitive, operands) -> list | None:
@@ -96,7 +97,7 @@ def _probability(tracer, x):
 def _log_sum_exp(tracer, x, summed_axes):
     """The node of L(x), without the axes that it sums over."""
     x = _finite(tracer, x)
-    (entries,) = tracer.inline(functools.partial(_ahead, axes=summed_axes), x)
+    (entries,) = tracer.inline(functools.partial(with_axes_in_front, axes=summed_axes), x)
     batch_axis = x.batch_axis - sum(axis < x.batch_axis for axis in summed_axes)
     return tracer.node(LogSumExp(), (entries,), jax.nn.logsumexp(entries.value, axis=0), batch_axis, "logsumexp")
 
@@ -121,11 +122,6 @@ def _spread(tracer, log, summed_axes, shape):
         return jnp.broadcast_to(a, [shape[i] if i in summed_axes else n for i, n in enumerate(a.shape)])
 
     return tracer.inline(repeated, log)[0]
-
-
-def _ahead(x, *, axes):
-    kept = [i for i in range(x.ndim) if i not in axes]
-    return jnp.transpose(x, (*axes, *kept)).reshape(-1, *(x.shape[i] for i in kept))
 
 
 def _finite(tracer, x):

@@ -16,7 +16,7 @@ from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
-from dsrna_jax.bounds.rounding import ELEMENTARY
+from dsrna_jax.bounds.rounding import ELEMENTARY, known_or
 
 
 @shared
@@ -85,7 +85,7 @@ class LogSoftmax:
         slack = _slack(jnp.abs(node.value) + jnp.abs(values), count, high > low, self.axes, keepdims=True)
         least = -jax.nn.softplus(_others(high, self.axes) - low) - slack
         most = jnp.minimum(-jax.nn.softplus(_others(low, self.axes) - high) + slack, 0)
-        return Interval(_known(least, -jnp.inf) - node.value, _known(most, 0) - node.value)
+        return Interval(known_or(least, -jnp.inf) - node.value, known_or(most, 0) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
@@ -104,7 +104,7 @@ class Probability:
         x, (interval,) = node.parents[0].value, intervals
         unit = jnp.where(interval.upper > interval.lower, 8 * jnp.finfo(x.dtype).eps, 0)
         low, high = (jnp.exp(x + side) for side in (interval.lower, interval.upper))
-        low, high = jnp.clip(_known(low, 0) * (1 - unit), 0, 1), jnp.clip(_known(high, 1) * (1 + unit), 0, 1)
+        low, high = jnp.clip(known_or(low, 0) * (1 - unit), 0, 1), jnp.clip(known_or(high, 1) * (1 + unit), 0, 1)
         return Interval(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -128,10 +128,6 @@ def _others(x, axes):
     result = jnp.where(is_top, second[None], top + jnp.log(below))
     shape = [x.shape[axis] for axis in axes]
     return jnp.moveaxis(result.reshape(*shape, *rest), range(len(axes)), axes)
-
-
-def _known(x, otherwise):
-    return jnp.where(jnp.isnan(x), otherwise, x)
 
 
 def _slack(value, count, is_wide, axes, keepdims=False):

@@ -23,6 +23,12 @@ def nodes_of(operands) -> list[Node]:
     return [o for o in operands if isinstance(o, Node)]
 
 
+def with_axes_in_front(x, *, axes) -> jax.Array:
+    """x with `axes` merged into one in front of the others: [entry, *others]."""
+    others = [i for i in range(x.ndim) if i not in axes]
+    return jnp.transpose(x, (*axes, *others)).reshape(-1, *(x.shape[i] for i in others))
+
+
 def evaluated_shape(primitive, operands, params):
     """Shape of the primitive's output."""
     return jax.eval_shape(lambda *v: evaluated(primitive, v, params)[0], *values(operands)).shape

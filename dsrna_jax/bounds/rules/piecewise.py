@@ -12,7 +12,7 @@ from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.maximum import Larger, Largest, leader_of
-from dsrna_jax.bounds.rules.building import broadcast_nodes, nodes_of, rewritten, values
+from dsrna_jax.bounds.rules.building import broadcast_nodes, nodes_of, rewritten, values, with_axes_in_front
 from dsrna_jax.bounds.univariate import difference
 from dsrna_jax.kernels import reductions
 from dsrna_jax.kernels.windows import windows
@@ -67,13 +67,7 @@ def largest(sign):
     """The rule of reduce_max (sign 1) and reduce_min (sign -1)."""
 
     def rule(tracer, primitive, operands, params, axes):
-        reduced = params["axes"]
-
-        def ahead(x):
-            kept = [i for i in range(x.ndim) if i not in reduced]
-            return jnp.transpose(sign * x, (*reduced, *kept)).reshape(-1, *(x.shape[i] for i in kept))
-
-        (stacked,) = tracer.inline(ahead, *operands)
+        (stacked,) = tracer.inline(lambda x: with_axes_in_front(sign * x, axes=params["axes"]), *operands)
         top = _top(tracer, stacked, axes[0], "max")
         return [top] if sign > 0 else tracer.inline(jnp.negative, top)
 

@@ -8,7 +8,7 @@ from jax import lax
 
 from dsrna_jax.bounds.jaxprs import closed
 from dsrna_jax.bounds.known import number
-from dsrna_jax.bounds.rules.building import rewritten
+from dsrna_jax.bounds.rules.building import rewritten, with_axes_in_front
 
 
 def running(combine):
@@ -28,8 +28,7 @@ def running(combine):
 
 def product(x, *, axes, **_):
     """The primitive reduce_prod, by halves."""
-    kept = [i for i in range(x.ndim) if i not in axes]
-    x = jnp.transpose(x, (*axes, *kept)).reshape(-1, *(x.shape[i] for i in kept))
+    x = with_axes_in_front(x, axes=axes)
     while len(x) > 1:
         half = len(x) // 2
         x = jnp.concatenate([x[:half] * x[half : 2 * half], x[2 * half :]])
