@@ -15,9 +15,9 @@ FLAGS = {
         "",
         "HOST:PORT of process 0, if several processes share a batch; auto: Slurm, Open MPI, Kubernetes tell",
     ),
-    "num_processes": (0, "how many processes share a batch"),
+    "num_processes": (0, "number of processes that share a batch"),
     "process_id": (-1, "number of this process, from 0: the one flag in which they differ"),
-    "join_timeout": (300, "seconds in which all processes have to come"),
+    "join_timeout": (300, "seconds in which all processes must come"),
 }
 _WITHIN = {
     "num_processes": interval("[0, 65536]"),
@@ -27,13 +27,13 @@ _WITHIN = {
 
 
 def define_processes(values: FlagValues) -> None:
-    """Adds the flags."""
+    """Adds the flags of processes."""
     for name, (default, text) in FLAGS.items():
         define(values, name, default, text, section="processes")
 
 
 def join_processes(values: FlagValues) -> None:
-    """Joins the processes that the flags name, if they do and there is work to do.
+    """Joins the processes that the flags name, if there are any, unless this is a dry run.
 
     Raises: InputError if the flags do not fit together, or as `joining.join`.
     """

@@ -1,4 +1,4 @@
-"""The start of a run in several processes: they find each other, compare what they are, and JAX joins their devices."""
+"""The start of a run in several processes: they find each other and compare their versions, and JAX joins their devices."""
 
 import importlib.metadata
 import secrets
@@ -17,8 +17,8 @@ from dsrna_jax.runtime.links import Link
 from dsrna_jax.runtime.processes import Coordinator, Processes, Worker, become, current
 from dsrna_jax.runtime.program_cache import sources
 
-AUTO = "auto"  # in place of an address: what Slurm, Open MPI or Kubernetes say
-TIMEOUT = 300.0  # seconds in which all processes have to come
+AUTO = "auto"  # in place of an address: that of Slurm, Open MPI or Kubernetes
+TIMEOUT = 300.0  # seconds in which all processes must come
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -29,7 +29,7 @@ def join(address: str, count: int = 0, index: int = -1, timeout: float = TIMEOUT
     process without a word if one did not come.
 
     Args:
-      address: HOST:PORT of process 0, or "auto" for what the cluster says; then `count` and `index` are not needed.
+      address: HOST:PORT of process 0, or "auto" for that of the cluster; then `count` and `index` are not needed.
     Raises: InputError if an argument is wrong, if processes do not come, or if they differ in versions or environment.
     """
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which `signals` handles

@@ -1,4 +1,4 @@
-"""Connections between the processes of a run: JSON objects, one a line, and a beat that says that the other end is alive."""
+"""Connections between the processes of a run: JSON objects, one a line, and a beat as a sign of life."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ _LONGEST = 2**26  # bytes of a line
 
 
 class Link:
-    """One end of a connection; any thread may send, one receives. Nothing is raised when the other end is gone."""
+    """One end of a connection; any thread may send, one thread receives. It raises nothing when the other end is gone."""
 
     def __init__(self, connection: socket.socket):
         connection.settimeout(SILENCE)

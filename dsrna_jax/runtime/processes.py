@@ -1,8 +1,9 @@
-"""The processes of one run, on one host or many: what process 0 decides, all do, and when one ends, all end.
+"""The processes of one run, on one host or many: all follow the decisions of process 0, and all end together.
 
 JAX computes in all of them alike, so they must take the same steps and stop at the same one. Process 0, the coordinator,
-keeps the records and speaks to the user; the others, its workers, follow it. What they tell each other goes over connections of
-their own (`links`): collectives of JAX would wait for ever for a process that has failed. `joining` makes them.
+keeps the records and speaks to the user; the others, its workers, follow it. They communicate over
+connections of their own (`links`), since collectives of JAX would wait for ever for a process that has failed. `joining` makes
+them.
 """
 
 import contextlib
@@ -47,17 +48,17 @@ class Processes:
         return self.index == 0
 
     def decided(self, value: Any) -> Any:
-        """The value, of JSON, that process 0 has called this with. All must call it, in the same order."""
+        """The JSON value with which process 0 calls this. All must call it, in the same order."""
         return value
 
     def gathered(self, value: Any) -> list[Any]:
-        """The values, of JSON, that the processes have called this with. All must call it, in the same order."""
+        """The JSON values with which the processes call this. All must call it, in the same order."""
         return [value]
 
     def stop_request(self, number: int) -> int:
-        """The number of a signal by which one of the processes is asked to stop, the same for all; 0 if none is.
+        """The number of a signal that asks one of the processes to stop, the same for all; 0 without a signal.
 
-        Args: number: of a signal that this process has got, or 0.
+        Args: number: of the signal that this process has received, or 0.
         """
         return number
 
@@ -71,13 +72,13 @@ class Processes:
                 )
 
     def cause(self, error: Exception) -> Exception:
-        """The reason of an unexpected error: that another process has ended, if so, since collectives then fail."""
+        """The reason of an unexpected error: `EndedError` if another process has ended, since collectives then fail."""
         return error
 
     def leave(self, status: int, line: str = "") -> None:
         """Ends the part of this process in the run, before it exits.
 
-        Args: line: what the user is to read, if this process has failed.
+        Args: line: the message for the user, if this process has failed.
         """
 
 
@@ -136,7 +137,7 @@ class Coordinator(Processes):
         return value
 
     def _listen(self, worker: int) -> None:
-        """Receives what a worker says, until it is gone."""
+        """Receives the messages of a worker, until it is gone."""
         while (message := self._links[worker].receive()) is not None:
             if "value" in message:
                 self._values[worker].put(message["value"])
@@ -190,7 +191,7 @@ class Worker(Processes):
         return self.decided(0)
 
     def cause(self, error: Exception) -> Exception:
-        time.sleep(_PATIENCE)  # process 0 may know better, and end this process
+        time.sleep(_PATIENCE)  # process 0 may know the reason, and end this process
         return error
 
     def leave(self, status: int, line: str = "") -> None:
@@ -229,7 +230,7 @@ def current() -> Processes:
 
 
 def become(processes: Processes) -> None:
-    """Makes them those that `current` returns, in this whole process."""
+    """Sets the processes that `current` returns."""
     _state["current"] = processes
 
 
