@@ -91,27 +91,28 @@ def apgd(
             logits, values, gradients = lax.map(draw, jnp.arange(draws))
             return logits[-1], values[-1], gradients.mean(0)
 
-        def step(i, s):
-            points = _moved(s, images, radius, norm, jnp.where(i > 0, 0.75, 1.0).astype(images.dtype))
+        def step(i, state):
+            points = _moved(state, images, radius, norm, jnp.where(i > 0, 0.75, 1.0).astype(images.dtype))
             logits, values, gradient = climbed(points, i + 1)
-            now, is_better = is_fooled(logits, labels), values > s.best_loss
-            s = s._replace(
+            now, is_better = is_fooled(logits, labels), values > state.best_loss
+            state = state._replace(
                 points=points,
-                points_before=s.points,
+                points_before=state.points,
                 gradient=gradient,
-                fooling=ball.pick(now, points, s.fooling),
-                fooled=s.fooled | now,
-                best=ball.pick(is_better, points, s.best),
-                best_gradient=ball.pick(is_better, gradient, s.best_gradient),
-                best_loss=jnp.where(is_better, values, s.best_loss),
+                fooling=ball.pick(now, points, state.fooling),
+                fooled=state.fooled | now,
+                best=ball.pick(is_better, points, state.best),
+                best_gradient=ball.pick(is_better, gradient, state.best_gradient),
+                best_loss=jnp.where(is_better, values, state.best_loss),
                 loss=values,
-                rises=s.rises + (values > s.loss),
+                rises=state.rises + (values > state.loss),
             )
-            return lax.cond(jnp.asarray(is_check)[i], lambda s: _adapted(s, rho * jnp.asarray(windows)[i]), lambda s: s, s)
+            few_rises = rho * jnp.asarray(windows)[i]
+            return lax.cond(jnp.asarray(is_check)[i], lambda s: _adapted(s, few_rises), lambda s: s, state)
 
         logits, values, gradient = climbed(start, 0)
         none = jnp.zeros(len(images), images.dtype)
-        s = _State(
+        state = _State(
             points=start,
             points_before=start,
             gradient=gradient,
@@ -126,8 +127,9 @@ def apgd(
             checked_loss=values,
             was_reduced=jnp.ones(len(images), bool),
         )
-        s = lax.fori_loop(0, steps, step, s)
-        return result(images, ball.pick(s.fooled, s.fooling, s.best), s.fooled, s.best_loss, (steps + 1) * draws, norm)
+        state = lax.fori_loop(0, steps, step, state)
+        x_adv = ball.pick(state.fooled, state.fooling, state.best)
+        return result(images, x_adv, state.fooled, state.best_loss, (steps + 1) * draws, norm)
 
     return repeated(run, restarts, images)
 
@@ -176,23 +178,23 @@ def _schedule(steps):
     return is_check, windows
 
 
-def _moved(s, images, radius, norm, momentum):
+def _moved(state, images, radius, norm, momentum):
     """The next point: a projected step, averaged with the direction of the last one, projected again."""
-    step = ball.per_example(s.step_size, images) * ball.ascent(s.gradient, norm)
-    ahead = ball.project(s.points + step, images, radius, norm)
-    inertia = s.points - s.points_before
-    return ball.project(s.points + (ahead - s.points) * momentum + inertia * (1 - momentum), images, radius, norm)
+    step = ball.per_example(state.step_size, images) * ball.ascent(state.gradient, norm)
+    ahead = ball.project(state.points + step, images, radius, norm)
+    inertia = state.points - state.points_before
+    return ball.project(state.points + (ahead - state.points) * momentum + inertia * (1 - momentum), images, radius, norm)
 
 
-def _adapted(s, wanted_rises):
+def _adapted(state, few_rises):
     """The state after a check: half the step size, from the best point, if the loss rose too seldom or has no new best."""
-    is_stuck = ~s.was_reduced & (s.checked_loss >= s.best_loss)
-    reduce = (s.rises <= wanted_rises) | is_stuck
-    return s._replace(
-        points=ball.pick(reduce, s.best, s.points),
-        gradient=ball.pick(reduce, s.best_gradient, s.gradient),
-        step_size=jnp.where(reduce, s.step_size / 2, s.step_size),
+    is_stuck = ~state.was_reduced & (state.checked_loss >= state.best_loss)
+    reduce = (state.rises <= few_rises) | is_stuck
+    return state._replace(
+        points=ball.pick(reduce, state.best, state.points),
+        gradient=ball.pick(reduce, state.best_gradient, state.gradient),
+        step_size=jnp.where(reduce, state.step_size / 2, state.step_size),
         was_reduced=reduce,
-        checked_loss=s.best_loss,
-        rises=jnp.zeros_like(s.rises),
+        checked_loss=state.best_loss,
+        rises=jnp.zeros_like(state.rises),
     )

@@ -69,7 +69,7 @@ def _derived(f: Callable, derivative: str) -> Callable:
 
 
 def _library_depthwise(image, kernel, stride):
-    """The same by `lax.conv_general_dilated`: of 5x5 taps, in the order of `square_taps`."""
+    """A depthwise convolution of 5x5 taps, in the order of `square_taps`, by `lax.conv_general_dilated`."""
     groups, channels, batch, *size = image.shape
     filters = jnp.transpose(kernel, (1, 3, 2, 0)).reshape(-1, 1, 5, 5)
     flat = jnp.moveaxis(image, 2, 0).reshape(batch, groups * channels, *size)

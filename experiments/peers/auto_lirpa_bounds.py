@@ -61,7 +61,7 @@ class Jax:
 
 
 class Torch:
-    """The same on torch tensors."""
+    """The operations on torch tensors."""
 
     relu, max_pool, avg_pool = functional.relu, functional.max_pool2d, functional.avg_pool2d
     conv = staticmethod(lambda x, w, *args, **options: functional.conv2d(x, w, None, *args, **options))
