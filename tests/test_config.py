@@ -28,6 +28,7 @@ IMPLEMENTED = {
         "certificate_norm": bounds.NORMS,
         "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
         "order": bilevel.HYPERGRADIENTS,
+        "start": STEMS,
         "loading": loading.LOADING,
     },
     TrainingConfig: {

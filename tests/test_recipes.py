@@ -28,6 +28,7 @@ PAPER = "DSRNA (CVPR 2021), section 4.2.2"
 DARTS = "Liu et al. 2019 (arXiv:1806.09055) and cnn/train_search.py, cnn/train.py, cnn/train_imagenet.py of quark0/darts"
 PC_DARTS = "Xu et al. 2020 (arXiv:1907.05737) and train_search.py, train_imagenet.py of yuhuixu1993/PC-DARTS"
 ADVRUSH = "Mok et al. 2021 (arXiv:2108.01289) and advrush/adv_train.py of nutellamok/advrush"
+FREE = "Shafahi et al. 2019 (arXiv:1904.12843) and main_free.py, configs.yml of mahyarnajibi/FreeAdversarialTraining"
 FAST = "Wong et al. 2020 (arXiv:2001.03994) and CIFAR10/train_fgsm.py of locuslab/fast_adversarial"
 
 CROPS = {"crop_padding": 4, "flip": True}
@@ -66,6 +67,16 @@ SEARCHES = {
             "weight_decay": 3e-4, "clip": 5.0, "alpha_lr": 6e-4, "alpha_decay": 1e-3, "cutout": 0, **CROPS,
         },
     ),
+    "imagenet_pcdarts_search": Recipe(
+        f"{PC_DARTS}; train_search_imagenet.py and model_search_imagenet.py",
+        {
+            "dataset": "imagenet2012", "space": "pcdarts_k2", "start": "imagenet_wide", "metric": "none", "order": "first",
+            "cells": 8, "channels": 16, "nodes": 4, "epochs": 50, "warmup_epochs": 35, "batch_size": 1024, "weight_lr": 0.5,
+            "weight_lr_min": 0.0, "weight_lr_warmup_epochs": 5, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0,
+            "alpha_lr": 6e-3, "alpha_clip": 5.0, "alpha_decay": 1e-3, "train_share": 0.1, "val_share": 0.025, "cutout": 0,
+            "image_size": 224, "crop_area": 0.08, "crop_padding": 0, "flip": True, "jitter": 0.0, "hue": 0.0,
+        },
+    ),
 }  # fmt: skip
 
 PAPER_TRAINING = {
@@ -77,7 +88,7 @@ PAPER_TRAINING = {
 DARTS_IMAGENET = {
     "cells": 14, "channels": 48, "epochs": 250, "batch_size": 128, "lr": 0.1, "schedule": "decay", "momentum": 0.9,
     "weight_decay": 3e-5, "clip": 5.0, "label_smoothing": 0.1, "auxiliary_weight": 0.4, "drop_path": 0.0, "image_size": 224,
-    "start": "imagenet", "flip": True,
+    "start": "imagenet", "flip": True, "crop_area": 0.08, "crop_padding": 0, "jitter": 0.4, "hue": 0.2, "center_crop": 224 / 256,
 }  # fmt: skip
 HELD_OUT = {"held_out": (0.02, "the best epoch is chosen on training images: the published code chooses it on the test set")}
 TRAININGS = {
@@ -94,6 +105,28 @@ TRAININGS = {
             "dataset": "imagenet2012", **DARTS_IMAGENET, "lr": 0.5,
             # The paper's "annealing", its batch and its warm-up are those of PC-DARTS.
             "batch_size": 1024, "schedule": "linear", "lr_warmup_epochs": 5,
+        },
+    ),
+    "imagenet_free": Recipe(
+        FREE,
+        {
+            "dataset": "imagenet2012", "adversarial": "free", "replays": 4, "radius": 4 / 255, "norm": "linf", "epochs": 23,
+            "batch_size": 256, "lr": 0.1, "schedule": "thirds", "momentum": 0.9, "weight_decay": 1e-4, "label_smoothing": 0.0,
+            "auxiliary_weight": 0.0, "image_size": 224, "center_crop": 224 / 256, "crop_area": 0.08, "flip": True, "jitter": 0.0,
+            "hue": 0.0, "clip": None, "held_out": 0.0,
+        },
+        {"clip": (5.0, "that of DARTS, whose networks are trained"), "held_out": (0.01, HELD_OUT["held_out"][1])},
+    ),
+    "imagenet_adversarial": Recipe(
+        f"{FAST}; ImageNet/run_fast_4px.sh",
+        {
+            "dataset": "imagenet2012", "adversarial": "fast", "epochs": 15, "radius": 4 / 255, "norm": "linf", "momentum": 0.9,
+            "weight_decay": 1e-4, "crop_area": 0.08, "flip": True, "image_size": (128, 224, 288), "clip": None, "held_out": 0.0,
+        },
+        {
+            "image_size": (224, "one size, so that one program trains; theirs have rates for each"),
+            "clip": (5.0, "that of DARTS, whose networks are trained"),
+            "held_out": (0.01, HELD_OUT["held_out"][1]),
         },
     ),
     "cifar10_adversarial": Recipe(
@@ -163,9 +196,10 @@ def test_alphas_move_by_adam_with_betas_of_a_half_and_0_999_at_a_fixed_rate(name
     config = PRESETS[name]
     optimizer, alphas = alpha_optimizer(config), jnp.array([0.3, -0.2])
     state, mean, square = optimizer.init(alphas), np.zeros(2), np.zeros(2)
-    for step, gradient in enumerate(np.array([[1.0, -2.0], [0.5, 1.0], [-3.0, 0.1]]), 1):
+    for step, gradient in enumerate(np.array([[1.0, -2.0], [0.5, 1.0], [-6.0, 0.1]]), 1):
         updates, state = optimizer.update(jnp.float32(gradient), state, alphas)
-        decayed = gradient + config.alpha_decay * np.array([0.3, -0.2])
+        clipped = gradient * min(1, (config.alpha_clip or np.inf) / np.linalg.norm(gradient))
+        decayed = clipped + config.alpha_decay * np.array([0.3, -0.2])
         mean, square = 0.5 * mean + 0.5 * decayed, 0.999 * square + 0.001 * decayed**2
         expected = -config.alpha_lr * (mean / (1 - 0.5**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
         np.testing.assert_allclose(updates, expected, rtol=1e-4, atol=1e-8)
@@ -193,4 +227,7 @@ def test_learning_rates_follow_the_published_schedules():
     np.testing.assert_allclose(
         [learning_rate(imagenet, epoch) for epoch in (0, 1, 249)], [0.1, 0.097, 0.1 * 0.97**249], rtol=1e-5
     )
+    free, searched = TRAINING_PRESETS["imagenet_free"], PRESETS["imagenet_pcdarts_search"]
+    np.testing.assert_allclose([learning_rate(free, epoch) for epoch in (0, 7, 8, 15, 16)], [0.1, 0.1, 0.01, 0.01, 0.001])
+    np.testing.assert_allclose([weight_rate(searched, epoch) for epoch in (0, 25)], [0.1, 0.25], rtol=1e-5)
     np.testing.assert_allclose([learning_rate(annealed, epoch) for epoch in (0, 4, 125)], [0.1, 0.5 * 246 / 250, 0.25], rtol=1e-5)

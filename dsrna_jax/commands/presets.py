@@ -70,6 +70,27 @@ PCDARTS = replace(
     alpha_lr=6e-4,
 )
 
+# The same on ImageNet, by train_search_imagenet.py of the published code: K = 2, a stem of three convolutions, and 10 % and 2.5 %
+# of the training images.
+IMAGENET_PCDARTS_SEARCH = replace(
+    PCDARTS,
+    dataset="imagenet2012",
+    image_size=224,
+    center_crop=0.875,
+    space="pcdarts_k2",
+    start="imagenet_wide",
+    train_share=0.1,
+    val_share=0.025,
+    warmup_epochs=35,
+    batch_size=1024,
+    weight_lr=0.5,
+    weight_lr_warmup_epochs=5,
+    alpha_lr=6e-3,
+    alpha_clip=5.0,
+    crop_area=0.08,
+    crop_padding=0,
+)
+
 # The default with everything as small as possible, for tests and first steps.
 SMOKE = SearchConfig(cells=3, channels=8, nodes=1, order="first", epochs=3, warmup_epochs=1, batch_size=128)
 
@@ -83,5 +104,6 @@ PRESETS = {
     "darts_first": DARTS_FIRST,
     "darts_second": DARTS_SECOND,
     "pcdarts": PCDARTS,
+    "imagenet_pcdarts_search": IMAGENET_PCDARTS_SEARCH,
     "smoke": SMOKE,
 }

@@ -29,7 +29,7 @@ CIFAR10 = TrainingConfig(
 # The paper trains on MNIST as on CIFAR-10; here without mirroring and crops, which change digits.
 MNIST = replace(CIFAR10, dataset="mnist", crop_padding=0, flip=False, cutout=0)
 
-# Liu et al. 2019, section 3.3, but without random resized crops and colour jitter.
+# Liu et al. 2019, section 3.3, and cnn/train_imagenet.py: crops of 8 % of an image or more, and changes of colour.
 IMAGENET = TrainingConfig(
     dataset="imagenet2012",
     image_size=224,
@@ -43,12 +43,36 @@ IMAGENET = TrainingConfig(
     lr=0.1,
     schedule="decay",
     weight_decay=3e-5,
+    crop_area=0.08,
+    center_crop=0.875,
     flip=True,
+    jitter=0.4,
+    hue=0.2,
     held_out=0.0,
 )
 
 # DSRNA, section 4.2.2: an annealed rate of 0.5. Batch, linear schedule and warm-up are those of PC-DARTS, which has that rate.
 IMAGENET_DSRNA = replace(IMAGENET, batch_size=1024, lr=0.5, schedule="linear", lr_warmup_epochs=5)
+
+# Shafahi et al. 2019 (arXiv:1904.12843), on ImageNet: 90 passes, as 23 epochs of 4 replays, within 4/255.
+IMAGENET_FREE = replace(
+    IMAGENET,
+    adversarial="free",
+    replays=4,
+    radius=4 / 255,
+    auxiliary_weight=0.0,
+    label_smoothing=0.0,
+    epochs=23,
+    batch_size=256,
+    schedule="thirds",
+    weight_decay=1e-4,
+    jitter=0.0,
+    hue=0.0,
+    held_out=0.01,
+)
+# Wong et al. 2020 (arXiv:2001.03994), on ImageNet: 15 epochs, one step of 5/255 within 4/255. Theirs grow the images from 128
+# pixels to 288, by rates for each size; ours keep 224.
+IMAGENET_ADVERSARIAL = replace(IMAGENET_FREE, adversarial="fast", epochs=15, lr=0.2, schedule="triangle")
 
 # Mok et al. 2021 (AdvRush, arXiv:2108.01289), the usual recipe in the literature on robust search. PGD-7 within 8/255 in steps of
 # 2/255, as in RobNet; the published code of AdvRush has 0.031 and 0.01.
@@ -88,5 +112,7 @@ TRAINING_PRESETS = {
     "mnist": MNIST,
     "imagenet": IMAGENET,
     "imagenet_dsrna": IMAGENET_DSRNA,
+    "imagenet_adversarial": IMAGENET_ADVERSARIAL,
+    "imagenet_free": IMAGENET_FREE,
     "smoke": SMOKE,
 }

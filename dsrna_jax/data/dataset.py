@@ -20,6 +20,11 @@ class Dataset:
         return len(self.labels)
 
     @property
+    def strata(self) -> Int32[np.ndarray, " examples"]:
+        """The classes by which the split is divided into parts."""
+        return self.labels
+
+    @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)

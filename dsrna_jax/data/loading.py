@@ -49,6 +49,11 @@ class StreamedDataset:
         return self.pictures.labels
 
     @property
+    def strata(self) -> Int32[np.ndarray, " examples"]:
+        """The classes by which the split is divided into parts: the labels, or one class if they are not listed."""
+        return self.labels if self.pictures.has_labels_listed else np.zeros(len(self), np.int32)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class, by label."""
         return self.pictures.class_names

@@ -18,6 +18,7 @@ class Pictures(ABC):
     source: the name of the split in error messages.
     channels: of every image in a stream.
     side: of the images, if all are known to be squares of that size; else 0.
+    has_labels_listed: whether `labels` takes no pass over the files.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Pictures(ABC):
     class_names: tuple[str, ...]
     channels: int
     side: int = 0
+    has_labels_listed: bool = True
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -54,6 +56,7 @@ class _Chosen(Pictures):
     def __init__(self, pictures: Pictures, indices: Int[np.ndarray, " chosen"]):
         self.name, self.source = pictures.name, pictures.source
         self.class_names, self.channels, self.side = pictures.class_names, pictures.channels, pictures.side
+        self.has_labels_listed = pictures.has_labels_listed
         self._pictures, self._indices = pictures, indices
 
     def __len__(self) -> int:

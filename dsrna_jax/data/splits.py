@@ -18,6 +18,17 @@ def search_halves(
     return np.sort(order[::2]), np.sort(order[1::2])
 
 
+def search_parts(
+    labels: Int[np.ndarray, " examples"], train_share: float = 0.5, val_share: float = 0.5, seed: int = 0
+) -> tuple[Int32[np.ndarray, " search_train"], Int32[np.ndarray, " search_val"]]:
+    """Disjoint ascending indices (search_train, search_val) with those shares of every class; halves are `search_halves`."""
+    if train_share == val_share == 0.5:
+        return search_halves(labels, seed)
+    train, rest = stratified_shares(labels, train_share, seed)
+    val, _ = stratified_shares(labels[rest], min(val_share / (1 - train_share), 1), seed)
+    return train, rest[val]
+
+
 def stratified_shares(
     labels: Int[np.ndarray, " examples"], share: float, seed: int = 0
 ) -> tuple[Int32[np.ndarray, " part"], Int32[np.ndarray, " rest"]]:

@@ -23,6 +23,7 @@ SUGGESTIONS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_
 
 READ_AHEAD = 1024  # records fetched at once, which is faster than one by one
 MOST_CLASSES = 1_000_000
+FEW_RECORDS = 100_000  # of which the labels are read beforehand, where images are streamed
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")  # those that TensorFlow decodes
 
 # The features that features.json may describe: those of pixels, labels, numbers and text. For any other name tfds would import
@@ -137,6 +138,7 @@ class _Records(Pictures):
         self.name, self.source, self.class_names = name, f"{name} {split}", classes
         height, width, channels = shape
         self.channels, self.side = 1 if channels == 1 else 3, (height or 0) if height == width else 0
+        self.has_labels_listed = count <= FEW_RECORDS
         self._folder, self._split, self._count, self._keys = folder, split, count, keys
         self._opened: Any = None
 

@@ -31,7 +31,7 @@ def evaluation_images(config: Any, network: TrainedNetwork) -> EvaluationImages:
     is_held_out, there = config.split == "held_out", dataclasses.replace(training, data_dir=config.data_dir or training.data_dir)
     dataset = images_of(there, "train" if is_held_out else config.split)
     _check_fits(dataset, network, config.split)
-    chosen = stratified_shares(dataset.labels, training.held_out, training.seed)[0] if is_held_out else np.arange(len(dataset))
+    chosen = stratified_shares(dataset.strata, training.held_out, training.seed)[0] if is_held_out else np.arange(len(dataset))
     if not len(chosen):
         raise InputError(f"split={config.split} of {training.dataset} holds no image: expected a split with images, such as test")
     order = chosen[batch_indices(0, len(chosen), len(chosen), config.seed, "attack")]

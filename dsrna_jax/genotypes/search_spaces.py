@@ -25,6 +25,7 @@ class SearchSpace:
 SPACES: dict[str, SearchSpace] = {
     "darts": SearchSpace(),
     "pcdarts": SearchSpace(partial=4, has_edge_logits=True),
+    "pcdarts_k2": SearchSpace(partial=2, has_edge_logits=True),  # as on ImageNet
 }
 
 

@@ -6,6 +6,7 @@ from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.networks.families import Size, family_of
 from dsrna_jax.networks.network import Network
 from dsrna_jax.networks.plan import Branch, Layout
+from dsrna_jax.networks.stem import STEMS
 
 
 def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
@@ -14,9 +15,9 @@ def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
     The auxiliary head, used in training only, does not count.
     """
     height, width, colours = image_shape
-    if network.start == "imagenet":
+    if network.start != "cifar":
         quarter, eighth = (-(-height // 4), -(-width // 4)), (-(-height // 8), -(-width // 8))
-        channels = network.channels
+        channels, _ = STEMS[network.start].widths(network.channels)
         total = 9 * colours * (channels // 2) * -(-height // 2) * -(-width // 2)
         total += 9 * (channels // 2) * channels * math.prod(quarter) + 9 * channels * channels * math.prod(eighth)
         size = eighth

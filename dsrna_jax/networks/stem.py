@@ -43,11 +43,12 @@ class ImagenetStem(nn.Module):
     @nn.compact
     def __call__(self, x: Images, statistics: Statistics) -> tuple[Map, Map]:
         """The two maps that the first cell reads."""
-        x = _convolved(self, "kernel_0", jnp.moveaxis(x, -1, 0), self.channels // 2, 2)
+        width, _ = self.widths(self.channels)
+        x = _convolved(self, "kernel_0", jnp.moveaxis(x, -1, 0), width // 2, 2)
         x = nn.relu(BatchNorm(affine=True, name="norm_0")(x, statistics))
-        before = _convolved(self, "kernel_1", x, self.channels, 2)
+        before = _convolved(self, "kernel_1", x, width, 2)
         before = BatchNorm(affine=True, name="norm_1")(before, statistics)
-        last = _convolved(self, "kernel_2", nn.relu(before), self.channels, 2)
+        last = _convolved(self, "kernel_2", nn.relu(before), width, 2)
         return before, BatchNorm(affine=True, name="norm_2")(last, statistics)
 
     @staticmethod
@@ -56,7 +57,17 @@ class ImagenetStem(nn.Module):
         return channels, channels
 
 
-STEMS = {"cifar": CifarStem, "imagenet": ImagenetStem}
+class WideImagenetStem(ImagenetStem):
+    """The same with three times the channels of the first cell, as PC-DARTS searches on ImageNet (arXiv:1907.05737)."""
+
+    @staticmethod
+    def widths(channels: int) -> tuple[int, int]:
+        """Channels of the two maps."""
+        return 3 * channels, 3 * channels
+
+
+STEMS = {"cifar": CifarStem, "imagenet": ImagenetStem, "imagenet_wide": WideImagenetStem}
+LEAST_SIDE = {"cifar": 4, "imagenet": 32, "imagenet_wide": 32}  # pixels of images, which two reductions halve after the stem
 
 
 class AuxiliaryHead(nn.Module):

@@ -12,6 +12,7 @@ from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import CERTIFICATES, ESTIMABLE, MEASURES, RADIUS_SCHEDULES
 from dsrna_jax.runtime.options import check, option
 
+_STARTS = ("cifar", "imagenet", "imagenet_wide")
 _LOADING = ("auto", "memory", "stream")
 
 
@@ -36,6 +37,9 @@ class SearchConfig:
     space: str = option("pcdarts", "search space", SPACES)
     cells: int = option(3, "cells of the supernet", "[3, 200]")
     channels: int = option(16, "channels of the first cell", "[1, 4096]")
+    start: str = option(
+        "cifar", "images enter at full size (cifar) or an eighth of the side (imagenet, imagenet_wide)", _STARTS, before="cifar"
+    )
     nodes: int = option(4, "nodes inside a cell", "[1, 16]", formerly="steps")
     metric: str = option("jacobian", "robustness measure R", MEASURES)
     jacobian_norm: str = option(
@@ -58,18 +62,25 @@ class SearchConfig:
     epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
     batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")
+    train_share: float = option(0.5, "share of the training images from which weights learn", "(0, 1)", before=0.5)
+    val_share: float = option(0.5, "share of the training images from which alphas learn", "(0, 1)", before=0.5)
     weight_lr: float = option(0.1, "learning rate of the weights (SGD), annealed by a cosine per epoch", "[0, 1e6]")
     weight_lr_min: float = option(0.0, "learning rate at the end of the cosine", "[0, 1e6]")
+    weight_lr_warmup_epochs: int = option(0, "epochs in which that learning rate rises to its cosine", "[0, 1e6]", before=0)
     momentum: float = option(0.9, "momentum of the weights", "[0, 1)")
     weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]")
     clip: float = option(5.0, "largest norm of the weight gradient", "[1e-30, 1e30]")
     alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)", "[0, 1e6]")
+    alpha_clip: float = option(0.0, "largest norm of the gradient of the alphas; 0 for any", "[0, 1e30]", before=0.0)
     alpha_decay: float = option(1e-3, "L2 decay of the alphas", "[0, 1e6]")
     crop_area: float = option(
         1.0, "least share of the area that a random crop at random scale has; 1 for no such crop", "(0, 1]", before=1.0
     )
     crop_padding: int = option(0, "pixels of the random crop's padding", "[0, 1024]")
     flip: bool = option(False, "mirror images at random")
+    jitter: float = option(0.0, "largest relative change of brightness, contrast and saturation", "[0, 1]", before=0.0)
+    hue: float = option(0.0, "largest turn of the hue, as a share of the circle", "[0, 0.5]", before=0.0)
+    lighting: float = option(0.0, "standard deviation of noise along the colours of ImageNet (0.1)", "[0, 10]", before=0.0)
     cutout: int = option(0, "side of the cutout square in pixels; 0 for none", "[0, 65536]")
     seed: int = option(0, "seed of weights, alphas, halves, batches and projections", "[0, 4294967295]")
 
@@ -80,6 +91,11 @@ class SearchConfig:
 
     def __post_init__(self):
         check(self)
+        if self.train_share + self.val_share > 1:
+            raise InputError(
+                f"train_share={self.train_share} and val_share={self.val_share} overlap: expected at most 1 in sum, because "
+                "weights and alphas learn from different images"
+            )
         estimable = ESTIMABLE[self.jacobian_method]
         if self.jacobian_norm not in estimable:
             raise InputError(

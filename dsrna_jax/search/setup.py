@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from dsrna_jax.data import Dataset, search_halves
+from dsrna_jax.data import Dataset
+from dsrna_jax.data.colours import check_colours
 from dsrna_jax.data.loading import images_of, training_statistics
+from dsrna_jax.data.splits import search_parts
 from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks.stem import LEAST_SIDE
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.step import SearchFunctions, search_functions
@@ -21,7 +24,9 @@ class SearchSetup(RunSetup):
     @property
     def summary(self) -> str:
         """The data, and the number of images in each part, in a line."""
-        return f"{self.config.dataset}: {len(self.dataset)} images, half of them for the weights, half for the alphas"
+        shares = (self.config.train_share, self.config.val_share)
+        weights, alphas = ("half of them", "half") if shares == (0.5, 0.5) else map(len, self.parts.values())
+        return f"{self.config.dataset}: {len(self.dataset)} images, {weights} for the weights, {alphas} for the alphas"
 
 
 def search_setup(config: SearchConfig, published: Dataset | None = None) -> SearchSetup:
@@ -32,13 +37,14 @@ def search_setup(config: SearchConfig, published: Dataset | None = None) -> Sear
     Raises: InputError if data and configuration do not fit.
     """
     dataset = images_of(config, published=published)
-    search_train, search_val = search_halves(dataset.labels, config.seed)
+    search_train, search_val = search_parts(dataset.strata, config.train_share, config.val_share, config.seed)
     halves = {"search_train": search_train, "search_val": search_val}
     most = min(map(len, halves.values()))
     if config.batch_size > most:
+        share = min(config.train_share, config.val_share)
         raise InputError(
-            f"batch_size={config.batch_size}: expected at most {most}, half of the {len(dataset)} training images of "
-            f"{config.dataset}, because weights and alphas learn from one half each"
+            f"batch_size={config.batch_size}: expected at most {most}, {'half' if share == 0.5 else f'{share:g}'} of the "
+            f"{len(dataset)} training images of {config.dataset}, because weights and alphas learn from parts of their own"
         )
     mean, std = unknown_statistics(published) if published else training_statistics(dataset, halves["search_train"])
     supernet = searched_network(config, dataset.image_shape, dataset.classes, mean, std)
@@ -52,10 +58,11 @@ def searched_network(
 ) -> network.Network:
     """The supernet of a configuration. Raises: InputError if images of that shape are too small for it."""
     height, width, _ = image_shape
-    if min(height, width) < 4:
+    check_colours(config, image_shape)
+    if min(height, width) < (least := LEAST_SIDE[config.start]):
         raise InputError(
-            f"images of {config.dataset} are {width}x{height} pixels: expected at least 4x4, because two reductions "
-            "halve them; give a larger image_size, to which they are resized"
+            f"images of {config.dataset} are {width}x{height} pixels: expected at least {least}x{least}, because two reductions "
+            f"halve them with start={config.start}; give a larger image_size, to which they are resized"
         )
     return spaces.supernet(
         config.space,
@@ -65,4 +72,5 @@ def searched_network(
         classes=classes,
         mean=mean,
         std=std,
+        start=config.start,
     )

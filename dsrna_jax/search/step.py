@@ -43,9 +43,13 @@ class SearchState(flax.struct.PyTreeNode):
 
 
 def weight_rate(config: SearchConfig, epoch):
-    """The learning rate of the weights in an epoch, counted from 0: a cosine from `weight_lr` to `weight_lr_min`."""
+    """The learning rate of the weights in an epoch, counted from 0: a cosine from `weight_lr` to `weight_lr_min`.
+
+    A warm-up multiplies it by (epoch + 1) / warm-up epochs.
+    """
     progress = jnp.minimum(epoch, config.epochs) / config.epochs
-    return config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
+    rate = config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
+    return rate * jnp.minimum((epoch + 1) / config.weight_lr_warmup_epochs, 1) if config.weight_lr_warmup_epochs else rate
 
 
 def weight_optimizer(config: SearchConfig, steps_per_epoch: int) -> optax.GradientTransformation:
@@ -57,6 +61,7 @@ def weight_optimizer(config: SearchConfig, steps_per_epoch: int) -> optax.Gradie
 def alpha_optimizer(config: SearchConfig) -> optax.GradientTransformation:
     """Adam as in DARTS: betas .5 and .999, coupled L2 decay."""
     return optax.chain(
+        *([optax.clip_by_global_norm(config.alpha_clip)] if config.alpha_clip else []),
         optax.add_decayed_weights(config.alpha_decay),
         optax.scale_by_adam(b1=0.5, b2=0.999),
         optax.scale_by_learning_rate(config.alpha_lr),
@@ -141,7 +146,14 @@ class SearchFunctions:
         """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
         config = self.config
         return augment.augmented(
-            augment.pixels(images), key, crop_padding=config.crop_padding, flip=config.flip, cutout=config.cutout
+            augment.pixels(images),
+            key,
+            crop_padding=config.crop_padding,
+            flip=config.flip,
+            jitter=config.jitter,
+            hue=config.hue,
+            lighting=config.lighting,
+            cutout=config.cutout,
         )
 
     def train_loss(self, weights, alphas, batch_stats, batch: SearchBatch):

@@ -10,8 +10,9 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import check, option
 
 ADVERSARIES = ("none", "pgd", "fast", "free", "trades", "mart")
+_STARTS = ("cifar", "imagenet", "imagenet_wide")
 _LOADING = ("auto", "memory", "stream")
-_SCHEDULES = ("cosine", "linear", "decay", "steps", "triangle", "constant")
+_SCHEDULES = ("cosine", "linear", "decay", "steps", "thirds", "triangle", "constant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TrainingConfig:
     cells: int = option(8, "cells of the network", "[3, 200]")
     channels: int = option(8, "channels of the first cell", "[1, 4096]")
     start: str = option(
-        "cifar", "images enter at full size (cifar) or at an eighth of the side (imagenet)", ("cifar", "imagenet")
+        "cifar", "images enter at full size (cifar) or an eighth of the side (imagenet, imagenet_wide)", _STARTS
     )
     auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss; 0 for no such head", "[0, 1e6]")
     drop_path: float = option(0.0, "probability to lose a branch in the last epoch, rising from 0 in the first", "[0, 1)")
@@ -55,6 +56,9 @@ class TrainingConfig:
     )
     crop_padding: int = option(0, "pixels of the random crop's padding", "[0, 1024]")
     flip: bool = option(False, "mirror images at random")
+    jitter: float = option(0.0, "largest relative change of brightness, contrast and saturation", "[0, 1]", before=0.0)
+    hue: float = option(0.0, "largest turn of the hue, as a share of the circle", "[0, 0.5]", before=0.0)
+    lighting: float = option(0.0, "standard deviation of noise along the colours of ImageNet (0.1)", "[0, 10]", before=0.0)
     cutout: int = option(0, "side of the cutout square in pixels; 0 for none", "[0, 65536]")
     held_out: float = option(0.1, "share of the training images that are kept apart, to choose the best checkpoint", "[0, 1)")
     patience: int = option(0, "epochs without a better checkpoint after which training stops; 0 for never", "[0, 1e6]")

@@ -5,11 +5,13 @@ from typing import Any
 
 from dsrna_jax import genotypes
 from dsrna_jax.data import Dataset, stratified_shares
+from dsrna_jax.data.colours import check_colours
 from dsrna_jax.data.loading import images_of, training_statistics
 from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
+from dsrna_jax.networks.stem import LEAST_SIDE
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.step import TrainingFunctions, training_functions
@@ -48,7 +50,7 @@ def training_setup(
     """
     architecture = zoo.resolve(config.genotype) if architecture is None else architecture
     dataset = images_of(config, published=published)
-    held_out, train = stratified_shares(dataset.labels, config.held_out, config.seed)
+    held_out, train = stratified_shares(dataset.strata, config.held_out, config.seed)
     if config.held_out and not len(held_out):
         raise InputError(
             f"held_out={config.held_out} of {len(dataset)} training images of {config.dataset} is less than one image a class: "
@@ -87,7 +89,8 @@ def trained_network(
 def check_fits(net: network.Network, config: TrainingConfig, image_shape: tuple[int, int, int]) -> None:
     """Raises: InputError unless images of that size are large enough for the network."""
     height, width, _ = image_shape
-    least = {"cifar": 4, "imagenet": 32}[config.start] + net.auxiliary
+    check_colours(config, image_shape)
+    least = LEAST_SIDE[config.start] + net.auxiliary
     if min(height, width) < least:
         also = " and the auxiliary head" if net.auxiliary else ""
         raise InputError(

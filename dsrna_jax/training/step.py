@@ -84,6 +84,9 @@ class TrainingFunctions:
             step_key(key, _AUGMENTATION, state.step),
             crop_padding=config.crop_padding,
             flip=config.flip,
+            jitter=config.jitter,
+            hue=config.hue,
+            lighting=config.lighting,
             cutout=config.cutout,
             fill=jnp.array(self.network.mean),
         )
