@@ -4,7 +4,11 @@ A batch is a pure function of its number: the only state of a stream is the numb
 """
 
 import dataclasses
+import gc
+import multiprocessing
+import os
 import signal
+import threading
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -101,8 +105,36 @@ class Batches(Sequence):
         return HostBatch(np.stack(images), np.array(labels, np.int32))
 
 
-def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[HostBatch], Any] | None = None) -> Any:
-    """An iterator over the batches from number `start` on, which are decoded ahead; `close()` ends its threads and processes.
+class Stream:
+    """An iterator over batches that are decoded ahead. `close` ends its threads and processes."""
+
+    def __init__(self, iterator: Any):
+        self._iterator = iterator
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> Any:
+        """The next batch. Raises: InputError if an image cannot be read, or if a process that decodes was ended."""
+        try:
+            return next(self._iterator)
+        except RuntimeError as error:
+            if "Worker process was terminated" not in str(error):
+                raise
+            raise InputError(
+                f"a process that decodes images was ended ({' '.join(str(error).split())[:80]}), perhaps for want of memory: "
+                "give fewer --workers"
+            ) from error
+
+    def close(self) -> None:
+        """Ends what decodes ahead; afterwards there is no next batch."""
+        self._iterator.close()
+        self._iterator = iter(())
+        gc.collect()  # frees the semaphores of processes, which are in cycles, before this process ends
+
+
+def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[HostBatch], Any] | None = None) -> Stream:
+    """The batches from number `start` on.
 
     Args:
       workers: number of processes that decode, each a batch at a time; 0 for threads of this process.
@@ -116,15 +148,23 @@ def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[
     grain.config.update("py_traceback_filtering", "off")  # it would add a remark about itself to the messages of errors
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1) if workers else grain.ReadOptions(THREADS, THREADS)
     processes = grain.multiprocessing.MultiprocessingOptions(num_workers=workers)
-    decoded = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading).mp_prefetch(processes, _ignore_interrupts)
+    decoded = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading).mp_prefetch(processes, _begin_worker)
     if place is not None:
         decoded = grain.experimental.ThreadPrefetchIterDataset(decoded.map(place), prefetch_buffer_size=AHEAD)
-    return iter(decoded)
+    return Stream(iter(decoded))
 
 
-def _ignore_interrupts(worker: int, workers: int) -> None:
-    """Leaves it to the parent process to end on Ctrl-C, which the terminal sends to all processes."""
+def _begin_worker(worker: int, workers: int) -> None:
+    """Makes a process that decodes end when its parent does, and not by Ctrl-C, which the terminal sends to all of them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def stream_seed(seed: int, part: str) -> tuple[int, int]:
