@@ -1,4 +1,4 @@
-"""Data: whole splits in host memory, their parts, batches by number, and augmentation on the device.
+"""Data: whole splits in host memory or streams of images, their parts, batches by number, and augmentation on the device.
 
 A data set is `digits` (ships with scikit-learn), any prepared tensorflow_datasets image classification set, or a folder of images
 with one sub-folder a class. Reading needs no TensorFlow. A new source is one function in `sources.SOURCES`.

@@ -155,8 +155,9 @@ def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[
 
 
 def _begin_worker(worker: int, workers: int) -> None:
-    """Makes a process that decodes end when its parent does, and not by Ctrl-C, which the terminal sends to all of them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Makes a process that decodes end when its parent does, and not by signals, which terminals and Slurm send to all of them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
