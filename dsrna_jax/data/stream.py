@@ -155,7 +155,7 @@ def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[
 
 
 def _begin_worker(worker: int, workers: int) -> None:
-    """Makes a process that decodes end when its parent does, and not by signals, which terminals and Slurm send to all of them."""
+    """Makes a process that decodes end when its parent does, and not by signals that terminals and Slurm send to all."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
