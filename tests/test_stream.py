@@ -1,6 +1,7 @@
 """Streams have the batches of memory, from any step, on threads or processes, by one host or several; parts of sets; framing."""
 
 import functools
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -95,6 +96,21 @@ def test_a_corrupt_image_ends_the_stream_where_it_is_met_by_its_name(tmp_path, w
     (tmp_path / "c01" / "02.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(InputError, match="cannot read the image .*c01/02.png"):
         drawn(batches(pictures(str(tmp_path), "train")), workers=workers)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_stream_in_one_line(images):
+    source = stream(batches(pictures(images, "train"), count=10**6), workers=1)
+    try:
+        next(source)
+        (child,) = multiprocessing.active_children()
+        child.kill()
+        with pytest.raises(InputError, match="a process that decodes images was ended .*fewer --workers"):
+            for _ in source:
+                pass
+    finally:
+        source.close()
+    assert not multiprocessing.active_children()
 
 
 def test_colour_in_a_set_of_grey_images_is_refused_and_grey_becomes_colour(images):

@@ -6,18 +6,26 @@ import os
 import signal
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from image_files import write_folder
 
-from dsrna_jax import genotypes
-from dsrna_jax.data import decoding
+from dsrna_jax import data, genotypes, losses
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.commands.training_presets import TRAINING_PRESETS
+from dsrna_jax.data import decoding, search_halves
+from dsrna_jax.data.loading import images_of, taken
+from dsrna_jax.data.splits import search_parts
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.feeds import Meter
 from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.search import run as search_run
+from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.training import run as training_run
 from dsrna_jax.training.config import TrainingConfig
+from dsrna_jax.training.result import saved_result
 from dsrna_jax.training.setup import training_setup
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1))
@@ -147,3 +155,66 @@ def test_the_meter_tells_images_a_second_and_the_share_of_waiting():
 def test_records_of_a_streamed_training_are_those_of_any(unbroken):
     rows = records.rows(unbroken[0] / "metrics.jsonl")
     assert [row["step"] for row in rows] == [5, 10, 15] and all(np.isfinite(row["val_loss"]) for row in rows)
+
+
+# ---- images as ImageNet has them
+
+
+@pytest.fixture(scope="module")
+def small_imagenet(tmp_path_factory):
+    """40 classes of JPEGs of all sizes, up to 90 pixels."""
+    root = tmp_path_factory.mktemp("imagenet")
+    write_folder(root / "train", classes=40, per_class=3, suffix="jpg", sides=(30, 90))
+    write_folder(root / "validation", classes=40, per_class=1, suffix="jpg", sides=(30, 90), seed=1)
+    return f"folder:{root}"
+
+
+SMALL = {"image_size": 64, "cells": 3, "channels": 4, "batch_size": 4, "epochs": 1}
+
+
+@pytest.mark.slow
+def test_a_cell_is_searched_on_imagenet_and_trained_on_it_as_published(small_imagenet, tmp_path):
+    """But for the size: by the presets, on 64 pixels, with the genotype of a run, as one of CIFAR-10 would be taken."""
+    shares = {"train_share": 0.4, "val_share": 0.34, "nodes": 1, "warmup_epochs": 0}
+    search = dataclasses.replace(PRESETS["imagenet_pcdarts_search"], dataset=small_imagenet, **SMALL, **shares)
+    search_run.run(search, tmp_path / "search", devices=1, file=io.StringIO())
+    preset = TRAINING_PRESETS["imagenet_dsrna"]
+    changes = {
+        "dataset": small_imagenet,
+        "genotype": str(tmp_path / "search"),
+        "held_out": 0.34,
+        "auxiliary_weight": 0.0,
+        "workers": 1,
+    }
+    training_run.run(dataclasses.replace(preset, **SMALL, **changes), tmp_path / "train", devices=1, file=io.StringIO())
+    (row,) = records.rows(tmp_path / "train" / "metrics.jsonl")
+    assert row["val_accuracy"] <= row["val_top_5_accuracy"] <= 1 and row["step"] == 20
+    test = saved_result(tmp_path / "train")["test"]
+    assert test["split"] == "validation" and test["images"] == 40 and test["accuracy"] <= test["top_5_accuracy"]
+
+
+def test_attacks_decode_the_images_that_they_draw_as_training_evaluates_them(small_imagenet):
+    config = dataclasses.replace(TRAINING_PRESETS["imagenet"], dataset=small_imagenet, image_size=64)
+    streamed, drawn = images_of(config, "validation"), np.array([31, 2, 17])
+    images, labels = taken(streamed, drawn)
+    whole = data.load(small_imagenet, "validation", image_size=64, center_crop=0.875)
+    np.testing.assert_array_equal(images, whole.images[drawn])
+    np.testing.assert_array_equal(labels, whole.labels[drawn])
+
+
+def test_parts_of_a_search_are_disjoint_shares_of_every_class():
+    labels = np.repeat(np.arange(3), 200)
+    train, val = search_parts(labels, 0.1, 0.025, seed=1)
+    assert not set(train) & set(val) and np.bincount(labels[train]).tolist() == [20] * 3
+    assert np.bincount(labels[val]).tolist() == [5] * 3
+    for ours, halves in zip(search_parts(labels, 0.5, 0.5, 7), search_halves(labels, 7), strict=True):
+        np.testing.assert_array_equal(ours, halves)
+    with pytest.raises(InputError, match="train_share=0.8 and val_share=0.3 overlap"):
+        SearchConfig(train_share=0.8, val_share=0.3)
+
+
+def test_top_5_counts_the_first_of_equal_logits():
+    logits = jnp.array([[5.0, 4, 3, 2, 1, 1, 0], [0, 0, 0, 0, 0, 0, 9]])
+    assert losses.in_top_5(logits, jnp.array([4, 6])).tolist() == [True, True]
+    assert losses.in_top_5(logits, jnp.array([5, 3])).tolist() == [False, True]
+    assert losses.in_top_5(logits, jnp.array([6, 4])).tolist() == [False, False]
