@@ -137,7 +137,7 @@ def test_a_damaged_image_loses_nothing(cropping, unbroken, tmp_path, monkeypatch
         assert "\n" not in str(caught.value)
     finally:
         file.write_bytes(whole)
-    trained(cropping, tmp_path / "run", resume=True)
+    assert f"resuming after step {step} of 15" in trained(cropping, tmp_path / "run", resume=True)
     assert_same_end(tmp_path / "run", unbroken[0])
 
 
