@@ -159,6 +159,27 @@ def test_a_mask_leaves_the_bounds_of_a_softmax_as_those_without_the_masked_entri
         np.testing.assert_allclose(np.asarray(masked)[:, :, is_kept], alone, atol=1e-5)
 
 
+def test_a_probability_too_small_for_float32_lies_within_its_bounds():
+    x = np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32)
+    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(lambda x: jax.nn.softmax(500 * x), x, radius=1e-3))(x))
+    points = 500 * (x.astype(np.float64) + np.random.default_rng(1).uniform(-1e-3, 1e-3, size=(100, 4)))
+    shares = np.exp(points - points.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    assert 0 < shares.min() < 1e-50 and np.all(lower <= shares) and np.all(shares <= upper)
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown"])
+def test_attention_of_jax_nn_is_bounded(method):
+    def attend(x):
+        return jax.nn.dot_product_attention(x, x, x)
+
+    x = np.random.default_rng(0).normal(size=(2, 4, 1, 3)).astype(np.float32)
+    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(attend, x, radius=0.01, method=method))(x))
+    moves = np.random.default_rng(1).uniform(-0.01, 0.01, size=(20, *x.shape)).astype(np.float32)
+    values = np.stack([attend(jnp.asarray(x + move)) for move in moves])
+    assert np.all(lower <= values) and np.all(values <= upper) and np.max(upper - lower) < 0.5
+
+
 @pytest.mark.parametrize("shift", [lambda x: -80.0, lambda x: x.sum(1, keepdims=True) * 1250], ids=["constant", "sum"])
 def test_bounds_of_log_sum_exp_allow_for_the_rounding_of_any_shift(shift):
     """x - shift is rounded relative to the shift, which may be far larger than x and the result."""

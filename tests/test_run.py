@@ -311,7 +311,7 @@ def renamed_checkpoint(path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (without("metrics.jsonl", 0), "no checkpoint in .* can be used .*metrics.jsonl does not hold what was recorded"),
+        (without("metrics.jsonl", 0), "no checkpoint in .* can be used .*metrics.jsonl does not hold the rows recorded"),
         (without("metrics.jsonl", 0.5), "WARN: skipped .* of step 15: metrics.jsonl .*\n.*\n.*resuming after step 5 of 15"),
         (without("alphas.jsonl", 0.99), "WARN: skipped .* of step 15: alphas.jsonl .*\n.*resuming after step 10 of 15"),
         (with_text("metrics.jsonl", '"train_loss": 2', '"train_loss": 1'), "no checkpoint in .* can be used"),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
-from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of
+from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of, smallest_normal
 
 
 class Intervals(dict[Node, Interval]):
@@ -47,8 +47,10 @@ class Intervals(dict[Node, Interval]):
     def evaluated(self, node: Node, enclosure: Interval) -> Interval:
         """The enclosure of an operation that is not linear, with the error of evaluating it."""
         lower, upper = self.rounding.outwards(node, enclosure, node.operation.roundings)
-        error = self._size_error(node, enclosure)
-        return Interval(lower, upper) if isinstance(error, float) else Interval(lower - error, upper + error)
+        if not self.rounding.counts_f:
+            return Interval(lower, upper)
+        error = self._size_error(node, enclosure) + smallest_normal(node.value.dtype)  # smaller results are flushed to 0
+        return Interval(lower - error, upper + error)
 
     def _size_error(self, node, interval):
         """The error of f's evaluation that is relative to the operation's `size`, at the trace point and elsewhere."""

@@ -56,7 +56,8 @@ class Tracer:
         if name is not None:
             count = self.counts.get(name, 0)
             self.counts[name], name = count + 1, f"{name}_{count}"
-        node = Node(len(self.nodes), name or "", operation, tuple(parents), value, batch_axis)
+        # int: some of the parameters of JAX's primitives are integers of NumPy.
+        node = Node(len(self.nodes), name or "", operation, tuple(parents), value, int(batch_axis))
         self.nodes.append(node)
         return node
 

@@ -40,7 +40,9 @@ def augmented(
       key: one typed key (`jax.random.key`).
       crop_padding: pad every side by as many black pixels and cut the size out again, at a uniform place; 0 is off.
       flip: mirror left and right with probability 1/2.
-      jitter, hue: as `colours.jittered` takes them; 0 is off. lighting: as `colours.lit` takes it; 0 is off.
+      jitter: as `colours.jittered` takes it; 0 is off.
+      hue: as `colours.jittered` takes it; 0 is off.
+      lighting: as `colours.lit` takes it; 0 is off.
       cutout: side of a square whose centre is uniform over the pixels, clipped at the border (DeVries and Taylor 2017,
         arXiv:1708.04552); 0 is off. An even side s covers [centre - s/2, centre + s/2), as in DARTS.
       fill: value of the pixels cut out, a number or [channels].

@@ -58,7 +58,7 @@ class ImagenetStem(nn.Module):
 
 
 class WideImagenetStem(ImagenetStem):
-    """The same with three times the channels of the first cell, as PC-DARTS searches on ImageNet (arXiv:1907.05737)."""
+    """The stem of PC-DARTS's search on ImageNet, with three times the channels of the first cell (arXiv:1907.05737)."""
 
     @staticmethod
     def widths(channels: int) -> tuple[int, int]:
