@@ -109,7 +109,7 @@ class Stream:
     """An iterator over batches that are decoded ahead. `close` ends its threads and processes."""
 
     def __init__(self, iterator: Any):
-        self._iterator = iterator
+        self._iterator: Any = iterator
 
     def __iter__(self) -> "Stream":
         return self
