@@ -159,6 +159,14 @@ def test_a_mask_leaves_the_bounds_of_a_softmax_as_those_without_the_masked_entri
         np.testing.assert_allclose(np.asarray(masked)[:, :, is_kept], alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("function", [jax.lax.lgamma, jax.lax.digamma])
+def test_where_a_curve_has_no_bounds_radius_0_is_still_the_value(function):
+    x = np.array([[-0.5, 0.5], [-0.5, 0.5]], np.float32)
+    lower, upper = map(np.asarray, bounds.bound(lambda x: function(x), x, radius=np.array([0.0, 0.1], np.float32)))
+    np.testing.assert_array_equal([lower[0], upper[0]], [function(x[0])] * 2)
+    assert lower[1, 0] == -np.inf and upper[1, 0] == np.inf and np.isfinite([lower[1, 1], upper[1, 1]]).all()
+
+
 def test_a_probability_too_small_for_float32_lies_within_its_bounds():
     x = np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32)
     lower, upper = map(np.asarray, quick(lambda x: bounds.bound(lambda x: jax.nn.softmax(500 * x), x, radius=1e-3))(x))

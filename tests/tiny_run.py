@@ -108,7 +108,7 @@ class TinyLoop(RunLoop):
         self.state = initial_state(self.setup.functions.init, self.config.seed, self.mesh)
 
     def resume(self, metadata):
-        pass
+        """Nothing: this run keeps no facts beside its state."""
 
     def needed(self, step):
         return {"step": self.programs.move_step, "evaluation": self.programs.evaluate}

@@ -14,12 +14,15 @@ from dsrna_jax.bounds.relaxations.wave import Angle, Wave
 from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of, rewritten
 
 
-def curve(curve: Curve, name: str | None = None):
-    """The rule of an elementwise function; nodes are called by `name`, or by the primitive."""
+def curve(curve: Curve, name: str | None = None, function=None):
+    """The rule of an elementwise function; nodes are called by `name`, or by the primitive.
+
+    function: gives the values at the point of the trace where the curve leaves out a part of the domain.
+    """
 
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
-        return [tracer.node(curve, (x,), curve.function(x.value), axes[0], name or primitive.name)]
+        return [tracer.node(curve, (x,), (function or curve.function)(x.value), axes[0], name or primitive.name)]
 
     return rule
 
@@ -111,8 +114,8 @@ RULES = {
     "acosh": curve(Curve(jnp.arccosh, signs=(-1,))),
     "atanh": curve(Curve(jnp.arctanh, (0.0,))),
     "cbrt": curve(Curve(jnp.cbrt, (0.0,))),
-    "lgamma": curve(Curve(above_zero(lax.lgamma), size=lambda x, f: 1 + f)),
-    "digamma": curve(Curve(above_zero(lax.digamma), size=lambda x, f: 1 + f)),
+    "lgamma": curve(Curve(above_zero(lax.lgamma), size=lambda x, f: 1 + f), function=lax.lgamma),
+    "digamma": curve(Curve(above_zero(lax.digamma), size=lambda x, f: 1 + f), function=lax.digamma),
     "sin": wave(np.pi / 2),
     "cos": wave(0.0),
     "tan": rewritten(lambda x, **_: jnp.sin(x) / jnp.cos(x)),
