@@ -10,30 +10,18 @@ from dsrna_jax.bounds import METHODS, NORMS
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import CERTIFICATES, ESTIMABLE, MEASURES, RADIUS_SCHEDULES
+from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 
 _STARTS = ("cifar", "imagenet", "imagenet_wide")
-_LOADING = ("auto", "memory", "stream")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(ImageOptions):
     """The settings of a search; by default DSRNA-Jacobian on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "search"
 
-    dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10[:10%], or folder:PATH with one folder a class")
-    data_dir: str = option("", "prepared tfds folder")
-    examples: int = option(0, "most training images that are used; 0 for all", "[0, 1e9]", before=0)
-    image_size: int = option(0, "side to which images are resized; 0 keeps theirs", "[0, 65536]")
-    center_crop: float = option(
-        0.0,
-        "share of the shorter side that evaluated images keep, as a square (0.875: of 256 pixels, 224); 0 squeezes all of them",
-        "[0, 1]",
-        before=0.0,
-    )
-    loading: str = option("auto", "images in memory, or streamed; auto streams what exceeds 8 GiB", _LOADING, before="auto")
-    workers: int = option(0, "processes that decode a stream; 0 for threads", "[0, 1024]", before=0)
     space: str = option("pcdarts", "search space", SPACES)
     cells: int = option(3, "cells of the supernet", "[3, 200]")
     channels: int = option(16, "channels of the first cell", "[1, 4096]")
@@ -73,15 +61,6 @@ class SearchConfig:
     alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)", "[0, 1e6]")
     alpha_clip: float = option(0.0, "largest norm of the gradient of the alphas; 0 for any", "[0, 1e30]", before=0.0)
     alpha_decay: float = option(1e-3, "L2 decay of the alphas", "[0, 1e6]")
-    crop_area: float = option(
-        1.0, "least share of the area that a random crop at random scale has; 1 for no such crop", "(0, 1]", before=1.0
-    )
-    crop_padding: int = option(0, "pixels of the random crop's padding", "[0, 1024]")
-    flip: bool = option(False, "mirror images at random")
-    jitter: float = option(0.0, "largest relative change of brightness, contrast and saturation", "[0, 1]", before=0.0)
-    hue: float = option(0.0, "largest turn of the hue, as a share of the circle", "[0, 0.5]", before=0.0)
-    lighting: float = option(0.0, "standard deviation of noise along the colours of ImageNet (0.1)", "[0, 10]", before=0.0)
-    cutout: int = option(0, "side of the cutout square in pixels; 0 for none", "[0, 65536]")
     seed: int = option(0, "seed of weights, alphas, halves, batches and projections", "[0, 4294967295]")
 
     @property

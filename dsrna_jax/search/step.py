@@ -144,17 +144,7 @@ class SearchFunctions:
         self, images: UInt8[Array, "batch height width channel"], key: PRNGKeyArray
     ) -> Float[Array, "batch height width channel"]:
         """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
-        config = self.config
-        return augment.augmented(
-            augment.pixels(images),
-            key,
-            crop_padding=config.crop_padding,
-            flip=config.flip,
-            jitter=config.jitter,
-            hue=config.hue,
-            lighting=config.lighting,
-            cutout=config.cutout,
-        )
+        return augment.augmented(augment.pixels(images), key, **self.config.augmentation)
 
     def train_loss(self, weights, alphas, batch_stats, batch: SearchBatch):
         """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics))."""

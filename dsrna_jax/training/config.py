@@ -7,38 +7,24 @@ import dataclasses
 from typing import ClassVar
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 
 ADVERSARIES = ("none", "pgd", "fast", "free", "trades", "mart")
 _STARTS = ("cifar", "imagenet", "imagenet_wide")
-_LOADING = ("auto", "memory", "stream")
 _SCHEDULES = ("cosine", "linear", "decay", "steps", "thirds", "triangle", "constant")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(ImageOptions):
     """The settings of a training; by default on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "training"
 
     genotype: str = option("PC_DARTS_cifar", "run folder, .json file, published name, random:SEED, or list to list the names")
-    dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10[:10%], or folder:PATH with one folder a class")
-    data_dir: str = option("", "prepared tfds folder")
-    examples: int = option(0, "most training images that are used; 0 for all", "[0, 1e9]", before=0)
-    image_size: int = option(0, "side to which images are resized; 0 keeps theirs", "[0, 65536]")
-    center_crop: float = option(
-        0.0,
-        "share of the shorter side that evaluated images keep, as a square (0.875: of 256 pixels, 224); 0 squeezes all of them",
-        "[0, 1]",
-        before=0.0,
-    )
-    loading: str = option("auto", "images in memory, or streamed; auto streams what exceeds 8 GiB", _LOADING, before="auto")
-    workers: int = option(0, "processes that decode a stream; 0 for threads", "[0, 1024]", before=0)
     cells: int = option(8, "cells of the network", "[3, 200]")
     channels: int = option(8, "channels of the first cell", "[1, 4096]")
-    start: str = option(
-        "cifar", "images enter at full size (cifar) or an eighth of the side (imagenet, imagenet_wide)", _STARTS
-    )
+    start: str = option("cifar", "images enter at full size (cifar) or an eighth of the side (imagenet, imagenet_wide)", _STARTS)
     auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss; 0 for no such head", "[0, 1e6]")
     drop_path: float = option(0.0, "probability to lose a branch in the last epoch, rising from 0 in the first", "[0, 1)")
     label_smoothing: float = option(0.0, "share of a label that is spread over all classes", "[0, 1)")
@@ -51,15 +37,6 @@ class TrainingConfig:
     weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]")
     clip: float = option(5.0, "largest norm of the gradient", "[1e-30, 1e30]")
     ema: float = option(0.0, "decay of the average of the weights that is evaluated in their place; 0 for none", "[0, 1)")
-    crop_area: float = option(
-        1.0, "least share of the area that a random crop at random scale has; 1 for no such crop", "(0, 1]", before=1.0
-    )
-    crop_padding: int = option(0, "pixels of the random crop's padding", "[0, 1024]")
-    flip: bool = option(False, "mirror images at random")
-    jitter: float = option(0.0, "largest relative change of brightness, contrast and saturation", "[0, 1]", before=0.0)
-    hue: float = option(0.0, "largest turn of the hue, as a share of the circle", "[0, 0.5]", before=0.0)
-    lighting: float = option(0.0, "standard deviation of noise along the colours of ImageNet (0.1)", "[0, 10]", before=0.0)
-    cutout: int = option(0, "side of the cutout square in pixels; 0 for none", "[0, 65536]")
     held_out: float = option(0.1, "share of the training images that are kept apart, to choose the best checkpoint", "[0, 1)")
     patience: int = option(0, "epochs without a better checkpoint after which training stops; 0 for never", "[0, 1e6]")
     adversarial: str = option("none", "attack on the training images", ADVERSARIES)

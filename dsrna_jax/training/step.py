@@ -82,12 +82,7 @@ class TrainingFunctions:
         augmented = augment.augmented(
             augment.pixels(images),
             step_key(key, _AUGMENTATION, state.step),
-            crop_padding=config.crop_padding,
-            flip=config.flip,
-            jitter=config.jitter,
-            hue=config.hue,
-            lighting=config.lighting,
-            cutout=config.cutout,
+            **config.augmentation,
             fill=jnp.array(self.network.mean),
         )
         radius = config.radius * ramp(epoch + 1 / self.steps_per_epoch, config.radius_warmup_epochs)
