@@ -26,7 +26,7 @@ DEFAULT = SearchConfig(cells=8, channels=16, batch_size=16, order="first", metri
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command with the arguments `argv[1:]`."""
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = config_flags(DEFAULT)
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_enum(

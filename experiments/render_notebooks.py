@@ -1,7 +1,7 @@
 """Runs the notebooks and keeps each as .ipynb, with what it printed and drew, beside the .py file that is its source.
 
-    python -m experiments.render_notebooks                           two minutes on two cores
-    python -m experiments.render_notebooks bounds_of_any_function    one of them
+python -m experiments.render_notebooks                           two minutes on two cores
+python -m experiments.render_notebooks bounds_of_any_function    one of them
 """
 
 import re

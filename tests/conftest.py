@@ -1,4 +1,4 @@
-"""What tests share: checked signatures, a cache of compiled programs, and finished runs."""
+"""Checked signatures, a cache of compiled programs and finished runs, which tests share."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ jaxtyping.install_import_hook("dsrna_jax", "typechecking.checked")  # costs a te
 
 
 def pytest_configure(config):
-    """What one test compiles the next one loads, also in the processes that tests start."""
+    """Keeps what one test compiles for the next ones, also for the processes that tests start."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dsrna_jax-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
@@ -33,7 +33,7 @@ def pytest_configure(config):
 
 @pytest.fixture
 def unchecked_signatures():
-    """For tests of our own messages about arrays that a signature excludes."""
+    """Signatures that are not checked, for tests of our own messages about arrays that a signature excludes."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

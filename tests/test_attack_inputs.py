@@ -1,4 +1,4 @@
-"""What attacks are given: every attack refuses what it cannot read, in one line, and is right on what it takes."""
+"""Arguments of attacks: every attack refuses what it cannot read, in one line, and is right on what it takes."""
 
 import warnings
 

@@ -93,7 +93,7 @@ def test_success_rate_grows_with_the_radius(number):
 
 @cases
 def test_results_depend_on_neither_batch_nor_order(number):
-    """Examples keep their keys, whoever their neighbours are. (Sizes other than 24 are compiled again, so they are few.)"""
+    """Examples keep their keys, whoever their neighbours are. Sizes other than 24 are compiled again, so they are few."""
     norm, own = CASES[number][1], np.resize([5, 17, 2, 11, 3, 8, 20], 6 if number in (3, 8) else 24)
     keys = attacks.example_keys(KEY, own)
     alone = compiled(number)(images[own], labels[own], keys, radius=RADIUS[norm])

@@ -62,7 +62,7 @@ def test_crop_and_flip_together_are_a_mirrored_crop():
 
 
 def matching(images, outputs, copies):
-    """For each image, which one of `copies` (functions of the original) the output equals; exactly one must fit."""
+    """The number of the one of `copies`, functions of the original, that equals the output, for each image."""
     matches = np.array(
         [[np.array_equal(y, copy(x)) for copy in copies] for x, y in zip(images, np.asarray(outputs), strict=True)]
     )

@@ -41,7 +41,7 @@ def size(activation: str, depth: int, method: str) -> int:
 
 @pytest.mark.parametrize("activation", ["relu", "sin", *(pytest.param(a, marks=pytest.mark.slow) for a in ("silu", "softmax"))])
 def test_a_layer_more_adds_as_much_as_the_one_before(activation):
-    """Of methods that go back from every layer, each layer adds some operations for each layer below it."""
+    """A method that goes back from every layer adds some operations for each pair of layers."""
     for method in ("ibp", "crown_ibp", "hz_crown"):
         small, medium, large = (size(activation, depth, method) for depth in (2, 4, 6))
         assert large - medium <= 1.1 * (medium - small) + 20, method

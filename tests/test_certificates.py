@@ -90,7 +90,7 @@ def of(net):
 @pytest.mark.parametrize("radius", [0.3, 1e-3, 1e-12])
 @pytest.mark.parametrize("options", [{"method": "ibp"}, {"method": "crown_ibp", "entries": 4}], ids=lambda o: o["method"])
 def test_a_linear_cells_width_is_its_mean_absolute_row_sum(radius, options):
-    """Of both states together, at any radius: log of 2 * mean_i sum_j |M_ij|, with its sign turned, summed over cells."""
+    """R is minus log of 2 * mean_i sum_j |M_ij| of both states together, summed over cells, at any radius."""
     net = chain()
     expected = -sum(np.log(2 * np.abs(m).sum(1).mean()) for m in net.matrices)
     logits, r, _ = measured("cell", of(net), IMAGES, LABELS, log(radius), **options)
@@ -113,7 +113,7 @@ def test_drawn_entries_estimate_the_width_without_bias():
 
 
 def margins(net, radius):
-    """Those of a linear network over the l_inf ball, unclipped."""
+    """Margins of a linear network over the l_inf ball, unclipped."""
     product = np.asarray(jax.jacobian(lambda x: net(x[None])[0])(IMAGES[0])).reshape(3, -1)
     logits, rows = np.asarray(net(IMAGES)), np.arange(3)
     both = [
@@ -138,7 +138,7 @@ def test_margin_is_a_bounded_function_of_the_certified_margin(radius):
 
 
 def test_radius_is_where_the_margin_ends():
-    """Of the ball within the pixels' range; what is found has been certified, and little more can be."""
+    """The ball is cut at the pixels' range; the radius found has been certified, and little more can be."""
     net = chain()
     labels = right_labels(net)
     _, r, slack = measured("radius", of(net), IMAGES, labels, log(0.5), method="crown_ibp")
@@ -219,9 +219,7 @@ def test_fixed_stays_and_ramp_grows_linearly():
 # ---- on a small supernet, in float64
 
 PRIMITIVES = ("none", "skip_connect", "max_pool_3x3", "dil_conv_3x3")
-NETWORK = spaces.supernet(
-    "darts", nodes=1, primitives=PRIMITIVES, cells=2, channels=2, classes=3, mean=(0.5,), std=(0.25,)
-)
+NETWORK = spaces.supernet("darts", nodes=1, primitives=PRIMITIVES, cells=2, channels=2, classes=3, mean=(0.5,), std=(0.25,))
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +249,7 @@ NEAR = np.linspace(0, 1e-3, 6)
 
 @pytest.mark.parametrize("name", ["cell", *(pytest.param(name, marks=pytest.mark.slow) for name in MEASURES if name != "cell")])
 def test_derivatives_are_those_of_finite_differences_and_no_image_dominates(case, name):
-    """By alphas and weights together, of every image; none has most of the batch's gradient."""
+    """Derivatives by alphas and weights together, of every image; none has most of the batch's gradient."""
     measure, log_radius = MEASURES[name]
     variables, alphas, images = case
     with jax.enable_x64():

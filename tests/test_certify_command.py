@@ -186,7 +186,7 @@ def test_a_method_that_exceeds_memory_is_refused_before_the_first_batch(linear, 
 
 
 def test_dry_run_prints_the_cost_of_each_method(tmp_path, capsys):
-    """Of a network with convolutions, as a training leaves it."""
+    """The network has convolutions, and is as a training leaves it."""
     described = network.derived(TINY, cells=3, channels=4, classes=10, **STATISTICS)
     shapes = jax.eval_shape(described.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 1), "float32"))
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), dict(shapes))

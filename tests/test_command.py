@@ -1,4 +1,4 @@
-"""What every command does around its work."""
+"""The frame of every command: errors, signals, threads."""
 
 import subprocess
 import sys

@@ -201,7 +201,7 @@ def test_other_settings_and_other_images_are_another_column(runs):
 
 
 def test_whatever_is_measured_on_images_has_the_clean_accuracy_on_the_same_images_beside_it(runs):
-    """That of the file which holds it, never that of more images."""
+    """The clean accuracy is that of the file which holds the measurement, never that of more images."""
     path = runs.make("a")
     runs.test(path, 0.95)
     for number, (tier, examples, seed, split) in enumerate(
@@ -266,7 +266,7 @@ def test_a_searched_cell_is_named_by_space_metric_order_and_data(runs):
 
 
 def test_the_papers_row_stands_beside_what_the_papers_method_found(runs):
-    """By space, metric, order and data: another of any of them is another method."""
+    """A method is named by space, metric, order and data: another of any of them is another method."""
     search = runs.search("search", dataset="mnist")
     path = runs.make("a", genotype=str(search), dataset="mnist")
     runs.certify(path, 0.9, [0.1], norm="l2", method="crown")
@@ -584,7 +584,7 @@ def test_bad_input_ends_in_one_line(runs, tmp_path, capsys):
 
 
 def test_garbled_results_are_refused_by_name(runs):
-    """Of attack, certify, train and the search."""
+    """Results of attack, certify, train and the search are all read with suspicion."""
     search = runs.search("search")
     path = runs.make("a", genotype=str(search))
     folders = runs.attack(path, 0.9, [(PGD, 0.5)], examples=100), runs.certify(path, 0.9, [0.0, 0.1])

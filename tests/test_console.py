@@ -63,7 +63,7 @@ def test_messages_name_commands_as_the_user_called_this_one(module, expected, mo
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_imports_no_jax(name):
-    """Which would take seconds; flags are made from configurations, presets and names alone."""
+    """Flags are made from configurations, presets and names alone: importing JAX would take seconds."""
     code = f"""
 import sys
 from dsrna_jax.commands.{name} import main

@@ -262,7 +262,7 @@ def test_norms_of_the_configuration_are_those_of_attacks():
 
 
 def test_settings_of_an_earlier_version_are_resumed(tmp_path):
-    """As version 887be91 wrote them, which knew no further attacks."""
+    """The settings are as version 887be91 wrote them, which knew no further attacks."""
     settings = {
         "tier": "smoke", "norm": "linf", "radius": 0.0, "cw_radius": 0.5, "restarts": 1, "examples": 16, "probe_examples": 64,
         "batch_size": 64, "split": "test", "surrogate": "", "data_dir": None, "seed": 0, "images": 16, "checkpoint step": 10,

@@ -1,4 +1,4 @@
-"""What runs on a GPU lowers to programs that XLA's GPU compiler takes; seen without a GPU."""
+"""Programs that run on a GPU lower to what XLA's GPU compiler takes; seen without a GPU."""
 
 import re
 

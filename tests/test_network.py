@@ -210,7 +210,7 @@ def test_a_cell_equals_one_written_edge_by_edge(kind):
 
 
 def test_the_shuffle_of_partial_channels_is_a_permutation():
-    """Of one edge that passes its active channels and its bypass unchanged: each channel comes out once."""
+    """Each channel comes out once of an edge that passes its active channels and its bypass unchanged."""
     branches = supernet_branches(1)
     cell = Cell(branches, (2,), 8, reduction=False, after_reduction=False, partial=4)
     x = np.random.default_rng(0).normal(size=(8, 2, 5, 5)).astype(np.float32)

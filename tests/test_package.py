@@ -19,7 +19,7 @@ LAZY = ["dsrna_jax", "dsrna_jax.bounds", "dsrna_jax.genotypes"]
 
 
 def modules_after(code, *names):
-    """Which of the top-level packages `names` a fresh interpreter has imported after `code`."""
+    """The packages among `names` that a fresh interpreter has imported after `code`."""
     report = f"{code}\nimport sys; print(*sorted(set({names!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.split()

@@ -193,7 +193,7 @@ def test_an_address_of_either_kind_is_read():
 
 
 def of_slurm(index):
-    """What Slurm sets in process `index` of two, for a job whose number makes a free port of JAX's choice."""
+    """The environment that Slurm sets in process `index` of two, for a job whose number makes a free port of JAX's choice."""
     job = next(number for number in range(os.getpid(), os.getpid() + 2**12) if is_free(number % 2**12 + 2**16 - 2**12))
     of_step = {"SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": str(index)}
     return {"SLURM_JOB_ID": str(job), "SLURM_NTASKS": "2", "SLURM_PROCID": str(index), **of_step}

@@ -86,7 +86,7 @@ def test_bounds_hold_at_every_scale(name, norm):
 
 
 def test_allowances_are_small_beside_the_radius():
-    """Where f is affine, the bounds are its range, but for rounding."""
+    """Bounds of an affine f are its range, but for rounding."""
     for radius in np.float32(RADII[2:]):
         lower, upper = bounds.bound(hidden, X, radius=radius, method="crown")
         reach = radius * np.abs(FIRST).sum(0)

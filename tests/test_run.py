@@ -272,7 +272,7 @@ def test_damaged_config_is_named(tmp_path, text):
 
 
 def resumed_after(path, change):
-    """What resuming by the configuration in `path` says, or the error, after `change` of the run there."""
+    """The output of resuming by the configuration in `path`, or the error, after `change` of the run there."""
     change(path)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     said = io.StringIO()
@@ -323,7 +323,7 @@ def renamed_checkpoint(path):
     ids=["emptied", "halved", "alphas cut", "foreign", "strange", "config", "data", "renamed"],
 )
 def test_records_that_do_not_fit_the_checkpoint_are_not_taken_for_whole(tmp_path, smoke_run, change, expected):
-    """What can be computed again is, with a warning; else one line says what is wrong, and nothing has changed."""
+    """Records that can be computed again are, with a warning; else one line says what is wrong, and nothing has changed."""
     path = shutil.copytree(smoke_run[0], tmp_path / "run")
     said = resumed_after(path, change)
     assert re.search(expected, said), said

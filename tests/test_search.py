@@ -38,7 +38,7 @@ CONFIG = SearchConfig(
 
 
 class Tiny(nn.Module):
-    """What a search needs of a supernet: weights, batch statistics, and mixtures that weigh branches."""
+    """A network with all that a search needs of a supernet: weights, batch statistics, and mixtures that weigh branches."""
 
     @nn.compact
     def __call__(self, images, mixtures=None, statistics="running"):

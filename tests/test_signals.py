@@ -48,7 +48,7 @@ def test_a_signal_ends_a_process_that_is_outside_of_python(number):
 
 
 def test_an_ignored_signal_stays_ignored():
-    """As SIGHUP is under nohup."""
+    """A process under nohup ignores SIGHUP, and goes on doing so."""
     process = busy(int(signal.SIGHUP), "ignored")
     process.send_signal(signal.SIGHUP)
     out, err = process.communicate(timeout=600)

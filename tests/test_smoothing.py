@@ -65,7 +65,7 @@ def test_the_class_is_chosen_by_the_first_draws_alone():
 
 
 def test_the_lower_confidence_bound_is_exact():
-    """Of all true shares, `alpha` is the probability of what was seen or more at the bound itself."""
+    """At the bound itself, `alpha` is the probability of as many successes as were seen, or more."""
     successes, trials = np.array([1, 30, 77, 100]), np.full(4, 100)
     shares = lower_share(successes, trials, 0.01)
     np.testing.assert_allclose(stats.binom.sf(successes - 1, trials, shares), 0.01, rtol=1e-6)

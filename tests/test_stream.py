@@ -189,7 +189,7 @@ def test_a_crop_of_the_whole_area_of_a_square_is_the_resized_square():
 
 
 def test_the_centre_crop_of_imagenet_is_that_of_256_and_224():
-    """Of an image 512 pixels high, the middle 448 by 448, halved."""
+    """An image 512 pixels high gives its middle 448 by 448, halved."""
     image = Image.fromarray(np.broadcast_to(np.arange(600, dtype=np.uint16)[None, :, None] // 3, (512, 600, 3)).astype(np.uint8))
     seen = np.asarray(center_cropped(image, 224, 0.875))
     assert seen.shape == (224, 224, 3)

@@ -44,7 +44,7 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cropping(config):
-    """The same with random crops."""
+    """The configuration with random crops."""
     return dataclasses.replace(config, crop_area=0.3)
 
 

@@ -96,7 +96,7 @@ def titles(config):
 
 @pytest.mark.parametrize("table", range(1, 7))
 def test_the_commands_measure_every_column_by_its_protocol(table):
-    """Of the paper's two methods: the clean figures by a training, attacks and bounds of a checkpoint that was trained so."""
+    """The clean figures come from a training of the method, attacks and bounds from a checkpoint that was trained so."""
     trained = trainings(table)
     of_searches = {values.run_dir: config for name, config, values in until(table) if name == "search"}
     for number, name, data, title in every_figure():

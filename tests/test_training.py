@@ -449,7 +449,7 @@ def test_two_trainings_of_a_seed_are_one(tiny):
 
 
 def test_networks_that_differ_in_statistics_of_pixels_share_their_programs(tmp_path):
-    """As those of two seeds do, which hold out other images: the statistics are leaves, which the logits follow."""
+    """Two seeds hold out other images, hence other statistics: these are leaves, which the logits follow."""
     described, key = network.derived(TINY, cells=3, channels=4, classes=10, **STATISTICS), jax.random.key(0)
     image = jax.ShapeDtypeStruct((1, 8, 8, 1), "float32")
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), jax.eval_shape(described.init, key, image))

@@ -31,7 +31,7 @@ from dsrna_jax.runtime.streams import step_key
 
 @dataclasses.dataclass(frozen=True)
 class TinyConfig:
-    """What the run is."""
+    """The settings of the tiny run."""
 
     experiment: ClassVar[str] = "tiny"
     seed: int = option(0, "seed", "[0, 4294967295]")

@@ -24,7 +24,7 @@ def checked(function):
 
 
 def _of_arrays(hint):
-    """What an annotation says about arrays; Any if that is nothing."""
+    """The part of an annotation that speaks of arrays; Any if there is none."""
     arguments = typing.get_args(hint)
     if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
         scalars = (float, int) if hint.dim_str == "" else ()

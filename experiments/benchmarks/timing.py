@@ -151,6 +151,7 @@ def _where(compiled):
 
 
 def median_ms(call, repeats):
+    """Median time of `repeats` calls in milliseconds, after one that compiles."""
     jax.block_until_ready(call())
     times = []
     for _ in range(repeats):

@@ -25,7 +25,7 @@ from dsrna_jax.errors import InputError, shown
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command with the arguments `argv[1:]`."""
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_boolean("full", False, "all programs, at the sizes of the paper", **own)

@@ -1,4 +1,4 @@
-"""What a compiled GPU program does, counted in XLA's text of it: kernels, bytes, collectives."""
+"""Counts of kernels, bytes and collectives in XLA's text of a compiled GPU program."""
 
 import collections
 import math
@@ -27,11 +27,12 @@ class Launch(NamedTuple):
 
 
 def counts(program: str) -> dict[str, Any]:
-    """Of the text of a compiled program (`Compiled.as_text()`), for one call on one device, as JSON.
+    """Counts of one call on one device, by the text of the compiled program (`Compiled.as_text()`), as JSON.
 
-    kernels: launches, those of a loop times its rounds where XLA knows how many, otherwise once. transposes: those among them
-    that only move data between layouts. bytes: operands and results of all launches, each as a whole: more than what moves where
-    a kernel reads a part of its operand. collectives: number and bytes of results by kind.
+    kernels: launches, those of a loop times its rounds where XLA knows how many, otherwise once.
+    transposes: launches that only move data between layouts.
+    bytes: operands and results of all launches, each as a whole: more than what moves where a kernel reads a part of its operand.
+    collectives: number and bytes of results by kind.
     """
     launched = list(launches(program))
     collectives = collections.defaultdict(lambda: {"count": 0, "bytes": 0})

@@ -24,7 +24,7 @@ GENOTYPE = "PC_DARTS_cifar"
 
 
 class Size(NamedTuple):
-    """Of networks and batches. steps: of attacks, alone and in a training step. method: of bounds."""
+    """The size of networks and batches, the steps of attacks (alone and in a training step), and the method of bounds."""
 
     supernet: dict[str, int]
     derived: dict[str, int]
@@ -77,7 +77,7 @@ def _training(**changes) -> Callable:
 
 
 def _derived(function: Callable) -> Callable:
-    """Of `function(logits_fn, images, labels, key, size)` on a derived network."""
+    """The builder of `function(logits_fn, images, labels, key, size)` on a derived network."""
 
     def build(size, mesh):
         statistics = {"mean": (0.5,) * 3, "std": (0.25,) * 3}

@@ -33,6 +33,7 @@ search, supernet = setup.functions, setup.network
 # The certificate `cell` bounds every cell by itself. R is minus the sum over cells of the logarithm of the certified output width
 # divided by the input width. Batch statistics are constants, so the images of a batch are independent.
 
+
 # %%
 def function(state, alphas, images):
     mixtures = spaces.mixtures(alphas, config.nodes)

@@ -170,6 +170,7 @@ def compared(ours, theirs):
 
 
 def main():
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=list(NETWORKS), default="cell")
     parser.add_argument("--methods", default="ibp,crown_ibp,crown,fastlin,alpha_crown")

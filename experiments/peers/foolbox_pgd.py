@@ -51,6 +51,7 @@ def convolutional(key, channels: int = 16):
 
 
 def main():
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=["dense", "convolutional"], default="dense")
     for name, value in (("batch", 64), ("steps", 100), ("repeats", 5)):

@@ -28,11 +28,15 @@ REDUCTION = [("sep_conv_5x5", 1), ("max_pool_3x3", 0), ("sep_conv_5x5", 1), ("se
 
 
 class ReLUConvBN(nn.Sequential):
+    """ReLU, 1x1 convolution, batch norm."""
+
     def __init__(self, c_in, c_out):
         super().__init__(nn.ReLU(), nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
 
 
 class FactorizedReduce(nn.Module):
+    """ReLU, two 1x1 convolutions of stride 2 that see the even and the odd pixels, batch norm."""
+
     def __init__(self, c_in, c_out):
         super().__init__()
         self.even = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
@@ -45,6 +49,7 @@ class FactorizedReduce(nn.Module):
 
 
 def separable(c, kernel, stride, dilation, repeats):
+    """ReLU, depthwise, pointwise and batch norm, once (dilated) or twice (separable)."""
     layers = []
     for r in range(repeats):
         layers += [
@@ -57,6 +62,7 @@ def separable(c, kernel, stride, dilation, repeats):
 
 
 def operation(name, c, stride):
+    """The operation of a name of DARTS, on `c` channels."""
     if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorizedReduce(c, c)
     if name == "max_pool_3x3":
@@ -69,6 +75,8 @@ def operation(name, c, stride):
 
 
 class Cell(nn.Module):
+    """A cell of the published genotype, with drop path."""
+
     def __init__(self, genes, before, last, c, reduction, after_reduction):
         super().__init__()
         self.genes = genes
@@ -90,6 +98,8 @@ class Cell(nn.Module):
 
 
 class Network(nn.Module):
+    """A stack of cells with auxiliary head, as DARTS trains for CIFAR-10."""
+
     def __init__(self, cells, c, classes=10):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 3 * c, 3, padding=1, bias=False), nn.BatchNorm2d(3 * c))
@@ -118,6 +128,7 @@ class Network(nn.Module):
 
 
 def pgd(net, x, y, radius=8 / 255, step=2 / 255, steps=100):
+    """The last iterate of PGD in the l-infinity ball, from a random start."""
     moved = (x + radius * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
     for _ in range(steps):
         moved.requires_grad_(True)
@@ -127,6 +138,7 @@ def pgd(net, x, y, radius=8 / 255, step=2 / 255, steps=100):
 
 
 def median_ms(f, repeats):
+    """Median time of `repeats` calls in milliseconds, after one that warms up."""
     f()
     times = []
     for _ in range(repeats):
@@ -137,6 +149,7 @@ def median_ms(f, repeats):
 
 
 def main():
+    """Runs the command."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--what", choices=["training_step", "attack"], required=True)
     for name, value in (

@@ -26,6 +26,7 @@ POOLS_AND_SKIP = 3  # max pool, average pool, skip come first, after `none`
 
 
 def batch_norm(channels, affine=False):
+    """Batch norm, without scale and shift, as in a supernet."""
     return nn.BatchNorm2d(channels, affine=affine)
 
 
@@ -65,10 +66,13 @@ class Halve(nn.Module):
 
 
 def preprocess(c_in, c_out, halve):
+    """The layer that brings the output of an earlier cell to `c_out` channels, and to half the size where `halve`."""
     return Halve(c_in, c_out) if halve else nn.Sequential(nn.ReLU(), nn.Conv2d(c_in, c_out, 1, bias=False), batch_norm(c_out))
 
 
 class Edge(nn.Module):
+    """The mixture of all operations on an edge, on a share of the channels in PC-DARTS."""
+
     def __init__(self, channels, stride, partial):
         super().__init__()
         c = channels // partial
@@ -98,6 +102,8 @@ class Edge(nn.Module):
 
 
 class Cell(nn.Module):
+    """A cell of the supernet: every node sums mixtures of all states before it."""
+
     def __init__(self, steps, c_pp, c_p, c, reduction, reduction_prev, partial):
         super().__init__()
         self.steps, self.reduction = steps, reduction
@@ -114,6 +120,8 @@ class Cell(nn.Module):
 
 
 class Supernet(nn.Module):
+    """The supernet of DARTS (`partial` 1) or PC-DARTS."""
+
     def __init__(self, channels=16, cells=8, steps=4, classes=10, partial=4, in_channels=3):
         super().__init__()
         self.partial = partial
@@ -147,6 +155,7 @@ class Supernet(nn.Module):
 
 
 def median_ms(f, repeats):
+    """Median time of `repeats` calls in milliseconds, after one that warms up."""
     f()
     times = []
     for _ in range(repeats):
@@ -157,6 +166,7 @@ def median_ms(f, repeats):
 
 
 def main():
+    """Runs the command."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--space", choices=["darts", "pcdarts"], default="pcdarts")
     p.add_argument("--batch", type=int, default=16)

@@ -27,7 +27,7 @@ SIGNS = {"along": 1, "against": -1}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command with the arguments `argv[1:]`."""
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_integer("seeds", 3, "how many supernets, each of which gives a cell along dR/dalpha and one against it", **own)

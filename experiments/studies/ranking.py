@@ -1,11 +1,10 @@
-"""Which certificate ranks networks as their certified radii do? Trains small networks of random cells and compares.
+"""Compares how certificates rank networks of random cells with how the networks' certified radii do.
 
     python -m experiments.studies.ranking --networks=20
 
 Every network has a random cell, is trained on the handwritten digits, and gets R from each certificate (by interval bounds) and
-its CROWN certified radius, all on the same images. Prints Spearman's rank correlations with
-bootstrap intervals. A network that is done is not
-done again: run the same command after a stop.
+its CROWN certified radius, all on the same images. Prints Spearman's rank correlations with bootstrap intervals. A network that
+is done is not done again: run the same command after a stop.
 """
 
 import json
@@ -27,7 +26,7 @@ RADII = (0.03, 1e-3)  # of the certificates, in pixels; for `cell` in the units 
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command with the arguments `argv[1:]`."""
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_integer("networks", 20, "how many random cells", **own)
