@@ -20,6 +20,8 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")  # as a notebook of a
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+pytest_plugins = ["compared_runs", "tiny_training"]  # fixtures of several files of tests
+
 jaxtyping.install_import_hook("dsrna_jax", "typechecking.checked")  # costs a tenth of the time that tracing takes
 
 

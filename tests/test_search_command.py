@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_run import assert_same_end
+from smoke_run import assert_same_end
 
 from dsrna_jax import genotypes
 from dsrna_jax.bounds import checks

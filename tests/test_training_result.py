@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from linear_run import linear_network
-from test_training import TINY
+from tiny_training import TINY
 
 from dsrna_jax import data, genotypes
 from dsrna_jax.commands import train

@@ -1,0 +1,129 @@
+"""Markdown, CSV and the page hold the numbers of the table; the command refuses what it cannot read."""
+
+import csv
+import io
+import re
+
+import pytest
+from compared_runs import PGD, table_of
+from garbled import assert_garbled_is_refused_or_makes_no_difference
+
+from dsrna_jax.commands import compare
+from dsrna_jax.commands.process import status
+from dsrna_jax.comparison.page import page
+from dsrna_jax.comparison.runs import read
+from dsrna_jax.comparison.text import comma_separated, markdown
+from dsrna_jax.errors import InputError
+
+
+def whole_table(runs):
+    first = runs.make("a|b", genotype="<b>&|SNAS", dataset="mnist")
+    second = runs.make("c", genotype="DARTS_V2", dataset="cifar10")
+    for path, accuracy in ((first, 0.25), (second, 0.5)):
+        runs.attack(path, 0.9, [(PGD, accuracy)])
+        runs.certify(path, 0.9, [accuracy / 10, 0.0])
+        runs.certify(path, 0.9, [accuracy, 0.1], norm="l2", method="smoothing")
+    return table_of(first, second)
+
+
+def test_markdown_has_one_line_a_row_of_equal_width(runs):
+    table = whole_table(runs)
+    lines = [line for line in markdown(table).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(table.rows) and len({len(line) for line in lines}) == 1
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(table.columns) + 2}
+
+
+def test_csv_has_the_numbers_of_the_table(runs):
+    table = whole_table(runs)
+    rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    assert [row["architecture"] for row in rows] == [row.name for row in table.rows]
+    for read_back, row in zip(rows, table.rows, strict=True):
+        for column in table.columns:
+            text = read_back[", ".join(filter(None, (column.title, column.settings, column.budget)))]
+            assert text == "" if column not in row.cells else float(text) == row.cells[column].value
+    assert "Table 2, row DARTS (2nd)" in rows[2]["source"]
+
+
+def test_the_page_needs_no_other_file(runs):
+    text = page(whole_table(runs))
+    assert "://" not in text and "<link" not in text and "<script" not in text and "@import" not in text and "url(" not in text
+    assert set(re.findall(r'src="([^,]*),', text)) == {"data:image/svg+xml;base64"}
+    assert "<b>&amp;" not in text and "&lt;b&gt;&amp;|SNAS" in text
+    assert "color-scheme: light dark" in text and text.count("<tr class=paper>") == 1
+    # accuracies, radii, a curve, two staircases, and the cell that both have
+    assert text.count("<figure>") == 6
+
+
+def run_command(*arguments):
+    return status(compare.main, ["compare", *map(str, arguments)])
+
+
+def test_the_command_writes_three_files(runs, tmp_path, capsys):
+    path = runs.make("a", genotype="SNAS")
+    runs.attack(path, 0.9, [(PGD, 0.5)])
+    assert run_command(path, path, f"--out={tmp_path / 'new' / 'out'}") == 0
+    out = capsys.readouterr().out
+    folder = tmp_path / "new" / "out"
+    assert sorted(file.name for file in folder.iterdir()) == ["comparison.csv", "comparison.html", "comparison.md"]
+    assert out.startswith((folder / "comparison.md").read_text()) and f"open {folder}/comparison.html" in out
+    assert run_command(path) == 0 and (tmp_path / "comparison.html").exists()
+
+
+def test_bad_input_ends_in_one_line(runs, tmp_path, capsys):
+    good, twin = runs.make("good"), runs.make("twin")
+    damaged, foreign = runs.make("damaged"), runs.make("foreign")
+    runs.attack(damaged, 0.9, [])
+    (damaged / "attack_paper_linf" / "attack.json").write_text('{"experiment": "attack", ')
+    (foreign / "mine").mkdir()
+    (foreign / "mine" / "certify.json").write_text("[1]")
+    (tmp_path / "file").write_text("")
+    for arguments, expected in (
+        ([], "expected one or more RUN"),
+        ([tmp_path / "nothing"], "no checkpoint in"),
+        ([good, twin], "are the same training with seed 0: give one of them"),
+        ([damaged], "attack.json: expected JSON, got text that is none"),
+        ([foreign], "certify.json: expected an object, got [1]; this is no result of dsrna_jax certify"),
+        ([good, f"--out={tmp_path / 'file'}"], "is a file"),
+        ([good, "--wrong=3"], "wrong"),
+    ):
+        assert run_command(*arguments) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and expected in err
+    assert not (tmp_path / "comparison.md").exists()
+
+
+def test_garbled_results_are_refused_by_name(runs):
+    """Results of attack, certify, train and the search are all read with suspicion."""
+    search = runs.search("search")
+    path = runs.make("a", genotype=str(search))
+    folders = runs.attack(path, 0.9, [(PGD, 0.5)], examples=100), runs.certify(path, 0.9, [0.0, 0.1])
+    runs.test(path, 0.9)
+    files = [*(next(folder.glob("*.json")) for folder in folders), path / "result.json", search / "config.json"]
+
+    def shown():
+        table = table_of(path)
+        return markdown(table), comma_separated(table)
+
+    def is_allowed(done):  # no mean radius, no test images, and a search by a version that lacks an option
+        return done in ("radius.mean=None", "test=None") or bool(re.fullmatch(r"config\.\w+ left out", done))
+
+    for file in files:
+        assert_garbled_is_refused_or_makes_no_difference(file, shown, allowed=is_allowed)
+    times = b'{"setup_s": %s, "search_s": 1}\n'
+    for file, contents in {
+        folders[1] / "radii.npz": (b"", b"[]", (folders[1] / "radii.npz").read_bytes()[:80], b"\x80\x04N."),
+        search / "timing.jsonl": (
+            b"",
+            b"[]\n",
+            b"{}\n",
+            b"\xff\n",
+            *(times % value for value in (b'"x"', b"1e999", b"-1", b"null")),
+        ),
+    }.items():
+        good = file.read_bytes()
+        for content in contents:
+            file.write_bytes(content)
+            with pytest.raises(InputError, match=file.name) as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+        file.write_bytes(good)

@@ -1,0 +1,142 @@
+"""A run goes on from a folder that is its own and whole, and from no other."""
+
+import dataclasses
+import io
+import json
+import re
+import shutil
+
+import jax
+import pytest
+from smoke_run import SMOKE, assert_same_end, go_on
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime import machine
+from dsrna_jax.runtime.checkpoint import Checkpoints
+from dsrna_jax.runtime.run_folder import configuration
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.folder import SearchFolder
+from dsrna_jax.search.run import run
+from dsrna_jax.search.setup import search_setup
+
+DATA = {"examples": 1437, "image_shape": [8, 8, 1], "class_names": list("0123456789"), "mean": [0.3], "std": [0.4]}
+RESOLVED = {"experiment": "search", "config": dataclasses.asdict(SMOKE), "data": DATA}
+
+
+def taken(tmp_path) -> SearchFolder:
+    folder = SearchFolder(tmp_path / "run")
+    folder.claim(RESOLVED)
+    folder.metrics.write({"epoch": 1, "step": 5})
+    return folder
+
+
+def test_folder_of_a_run_is_not_overwritten(tmp_path):
+    with pytest.raises(InputError, match="already holds a run: give --resume"):
+        taken(tmp_path).check(resume=False)
+
+
+def test_folder_without_a_run_is_not_resumed(tmp_path):
+    with pytest.raises(InputError, match="no run to resume"):
+        SearchFolder(tmp_path).check(resume=True)
+
+
+def test_another_configuration_is_not_resumed_but_shown(tmp_path):
+    other = RESOLVED | {"config": RESOLVED["config"] | {"gamma": 0.5, "seed": 3}, "data": DATA | {"mean": [0.4]}}
+    with pytest.raises(InputError) as error:
+        taken(tmp_path).claim(other)
+    for part in ("gamma: 0.01 -> 0.5", "seed: 0 -> 3", "data mean: [0.3] -> [0.4]"):
+        assert part in str(error.value)
+
+
+def test_a_run_resumes_with_its_data_in_another_folder(tmp_path):
+    taken(tmp_path).claim(RESOLVED | {"config": RESOLVED["config"] | {"data_dir": "/elsewhere"}})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_damaged_config_is_named(tmp_path, text):
+    folder = taken(tmp_path)
+    (folder.path / "config.json").write_text(text)
+    with pytest.raises(InputError, match="config.json"):
+        folder.check(resume=True)
+
+
+def resumed_after(path, change):
+    """The output of resuming by the configuration in `path`, or the error, after `change` of the run there."""
+    change(path)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    said = io.StringIO()
+    try:
+        run(configuration(path, SearchConfig), path, resume=True, devices=1, file=said)
+    except InputError as error:
+        assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+        assert "\n" not in str(error)
+        return str(error)
+    return said.getvalue()
+
+
+def without(name, share):
+    """Leaves a share of a file's bytes."""
+
+    def change(path):
+        whole = (path / name).read_bytes()
+        (path / name).write_bytes(whole[: int(share * len(whole))])
+
+    return change
+
+
+def with_text(name, old, new):
+    def change(path):
+        whole = (path / name).read_text()
+        assert old in whole
+        (path / name).write_text(whole.replace(old, new, 1))
+
+    return change
+
+
+def renamed_checkpoint(path):
+    (path / "checkpoints" / "15").rename(path / "checkpoints" / "60")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (without("metrics.jsonl", 0), "no checkpoint in .* can be used .*metrics.jsonl does not hold the rows recorded"),
+        (without("metrics.jsonl", 0.5), "WARN: skipped .* of step 15: metrics.jsonl .*\n.*\n.*resuming after step 5 of 15"),
+        (without("alphas.jsonl", 0.99), "WARN: skipped .* of step 15: alphas.jsonl .*\n.*resuming after step 10 of 15"),
+        (with_text("metrics.jsonl", '"train_loss": 2', '"train_loss": 1'), "no checkpoint in .* can be used"),
+        (with_text("metrics.jsonl", '"step": 5', '"step": "5"'), "line 1 of .*metrics.jsonl is damaged"),
+        (with_text("config.json", '"gamma": 0.01', '"gamma": 0.02'), "gamma: 0.01 -> 0.02"),
+        (with_text("config.json", '"examples": 1437', '"examples": 1436'), "data examples: 1436 -> 1437"),
+        (renamed_checkpoint, "WARN: skipped the checkpoint of step 60: it is that of step 15"),
+    ],
+    ids=["emptied", "halved", "alphas cut", "foreign", "strange", "config", "data", "renamed"],
+)
+def test_records_that_do_not_fit_the_checkpoint_are_not_taken_for_whole(tmp_path, smoke_run, change, expected):
+    """Records that can be computed again are, with a warning; else one line says what is wrong, and nothing has changed."""
+    path = shutil.copytree(smoke_run[0], tmp_path / "run")
+    said = resumed_after(path, change)
+    assert re.search(expected, said), said
+    if "resuming" in said:
+        assert_same_end(path, smoke_run[0])
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path, smoke_run):
+    path = shutil.copytree(smoke_run[0], tmp_path / "run")
+    other = Checkpoints(tmp_path / "other" / "checkpoints")
+    kept = Checkpoints(path / "checkpoints").latest(jax.eval_shape(search_setup(SMOKE).functions.init, jax.random.key(0)))
+    config = kept.metadata["config"] | {"seed": 1, "epochs": 12}
+    other.save(60, kept.state, kept.metadata | {"config": config})
+    shutil.move(other.folder / "60", path / "checkpoints")
+    said = resumed_after(path, lambda path: None)
+    assert "the checkpoint of step 60" in said and "epochs: 12 -> 3; seed: 1 -> 0" in said
+
+
+def test_another_number_of_cores_is_said_on_resuming(tmp_path, smoke_run, monkeypatch):
+    path = shutil.copytree(smoke_run[0], tmp_path / "run")
+    before = json.loads((path / "config.json").read_text())["machine"]
+    assert before["cores"] == machine.cores() and set(before) == {"cores", "devices", "jax"}
+    assert "WARN" not in go_on(path)
+    monkeypatch.setattr(machine, "cores", lambda: before["cores"] + 3)
+    said = go_on(path)
+    assert f"cores {before['cores']} then, {before['cores'] + 3} now" in said and "not bit for bit" in said
+    assert json.loads((path / "config.json").read_text())["machine"] == before

@@ -1,0 +1,118 @@
+"""Prepared tfds sets read back exactly; a bad one ends with one line."""
+
+import json
+
+import numpy as np
+import pytest
+from noise_images import noise
+from prepared_set import write_tfds
+
+from dsrna_jax import data
+from dsrna_jax.data import tfds
+from dsrna_jax.errors import InputError
+
+
+def test_tfds_set_reads_back_exactly_by_name_version_and_part(tmp_path, monkeypatch):
+    images, labels = [noise() for _ in range(6)], [0, 1, 1, 0, 1, 0]
+    write_tfds(tmp_path, images, labels)
+    monkeypatch.setattr(tfds, "READ_AHEAD", 4)
+    read = data.load("toy", "train", str(tmp_path))
+    np.testing.assert_array_equal(read.images, images)
+    np.testing.assert_array_equal(read.labels, labels)
+    assert read.labels.dtype == np.int32 and read.class_names == ("cat", "dog")
+    part = data.load("toy:1.0.0", "train[2:4]", str(tmp_path))
+    np.testing.assert_array_equal(part.images, images[2:4])
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert len(data.load("toy", "train")) == 6
+
+
+def test_tfds_set_is_read_in_its_newest_prepared_version(tmp_path):
+    for size, version in ((3, "2.9.0"), (4, "2.10.0"), (5, "1.0.0")):
+        write_tfds(tmp_path, [noise(size, size)] * 2, [0, 1], version=version)
+    assert data.load("toy", "train", str(tmp_path)).image_shape == (4, 4, 3)
+
+
+def test_tfds_images_of_unequal_size_need_an_image_size(tmp_path):
+    write_tfds(tmp_path, [noise(4, 4), noise(5, 6)], [0, 1])
+    with pytest.raises(InputError, match=r"toy train example 0 is 4x4, toy train example 1 is 6x5.*image_size"):
+        data.load("toy", "train", str(tmp_path))
+    assert data.load("toy", "train", str(tmp_path), image_size=4).image_shape == (4, 4, 3)
+
+
+def prepared(path, **kwargs):
+    return write_tfds(path, [noise()] * 2, [0, 1], **kwargs)
+
+
+def cut_short(path):
+    records = next(prepared(path).glob("*array_record*"))
+    records.write_bytes(records.read_bytes()[:50_000])
+
+
+def without_records(path):
+    next(prepared(path).glob("*array_record*")).unlink()
+
+
+def as_tfrecord(path):
+    prepared(path, file_format="tfrecord")
+
+
+def without_label(path):
+    import tensorflow_datasets as tfds
+
+    prepared(path, features={"image": tfds.features.Image(), "caption": tfds.features.Text()})
+
+
+def unlabelled(path):
+    write_tfds(path, [noise()] * 2, [-1, -1])
+
+
+def label_beyond_the_classes(path):
+    write_tfds(path, [noise()] * 2, [0, 2])
+
+
+@pytest.mark.parametrize(
+    "make, split, message",
+    [
+        (label_beyond_the_classes, "train", "toy train example 1 has the label 2: expected one of 2 classes, from 0"),
+        (prepared, "train[:0]", r"train\[:0\] holds no image"),
+        (prepared, "train[", r"no split 'train\['"),
+        (prepared, "valid", "no split 'valid': expected train or a part"),
+        (cut_short, "train", "cannot read .*toy/1.0.0.*again"),
+        (without_records, "train", "cannot read .*toy/1.0.0.*again"),
+        (as_tfrecord, "train", "tfrecord files, expected array_record.*tfds build toy --file_format=array_record"),
+        (without_label, "train", r"not an image classification set.*got caption \(Text\), image \(Image\)"),
+        (unlabelled, "train", "toy train has no labels"),
+    ],
+)
+def test_a_bad_tfds_set_ends_with_one_line(tmp_path, make, split, message):
+    make(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        data.load("toy", split, str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"pythonClassName": "evil.Feature"},
+        {"python_class_name": "evil.Feature"},
+        {"type": "evil.Feature", "content": {}},
+        {
+            "type": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+            "content": '{"python_class_name": "evil.Feature"}',
+        },
+        {"pythonClassName": "tensorflow_datasets.core.features.video_feature.Video"},
+    ],
+)
+def test_a_description_of_features_imports_no_module(tmp_path, monkeypatch, feature):
+    (tmp_path / "evil.py").write_text("open('imported', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = prepared(tmp_path) / "features.json"
+    description = json.loads(file.read_text())
+    description["featuresDict"]["features"]["more"] = feature
+    for content in description, feature:
+        file.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"features.json describes '(evil.Feature|.*Video)': expected a set of images and"):
+            data.load("toy", "train", str(tmp_path))
+    assert not (tmp_path / "imported").exists()
