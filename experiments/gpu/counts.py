@@ -31,7 +31,7 @@ def counts(program: str) -> dict[str, Any]:
 
     kernels: launches, those of a loop times its rounds where XLA knows how many, otherwise once.
     transposes: launches that only move data between layouts.
-    bytes: operands and results of all launches, each as a whole: more than what moves where a kernel reads a part of its operand.
+    bytes: operands and results of all launches; of an operand that a kernel slices, the slices.
     collectives: number and bytes of results by kind.
     """
     launched = list(launches(program))
@@ -73,11 +73,31 @@ def _launches(computation: str, computations: dict[str, str], times: int) -> Ite
             for inner in called:
                 yield from _launches(computations[inner], computations, times * (int(trips.group(1)) if trips else 1))
             continue
-        operands = re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
-        moved = (
-            size(shape) if operation.startswith(_COLLECTIVES) else size(shape) + sum(size(shapes.get(o, "")) for o in operands)
-        )
-        yield Launch(_kind(name, operation, rest), moved, times)
+        moved = size(shape)
+        if not operation.startswith(_COLLECTIVES):
+            read = [size(shapes.get(operand, "")) for operand in _operands(rest)]
+            if operation == "fusion":
+                read = map(min, read, _sliced(computations[_CALLED.findall(rest)[0]]))
+            moved += sum(read)
+        yield Launch(_kind(name, operation, rest), int(moved), times)
+
+
+def _operands(rest: str) -> list[str]:
+    """Names of the operands in what follows the opening parenthesis of an instruction."""
+    return re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
+
+
+def _sliced(fusion: str) -> list[float]:
+    """For each parameter of a fused computation, the bytes of its slices and gathers; infinite if it is read otherwise."""
+    parameters, read = {}, collections.defaultdict(float)
+    for name, shape, operation, rest in _INSTRUCTION.findall(fusion):
+        operands = _operands(rest)
+        if operation == "parameter":
+            parameters[int(rest.partition(")")[0])] = name
+        is_part = operation in ("slice", "dynamic-slice", "gather")
+        for i, operand in enumerate(operands):
+            read[operand] += size(shape) if is_part and i == 0 else math.inf
+    return [read[parameters[number]] for number in sorted(parameters)]
 
 
 def _kind(name: str, operation: str, rest: str) -> str:
