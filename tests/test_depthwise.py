@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
-from dsrna_jax.kernels import depthwise as module
+from dsrna_jax.kernels import fused_depthwise
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
 
 TAPS = {
@@ -26,7 +27,17 @@ def operands(size, taps, multiples, dtype=jnp.float32):
 
 
 def library(image, kernel, taps, *, stride=1):
-    return module._library_output(image, kernel, taps=taps, stride=stride, size=image.shape[-2:])
+    """The same by XLA's convolution; taps become entries of one square kernel."""
+    (groups, channels, batch, *size), multiples = image.shape, kernel.shape[2]
+    margin = max(abs(offset) for tap in taps for offset in tap)
+    filters = jnp.zeros((2 * margin + 1, 2 * margin + 1, *kernel.shape[1:]), kernel.dtype)
+    for tap, (row, column) in enumerate(taps):
+        filters = filters.at[margin + row, margin + column].set(kernel[tap])
+    filters = jnp.transpose(filters, (2, 4, 3, 0, 1)).reshape(-1, 1, *filters.shape[:2])
+    flat = jnp.moveaxis(image, 2, 0).reshape(batch, groups * channels, *size)
+    borders = [(margin, margin)] * 2
+    result = lax.conv_general_dilated(flat, filters, (stride, stride), borders, feature_group_count=groups * channels)
+    return jnp.transpose(result.reshape(batch, groups, channels, multiples, *result.shape[-2:]), (1, 3, 2, 0, 4, 5))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -93,3 +104,46 @@ def test_vmap_equals_a_loop(axes, wanted):
 def test_a_weight_that_is_not_a_number_is_not_hidden():
     image, kernel = operands((4, 4), TAPS["3x3"], 1)
     assert np.isnan(depthwise(image, kernel.at[0, 0, 0, 0].set(jnp.nan), TAPS["3x3"])).any()
+
+
+SUPPORTS = {
+    "all": ((tuple(range(25)),) * 3,) * 2,
+    "by kernel": (((0, 6, 12), (0, 6, 12), (3, 4, 12, 20, 24)),) * 2,
+    "by group": (((5,), (7, 9), (7, 9)), ((0, 24), (12,), (0, 24))),
+}
+
+
+@pytest.mark.parametrize("size, stride", [((6, 5), 1), ((7, 6), 2)])
+@pytest.mark.parametrize("name", SUPPORTS)
+def test_the_form_for_accelerators_equals_that_for_cpus_within_the_support_of_each_kernel(name, size, stride):
+    taps, support = square_taps(5), SUPPORTS[name]
+    image, kernel = operands(size, taps, 3)
+    is_used = np.zeros(kernel.shape, bool)
+    for group, multiple in np.ndindex(2, 3):
+        is_used[list(support[group][multiple]), group, multiple] = True
+    kernel = jnp.where(is_used, kernel, 0)
+    y, by_image, by_kernel = value_and_gradients(depthwise, taps, stride, image, kernel)
+    grid = {"taps": taps, "stride": stride, "size": size, "support": support}
+    ours = (
+        fused_depthwise.output(image, kernel, **grid),
+        fused_depthwise.image(jnp.cos(y), kernel, **grid),
+        fused_depthwise.kernel(image, jnp.cos(y), **grid),
+    )
+    for mine, reference in zip(ours, (y, by_image, np.where(is_used, by_kernel, 0)), strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("of", [0, 1])
+def test_an_accelerator_gets_no_convolution_whose_maps_are_transposed_for_it(of):
+    taps = TAPS["both"]
+    image, kernel = operands((6, 5), taps, 2)
+    support = [[0, 1], [1, 2, 3]]
+    gradient = jax.jit(jax.vmap(jax.grad(lambda x, k: (depthwise(x, k, taps, support=support) ** 2).sum(), of)))
+    text = gradient.trace(image[None], kernel[None]).lower(lowering_platforms=("cuda",)).as_text()
+    assert "convolution" not in text and "dot_general" not in text
+
+
+def test_a_support_is_given_for_each_kernel():
+    image, kernel = operands((6, 5), TAPS["3x3"], 3)
+    with pytest.raises(ValueError, match="3 kernels, or of 6; got 2"):
+        depthwise(image, kernel, TAPS["3x3"], support=[[0], [1]])

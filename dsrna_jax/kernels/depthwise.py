@@ -24,6 +24,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jaxtyping import Array, Float
 
+from dsrna_jax.kernels import fused_depthwise
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.kernels.lowering import (
     ACCELERATORS,
@@ -52,6 +53,7 @@ def depthwise(
     taps: Sequence[tuple[int, int]],
     *,
     stride: int = 1,
+    support: Sequence[Sequence[int]] | None = None,
 ) -> Float[Array, "group multiple channel batch height_out width_out"]:
     """Every channel of `image` convolved with its own kernels; pixels outside the image are zero.
 
@@ -66,6 +68,12 @@ def depthwise(
     Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
     """
     grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": matmul_precision()}
+    groups, multiples = kernel.shape[1:3]
+    used = [range(len(taps))] * multiples if support is None else list(support)
+    used = used * groups if len(used) == multiples else used
+    if len(used) != groups * multiples:
+        raise ValueError(f"support: expected one for each of {multiples} kernels, or of {groups * multiples}; got {len(used)}")
+    grid["support"] = tuple(tuple(map(tuple, used[g * multiples : (g + 1) * multiples])) for g in range(groups))
     return depthwise_p.bind(*promoted(image, kernel), solve="output", **grid)
 
 
@@ -136,23 +144,6 @@ def _bands(image, kernel, *, taps, stride, size):
     return jnp.einsum("gcbhrw,gcrmvw->gmcbhv", stacked, bands)
 
 
-def _library_output(image, kernel, *, taps, stride, size):
-    """The output by XLA's convolution, faster on an accelerator; taps become entries of one square kernel."""
-    groups, channels, batch = image.shape[:3]
-    multiples, margin = kernel.shape[2], _margin(taps)
-    side = 2 * margin + 1
-    place = np.zeros((side, side, len(taps)))
-    for i, (row, column) in enumerate(taps):
-        place[margin + row, margin + column, i] = 1
-    filters = jnp.einsum("ijt,tgmc->gcmij", place.astype(kernel.dtype), kernel).reshape(-1, 1, side, side)
-    flat = jnp.moveaxis(image, 2, 0).reshape(batch, groups * channels, *size)
-    result = lax.conv_general_dilated(
-        flat, filters, (stride, stride), [(margin, margin)] * 2, feature_group_count=groups * channels
-    )
-    result = result.reshape(batch, groups, channels, multiples, *result.shape[-2:])
-    return jnp.transpose(result, (1, 3, 2, 0, 4, 5))
-
-
 def _solver(output_rule):
     """Solutions for each of the three arrays: `output_rule` and its two transposes."""
 
@@ -168,17 +159,20 @@ def _solver(output_rule):
     return {"output": output_rule, "image": image, "kernel": kernel}
 
 
-_LIBRARY, _BANDS = _solver(_library_output), _solver(_bands)
+_BANDS = _solver(_bands)
 _SHIFTS = {"output": _output, "image": _image, "kernel": _BANDS["kernel"]}
 
 
-@takes_precision
-def _library(first, second, *, solve, **grid):
-    return _LIBRARY[solve](first, second, **grid)
+_FUSED = {"output": fused_depthwise.output, "image": fused_depthwise.image, "kernel": fused_depthwise.kernel}
+
+
+def _fused(first, second, *, solve, precision, **grid):
+    """For accelerators; at full precision, since it has no matrix product."""
+    return _FUSED[solve](first, second, **grid)
 
 
 @takes_precision
-def _solved(first, second, *, solve, taps, stride, size):
+def _solved(first, second, *, solve, taps, stride, size, support):
     """The solution on a CPU: by bands if they have few zeros and there are several kernels or a stride, else by shifts."""
     kernels = second.shape[1 if solve == "kernel" else 2]
     are_dense = len({row for row, _ in taps}) * -(-size[1] // stride) <= 4 * len(taps)
@@ -186,7 +180,7 @@ def _solved(first, second, *, solve, taps, stride, size):
     return rules[solve](first, second, taps=taps, stride=stride, size=size)
 
 
-def _abstract(first, second, *, solve, taps, stride, size, precision):
+def _abstract(first, second, *, solve, taps, stride, size, support, precision):
     """Shapes from a few lines of arithmetic: tracing a solver for them would slow the tracing of a search step."""
     if solve == "output":
         (groups, channels, batch, *_), multiples = first.shape, second.shape[2]
@@ -204,7 +198,7 @@ _OPERANDS = {"output": ("image", "kernel"), "image": ("output", "kernel"), "kern
 _BATCH_AXIS = {"image": 2, "output": 3}
 
 
-def _batched(operands, axes, *, solve, **grid):
+def _batched(operands, axes, *, solve, support, **grid):
     """vmap: the mapped axis joins the batch if a kernel is given that is not mapped, else the groups."""
     names, count = _OPERANDS[solve], next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
     by_batch = "kernel" in names and axes[1] is None
@@ -219,7 +213,8 @@ def _batched(operands, axes, *, solve, **grid):
         shape[target] *= count
         return jnp.moveaxis(operand, 0, target).reshape(shape)
 
-    result = depthwise_p.bind(*map(folded, names, operands, axes), solve=solve, **grid)
+    support = support if by_batch else support * count
+    result = depthwise_p.bind(*map(folded, names, operands, axes), solve=solve, support=support, **grid)
     axis = into[solve]
     return result.reshape(*result.shape[:axis], count, -1, *result.shape[axis + 1 :]), axis
 
@@ -229,7 +224,7 @@ define(
     _solved,
     _abstract,
     _batched,
-    static=("solve", "taps", "stride", "size", "precision"),
+    static=("solve", "taps", "stride", "size", "support", "precision"),
     transposes=trilinear_transposes(depthwise_p),
-    on={"cpu": at_full_precision(_solved)} | dict.fromkeys(ACCELERATORS, _library),
+    on={"cpu": at_full_precision(_solved)} | dict.fromkeys(ACCELERATORS, _fused),
 )

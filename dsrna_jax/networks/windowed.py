@@ -112,10 +112,12 @@ def _convolution(fan, images, groups: list[list[Kind]], name: str, stride: int) 
             for row, tap in enumerate(own[i], starts[i]):
                 index[taps.index(tap), column] = row
         kernel = gather_rows(depthwise_kernel, index).swapaxes(1, 2)  # [tap, stack, branch, channel]
+        support = [np.flatnonzero(rows >= 0).tolist() for rows in index.T]
         if x.shape[1] == 1:
-            y = depthwise(x[:, 0], kernel, taps, stride=stride)
+            y = depthwise(x[:, 0], kernel, taps, stride=stride, support=support)
         else:
-            y = depthwise(x.reshape(-1, *x.shape[2:]), kernel.reshape(len(taps), -1, 1, c), taps, stride=stride)
+            kernel, support = kernel.reshape(len(taps), -1, 1, c), support * stack
+            y = depthwise(x.reshape(-1, *x.shape[2:]), kernel, taps, stride=stride, support=support)
         y = y.reshape(stack, len(group), *y.shape[2:])
         y = pointwise(y, pointwise_kernel[:, branches.start : branches.stop])
         convolved.append(Maps(y, tuple((kind,) for kind in group)))
