@@ -53,6 +53,30 @@ def test_bytes_are_those_of_operands_and_results_without_workspaces():
     assert counts(PROGRAM)["bytes"] == 2 * whole + 3 * whole + whole + 5 * (4 + 4)
 
 
+SLICED = """
+%fused_slice (param_0: f32[4,8], param_1: f32[8]) -> f32[2,8] {
+  %param_1 = f32[8]{0} parameter(1)
+  %param_0 = f32[4,8]{1,0} parameter(0)
+  %slice.1 = f32[1,8]{1,0} slice(%param_0), slice={[0:1], [0:8]}
+  %slice.2 = f32[1,8]{1,0} slice(%param_0), slice={[3:4], [0:8]}
+  %broadcast.1 = f32[1,8]{1,0} broadcast(%param_1), dimensions={1}
+  %add.1 = f32[1,8]{1,0} add(%slice.1, %broadcast.1)
+  ROOT %concatenate.1 = f32[2,8]{1,0} concatenate(%add.1, %slice.2), dimensions={0}
+}
+
+ENTRY %main (x: f32[4,8], y: f32[8]) -> f32[2,8] {
+  %x = f32[4,8]{1,0} parameter(0)
+  %y = f32[8]{0} parameter(1)
+  ROOT %fusion.1 = f32[2,8]{1,0} fusion(%x, %y), kind=kLoop, calls=%fused_slice
+}
+"""
+
+
+def test_of_an_operand_that_a_kernel_slices_the_slices_are_counted():
+    row = 8 * 4
+    assert counts(SLICED)["bytes"] == 2 * row + row + 2 * row
+
+
 def test_collectives_are_counted_with_the_bytes_of_their_results():
     assert counts(PROGRAM)["collectives"] == {"all-reduce": {"count": 1, "bytes": 128}}
 

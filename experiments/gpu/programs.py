@@ -80,8 +80,7 @@ def _derived(function: Callable) -> Callable:
     """The builder of `function(logits_fn, images, labels, key, size)` on a derived network."""
 
     def build(size, mesh):
-        statistics = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-        net = network.derived(zoo.resolve(GENOTYPE), **size.derived, classes=10, **statistics)
+        net = network.derived(zoo.resolve(GENOTYPE), **size.derived, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
         split, whole = sharding.split(mesh), sharding.replicated(mesh)
         images = jax.ShapeDtypeStruct((size.batch_size, 32, 32, 3), jnp.float32, sharding=split)
         labels = jax.ShapeDtypeStruct((size.batch_size,), jnp.int32, sharding=split)

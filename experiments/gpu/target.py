@@ -17,7 +17,7 @@ def mesh(count: int = 1) -> Mesh:
 
     Raises: InputError if JAX has no plugin for CUDA here.
     """
-    description = (resources.files(__package__) / "h100.txtpb").read_text(encoding="utf-8")
+    description = (resources.files("experiments.gpu") / "h100.txtpb").read_text(encoding="utf-8")
     try:
         topology = topologies.get_topology_desc(platform="cuda", target_config=description, topology=f"1x1x{count}")
     except Exception as error:  # of the many types by which plugins say that they are absent
