@@ -14,6 +14,7 @@ Shapes: image [group, channel, batch, height, width]; kernel [tap, group, multip
 output [group, multiple, channel, batch, height', width'], where height' = ceil(height / stride).
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,15 +66,18 @@ def depthwise(
       kernel: [tap, group, multiple, channel]; every channel of the image is convolved with `multiple` kernels.
       taps: (row, column) offset in pixels of each tap.
       stride: step of the output grid, in pixels.
+      support: the numbers of the taps at which a kernel may differ from zero, for each of `multiple` kernels or of
+        group * multiple; None for all. Accelerators compute these taps alone, and give gradient zero to the others.
     Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
+    Raises: ValueError if `support` is of another number of kernels.
     """
     grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": matmul_precision()}
     groups, multiples = kernel.shape[1:3]
-    used = [range(len(taps))] * multiples if support is None else list(support)
-    used = used * groups if len(used) == multiples else used
-    if len(used) != groups * multiples:
+    used = [range(len(taps))] * multiples if support is None else support
+    if len(used) not in (multiples, groups * multiples):
         raise ValueError(f"support: expected one for each of {multiples} kernels, or of {groups * multiples}; got {len(used)}")
-    grid["support"] = tuple(tuple(map(tuple, used[g * multiples : (g + 1) * multiples])) for g in range(groups))
+    each = itertools.cycle(map(tuple, used))
+    grid["support"] = tuple(tuple(itertools.islice(each, multiples)) for _ in range(groups))
     return depthwise_p.bind(*promoted(image, kernel), solve="output", **grid)
 
 
