@@ -27,7 +27,7 @@ def operands(size, taps, multiples, dtype=jnp.float32):
 
 
 def library(image, kernel, taps, *, stride=1):
-    """The same by XLA's convolution; taps become entries of one square kernel."""
+    """Depthwise convolution by XLA's own; taps become entries of one square kernel."""
     (groups, channels, batch, *size), multiples = image.shape, kernel.shape[2]
     margin = max(abs(offset) for tap in taps for offset in tap)
     filters = jnp.zeros((2 * margin + 1, 2 * margin + 1, *kernel.shape[1:]), kernel.dtype)

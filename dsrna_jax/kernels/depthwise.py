@@ -171,7 +171,7 @@ _FUSED = {"output": fused_depthwise.output, "image": fused_depthwise.image, "ker
 
 
 def _fused(first, second, *, solve, precision, **grid):
-    """For accelerators; at full precision, since it has no matrix product."""
+    """The solution on an accelerator, at full precision, since it has no matrix product."""
     return _FUSED[solve](first, second, **grid)
 
 

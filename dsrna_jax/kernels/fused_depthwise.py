@@ -1,4 +1,4 @@
-"""Depthwise convolution as one fusion of XLA's: what `kernels.depthwise` is on an accelerator.
+"""Depthwise convolution as one fusion of XLA's, to which `kernels.depthwise` lowers on accelerators.
 
 A sum of shifted products, written so that XLA's GPU compiler makes one kernel of it (of the gradient by the kernel: two), which
 reads and writes each array once, whatever the order of its axes. The library's convolution wants the batch first, a
@@ -48,7 +48,7 @@ def image(output: Output, kernel: Kernel, *, taps: Sequence[tuple[int, int]], st
     padded = _padded(output, [(margin, f, stride - 1) for f in far])
 
     def spread(place):
-        """[group, multiple, channel, batch, height, width]: what each kernel's tap number `place` gives to every pixel."""
+        """The share of each kernel's tap number `place` in every pixel, [group, multiple, channel, batch, height, width]."""
 
         def maps(groups, multiples, used):
             if place >= len(used):
@@ -58,7 +58,7 @@ def image(output: Output, kernel: Kernel, *, taps: Sequence[tuple[int, int]], st
 
         return _by_blocks(maps, support)
 
-    # Of one sum XLA makes a reduction, and of one for each support a loop that takes five times as long to compile.
+    # XLA makes a reduction of one sum, but a loop of sums for each support, which takes longer to compile.
     total: Any = sum(map(spread, _places(support)))
     return total.sum(1).astype(output.dtype)
 
@@ -69,7 +69,7 @@ def kernel(image: Image, output: Output, *, taps: Sequence[tuple[int, int]], str
     channels = image.shape[1]
 
     def shifted(place):
-        """[group, multiple, channel, batch, height', width']: for each kernel the image at its tap number `place`; or zero."""
+        """The image as tap number `place` of each kernel sees it, or zero: [group, multiple, channel, batch, height', width']."""
 
         def windows(groups, multiples, used):
             shape = _block(groups, multiples, output.shape[2:])

@@ -87,7 +87,7 @@ def compiled(name: str, size: str, texts: str = "") -> dict:
 
 
 def _cpu_seconds() -> float:
-    """Of this process and those that it has waited for, such as ptxas: unlike wall time the same on a busy machine."""
+    """CPU time of this process and of those that it has waited for, such as ptxas: the same on a busy machine."""
     return sum(os.times()[:4])
 
 

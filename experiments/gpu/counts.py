@@ -88,7 +88,7 @@ def _operands(rest: str) -> list[str]:
 
 
 def _sliced(fusion: str) -> list[float]:
-    """For each parameter of a fused computation, the bytes of its slices and gathers; infinite if it is read otherwise."""
+    """Bytes of the slices and gathers of each parameter of a fused computation; infinite if it is read otherwise."""
     parameters, read = {}, collections.defaultdict(float)
     for name, shape, operation, rest in _INSTRUCTION.findall(fusion):
         operands = _operands(rest)
