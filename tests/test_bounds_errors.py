@@ -14,7 +14,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from dsrna_jax import bounds
-from dsrna_jax.bounds import checks
+from dsrna_jax.bounds import checks, explanation
+from dsrna_jax.bounds.explanation import memory_of_device
 from dsrna_jax.bounds.methods import RECORDS
 from dsrna_jax.bounds.rules import registry
 from dsrna_jax.errors import InputError
@@ -189,10 +190,19 @@ def test_what_has_no_bounds_is_refused_by_name(f, said):
         bounds.bound(f, X, radius=0.1)
 
 
-def test_a_method_that_needs_more_memory_than_is_free_is_refused(monkeypatch):
-    monkeypatch.setattr(checks, "free_memory", lambda: 1000)
-    said = error(lambda x: jax.nn.relu(linear(x)) @ W, method="crown")
+def test_a_method_that_needs_more_memory_than_is_free_is_refused():
+    with memory_of_device(1000):
+        said = error(lambda x: jax.nn.relu(linear(x)) @ W, method="crown")
     assert "crown would take about" in said and "1.0 kB are free" in said and "chunk" in said
+
+
+def test_bounds_are_refused_by_the_memory_of_the_device_that_they_are_traced_for(monkeypatch):
+    traced = jax.make_jaxpr(lambda x: bounds.bound(lambda x: jax.nn.relu(linear(x)) @ W, x, radius=0.1, method="crown"))
+    with memory_of_device(1000), pytest.raises(InputError, match="1.0 kB are free"):
+        traced(X)
+    monkeypatch.setattr(explanation, "open", None, raising=False)  # what this host has free is not read
+    with memory_of_device(None):
+        traced(X)
 
 
 double_p = Primitive("double")

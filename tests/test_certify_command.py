@@ -17,6 +17,7 @@ from linear_run import STATISTICS, TINY, fitted, linear_network
 from scipy import stats
 
 from dsrna_jax import genotypes
+from dsrna_jax.bounds.explanation import memory_of_device
 from dsrna_jax.commands import certify
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import runs
@@ -172,15 +173,13 @@ def test_a_missing_checkpoint_is_an_error(tmp_path, capsys):
     assert "no checkpoint in" in capsys.readouterr().err
 
 
-def test_a_method_that_exceeds_memory_is_refused_before_the_first_batch(linear, tmp_path, capsys, monkeypatch):
-    from dsrna_jax.evaluation.certify import run as certification_run
-
-    monkeypatch.setattr(certification_run, "free_memory", lambda: 1)
-    assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 1
-    err = capsys.readouterr().err
-    assert "method=crown_ibp would take about" in err and "smaller batch_size or chunk" in err and "smoothing" in err
-    assert not (tmp_path / "out").exists()
-    assert run_command(f"--out={tmp_path / 'out'}", "--dry_run", *SMALL) == 0
+def test_a_method_that_exceeds_memory_is_refused_before_the_first_batch(linear, tmp_path, capsys):
+    with memory_of_device(1):
+        assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 1
+        err = capsys.readouterr().err
+        assert "method=crown_ibp would take about" in err and "smaller batch_size or chunk" in err and "smoothing" in err
+        assert not (tmp_path / "out").exists()
+        assert run_command(f"--out={tmp_path / 'out'}", "--dry_run", *SMALL) == 0
     out = capsys.readouterr().out
     assert "clean passes" in out and out.splitlines()[-1].startswith("WARN: method=crown_ibp would take about")
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from smoke_run import SMOKE
 
+from dsrna_jax.bounds.explanation import free_memory, memory_of_device
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime import compilation, memory, sharding
 from dsrna_jax.runtime.device_data import on_devices
@@ -27,6 +28,12 @@ def test_peak_memory_of_a_chain_is_that_of_three_of_its_arrays():
 
     assert memory.peak_bytes(chain, jnp.zeros(1000)) == 3 * 4000
     assert memory.peak_bytes(jax.jit(chain), jnp.zeros(1000)) == pytest.approx(3 * 4000, abs=8)
+
+
+def test_all_processes_refuse_bounds_by_the_least_free_memory_of_their_devices(monkeypatch):
+    monkeypatch.setattr(memory, "current", lambda: SimpleNamespace(gathered=lambda value: [value, 1000, None]))
+    with memory_of_device(2000), memory.memory_of(sharding.mesh(1)):
+        assert free_memory() == 1000
 
 
 def test_a_batch_that_does_not_divide_among_devices_is_refused():

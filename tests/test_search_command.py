@@ -16,14 +16,13 @@ from PIL import Image
 from smoke_run import assert_same_end
 
 from dsrna_jax import genotypes
-from dsrna_jax.bounds import checks
+from dsrna_jax.bounds.explanation import memory_of_device
 from dsrna_jax.commands import search, train
 from dsrna_jax.commands.flags import config_flags, define, parse, typed
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import status
 from dsrna_jax.data.published import TRAINING_IMAGES, published_training_split
 from dsrna_jax.networks import network, spaces
-from dsrna_jax.runtime import memory
 from dsrna_jax.search.folder import SearchFolder
 
 COMMAND = [sys.executable, "-m", "experiments.search"]
@@ -121,11 +120,9 @@ def test_dry_run_says_whether_data_will_be_streamed_and_warns_if_they_will_not_b
 
 
 @pytest.mark.parametrize("metric", ["certified", "jacobian"])
-def test_dry_run_prints_all_that_can_be_known_when_memory_is_short(monkeypatch, capsys, metric):
-    for module in (checks, memory):
-        monkeypatch.setattr(module, "free_memory", lambda: 1_000_000)
-    flags = ["--preset=smoke", "--dry_run", f"--metric={metric}"]
-    assert status(search.main, ["search", *flags]) == 0
+def test_dry_run_prints_all_that_can_be_known_when_memory_is_short(capsys, metric):
+    with memory_of_device(1_000_000):
+        assert status(search.main, ["search", "--preset=smoke", "--dry_run", f"--metric={metric}"]) == 0
     out = capsys.readouterr().out
     assert "weights: 6,282\n" in out and "weight step: " in out and "alpha step: " in out
     warnings = [line for line in out.splitlines() if line.startswith("WARN")]

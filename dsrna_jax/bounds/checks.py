@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dsrna_jax.bounds.explanation import explanation, free_memory, readable
+from dsrna_jax.bounds.explanation import explanation, shortage
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
@@ -25,9 +25,8 @@ def traced(f: Callable, x) -> Graph:
 
 def check_memory(graph: Graph, method: str, chunk: int, iterations: int) -> None:
     """Raises: InputError if a method would take more memory, by estimate, than the device has free."""
-    needed, free = explanation(graph, chunk, iterations).costs[method].bytes, free_memory()
-    if free is not None and needed > free:
+    if lack := shortage(explanation(graph, chunk, iterations).costs[method]):
         raise InputError(
-            f"{method} would take about {readable(needed)}, and {readable(free)} are free: take fewer examples at once, a "
-            f"smaller chunk than {chunk}, or a cheaper method (bounds.explain lists them)"
+            f"{method} would take about {lack}: take fewer examples at once, a smaller chunk than {chunk}, or a cheaper method "
+            "(bounds.explain lists them)"
         )

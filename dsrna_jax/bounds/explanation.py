@@ -1,8 +1,11 @@
 """The cost of bounds, estimated before anything runs."""
 
 import collections
+import contextlib
+import contextvars
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import jax
 
@@ -10,6 +13,8 @@ from dsrna_jax.bounds import METHODS
 from dsrna_jax.bounds.backward import ROW_BUFFERS
 from dsrna_jax.bounds.forward import relaxed_inputs
 from dsrna_jax.bounds.graph import Graph, Linear
+
+_given: contextvars.ContextVar[tuple[int | None] | None] = contextvars.ContextVar("free memory", default=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +96,34 @@ def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
     return Explanation(operations, sum(n.size for n in starts), outputs, widest, {m: costs[m] for m in METHODS})
 
 
+def shortage(cost: Cost) -> str | None:
+    """The need of a method and what there is, such as "3.2 GB, and 1.0 GB are free"; None if its memory suffices."""
+    free = free_memory()
+    return f"{readable(cost.bytes)}, and {readable(free)} are free" if free is not None and cost.bytes > free else None
+
+
+@contextlib.contextmanager
+def memory_of_device(free: int | None) -> Iterator[None]:
+    """Lets `free_memory` return `free` in the block, which traces functions for another device than one of this process.
+
+    Args:
+      free: bytes that are free there; None if they are unknown, so that no bound is refused for its memory.
+    """
+    token = _given.set((free,))
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
 def free_memory() -> int | None:
-    """Bytes of memory that are free on the default device; None if they are unknown."""
-    device = jax.devices()[0]
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    """Bytes that are free on the first device of this process, or as `memory_of_device` says; None if they are unknown."""
+    if (given := _given.get()) is not None:
+        return given[0]
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats()
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if stats and "bytes_limit" in stats else None
     try:
         with open("/proc/meminfo") as lines:
             return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))

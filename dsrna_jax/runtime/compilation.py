@@ -15,6 +15,7 @@ from dsrna_jax.runtime import program_cache, sharding
 from dsrna_jax.runtime.device_data import DeviceData, StreamedBatch
 from dsrna_jax.runtime.exported import Signature, exported, module_name
 from dsrna_jax.runtime.exported import compiled as compiled_export
+from dsrna_jax.runtime.memory import memory_of
 from dsrna_jax.runtime.setup import RunSetup
 
 Programs = TypeVar("Programs")  # a NamedTuple of functions
@@ -76,14 +77,15 @@ def compiled(programs: Programs, arguments: dict[str, tuple], mesh: Mesh, identi
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
     futures, options, devices = {}, sharding.compiler_options(mesh), list(mesh.devices.flat)
-    for name, shapes in arguments.items():
-        signature = Signature(shapes, sharding.replicated(mesh), name.endswith("_step"))
-        facts = (name, list(map(str, jax.tree.leaves(shapes))), options, identity)
-        file = program_cache.path(facts, devices)
-        program = _kept(file)
-        if program is None:
-            program = exported(getattr(programs, name), signature)
-        futures[name] = pool.submit(_compiled, program, signature, module_name(name, facts), options, file)
+    with memory_of(mesh):
+        for name, shapes in arguments.items():
+            signature = Signature(shapes, sharding.replicated(mesh), name.endswith("_step"))
+            facts = (name, list(map(str, jax.tree.leaves(shapes))), options, identity)
+            file = program_cache.path(facts, devices)
+            program = _kept(file)
+            if program is None:
+                program = exported(getattr(programs, name), signature)
+            futures[name] = pool.submit(_compiled, program, signature, module_name(name, facts), options, file)
     pool.shutdown(wait=False)
     futures_of: Any = type(programs)
     return futures_of(**futures)

@@ -1,14 +1,28 @@
-"""An estimate of the device memory that a function needs, before it is compiled."""
+"""The device memory that a function needs, estimated before it is compiled, and what there is of it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.sharding import Mesh
 
-from dsrna_jax.bounds.explanation import free_memory, readable
+from dsrna_jax.bounds.explanation import free_memory, memory_of_device, readable
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.processes import current
+
+
+def memory_of(mesh: Mesh) -> AbstractContextManager[None]:
+    """A context in which functions are traced for the devices of `mesh`: bounds are refused by the memory that is free there.
+
+    All processes of a run get the same verdict: by the least of what their devices have free. For devices that are not here, as
+    those of a description, the memory is unknown and nothing is refused.
+    """
+    is_here = mesh.devices.flat[0] in jax.devices()
+    known = [free for free in current().gathered(free_memory() if is_here else None) if free is not None]
+    return memory_of_device(min(known, default=None))
 
 
 def peak_bytes(f: Callable, *arguments: Any) -> int:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dsrna_jax import attacks, bounds
+from dsrna_jax.bounds.explanation import memory_of_device
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.data.published import published_training_split
@@ -52,7 +53,8 @@ def lowered(program: Program, size: Size, mesh: Mesh) -> Any:
     """The program of that size for the devices of `mesh`, lowered for CUDA, whatever they are."""
     function, arguments, is_step = program.build(size, mesh)
     jitted = jax.jit(function, donate_argnums=(0,) if is_step else (), out_shardings=sharding.replicated(mesh))
-    return jitted.trace(*arguments).lower(lowering_platforms=("cuda",))
+    with memory_of_device(None):
+        return jitted.trace(*arguments).lower(lowering_platforms=("cuda",))
 
 
 def _search(part: str, preset: str, **changes) -> Callable:

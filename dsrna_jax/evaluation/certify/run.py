@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from dsrna_jax import bounds
 from dsrna_jax.attacks.keys import example_keys
 from dsrna_jax.attacks.predictions import batches, predicted
-from dsrna_jax.bounds.explanation import free_memory, readable
+from dsrna_jax.bounds.explanation import shortage
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify import report as certification_report
 from dsrna_jax.evaluation.certify import smoothing
@@ -118,12 +118,11 @@ def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> tuple[s
         explained = bounds.explain(setup.network.logits_fn, shape, chunk=config.chunk)
     except NotImplementedError as error:
         return "", f"this network cannot be bounded: {error}; expected method=smoothing, which needs no rules"
-    needed, free = explained.costs[config.method].bytes, free_memory()
-    if free is not None and needed > free:
-        fitting = [name for name, cost in explained.costs.items() if cost.bytes <= free]
+    if lack := shortage(explained.costs[config.method]):
+        fitting = [name for name, cost in explained.costs.items() if not shortage(cost)]
         problem = (
-            f"method={config.method} would take about {readable(needed)} for a batch of {size}, and {readable(free)} are free: "
-            f"give a smaller batch_size or chunk, or one of the methods that fit ({', '.join([*fitting, SMOOTHING])})"
+            f"method={config.method} would take about {lack} (for a batch of {size}): give a smaller batch_size or chunk, "
+            f"or one of the methods that fit ({', '.join([*fitting, SMOOTHING])})"
         )
         return str(explained), problem
     times = f"up to {config.tries} times that for each of {len(TARGETS)} targets"
