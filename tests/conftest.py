@@ -1,5 +1,6 @@
-"""Checked signatures, a cache of compiled programs and finished runs, which tests share."""
+"""The frame of all tests: how programs are compiled, a cache of them, and checked signatures."""
 
+import gc
 import os
 import shutil
 import signal
@@ -16,21 +17,28 @@ if version("jaxlib").startswith("0.10."):  # the last release with older emitter
 os.environ.setdefault("XLA_FLAGS", flags)
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")  # as a notebook of a careful user may have it
 
+# What one test compiles the next ones load, also in the processes that tests start. JAX reads this when it is imported.
+OWN_CACHE = None if "JAX_COMPILATION_CACHE_DIR" in os.environ else tempfile.mkdtemp(prefix="dsrna_jax-")
+if OWN_CACHE:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = OWN_CACHE
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
 # Of a process that is started by nohup, or behind &, these are ignored, and so they would be in the processes that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-pytest_plugins = ["compared_runs", "tiny_training"]  # fixtures of several files of tests
+pytest_plugins = ["compared_runs", "finished_runs"]  # fixtures of several files of tests
+
+# Tracing makes many objects, and most of them stay: a process of the suite spent a tenth of its time on looking for garbage.
+gc.set_threshold(100_000, 50, 100)
 
 jaxtyping.install_import_hook("dsrna_jax", "typechecking.checked")  # costs a tenth of the time that tracing takes
 
 
 def pytest_configure(config):
-    """Keeps what one test compiles for the next ones, also for the processes that tests start."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dsrna_jax-")
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    """Removes the cache of compiled programs at the end, if it is this suite's own."""
+    if OWN_CACHE:
+        config.add_cleanup(lambda: shutil.rmtree(OWN_CACHE, ignore_errors=True))
 
 
 @pytest.fixture
@@ -39,33 +47,3 @@ def unchecked_signatures():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory):
-    """The run folder of the preset `smoke`, never interrupted, and what the run said."""
-    import io
-
-    from dsrna_jax.commands.presets import PRESETS
-    from dsrna_jax.search.run import run
-
-    path, said = tmp_path_factory.mktemp("smoke") / "run", io.StringIO()
-    run(PRESETS["smoke"], path, devices=1, file=said)
-    return path, said.getvalue()
-
-
-@pytest.fixture(scope="session")
-def trained_run(tmp_path_factory):
-    """The run folder of a small training on the digits: a network for attacks and certificates."""
-    import io
-
-    from dsrna_jax import genotypes
-    from dsrna_jax.training import run as training_run
-    from dsrna_jax.training.config import TrainingConfig
-
-    folder, cell = tmp_path_factory.mktemp("trained"), (("sep_conv_3x3", 0), ("skip_connect", 1))
-    genotypes.save(genotypes.Genotype(cell, (2,), cell, (2,)), folder / "tiny.json")
-    size = {"cells": 3, "channels": 4, "auxiliary_weight": 0.0, "epochs": 6, "batch_size": 64}
-    config = TrainingConfig(genotype=str(folder / "tiny.json"), **size)
-    training_run.run(config, folder / "run", devices=1, file=io.StringIO())
-    return folder / "run"

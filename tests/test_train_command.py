@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tiny_training import TINY
+from finished_runs import TINY
 
 from dsrna_jax import genotypes
 from dsrna_jax.commands import train

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from finished_runs import TINY
 from linear_run import STATISTICS, linear_network
 from smoke_run import at_step as at_step_of
 from smoke_run import restore_arrays
-from tiny_training import TINY
 
 from dsrna_jax import genotypes
 from dsrna_jax.errors import InputError

@@ -9,8 +9,8 @@ import signal
 import jax
 import numpy as np
 import pytest
+from finished_runs import TINY
 from linear_run import linear_network
-from tiny_training import TINY
 
 from dsrna_jax import data, genotypes
 from dsrna_jax.commands import train

@@ -108,8 +108,9 @@ class Batches(Sequence):
 class Stream:
     """An iterator over batches that are decoded ahead. `close` ends its threads and processes."""
 
-    def __init__(self, iterator: Any):
+    def __init__(self, iterator: Any, workers: int):
         self._iterator: Any = iterator
+        self._workers = workers
 
     def __iter__(self) -> "Stream":
         return self
@@ -130,7 +131,8 @@ class Stream:
         """Ends what decodes ahead; afterwards there is no next batch."""
         self._iterator.close()
         self._iterator = iter(())
-        gc.collect()  # frees the semaphores of processes, which are in cycles, before this process ends
+        if self._workers:
+            gc.collect()  # frees the semaphores of processes, which are in cycles, before this process ends
 
 
 def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[HostBatch], Any] | None = None) -> Stream:
@@ -151,7 +153,7 @@ def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[
     decoded = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading).mp_prefetch(processes, _begin_worker)
     if place is not None:
         decoded = grain.experimental.ThreadPrefetchIterDataset(decoded.map(place), prefetch_buffer_size=AHEAD)
-    return Stream(iter(decoded))
+    return Stream(iter(decoded), workers)
 
 
 def _begin_worker(worker: int, workers: int) -> None:
