@@ -13,7 +13,7 @@ PACKAGE = "dsrna_jax"
 
 # From the bottom up. Folders of one floor do not import each other.
 FLOORS = (
-    ("lazy", "errors"),
+    ("lazy", "errors", "data_parallel"),
     ("files", "strict_json"),
     ("confidence", "inputs", "losses", "kernels"),
     ("genotypes", "data", "bounds", "attacks"),

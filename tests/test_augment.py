@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dsrna_jax.data import augment
 
@@ -119,14 +118,6 @@ def test_the_same_key_gives_the_same_images_inside_jit_and_out():
     assert outputs.dtype == images.dtype and outputs.shape == images.shape
     np.testing.assert_array_equal(augment.augmented(images, key, **ALL), outputs)
     assert not np.array_equal(augmented(images, jax.random.key(80), **ALL), outputs)
-
-
-@pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
-def test_two_devices_give_what_one_gives():
-    images, key = noise(), jax.random.key(10)
-    mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
-    spread = jax.device_put(images, NamedSharding(mesh, PartitionSpec("batch")))
-    np.testing.assert_array_equal(augmented(spread, key, **ALL), augmented(images, key, **ALL))
 
 
 @pytest.mark.parametrize("option", ["crop_padding", "cutout"])

@@ -30,6 +30,7 @@ IMPLEMENTED = {
         "order": bilevel.HYPERGRADIENTS,
         "start": STEMS,
         "loading": loading.LOADING,
+        "batch_norm": ("batch", "device"),
     },
     TrainingConfig: {
         "start": STEMS,
@@ -38,6 +39,7 @@ IMPLEMENTED = {
         "norm": ("linf", "l2"),
         "attack_statistics": ("running", "batch"),
         "loading": loading.LOADING,
+        "batch_norm": ("batch", "device"),
     },
 }
 

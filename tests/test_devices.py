@@ -1,4 +1,4 @@
-"""Two devices end as one does; their number and their memory are checked."""
+"""Two devices compute what one computes; their number and their memory are checked."""
 
 import os
 import subprocess
@@ -8,16 +8,11 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
-from smoke_run import SMOKE
 
 from dsrna_jax.bounds.explanation import free_memory, memory_of_device
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime import compilation, memory, sharding
-from dsrna_jax.runtime.device_data import on_devices
-from dsrna_jax.search.programs import arguments, search_programs
-from dsrna_jax.search.setup import search_setup
+from dsrna_jax.runtime import memory, sharding
 
 
 def test_peak_memory_of_a_chain_is_that_of_three_of_its_arrays():
@@ -48,29 +43,10 @@ def test_more_devices_than_there_are_is_refused():
         sharding.mesh(99)
 
 
-def three_steps(devices):
-    """Weights, alphas and batch statistics after three steps of the preset `smoke`, alphas included."""
-    setup, mesh = search_setup(SMOKE), sharding.mesh(devices)
-    data, programs = on_devices(setup.data, mesh), search_programs(setup.functions, mesh)
-    compiled = compilation.compiled(programs, arguments(setup, mesh), mesh, setup.identity)
-    state = compilation.initial_state(setup.functions.init, 0, mesh)
-    key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
-    for step in range(3):
-        halves = ("search_train", "search_val")
-        train, val = (jax.device_put(setup.batch(half, step), sharding.split(mesh)) for half in halves)
-        assert len(train.sharding.device_set) == devices
-        state, _ = compiled.alpha_step.result()(state, data, train, val, key)
-        state, _ = compiled.weight_step.result()(state, data, train, key)
-    trees = {"weights": state.weights, "alphas": state.alphas, "batch_stats": state.batch_stats}
-    return {name: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for name, tree in trees.items()}
-
-
-@pytest.mark.slow
-def test_two_devices_equal_one(tmp_path):
-    code = "import sys, numpy, test_devices; numpy.savez(sys.argv[1], **test_devices.three_steps(2))"
-    path = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parent.parent))
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
-    subprocess.run([sys.executable, "-c", code, tmp_path / "two.npz"], env=os.environ | flags, check=True)
-    two = np.load(tmp_path / "two.npz")
-    for name, one in three_steps(1).items():
-        assert np.abs(one - two[name]).max() < 2e-5 * np.abs(one).max(), name
+@pytest.mark.parametrize("chosen", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_two_devices_compute_what_one_computes(chosen):
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "-m", chosen, "tests/on_two_devices.py"]
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

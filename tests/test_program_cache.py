@@ -189,7 +189,7 @@ def search_of(seed):
     setup = search_setup(dataclasses.replace(PRESETS["smoke"], seed=seed, metric="certified"))
     return (
         setup,
-        search_programs.search_programs(setup.functions, sharding.mesh(1)),
+        search_programs.search_programs(setup.functions),
         search_programs.arguments(setup, sharding.mesh(1)),
     )
 
@@ -201,7 +201,7 @@ def training_of(seed, folder):
     setup = training_setup(config)
     return (
         setup,
-        training_programs.training_programs(setup.functions, sharding.mesh(1)),
+        training_programs.training_programs(setup.functions),
         training_programs.arguments(setup, sharding.mesh(1)),
     )
 

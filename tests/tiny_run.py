@@ -16,6 +16,7 @@ import numpy as np
 
 from dsrna_jax.commands.command import Command, Flag, run_command
 from dsrna_jax.data import load
+from dsrna_jax.data_parallel import batch_mean, batch_sum
 from dsrna_jax.losses import cross_entropy
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import argument_shapes, initial_state
@@ -87,18 +88,18 @@ class TinyLoop(RunLoop):
 
     def uncompiled(self):
         def losses(weights, data, indices):
-            images, labels = gathered(data, indices, self.mesh)
+            images, labels = gathered(data, indices)
             return cross_entropy(images.reshape(len(images), -1) / 255 @ weights, labels)
 
         def move_step(state, data, indices, key):
             value = lambda weights: losses(weights, data, indices).mean()  # noqa: E731
-            loss, gradient = jax.value_and_grad(value)(state["weights"])
+            loss, gradient = batch_mean(jax.value_and_grad(value)(state["weights"]))
             noise = jax.random.normal(step_key(key, 0, state["step"]), gradient.shape)
             moved = state["weights"] - 0.1 * gradient + 1e-3 * noise
             return {"step": state["step"] + 1, "weights": moved}, {"train_loss": loss}
 
         def evaluate(state, data, indices, counts):
-            return (jnp.sum(jnp.where(counts, losses(state["weights"], data, indices), 0)),)
+            return (batch_sum(jnp.sum(jnp.where(counts, losses(state["weights"], data, indices), 0))),)
 
         state, data, key, indices, counts = argument_shapes(self.setup, self.mesh)
         shapes = {"move_step": (state, data, indices, key), "evaluate": (state, data, indices, counts)}

@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Int, Key, PRNGKeyArray
 
+from dsrna_jax.data_parallel import example_numbers
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import checked_key
 
@@ -30,7 +31,7 @@ def example_keys(key: KeyOrKeys | None, examples: int | Int[ArrayLike, " batch"]
         keys = jax.random.key(jax.random.bits(keys), impl="threefry2x32")
     if keys.ndim:
         return keys
-    return folded(keys, jnp.arange(examples) if isinstance(examples, int) else jnp.asarray(examples))
+    return folded(keys, example_numbers(examples) if isinstance(examples, int) else jnp.asarray(examples))
 
 
 def folded(keys: KeyOrKeys, number: Int[ArrayLike, "..."]) -> KeyOrKeys:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dsrna_jax.data import colours
+from dsrna_jax.data_parallel import example_numbers
 
 _COLOURS = 2**32 - 1  # a stream of its own, beside those of images, which are numbered
 
@@ -77,7 +78,7 @@ def _draws(key: jax.Array, batch: int, count: int = 5) -> jax.Array:
 
     One call for all of them, because each call of the generator takes XLA a fraction of a second to compile.
     """
-    return jax.vmap(lambda index: jax.random.uniform(jax.random.fold_in(key, index), (count,)))(jnp.arange(batch))
+    return jax.vmap(lambda index: jax.random.uniform(jax.random.fold_in(key, index), (count,)))(example_numbers(batch))
 
 
 def _floor(values: jax.Array) -> jax.Array:

@@ -23,6 +23,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax import bounds, losses
+from dsrna_jax.data_parallel import example_numbers
 from dsrna_jax.inputs import check_images, checked_key
 from dsrna_jax.measures.measure import Measured, known
 from dsrna_jax.networks.function import NetworkFunction
@@ -208,7 +209,7 @@ def _with_half_width(f, x, radius, draw, **options):
 def _uniform(key, batch, shape):
     """[batch, *shape] in [0, 1); those of image i depend on (key, i) alone."""
     key = checked_key(key, is_single=True)
-    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(batch))
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(example_numbers(batch))
     return jax.vmap(lambda k: jax.random.uniform(k, shape))(keys)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from dsrna_jax.data_parallel import device_count, example_numbers
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import checked_key
 from dsrna_jax.measures import ESTIMABLE
@@ -166,15 +167,15 @@ def _stratified_rows(key: PRNGKeyArray, batch: int, outputs: int, n_proj: int) -
 
     Each such group of examples takes `n_proj` times the rows in one random order.
     """
-    example = jnp.arange(batch)[:, None]
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(-(-batch // outputs)))
+    example = example_numbers(batch)[:, None]
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(-(-batch * device_count() // outputs)))
     decks = jax.vmap(lambda k: jax.random.permutation(k, outputs))(keys)
     return decks[example // outputs, (example * n_proj + jnp.arange(n_proj)[None]) % outputs]
 
 
 def _normal(key: Any, draw: Array | int, like: Array) -> Array:
     """Standard normal values, shaped like [batch, ...]; those of example i depend on key, draw and i alone."""
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, draw)))(jnp.arange(len(like)))
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, draw)))(example_numbers(len(like)))
     return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)
 
 

@@ -8,6 +8,8 @@ radius in pixel units.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from dsrna_jax.data_parallel import batch_mean
+
 Scalar = Float[Array, ""]
 
 
@@ -18,7 +20,7 @@ def controller(log_radius: Scalar, slack: Float[Array, " batch"], progress: Scal
     paper moves the radius linearly, which cannot shrink it by orders of magnitude. The radius is at most 1.
     """
     votes = jnp.where(jnp.isnan(slack), -1, jnp.clip(slack, -1, 1))
-    return jnp.minimum(log_radius + 0.5 * votes.mean(), 0.0)
+    return jnp.minimum(log_radius + 0.5 * batch_mean(votes.mean()), 0.0)
 
 
 def fixed(log_radius: Scalar, slack: Float[Array, " batch"], progress: Scalar, start: float) -> Scalar:

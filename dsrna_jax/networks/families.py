@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.genotypes.operations import OPERATIONS, Operation
 from dsrna_jax.networks import windowed
 from dsrna_jax.networks.layers import Crossed, FactorizedReduce, Statistics
@@ -76,7 +77,11 @@ def noise(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics)
     x = x[..., :: fan.stride, :: fan.stride]
     if not fan.has_rng("noise"):
         return [Maps(jnp.zeros_like(x)[:, None], ((kind,),)) for kind in kinds]
-    return [Maps(jax.random.normal(fan.make_rng("noise"), x.shape, x.dtype)[:, None], ((kind,),)) for kind in kinds]
+
+    def draw(shape):
+        return jax.random.normal(fan.make_rng("noise"), shape, x.dtype)
+
+    return [Maps(own_draws(draw, x.shape, axis=2)[:, None], ((kind,),)) for kind in kinds]
 
 
 # In the order in which a node adds them up.

@@ -17,11 +17,12 @@ import numpy.typing as npt
 from jax import lax
 from jaxtyping import Array, Float
 
+from dsrna_jax.data_parallel import batch_mean, device_count
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.shifts import shift
 
-Statistics = Literal["batch", "frozen", "running"]
+Statistics = Literal["batch", "device", "frozen", "running"]
 Images = Float[Array, "batch height width colour"]
 Map = Float[Array, "_channel batch _height _width"]
 
@@ -36,10 +37,11 @@ def torch_uniform(fan_in: npt.ArrayLike) -> Callable:
 
 
 class BatchNorm(nn.Module):
-    """Batch norm over batch, height and width of [..., channel, batch, height, width], by one of three statistics.
+    """Batch norm over batch, height and width of [..., channel, batch, height, width], by one of four statistics.
 
     "batch": those of this batch; updates the running ones (collection `batch_stats`, momentum 0.9, unbiased variance as in
-    torch) and records them in `moments`, wherever those collections are mutable. "frozen": the recorded `moments`, as
+    torch) and records them in `moments`, wherever those collections are mutable. "device": likewise, by the examples of this
+    device alone (`data_parallel`); the running ones follow the mean over the devices. "frozen": the recorded `moments`, as
     constants, so that examples do not couple and input gradients are those of the examples. "running": `batch_stats`.
 
     A list of parts of a map along axis 1 is normalised like their concatenation, without concatenating.
@@ -72,13 +74,17 @@ class BatchNorm(nn.Module):
         elif statistics == "frozen":
             mean, variance = lax.stop_gradient(self.get_variable("moments", "batch"))
         else:
-            mean = over_all(lambda p: p.mean(axes))
-            variance = jnp.maximum(over_all(lambda p: jnp.square(p).mean(axes)) - jnp.square(mean), 0)
+            mean, square = over_all(lambda p: p.mean(axes)), over_all(lambda p: jnp.square(p).mean(axes))
+            count = math.prod(parts[0].shape[-3:])
+            if statistics == "batch":
+                (mean, square), count = batch_mean((mean, square)), count * device_count()
+            variance = jnp.maximum(square - jnp.square(mean), 0)
             if self.is_mutable_collection("moments"):
                 self.put_variable("moments", "batch", (mean, variance))
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                count = math.prod(parts[0].shape[-3:])
                 unbiased = jnp.stack([mean, variance * (count / max(count - 1, 1))])
+                if statistics == "device":
+                    unbiased = batch_mean(unbiased)
                 running.value = self.momentum * running.value + (1 - self.momentum) * unbiased
         scale = lax.rsqrt(variance + self.epsilon)
         offset = -mean * scale

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS
@@ -193,7 +194,7 @@ def drop_paths(
     for layout, row in zip(network.layouts, stays, strict=True):
         for i, branch in enumerate(layout.plan.branches):
             row[i] = OPERATIONS[branch.primitive].family == "skip" and not (layout.reduction and branch.source < 2)
-    is_kept = jax.random.bernoulli(key, 1 - rate, (network.cells, most, batch))
+    is_kept = own_draws(lambda shape: jax.random.bernoulli(key, 1 - rate, shape), (network.cells, most, batch), axis=2)
     return jnp.where(stays, 1.0, is_kept / (1 - rate))
 
 

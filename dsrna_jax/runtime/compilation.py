@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import export
 from jax.sharding import Mesh, NamedSharding
 
-from dsrna_jax.runtime import program_cache, sharding
+from dsrna_jax.runtime import device_data, program_cache, sharding
 from dsrna_jax.runtime.device_data import DeviceData, StreamedBatch
 from dsrna_jax.runtime.exported import Signature, exported, module_name
 from dsrna_jax.runtime.exported import compiled as compiled_export
@@ -26,7 +26,8 @@ class ArgumentShapes(NamedTuple):
 
     state, key: of the run.
     data: a `DeviceData`.
-    batch: indices, or a `StreamedBatch`; counts: whether each image of a batch counts. Both are split over the devices.
+    batch: indices, whole on every device; or a `StreamedBatch`, split over the devices.
+    counts: whether each image of a batch counts, split over the devices.
     """
 
     state: Any
@@ -39,13 +40,14 @@ class ArgumentShapes(NamedTuple):
 def argument_shapes(setup: RunSetup, mesh: Mesh) -> ArgumentShapes:
     """The `ArgumentShapes` of a run, whose state is `setup.functions.init(key)`."""
     whole, split, size = sharding.replicated(mesh), sharding.split(mesh), setup.config.batch_size
-    indices = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=split)
+    indices = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=whole)
+    labels = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=split)
     images = jax.ShapeDtypeStruct((size, *setup.dataset.image_shape), jnp.uint8, sharding=split)
     return ArgumentShapes(
         abstract(jax.eval_shape(setup.functions.init, jax.random.key(0)), whole),
-        abstract(setup.data, whole),
+        device_data.abstract(setup.data, mesh),
         abstract(jax.eval_shape(lambda: jax.random.key(0)), whole),
-        StreamedBatch(images, indices) if setup.is_streamed else indices,
+        StreamedBatch(images, labels) if setup.is_streamed else indices,
         jax.ShapeDtypeStruct((size,), jnp.bool_, sharding=split),
     )
 

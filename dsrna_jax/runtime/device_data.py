@@ -2,18 +2,20 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
+from dsrna_jax.data_parallel import own, own_rows
 from dsrna_jax.runtime import sharding
 
 
 class DeviceData(NamedTuple):
-    """All images and labels of a data set, whole on every device, and the statistics by which pixels are normalised.
+    """All images and labels of a data set, and the statistics by which pixels are normalised.
 
-    images, labels: None where batches come with their own (`StreamedBatch`).
+    images, labels: None where batches come with their own (`StreamedBatch`). Images are divided among the devices, the rest is
+      whole on each.
 
     Statistics are data and not constants of a program, since they are those of images that a seed chooses.
     """
@@ -25,8 +27,22 @@ class DeviceData(NamedTuple):
 
 
 def on_devices(data: DeviceData, mesh: Mesh) -> DeviceData:
-    """The data set, copied to every device."""
-    return sharding.placed(data, sharding.replicated(mesh))
+    """The data set on the devices, from host memory."""
+    others = sharding.placed(data._replace(images=None), sharding.replicated(mesh))
+    return others._replace(images=None if data.images is None else sharding.divided(np.asarray(data.images), mesh))
+
+
+def abstract(data: DeviceData, mesh: Mesh) -> DeviceData:
+    """The shapes of `on_devices(data, mesh)`, with their shardings."""
+
+    def like(x, shape, placement):
+        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=placement)
+
+    others = jax.tree.map(lambda x: like(x, x.shape, sharding.replicated(mesh)), data._replace(images=None))
+    if (images := data.images) is None:
+        return others
+    rows = sharding.rows_padded(len(images), mesh)
+    return others._replace(images=like(images, (rows, *images.shape[1:]), sharding.split(mesh)))
 
 
 class StreamedBatch(NamedTuple):
@@ -37,14 +53,14 @@ class StreamedBatch(NamedTuple):
 
 
 def gathered(
-    data: DeviceData, batch: Int[Array, " batch"] | StreamedBatch, mesh: Mesh
-) -> tuple[UInt8[Array, "batch height width channel"], Int[Array, " batch"]]:
-    """Images and labels of a batch, the images split over the devices; to be called inside a compiled program.
+    data: DeviceData, batch: Int[Array, " batch"] | StreamedBatch
+) -> tuple[UInt8[Array, "own height width channel"], Int[Array, " own"]]:
+    """Images and labels of a batch, those of the examples of this device; to be called inside a compiled program.
 
     Args:
-      batch: indices into `data`, or the images and labels themselves.
+      batch: indices into `data` of the whole batch, or the images and labels of this device themselves.
     """
     if isinstance(batch, StreamedBatch):
         return batch.images, batch.labels
     assert data.images is not None and data.labels is not None, "expected a StreamedBatch"
-    return lax.with_sharding_constraint(data.images[batch], sharding.split(mesh)), data.labels[batch]
+    return own_rows(data.images, batch), data.labels[own(batch)]

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import export
 from jax.sharding import NamedSharding
 
+from dsrna_jax.runtime import sharding
+
 
 class Signature(NamedTuple):
     """The arguments and results of a function to export.
@@ -37,10 +39,11 @@ class Signature(NamedTuple):
 def exported(function: Callable, signature: Signature) -> export.Exported:
     """The traced function. Its results, beside a state, must be arrays, tuples, lists and dicts."""
     kinds, structure = jax.tree.flatten(signature.arguments)
+    each = sharding.on_each_device(function, signature.arguments, signature.placement.mesh)
 
     def flat(*leaves):
         given = [jax.random.wrap_key_data(leaf) if _is_key(kind) else leaf for leaf, kind in zip(leaves, kinds, strict=True)]
-        result = function(*jax.tree.unflatten(structure, given))
+        result = each(*jax.tree.unflatten(structure, given))
         return (jax.tree.leaves(result[0]), *result[1:]) if signature.is_step else result
 
     platform = next(iter(signature.placement.device_set)).platform

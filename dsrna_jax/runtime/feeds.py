@@ -20,7 +20,7 @@ from dsrna_jax.runtime.working_time import working_time
 
 
 class Feed(ABC):
-    """The batches of a run by number, split over the devices: the argument `batch` of its programs."""
+    """The batches of a run by number: the argument `batch` of its programs."""
 
     def __init__(self, setup: RunSetup, mesh: Mesh):
         self._setup, self._mesh = setup, mesh
@@ -50,14 +50,17 @@ class Feed(ABC):
 
 
 class MemoryFeed(Feed):
-    """A feed of indices into `DeviceData`."""
+    """A feed of indices into `DeviceData`, which every device gets for the whole batch."""
 
     def batch(self, part: str, step: int) -> jax.Array:
-        return self.put(self._setup.batch(part, step))
+        return self._everywhere(self._setup.batch(part, step))
 
     def evaluation(self, part: str) -> Generator[tuple[jax.Array, jax.Array], None, None]:
         order = self._order(part)
-        return ((self.put(order(number)), self.put(order.counts(number))) for number in range(len(order)))
+        return ((self._everywhere(order(number)), self.put(order.counts(number))) for number in range(len(order)))
+
+    def _everywhere(self, indices: np.ndarray) -> jax.Array:
+        return sharding.placed(indices, sharding.replicated(self._mesh))
 
 
 class StreamFeed(Feed):

@@ -4,13 +4,15 @@ No other module names devices, whether of one process or of many. Results do not
 of sums.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dsrna_jax.data_parallel import AXIS
 from dsrna_jax.errors import InputError
 
 
@@ -40,7 +42,7 @@ def own_mesh() -> Mesh:
 
 
 def _mesh(devices: list[Any]) -> Mesh:
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -50,7 +52,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def split(mesh: Mesh) -> NamedSharding:
     """The sharding of arrays whose first axis is divided among the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def placed(tree: Any, sharding: NamedSharding) -> Any:
@@ -65,6 +67,40 @@ def placed(tree: Any, sharding: NamedSharding) -> Any:
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
     return jax.tree.map(each, tree)
+
+
+def rows_padded(count: int, mesh: Mesh) -> int:
+    """The number of rows of a table of `count`, filled up so that the devices hold equally many."""
+    return -(-count // mesh.size) * mesh.size
+
+
+def divided(table: np.ndarray, mesh: Mesh) -> jax.Array:
+    """A table that all processes have alike, its rows divided among the devices; rows of zeros fill it up to `rows_padded`."""
+    if mesh.size == 1:
+        return placed(table, replicated(mesh))
+
+    def part(index):
+        rows = table[index]
+        missing = (index[0].stop or shape[0]) - (index[0].start or 0) - len(rows)
+        return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)) if missing else rows
+
+    shape = (rows_padded(len(table), mesh), *table.shape[1:])
+    return jax.make_array_from_callback(shape, split(mesh), part)
+
+
+def on_each_device(function: Callable, arguments: Any, mesh: Mesh | AbstractMesh) -> Callable:
+    """`function` as each device runs it, on its own examples (`data_parallel`); on one device, the function itself.
+
+    Its results must be alike on all devices.
+
+    Args:
+      arguments: those of the function, as trees of `jax.ShapeDtypeStruct` that say how each is divided among the devices.
+    """
+    if mesh.size == 1:
+        return function
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, arguments)
+    # Unchecked, since types of "varying" arrays do not pass through primitives of our own.
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False)
 
 
 def check_divides(batch_size: int, mesh: Mesh) -> None:

@@ -6,6 +6,8 @@ Each takes the same five arguments and returns (gradient by alphas, auxiliary ou
     objective(weights, alphas) -> (scalar, auxiliary)      the validation loss - gamma * R
     weight_update(weight_gradient) -> new weights          the optimiser's own step from `weights`, with all its state
     weights, alphas
+
+Losses and objective are means over the examples of a device (`data_parallel`); gradients are those of their means over the batch.
 """
 
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dsrna_jax.data_parallel import batch_mean
 from dsrna_jax.errors import InputError
 
 Hypergradient = Callable[..., tuple[Any, Any]]
@@ -22,7 +25,8 @@ Hypergradient = Callable[..., tuple[Any, Any]]
 
 def first(train_loss, objective, weight_update, weights, alphas):
     """Gradient of the objective at the present weights, as if these did not depend on the alphas (first-order DARTS)."""
-    return jax.grad(objective, argnums=1, has_aux=True)(weights, alphas)
+    gradient, auxiliary = jax.grad(objective, argnums=1, has_aux=True)(weights, alphas)
+    return batch_mean(gradient), auxiliary
 
 
 def unrolled(train_loss, objective, weight_update, weights, alphas):
@@ -56,11 +60,12 @@ def exact_mixed_product(train_loss, weights, alphas, direction):
 
 
 def _unrolled(mixed_product, train_loss, objective, weight_update, weights, alphas):
-    gradient = jax.grad(train_loss)(weights, alphas)
+    gradient = batch_mean(jax.grad(train_loss)(weights, alphas))
     virtual_weights, pullback = jax.vjp(weight_update, gradient)
-    (by_weights, direct), auxiliary = jax.grad(objective, argnums=(0, 1), has_aux=True)(virtual_weights, alphas)
+    gradients, auxiliary = jax.grad(objective, argnums=(0, 1), has_aux=True)(virtual_weights, alphas)
+    by_weights, direct = batch_mean(gradients)
     (direction,) = pullback(by_weights)
-    indirect = mixed_product(train_loss, weights, alphas, direction)
+    indirect = batch_mean(mixed_product(train_loss, weights, alphas, direction))
     return jax.tree.map(jnp.add, direct, indirect), auxiliary
 
 

@@ -50,6 +50,9 @@ class SearchConfig(ImageOptions):
     epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
     batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")
+    batch_norm: str = option(
+        "batch", "batch norm in steps: by the whole batch, or by each device's part of it", ("batch", "device"), before="batch"
+    )
     train_share: float = option(0.5, "share of the training images from which weights learn", "(0, 1)", before=0.5)
     val_share: float = option(0.5, "share of the training images from which alphas learn", "(0, 1)", before=0.5)
     weight_lr: float = option(0.1, "learning rate of the weights (SGD), annealed by a cosine per epoch", "[0, 1e6]")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dsrna_jax.data import augment
+from dsrna_jax.data_parallel import batch_sum, whole
 from dsrna_jax.runtime.compilation import argument_shapes
 from dsrna_jax.runtime.device_data import gathered
 from dsrna_jax.runtime.streams import step_key
@@ -37,15 +38,15 @@ def normalised(functions: SearchFunctions, mean: Any, std: Any) -> SearchFunctio
     return dataclasses.replace(functions, supernet=functions.supernet.clone(mean=mean, std=std))
 
 
-def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
-    """The functions of a search on batches given by indices [batch], split over the devices of `mesh`."""
+def search_programs(functions: SearchFunctions) -> SearchPrograms:
+    """The functions of a search on batches given by indices [batch], as each device runs them (`data_parallel`)."""
 
     def batch(state, data, indices, key, stream):
-        images, labels = gathered(data, indices, mesh)
+        images, labels = gathered(data, indices)
         return SearchBatch(functions.augmented(images, step_key(key, stream, state.step)), labels)
 
     def plain_batch(data, indices):
-        images, labels = gathered(data, indices, mesh)
+        images, labels = gathered(data, indices)
         return SearchBatch(augment.pixels(images), labels)
 
     def weight_step(state, data, indices, key):
@@ -58,10 +59,10 @@ def search_programs(functions: SearchFunctions, mesh: Mesh) -> SearchPrograms:
 
     def evaluate(state, data, indices, counts):
         loss, right = normalised(functions, data.mean, data.std).evaluate(state, plain_batch(data, indices))
-        return jnp.sum(jnp.where(counts, loss, 0)), jnp.sum(right & counts)
+        return batch_sum((jnp.sum(jnp.where(counts, loss, 0)), jnp.sum(right & counts)))
 
     def certify(state, data, indices):
-        return normalised(functions, data.mean, data.std).certify(state, plain_batch(data, indices))
+        return whole(normalised(functions, data.mean, data.std).certify(state, plain_batch(data, indices)))
 
     return SearchPrograms(weight_step, alpha_step, evaluate, certify if functions.certifies else None)
 

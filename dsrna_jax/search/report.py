@@ -10,7 +10,7 @@ from dsrna_jax.search.setup import SearchSetup
 def report(setup: SearchSetup) -> str:
     """Lines of text: the weight count, the number of steps, and an estimate of the memory that a step needs on one device."""
     mesh, config = sharding.mesh(1), setup.config
-    programs, shapes = search_programs(setup.functions, mesh), arguments(setup, mesh)
+    programs, shapes = search_programs(setup.functions), arguments(setup, mesh)
     return "\n".join([
         f"weights: {network.weight_count(setup.network, setup.dataset.image_shape):,}",
         f"steps: {setup.steps_per_epoch} in each of {config.epochs} epochs, {config.warmup_epochs} of which are warm-up",

@@ -63,7 +63,7 @@ class SearchLoop(RunLoop):
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
 
     def uncompiled(self) -> tuple[SearchPrograms, dict[str, tuple]]:
-        return search_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
+        return search_programs(self.setup.functions), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
         functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from dsrna_jax.data import augment
+from dsrna_jax.data_parallel import batch_mean
 from dsrna_jax.losses import accuracy, cross_entropy
 from dsrna_jax.measures.measure import Measure, configured
 from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
@@ -112,15 +113,16 @@ class SearchFunctions:
             alpha_optimizer=optimizer_state,
             log_radius=self._next_log_radius(state.log_radius, slack, self._alpha_steps_done(state.step) + 2),
         )
-        return moved, metrics | {"alpha_gradient": optax.tree.norm(gradient)}
+        return moved, batch_mean(metrics) | {"alpha_gradient": optax.tree.norm(gradient)}
 
     def weight_step(self, state: SearchState, train: SearchBatch) -> tuple[SearchState, Metrics]:
         """Moves weights and batch statistics by the gradient of the training loss, and counts the step."""
         gradient_of = jax.value_and_grad(self.train_loss, has_aux=True)
         (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, train)
+        metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
+        gradient, metrics = batch_mean((gradient, metrics))
         weights, optimizer_state = self._descended(state, gradient)
         state = state.replace(step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state)
-        metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
         return state, metrics | {"weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])}  # flat, as the optimiser has it
 
     def evaluate(self, state: SearchState, batch: SearchBatch) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
@@ -170,7 +172,7 @@ class SearchFunctions:
 
     def _forward(self, weights, batch_stats, alphas, images, mutable):
         variables = {"params": weights, "batch_stats": batch_stats}
-        return self.supernet.apply(variables, images, self._mixtures(alphas), "batch", mutable=mutable)
+        return self.supernet.apply(variables, images, self._mixtures(alphas), self.config.batch_norm, mutable=mutable)
 
     def _network_function(self, state: SearchState) -> NetworkFunction:
         """The supernet with the running statistics, as in evaluations."""

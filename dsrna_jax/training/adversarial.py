@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from dsrna_jax import attacks
+from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.training.config import TrainingConfig
 
 
@@ -74,7 +75,7 @@ def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, r
             # The gradient of the divergence is zero at the image itself, so TRADES starts beside it.
             clean = jax.lax.stop_gradient(passes.attacked(images))
             options |= {"loss": lambda logits, _: divergence(clean, logits), "random_start": False}
-            options |= {"x_init": images + 1e-3 * jax.random.normal(key, images.shape)}
+            options |= {"x_init": images + 1e-3 * own_draws(lambda shape: jax.random.normal(key, shape), images.shape)}
         attacked = attacks.pgd(passes.attacked, images, labels, key, **options)
     return jax.lax.stop_gradient(attacked.x_adv)
 

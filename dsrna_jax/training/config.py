@@ -30,6 +30,9 @@ class TrainingConfig(ImageOptions):
     label_smoothing: float = option(0.0, "share of a label that is spread over all classes", "[0, 1)")
     epochs: int = option(15, "passes over the training images", "[1, 1e6]")
     batch_size: int = option(64, "images per step", "[1, 1e6]")
+    batch_norm: str = option(
+        "batch", "batch norm in steps: by the whole batch, or by each device's part of it", ("batch", "device"), before="batch"
+    )
     lr: float = option(0.05, "highest learning rate (SGD)", "[0, 1e6]")
     schedule: str = option("cosine", "how the learning rate changes from epoch to epoch", _SCHEDULES)
     lr_warmup_epochs: int = option(0, "epochs in which the learning rate rises to that of its schedule", "[0, 1e6]")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from dsrna_jax.data_parallel import batch_sum
 from dsrna_jax.runtime.compilation import argument_shapes
 from dsrna_jax.runtime.device_data import gathered
 from dsrna_jax.training.setup import TrainingSetup
@@ -29,15 +30,15 @@ def normalised(functions: TrainingFunctions, mean: Any, std: Any) -> TrainingFun
     return dataclasses.replace(functions, network=functions.network.clone(mean=mean, std=std))
 
 
-def training_programs(functions: TrainingFunctions, mesh: Mesh) -> TrainingPrograms:
-    """The functions of a training on batches given by indices [batch], split over the devices of `mesh`."""
+def training_programs(functions: TrainingFunctions) -> TrainingPrograms:
+    """The functions of a training on batches given by indices [batch], as each device runs them (`data_parallel`)."""
 
     def train_step(state, data, indices, key):
-        return normalised(functions, data.mean, data.std).train_step(state, *gathered(data, indices, mesh), key)
+        return normalised(functions, data.mean, data.std).train_step(state, *gathered(data, indices), key)
 
     def evaluate(state, data, indices, counts, key):
-        values = normalised(functions, data.mean, data.std).evaluate(state, *gathered(data, indices, mesh), key)
-        return tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values)
+        values = normalised(functions, data.mean, data.std).evaluate(state, *gathered(data, indices), key)
+        return batch_sum(tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values))
 
     return TrainingPrograms(train_step, evaluate)
 

@@ -11,7 +11,7 @@ from dsrna_jax.training.setup import TrainingSetup
 def training_report(setup: TrainingSetup) -> str:
     """Lines of text: weight count, multiply-adds, number of steps, and an estimate of the memory that a step needs."""
     mesh = sharding.mesh(1)
-    step, shapes = training_programs(setup.functions, mesh).train_step, arguments(setup, mesh)["train_step"]
+    step, shapes = training_programs(setup.functions).train_step, arguments(setup, mesh)["train_step"]
     return "\n".join([
         network_report(setup.network, setup.dataset.image_shape),
         f"steps: {setup.steps_per_epoch} in each of {setup.config.epochs} epochs",

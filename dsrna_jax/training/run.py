@@ -93,7 +93,7 @@ class TrainingLoop(RunLoop):
     remedy = "start anew with a smaller lr or radius"
 
     def uncompiled(self) -> tuple[TrainingPrograms, dict[str, tuple]]:
-        return training_programs(self.setup.functions, self.mesh), arguments(self.setup, self.mesh)
+        return training_programs(self.setup.functions), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
         functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them

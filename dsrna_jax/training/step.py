@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from dsrna_jax import attacks
 from dsrna_jax.data import augment
+from dsrna_jax.data_parallel import batch_mean, own, whole
 from dsrna_jax.losses import TOP_5_FROM, accuracy, cross_entropy, in_top_5
 from dsrna_jax.networks import network
 from dsrna_jax.runtime.optimizers import sgd
@@ -90,8 +91,8 @@ class TrainingFunctions:
         state, loss, logits, gradient = update(state, augmented, labels, epoch, radius, key)
         # Without smoothing, auxiliary head and regularisers, so that it compares with the loss on held-out images.
         metrics = {"train_loss": cross_entropy(logits, labels).mean(), "train_accuracy": accuracy(logits, labels)}
-        metrics |= {"objective_loss": loss, "gradient": gradient}
-        return state.replace(step=state.step + 1), metrics
+        metrics |= {"objective_loss": loss}
+        return state.replace(step=state.step + 1), batch_mean(metrics) | {"gradient": gradient}
 
     def evaluate(
         self, state: TrainingState, images: Images, labels: Labels, key: PRNGKeyArray
@@ -132,27 +133,31 @@ class TrainingFunctions:
             return adversarial.loss(self.config, passes, images, labels, state.batch_stats, radius, attack_key)
 
         (loss, (logits, batch_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.weights)
+        gradient = batch_mean(gradient)
         return self._descended(state, gradient, batch_stats), loss, logits, optax.tree.norm(gradient)
 
     def _free_update(self, state: TrainingState, images, labels, epoch, radius, key):
         """Replays of one batch: each gradient updates the weights and the perturbation (Shafahi et al. 2019)."""
 
         def replay(_, carried):
-            state, *_ = carried
+            (state, perturbation), *_ = carried
 
             def loss_of(weights, moved):
                 passes = self._passes(weights, state.batch_stats, epoch, key, state.step)
                 return adversarial.plain_loss(self.config, passes, moved, labels, state.batch_stats)
 
-            moved = jnp.clip(images + state.perturbation["linf"], 0, 1)
+            moved = jnp.clip(images + perturbation, 0, 1)
             gradients = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(state.weights, moved)
             (loss, (logits, batch_stats)), (by_weights, by_images) = gradients
-            climbed = jnp.clip(state.perturbation["linf"] + radius * jnp.sign(by_images), -radius, radius)
-            state = self._descended(state, by_weights, batch_stats).replace(perturbation={"linf": climbed})
-            return state, loss, logits, optax.tree.norm(by_weights)
+            by_weights = batch_mean(by_weights)
+            perturbation = jnp.clip(perturbation + radius * jnp.sign(by_images), -radius, radius)
+            state = self._descended(state, by_weights, batch_stats)
+            return (state, perturbation), loss, logits, optax.tree.norm(by_weights)
 
-        logits = jnp.zeros((len(images), self.network.classes))
-        return lax.fori_loop(0, self.config.replays, replay, (state, jnp.zeros(()), logits, jnp.zeros(())))
+        begin, logits = (state, own(state.perturbation["linf"])), jnp.zeros((len(images), self.network.classes))
+        end = lax.fori_loop(0, self.config.replays, replay, (begin, jnp.zeros(()), logits, jnp.zeros(())))
+        (state, perturbation), *others = end
+        return state.replace(perturbation={"linf": whole(perturbation)}), *others
 
     def _descended(self, state: TrainingState, gradient, batch_stats) -> TrainingState:
         """The state after an optimiser step by `gradient`, with new batch statistics and average."""
@@ -178,7 +183,7 @@ class TrainingFunctions:
                 {"params": weights, "batch_stats": batch_stats},
                 images,
                 None,
-                "batch",
+                self.config.batch_norm,
                 paths,
                 method="both_heads" if self.network.auxiliary else None,
                 mutable=["batch_stats"],
@@ -189,7 +194,8 @@ class TrainingFunctions:
 
         def attacked(images):
             variables = {"params": lax.stop_gradient(weights), "batch_stats": batch_stats}
-            return self.network.apply(variables, images, None, self.config.attack_statistics)
+            statistics = self.config.batch_norm if self.config.attack_statistics == "batch" else "running"
+            return self.network.apply(variables, images, None, statistics)
 
         return Passes(train, attacked)
 

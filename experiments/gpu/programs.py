@@ -52,6 +52,7 @@ class Program(NamedTuple):
 def lowered(program: Program, size: Size, mesh: Mesh) -> Any:
     """The program of that size for the devices of `mesh`, lowered for CUDA, whatever they are."""
     function, arguments, is_step = program.build(size, mesh)
+    function = sharding.on_each_device(function, arguments, mesh)
     jitted = jax.jit(function, donate_argnums=(0,) if is_step else (), out_shardings=sharding.replicated(mesh))
     with memory_of_device(None):
         return jitted.trace(*arguments).lower(lowering_platforms=("cuda",))
@@ -61,7 +62,7 @@ def _search(part: str, preset: str, **changes) -> Callable:
     def build(size, mesh):
         config = dataclasses.replace(PRESETS[preset], batch_size=size.batch_size, **size.supernet, **changes)
         setup = search_setup(config, published_training_split(config.dataset))
-        functions = search_programs.search_programs(setup.functions, mesh)
+        functions = search_programs.search_programs(setup.functions)
         return getattr(functions, part), search_programs.arguments(setup, mesh)[part], part.endswith("_step")
 
     return build
@@ -72,7 +73,7 @@ def _training(**changes) -> Callable:
         settings = {"genotype": GENOTYPE, "batch_size": size.batch_size, "attack_steps": size.steps}
         config = dataclasses.replace(TRAINING_PRESETS["cifar10"], **settings, **size.derived, **changes)
         setup = training_setup(config, published=published_training_split(config.dataset))
-        functions = training_programs.training_programs(setup.functions, mesh)
+        functions = training_programs.training_programs(setup.functions)
         return functions.train_step, training_programs.arguments(setup, mesh)["train_step"], True
 
     return build

@@ -1,0 +1,210 @@
+"""Tests that need two devices, run by `test_devices` in a process that has them: the numbers of one device, few exchanges."""
+
+import dataclasses
+import re
+from collections import Counter
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from smoke_run import SMOKE
+
+from dsrna_jax import attacks
+from dsrna_jax.data import augment
+from dsrna_jax.data_parallel import example_numbers, whole
+from dsrna_jax.genotypes import Genotype
+from dsrna_jax.losses import cross_entropy
+from dsrna_jax.measures import certificates
+from dsrna_jax.measures.jacobian import jacobian_norm
+from dsrna_jax.networks import network
+from dsrna_jax.networks.layers import BatchNorm
+from dsrna_jax.runtime import compilation, sharding
+from dsrna_jax.runtime.device_data import DeviceData, gathered, on_devices
+from dsrna_jax.search import bilevel
+from dsrna_jax.search.programs import arguments, search_programs
+from dsrna_jax.search.setup import search_setup
+from dsrna_jax.training.config import ADVERSARIES, TrainingConfig
+from dsrna_jax.training.step import training_functions
+
+KEY = jax.random.key(3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3), np.uint8)
+PIXELS = IMAGES.astype(np.float32) / 255
+LABELS = np.arange(12, dtype=np.int32) % 3
+
+
+def on_each(function, *placed):
+    """The results of a function of arrays on their devices."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), placed)
+    mesh = jax.tree.leaves(placed)[0].sharding.mesh
+    return jax.jit(sharding.on_each_device(function, shapes, mesh))(*placed)
+
+
+def assert_alike(function, batch, *others, rtol=2e-5, atol=1e-6):
+    """Two devices that share `batch`, and have all of the others, return what one returns."""
+
+    def on(devices):
+        mesh = sharding.mesh(devices)
+        shares, copies = sharding.placed(batch, sharding.split(mesh)), sharding.placed(others, sharding.replicated(mesh))
+        return on_each(function, shares, *copies)
+
+    jax.tree.map(lambda two, one: np.testing.assert_allclose(two, one, rtol=rtol, atol=atol), on(2), on(1))
+
+
+def linear(x):
+    return x.reshape(len(x), -1)[:, :7] @ jnp.arange(35.0).reshape(7, 5)
+
+
+def dropped_paths(x):
+    cell = (("sep_conv_3x3", 0), ("skip_connect", 1))
+    net = network.derived(Genotype(cell, (2,), cell, (2,)), cells=3, channels=4, classes=3, mean=(0.5,), std=(0.25,))
+    return jnp.moveaxis(network.drop_paths(net, KEY, 0.5, len(x)), 2, 0)
+
+
+DRAWS = {
+    "augmentation": lambda x: augment.augmented(x, KEY, crop_padding=2, flip=True, jitter=0.4, hue=0.1, lighting=0.1, cutout=2),
+    "rows of a Jacobian": lambda x: jacobian_norm(linear, x, KEY, n_proj=2),
+    "directions": lambda x: jacobian_norm(linear, x, KEY, norm="fro_squared", method="sphere"),
+    "entries of a certificate": lambda x: certificates._uniform(KEY, len(x), (2, 3)),
+    "start of an attack": lambda x: attacks.pgd(linear, x, jnp.zeros(len(x), int), KEY, radius=0.1, steps=1).x_adv,
+    "dropped paths": dropped_paths,
+    "numbers": lambda x: example_numbers(len(x)),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWS)
+def test_every_example_draws_what_it_draws_on_one_device(kind):
+    assert_alike(lambda x: whole(DRAWS[kind](x)), PIXELS)
+
+
+@pytest.mark.parametrize("count", [11, 12])
+def test_a_batch_is_gathered_from_images_that_are_divided_among_devices(count):
+    mesh, numbers = sharding.mesh(2), np.array([10, 0, 5, 5, 9, 1], np.int32)
+    data = on_devices(DeviceData(IMAGES[:count], LABELS[:count], np.zeros(3), np.ones(3)), mesh)
+    assert [part.data.shape[0] for part in data.images.addressable_shards] == [6, 6]
+    batch = on_each(lambda *a: tuple(map(whole, gathered(*a))), data, sharding.placed(numbers, sharding.replicated(mesh)))
+    for found, expected in zip(batch, (IMAGES[numbers], LABELS[numbers]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+class Normed(nn.Module):
+    """Batch norm and a dense layer, with the interface of a `Network`."""
+
+    classes: int = 3
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    auxiliary: bool = False
+
+    @nn.compact
+    def __call__(self, images, mixtures=None, statistics="running", paths=None):
+        normal = BatchNorm(name="norm")(jnp.moveaxis(images, -1, 0), statistics)
+        flat = jnp.moveaxis(jnp.tanh(normal), 0, -1).reshape(len(images), -1)
+        return flat @ self.param("w", nn.initializers.normal(0.1), (flat.shape[1], self.classes))
+
+
+NET = Normed()
+VARIABLES = NET.init(KEY, PIXELS)
+
+
+@pytest.mark.parametrize("order", bilevel.HYPERGRADIENTS)
+def test_hypergradients_are_those_of_the_whole_batch(order):
+    """The mixture multiplies images ahead of a batch norm, through whose statistics all examples meet."""
+
+    def hypergradient(batch):
+        def loss(power, weights, alphas):
+            bent = jnp.abs(batch[0] - 0.4) ** (power + alphas)
+            logits, _ = NET.apply({**VARIABLES, "params": weights}, bent, None, "batch", mutable=["batch_stats"])
+            return cross_entropy(logits, batch[1]).mean()
+
+        def update(gradient):
+            return jax.tree.map(lambda w, g: w - 0.5 * g, VARIABLES["params"], gradient)
+
+        def objective(weights, alphas):
+            return loss(2, weights, alphas), None
+
+        train_loss = lambda *variables: loss(1, *variables)  # noqa: E731
+        return bilevel.hypergradient(order)(train_loss, objective, update, VARIABLES["params"], jnp.array(0.3))[0]
+
+    assert_alike(hypergradient, (PIXELS, LABELS), rtol=2e-3 if order == "unrolled_fd" else 2e-5)
+
+
+@pytest.mark.parametrize(("kind", "statistics"), [*((kind, "running") for kind in ADVERSARIES), ("pgd", "batch")])
+def test_a_training_step_is_that_of_the_whole_batch(kind, statistics):
+    config = TrainingConfig(
+        adversarial=kind, attack_statistics=statistics, batch_size=12, auxiliary_weight=0.0, radius=0.1, attack_steps=2,
+        replays=2, crop_padding=1, flip=True,
+    )  # fmt: skip
+    functions = training_functions(config, NET, IMAGES.shape[1:], steps_per_epoch=1)
+    state = jax.jit(functions.init)(KEY)
+
+    def step(batch, state, key):
+        return functions.train_step(state, *batch, key)
+
+    assert_alike(step, (IMAGES, LABELS), state, KEY, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_by_device_has_the_statistics_of_its_examples():
+    def normed(x, variables):
+        output, updated = BatchNorm().apply(variables, jnp.moveaxis(x, -1, 0), "device", mutable=["batch_stats", "moments"])
+        return whole(jnp.moveaxis(output, 1, 0)), updated["batch_stats"]["moments"], whole(updated["moments"]["batch"][0][None])
+
+    mesh = sharding.mesh(2)
+    variables = sharding.placed(BatchNorm().init(KEY, jnp.zeros((3, 1, 1, 1)), "batch"), sharding.replicated(mesh))
+    output, running, means = on_each(normed, sharding.placed(PIXELS, sharding.split(mesh)), variables)
+    halves = PIXELS.reshape(2, 6, 6, 6, 3)
+    np.testing.assert_allclose(means, halves.mean((1, 2, 3)), rtol=1e-5)
+    expected = (halves - halves.mean((1, 2, 3), keepdims=True)) / np.sqrt(halves.var((1, 2, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(output, np.moveaxis(expected.reshape(PIXELS.shape), -1, 1), rtol=1e-3, atol=1e-4)
+    unbiased = halves.reshape(2, -1, 3).var(1, ddof=1).mean(0)
+    np.testing.assert_allclose(running, [0.1 * PIXELS.mean((0, 1, 2)), 0.9 + 0.1 * unbiased], rtol=1e-4)
+
+
+STEPS = [
+    ("weight_step", {}),
+    *(pytest.param(*step, marks=pytest.mark.slow) for step in (
+        ("evaluate", {}),
+        ("weight_step", {"batch_norm": "device"}),
+        ("alpha_step", {}),
+        ("alpha_step", {"order": "unrolled"}),
+        ("alpha_step", {"metric": "certified"}),
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes"), STEPS)
+def test_devices_exchange_sums_and_the_images_of_the_batch_alone(name, changes):
+    """One sum for a batch norm and one for its derivative, one of gradients: no activation travels."""
+    setup, mesh = search_setup(dataclasses.replace(SMOKE, **changes)), sharding.mesh(2)
+    shapes = arguments(setup, mesh)[name]
+    step = sharding.on_each_device(getattr(search_programs(setup.functions), name), shapes, mesh)
+    text = jax.jit(step, out_shardings=sharding.replicated(mesh)).lower(*shapes).compile().as_text()
+    kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
+    count = Counter(re.findall(rf" ({kinds})(?:-start)?\(", text))
+    passes = {"evaluate": 0, "weight_step": 2, "alpha_step": 7 if changes.get("order") == "unrolled" else 2}[name]
+    norms = 0 if "batch_norm" in changes else len(jax.tree.leaves(jax.eval_shape(setup.functions.init, KEY).batch_stats))
+    assert count.pop("reduce-scatter") <= 2, "of the images of one or two batches"
+    assert count.pop("all-reduce") <= passes * norms + 2 and not count
+
+
+@pytest.mark.slow
+def test_a_search_on_two_devices_is_that_on_one():
+    one, two = map(three_steps, (1, 2))
+    for name in one:
+        assert np.abs(one[name] - two[name]).max() < 2e-5 * np.abs(one[name]).max(), name
+
+
+def three_steps(devices):
+    """Weights, alphas and batch statistics after three steps of the preset `smoke`, alphas included."""
+    setup, mesh = search_setup(SMOKE), sharding.mesh(devices)
+    data, programs = on_devices(setup.data, mesh), search_programs(setup.functions)
+    compiled = compilation.compiled(programs, arguments(setup, mesh), mesh, setup.identity)
+    state = compilation.initial_state(setup.functions.init, 0, mesh)
+    key = sharding.placed(jax.random.key(0), sharding.replicated(mesh))
+    for step in range(3):
+        halves = ("search_train", "search_val")
+        train, val = (sharding.placed(setup.batch(half, step), sharding.replicated(mesh)) for half in halves)
+        state, _ = compiled.alpha_step.result()(state, data, train, val, key)
+        state, _ = compiled.weight_step.result()(state, data, train, key)
+    assert len(jax.tree.leaves(state)[0].sharding.device_set) == devices
+    trees = {"weights": state.weights, "alphas": state.alphas, "batch_stats": state.batch_stats}
+    return {name: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for name, tree in trees.items()}
