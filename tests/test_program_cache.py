@@ -185,8 +185,8 @@ def test_a_step_takes_over_the_memory_of_its_state_and_draws_by_its_key():
     assert state["n"].is_deleted() and metrics["draw"] == jax.random.uniform(key)
 
 
-def search_of(seed):
-    setup = search_setup(dataclasses.replace(PRESETS["smoke"], seed=seed, metric="certified"))
+def search_of(seed, metric):
+    setup = search_setup(dataclasses.replace(PRESETS["smoke"], seed=seed, metric=metric))
     return (
         setup,
         search_programs.search_programs(setup.functions),
@@ -206,16 +206,16 @@ def training_of(seed, folder):
     )
 
 
-@pytest.mark.parametrize("kind", ["search", "training"])
+@pytest.mark.parametrize("kind", ["jacobian", pytest.param("certified", marks=pytest.mark.slow), "training"])
 def test_two_seeds_run_the_same_programs(kind, tmp_path):
     """They draw other halves, whose statistics are data: the same StableHLO, under the same name in the cache."""
     texts, identities, statistics = [], [], []
     for seed in (0, 1):
-        setup, functions, arguments = search_of(seed) if kind == "search" else training_of(seed, tmp_path)
+        setup, functions, arguments = training_of(seed, tmp_path) if kind == "training" else search_of(seed, kind)
         identities.append(repr(setup.identity))
         statistics.append(setup.network.mean)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        normalised = {"search": search_programs, "training": training_programs}[kind].normalised
+        normalised = (training_programs if kind == "training" else search_programs).normalised
         unnormalised = normalised(setup.functions, (0.0,), (1.0,))
         texts.append([jax.jit(unnormalised.init).lower(key).as_text()])
         for name, shapes in arguments.items():
