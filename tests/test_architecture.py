@@ -21,7 +21,7 @@ FLOORS = (
     ("measures",),
     ("search", "training"),
     ("evaluation",),
-    ("comparison",),
+    ("comparison", "sweeps"),
     ("commands",),
     ("__main__",),
 )

@@ -14,6 +14,7 @@ from dsrna_jax.commands.processes import define_processes, facts, join_processes
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.invocation import command_line, in_users_words
 from dsrna_jax.runtime.options import interval
+from dsrna_jax.runtime.paths import is_begun
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.signals import Stopped, ending
 
@@ -66,22 +67,13 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
 
     Raises: InputError for bad input; Stopped after a signal, with the command line that goes on in its message.
     """
-    values = config_flags(command.defaults)
-    for name, flag in command.own.items():
-        define(values, name, flag.default, flag.text, flag.choices)
-    define(values, "resume", False, "go on with the work that was stopped in that folder")
-    define(values, "dry_run", False, command.dry_run)
-    define(values, "devices", 0, "devices that share a batch; 0 for all")
-    define_processes(values)
-    parse(values, argv, command.defaults)
+    values = parsed_flags(command, argv)
     if values.help:
         print(f"{in_users_words(command.description)}\n{values.get_help()}")
         return
     if (answer := command.answer(values)) is not None:
         print(answer)
         return
-    if values.devices not in DEVICES:
-        raise InputError(f"devices={shown(values.devices)}: expected a number in {DEVICES}, 0 for all")
     join_processes(values)
     config, folder = command.settings(values)
     enable_compilation_cache()
@@ -90,10 +82,7 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
         return
 
     def advice() -> str:
-        from dsrna_jax.evaluation.folder import SETTINGS
-
-        is_begun = values.resume or any((folder / name).exists() for name in ("config.json", SETTINGS))
-        again = shlex.join([*argv[1:], *(["--resume"] if is_begun and not values.resume else [])])
+        again = shlex.join([*argv[1:], *(["--resume"] if is_begun(folder) and not values.resume else [])])
         return f" in {folder}; go on by {command_line(command.name)} {again}"
 
     try:
@@ -104,6 +93,21 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
                 print(command.report(result, folder, values))
     except Stopped as stopped:
         raise Stopped(stopped.number, f"{stopped}{advice()}") from None
+
+
+def parsed_flags(command: Command, argv: Sequence[str]) -> FlagValues:
+    """The flags of `command` with the values in `argv[1:]`. Raises: InputError, which names the first one that is wrong."""
+    values = config_flags(command.defaults)
+    for name, flag in command.own.items():
+        define(values, name, flag.default, flag.text, flag.choices)
+    define(values, "resume", False, "go on with the work that was stopped in that folder")
+    define(values, "dry_run", False, command.dry_run)
+    define(values, "devices", 0, "devices that share a batch; 0 for all")
+    define_processes(values)
+    parse(values, argv, command.defaults)
+    if values.devices not in DEVICES:
+        raise InputError(f"devices={shown(values.devices)}: expected a number in {DEVICES}, 0 for all")
+    return values
 
 
 def checkpoint(values: FlagValues) -> str:

@@ -17,10 +17,11 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.files import replacing, write_whole
 from dsrna_jax.runtime.machine import MACHINE, machine, warning
 from dsrna_jax.runtime.options import differences, in_todays_names
+from dsrna_jax.runtime.paths import SETTINGS
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.strict_json import Optional
 
-BATCHES, SETTINGS = "batches.jsonl", "settings.json"
+BATCHES = "batches.jsonl"
 
 
 def home(checkpoint: str | os.PathLike, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 import sys
 
-COMMANDS = ("search", "train", "attack", "certify", "compare")
+COMMANDS = ("search", "train", "attack", "certify", "compare", "sweep")
 
 
 def command_line(command: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dsrna_jax.errors import InputError
 
+CONFIG, SETTINGS = "config.json", "settings.json"  # of a run and of an evaluation
+
 # Parts of paths that tensorstore, which writes the arrays of a checkpoint, misreads: it writes to a/b for a\b, cannot read
 # back from under a[b], and takes a part such as "gs:" for the start of a URL.
 _MISREAD = re.compile(r"\\|\[.*\]|(?:^|/)[a-z0-9]+:(?:/|$)", re.DOTALL)
@@ -31,3 +33,8 @@ def check_path(path: str | os.PathLike, flag: str) -> None:
         )
     if os.path.lexists(path) and not os.path.isdir(path):
         raise InputError(f"{flag} {path} is a file: expected a folder, or a path where one can be made")
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether the folder holds work that --resume goes on with."""
+    return any((folder / name).exists() for name in (CONFIG, SETTINGS))

@@ -132,8 +132,13 @@ def _left(steps: int, rate: float) -> str:
     """Time that `steps` take at `rate` steps a second, as h:mm:ss."""
     if steps > 0 and rate == 0:
         return "-:--:-- left"
-    seconds = round(steps / rate) if steps > 0 else 0
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+    return f"{clock(steps / rate if steps > 0 else 0)} left"
+
+
+def clock(seconds: float) -> str:
+    """A duration as h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def _column(name: str, value: Any) -> str:

@@ -5,8 +5,6 @@ import threading
 import time
 from typing import Any
 
-import jax
-
 _COMPILING = "/jax/core/compile/"  # prefix of events of JAX's monitoring; undocumented, so a test checks it
 
 _spent = threading.local()  # .seconds; .intervals, ends of a disjoint union of them, ascending
@@ -21,6 +19,7 @@ def working_time() -> float:
 @functools.cache
 def _listen() -> None:
     """Registers, once in a process, the listener that counts."""
+    import jax  # takes a second, which those who only format a duration need not wait for
 
     def listener(event: str, duration_secs: float, **_: Any):
         if not event.startswith(_COMPILING):

@@ -1,0 +1,129 @@
+"""Run many commands: a grid of flags, on this machine, a Slurm cluster or a Ray cluster.
+
+dsrna_jax sweep --run_dir=runs/gamma search --gamma=0 --gamma=0.01 --gamma=0.1 --seed=0 --seed=1        six searches
+dsrna_jax sweep --run_dir=runs/gamma search --gamma={0,0.01,0.1} --seed={0,1}        the same, as bash and zsh write it
+dsrna_jax sweep --run_dir=runs/cells FILE        the commands in a text file, one a line; flags span grids there too
+dsrna_jax sweep --run_dir=runs/cells --status    how far each is
+dsrna_jax sweep --run_dir=runs/cells             go on: what is not done, and what was stopped or failed
+dsrna_jax sweep --run_dir=runs/cells --engine=slurm --slurm_options=timeout_min=600,gpus_per_node=1 FILE
+dsrna_jax sweep --run_dir=runs/cells --engine=ray --ray_address=auto FILE
+
+Flags of the sweep come before the command or the file. A job is a search, a training, an attack or a certification. Its results
+are in RUN_DIR/NAME, its output in RUN_DIR/logs/NAME.txt. A job that fails is started again, and goes on where it was.
+"""
+
+import importlib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl.flags import FlagValues
+
+from dsrna_jax.commands.command import parsed_flags
+from dsrna_jax.commands.flags import define, no_flags, parse
+from dsrna_jax.errors import InputError, shown
+from dsrna_jax.runtime.invocation import COMMANDS, command_line, in_users_words
+from dsrna_jax.runtime.lock import locked
+from dsrna_jax.runtime.options import interval
+from dsrna_jax.runtime.paths import check_path
+from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.sweeps.engines import ENGINES, Engine, Local, Ray, Slurm
+from dsrna_jax.sweeps.jobs import Job, jobs_of, keep, kept, lines_of
+from dsrna_jax.sweeps.run import run
+from dsrna_jax.sweeps.table import table
+
+_RANGES = {"at_once": interval("[0, 4096]"), "retries": interval("[0, 100]"), "cpus": interval("(0, 4096]"),
+           "gpus": interval("[-1, 4096]")}  # fmt: skip
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong, or if a job failed; Stopped."""
+    values = _flags()
+    count = next((i for i, argument in enumerate(argv[1:], 1) if not argument.startswith("-")), len(argv))
+    parse(values, argv[:count])
+    if values.help or "--help" in argv[count:]:
+        print(f"{in_users_words(__doc__ or '')}\n{values.get_help()}")
+        return
+    for name, allowed in _RANGES.items():
+        if values[name].value not in allowed:
+            raise InputError(f"{name}={shown(values[name].value)}: expected a number in {allowed}")
+    sweep = Path(values.run_dir)
+    check_path(sweep, "run_dir")
+    given = _given(argv[count:])
+    if values.status or values.dry_run:
+        jobs = given or kept(sweep)
+        lines = [shlex.join(["dsrna_jax", *job.arguments(sweep)]) for job in jobs]
+        print(table(jobs, sweep) if values.status else "\n".join(lines))
+        return
+    with locked(sweep, "run_dir"):
+        jobs = keep(given, sweep) if given else kept(sweep)
+        try:
+            swept = run(jobs, sweep, _engine(values, sweep), values.retries)
+        except Stopped as stopped:
+            raise Stopped(stopped.number, f"{stopped}; go on by {_again(argv[1:count])}") from None
+    print(f"\n{table(jobs, sweep)}")
+    if swept.failed:
+        raise InputError(f"{len(swept.failed)} of {len(jobs)} jobs are not done ({', '.join(swept.failed[:3])}"
+                         f"{', ...' if len(swept.failed) > 3 else ''}): try them again by {_again(argv[1:count])}")  # fmt: skip
+    trainings = [str(job.folder(sweep)) for job in jobs if job.command == "train"]
+    if trainings:
+        print(f"next: {command_line('compare')} {shlex.join(trainings)}")
+
+
+def _flags() -> FlagValues:
+    values = no_flags()
+    define(values, "run_dir", "runs/sweep", "folder of the sweep, which all machines must see")
+    define(values, "engine", "local", "where jobs run: on this machine, by submitit, by ray", ENGINES)
+    define(values, "retries", 1, "how often a job that fails is started again")
+    define(values, "status", False, "show how far each job is, and run nothing")
+    define(values, "dry_run", False, "show the command of each job, and run nothing")
+    define(values, "at_once", 0, "local: jobs at once; 0 for one a GPU, or one on the CPU")
+    define(values, "slurm_options", "", "slurm: parameters of submitit, such as timeout_min=600,slurm_partition=gpu")
+    define(
+        values, "slurm_cluster", "slurm", "slurm: local is submitit's own trial, by processes of this machine", ("slurm", "local")
+    )
+    define(values, "ray_address", "", "ray: address of the cluster, such as auto; by default one is started on this machine")
+    define(values, "cpus", 1.0, "ray: CPUs of a job")
+    define(values, "gpus", -1.0, "ray: GPUs of a job; -1 for one if the cluster has any")
+    return values
+
+
+def _given(arguments: Sequence[str]) -> list[Job]:
+    """The jobs on the command line, each checked by its command's own rules."""
+    if not arguments:
+        return []
+    first, *rest = arguments
+    if first not in COMMANDS and rest:
+        raise InputError(f"unexpected argument {shown(rest[0])} after the file {shown(first)}: flags of the sweep come first")
+    jobs = jobs_of([arguments] if first in COMMANDS else lines_of(first))
+    for job in jobs:
+        command = importlib.import_module(f"dsrna_jax.commands.{job.command}").COMMAND
+        try:
+            command.settings(parsed_flags(command, [job.command, *job.flags]))
+        except InputError as error:
+            raise InputError(f"{shlex.join([job.command, *job.flags])}: {error}") from None
+    return jobs
+
+
+def _engine(values: FlagValues, sweep: Path) -> Engine:
+    if values.engine == "slurm":
+        return Slurm(sweep / "slurm", values.slurm_cluster, _options(values.slurm_options))
+    if values.engine == "ray":
+        return Ray(values.ray_address, values.cpus, values.gpus)
+    return Local(values.at_once)
+
+
+def _options(text: str) -> dict[str, Any]:
+    """NAME=VALUE,... as a dictionary, whole numbers as such. Raises: InputError for anything else."""
+    options = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not (equals and name.isidentifier() and value):
+            raise InputError(f"slurm_options={shown(text)}: expected NAME=VALUE,NAME=VALUE")
+        options[name] = int(value) if value.isdecimal() else value
+    return options
+
+
+def _again(flags: Sequence[str]) -> str:
+    return " ".join(filter(None, [command_line("sweep"), shlex.join(flags)]))
