@@ -1,6 +1,7 @@
 """Tests that need two devices, run by `test_devices` in a process that has them: the numbers of one device, few exchanges."""
 
 import dataclasses
+import functools
 import re
 from collections import Counter
 
@@ -9,12 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from smoke_run import SMOKE
 
 from dsrna_jax import attacks
 from dsrna_jax.data import augment
 from dsrna_jax.data_parallel import example_numbers, whole
+from dsrna_jax.evaluation.certify import radii
 from dsrna_jax.genotypes import Genotype
+from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.losses import cross_entropy
 from dsrna_jax.measures import certificates
 from dsrna_jax.measures.jacobian import jacobian_norm
@@ -157,6 +161,26 @@ def test_batch_norm_by_device_has_the_statistics_of_its_examples():
     np.testing.assert_allclose(output, np.moveaxis(expected.reshape(PIXELS.shape), -1, 1), rtol=1e-3, atol=1e-4)
     unbiased = halves.reshape(2, -1, 3).var(1, ddof=1).mean(0)
     np.testing.assert_allclose(running, [0.1 * PIXELS.mean((0, 1, 2)), 0.9 + 0.1 * unbiased], rtol=1e-4)
+
+
+def small(kernel, x):
+    return nn.relu(depthwise(jnp.moveaxis(x, -1, 0)[None], kernel, square_taps(3))[0, 0]).mean((-2, -1)).T
+
+
+def test_attacks_and_certificates_divide_the_examples_of_a_batch():
+    """Their numbers are those of one device; no map is gathered; a batch that does not divide is computed as well."""
+    results, plain = [], Partial(small, jax.random.normal(KEY, (9, 1, 1, 3)))
+    attack = jax.jit(lambda f, x, y: attacks.pgd(f, x, y, KEY, radius=0.05, steps=3).x_adv)
+    for devices in (1, 2):
+        mesh = sharding.mesh(devices)
+        images, labels = sharding.placed((PIXELS, LABELS), sharding.split(mesh))
+        shared, arguments = sharding.network_by_example(plain, mesh), (images, labels)
+        options = {"norm": "linf", "method": "crown_ibp", "clip": None, "chunk": 4, "arithmetic": "evaluated", "mesh": mesh}
+        bound = functools.partial(radii.margins_of, radius=np.full(12, 0.01, np.float32), **options)
+        results.append((attack(shared, *arguments), bound(plain, *arguments), jax.jit(lambda f, x: f(x))(shared, images[:3])))
+        compiled = attack.lower(shared, *arguments).compile(), bound.func.lower(plain, *arguments, **bound.keywords).compile()
+        assert not any("all-gather" in program.as_text() for program in compiled)
+    jax.tree.map(lambda one, two: np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5), *results)
 
 
 STEPS = [

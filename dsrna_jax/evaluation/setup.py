@@ -52,8 +52,8 @@ class EvaluationSetup(NamedTuple):
         return size
 
     def on_devices(self, logits_fn: Partial) -> Partial:
-        """A network with its variables whole on every device."""
-        return sharding.placed(logits_fn, sharding.replicated(self.mesh))
+        """A network that the devices apply to their own images of a batch."""
+        return sharding.network_by_example(logits_fn, self.mesh)
 
     def place(self, batch: Any) -> Any:
         """A batch, split among the devices."""

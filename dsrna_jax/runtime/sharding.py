@@ -4,6 +4,7 @@ No other module names devices, whether of one process or of many. Results do not
 of sums.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.tree_util import Partial
 
 from dsrna_jax.data_parallel import AXIS
 from dsrna_jax.errors import InputError
@@ -101,6 +103,41 @@ def on_each_device(function: Callable, arguments: Any, mesh: Mesh | AbstractMesh
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, arguments)
     # Unchecked, since types of "varying" arrays do not pass through primitives of our own.
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False)
+
+
+def by_example(function: Callable, mesh: Mesh | None) -> Callable:
+    """`function(network, *arrays)` as each device runs it on its own examples; all arrays and the result are [batch, ...].
+
+    A batch that does not divide among the devices is computed by each of them as a whole. Without a mesh, or on one device, it
+    is the function itself.
+    """
+    return function if mesh is None or mesh.size == 1 else _ByExample(function, mesh)
+
+
+@dataclasses.dataclass(frozen=True)
+class _ByExample:
+    """The function of `by_example`; equal ones compile once."""
+
+    function: Callable
+    mesh: Mesh
+
+    def __call__(self, network, *arrays):
+        if len(arrays[0]) % self.mesh.size:
+            return self.function(network, *arrays)
+        own, every = PartitionSpec(AXIS), PartitionSpec()
+        specs = (every, *[own] * len(arrays))
+        each = jax.shard_map(self.function, mesh=self.mesh, in_specs=specs, out_specs=own, check_vma=False)
+        return each(network, *arrays)
+
+
+def network_by_example(network: Partial, mesh: Mesh) -> Partial:
+    """A network whose weights are whole on every device, and which each device applies to its own images of a batch."""
+    network = placed(network, replicated(mesh))
+    return network if mesh.size == 1 else Partial(by_example(_applied, mesh), network)
+
+
+def _applied(network, images):
+    return network(images)
 
 
 def check_divides(batch_size: int, mesh: Mesh) -> None:

@@ -122,7 +122,7 @@ def _correct(
 
     The second is None if classes are fewer than `losses.TOP_5_FROM`. Raises: Stopped after a signal.
     """
-    logits_fn = jax.device_put(network.logits_fn, sharding.replicated(mesh))
+    logits_fn = sharding.network_by_example(network.logits_fn, mesh)
     size, done, correct, in_top_5 = network.config.batch_size, 0, 0, 0
     for batch in host_batches(dataset, np.arange(len(dataset)), size, network.config.workers):
         count, padding = len(batch.labels), np.arange(size) % len(batch.labels)

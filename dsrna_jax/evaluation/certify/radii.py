@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
@@ -15,6 +16,7 @@ from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, bisected, largest_radius
+from dsrna_jax.runtime import sharding
 
 MINIMUM = "minimum"  # over all wrong classes: no perturbation of this size changes the class
 TARGETS = (MINIMUM, "random", "least_likely", "runner_up")  # the last three as in CNN-Cert (Boopathy et al. 2019)
@@ -33,6 +35,7 @@ def certified_radii(
     arithmetic: str = "evaluated",
     steps: int = 20,
     accuracy: float = 0.01,
+    mesh: Mesh | None = None,
     pause: Callable[[], None] = lambda: None,
 ) -> Float[np.ndarray, "target batch"]:
     """Certified radii against each of `TARGETS`, in that order: lower bounds; 0 for misclassified images.
@@ -44,6 +47,7 @@ def certified_radii(
       norm, method, clip, chunk, arithmetic: as in `bounds.margin`.
       steps: the most radii that are tried for a target.
       accuracy: relative, of the search.
+      mesh: devices that share the batch, which must be divided among them; None for one device.
       pause: is called between two radii.
     Raises: InputError if logits are not finite, images not in [0, 1], or labels not classes.
     """
@@ -52,12 +56,12 @@ def certified_radii(
     classes = inputs.class_count(jax.eval_shape(network, images), len(images))
     inputs.check_labels(labels, len(images), classes)
     draws = np.asarray(jax.vmap(jax.random.uniform)(example_keys(key, len(labels))))
-    logits = np.asarray(jax.jit(lambda f, images: f(images))(network, images))
+    logits = np.asarray(jax.jit(sharding.by_example(lambda f, images: f(images), mesh))(network, images))
     if not np.isfinite(logits).all():
         raise InputError("logits are not finite: expected those of a network whose training went well")
     chosen, correct = rivals(logits, labels, draws), logits.argmax(1) == labels
 
-    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "arithmetic": arithmetic}
+    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "arithmetic": arithmetic, "mesh": mesh}
 
     def holds(radius):
         margins = margins_of(network, images, labels, radius=radius, **options)
@@ -70,7 +74,7 @@ def certified_radii(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("norm", "method", "clip", "chunk", "arithmetic"))
+@functools.partial(jax.jit, static_argnames=("norm", "method", "clip", "chunk", "arithmetic", "mesh"))
 def margins_of(
     logits_fn: Partial,
     images: Float[Array, "batch *image"],
@@ -82,10 +86,15 @@ def margins_of(
     clip: tuple[float, float] | None,
     chunk: int,
     arithmetic: str,
+    mesh: Mesh | None = None,
 ) -> Float[Array, "batch other_class"]:
     """`bounds.class_margins` as one compiled program."""
     options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "arithmetic": arithmetic}
-    return bounds.class_margins(logits_fn, images, labels, radius=radius, **options)
+
+    def margins(network, images, labels, radius):
+        return bounds.class_margins(network, images, labels, radius=radius, **options)
+
+    return sharding.by_example(margins, mesh)(logits_fn, images, labels, radius)
 
 
 def rivals(

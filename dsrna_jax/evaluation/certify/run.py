@@ -74,7 +74,7 @@ def _certified(
         raise InputError(problem)
     records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
     parts = list(batches(np.arange(setup.count), size))
-    logits_fn = setup.on_devices(setup.network.logits_fn)
+    network = sharding.placed(setup.network.logits_fn, sharding.replicated(setup.mesh))
     sizes = [len(positions) for positions, _ in parts]
     completed = set(certified_rows(records, sizes))
     with stop_requests() as requests, WorkProgress(len(parts), file=file) as progress:
@@ -91,7 +91,7 @@ def _certified(
                 continue
             pause()
             began = time.monotonic()
-            row = _batch_row(config, setup, logits_fn, positions, padded, pause)
+            row = _batch_row(config, setup, network, positions, padded, pause)
             records.write({"batch": number, **row, "seconds": round(time.monotonic() - began, 3)})
             completed.add(number)
             radius, attacked = row["radius"][MINIMUM], row["attack_radius"]
@@ -114,7 +114,7 @@ def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> tuple[s
         draws = config.n0 + config.n
         return f"{draws:,} noisy images of each example: {draws * setup.count:,} clean passes of one image", None
     try:
-        shape = jax.ShapeDtypeStruct((size, *setup.network.image_shape), "float32")
+        shape = jax.ShapeDtypeStruct((size // setup.mesh.size, *setup.network.image_shape), "float32")
         explained = bounds.explain(setup.network.logits_fn, shape, chunk=config.chunk)
     except NotImplementedError as error:
         return "", f"this network cannot be bounded: {error}; expected method=smoothing, which needs no rules"
@@ -132,14 +132,14 @@ def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> tuple[s
 def _batch_row(
     config: CertificationConfig,
     setup: EvaluationSetup,
-    logits_fn: Partial,
+    network: Partial,
     positions: np.ndarray,
     padded: np.ndarray,
     pause: Callable[[], None],
 ) -> dict[str, Any]:
     """The record of the images at `positions`, certified in the batch `padded`, which repeats them to a fixed size."""
     count, labels = len(positions), setup.images.labels[padded]
-    images = setup.place(setup.images.images[padded])
+    images, logits_fn = setup.place(setup.images.images[padded]), setup.on_devices(network)
 
     def keys(stream):
         # Keys follow the index of an image in its split, so that neither batch nor order matters.
@@ -151,8 +151,9 @@ def _batch_row(
         radius = np.where(smoothed.classes == labels, smoothed.radius, 0.0)
         return row | {"smoothed": smoothed.classes[:count], "radius": {MINIMUM: radius[:count]}}
     radii = certified_radii(
-        logits_fn, images, labels, keys(_TARGET), norm=config.norm, method=config.method, arithmetic=config.arithmetic,
-        clip=(0.0, 1.0) if config.clip else None, chunk=config.chunk, steps=config.tries, pause=pause,
+        network, images, labels, keys(_TARGET), norm=config.norm, method=config.method,
+        arithmetic=config.arithmetic, clip=(0.0, 1.0) if config.clip else None, chunk=config.chunk, steps=config.tries,
+        mesh=setup.mesh, pause=pause,
     )  # fmt: skip
     row["radius"] = {target: values[:count] for target, values in zip(TARGETS, radii, strict=True)}
     if config.attack != "none":
