@@ -121,6 +121,27 @@ def test_a_lost_process_ends_the_other_with_a_line(tmp_path, lost):
     assert restore_for_eval(folder).step == 15
 
 
+@pytest.mark.parametrize("frozen", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_a_process_that_is_stopped_ends_the_other_with_a_line_and_itself_once_it_goes_on(tmp_path, frozen):
+    folder, address = tmp_path / "run", f"127.0.0.1:{port()}"
+    code = """if True:
+        import runpy, tiny_run
+        from dsrna_jax.runtime import links, processes
+        links.BEAT, links.SILENCE, processes.GRACE = 0.5, 8.0, 2.0
+        runpy.run_path(tiny_run.__file__, run_name="__main__")"""
+    common = (f"--run_dir={folder}", f"--coordinator_address={address}", "--num_processes=2")
+    faults = [{"FAULT": "freeze:20"} if i == frozen else {} for i in range(2)]
+    both = [started(*common, f"--process_id={i}", code=code, **fault) for i, fault in enumerate(faults)]
+    try:
+        statuses, _, err = ended(both[1 - frozen])
+        assert statuses == [1] and err.count("error: ") == 1 and f"process {frozen}" in err and "is lost" in err
+        os.kill(both[frozen].pid, signal.SIGCONT)
+        assert ended(both[frozen])[0] == [1]
+    finally:
+        both[frozen].kill()
+    assert restore_for_eval(folder).step == 15
+
+
 @pytest.mark.parametrize(
     ("own", "faults", "said"),
     [

@@ -117,7 +117,8 @@ class TinyLoop(RunLoop):
     def take_step(self):
         kind, _, step = os.environ.get("FAULT", "").partition(":")
         if kind and step and int(step) == self.step:
-            {"die": lambda: os.kill(os.getpid(), signal.SIGKILL), "fail": self._fail, "term": self._term}[kind]()
+            faults = {"die": signal.SIGKILL, "freeze": signal.SIGSTOP, "term": signal.SIGTERM}
+            self._fail() if kind == "fail" else os.kill(os.getpid(), faults[kind])
         time.sleep(float(os.environ.get("PAUSE", "0")))
         batch = self.feed.batch("train", self.step)
         self.state, metrics = self.programs.move_step.result()(self.state, self.data, batch, self.key)
@@ -125,9 +126,6 @@ class TinyLoop(RunLoop):
 
     def _fail(self):
         raise OSError("the disk of this process is full")
-
-    def _term(self):
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def end_epoch(self, epoch, means):
         (loss,) = self.sums_over("held_out", self.programs.evaluate.result())

@@ -22,6 +22,7 @@ from dsrna_jax.runtime.links import Link
 from dsrna_jax.runtime.options import differences
 
 GRACE = 10.0  # seconds that process 0 has to end in order after another process has failed
+_LOST = "is lost: it ended without a word, is stopped, or its host cannot be reached"
 _PATIENCE = 3.0  # seconds in which the news of a lost process may come after the error that its loss causes
 
 
@@ -148,7 +149,7 @@ class Coordinator(Processes):
                 if message["ended"]:
                     self._fail(message["ended"], f"{self._name(worker)}: {message['line'].removeprefix('error: ')}")
         if not self._done[worker].is_set():
-            self._fail(1, f"{self._name(worker)} is lost: it ended without a word, or its host cannot be reached")
+            self._fail(1, f"{self._name(worker)} {_LOST}")
 
     def _name(self, worker: int) -> str:
         return f"process {worker + 1} of {self.count} on {self._hosts[worker]}"
@@ -206,7 +207,7 @@ class Worker(Processes):
             elif "exit" in message:
                 _exit(message["exit"])
         if self.index == 1:  # one of them speaks, now that process 0 cannot
-            print("error: process 0 is lost: it ended without a word, or its host cannot be reached", file=sys.stderr)
+            print(f"error: process 0 {_LOST}", file=sys.stderr)
         _exit(1)
 
 
