@@ -118,6 +118,8 @@ PROGRAMS = {
     "attack": Program(_derived(_pgd)),
     "bounds": Program(_derived(_margin)),
     "weight_step_8_devices": Program(_search("weight_step", JACOBIAN), devices=8),
+    "alpha_step_8_devices": Program(_search("alpha_step", JACOBIAN, order="first"), devices=8),
+    "train_step_8_devices": Program(_training(), devices=8),
 }
 
 SMALL = ("weight_step", "alpha_step_jacobian", "alpha_step_certified", "train_step", "attack", "bounds")
