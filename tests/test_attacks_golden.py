@@ -47,7 +47,7 @@ def test_targeted_apgd_fools_the_same_examples(norm, rank):
     np.testing.assert_array_equal(~np.asarray(result.success), GOLDEN[f"apgd_{norm}_towards_{rank}_right"])
 
 
-@norms
+@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 def test_fab_finds_the_same_distances(norm):
     @jax.jit
     def run(rank):

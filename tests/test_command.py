@@ -1,7 +1,10 @@
 """The frame of every command: errors, signals, threads."""
 
+import os
 import subprocess
 import sys
+
+from dsrna_jax.commands.process import disable_loop_unrolling
 
 FAULTS = """
 import resource, sys, threading
@@ -36,3 +39,12 @@ def page_faults(how):
 
 def test_memory_that_was_freed_is_not_cleared_again():
     assert page_faults("kept") < 100 < page_faults("given back")
+
+
+def test_a_flag_of_xla_is_given_once(monkeypatch):
+    """The flags are part of the name under which programs are kept: with another copy of one, all would be compiled again."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=a")
+    for _ in range(3):
+        disable_loop_unrolling()
+    given = os.environ["XLA_FLAGS"].split()
+    assert sorted(given) == ["--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true", "--xla_dump_to=a"]

@@ -75,7 +75,9 @@ def test_checkpoint_is_enough_to_evaluate(smoke_run):
 
 
 @pytest.mark.parametrize(
-    ("number", "step", "saved"), [(signal.SIGTERM, 7, 8), (signal.SIGINT, 9, 10)], ids=["mid-epoch", "end of epoch"]
+    ("number", "step", "saved"),
+    [(signal.SIGTERM, 7, 8), pytest.param(signal.SIGINT, 9, 10, marks=pytest.mark.slow)],
+    ids=["mid-epoch", "end of epoch"],
 )
 def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, smoke_run, number, step, saved):
     message = f"{number.name} after step {saved} of 15"

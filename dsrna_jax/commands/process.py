@@ -113,8 +113,9 @@ def disable_loop_unrolling() -> None:
 
     The steps of a supernet then compile faster and run as fast; those of a derived network run slower, so searches alone call it.
     """
-    flag = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"
-    os.environ["XLA_FLAGS"] = f"{flag} {os.environ.get('XLA_FLAGS', '')}"
+    flag, given = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true", os.environ.get("XLA_FLAGS", "")
+    if flag not in given:  # the flags decide which compiled programs in the cache are the same
+        os.environ["XLA_FLAGS"] = f"{flag} {given}"
 
 
 def enable_compilation_cache() -> None:
