@@ -11,6 +11,7 @@ from dsrna_jax.data import loading
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks.stem import STEMS
+from dsrna_jax.runtime import compute_options
 from dsrna_jax.search import bilevel
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.training import config as training_config
@@ -31,6 +32,7 @@ IMPLEMENTED = {
         "start": STEMS,
         "loading": loading.LOADING,
         "batch_norm": ("batch", "device"),
+        "precision": compute_options.PRECISIONS,
     },
     TrainingConfig: {
         "start": STEMS,
@@ -40,6 +42,7 @@ IMPLEMENTED = {
         "attack_statistics": ("running", "batch"),
         "loading": loading.LOADING,
         "batch_norm": ("batch", "device"),
+        "precision": compute_options.PRECISIONS,
     },
 }
 

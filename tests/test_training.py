@@ -1,6 +1,7 @@
 """A training ends the same however often it is stopped; load needs a path only."""
 
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -55,6 +56,16 @@ def test_a_trained_network_needs_nothing_but_the_path(tiny, tiny_run):
     alone = jax.jit(found.logits_fn)(jnp.float32(setup.dataset.images[part[:1]]) / 255)
     np.testing.assert_allclose(alone, logits[:1], rtol=1e-4, atol=1e-5)  # images do not see each other
     assert "auxiliary_head" not in found.variables["params"]
+
+
+def test_a_network_trained_in_bfloat16_is_float32_unless_an_attack_asks(monkeypatch, tiny_run):
+    trained_network = restore.trained_network
+    monkeypatch.setattr(restore, "trained_network", lambda *facts: trained_network(*facts).clone(dtype="bfloat16"))
+    found, images = restore.load(tiny_run[0]), jnp.full((2, 8, 8, 1), 0.5)
+    narrow = jax.make_jaxpr(found.logits_in("bfloat16"))(images)
+    assert "bf16" in str(narrow) and narrow.out_avals[0].dtype == jnp.float32
+    for logits_fn in (found.logits_fn, found.logits_in(None), functools.partial(found.network.apply, found.variables)):
+        assert "bf16" not in str(jax.make_jaxpr(logits_fn)(images))
 
 
 def test_the_parts_of_the_data_do_not_overlap(tiny):

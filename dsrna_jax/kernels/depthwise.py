@@ -34,10 +34,10 @@ from dsrna_jax.kernels.lowering import (
     matmul_precision,
     noinline,
     pad_with_zeros,
-    promoted,
     takes_precision,
     trilinear_transposes,
 )
+from dsrna_jax.kernels.mixed_precision import operands, wide, wide_type
 
 depthwise_p = Primitive("depthwise")
 
@@ -68,7 +68,8 @@ def depthwise(
       stride: step of the output grid, in pixels.
       support: the numbers of the taps at which a kernel may differ from zero, for each of `multiple` kernels or of
         group * multiple; None for all. Accelerators compute these taps alone, and give gradient zero to the others.
-    Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)].
+    Returns: [group, multiple, channel, batch, ceil(height / stride), ceil(width / stride)], in the type of the image if that
+      has 16 bits.
     Raises: ValueError if `support` is of another number of kernels.
     """
     grid = {"taps": tuple(taps), "stride": stride, "size": image.shape[-2:], "precision": matmul_precision()}
@@ -78,7 +79,7 @@ def depthwise(
         raise ValueError(f"support: expected one for each of {multiples} kernels, or of {groups * multiples}; got {len(used)}")
     each = itertools.cycle(map(tuple, used))
     grid["support"] = tuple(tuple(itertools.islice(each, multiples)) for _ in range(groups))
-    return depthwise_p.bind(*promoted(image, kernel), solve="output", **grid)
+    return depthwise_p.bind(*operands(image, kernel), solve="output", **grid)
 
 
 def _margin(taps):
@@ -181,7 +182,8 @@ def _solved(first, second, *, solve, taps, stride, size, support):
     kernels = second.shape[1 if solve == "kernel" else 2]
     are_dense = len({row for row, _ in taps}) * -(-size[1] // stride) <= 4 * len(taps)
     rules = _BANDS if are_dense and (kernels > 2 or stride > 1) else _SHIFTS
-    return rules[solve](first, second, taps=taps, stride=stride, size=size)
+    result = rules[solve](wide(first), wide(second), taps=taps, stride=stride, size=size)
+    return result if solve == "kernel" else result.astype(first.dtype)
 
 
 def _abstract(first, second, *, solve, taps, stride, size, support, precision):
@@ -193,7 +195,7 @@ def _abstract(first, second, *, solve, taps, stride, size, support, precision):
         groups, _, channels, batch, *_ = first.shape
         shape = (groups, channels, batch, *size)
     else:
-        shape = (len(taps), *second.shape[:3])
+        return first.update(shape=(len(taps), *second.shape[:3]), dtype=wide_type(first.dtype))
     return first.update(shape=shape)
 
 

@@ -9,7 +9,7 @@ Three things keep it one fusion (`make gpu-compile` shows it): a window is one s
 since a slice that several windows share becomes a copy; kernels of one support go together; and the windows of the gradient by
 the kernel are a concatenation, of which XLA computes the part that it needs.
 
-Shapes and names as in `kernels.depthwise`; sums are in float32 or wider.
+Shapes, names and types as in `kernels.depthwise`; sums are in float32 or wider.
 """
 
 import itertools
@@ -22,6 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from dsrna_jax.kernels.gather_rows import gather_rows
+from dsrna_jax.kernels.mixed_precision import wide, wide_type
 
 Support = tuple[tuple[tuple[int, ...], ...], ...]
 """[group][multiple]: the numbers of the taps at which a kernel may differ from zero."""
@@ -74,30 +75,26 @@ def kernel(image: Image, output: Output, *, taps: Sequence[tuple[int, int]], str
         def windows(groups, multiples, used):
             shape = _block(groups, multiples, output.shape[2:])
             if place >= len(used):
-                return jnp.zeros(shape, _wide(image.dtype))
+                return jnp.zeros(shape, wide_type(image.dtype))
             return jnp.broadcast_to(window(used[place], groups)[:, None], shape)
 
         return _by_blocks(windows, support)
 
-    sums = (jnp.stack(list(map(shifted, _places(support)))) * output[None].astype(_wide(output.dtype))).sum((-3, -2, -1))
+    sums = (jnp.stack(list(map(shifted, _places(support)))) * wide(output)[None]).sum((-3, -2, -1))
     index = np.full((len(taps), *sums.shape[1:3]), -1)
     for (place, group, multiple), number in np.ndenumerate(np.arange(sums.size // channels).reshape(sums.shape[:3])):
         if place < len(support[group][multiple]):
             index[support[group][multiple][place], group, multiple] = number
-    return gather_rows(sums.reshape(-1, channels), index).astype(image.dtype)
+    return gather_rows(sums.reshape(-1, channels), index)
 
 
 def _margin(taps):
     return max(abs(offset) for tap in taps for offset in tap)
 
 
-def _wide(dtype):
-    """The type of sums."""
-    return jnp.promote_types(dtype, jnp.float32)
-
-
 def _padded(maps, borders):
-    return lax.pad(maps.astype(_wide(maps.dtype)), np.zeros((), _wide(maps.dtype)), [(0, 0, 0)] * (maps.ndim - 2) + borders)
+    maps = wide(maps)
+    return lax.pad(maps, np.zeros((), maps.dtype), [(0, 0, 0)] * (maps.ndim - 2) + borders)
 
 
 def _windows(image, taps, stride, size):
@@ -125,7 +122,7 @@ def _part(maps, groups: slice, multiples: slice | None, starts, reach, stride=1)
 def _weights(kernel, tap, groups, multiples):
     """[group, multiple, channel, 1, 1, 1]."""
     first, last = (tap, groups.start, multiples.start, 0), (tap + 1, groups.stop, multiples.stop, kernel.shape[3])
-    return lax.slice(kernel, first, last)[0, ..., None, None, None].astype(_wide(kernel.dtype))
+    return lax.slice(kernel, first, last)[0, ..., None, None, None]
 
 
 def _runs(row: Sequence[Any]) -> Iterator[tuple[tuple[int, int], Any]]:

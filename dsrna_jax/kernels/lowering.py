@@ -112,14 +112,6 @@ def pad_with_zeros(x: Array, widths: Sequence[tuple[int, int]]) -> Array:
     return x
 
 
-def promoted(*arrays) -> list[Array]:
-    """The arrays in the smallest floating type that holds all of their types."""
-    dtype = jnp.result_type(*arrays)
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        dtype = jnp.promote_types(jnp.float32, dtype)
-    return [jnp.asarray(array, dtype) for array in arrays]
-
-
 def matmul_precision() -> str | None:
     """The matmul precision in force (`jax.default_matmul_precision`): a parameter of primitives that `takes_precision` lowers."""
     return jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]

@@ -15,10 +15,10 @@ from dsrna_jax.kernels.lowering import (
     at_full_precision,
     define,
     matmul_precision,
-    promoted,
     takes_precision,
     trilinear_transposes,
 )
+from dsrna_jax.kernels.mixed_precision import operands, wide_type
 
 pointwise_p = Primitive("pointwise")
 
@@ -31,9 +31,9 @@ def pointwise(
     Args:
       image: [*stack, channel, batch, height, width].
       kernel: [*stack, channel out, channel], or [channel out, channel] for all of the stack.
-    Returns: [*stack, channel out, batch, height, width].
+    Returns: [*stack, channel out, batch, height, width], in the type of the image if that has 16 bits.
     """
-    image, kernel = promoted(image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])))
+    image, kernel = operands(image, jnp.broadcast_to(kernel, (*image.shape[:-4], *kernel.shape[-2:])))
     return pointwise_p.bind(image, kernel, solve="output", precision=matmul_precision())
 
 
@@ -44,18 +44,16 @@ def _flat(maps):
 @takes_precision
 def _solved(first, second, *, solve):
     if solve == "kernel":
-        return jnp.einsum("...dp,...cp->...dc", _flat(second), _flat(first))
-    matrix = jnp.swapaxes(second, -1, -2) if solve == "image" else second
+        return jnp.einsum("...dp,...cp->...dc", _flat(second), _flat(first), preferred_element_type=wide_type(first.dtype))
+    matrix = (jnp.swapaxes(second, -1, -2) if solve == "image" else second).astype(first.dtype)
     result = jnp.einsum("...dc,...cp->...dp", matrix, _flat(first))
     return result.reshape(*result.shape[:-1], *first.shape[-3:])
 
 
 def _abstract(first, second, *, solve, precision):
     if solve == "kernel":
-        shape = (*first.shape[:-4], second.shape[-4], first.shape[-4])
-    else:
-        shape = (*first.shape[:-4], second.shape[-2 if solve == "output" else -1], *first.shape[-3:])
-    return first.update(shape=shape)
+        return first.update(shape=(*first.shape[:-4], second.shape[-4], first.shape[-4]), dtype=wide_type(first.dtype))
+    return first.update(shape=(*first.shape[:-4], second.shape[-2 if solve == "output" else -1], *first.shape[-3:]))
 
 
 def _batched(operands, axes, **params):

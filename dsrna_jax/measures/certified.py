@@ -1,6 +1,7 @@
 """R of DSRNA-CB: one of the `certificates`, with the metrics that a search records."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,18 +15,24 @@ from dsrna_jax.measures.measure import Measure, Measured, mean_robustness
 def measure(config: Any) -> Measure:
     """The measure of a configuration's `certificate`, `certificate_norm`, `certificate_method` and `entries`.
 
-    It takes a `NetworkFunction`, whose stages it bounds. Raises: InputError for an unknown certificate.
+    It takes a `NetworkFunction`, whose stages it bounds, in float32 whatever the type of its maps.
+    Raises: InputError for an unknown certificate.
     """
     if config.certificate not in CERTIFICATES:
         raise InputError(f"unknown certificate {config.certificate!r}; expected one of {', '.join(CERTIFICATES)}")
     ball = {"norm": config.certificate_norm, "method": config.certificate_method}
     return Measure(
-        functools.partial(CERTIFICATES[config.certificate], entries=config.entries, **ball),
+        _in_float32(functools.partial(CERTIFICATES[config.certificate], entries=config.entries, **ball)),
         f"R {config.certificate} {config.certificate_method} {config.certificate_norm}",
         # The slack of cells is not that of the whole network.
         radius_metrics if config.certificate == "cell" else certified_metrics,
-        functools.partial(log_certified_radius, norm=config.certificate_norm),
+        _in_float32(functools.partial(log_certified_radius, norm=config.certificate_norm)),
     )
+
+
+def _in_float32(certificate: Callable) -> Callable:
+    """A certificate of the network whose maps have the type of the images: bounds refuse those of 16 bits."""
+    return lambda network, *arguments, **options: certificate(network.in_float32, *arguments, **options)
 
 
 def radius_metrics(measured: Measured, log_radius: Float[Array, ""]) -> dict[str, Float[Array, ""]]:

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.kernels.max_pool import max_pool
+from dsrna_jax.kernels.mixed_precision import scaled
 from dsrna_jax.networks.fan import Fan
 from dsrna_jax.networks.layers import FactorizedReduce, Map, Preprocess, Statistics
 from dsrna_jax.networks.maps import Kind
@@ -84,7 +85,7 @@ class Cell(nn.Module):
             if self.partial > 1:
                 for i, (source, target) in enumerate(edges_of(self.branches)):
                     if source in sources:
-                        y = bypass_weights[i] * passed[sources.index(source)]
+                        y = scaled(passed[sources.index(source)], bypass_weights[i])
                         bypasses[target] = bypasses[target] + y if target in bypasses else y
         while len(nodes) <= max(sums):
             complete(len(nodes))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dsrna_jax.kernels.gather_rows import gather_rows
+from dsrna_jax.kernels.mixed_precision import scaled
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.families import FAMILIES, family_of
 from dsrna_jax.networks.layers import Statistics
@@ -64,7 +65,7 @@ class Fan(nn.Module):
                     column = self.kinds.index(kind)
                     for stack, term in enumerate(jnp.unstack(y)):
                         if weights is not None:
-                            term = term * weights[stack, column][None, :, None, None]
+                            term = scaled(term, weights[stack, column][None, :, None, None])
                         totals[kind.target] = totals[kind.target] + term if kind.target in totals else term
         return totals
 

@@ -50,6 +50,11 @@ class NetworkFunction:
         """Logits of the last state."""
         return self._applied(last, method="head")
 
+    @property
+    def in_float32(self) -> "NetworkFunction":
+        """This function with maps in the type of the images, as bounds need them."""
+        return dataclasses.replace(self, network=self.network.clone(dtype=None))
+
     def rescaled(self, factors: Sequence[float | Array], zoom: float = 1.0) -> Callable[[Images], Logits]:
         """A function that maps zoom * images to zoom * product of factors * logits.
 

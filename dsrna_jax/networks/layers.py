@@ -2,6 +2,7 @@
 
 Maps are [..., channel, batch, height, width]: a pointwise convolution is then one matrix product
 without a transposition, and a batch norm a mean over contiguous memory. Leading axes stack the edges that are computed together.
+Layers keep the type of the maps, while weights, statistics and sums are of float32 or wider (`kernels.mixed_precision`).
 Semantics follow DARTS (cnn/operations.py): symmetric padding, ReLU before convolution, no biases, batch norm after.
 """
 
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float
 
 from dsrna_jax.data_parallel import batch_mean, device_count
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
+from dsrna_jax.kernels.mixed_precision import wide
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.shifts import shift
 
@@ -74,7 +76,8 @@ class BatchNorm(nn.Module):
         elif statistics == "frozen":
             mean, variance = lax.stop_gradient(self.get_variable("moments", "batch"))
         else:
-            mean, square = over_all(lambda p: p.mean(axes)), over_all(lambda p: jnp.square(p).mean(axes))
+            mean = over_all(lambda p: wide(p).mean(axes))
+            square = over_all(lambda p: jnp.square(wide(p)).mean(axes))
             count = math.prod(parts[0].shape[-3:])
             if statistics == "batch":
                 (mean, square), count = batch_mean((mean, square)), count * device_count()
@@ -92,7 +95,10 @@ class BatchNorm(nn.Module):
             gain = self.param("scale", nn.initializers.ones, shape)
             scale, offset = scale * gain, offset * gain + shift(self, nn.initializers.zeros, shape)
         scales, offsets = (jnp.split(a, ends, 1) if ends else [a] for a in (scale, offset))
-        normal = [p * a[..., None, None, None] + b[..., None, None, None] for p, a, b in zip(parts, scales, offsets, strict=True)]
+        normal = [
+            (wide(p) * a[..., None, None, None] + b[..., None, None, None]).astype(p.dtype)
+            for p, a, b in zip(parts, scales, offsets, strict=True)
+        ]
         return normal if isinstance(x, list) else normal[0]
 
 

@@ -13,6 +13,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.robnet import RobNet
+from dsrna_jax.kernels.mixed_precision import wide
 from dsrna_jax.networks.cell import Cell
 from dsrna_jax.networks.layers import Images, Map, Statistics, torch_uniform
 from dsrna_jax.networks.plan import Branch, CellPlan, Layout, edges_of, equal_runs, genotype_branches, reduction_positions
@@ -44,6 +45,8 @@ class Network(nn.Module):
       start: the stem: "cifar" keeps the size of images, "imagenet" has maps of a quarter and an eighth of the side,
         "imagenet_wide" those with three times the channels.
       auxiliary: whether there is a second head, after the second reduction cell, for training.
+      dtype: type of the maps from the stem to the heads, such as "bfloat16"; None for that of the images. Weights, batch
+        statistics and logits keep theirs, of float32 or wider. Bounds refuse 16 bits.
     """
 
     plans: tuple[CellPlan, ...]
@@ -56,6 +59,7 @@ class Network(nn.Module):
     is_supernet: bool = False
     start: Literal["cifar", "imagenet", "imagenet_wide"] = "cifar"
     auxiliary: bool = False
+    dtype: str | None = None
 
     def setup(self):
         self.entry = STEMS[self.start](self.channels)
@@ -125,7 +129,7 @@ class Network(nn.Module):
         before, last = self.stem(images, statistics)
         reduced = last
         for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
-            weights = self._mixture(first, mixtures, last.dtype)
+            weights = self._mixture(first, mixtures)
             if paths is not None:
                 own = paths[first : first + length, : len(self.plans[first].branches)]
                 weights = weights._replace(branches=own if length > 1 else own[0])
@@ -137,11 +141,11 @@ class Network(nn.Module):
                 reduced = last
         return last, reduced
 
-    def _mixture(self, index, mixtures, dtype):
+    def _mixture(self, index, mixtures):
         if mixtures is not None:
             return mixtures[CELL_TYPES[self.layouts[index].reduction]]
         edge_count = len(edges_of(self.plans[index].branches))
-        return Mixture(None, jnp.ones(edge_count, dtype) if self.partial > 1 else None)
+        return Mixture(None, jnp.ones(edge_count, jnp.float32) if self.partial > 1 else None)
 
     def stem(self, images: Images, statistics: Statistics = "running") -> tuple[Map, Map]:
         """The two maps that the first cell reads. Raises: InputError for images of less than 4x4 pixels."""
@@ -149,11 +153,11 @@ class Network(nn.Module):
             raise InputError(f"images must be at least 4x4 pixels for the two reductions, got {images.shape[1:3]}")
         mean, std = (jnp.asarray(values, images.dtype) for values in (self.mean, self.std))
         x = (images - jnp.expand_dims(mean, (0, 1, 2))) / jnp.expand_dims(std, (0, 1, 2))
-        return self.entry(x, statistics)
+        return self.entry(x if self.dtype is None else x.astype(self.dtype), statistics)
 
     def cell(self, index: int, before: Map, last: Map, mixtures=None, statistics: Statistics = "running") -> Map:
         """Output of cell `index` from those of the two cells before it. Raises: IndexError if there is no such cell."""
-        weights = self._mixture(index, mixtures, last.dtype)
+        weights = self._mixture(index, mixtures)
         for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
             if length > 1 and first <= index < first + length:
                 return run.one(index - first, before, last, *weights, statistics)
@@ -163,7 +167,7 @@ class Network(nn.Module):
 
     def head(self, last: Map) -> Float[Array, "batch class"]:
         """Logits from the output of the last cell."""
-        return jnp.einsum("cb,kc->bk", last.mean((-2, -1)), self.head_kernel) + jnp.expand_dims(self.head_bias, 0)
+        return jnp.einsum("cb,kc->bk", wide(last).mean((-2, -1)), self.head_kernel) + jnp.expand_dims(self.head_bias, 0)
 
 
 def derived(architecture: Genotype | RobNet, *, cells: int, **settings: Any) -> Network:

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.kernels.depthwise import square_taps
+from dsrna_jax.kernels.mixed_precision import wide
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.layers import BatchNorm, Images, Map, Statistics, shifted, torch_uniform
 from dsrna_jax.networks.shifts import shift
@@ -75,6 +76,7 @@ class AuxiliaryHead(nn.Module):
 
     The pool's windows have 5 pixels a side and end at the border, as in DARTS for maps of 8×8 (stride 3) and 7×7 (stride 2);
     other sizes are allowed. DARTS's code omits the second batch norm for ImageNet, and calls that a typo; here it is in place.
+    It computes in float32 or wider.
     """
 
     classes: int
@@ -87,6 +89,7 @@ class AuxiliaryHead(nn.Module):
                 f"the auxiliary head needs a map of at least 2x2 pixels after the second reduction, got {x.shape[-2:]}: "
                 "give auxiliary_weight=0 or larger images"
             )
+        x = wide(x)
         x = jnp.einsum("cbhw,hi,wj->cbij", nn.relu(x), _ends(x.shape[-2], x.dtype), _ends(x.shape[-1], x.dtype))
         kernel = self.param("kernel_0", torch_uniform(x.shape[0]), (128, x.shape[0]))
         x = nn.relu(BatchNorm(affine=True, name="norm_0")(jnp.einsum("dc,cbij->dbij", kernel, x), statistics))

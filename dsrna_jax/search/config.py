@@ -10,6 +10,7 @@ from dsrna_jax.bounds import METHODS, NORMS
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import CERTIFICATES, ESTIMABLE, MEASURES, RADIUS_SCHEDULES
+from dsrna_jax.runtime.compute_options import ComputeOptions
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 
@@ -17,7 +18,7 @@ _STARTS = ("cifar", "imagenet", "imagenet_wide")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchConfig(ImageOptions):
+class SearchConfig(ComputeOptions, ImageOptions):
     """The settings of a search; by default DSRNA-Jacobian on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "search"

@@ -10,6 +10,7 @@ from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.stem import LEAST_SIDE
+from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.step import SearchFunctions, search_functions
@@ -73,4 +74,5 @@ def searched_network(
         mean=mean,
         std=std,
         start=config.start,
+        dtype=maps_type(config.precision),
     )

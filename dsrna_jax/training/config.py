@@ -7,6 +7,7 @@ import dataclasses
 from typing import ClassVar
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.compute_options import ComputeOptions
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 
@@ -16,7 +17,7 @@ _SCHEDULES = ("cosine", "linear", "decay", "steps", "thirds", "triangle", "const
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig(ImageOptions):
+class TrainingConfig(ComputeOptions, ImageOptions):
     """The settings of a training; by default on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "training"

@@ -21,7 +21,7 @@ from dsrna_jax.training.setup import trained_network
 
 
 class TrainedNetwork(NamedTuple):
-    """A network with its weights, as it was evaluated in training.
+    """A network with its weights, as it was evaluated in training, but in float32 whatever the precision of the training.
 
     logits_fn: images [batch, height, width, channel] in [0, 1] -> logits [batch, class], by running statistics: each image
       by itself, normalisation inside. A pure function, not jitted, and a pytree, whose leaves are the variables and the
@@ -41,6 +41,12 @@ class TrainedNetwork(NamedTuple):
     def config(self) -> TrainingConfig:
         """The configuration of its training."""
         return TrainingConfig(**self.metadata["config"])
+
+    def logits_in(self, dtype: str | None) -> Partial:
+        """`logits_fn` with maps of that type, the `dtype` of a `Network`."""
+        if dtype is None:
+            return self.logits_fn
+        return Partial(_Applied(self.network.clone(mean=(), std=(), dtype=dtype)), *self.logits_fn.args)
 
     @property
     def digest(self) -> str:
@@ -95,7 +101,7 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
         raise InputError(f"{path}: {error}") from None
     config, data = configuration_of(metadata, TrainingConfig, path), metadata["data"]
     classes = len(data["class_names"])
-    network = trained_network(config, architecture, classes, data["mean"], data["std"]).clone(auxiliary=False)
+    network = trained_network(config, architecture, classes, data["mean"], data["std"]).clone(auxiliary=False, dtype=None)
     chosen = variables.get("average") or variables
     weights = {name: part for name, part in chosen["weights"].items() if name != "auxiliary_head"}
     statistics = {name: part for name, part in chosen["batch_stats"].items() if name != "auxiliary_head"}

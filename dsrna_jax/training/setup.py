@@ -12,6 +12,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
 from dsrna_jax.networks.stem import LEAST_SIDE
+from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.step import TrainingFunctions, training_functions
@@ -83,6 +84,7 @@ def trained_network(
         std=tuple(std),
         start=config.start,
         auxiliary=config.auxiliary_weight > 0,
+        dtype=maps_type(config.precision),
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.compute_options import PRECISIONS
 from dsrna_jax.runtime.options import check, option
 
 NORMS = ("linf", "l2")  # those of `dsrna_jax.attacks`, which imports JAX
@@ -26,6 +27,7 @@ class AttackConfig:
     examples: int = option(1000, "images, drawn by the seed; 0 for all", "[0, 1e9]")
     probe_examples: int = option(128, "the first of these, for the sanity checks and the curve over radii", "[1, 1e9]")
     batch_size: int = option(128, "images per step", "[1, 1e6]")
+    precision: str = option("float32", "type of the maps in the attacked network", PRECISIONS, before="float32")
     split: str = option("test", "images: test, held_out (of the training), or a split that tfds knows, such as validation")
     surrogate: str = option("", "folder of another training, such as another seed, whose gradients make one more sanity check")
     data_dir: str = option("", "prepared tfds folder, if another than that of the training")

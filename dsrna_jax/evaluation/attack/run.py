@@ -25,6 +25,7 @@ from dsrna_jax.evaluation.images import EvaluationImages
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.progress import WorkProgress
 from dsrna_jax.runtime.signals import stop_requests
@@ -75,7 +76,7 @@ def _attacked(
     surrogate, total = _surrogate(config, network), work(config, len(network.class_names), setup.count)
     batches = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
     completed = CompletedBatches(completed_rows(batches, lambda record: shape_of(record, setup.count)), batches.write)
-    logits_fn = setup.on_devices(network.logits_fn)
+    logits_fn = setup.on_devices(network.logits_in(maps_type(config.precision)))
     with stop_requests() as requests, WorkProgress(total, file=file) as progress:
         progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")
         progress.note("the first batch of each kind of attack waits for a compiler")
@@ -107,7 +108,7 @@ def _surrogate(config: AttackConfig, network: TrainedNetwork) -> Partial | None:
             f"surrogate={config.surrogate} takes images {other.image_shape} of {len(other.class_names)} classes: expected "
             f"{network.image_shape} and the same {len(network.class_names)} classes as the attacked network"
         )
-    return other.logits_fn
+    return other.logits_in(maps_type(config.precision))
 
 
 def _draw(
