@@ -47,6 +47,7 @@ class Network(nn.Module):
       auxiliary: whether there is a second head, after the second reduction cell, for training.
       dtype: type of the maps from the stem to the heads, such as "bfloat16"; None for that of the images. Weights, batch
         statistics and logits keep theirs, of float32 or wider. Bounds refuse 16 bits.
+      remat: whether the backward pass computes the maps inside of a cell again, from its two inputs, instead of keeping them.
     """
 
     plans: tuple[CellPlan, ...]
@@ -60,6 +61,7 @@ class Network(nn.Module):
     start: Literal["cifar", "imagenet", "imagenet_wide"] = "cifar"
     auxiliary: bool = False
     dtype: str | None = None
+    remat: bool = False
 
     def setup(self):
         self.entry = STEMS[self.start](self.channels)
@@ -68,9 +70,11 @@ class Network(nn.Module):
             layout = self.layouts[first]
             settings = {"partial": self.partial, "affine": self.affine, "is_supernet": self.is_supernet}
             if length > 1:
+                settings["remat"] = self.remat
                 cell = RepeatedCell(*layout.plan, layout.channels, length, **settings, name=f"cells_{first}")
             else:
-                cell = Cell(*layout[0], *layout[1:4], **settings, name=f"cell_{first}")
+                kind = nn.remat(Cell, static_argnums=5) if self.remat else Cell  # 5: `statistics`
+                cell = kind(*layout[0], *layout[1:4], **settings, name=f"cell_{first}")
             stack[first] = cell
         self.stack = list(stack.values())
         features = self.layouts[-1].output

@@ -12,7 +12,7 @@ from dsrna_jax.networks.plan import Branch
 class RepeatedCell(nn.Module):
     """`length` normal cells of one shape, each of which reads the outputs of the two before it.
 
-    Their variables are those of a `Cell` with a leading axis, [length, ...], under the name "cells".
+    Their variables are those of a `Cell` with a leading axis, [length, ...], under the name "cells". remat: as in a `Network`.
     """
 
     branches: tuple[Branch, ...]
@@ -22,6 +22,7 @@ class RepeatedCell(nn.Module):
     partial: int = 1
     affine: bool = False
     is_supernet: bool = False
+    remat: bool = False
 
     def template(self) -> Cell:
         """The cell, without variables."""
@@ -58,6 +59,8 @@ class RepeatedCell(nn.Module):
             output, updated = cell.apply(variables, *states, weights, edge_weights, statistics, rngs=rngs, mutable=mutable)
             return (states[1], output), updated
 
+        if self.remat:
+            one = jax.checkpoint(one, prevent_cse=False)  # a loop keeps the two computations apart
         states, updated = lax.scan(one, (before, last), (values, branch_weights if has_own else None, noise))
         for name in mutable:
             self.put_variable(name, "cells", updated[name])

@@ -58,11 +58,12 @@ def _bytes(variable) -> int:
     return math.prod(aval.shape) * getattr(aval.dtype, "itemsize", 4) if hasattr(aval, "shape") else 0
 
 
-def estimates(programs: Mapping[str, tuple[Callable, Sequence[Any]]]) -> list[str]:
+def estimates(programs: Mapping[str, tuple[Callable, Sequence[Any]]], remat: bool = False) -> list[str]:
     """Lines of text: a headline, the estimate for each function by name, and warnings if they exceed the free memory.
 
     Args:
       programs: by name, a function and its arguments (arrays or shapes).
+      remat: whether they compute the maps of cells again to save memory; then a line says what that costs.
     """
     lines = ["memory of one device, estimated without compiling (XLA may take up to twice as much):"]
     warnings, most, free = [], 0, free_memory()
@@ -76,8 +77,11 @@ def estimates(programs: Mapping[str, tuple[Callable, Sequence[Any]]]) -> list[st
             continue
         lines.append(f"  {called}: {peak / 1e6:,.0f} MB")
         most = max(most, peak)
+    if remat:
+        lines.append("  by remat, which computes the maps of cells once more in each backward pass: a third more operations")
     if free is not None and most > free:
         warnings.append(
-            f"WARN: {readable(free)} are free on this device: give a smaller batch_size, channels or cells, or run it elsewhere"
+            f"WARN: {readable(free)} are free on this device: give --remat, or a smaller batch_size, channels or cells, "
+            "or run it elsewhere"
         )
     return lines + warnings

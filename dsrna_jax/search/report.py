@@ -15,5 +15,5 @@ def report(setup: SearchSetup) -> str:
         f"weights: {network.weight_count(setup.network, setup.dataset.image_shape):,}",
         f"steps: {setup.steps_per_epoch} in each of {config.epochs} epochs, {config.warmup_epochs} of which are warm-up",
         setup.loading,
-        *estimates({name: (getattr(programs, name), shapes[name]) for name in ("weight_step", "alpha_step")}),
+        *estimates({name: (getattr(programs, name), shapes[name]) for name in ("weight_step", "alpha_step")}, config.remat),
     ])  # fmt: skip

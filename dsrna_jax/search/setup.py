@@ -75,4 +75,5 @@ def searched_network(
         std=std,
         start=config.start,
         dtype=maps_type(config.precision),
+        remat=config.remat,
     )

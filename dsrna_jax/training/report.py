@@ -16,7 +16,7 @@ def training_report(setup: TrainingSetup) -> str:
         network_report(setup.network, setup.dataset.image_shape),
         f"steps: {setup.steps_per_epoch} in each of {setup.config.epochs} epochs",
         setup.loading,
-        *estimates({"train_step": (step, shapes)}),
+        *estimates({"train_step": (step, shapes)}, setup.config.remat),
     ])  # fmt: skip
 
 

@@ -101,7 +101,8 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
         raise InputError(f"{path}: {error}") from None
     config, data = configuration_of(metadata, TrainingConfig, path), metadata["data"]
     classes = len(data["class_names"])
-    network = trained_network(config, architecture, classes, data["mean"], data["std"]).clone(auxiliary=False, dtype=None)
+    network = trained_network(config, architecture, classes, data["mean"], data["std"])
+    network = network.clone(auxiliary=False, dtype=None, remat=False)
     chosen = variables.get("average") or variables
     weights = {name: part for name, part in chosen["weights"].items() if name != "auxiliary_head"}
     statistics = {name: part for name, part in chosen["batch_stats"].items() if name != "auxiliary_head"}

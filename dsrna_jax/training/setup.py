@@ -85,6 +85,7 @@ def trained_network(
         start=config.start,
         auxiliary=config.auxiliary_weight > 0,
         dtype=maps_type(config.precision),
+        remat=config.remat,
     )
 
 
