@@ -7,7 +7,7 @@ ARGS ?=
 
 IN_VENV := $(VENV)/bin/python -m
 
-.PHONY: search test test-all lint docs notebooks gpu-compile cuda clean
+.PHONY: search test test-all lint docs notebooks gpu gpu-compile cuda clean
 
 search: $(VENV)/.installed
 	$(IN_VENV) experiments.search $(ARGS)
@@ -30,6 +30,11 @@ docs: $(VENV)/.installed-docs
 # Runs the notebooks and keeps what they show.
 notebooks: $(VENV)/.installed-docs
 	$(IN_VENV) experiments.render_notebooks $(ARGS)
+
+# Measures on the GPU of this machine.
+gpu: cuda
+	@$(MAKE) --no-print-directory VENV=$(VENV_CUDA) $(VENV_CUDA)/.installed-test
+	$(VENV_CUDA)/bin/python -m experiments.gpu.measure --out=build/gpu.jsonl $(ARGS)
 
 # Compiles for an H100, which need not be there.
 gpu-compile: cuda

@@ -10,9 +10,11 @@ import jax
 
 from dsrna_jax import attacks, bounds
 from dsrna_jax.genotypes import zoo
-from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks import network
 from dsrna_jax.runtime import compilation, sharding
+from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.setup import searched_network
 from dsrna_jax.search.step import SearchBatch, search_functions
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.setup import trained_network
@@ -28,8 +30,7 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
     """
     mesh = sharding.mesh(1)
     statistics_of = {"mean": (0.5,) * colours, "std": (0.25,) * colours}
-    shape = {"nodes": config.nodes, "cells": config.cells, "channels": config.channels, "classes": classes}
-    supernet = spaces.supernet(config.space, **shape, **statistics_of)
+    supernet = searched_network(config, (size, size, colours), classes, **statistics_of)
     functions = search_functions(config, supernet, (size, size, colours), steps_per_epoch=100)
     images, labels, draw = jax.random.split(jax.random.key(1), 3)
     batch = SearchBatch(
@@ -57,6 +58,7 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
         "channels": config.channels,
         "size": size,
         "batch_size": config.batch_size,
+        "precision": config.precision,
         "weights": network.weight_count(supernet, (size, size, colours)),
         "trace_s": round(traced - began, 1),
         "compile_s": round(compiled - traced, 1),
@@ -93,8 +95,12 @@ def bounds_cost(
 
 
 def attack_cost(config: SearchConfig, size: int, genotype: str, steps: int, repeats: int = 5) -> dict[str, Any]:
-    """Seconds to compile and median milliseconds of PGD within 8/255 (linf) on a derived network; arguments as `bounds_cost`."""
+    """Seconds to compile and median milliseconds of PGD within 8/255 (linf) on a derived network.
+
+    Arguments as `bounds_cost`; `precision` counts too.
+    """
     net, variables, images, labels = _derived(config, size, genotype)
+    net = net.clone(dtype=maps_type(config.precision))
 
     def attack(variables, images, labels, key, radius):
         logits = lambda x: net.apply(variables, x)  # noqa: E731
@@ -109,10 +115,10 @@ def attack_cost(config: SearchConfig, size: int, genotype: str, steps: int, repe
 def training_step_cost(config: SearchConfig, size: int, genotype: str, repeats: int = 5) -> dict[str, Any]:
     """Seconds to compile and median milliseconds of a training step with auxiliary head and drop path, update included.
 
-    Arguments as `bounds_cost`.
+    Arguments as `bounds_cost`; `precision` and `remat` count too.
     """
-    shape = {"cells": config.cells, "channels": config.channels, "batch_size": config.batch_size}
-    training_config = TrainingConfig(genotype=genotype, **shape, auxiliary_weight=0.4, drop_path=0.3)
+    shared = {name: getattr(config, name) for name in ("cells", "channels", "batch_size", "precision", "remat")}
+    training_config = TrainingConfig(genotype=genotype, **shared, auxiliary_weight=0.4, drop_path=0.3)
     net = trained_network(training_config, zoo.resolve(genotype), 10, (0.5,) * 3, (0.25,) * 3)
     functions = training_functions(training_config, net, (size, size, 3), steps_per_epoch=100)
     state = compilation.initial_state(functions.init, config.seed, sharding.mesh(1))
@@ -150,15 +156,15 @@ def _where(compiled):
     return {"peak_mb": round(_megabytes(compiled)), "device": sharding.described(sharding.mesh(1)), "jax": jax.__version__}
 
 
-def median_ms(call, repeats):
-    """Median time of `repeats` calls in milliseconds, after one that compiles."""
+def median_ms(call, repeats, digits=1):
+    """Median time of `repeats` calls in milliseconds, rounded to `digits` decimals, after one that compiles."""
     jax.block_until_ready(call())
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
         jax.block_until_ready(call())
         times.append(time.perf_counter() - began)
-    return round(1e3 * statistics.median(times), 1)
+    return round(1e3 * statistics.median(times), digits)
 
 
 def _launched(program: str) -> int:

@@ -11,8 +11,6 @@ No times, and no choice of algorithms by the CUDA libraries.
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from absl import flags
 from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.process import execute
 from dsrna_jax.errors import InputError, shown
+from experiments.gpu.apart import row_of
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,22 +45,11 @@ def main(argv: Sequence[str]) -> None:
         return
     failed = []
     for name in names:
-        row = apart(name, argv[1:])
+        row = row_of("experiments.gpu.compile", name, argv[1:], {"JAX_PLATFORMS": "cpu"})
         failed += [name] if "error" in row else []
         print(json.dumps(row), flush=True)
     if failed:
         raise InputError(f"XLA does not compile {', '.join(failed)} for a GPU: the lines above say why")
-
-
-def apart(name: str, arguments: Sequence[str]) -> dict:
-    """The line of a program that is compiled in a process of its own, which the compiler may abort."""
-    command = [sys.executable, "-m", "experiments.gpu.compile", *arguments, "--here", f"--only={name}"]
-    done = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True)
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    said = [line for line in done.stderr.splitlines() if line.strip()]
-    fatal = [line.partition("] ")[2] for line in said if line.startswith("F")]
-    return {"name": name, "error": (fatal or said[-1:] or ["no message"])[0], "exit_status": done.returncode}
 
 
 def compiled(name: str, size: str, texts: str = "") -> dict:
