@@ -15,7 +15,7 @@ from smoke_run import SMOKE
 
 from dsrna_jax import attacks
 from dsrna_jax.data import augment
-from dsrna_jax.data_parallel import example_numbers, whole
+from dsrna_jax.data_parallel import batch_mean, example_numbers, whole
 from dsrna_jax.evaluation.certify import radii
 from dsrna_jax.genotypes import Genotype
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
@@ -26,6 +26,7 @@ from dsrna_jax.networks import network
 from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.runtime.device_data import DeviceData, gathered, on_devices
+from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.search import bilevel
 from dsrna_jax.search.programs import arguments, search_programs
 from dsrna_jax.search.setup import search_setup
@@ -80,6 +81,18 @@ DRAWS = {
 @pytest.mark.parametrize("kind", DRAWS)
 def test_every_example_draws_what_it_draws_on_one_device(kind):
     assert_alike(lambda x: whole(DRAWS[kind](x)), PIXELS)
+
+
+def test_the_parts_of_a_batch_have_the_examples_and_the_draws_that_they_have_on_one_device():
+    def values(part, key):
+        drawn = part.mean((1, 2, 3))[:, None] * certificates._uniform(key, len(part), (2,))
+        return jnp.square(batch_mean(drawn.mean())), drawn
+
+    def over(x):
+        mean, drawn = over_parts(values, x, KEY, 3)
+        return mean, whole(drawn)
+
+    assert_alike(over, PIXELS)
 
 
 @pytest.mark.parametrize("count", [11, 12])

@@ -1,7 +1,9 @@
 """Options of computation, which searches and trainings share."""
 
 import dataclasses
+from typing import Any
 
+from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import option
 
 PRECISIONS = ("float32", "bfloat16")
@@ -15,6 +17,22 @@ class ComputeOptions:
         "float32", "type of the maps in the network; weights, losses and bounds stay float32", PRECISIONS, before="float32"
     )
     remat: bool = option(False, "compute the maps of each cell again in backward passes, to save memory", before=False)
+    microbatch: int = option(
+        0,
+        "images of a batch that are computed at once, with batch statistics of their own; 0 for all",
+        "[0, 1e6]",
+        before=0,
+    )
+
+
+def part_count(config: Any) -> int:
+    """Number of parts of a batch. Raises: InputError unless `microbatch` divides `batch_size`."""
+    size, batch = config.microbatch or config.batch_size, config.batch_size
+    if batch % size:
+        near = [n for n in range(1, batch + 1) if batch % n == 0]
+        advice = " or ".join(map(str, sorted(sorted(near, key=lambda n: abs(n - size))[:2])))
+        raise InputError(f"microbatch={size}: expected a divisor of batch_size={batch}, such as {advice}, or 0")
+    return batch // size
 
 
 def maps_type(precision: str) -> str | None:

@@ -41,7 +41,9 @@ def run(
     """
     began, processes = time.monotonic(), joined()
     mesh = sharding.mesh(devices)
-    sharding.check_divides(config.batch_size, mesh)
+    for name in ("batch_size", "microbatch"):
+        if size := getattr(config, name, 0):
+            sharding.check_divides(size, mesh, name)
     if processes.is_first:
         folder.check(resume)
     setup = setup_of()

@@ -140,12 +140,12 @@ def _applied(network, images):
     return network(images)
 
 
-def check_divides(batch_size: int, mesh: Mesh) -> None:
-    """Raises: InputError unless every device gets equally many images of a batch."""
+def check_divides(batch_size: int, mesh: Mesh, name: str = "batch_size") -> None:
+    """Raises: InputError, which calls the size by `name`, unless every device gets equally many images of a batch."""
     if rest := batch_size % mesh.size:
         near = sorted({max(batch_size - rest, mesh.size), batch_size - rest + mesh.size})
         raise InputError(
-            f"batch_size={batch_size} does not divide among {mesh.size} devices: "
+            f"{name}={batch_size} does not divide among {mesh.size} devices: "
             f"expected a multiple such as {' or '.join(map(str, near))}, or fewer devices"
         )
 

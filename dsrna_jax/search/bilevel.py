@@ -8,6 +8,7 @@ Each takes the same five arguments and returns (gradient by alphas, auxiliary ou
     weights, alphas
 
 Losses and objective are means over the examples of a device (`data_parallel`); gradients are those of their means over the batch.
+The first two may be means over parts of a batch (`runtime.microbatches.Averaged`).
 """
 
 from collections.abc import Callable
@@ -19,13 +20,15 @@ import optax
 
 from dsrna_jax.data_parallel import batch_mean
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.microbatches import mean_derivative
 
 Hypergradient = Callable[..., tuple[Any, Any]]
 
 
 def first(train_loss, objective, weight_update, weights, alphas):
     """Gradient of the objective at the present weights, as if these did not depend on the alphas (first-order DARTS)."""
-    gradient, auxiliary = jax.grad(objective, argnums=1, has_aux=True)(weights, alphas)
+    gradient_of = lambda f: jax.grad(f, argnums=1, has_aux=True)(weights, alphas)  # noqa: E731
+    gradient, auxiliary = mean_derivative(objective, gradient_of, has_aux=True)
     return batch_mean(gradient), auxiliary
 
 
@@ -60,12 +63,13 @@ def exact_mixed_product(train_loss, weights, alphas, direction):
 
 
 def _unrolled(mixed_product, train_loss, objective, weight_update, weights, alphas):
-    gradient = batch_mean(jax.grad(train_loss)(weights, alphas))
+    gradient = batch_mean(mean_derivative(train_loss, lambda f: jax.grad(f)(weights, alphas)))
     virtual_weights, pullback = jax.vjp(weight_update, gradient)
-    gradients, auxiliary = jax.grad(objective, argnums=(0, 1), has_aux=True)(virtual_weights, alphas)
+    gradients_of = lambda f: jax.grad(f, argnums=(0, 1), has_aux=True)(virtual_weights, alphas)  # noqa: E731
+    gradients, auxiliary = mean_derivative(objective, gradients_of, has_aux=True)
     by_weights, direct = batch_mean(gradients)
     (direction,) = pullback(by_weights)
-    indirect = batch_mean(mixed_product(train_loss, weights, alphas, direction))
+    indirect = batch_mean(mean_derivative(train_loss, lambda f: mixed_product(f, weights, alphas, direction)))
     return jax.tree.map(jnp.add, direct, indirect), auxiliary
 
 

@@ -10,7 +10,7 @@ from dsrna_jax.bounds import METHODS, NORMS
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import CERTIFICATES, ESTIMABLE, MEASURES, RADIUS_SCHEDULES
-from dsrna_jax.runtime.compute_options import ComputeOptions
+from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 
@@ -74,6 +74,7 @@ class SearchConfig(ComputeOptions, ImageOptions):
 
     def __post_init__(self):
         check(self)
+        part_count(self)
         if self.train_share + self.val_share > 1:
             raise InputError(
                 f"train_share={self.train_share} and val_share={self.val_share} overlap: expected at most 1 in sum, because "

@@ -17,6 +17,8 @@ from dsrna_jax.measures.measure import Measure, configured
 from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.function import NetworkFunction
+from dsrna_jax.runtime.compute_options import part_count
+from dsrna_jax.runtime.microbatches import Averaged, over_parts
 from dsrna_jax.runtime.optimizers import sgd
 from dsrna_jax.search import bilevel
 from dsrna_jax.search.config import SearchConfig
@@ -100,9 +102,17 @@ class SearchFunctions:
         self, state: SearchState, train: SearchBatch, val: SearchBatch, key: PRNGKeyArray
     ) -> tuple[SearchState, Metrics]:
         """Moves the alphas by the hypergradient, and the radius by its schedule; batch statistics stay."""
+
+        def train_loss(part, _, weights, alphas):
+            return self.train_loss(weights, alphas, state.batch_stats, part)[0]
+
+        def objective(part, key, weights, alphas):
+            return self.objective(weights, alphas, state, part, key)
+
+        parts = part_count(self.config)
         gradient, (metrics, slack) = bilevel.hypergradient(self.config.order)(
-            lambda weights, alphas: self.train_loss(weights, alphas, state.batch_stats, train)[0],
-            lambda weights, alphas: self.objective(weights, alphas, state, val, key),
+            Averaged(train_loss, train, None, parts),
+            Averaged(objective, val, key, parts),
             lambda gradient: self._descended(state, gradient)[0],
             state.weights,
             state.alphas,
@@ -118,8 +128,13 @@ class SearchFunctions:
     def weight_step(self, state: SearchState, train: SearchBatch) -> tuple[SearchState, Metrics]:
         """Moves weights and batch statistics by the gradient of the training loss, and counts the step."""
         gradient_of = jax.value_and_grad(self.train_loss, has_aux=True)
-        (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, train)
-        metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, train.labels)}
+
+        def means(part, _):
+            (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, part)
+            metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, part.labels)}
+            return (metrics, batch_stats, gradient), ()
+
+        (metrics, batch_stats, gradient), _ = over_parts(means, train, None, part_count(self.config))
         gradient, metrics = batch_mean((gradient, metrics))
         weights, optimizer_state = self._descended(state, gradient)
         state = state.replace(step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state)

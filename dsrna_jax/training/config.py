@@ -7,7 +7,7 @@ import dataclasses
 from typing import ClassVar
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime.compute_options import ComputeOptions
+from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 
@@ -58,6 +58,7 @@ class TrainingConfig(ComputeOptions, ImageOptions):
 
     def __post_init__(self):
         check(self)
+        part_count(self)
         if self.norm == "linf" and self.radius > 1:
             raise InputError(f"radius={self.radius}: expected at most 1, because pixels are in [0, 1]; for 8/255 give 0.0314")
         if self.adversarial == "free" and self.norm != "linf":

@@ -15,6 +15,8 @@ from dsrna_jax.data import augment
 from dsrna_jax.data_parallel import batch_mean, own, whole
 from dsrna_jax.losses import TOP_5_FROM, accuracy, cross_entropy, in_top_5
 from dsrna_jax.networks import network
+from dsrna_jax.runtime.compute_options import part_count
+from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.runtime.optimizers import sgd
 from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.training import adversarial
@@ -127,12 +129,19 @@ class TrainingFunctions:
     def _update(self, state: TrainingState, images, labels, epoch, radius, key):
         """One step of the optimiser: (state, loss, logits, norm of the gradient)."""
 
-        def loss_of(weights):
-            passes = self._passes(weights, state.batch_stats, epoch, key, state.step)
-            attack_key = step_key(key, _ATTACK, state.step)
-            return adversarial.loss(self.config, passes, images, labels, state.batch_stats, radius, attack_key)
+        def values(part, key):
+            images, labels = part
 
-        (loss, (logits, batch_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.weights)
+            def loss_of(weights):
+                passes = self._passes(weights, state.batch_stats, epoch, key, state.step)
+                attack_key = step_key(key, _ATTACK, state.step)
+                return adversarial.loss(self.config, passes, images, labels, state.batch_stats, radius, attack_key)
+
+            (loss, (logits, batch_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.weights)
+            return (loss, batch_stats, gradient), logits
+
+        means, logits = over_parts(values, (images, labels), key, part_count(self.config))
+        loss, batch_stats, gradient = means
         gradient = batch_mean(gradient)
         return self._descended(state, gradient, batch_stats), loss, logits, optax.tree.norm(gradient)
 
@@ -142,13 +151,20 @@ class TrainingFunctions:
         def replay(_, carried):
             (state, perturbation), *_ = carried
 
-            def loss_of(weights, moved):
-                passes = self._passes(weights, state.batch_stats, epoch, key, state.step)
-                return adversarial.plain_loss(self.config, passes, moved, labels, state.batch_stats)
+            def values(part, key):
+                moved, labels = part
+
+                def loss_of(weights, moved):
+                    passes = self._passes(weights, state.batch_stats, epoch, key, state.step)
+                    return adversarial.plain_loss(self.config, passes, moved, labels, state.batch_stats)
+
+                gradients = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(state.weights, moved)
+                (loss, (logits, batch_stats)), (by_weights, by_images) = gradients
+                return (loss, batch_stats, by_weights), (logits, by_images)
 
             moved = jnp.clip(images + perturbation, 0, 1)
-            gradients = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(state.weights, moved)
-            (loss, (logits, batch_stats)), (by_weights, by_images) = gradients
+            means, (logits, by_images) = over_parts(values, (moved, labels), key, part_count(self.config))
+            loss, batch_stats, by_weights = means
             by_weights = batch_mean(by_weights)
             perturbation = jnp.clip(perturbation + radius * jnp.sign(by_images), -radius, radius)
             state = self._descended(state, by_weights, batch_stats)
