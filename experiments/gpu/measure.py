@@ -64,7 +64,7 @@ def _row(name: str, is_tiny: bool) -> dict[str, Any]:
     from experiments.gpu.figures import FIGURES, measured
 
     size = "tiny" if is_tiny else "full"
-    row = {"part": FIGURES[name].part, "name": name, "size": size} | measured(name, size)
+    row = {"part": FIGURES[name].part, "name": name, "scale": size} | measured(name, size)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return row | {"jax": jax.__version__, "card": jax.devices()[0].device_kind, "date": today}
 
