@@ -12,7 +12,7 @@ from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime import compute_options
-from dsrna_jax.search import bilevel
+from dsrna_jax.search import bilevel, perturbations
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.training import config as training_config
 from dsrna_jax.training import schedules
@@ -29,6 +29,7 @@ IMPLEMENTED = {
         "certificate_norm": bounds.NORMS,
         "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
         "order": bilevel.HYPERGRADIENTS,
+        "perturbation": perturbations.PERTURBATIONS,
         "start": STEMS,
         "loading": loading.LOADING,
         "batch_norm": ("batch", "device"),

@@ -52,7 +52,20 @@ DARTS_SEARCH = {
     "alpha_lr": 3e-4, "alpha_decay": 1e-3, "cutout": 0, **CROPS,
 }  # fmt: skip
 
+PC = {
+    "dataset": "cifar10", "space": "pcdarts", "metric": "none", "order": "first", "cells": 8, "channels": 16, "nodes": 4,
+    "epochs": 50, "warmup_epochs": 15, "batch_size": 256, "weight_lr": 0.1, "weight_lr_min": 0.0, "momentum": 0.9,
+    "weight_decay": 3e-4, "clip": 5.0, "alpha_lr": 6e-4, "alpha_decay": 1e-3, "cutout": 0, **CROPS,
+}  # fmt: skip
+SMOOTH = "Chen and Hsieh 2020 (arXiv:2002.05283) and sota/cnn/train_search.py, attacker/perturb.py of xiangning-chen/SmoothDARTS"
+PERTURBED = {"perturbation_start": 0.03, "perturbation_radius": 0.3, "perturbation_steps": 7}
+SDARTS = DARTS_SEARCH | PERTURBED | {"dataset": "cifar10", "space": "s5", "order": "first"}
+
 SEARCHES = {
+    "cifar10_sdarts_rs": Recipe(SMOOTH, SDARTS | {"perturbation": "uniform"}),
+    "cifar10_sdarts_adv": Recipe(SMOOTH, SDARTS | {"perturbation": "adversarial"}),
+    "cifar10_pcdarts_rs": Recipe(f"{PC_DARTS}; {SMOOTH}", PC | PERTURBED | {"perturbation": "uniform"}),
+    "cifar10_pcdarts_adv": Recipe(f"{PC_DARTS}; {SMOOTH}", PC | PERTURBED | {"perturbation": "adversarial"}),
     "cifar10_dsrna_cb": Recipe(PAPER, {"dataset": "cifar10", **CB}, FOUR),
     "mnist_dsrna_cb": Recipe(PAPER, {"dataset": "mnist", **CB, **CROPS}, FOUR | NO_CROPS),
     "cifar10_dsrna_jacobian": Recipe(PAPER, {"dataset": "cifar10", **JACOBIAN}, FOUR),
@@ -61,11 +74,7 @@ SEARCHES = {
     "darts_second": Recipe(DARTS, {"dataset": "cifar10", "order": "unrolled_fd", **DARTS_SEARCH}),
     "pcdarts": Recipe(
         PC_DARTS,
-        {
-            "dataset": "cifar10", "space": "pcdarts", "metric": "none", "order": "first", "cells": 8, "channels": 16, "nodes": 4,
-            "epochs": 50, "warmup_epochs": 15, "batch_size": 256, "weight_lr": 0.1, "weight_lr_min": 0.0, "momentum": 0.9,
-            "weight_decay": 3e-4, "clip": 5.0, "alpha_lr": 6e-4, "alpha_decay": 1e-3, "cutout": 0, **CROPS,
-        },
+        PC,
     ),
     "imagenet_pcdarts_search": Recipe(
         f"{PC_DARTS}; train_search_imagenet.py and model_search_imagenet.py",
@@ -153,7 +162,8 @@ TRAININGS = {
         },
     ),
 }  # fmt: skip
-OWN = {"digits_dsrna_jacobian", "digits_dsrna_cb", "smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}
+DIGITS = {f"digits_{name}" for name in ("dsrna_jacobian", "dsrna_cb", "sdarts_rs", "sdarts_adv", "pcdarts_rs", "pcdarts_adv")}
+OWN = DIGITS | {"smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}
 CASES = [(PRESETS[name], recipe) for name, recipe in SEARCHES.items()] + [
     (TRAINING_PRESETS[name], recipe) for name, recipe in TRAININGS.items()
 ]

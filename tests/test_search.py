@@ -143,6 +143,25 @@ def test_weight_lr_zero_makes_unrolled_first(state):
     allclose(alpha_gradient(state, order="unrolled", **changes)[0], alpha_gradient(state, order="first", **changes)[0])
 
 
+# ---- weights on perturbed mixtures
+
+
+@pytest.mark.parametrize("perturbation", ["uniform", "adversarial"])
+def test_a_perturbation_of_radius_0_is_none_and_others_move_the_weights_alone(state, perturbation):
+    plain, none = make()[3](state, TRAIN, KEY)[0], {"perturbation_start": 0.0, "perturbation_radius": 0.0}
+    assert same(make(perturbation=perturbation, **none)[3](state, TRAIN, KEY)[0], plain)
+    perturbed, metrics = make(perturbation=perturbation)[3](state, TRAIN, KEY)
+    assert not same(perturbed.weights, plain.weights) and same(perturbed.alphas, state.alphas)
+    np.testing.assert_allclose(metrics["perturbation_radius"], 0.03, rtol=1e-6)
+    assert same(make(perturbation=perturbation)[2](state, TRAIN, VAL, KEY)[0], make()[2](state, TRAIN, VAL, KEY)[0])
+
+
+def test_an_adversarial_perturbation_costs_more_loss_than_a_uniform_one(state):
+    wide = {"perturbation_start": 0.3}
+    loss_of = {p: make(perturbation=p, **wide)[3](state, TRAIN, KEY)[1]["train_loss"] for p in ("uniform", "adversarial")}
+    assert loss_of["adversarial"] > max(loss_of["uniform"], make()[3](state, TRAIN, KEY)[1]["train_loss"])
+
+
 # ---- the two optimisers
 
 

@@ -70,7 +70,21 @@ PCDARTS = replace(
     alpha_lr=6e-4,
 )
 
-# The same on ImageNet, by train_search_imagenet.py of the published code: K = 2, a stem of three convolutions, and 10 % and 2.5 %
+# Chen and Hsieh 2020 (arXiv:2002.05283) and the published code: DARTS of first order, whose weights learn on perturbed mixtures.
+SDARTS_RS = replace(DARTS_FIRST, space="s5", perturbation="uniform")
+SDARTS_ADV = replace(SDARTS_RS, perturbation="adversarial")
+
+# The paper names PC-DARTS-ADV; the published code cannot run it. Here: PC-DARTS with the perturbations of SmoothDARTS.
+PCDARTS_RS = replace(PCDARTS, perturbation="uniform")
+PCDARTS_ADV = replace(PCDARTS, perturbation="adversarial")
+
+# The same on the digits, in minutes on a CPU, from the space and the rates of the default.
+DIGITS_SDARTS_RS = replace(DIGITS_DSRNA_JACOBIAN, space="s5", metric="none", gamma=0.0, perturbation="uniform")
+DIGITS_SDARTS_ADV = replace(DIGITS_SDARTS_RS, perturbation="adversarial")
+DIGITS_PCDARTS_RS = replace(DIGITS_SDARTS_RS, space="pcdarts")
+DIGITS_PCDARTS_ADV = replace(DIGITS_SDARTS_ADV, space="pcdarts")
+
+# PC-DARTS on ImageNet, by train_search_imagenet.py of the published code: K = 2, a stem of three convolutions, and 10 % and 2.5 %
 # of the training images.
 IMAGENET_PCDARTS_SEARCH = replace(
     PCDARTS,
@@ -104,6 +118,14 @@ PRESETS = {
     "darts_first": DARTS_FIRST,
     "darts_second": DARTS_SECOND,
     "pcdarts": PCDARTS,
+    "cifar10_sdarts_rs": SDARTS_RS,
+    "cifar10_sdarts_adv": SDARTS_ADV,
+    "cifar10_pcdarts_rs": PCDARTS_RS,
+    "cifar10_pcdarts_adv": PCDARTS_ADV,
+    "digits_sdarts_rs": DIGITS_SDARTS_RS,
+    "digits_sdarts_adv": DIGITS_SDARTS_ADV,
+    "digits_pcdarts_rs": DIGITS_PCDARTS_RS,
+    "digits_pcdarts_adv": DIGITS_PCDARTS_ADV,
     "imagenet_pcdarts_search": IMAGENET_PCDARTS_SEARCH,
     "smoke": SMOKE,
 }

@@ -46,15 +46,29 @@ def initial_alphas(
     return {name: 1e-3 * jax.random.normal(k, shape) for k, (name, shape) in zip(keys, sorted(shapes.items()), strict=True)}
 
 
-def mixtures(alphas: Mapping[str, Array], nodes: int, primitives: Sequence[str] = PRIMITIVES) -> dict[str, Mixture]:
-    """Weights of the branches of a supernet, by cell type: the softmax over an edge's primitives, without its entry of `none`.
+def shares(alphas: Mapping[str, Array]) -> dict[str, Float[Array, "edge primitive"]]:
+    """The softmax over each edge's primitives, by cell type."""
+    return {kind: jax.nn.softmax(alphas[kind]) for kind in CELL_TYPES}
+
+
+def mixtures(
+    alphas: Mapping[str, Array],
+    nodes: int,
+    primitives: Sequence[str] = PRIMITIVES,
+    shares_of_edges: Mapping[str, Array] | None = None,
+) -> dict[str, Mixture]:
+    """Weights of the branches of a supernet, by cell type: `shares` of an edge's primitives, without that of `none`.
 
     Edge logits (PC-DARTS, section 3.2) become a softmax over the edges that enter a node, which multiplies these; without edge
     logits an edge has weight one.
+
+    Args:
+      shares_of_edges: in place of `shares(alphas)`, such as perturbed ones.
     """
     result, kept = {}, [i for i, p in enumerate(primitives) if p != "none"]
+    by_kind = shares(alphas) if shares_of_edges is None else shares_of_edges
     for kind in CELL_TYPES:
-        operations = gather_rows(jax.nn.softmax(alphas[kind]).T, kept).T
+        operations = gather_rows(by_kind[kind].T, kept).T
         edge = jnp.ones(len(operations), operations.dtype)
         if f"{kind}_edges" in alphas:
             borders = [sum(range(2, 2 + i)) for i in range(1, nodes)]

@@ -27,8 +27,8 @@ def search_curves(
     Args:
       rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy" and "val_accuracy" (in
         [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
-        certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "skips_normal",
-        "skips_reduction".
+        certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "perturbation_radius"
+        (of mixtures), "skips_normal", "skips_reduction".
       metric: label of the axis of R.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
@@ -129,6 +129,7 @@ def _panels(metric):
         ),
         ("robustness", metric, [("R, higher is more robust", of("robustness"), green)]),
         ("radius of the certificates", "radius", [("current", of("radius"), black)]),
+        ("perturbation of the mixtures", "share of an operation", [("radius", of("perturbation_radius"), black)]),
         (
             "certified accuracy of the supernet",
             "radius in pixels",

@@ -14,6 +14,7 @@ from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 
+_PERTURBATIONS = ("none", "uniform", "adversarial")
 _STARTS = ("cifar", "imagenet", "imagenet_wide")
 
 
@@ -48,6 +49,15 @@ class SearchConfig(ComputeOptions, ImageOptions):
     radius_schedule: str = option("controller", "radius: by the slack of certificates, fixed, or growing", RADIUS_SCHEDULES)
     gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)", "[0, 1e9]")
     order: str = option("first", "hypergradient", ("first", "unrolled", "unrolled_fd"))
+    perturbation: str = option(
+        "none",
+        "change of the mixtures in a weight step: uniform (SDARTS-RS), adversarial (SDARTS-ADV)",
+        _PERTURBATIONS,
+        before="none",
+    )
+    perturbation_start: float = option(0.03, "size of that change in the first epoch", "[0, 1]", before=0.03)
+    perturbation_radius: float = option(0.3, "size of that change that is reached after the last epoch", "[0, 1]", before=0.3)
+    perturbation_steps: int = option(7, "steps of the adversarial change", "[1, 1000]", before=7)
     epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
     batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")

@@ -15,7 +15,7 @@ from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search.setup import SearchSetup
 from dsrna_jax.search.step import SearchBatch, SearchFunctions
 
-_TRAIN, _VAL, _PROJECTIONS = range(3)  # streams of randomness
+_TRAIN, _VAL, _PROJECTIONS, _PERTURBATIONS = range(4)  # streams of randomness
 
 
 class SearchPrograms(NamedTuple):
@@ -50,7 +50,8 @@ def search_programs(functions: SearchFunctions) -> SearchPrograms:
         return SearchBatch(augment.pixels(images), labels)
 
     def weight_step(state, data, indices, key):
-        return normalised(functions, data.mean, data.std).weight_step(state, batch(state, data, indices, key, _TRAIN))
+        train = batch(state, data, indices, key, _TRAIN)
+        return normalised(functions, data.mean, data.std).weight_step(state, train, step_key(key, _PERTURBATIONS, state.step))
 
     def alpha_step(state, data, train_indices, val_indices, key):
         train = batch(state, data, train_indices, key, _TRAIN)

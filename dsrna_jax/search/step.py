@@ -20,8 +20,9 @@ from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import Averaged, over_parts
 from dsrna_jax.runtime.optimizers import sgd
-from dsrna_jax.search import bilevel
+from dsrna_jax.search import bilevel, perturbations
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.perturbations import PERTURBATIONS, Shares
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -125,12 +126,17 @@ class SearchFunctions:
         )
         return moved, batch_mean(metrics) | {"alpha_gradient": optax.tree.norm(gradient)}
 
-    def weight_step(self, state: SearchState, train: SearchBatch) -> tuple[SearchState, Metrics]:
-        """Moves weights and batch statistics by the gradient of the training loss, and counts the step."""
+    def weight_step(self, state: SearchState, train: SearchBatch, key: PRNGKeyArray | None = None) -> tuple[SearchState, Metrics]:
+        """Moves weights and batch statistics by the gradient of the training loss, and counts the step.
+
+        Args:
+          key: of the perturbation of the mixtures, if the configuration has one.
+        """
         gradient_of = jax.value_and_grad(self.train_loss, has_aux=True)
+        perturbed, of_perturbation = self._perturbed(state, train, key)
 
         def means(part, _):
-            (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, part)
+            (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, part, perturbed)
             metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, part.labels)}
             return (metrics, batch_stats, gradient), ()
 
@@ -138,7 +144,9 @@ class SearchFunctions:
         gradient, metrics = batch_mean((gradient, metrics))
         weights, optimizer_state = self._descended(state, gradient)
         state = state.replace(step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state)
-        return state, metrics | {"weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])}  # flat, as the optimiser has it
+        return state, metrics | of_perturbation | {
+            "weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])
+        }  # flat, as the optimiser has it
 
     def evaluate(self, state: SearchState, batch: SearchBatch) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
         """Loss of each image, and whether its class is predicted, by the running statistics."""
@@ -163,9 +171,13 @@ class SearchFunctions:
         """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
         return augment.augmented(augment.pixels(images), key, **self.config.augmentation)
 
-    def train_loss(self, weights, alphas, batch_stats, batch: SearchBatch):
-        """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics))."""
-        logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"])
+    def train_loss(self, weights, alphas, batch_stats, batch: SearchBatch, shares: Shares | None = None):
+        """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics)).
+
+        Args:
+          shares: of the operations of an edge, in place of the softmax of its alphas.
+        """
+        logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"], shares)
         return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
 
     def objective(self, weights, alphas, state: SearchState, batch: SearchBatch, key: PRNGKeyArray):
@@ -182,12 +194,35 @@ class SearchFunctions:
         metrics |= self.measure.metrics(measured, state.log_radius)
         return loss - self.config.gamma * measured.robustness.mean(), (metrics, measured.slack)
 
-    def _mixtures(self, alphas):
-        return spaces.mixtures(alphas, self.config.nodes, self.config.primitives)
+    def _perturbed(self, state: SearchState, train: SearchBatch, key: PRNGKeyArray | None):
+        """Perturbed shares for a weight step and their metrics; None and no metrics if the configuration perturbs nothing."""
+        config, perturb = self.config, PERTURBATIONS[self.config.perturbation]
+        if perturb is None or config.perturbation_start == config.perturbation_radius == 0:
+            return None, {}
+        assert key is not None, "a perturbation needs a key"
+        variables = {"params": state.weights, "batch_stats": state.batch_stats}
 
-    def _forward(self, weights, batch_stats, alphas, images, mutable):
-        variables = {"params": weights, "batch_stats": batch_stats}
-        return self.supernet.apply(variables, images, self._mixtures(alphas), self.config.batch_norm, mutable=mutable)
+        def loss_and_gradient(shares):
+            def of_part(part, _):
+                def loss(shares):
+                    network_function = NetworkFunction(self.supernet, variables, self._mixtures(state.alphas, shares), "running")
+                    return cross_entropy(network_function(part.images), part.labels).mean()
+
+                return jax.value_and_grad(loss)(shares), ()
+
+            return batch_mean(over_parts(of_part, train, None, part_count(config))[0])
+
+        epoch = state.step // self.steps_per_epoch
+        radius = perturbations.radius(epoch, config.epochs, config.perturbation_start, config.perturbation_radius)
+        perturbed = perturb(loss_and_gradient, spaces.shares(state.alphas), key, radius, config.perturbation_steps)
+        return perturbed, {"perturbation_radius": radius}
+
+    def _mixtures(self, alphas, shares=None):
+        return spaces.mixtures(alphas, self.config.nodes, self.config.primitives, shares)
+
+    def _forward(self, weights, batch_stats, alphas, images, mutable, shares=None):
+        variables, mixtures = {"params": weights, "batch_stats": batch_stats}, self._mixtures(alphas, shares)
+        return self.supernet.apply(variables, images, mixtures, self.config.batch_norm, mutable=mutable)
 
     def _network_function(self, state: SearchState) -> NetworkFunction:
         """The supernet with the running statistics, as in evaluations."""

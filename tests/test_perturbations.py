@@ -1,0 +1,83 @@
+"""Perturbed mixtures are those of SmoothDARTS: by hand, by an implementation in numpy, and at radius 0."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax.search import perturbations
+
+KEY = jax.random.key(0)
+SHARES = {
+    "normal": jax.nn.softmax(jax.random.normal(jax.random.key(1), (5, 4))),
+    "reduction": jax.nn.softmax(2 * jax.random.normal(jax.random.key(2), (5, 4))),
+}
+TARGET = {kind: rows[::-1, ::-1] for kind, rows in SHARES.items()}
+
+
+def distance(shares):
+    """Half the squared distance of `TARGET`, whose gradient is the difference."""
+    return sum(0.5 * jnp.sum((shares[kind] - TARGET[kind]) ** 2) for kind in shares)
+
+
+GRADIENT = jax.value_and_grad(distance)
+
+
+def test_rows_are_cut_and_divided_by_their_sums():
+    rows = np.array([[0.5, 0.7, -0.2], [-0.3, -0.1, -0.2], [1.5, 0.5, 0.0]], np.float32)
+    expected = [[5 / 12, 7 / 12, 0], [0, 1, 0], [2 / 3, 1 / 3, 0]]
+    np.testing.assert_allclose(perturbations.probabilities({"a": rows})["a"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("radius", [0.03, 0.3])
+def test_uniform_perturbations_fill_the_box_before_rows_are_made_probabilities(radius):
+    flat = {"a": jnp.full((20_000, 4), 0.5)}  # no entry is cut, so ratios of a row are those of the box
+    moved = np.asarray(perturbations.uniform(GRADIENT, flat, KEY, radius)["a"])
+    np.testing.assert_allclose(moved.sum(1), 1, rtol=1e-5)
+    ratio = moved[:, 0] / moved[:, 1]
+    top = (0.5 + radius) / (0.5 - radius)
+    assert 0.95 * top < ratio.max() <= top * 1.0001 and 1 / (top * 1.0001) <= ratio.min() < 1 / (0.95 * top)
+    assert abs(np.log(ratio).mean()) < 0.02
+
+
+def published(shares, start, radius, steps):
+    """`attacker/perturb.py` of the published code, in numpy, for the loss `distance`."""
+
+    def clip(p):
+        for rows in p.values():
+            for row in rows:
+                largest = row.argmax()
+                np.clip(row, 0, 1, out=row)
+                if row.sum() == 0:
+                    row[largest] = 1
+                row /= row.sum()
+
+    saved = {kind: np.array(rows, np.float64) for kind, rows in shares.items()}
+    p = {kind: np.array(rows, np.float64) for kind, rows in start.items()}
+    for _ in range(steps):
+        for kind in p:
+            moved = p[kind] + 2 * radius / steps * np.sign(p[kind] - TARGET[kind])
+            p[kind] = saved[kind] + np.clip(moved - saved[kind], -radius, radius)
+        clip(p)
+    return p
+
+
+@pytest.mark.parametrize("radius", [0.03, 0.3])
+def test_adversarial_perturbations_are_those_of_the_published_code(radius):
+    start = perturbations.uniform(GRADIENT, SHARES, KEY, radius)
+    ours = perturbations.adversarial(GRADIENT, SHARES, KEY, radius, steps=7)
+    theirs = published(SHARES, start, radius, 7)
+    for kind in SHARES:
+        np.testing.assert_allclose(ours[kind], theirs[kind], atol=2e-6)
+    assert distance(ours) > distance(perturbations.uniform(GRADIENT, SHARES, KEY, radius)) and distance(ours) > distance(SHARES)
+
+
+def test_shares_stay_where_every_step_would_lower_the_loss():
+    peak = lambda shares: -sum(jnp.sum(jnp.abs(shares[kind] - SHARES[kind])) for kind in shares)  # noqa: E731
+    for kind, rows in perturbations.adversarial(jax.value_and_grad(peak), SHARES, KEY, 0.1).items():
+        np.testing.assert_array_equal(rows, SHARES[kind])
+
+
+def test_the_radius_rises_from_epoch_to_epoch():
+    radii = [perturbations.radius(epoch, 50, 0.03, 0.3) for epoch in (0, 25, 49)]
+    np.testing.assert_allclose(radii, [0.03, 0.165, 0.03 + 0.27 * 49 / 50], rtol=1e-6)
