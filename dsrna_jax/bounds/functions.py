@@ -17,9 +17,10 @@ import numpy as np
 
 from dsrna_jax.bounds.graph import Node, Refused
 from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.normalisation import normalised
 from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.wave import Limited
-from dsrna_jax.bounds.softmax import normalised
+from dsrna_jax.bounds.softmax import softmaxes
 from dsrna_jax.bounds.structure import ANY, Made, Pattern, Variable, match_made, pattern_of
 
 
@@ -121,7 +122,7 @@ WHOLES = (
 
 def whole(tracer, primitive, inputs, params, axes) -> list | None:
     """[node] if an operation completes a function that is bounded as a whole; else None."""
-    softmax = normalised(tracer, primitive, inputs)
+    softmax = softmaxes(tracer, primitive, inputs)
     if softmax is not None:
         return softmax
     nodes = [i for i in inputs if isinstance(i, Node)]
@@ -144,6 +145,9 @@ def whole(tracer, primitive, inputs, params, axes) -> list | None:
             value = tracer.value(primitive, inputs, params)
             if value.shape == x.value.shape:
                 return [tracer.node(curve, (x,), value, axes[0], function.name)]
+    if primitive.name in ("mul", "div") and len(nodes) == 2:
+        (product,) = tracer.rules[primitive.name](tracer, primitive, inputs, params, axes)
+        return [normalised(tracer, primitive, inputs, product) or product]
     return None
 
 

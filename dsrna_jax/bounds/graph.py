@@ -84,6 +84,20 @@ class Predicate:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Whole:
+    """Whole numbers that depend on the input.
+
+    node: the same numbers in floating point.
+    value: at the trace point.
+    truths: the truth values that it is the place of the first true of, if it is known as such.
+    """
+
+    node: Node
+    value: jax.Array
+    truths: tuple[Any, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Complex:
     """A complex value, as the nodes of its two parts."""
 

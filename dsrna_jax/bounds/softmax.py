@@ -16,7 +16,7 @@ from dsrna_jax.bounds.relaxations.softmax import LogSoftmax, LogSumExp, Probabil
 from dsrna_jax.bounds.rules.building import with_axes_in_front
 
 
-def normalised(tracer, primitive, operands) -> list | None:
+def softmaxes(tracer, primitive, operands) -> list | None:
     """[node] if an operation completes a softmax or a part of it; else None."""
     if not all(isinstance(operand, Node) for operand in operands):
         return None

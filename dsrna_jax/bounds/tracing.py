@@ -14,10 +14,12 @@ from jax.extend import core
 
 from dsrna_jax.bounds.control import CONTROL
 from dsrna_jax.bounds.functions import whole
-from dsrna_jax.bounds.graph import Complex, Graph, Node, Predicate, Refused
+from dsrna_jax.bounds.graph import Complex, Graph, Node, Predicate, Refused, Whole
 from dsrna_jax.bounds.jaxprs import called_jaxpr, constant, evaluated, used_equations, user_line
 from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.library import of_library
 from dsrna_jax.bounds.rules.fourier import MAKES_COMPLEX, by_parts
+from dsrna_jax.bounds.rules.whole_numbers import is_of_whole_numbers, of_whole_numbers
 from dsrna_jax.bounds.separable import keeps_examples_apart
 from dsrna_jax.bounds.structure import Made
 from dsrna_jax.bounds.univariate import Univariate, itself, joined
@@ -33,6 +35,7 @@ class Tracer:
     univariate: values as functions of one node.
     made: the operations that made each node and predicate, in all ways.
     log_sums: (y, axes) of the nodes that are log(sum(exp(y), axes)).
+    least: numbers that nodes are never below, as far as they were asked for (`least`).
     finds_wholes: whether functions of several operations are bounded as a whole (`functions`).
     other_shapes: shapes of operands at the other batch size, by their id.
     """
@@ -47,6 +50,7 @@ class Tracer:
         self.univariate: dict[Node | Predicate, Univariate] = {}
         self.made: dict[Node | Predicate, list[Made]] = {}
         self.log_sums: dict[Node, tuple[Node, tuple[int, ...]]] = {}
+        self.least: dict[Node, float] = {}
         self.finds_wholes = finds_wholes
         self.other_shapes: dict[int, tuple[int, ...]] = {}
         self.where = ""
@@ -61,8 +65,11 @@ class Tracer:
         self.nodes.append(node)
         return node
 
-    def inline(self, f: Callable, *operands):
-        """The outputs of f on nodes and constants, by the rules of its operations."""
+    def inline(self, f: Callable, *operands, twin: Callable | None = None):
+        """The outputs of f on nodes and constants, by the rules of its operations.
+
+        twin: f for operands of the other batch size, if it is another function.
+        """
         shapes, others = [], []
         for operand in operands:
             array = operand.value if isinstance(operand, Node) else jnp.asarray(operand)
@@ -73,7 +80,7 @@ class Tracer:
             else:
                 other = self.other_shapes.get(id(operand), array.shape)
             others.append(jax.ShapeDtypeStruct(tuple(other), array.dtype))
-        return self.interpret(jax.make_jaxpr(f)(*shapes), jax.make_jaxpr(f)(*others), operands)
+        return self.interpret(jax.make_jaxpr(f)(*shapes), jax.make_jaxpr(twin or f)(*others), operands)
 
     def interpret(self, jaxpr, other, operands) -> list:
         """Outputs of a closed jaxpr on nodes and constants; `other` is the jaxpr of the same function at another batch size.
@@ -93,7 +100,7 @@ class Tracer:
             if id(equation) not in used:
                 continue
             inputs = [read(atom) for atom in equation.invars]
-            if any(isinstance(i, Node | Predicate | Complex | Refused) for i in inputs):
+            if any(isinstance(i, Node | Predicate | Whole | Complex | Refused) for i in inputs):
                 self.where = user_line(equation) or outside
                 outputs = self.bounded(equation, other_equation, inputs)
             else:
@@ -139,15 +146,22 @@ class Tracer:
         if name not in self.rules:
             inner = called_jaxpr(name, equation.params)
             if inner is not None:
+                known = of_library(self, equation, inner, inputs)
+                if known is not None:
+                    return known
                 return self.interpret(inner, called_jaxpr(name, twin.params), inputs)
             if name in CONTROL:
                 return CONTROL[name](self, equation, twin, inputs)
             if any(isinstance(i, Complex) for i in inputs):
                 return by_parts(self, equation, twin, inputs)
+            if is_of_whole_numbers(equation, inputs):
+                return self._with_shapes(of_whole_numbers, equation, twin, inputs)
             advice = is_numeric(equation, inputs)
             raise NotImplementedError(
                 f"no bounds of {name}{self.where}" + (f": bounds.register({name!r}, ...) can add a rule" if advice else "")
             )
+        if is_of_whole_numbers(equation, inputs):
+            return self._with_shapes(of_whole_numbers, equation, twin, inputs)
         makes_complex = name in MAKES_COMPLEX and equation.outvars[0].aval.dtype.kind == "c"
         if makes_complex or any(isinstance(i, Complex) for i in inputs):
             if name == "fft":
@@ -167,6 +181,14 @@ class Tracer:
                 return outputs
             self.known[key] = outputs
         return self.known[key]
+
+    def _with_shapes(self, rule, equation, twin, inputs):
+        """The outputs of a rule of (tracer, equation, twin, inputs), within which `inline` knows the operands' other shapes."""
+        before = self.other_shapes
+        self.other_shapes = {id(i): v.aval.shape for i, v in zip(inputs, twin.invars, strict=True)}
+        outputs = rule(self, equation, twin, inputs)
+        self.other_shapes = before
+        return outputs
 
     def bare(self) -> "Tracer":
         """A new tracer with the same rules, which bounds one operation at a time."""
@@ -204,6 +226,8 @@ class Tracer:
         name, axes = equation.primitive.name, []
         nodes = [i.difference if isinstance(i, Predicate) else i for i in inputs]
         operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(nodes) if isinstance(n, Node)]
+        if name == "conv_general_dilated" and len(operands) == 2:  # under vmap, one whose groups are the examples
+            raise NotImplementedError(f"no bounds of {name} with two bounded operands{self.where}")
         for out, other in zip(equation.outvars, twin.outvars, strict=True):
             axes.append(self.batch_axis(name, out.aval.shape, other.aval.shape))
             if not keeps_examples_apart(name, equation.params, operands, out.aval.shape, axes[-1]):
@@ -275,6 +299,8 @@ def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
         raise output.error
     if isinstance(output, Complex):
         raise NotImplementedError("no bounds of complex values: f must return real numbers")
+    if isinstance(output, Whole):
+        raise NotImplementedError("no bounds of integers: f must return floating-point numbers")
     if isinstance(output, Predicate):
         raise NotImplementedError("no bounds of truth values: f must return numbers")
     if not isinstance(output, Node):

@@ -30,6 +30,8 @@ class Choice:
             is_zero, is_other = (low == 0) & (high == 0), (low > 0) | (high < 0)
             return (is_zero, is_other) if self.compare == "eq" else (is_other, is_zero)
         return {
+            "signbit": (high < 0, low > 0),
+            "no signbit": (low > 0, high < 0),
             "gt": (low > 0, high <= 0),
             "ge": (low >= 0, high < 0),
             "lt": (high < 0, low >= 0),

@@ -31,6 +31,7 @@ class Curve:
       poles: points where the function has no value; intervals that contain one have no bounds.
       size: maps |x| and |function(x)| to the scale of the rounding error of an evaluation, increasing with both; by default
         |function(x)|, for functions that are evaluated to a few units of rounding.
+      least: a number that the argument is known not to be below, whatever its interval.
       signs: 1 or -1, of the second derivative between the inflections. By default they are computed at the middles between
         inflections, and at a distance of 1 beyond the first and the last.
     """
@@ -42,6 +43,11 @@ class Curve:
     poles: tuple[float, ...] = ()
     signs: tuple[int, ...] | None = None
     size: Callable | None = None
+    least: float = -np.inf
+
+    def ends(self, x, interval):
+        """The least and the greatest argument in an interval of deviations from x."""
+        return jnp.maximum(x + interval.lower, self.least), jnp.maximum(x + interval.upper, self.least)
 
     def slope(self, x):
         """First derivative of the function."""
@@ -80,7 +86,7 @@ class Curve:
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
-        (least,), (greatest,) = self.extremes(x + interval.lower, x + interval.upper, [jnp.zeros_like(x)])
+        (least,), (greatest,) = self.extremes(*self.ends(x, interval), [jnp.zeros_like(x)])
         slack = self.rounding(x, node.value, 0)
         moves = interval.upper > interval.lower
         sides = least - node.value - slack, greatest - node.value + slack
@@ -94,7 +100,7 @@ class Curve:
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
-        low, high = x + interval.lower, x + interval.upper
+        low, high = self.ends(x, interval)
         wide = high > low
         chord = jnp.where(wide, ratio(self.function(high) - self.function(low), high - low), self.slope((low + high) / 2))
         below = above = chord

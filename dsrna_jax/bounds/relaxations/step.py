@@ -10,11 +10,12 @@ from jax import lax
 
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.rounding import known_or, outward_sum
 
 
-def constant_planes(node, hull: Interval) -> Planes:
-    """Flat planes at the ends of an interval."""
-    none = (jnp.zeros_like(node.value),) * len(node.parents)
+def constant_planes(node, hull: Interval, slopes=None) -> Planes:
+    """Flat planes at the ends of an interval; slopes: zeros of the shapes of the parents, by default those of the node."""
+    none = tuple(slopes or [jnp.zeros_like(node.value)] * len(node.parents))
     return Planes(none, none, -hull.lower, hull.upper)
 
 
@@ -71,6 +72,33 @@ class Sorted:
         hull = self.enclosure(node, intervals)
         slope = jnp.where(is_sure, jnp.ones_like(x), 0)
         return Planes((slope,), (slope,), jnp.where(is_sure, 0, -hull.lower), jnp.where(is_sure, 0, hull.upper))
+
+
+@dataclasses.dataclass(frozen=True)
+class First:
+    """The place, along the first axis of the parent, of the first of the largest entries. Its planes are flat.
+
+    are_whole: whether the entries are whole numbers, so that the ends of their intervals are.
+    """
+
+    roundings: ClassVar[int] = 0
+
+    are_whole: bool
+
+    def enclosure(self, node, intervals):
+        (interval,), x = intervals, node.parents[0].value
+        low, high = outward_sum(x, interval.lower, -1), outward_sum(x, interval.upper, 1)
+        if self.are_whole:
+            low, high = jnp.ceil(low - 0.25), jnp.floor(high + 0.25)
+        low, high = known_or(low, -jnp.inf), known_or(high, jnp.inf)
+        ahead = jnp.concatenate([jnp.full_like(low[:1], -jnp.inf), lax.cummax(low, 0)[:-1]])
+        may_lead = (high >= low.max(0)[None]) & ((high > ahead) | (ahead == -jnp.inf))
+        places = jnp.arange(len(x), dtype=node.value.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        least, greatest = jnp.where(may_lead, places, len(x)).min(0), jnp.where(may_lead, places, -1).max(0)
+        return Interval(jnp.minimum(least - node.value, 0), jnp.maximum(greatest - node.value, 0))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        return constant_planes(node, self.enclosure(node, intervals), [jnp.zeros_like(node.parents[0].value)])
 
 
 def _part(x, axis, first, last):

@@ -127,7 +127,6 @@ RULES = {
     "pad": moving(0, 1, singleton=True),
     **dict.fromkeys(("reshape", "transpose", "squeeze", "expand_dims", "slice"), moving(0, singleton=True)),
     "broadcast_in_dim": moving(0, shares=_repeated),
-    **dict.fromkeys(("concatenate", "stack"), moving(*range(1000))),
     **dict.fromkeys(
         "stop_gradient optimization_barrier copy copy_p name device_put sharding_constraint layout_constraint".split(), identity
     ),

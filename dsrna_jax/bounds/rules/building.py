@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dsrna_jax.bounds.graph import Linear, Node, Predicate
+from dsrna_jax.bounds.graph import Linear, Node, Predicate, Whole
 from dsrna_jax.bounds.jaxprs import evaluated
 
 Rule = Callable[..., list]  # (tracer, primitive, operands, params, axes) -> outputs
@@ -15,7 +15,7 @@ Rule = Callable[..., list]  # (tracer, primitive, operands, params, axes) -> out
 
 def values(operands) -> list:
     """The values of the operands at the trace point."""
-    return [o.value if isinstance(o, Node | Predicate) else o for o in operands]
+    return [o.value if isinstance(o, Node | Predicate | Whole) else o for o in operands]
 
 
 def nodes_of(operands) -> list[Node]:

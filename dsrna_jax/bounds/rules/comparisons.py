@@ -39,7 +39,11 @@ def opposite(tracer, primitive, operands, params, axes):
     value = jnp.logical_not(predicate.value)
     if predicate.outcome is not None:
         return [dataclasses.replace(predicate, value=value, outcome=not predicate.outcome)]
-    opposite = {"gt": "le", "le": "gt", "lt": "ge", "ge": "lt", "eq": "ne", "ne": "eq"}[predicate.compare]
+    opposite = {"gt": "le", "le": "gt", "lt": "ge", "ge": "lt", "eq": "ne", "ne": "eq"} | {
+        "signbit": "no signbit",
+        "no signbit": "signbit",
+    }
+    opposite = opposite[predicate.compare]
     return [dataclasses.replace(predicate, compare=opposite, value=value)]
 
 
@@ -47,11 +51,15 @@ def _number(tracer, truth, axis, dtype):
     """A truth value as a node of zeros and ones, an array of them, or one number if it is the same everywhere."""
     if isinstance(truth, Predicate):
         return indicator(tracer, truth, axis, dtype) if truth.outcome is None else np.asarray(truth.outcome, dtype)
-    array = jnp.asarray(truth, dtype)
+    return alike(tracer, jnp.asarray(truth, dtype), truth) if number(truth) is None else np.asarray(number(truth), dtype)
+
+
+def alike(tracer, array, operand):
+    """An array that `tracer.inline` takes to change with the batch size as an operand does."""
     tracer.kept.append(array)
-    if id(truth) in tracer.other_shapes:
-        tracer.other_shapes[id(array)] = tracer.other_shapes[id(truth)]
-    return array if number(truth) is None else np.asarray(number(truth), dtype)
+    if id(operand) in tracer.other_shapes:
+        tracer.other_shapes[id(array)] = tracer.other_shapes[id(operand)]
+    return array
 
 
 def indicator(tracer, predicate, axis, dtype):
@@ -87,6 +95,25 @@ def logical(name):
     return rule
 
 
+def joined(tracer, primitive, operands, params, axes):
+    """The rule of concatenate and stack; truth values are joined as zeros and ones."""
+    bounded = [o for o in operands if isinstance(o, Predicate)]
+    if not bounded:
+        return moving(*range(len(operands)))(tracer, primitive, operands, params, axes)
+    dtype = next((p.difference.value.dtype for p in bounded if p.difference is not None), np.float32)
+    value = evaluated(primitive, values(operands), params)[0]
+    axis_of = lambda o: getattr(getattr(o, "difference", None), "batch_axis", axes[0])  # noqa: E731
+    numbers = [_number(tracer, o, axis_of(o), dtype) for o in operands]
+    numbers = [
+        n if isinstance(n, Node) else alike(tracer, jnp.broadcast_to(n, np.shape(v)), o)
+        for n, v, o in zip(numbers, values(operands), operands, strict=True)
+    ]
+    if not any(isinstance(n, Node) for n in numbers):
+        return [evaluated(primitive, numbers, params)[0] > 0.5]
+    (result,) = tracer.inline(lambda *n: primitive.bind(*n, **params), *numbers)
+    return [true_above_half(tracer, result, value)]
+
+
 def reduced(extreme):
     """The rule of reduce_and (jnp.min) and reduce_or (jnp.max)."""
 
@@ -111,6 +138,8 @@ def true_above_half(tracer, node, value):
 def select(tracer, primitive, operands, params, axes):
     """The rule of select_n: a choice by a constant mask, or by a comparison of bounded values."""
     predicate, *cases = operands
+    if all(case is cases[0] for case in cases) and isinstance(cases[0], Node):
+        return [cases[0]]
     if any(isinstance(case, Predicate) for case in cases):
         return _selected_truth(tracer, primitive, operands, params, axes)
     if not isinstance(predicate, Predicate):
@@ -209,6 +238,7 @@ RULES = {
     **dict.fromkeys(("gt", "ge", "lt", "le", "ne", "eq", "is_finite"), comparison),
     "not": opposite,
     **{name: logical(name) for name in ("and", "or", "xor")},
+    **dict.fromkeys(("concatenate", "stack"), joined),
     "reduce_and": reduced(jnp.min),
     "reduce_or": reduced(jnp.max),
     "select_n": select,

@@ -1,5 +1,6 @@
 """Smooth elementwise functions, mostly of one value."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ from jax import lax
 
 from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.least import least
 from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.wave import Angle, Wave
 from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of, rewritten
@@ -22,7 +24,9 @@ def curve(curve: Curve, name: str | None = None, function=None):
 
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
-        return [tracer.node(curve, (x,), (function or curve.function)(x.value), axes[0], name or primitive.name)]
+        bottom = least(tracer, x)
+        own = dataclasses.replace(curve, least=bottom) if bottom > -np.inf else curve
+        return [tracer.node(own, (x,), (function or curve.function)(x.value), axes[0], name or primitive.name)]
 
     return rule
 

@@ -1,0 +1,62 @@
+"""Choices by several truth values, whole numbers that depend on x, and functions of jax.numpy that are bounded as a whole."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from quick import quick
+
+from dsrna_jax import bounds
+
+W = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+PLACES, VALUES = np.array([-1.0, 0.0, 0.5, 2.0], np.float32), np.array([0.0, 1.0, -1.0, 3.0], np.float32)
+
+FUNCTIONS = {
+    "select": lambda x: jnp.select([x @ W > 0.3, x @ W > 0, x < 0.1], [x, x @ W, 2 * x], 7.0),
+    "select of vmap": jax.vmap(lambda x: jnp.select([x > 0.2, x > -0.5], [x, x @ W], -1.0)),
+    "piecewise": lambda x: jnp.piecewise(x @ W, [x @ W < -1, x @ W >= 1], [-1.0, lambda z: z**2, lambda z: 2 * z]),
+    "counted": lambda x: (x @ W > 0).sum(1, keepdims=True) * x,
+    "argmax": lambda x: jnp.argmax(x @ W, 1)[:, None] + x,
+    "argmin": lambda x: jnp.where(jnp.argmin(x @ W, 1)[:, None] >= 2, x, -x),
+    "one_hot": lambda x: jax.nn.one_hot(jnp.argmax(x @ W, 1), 4) * x,
+    "switch": jax.vmap(lambda x: lax.switch((x[0] > 0).astype(int) + (x[1] > 0.5), [jnp.sin, lambda x: x @ W, jnp.abs], x)),
+    "interp": lambda x: jnp.interp(x @ W, PLACES, VALUES),
+    "interp of vmap": jax.vmap(lambda x: jnp.interp(x @ W, PLACES, VALUES)),
+    "copysign": lambda x: jnp.copysign(x @ W, x),
+    "signbit": lambda x: jnp.where(~jnp.signbit(x @ W), x, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_bounds_hold_and_are_those_of_the_values_where_nothing_is_undecided(name):
+    f = FUNCTIONS[name]
+    x = np.random.default_rng(3).normal(size=(3, 4)).astype(np.float32)
+    compute = quick(lambda r: [bounds.bound(f, x, radius=r, method=method) for method in ("ibp", "crown_ibp")])
+    moves = np.random.default_rng(1).uniform(-0.999, 0.999, size=(200, *x.shape))
+    moves[:50] = 0.999 * np.sign(moves[:50])
+    for radius in (1e-6, 0.1, 1.0):
+        values = np.asarray(jax.vmap(f)(jnp.asarray(x + radius * moves, jnp.float32)))
+        for lower, upper in np.asarray(compute(radius)):
+            assert np.all(lower <= values) and np.all(values <= upper), radius
+            assert radius > 1e-6 or np.max(upper - lower) < 1e-3
+
+
+def test_a_choice_by_one_truth_value_is_the_hinge_that_jnp_where_makes_of_it():
+    kinds = bounds.explain(lambda x: jnp.select([x > 0], [x], 0.1 * x), jnp.ones((2, 3))).operations
+    assert {"relu"} == set(kinds) - {"affine"}
+
+
+def test_an_interpolation_has_the_range_of_its_points_as_its_interval():
+    lower, upper = quick(lambda x: bounds.bound(lambda x: jnp.interp(x, PLACES, VALUES), x, radius=1.0))(jnp.zeros((1, 1)))
+    np.testing.assert_allclose([lower, upper], [[[-1.0]], [[1.0]]], atol=1e-4)
+
+
+def test_a_function_that_is_only_called_interp_is_not_taken_for_the_one_of_jax():
+    @jax.jit
+    def _interp(x, xp, fp):
+        return jnp.interp(x, xp, fp) + jnp.exp(-jnp.square(1e3 * (x - 0.123)))
+
+    x = jnp.full((1, 1), 0.125)
+    _, upper = bounds.bound(lambda x: _interp(x, PLACES, VALUES), x, radius=0.01, method="ibp")
+    assert upper[0, 0] >= _interp(0.123, PLACES, VALUES) > 1.5
