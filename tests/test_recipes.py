@@ -62,6 +62,9 @@ PERTURBED = {"perturbation_start": 0.03, "perturbation_radius": 0.3, "perturbati
 SDARTS = DARTS_SEARCH | PERTURBED | {"dataset": "cifar10", "space": "s5", "order": "first"}
 
 SEARCHES = {
+    "cifar10_darts_plus": Recipe(
+        "Liang et al. 2019 (arXiv:1909.06035), section 3.2", {"dataset": "cifar10", "stop_skips": 2, "stop_stable": 10}
+    ),
     "cifar10_sdarts_rs": Recipe(SMOOTH, SDARTS | {"perturbation": "uniform"}),
     "cifar10_sdarts_adv": Recipe(SMOOTH, SDARTS | {"perturbation": "adversarial"}),
     "cifar10_pcdarts_rs": Recipe(f"{PC_DARTS}; {SMOOTH}", PC | PERTURBED | {"perturbation": "uniform"}),
@@ -162,7 +165,10 @@ TRAININGS = {
         },
     ),
 }  # fmt: skip
-DIGITS = {f"digits_{name}" for name in ("dsrna_jacobian", "dsrna_cb", "sdarts_rs", "sdarts_adv", "pcdarts_rs", "pcdarts_adv")}
+DIGITS = {
+    f"digits_{name}"
+    for name in ("dsrna_jacobian", "dsrna_cb", "darts_plus", "sdarts_rs", "sdarts_adv", "pcdarts_rs", "pcdarts_adv")
+}
 OWN = DIGITS | {"smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}
 CASES = [(PRESETS[name], recipe) for name, recipe in SEARCHES.items()] + [
     (TRAINING_PRESETS[name], recipe) for name, recipe in TRAININGS.items()

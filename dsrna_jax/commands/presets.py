@@ -70,6 +70,10 @@ PCDARTS = replace(
     alpha_lr=6e-4,
 )
 
+# Liang et al. 2019 (arXiv:1909.06035): DARTS of first order with two rules by which it stops; no code was published.
+DARTS_PLUS = replace(DARTS_FIRST, stop_skips=2, stop_stable=10)
+DIGITS_DARTS_PLUS = replace(DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, stop_skips=2, stop_stable=10)
+
 # Chen and Hsieh 2020 (arXiv:2002.05283) and the published code: DARTS of first order, whose weights learn on perturbed mixtures.
 SDARTS_RS = replace(DARTS_FIRST, space="s5", perturbation="uniform")
 SDARTS_ADV = replace(SDARTS_RS, perturbation="adversarial")
@@ -118,6 +122,8 @@ PRESETS = {
     "darts_first": DARTS_FIRST,
     "darts_second": DARTS_SECOND,
     "pcdarts": PCDARTS,
+    "cifar10_darts_plus": DARTS_PLUS,
+    "digits_darts_plus": DIGITS_DARTS_PLUS,
     "cifar10_sdarts_rs": SDARTS_RS,
     "cifar10_sdarts_adv": SDARTS_ADV,
     "cifar10_pcdarts_rs": PCDARTS_RS,

@@ -58,6 +58,15 @@ class SearchConfig(ComputeOptions, ImageOptions):
     perturbation_start: float = option(0.03, "size of that change in the first epoch", "[0, 1]", before=0.03)
     perturbation_radius: float = option(0.3, "size of that change that is reached after the last epoch", "[0, 1]", before=0.3)
     perturbation_steps: int = option(7, "steps of the adversarial change", "[1, 1000]", before=7)
+    stop_skips: int = option(
+        0, "skip connections in the normal cell at which the search stops (DARTS+); 0 for never", "[0, 32]", before=0
+    )
+    stop_stable: int = option(
+        0,
+        "epochs without a change in the ranking of the operations after which the search stops (DARTS+); 0 for never",
+        "[0, 1e6]",
+        before=0,
+    )
     epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
     batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")

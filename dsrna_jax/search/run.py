@@ -15,6 +15,7 @@ from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
+from dsrna_jax.search import stopping
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
 from dsrna_jax.search.programs import SearchPrograms, arguments, normalised, search_programs
@@ -54,12 +55,13 @@ def run(
 
 
 class SearchLoop(RunLoop):
-    """The state of a search between two steps."""
+    """The state of a search between two steps; `rankings` are those of the epochs so far, if the search may stop by them."""
 
     setup: SearchSetup
     folder: SearchFolder
     programs: SearchPrograms
     genotype: Genotype
+    rankings: list[stopping.Ranking]
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
 
     def uncompiled(self) -> tuple[SearchPrograms, dict[str, tuple]]:
@@ -70,9 +72,10 @@ class SearchLoop(RunLoop):
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas)
-        self.genotype = genotypes.derive(alphas, self.config.primitives)
+        self.genotype, self.rankings = genotypes.derive(alphas, self.config.primitives), []
 
     def resume(self, metadata: dict[str, Any]) -> None:
+        self.rankings = metadata.get("rankings", [])
         self.genotype = cast(Genotype, genotypes.from_json(metadata["genotype"]))
         self.folder.write_genotype(self.genotype)
 
@@ -100,6 +103,7 @@ class SearchLoop(RunLoop):
         self.genotype = genotypes.derive(alphas, self.config.primitives)
         self.folder.write_alphas(epoch, self.step, alphas)
         self.folder.write_genotype(self.genotype, epoch)
+        self._judge(epoch, alphas)
         robustness = means.get("robustness")
         return {
             "learning_rate": float(weight_rate(self.config, epoch - 1)),
@@ -114,8 +118,19 @@ class SearchLoop(RunLoop):
             "radius": _radius(means),
             **self._certified_radii(),
             "certified_accuracy": means.get("certified_accuracy"),
+            **{name: means[name] for name in ("perturbation_radius",) if name in means},
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELL_TYPES},
         }
+
+    def _judge(self, epoch: int, alphas: dict[str, Any]) -> None:
+        """Ends the search by the rules of its configuration, once the alphas have moved."""
+        config = self.config
+        if epoch <= config.warmup_epochs or not (config.stop_skips or config.stop_stable):
+            return
+        self.rankings.append(stopping.ranking(alphas, config.primitives))
+        if why := stopping.reason(self.genotype, self.rankings, config.stop_skips, config.stop_stable):
+            self.is_over = True
+            self.progress.note(f"the search stops after epoch {epoch}: {why}")
 
     def _evaluation(self) -> tuple[float, float]:
         """Loss and accuracy on all of search_val, not augmented, by the running statistics."""
@@ -135,7 +150,7 @@ class SearchLoop(RunLoop):
         return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), radii, strict=True)}
 
     def metadata(self) -> dict[str, Any]:
-        return {"genotype": genotypes.to_json(self.genotype)}
+        return {"genotype": genotypes.to_json(self.genotype)} | ({"rankings": self.rankings} if self.rankings else {})
 
     def columns(self, means: dict[str, float]) -> dict[str, Any]:
         return {
