@@ -110,6 +110,8 @@ JACOBIAN, CERTIFIED = "cifar10_dsrna_jacobian", "cifar10_dsrna_cb"
 
 PROGRAMS = {
     "weight_step": Program(_search("weight_step", JACOBIAN)),
+    "weight_step_bfloat16": Program(_search("weight_step", JACOBIAN, precision="bfloat16")),
+    "weight_step_remat": Program(_search("weight_step", JACOBIAN, remat=True)),
     "alpha_step_jacobian": Program(_search("alpha_step", JACOBIAN, order="first")),
     "alpha_step_certified": Program(_search("alpha_step", CERTIFIED, order="first")),
     "alpha_step_jacobian_unrolled": Program(_search("alpha_step", JACOBIAN)),
