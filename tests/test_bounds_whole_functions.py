@@ -238,3 +238,28 @@ def test_what_looks_like_a_softmax_and_is_none_is_not_taken_for_one(f):
     values = np.asarray(jax.vmap(f)(jnp.asarray(points)))
     lower, upper = map(np.asarray, quick(lambda x: bounds.bound(f, x, radius=0.3, method="ibp"))(x))
     assert np.all(lower <= values) and np.all(values <= upper)
+
+
+def entropy_of(p, log_p):
+    return -(p * log_p).sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "f,least,greatest",
+    [
+        (lambda x: jnp.exp(x) / (1 + jnp.exp(x)), 0, 1),
+        (lambda x: (jnp.exp(x) - jnp.exp(-x)) / (jnp.exp(x) + jnp.exp(-x)), -1, 1),
+        (lambda x: (lambda p: entropy_of(p, jnp.log(p)))(jax.nn.softmax(x)), 0, 4 / np.e),
+        (lambda x: entropy_of(jax.nn.softmax(x), jax.nn.log_softmax(x)), 0, 4 / np.e),
+        (lambda x: (lambda z: entropy_of(jnp.exp(z), z))(jax.nn.log_softmax(x)), 0, 4 / np.e),
+    ],
+)
+def test_functions_of_exponentials_stay_in_their_range_and_are_unknown_where_exponentials_leave_theirs(f, least, greatest):
+    compute = quick(lambda r: bounds.bound(f, X, radius=r, method="ibp"))
+    moves = np.random.default_rng(0).uniform(-0.999, 0.999, size=(100, *X.shape))
+    for radius in (1e-3, 1.0, 10.0, 100.0):
+        lower, upper = map(np.asarray, compute(radius))
+        values = np.asarray(jax.vmap(f)(jnp.asarray(X + radius * moves, jnp.float32)))
+        assert np.all(np.isnan(values) | (lower <= values) & (values <= upper))
+        assert np.all(np.isfinite(values).all(0) | np.isinf(upper - lower))
+        assert radius > 10 or np.all((lower > least - 1e-3) & (upper < greatest + 1e-3))

@@ -61,6 +61,11 @@ def squareplus(a: float) -> Curve | None:
     return Curve(lambda x: (x + jnp.sqrt(x * x + a)) / 2, size=lambda x, f: x + f) if a > 0 else None
 
 
+def within_exp(function):
+    """The function where exp(2 |x|) is finite; NaN elsewhere, as a quotient of two infinities is."""
+    return lambda x: jnp.where(jnp.abs(x) < math.log(float(jnp.finfo(x.dtype).max)) / 2, function(x), jnp.nan)
+
+
 def _gelus():
     """Ways to write x/2 (1 + erf(x / sqrt 2))."""
     root = math.sqrt(2)
@@ -91,7 +96,27 @@ _softpluses = (jax.nn.softplus, lambda x: jnp.log1p(jnp.exp(x)), lambda x: jnp.l
 WHOLES = (
     Whole("square", (lambda x: x * x,), Curve(jnp.square)),
     Whole("cube", (lambda x: x * x * x, lambda x: jnp.square(x) * x), Curve(lambda x: x * x * x, (0.0,))),
-    Whole("sigmoid", (lambda x: 1 / (1 + jnp.exp(-x)),), Curve(jax.nn.sigmoid, (0.0,))),
+    Whole(
+        "sigmoid",
+        (lambda x: 1 / (1 + jnp.exp(-x)), lambda x: 1 - 1 / (1 + jnp.exp(x))),
+        Curve(jax.nn.sigmoid, (0.0,), size=lambda x, f: 1 + f),
+    ),
+    Whole("sigmoid", (lambda x: jnp.exp(x) / (1 + jnp.exp(x)),), Curve(within_exp(jax.nn.sigmoid), (0.0,))),
+    Whole(
+        "tanh",
+        (lambda x: 1 - 2 / (1 + jnp.exp(2 * x)), lambda x: 2 / (1 + jnp.exp(-2 * x)) - 1),
+        Curve(jnp.tanh, (0.0,), size=lambda x, f: 1 + f),
+    ),
+    Whole(
+        "tanh",
+        (
+            lambda x: (jnp.exp(x) - jnp.exp(-x)) / (jnp.exp(x) + jnp.exp(-x)),
+            lambda x: (jnp.exp(2 * x) - 1) / (jnp.exp(2 * x) + 1),
+            lambda x: (1 - jnp.exp(-2 * x)) / (1 + jnp.exp(-2 * x)),
+            lambda x: jnp.sinh(x) / jnp.cosh(x),
+        ),
+        Curve(within_exp(jnp.tanh), (0.0,), size=lambda x, f: 1 + f),
+    ),
     Whole("silu", (lambda x: x * jax.nn.sigmoid(x), lambda x: x / (1 + jnp.exp(-x))), swish(1.0)),
     Whole("swish", (lambda x: x * jax.nn.sigmoid(ANY * x),), swish),
     Whole(

@@ -12,17 +12,29 @@ import numpy as np
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.known import number
+from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.softmax import LogSoftmax, LogSumExp, Probability
 from dsrna_jax.bounds.rules.building import with_axes_in_front
+
+# exp(x) x for log-probabilities x; and where log is taken of exp(x), which must not be flushed to 0.
+ENTROPY = Curve(lambda x: jnp.exp(x) * x, (-2.0,), size=lambda x, f: 1 + f)
+ENTROPY_OF_NORMAL = Curve(
+    lambda x: jnp.where(x > jnp.log(jnp.finfo(x.dtype).tiny), jnp.exp(x) * x, jnp.nan), (-2.0,), size=lambda x, f: 1 + f
+)
 
 
 def softmaxes(tracer, primitive, operands) -> list | None:
     """[node] if an operation completes a softmax or a part of it; else None."""
     if not all(isinstance(operand, Node) for operand in operands):
         return None
-    rule = {"div": _quotient, "log": _logarithm, "add": _shifted_back, "sub": _difference, "exp": _exponential}.get(
-        primitive.name
-    )
+    rule = {
+        "div": _quotient,
+        "log": _logarithm,
+        "add": _shifted_back,
+        "sub": _difference,
+        "exp": _exponential,
+        "mul": _entropy,
+    }.get(primitive.name)
     return rule(tracer, *operands) if rule is not None else None
 
 
@@ -88,6 +100,23 @@ def _difference(tracer, y, log):
 def _exponential(tracer, x):
     """[node] of exp(log_softmax(y)), or None."""
     return [_probability(tracer, x)] if isinstance(x.operation, LogSoftmax) else None
+
+
+def _entropy(tracer, left, right):
+    """[node] of p log(p) with a probability p, or None."""
+    for p, log in ((left, right), (right, left)):
+        if isinstance(p.operation, Probability):
+            (x,), value = p.parents, p.value * log.value
+            if _is_same_log(x, log):
+                return [tracer.node(ENTROPY, (x,), value, x.batch_axis, "entropy")]
+            if any(source is p for (source,) in _ways(tracer, log, "log")):
+                return [tracer.node(ENTROPY_OF_NORMAL, (x,), value, x.batch_axis, "entropy")]
+    return None
+
+
+def _is_same_log(x, log) -> bool:
+    """Whether two nodes are the log(softmax) of the same node over the same axes."""
+    return log is x or (isinstance(log.operation, LogSoftmax) and log.operation == x.operation and log.parents[0] is x.parents[0])
 
 
 def _probability(tracer, x):
