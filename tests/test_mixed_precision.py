@@ -130,6 +130,7 @@ def test_maps_are_bfloat16_and_weights_statistics_alphas_and_losses_float32(conf
     assert stepped(config)[1] == {"float32"}
 
 
+@pytest.mark.slow
 def test_a_training_in_bfloat16_learns_digits_as_well_as_one_in_float32():
     """Three epochs against FGSM end within 5 % of the held-out images, more than twice the error of their number."""
     digits = load("digits", "train")

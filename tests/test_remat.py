@@ -35,7 +35,7 @@ def gradients(net):
     return jax.grad(loss, argnums=(0, 1), has_aux=True)
 
 
-@pytest.mark.parametrize("net", [SUPERNET, DERIVED], ids=["supernet", "derived"])
+@pytest.mark.parametrize("net", [SUPERNET, pytest.param(DERIVED, marks=pytest.mark.slow)], ids=["supernet", "derived"])
 def test_gradients_and_statistics_are_the_same_in_less_memory(net):
     plain, saving, arguments = gradients(net), gradients(net.clone(remat=True)), arguments_of(net)
     chex.assert_trees_all_equal_shapes(*(jax.eval_shape(n.init, jax.random.key(1), IMAGES) for n in (net, net.clone(remat=True))))

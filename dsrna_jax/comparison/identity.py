@@ -6,7 +6,7 @@ from typing import Any
 from dsrna_jax import genotypes
 from dsrna_jax.comparison.runs import FinishedTraining
 
-_SAME = ("seed", "data_dir", "genotype")  # fields in which trainings of one row may differ
+_SAME = ("seed", "data_dir", "genotype", "loading", "workers", "remat")  # fields in which trainings of one row may differ
 _OF_ADVERSARIES = ("radius", "norm", "attack_steps", "attack_step", "attack_statistics", "radius_warmup_epochs", "replays",
                    "beta", "val_attack_steps", "collapse")  # and these, in standard training  # fmt: skip
 
