@@ -83,3 +83,18 @@ def test_leads_that_no_method_has_narrowed_do_not_tighten_a_maximum():
     )
     assert jnp.all(without.radius > 0)
     np.testing.assert_allclose(with_leads, without, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", ["relu", "max", pytest.param("silu", marks=pytest.mark.slow)])
+def test_derivatives_are_finite_where_entries_are_always_0(name, double):
+    """Their intervals are nothing but the allowance for rounding, whose square leaves the type."""
+    activation = {"relu": jax.nn.relu, "max": lambda x: x.max(1, keepdims=True), "silu": jax.nn.silu}[name]
+    with jax.enable_x64(double):
+        x, w = jnp.ones((1, 4)), jnp.zeros(4)
+
+        def width(w):
+            lower, upper = bounds.bound(lambda x: activation(x * w[None]).sum(1), x, radius=0.1, method="crown")
+            return (upper - lower).sum()
+
+        assert jnp.isfinite(jax.grad(width)(w)).all() and jnp.isfinite(jax.jacfwd(width)(w)).all()

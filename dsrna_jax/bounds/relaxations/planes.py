@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 
 class Planes(NamedTuple):
@@ -20,9 +22,13 @@ class Planes(NamedTuple):
 
 
 def ratio(a, b):
-    """a / b, and 0 where b is 0, with finite derivatives."""
-    empty = b == 0
-    return jnp.where(empty, 0, a / jnp.where(empty, 1, b))
+    """a / b, and 0 where b is 0, with finite derivatives: 0 where b is so small that they would leave the type.
+
+    An interval of nothing but the allowance for rounding is that small, such as that of an entry which is always 0.
+    """
+    empty, is_small = b == 0, jnp.abs(b) < 4 * float(np.sqrt(jnp.finfo(b.dtype).tiny))
+    constant = lax.stop_gradient(a / jnp.where(empty, 1, b))
+    return jnp.where(empty, 0, jnp.where(is_small, constant, a / jnp.where(is_small, 1, b)))
 
 
 def spans(low, high):
