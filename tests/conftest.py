@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -33,7 +34,12 @@ pytest_plugins = ["compared_runs", "finished_runs"]  # fixtures of several files
 # Tracing makes many objects, and most of them stay: a process of the suite spent a tenth of its time on looking for garbage.
 gc.set_threshold(100_000, 50, 100)
 
-jaxtyping.install_import_hook("dsrna_jax", "typechecking.checked")  # costs a tenth of the time that tracing takes
+# Signatures of arrays are checked; modules without any are left alone, since every call of a wrapped function takes time.
+ROOT = Path(__file__).parents[1]
+ANNOTATED = [file for file in (ROOT / "dsrna_jax").rglob("*.py") if "from jaxtyping import" in file.read_text(encoding="utf-8")]
+jaxtyping.install_import_hook(
+    [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in ANNOTATED], "typechecking.checked"
+)
 
 
 def pytest_configure(config):

@@ -13,7 +13,7 @@ from dsrna_jax.attacks.losses import cross_entropy, runner_up
 
 RADIUS = {"linf": 0.1, "l2": 0.5}
 images, labels = jnp.asarray(IMAGES), jnp.asarray(LABELS)
-norms = pytest.mark.parametrize("norm", RADIUS)
+norms = pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 
 
 @functools.partial(jax.jit, static_argnames=("norm", "loss", "steps", "rank"))
@@ -47,7 +47,7 @@ def test_targeted_apgd_fools_the_same_examples(norm, rank):
     np.testing.assert_array_equal(~np.asarray(result.success), GOLDEN[f"apgd_{norm}_towards_{rank}_right"])
 
 
-@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
+@norms
 def test_fab_finds_the_same_distances(norm):
     @jax.jit
     def run(rank):

@@ -45,7 +45,7 @@ def sides(f, x, radius, **options):
     return [np.asarray(side) for side in compute(jnp.asarray(x), jnp.asarray(radius))]
 
 
-@pytest.mark.parametrize("sizes", [(2, 4, 2), (3, 3, 3, 2), (1, 5, 1)])
+@pytest.mark.parametrize("sizes", [(2, 4, 2), (3, 3, 3, 2), pytest.param((1, 5, 1), marks=pytest.mark.slow)])
 def test_bounds_contain_the_exact_range_of_small_networks(sizes):
     network = layers(*sizes, seed=sum(sizes))
     x, radius = np.linspace(0.2, 0.8, sizes[0]), 0.4
@@ -120,7 +120,7 @@ def test_convolutions_are_exact_for_all_attributes(grid, layout):
     check_backward_bounds_are_exact(f, rng.uniform(size=(2, 7, 8, 4)))
 
 
-@pytest.mark.parametrize("reverse", [1, -1])
+@pytest.mark.parametrize("reverse", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_operations_with_several_results_are_exact(reverse):
     def f(x):
         first, _, third = jnp.split(x, [1, 3], axis=2)
@@ -177,7 +177,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("norm", bounds.NORMS)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [pytest.param("shallow", marks=pytest.mark.slow), "deep", "convolutional"])
 def test_every_method_equals_its_implementation_in_numpy(name, norm):
     f, matrices, shape = NETWORKS[name]()
     x = np.random.default_rng(5).uniform(size=(2, *shape))
@@ -196,7 +196,7 @@ def test_every_method_equals_its_implementation_in_numpy(name, norm):
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-11, err_msg=method)
 
 
-@pytest.mark.parametrize("norm", ["l2", "l1"])
+@pytest.mark.parametrize("norm", ["l2", pytest.param("l1", marks=pytest.mark.slow)])
 def test_the_first_layer_has_the_exact_radius_of_its_row_norms(norm):
     """Border rows of a padded convolution are shorter; batch norm, and a second affine layer, belong to the same row."""
     rng = np.random.default_rng(0)
@@ -282,7 +282,7 @@ def test_gradients_of_bounds_are_finite_differences(method, norm, clip):
     assert sum(map(agrees, np.linspace(0, 1e-3, 6))) >= 5  # adaptive slopes jump: a difference may straddle one
 
 
-@pytest.mark.parametrize("method, norm", [("crown_ibp", "l2"), ("alpha_crown", "linf")])
+@pytest.mark.parametrize("method, norm", [("crown_ibp", "l2"), pytest.param("alpha_crown", "linf", marks=pytest.mark.slow)])
 def test_bounds_do_not_depend_on_order_jit_chunks_or_vmap(method, norm):
     f, x = dense(layers(4, 5, 4, 3, seed=1)), jnp.asarray(np.random.default_rng(0).uniform(size=(4, 4)))
     radius = jnp.array([0.05, 0.1, 0.2, 0.3])

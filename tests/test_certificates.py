@@ -291,7 +291,7 @@ def test_the_radius_follows_its_implicit_gradient(case):
         np.testing.assert_allclose((slope * step[None]).sum((1, 2)), (ends[0] - ends[1]) / 2, rtol=1e-3, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
+@pytest.mark.parametrize("method", ["ibp", pytest.param("crown_ibp", marks=pytest.mark.slow)])
 def test_the_chain_of_cells_contains_what_the_network_does(case, method):
     variables, alphas, images = case
     with jax.enable_x64():

@@ -90,7 +90,7 @@ def test_another_radius_compiles_nothing():
     assert other.worst.mean() > whole()[0].worst[:20].mean()
 
 
-@pytest.mark.parametrize("kept", [1, 7, -2])
+@pytest.mark.parametrize("kept", [1, pytest.param(7, marks=pytest.mark.slow), -2])
 def test_completed_batches_are_not_run_again(kept):
     evaluation, records = whole()
     again = []

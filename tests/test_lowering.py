@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.extend.core import Primitive
 
-from dsrna_jax.kernels.lowering import define, noinline, pad_with_zeros, promoted
+from dsrna_jax.kernels.lowering import define, noinline, pad_with_zeros
 
 X, Y = jnp.arange(6.0).reshape(2, 3), jnp.array([[1.0, -2, 3], [0.5, 0, -1]])
 
@@ -78,8 +78,3 @@ def test_noinline_calls_a_function_that_xla_may_not_inline():
 def test_pad_with_zeros_equals_jax_numpy():
     widths = [(0, 2), (1, 0)]
     np.testing.assert_array_equal(pad_with_zeros(X, widths), jnp.pad(X, widths))
-
-
-def test_promoted_arrays_are_of_one_floating_type():
-    assert [a.dtype for a in promoted(np.arange(2), jnp.ones(2, jnp.bfloat16))] == [jnp.bfloat16] * 2
-    assert [a.dtype for a in promoted(np.arange(2), np.arange(3))] == [jnp.float32] * 2

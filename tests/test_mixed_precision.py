@@ -12,7 +12,7 @@ from quick import quick
 
 from dsrna_jax import bounds
 from dsrna_jax.data import load
-from dsrna_jax.kernels import fused_depthwise
+from dsrna_jax.kernels import fused_depthwise, mixed_precision
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.function import NetworkFunction
@@ -179,3 +179,13 @@ def test_bounds_refuse_maps_of_16_bits():
     function = NetworkFunction(net, jax.tree.map(lambda leaf: jnp.ones(leaf.shape), variables))
     with pytest.raises(NotImplementedError, match="no bounds of .* in bfloat16.* compute in float32"):
         bounds.bound(function, images, radius=0.1)
+
+
+def test_operands_of_a_convolution_are_of_one_floating_type_unless_maps_have_16_bits():
+    maps = jnp.ones(2, jnp.bfloat16)
+    for image, kernel, expected in [
+        (maps, np.ones(2, np.float32), ["bfloat16", "float32"]),
+        (np.arange(2), np.arange(3), ["float32", "float32"]),
+        (np.ones(2, np.float32), maps, ["float32", "float32"]),
+    ]:
+        assert [str(operand.dtype) for operand in mixed_precision.operands(image, kernel)] == expected

@@ -105,9 +105,13 @@ def renamed_checkpoint(path):
         (without("alphas.jsonl", 0.99), "WARN: skipped .* of step 15: alphas.jsonl .*\n.*resuming after step 10 of 15"),
         (with_text("metrics.jsonl", '"train_loss": 2', '"train_loss": 1'), "no checkpoint in .* can be used"),
         (with_text("metrics.jsonl", '"step": 5', '"step": "5"'), "line 1 of .*metrics.jsonl is damaged"),
-        (with_text("config.json", '"warmup_epochs": 1', '"warmup_epochs": 2'), "warmup_epochs: 1 -> 2"),
+        pytest.param(
+            with_text("config.json", '"warmup_epochs": 1', '"warmup_epochs": 2'), "warmup_epochs: 1 -> 2", marks=pytest.mark.slow
+        ),
         (with_text("config.json", '"examples": 1437', '"examples": 1436'), "data examples: 1436 -> 1437"),
-        (renamed_checkpoint, "WARN: skipped the checkpoint of step 60: it is that of step 15"),
+        pytest.param(
+            renamed_checkpoint, "WARN: skipped the checkpoint of step 60: it is that of step 15", marks=pytest.mark.slow
+        ),
     ],
     ids=["emptied", "halved", "alphas cut", "foreign", "strange", "config", "data", "renamed"],
 )
