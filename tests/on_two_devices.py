@@ -27,7 +27,7 @@ from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.runtime.device_data import DeviceData, gathered, on_devices
 from dsrna_jax.runtime.microbatches import over_parts
-from dsrna_jax.search import bilevel
+from dsrna_jax.search import bilevel, curvature
 from dsrna_jax.search.programs import arguments, search_programs
 from dsrna_jax.search.setup import search_setup
 from dsrna_jax.training.config import ADVERSARIES, TrainingConfig
@@ -145,6 +145,18 @@ def test_hypergradients_are_those_of_the_whole_batch(order):
     assert_alike(hypergradient, (PIXELS, LABELS), rtol=2e-3 if order == "unrolled_fd" else 2e-5)
 
 
+def test_the_dominant_eigenvalue_is_that_of_the_whole_batch():
+    def eigenvalue(batch):
+        def loss(powers):
+            bent = jnp.abs(batch[0] - 0.4) ** (2 + powers[None, None, None])
+            logits, _ = NET.apply(VARIABLES, bent, None, "batch", mutable=["batch_stats"])
+            return cross_entropy(logits, batch[1]).mean()
+
+        return curvature.dominant_eigenvalue(loss, jnp.array([0.3, -0.2, 0.1]), KEY)
+
+    assert_alike(eigenvalue, (PIXELS, LABELS), rtol=1e-3)
+
+
 @pytest.mark.parametrize(("kind", "statistics"), [*((kind, "running") for kind in ADVERSARIES), ("pgd", "batch")])
 def test_a_training_step_is_that_of_the_whole_batch(kind, statistics):
     config = TrainingConfig(
@@ -204,6 +216,7 @@ STEPS = [
         ("alpha_step", {}),
         ("alpha_step", {"order": "unrolled"}),
         ("alpha_step", {"metric": "certified"}),
+        ("eigenvalue", {"eigenvalue_every": 1}),
     )),
 ]  # fmt: skip
 
@@ -217,7 +230,8 @@ def test_devices_exchange_sums_and_the_images_of_the_batch_alone(name, changes):
     text = jax.jit(step, out_shardings=sharding.replicated(mesh)).lower(*shapes).compile().as_text()
     kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
     count = Counter(re.findall(rf" ({kinds})(?:-start)?\(", text))
-    passes = {"evaluate": 0, "weight_step": 2, "alpha_step": 7 if changes.get("order") == "unrolled" else 2}[name]
+    passes = {"evaluate": 0, "weight_step": 2, "alpha_step": 2, "eigenvalue": 4}[name]
+    passes = 7 if changes.get("order") == "unrolled" else passes
     norms = 0 if "batch_norm" in changes else len(jax.tree.leaves(jax.eval_shape(setup.functions.init, KEY).batch_stats))
     assert count.pop("reduce-scatter") <= 2, "of the images of one or two batches"
     assert count.pop("all-reduce") <= passes * norms + 2 and not count

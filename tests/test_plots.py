@@ -158,6 +158,12 @@ def test_labels_of_pictures_hold_no_formula_since_text_is_drawn_as_it_is(which, 
     assert texts and not [text.get_text() for text in texts if "$" in text.get_text()]
 
 
+def test_eigenvalues_are_joined_over_the_epochs_without_one():
+    rows = [{**ROW, "epoch": i, "eigenvalue": None if i % 2 else 0.1 * i} for i in range(12)]
+    (axes,) = [axes for axes in plots.search_curves(rows).axes if "eigenvalue" in axes.get_title("left")]
+    assert axes.lines[0].get_xdata().tolist() == [0, 2, 4, 6, 8, 10] and axes.lines[0].get_marker() == "o"
+
+
 def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     path = tmp_path / "cell.png"
     figure = plots.cell(DARTS_V2, "normal", path)

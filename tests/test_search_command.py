@@ -96,7 +96,7 @@ def test_dry_run_needs_no_data(tmp_path, capsys):
     assert status(search.main, ["search", "--preset=darts_first", f"--data_dir={tmp_path}", "--dry_run"]) == 0
     out = capsys.readouterr().out
     assert "weights: 1,930,618\n" in out and f"not in data_dir {tmp_path}" in out
-    assert "steps: 390 in each of 50 epochs" in out and out.count(" MB\n") == 2
+    assert "steps: 390 in each of 50 epochs" in out and out.count(" MB\n") == 3
 
 
 def test_published_splits_have_the_shape_that_tfds_defines():

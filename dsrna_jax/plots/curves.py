@@ -22,13 +22,14 @@ def search_curves(
 ) -> Figure:
     """Loss, accuracy, robustness and number of skip connections over the epochs of a search.
 
-    A panel is left out if no row has a number for it; a value that is absent, None or not finite leaves a gap.
+    A panel is left out if no row has a number for it; a value that is absent, None or not finite leaves a gap, except that
+    eigenvalues, which are measured in some epochs alone, are joined.
 
     Args:
       rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy" and "val_accuracy" (in
         [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
         certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "perturbation_radius"
-        (of mixtures), "skips_normal", "skips_reduction".
+        (of mixtures), "eigenvalue" (the dominant one of the alphas' Hessian), "skips_normal", "skips_reduction".
       metric: label of the axis of R.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
@@ -76,9 +77,11 @@ def _curves(rows, panels, path, warmup, title, width) -> Figure:
         axes = figure.add_axes(box, ylabel=label, xlabel="epoch")
         axes.set_title(heading, loc="left", fontsize=11, fontweight="bold", color=INK)
         for name, line, style in lines:
-            values = [line(row) for row in rows]
-            if np.isfinite(values).any():
-                axes.plot(epochs, values, label=name, linewidth=1.8, **style, **markers(epochs))
+            points = [(epoch, line(row)) for epoch, row in zip(epochs, rows, strict=True)]
+            if "marker" in style:  # measured in some epochs alone, so that gaps would tear every line
+                points = [(epoch, value) for epoch, value in points if np.isfinite(value)]
+            if np.isfinite([value for _, value in points]).any():
+                axes.plot(*zip(*points, strict=True), label=name, **{"linewidth": 1.8, **markers(epochs), **style})
         mark_epochs(axes, epochs, warmup, "alphas frozen" if index == 0 else None)
         low, high = axes.dataLim.intervaly
         if "radius" in label and 0 < 30 * low < high:
@@ -130,6 +133,11 @@ def _panels(metric):
         ("robustness", metric, [("R, higher is more robust", of("robustness"), green)]),
         ("radius of the certificates", "radius", [("current", of("radius"), black)]),
         ("perturbation of the mixtures", "share of an operation", [("radius", of("perturbation_radius"), black)]),
+        (
+            "dominant eigenvalue of the alphas' Hessian",
+            "curvature of the loss",
+            [("of the loss on a batch of search_val", of("eigenvalue"), black | {"marker": "o", "markersize": 3})],
+        ),
         (
             "certified accuracy of the supernet",
             "radius in pixels",

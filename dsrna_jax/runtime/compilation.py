@@ -1,7 +1,7 @@
 """Compilation of the programs of a run, side by side and in the background; kept for the next run (`program_cache`)."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -67,7 +67,7 @@ def initial_state(init: Callable, seed: int, mesh: Mesh) -> Any:
     return init(jax.random.key(seed, impl="rbg"))
 
 
-def compiled(programs: Programs, arguments: dict[str, tuple], mesh: Mesh, identity: Any) -> Programs:
+def compiled(programs: Programs, arguments: dict[str, tuple], mesh: Mesh, identity: Any, rare: Collection[str] = ()) -> Programs:
     """The functions of `programs` compiled, in the order of `arguments`: each a future, in a tuple of the same type.
 
     Functions named `..._step` take over the memory of their first argument, the state. Tracing is Python and goes one by one; XLA
@@ -76,11 +76,13 @@ def compiled(programs: Programs, arguments: dict[str, tuple], mesh: Mesh, identi
     Args:
       arguments: shapes of the arguments of each function to compile, by its name.
       identity: all facts that decide the functions besides these shapes; programs are kept by it (`program_cache`).
+      rare: names of functions that run so seldom that on a CPU it takes less time to optimise them less.
     """
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
-    futures, options, devices = {}, sharding.compiler_options(mesh), list(mesh.devices.flat)
+    futures, devices = {}, list(mesh.devices.flat)
     with memory_of(mesh):
         for name, shapes in arguments.items():
+            options = sharding.compiler_options(mesh, is_rare=name in rare)
             signature = Signature(shapes, sharding.replicated(mesh), name.endswith("_step"))
             facts = (name, list(map(str, jax.tree.leaves(shapes))), options, identity)
             file = program_cache.path(facts, devices)

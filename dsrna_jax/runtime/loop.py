@@ -29,6 +29,7 @@ class RunLoop(ABC):
     """
 
     remedy = "start anew"  # advice in the error message when a number is not finite
+    rare: tuple[str, ...] = ()  # names of programs that run once in some epochs
 
     def __init__(self, setup: RunSetup, folder: RunFolder, mesh: Mesh, progress: Progress):
         self.setup, self.config, self.folder, self.mesh, self.progress = setup, setup.config, folder, mesh, progress
@@ -37,7 +38,7 @@ class RunLoop(ABC):
         self.key = sharding.placed(jax.random.key(self.config.seed), sharding.replicated(mesh))
         functions, arguments = self.uncompiled()
         self.abstract_state = next(iter(arguments.values()))[0]
-        self.programs = compilation.compiled(functions, arguments, mesh, setup.identity)
+        self.programs = compilation.compiled(functions, arguments, mesh, setup.identity, self.rare)
         self.step = 0
         self.sums: dict[str, float] = {}  # of the metrics of this epoch's steps
         self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running

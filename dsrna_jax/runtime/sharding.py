@@ -150,20 +150,21 @@ def check_divides(batch_size: int, mesh: Mesh, name: str = "batch_size") -> None
         )
 
 
-def compiler_options(mesh: Mesh) -> dict[str, Any]:
-    """Options with which XLA compiles a large step quickly on these devices.
+def compiler_options(mesh: Mesh, is_rare: bool = False) -> dict[str, Any]:
+    """Options with which XLA compiles a large step quickly on these devices; one that is rare, to slower code in half the time.
 
     On a CPU, XLA's older emitters with little of LLVM's optimisation compile a step faster, to code of the same speed (jaxlib
     0.10). Later releases have only the new emitters, which need full optimisation.
     """
-    options = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
     if mesh.devices.flat[0].platform != "cpu":
         return {}
+    least = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    older = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
     try:
-        jax.jit(lambda: 0).lower().compile(compiler_options=options)
+        jax.jit(lambda: 0).lower().compile(compiler_options=older)
     except jax.errors.JaxRuntimeError:
-        return {}
-    return options
+        older = {}
+    return older | least if is_rare else older
 
 
 def described(mesh: Mesh) -> str:

@@ -67,6 +67,12 @@ class SearchConfig(ComputeOptions, ImageOptions):
         "[0, 1e6]",
         before=0,
     )
+    eigenvalue_every: int = option(
+        5,
+        "epochs from one measurement of the dominant eigenvalue of the alphas' Hessian to the next; 0 for never",
+        "[0, 1e6]",
+        before=0,
+    )
     epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
     batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")

@@ -15,7 +15,7 @@ from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search.setup import SearchSetup
 from dsrna_jax.search.step import SearchBatch, SearchFunctions
 
-_TRAIN, _VAL, _PROJECTIONS, _PERTURBATIONS = range(4)  # streams of randomness
+_TRAIN, _VAL, _PROJECTIONS, _PERTURBATIONS, _CURVATURE = range(5)  # streams of randomness
 
 
 class SearchPrograms(NamedTuple):
@@ -25,12 +25,14 @@ class SearchPrograms(NamedTuple):
     alpha_step(state, data, train_indices, val_indices, key) -> (state, metrics)
     evaluate(state, data, indices, counts) -> (loss, right): sums over those of the batch that count.
     certify(state, data, indices) -> [batch]; None if nothing is certified.
+    eigenvalue(state, data, val_indices, key) -> scalar, on the batch of the last step; None if it is never measured.
     """
 
     weight_step: Callable | Any
     alpha_step: Callable | Any
     evaluate: Callable | Any
     certify: Callable | Any | None = None
+    eigenvalue: Callable | Any | None = None
 
 
 def normalised(functions: SearchFunctions, mean: Any, std: Any) -> SearchFunctions:
@@ -41,21 +43,21 @@ def normalised(functions: SearchFunctions, mean: Any, std: Any) -> SearchFunctio
 def search_programs(functions: SearchFunctions) -> SearchPrograms:
     """The functions of a search on batches given by indices [batch], as each device runs them (`data_parallel`)."""
 
-    def batch(state, data, indices, key, stream):
+    def batch(step, data, indices, key, stream):
         images, labels = gathered(data, indices)
-        return SearchBatch(functions.augmented(images, step_key(key, stream, state.step)), labels)
+        return SearchBatch(functions.augmented(images, step_key(key, stream, step)), labels)
 
     def plain_batch(data, indices):
         images, labels = gathered(data, indices)
         return SearchBatch(augment.pixels(images), labels)
 
     def weight_step(state, data, indices, key):
-        train = batch(state, data, indices, key, _TRAIN)
+        train = batch(state.step, data, indices, key, _TRAIN)
         return normalised(functions, data.mean, data.std).weight_step(state, train, step_key(key, _PERTURBATIONS, state.step))
 
     def alpha_step(state, data, train_indices, val_indices, key):
-        train = batch(state, data, train_indices, key, _TRAIN)
-        val = batch(state, data, val_indices, key, _VAL)
+        train = batch(state.step, data, train_indices, key, _TRAIN)
+        val = batch(state.step, data, val_indices, key, _VAL)
         return normalised(functions, data.mean, data.std).alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
 
     def evaluate(state, data, indices, counts):
@@ -65,7 +67,17 @@ def search_programs(functions: SearchFunctions) -> SearchPrograms:
     def certify(state, data, indices):
         return whole(normalised(functions, data.mean, data.std).certify(state, plain_batch(data, indices)))
 
-    return SearchPrograms(weight_step, alpha_step, evaluate, certify if functions.certifies else None)
+    def eigenvalue(state, data, val_indices, key):
+        val = batch(state.step - 1, data, val_indices, key, _VAL)
+        return normalised(functions, data.mean, data.std).eigenvalue(state, val, step_key(key, _CURVATURE, state.step))
+
+    return SearchPrograms(
+        weight_step,
+        alpha_step,
+        evaluate,
+        certify if functions.certifies else None,
+        eigenvalue if functions.config.eigenvalue_every else None,
+    )
 
 
 def arguments(setup: SearchSetup, mesh: Mesh) -> dict[str, tuple]:
@@ -76,4 +88,5 @@ def arguments(setup: SearchSetup, mesh: Mesh) -> dict[str, tuple]:
         "evaluate": (state, data, indices, counts),
         "alpha_step": (state, data, indices, indices, key),
         **({"certify": (state, data, indices)} if setup.functions.certifies else {}),
+        **({"eigenvalue": (state, data, indices, key)} if setup.config.eigenvalue_every else {}),
     }

@@ -11,9 +11,10 @@ def report(setup: SearchSetup) -> str:
     """Lines of text: the weight count, the number of steps, and an estimate of the memory that a step needs on one device."""
     mesh, config = sharding.mesh(1), setup.config
     programs, shapes = search_programs(setup.functions), arguments(setup, mesh)
+    large = [name for name in ("weight_step", "alpha_step", "eigenvalue") if name in shapes]
     return "\n".join([
         f"weights: {network.weight_count(setup.network, setup.dataset.image_shape):,}",
         f"steps: {setup.steps_per_epoch} in each of {config.epochs} epochs, {config.warmup_epochs} of which are warm-up",
         setup.loading,
-        *estimates({name: (getattr(programs, name), shapes[name]) for name in ("weight_step", "alpha_step")}, config.remat),
+        *estimates({name: (getattr(programs, name), shapes[name]) for name in large}, config.remat),
     ])  # fmt: skip

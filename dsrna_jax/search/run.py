@@ -63,6 +63,7 @@ class SearchLoop(RunLoop):
     genotype: Genotype
     rankings: list[stopping.Ranking]
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
+    rare = ("eigenvalue",)
 
     def uncompiled(self) -> tuple[SearchPrograms, dict[str, tuple]]:
         return search_programs(self.setup.functions), arguments(self.setup, self.mesh)
@@ -86,6 +87,8 @@ class SearchLoop(RunLoop):
             needed["alpha step"] = programs.alpha_step
         if (step + 1) % steps == 0 and programs.certify is not None:
             needed["certification"] = programs.certify
+        if (step + 1) % steps == 0 and self._measures_eigenvalue((step + 1) // steps):
+            needed["eigenvalue"] = programs.eigenvalue
         return needed
 
     def take_step(self) -> dict[str, jax.Array]:
@@ -119,6 +122,7 @@ class SearchLoop(RunLoop):
             **self._certified_radii(),
             "certified_accuracy": means.get("certified_accuracy"),
             **{name: means[name] for name in ("perturbation_radius",) if name in means},
+            **self._eigenvalue(epoch),
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELL_TYPES},
         }
 
@@ -148,6 +152,22 @@ class SearchLoop(RunLoop):
         at = (len(log_radii) * np.array([0.25, 0.5, 0.75])).astype(int)
         radii = np.exp(np.sort(log_radii)[::-1][at])
         return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), radii, strict=True)}
+
+    def _measures_eigenvalue(self, epoch: int) -> bool:
+        """Whether the eigenvalue is measured after that epoch, counted from 1."""
+        every = self.config.eigenvalue_every
+        return bool(every) and epoch % every == 0
+
+    def _eigenvalue(self, epoch: int) -> dict[str, float | None]:
+        """The dominant eigenvalue, on the batch of search_val in the last step; None in an epoch in which it is not measured."""
+        if self.programs.eigenvalue is None:
+            return {}
+        if not self._measures_eigenvalue(epoch):
+            return {"eigenvalue": None}
+        val = self.feed.batch("search_val", self.step - 1)
+        eigenvalue = float(self.programs.eigenvalue.result()(self.state, self.data, val, self.key))
+        self.check_finite("eigenvalue", eigenvalue)
+        return {"eigenvalue": eigenvalue}
 
     def metadata(self) -> dict[str, Any]:
         return {"genotype": genotypes.to_json(self.genotype)} | ({"rankings": self.rankings} if self.rankings else {})

@@ -20,7 +20,7 @@ from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import Averaged, over_parts
 from dsrna_jax.runtime.optimizers import sgd
-from dsrna_jax.search import bilevel, perturbations
+from dsrna_jax.search import bilevel, curvature, perturbations
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.perturbations import PERTURBATIONS, Shares
 
@@ -74,7 +74,7 @@ def alpha_optimizer(config: SearchConfig) -> optax.GradientTransformation:
 
 @dataclasses.dataclass(frozen=True)
 class SearchFunctions:
-    """The pure functions of a search, for the caller to jit: `init`, `alpha_step`, `weight_step`, `evaluate`, `certify`."""
+    """The pure functions of a search, for the caller to jit: `init`, the two steps, `evaluate`, `certify`, `eigenvalue`."""
 
     config: SearchConfig
     supernet: network.Network
@@ -164,6 +164,20 @@ class SearchFunctions:
         assert log_certified_radius is not None, "this measure certifies nothing"
         log_start = jnp.log(jnp.float32(self.config.radius))
         return log_certified_radius(self._network_function(state), batch.images, batch.labels, log_start=log_start)
+
+    def eigenvalue(self, state: SearchState, val: SearchBatch, key: PRNGKeyArray) -> Float[Array, ""]:
+        """Largest eigenvalue of the Hessian of the validation loss by all alphas, with batch statistics as in alpha steps.
+
+        Maps are of float32 in any precision: second derivatives need its digits.
+        """
+        exact = self
+        if self.config.precision != "float32":
+            exact = dataclasses.replace(self, supernet=self.supernet.clone(dtype=None))
+
+        def loss(part, _, alphas):
+            return exact.train_loss(state.weights, alphas, state.batch_stats, part)[0]
+
+        return curvature.dominant_eigenvalue(Averaged(loss, val, None, part_count(self.config)), state.alphas, key)
 
     def augmented(
         self, images: UInt8[Array, "batch height width channel"], key: PRNGKeyArray
