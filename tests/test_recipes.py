@@ -65,6 +65,12 @@ SEARCHES = {
     "cifar10_darts_plus": Recipe(
         "Liang et al. 2019 (arXiv:1909.06035), section 3.2", {"dataset": "cifar10", "stop_skips": 2, "stop_stable": 10}
     ),
+    "cifar10_darts_es": Recipe(
+        "Zela et al. 2020 (arXiv:1909.09656), section 4.3, and src/search/train_search.py, utils.py of automl/RobustDARTS",
+        DARTS_SEARCH
+        | {"dataset": "cifar10", "order": "unrolled_fd"}
+        | {"eigenvalue_every": 2, "stop_eigenvalue": 1.3, "stop_eigenvalue_from": 10},
+    ),
     "cifar10_sdarts_rs": Recipe(SMOOTH, SDARTS | {"perturbation": "uniform"}),
     "cifar10_sdarts_adv": Recipe(SMOOTH, SDARTS | {"perturbation": "adversarial"}),
     "cifar10_pcdarts_rs": Recipe(f"{PC_DARTS}; {SMOOTH}", PC | PERTURBED | {"perturbation": "uniform"}),
@@ -167,7 +173,7 @@ TRAININGS = {
 }  # fmt: skip
 DIGITS = {
     f"digits_{name}"
-    for name in ("dsrna_jacobian", "dsrna_cb", "darts_plus", "sdarts_rs", "sdarts_adv", "pcdarts_rs", "pcdarts_adv")
+    for name in ("dsrna_jacobian", "dsrna_cb", "darts_plus", "darts_es", "sdarts_rs", "sdarts_adv", "pcdarts_rs", "pcdarts_adv")
 }
 OWN = DIGITS | {"smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}
 CASES = [(PRESETS[name], recipe) for name, recipe in SEARCHES.items()] + [

@@ -75,6 +75,21 @@ PCDARTS = replace(
 DARTS_PLUS = replace(DARTS_FIRST, stop_skips=2, stop_stable=10)
 DIGITS_DARTS_PLUS = replace(DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, stop_skips=2, stop_stable=10)
 
+# Zela et al. 2020 (arXiv:1909.09656), section 4.3 and the published code: DARTS of second order that stops when the dominant
+# eigenvalue rises, and returns the cell of an epoch before that.
+DARTS_ES = replace(DARTS_SECOND, stop_eigenvalue=1.3)
+DIGITS_DARTS_ES = replace(
+    DIGITS_DSRNA_JACOBIAN,
+    space="darts",
+    metric="none",
+    gamma=0.0,
+    channels=8,
+    epochs=25,
+    stop_eigenvalue=1.3,
+    stop_eigenvalue_from=5,
+    eigenvalue_every=1,
+)
+
 # Chen and Hsieh 2020 (arXiv:2002.05283) and the published code: DARTS of first order, whose weights learn on perturbed mixtures.
 SDARTS_RS = replace(DARTS_FIRST, space="s5", perturbation="uniform")
 SDARTS_ADV = replace(SDARTS_RS, perturbation="adversarial")
@@ -126,6 +141,8 @@ PRESETS = {
     "pcdarts": PCDARTS,
     "cifar10_darts_plus": DARTS_PLUS,
     "digits_darts_plus": DIGITS_DARTS_PLUS,
+    "cifar10_darts_es": DARTS_ES,
+    "digits_darts_es": DIGITS_DARTS_ES,
     "cifar10_sdarts_rs": SDARTS_RS,
     "cifar10_sdarts_adv": SDARTS_ADV,
     "cifar10_pcdarts_rs": PCDARTS_RS,

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dsrna_jax.genotypes.derivation import derive, edge_mixture, mixture
-from dsrna_jax.genotypes.genotype import CELL_TYPES, edges
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots.canvas import FROZEN, INK, MARGIN, blank, mark_epochs, markers, save
 
@@ -22,13 +22,14 @@ def alphas_over_time(
     path: str | os.PathLike | None = None,
     *,
     primitives: Sequence[str] = PRIMITIVES,
+    genotype: Genotype | None = None,
     warmup: float = 0,
     title: str | None = None,
     width: int = 1500,
 ) -> Figure:
     """The mixture of every edge over the epochs: a panel for each edge, a row for each node, both cells.
 
-    The title of a panel names the operation if the genotype derived from the last alphas keeps the edge. In the pcdarts
+    The title of a panel names the operation if the genotype keeps the edge. In the pcdarts
     space a dashed line shows the weight of the edge among those into its node, times their number over that of the
     primitives, so that it starts where the mixture does.
 
@@ -36,10 +37,11 @@ def alphas_over_time(
       epochs: of the alphas in `history`.
       history: alphas, each as `derive` takes them.
       primitives: names of the columns of alphas.
+      genotype: by default, that derived from the last alphas.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
     """
-    genotype = derive(history[-1], primitives)
+    genotype = derive(history[-1], primitives) if genotype is None else genotype
     nodes = genotype.nodes
     dpi, top, heading, foot, row, gap = 110, 0.5 if title else 0.1, 0.55, 0.5, 1.2, 0.14
     inches = width / dpi

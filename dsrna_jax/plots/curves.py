@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsrna_jax.plots.canvas import INK, blank, mark_epochs, markers, save
+from dsrna_jax.plots.canvas import GREY, INK, blank, mark_epochs, markers, save
 
 
 def search_curves(
@@ -17,6 +17,7 @@ def search_curves(
     *,
     metric: str = "R",
     warmup: float = 0,
+    marks: Mapping[int, str] | None = None,
     title: str | None = None,
     width: int = 1500,
 ) -> Figure:
@@ -32,9 +33,10 @@ def search_curves(
         (of mixtures), "eigenvalue" (the dominant one of the alphas' Hessian), "skips_normal", "skips_reduction".
       metric: label of the axis of R.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
+      marks: words for the legend, by epochs at which every panel has a vertical line.
       width: of the picture, in pixels; the height follows.
     """
-    return _curves(rows, _panels(metric), path, warmup, title, width)
+    return _curves(rows, _panels(metric), path, warmup, title, width, marks or {})
 
 
 def training_curves(
@@ -51,10 +53,10 @@ def training_curves(
         "val_robust_accuracy" (in [0, 1]), "learning_rate".
       width: of the picture, in pixels; the height follows.
     """
-    return _curves(rows, _training_panels(), path, 0, title, width)
+    return _curves(rows, _training_panels(), path, 0, title, width, {})
 
 
-def _curves(rows, panels, path, warmup, title, width) -> Figure:
+def _curves(rows, panels, path, warmup, title, width, marks) -> Figure:
     """One panel for each (heading, label of the y axis, lines) that has a number."""
     rows = [row for row in rows if np.isfinite(_number(row.get("epoch")))]
     panels = [
@@ -83,6 +85,8 @@ def _curves(rows, panels, path, warmup, title, width) -> Figure:
             if np.isfinite([value for _, value in points]).any():
                 axes.plot(*zip(*points, strict=True), label=name, **{"linewidth": 1.8, **markers(epochs), **style})
         mark_epochs(axes, epochs, warmup, "alphas frozen" if index == 0 else None)
+        for epoch, words in marks.items():
+            axes.axvline(epoch, color=GREY, linestyle=":", linewidth=1.2, label=words if index == 0 else None)
         low, high = axes.dataLim.intervaly
         if "radius" in label and 0 < 30 * low < high:
             axes.set_yscale("log")

@@ -67,6 +67,13 @@ class SearchConfig(ComputeOptions, ImageOptions):
         "[0, 1e6]",
         before=0,
     )
+    stop_eigenvalue: float = option(
+        0.0,
+        "factor of the dominant eigenvalue's rise at which the search stops and returns an earlier cell (DARTS-ES); 0 for never",
+        "[0, 1e6]",
+        before=0.0,
+    )
+    stop_eigenvalue_from: int = option(10, "earliest epoch whose cell it then returns", "[1, 1e6]", before=10)
     eigenvalue_every: int = option(
         5,
         "epochs from one measurement of the dominant eigenvalue of the alphas' Hessian to the next; 0 for never",
@@ -104,6 +111,10 @@ class SearchConfig(ComputeOptions, ImageOptions):
             raise InputError(
                 f"train_share={self.train_share} and val_share={self.val_share} overlap: expected at most 1 in sum, because "
                 "weights and alphas learn from different images"
+            )
+        if self.stop_eigenvalue and not self.eigenvalue_every:
+            raise InputError(
+                f"stop_eigenvalue={self.stop_eigenvalue} needs eigenvalues: expected eigenvalue_every of at least 1, such as 2"
             )
         estimable = ESTIMABLE[self.jacobian_method]
         if self.jacobian_norm not in estimable:

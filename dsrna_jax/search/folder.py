@@ -1,6 +1,7 @@
 """The folder of a search: a run folder with genotypes, alphas and pictures."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,12 @@ class SearchFolder(RunFolder):
         if epoch is not None:
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
 
-    def draw(self, genotype: Genotype, config: SearchConfig) -> None:
-        """Draws cells.png, alphas.png and curves.png from the recorded alphas and metrics."""
+    def draw(self, genotype: Genotype, config: SearchConfig, marks: Mapping[int, str] | None = None) -> None:
+        """Draws cells.png, alphas.png and curves.png from the recorded alphas and metrics.
+
+        Args:
+          marks: words for the legend, by epochs at which the curves have a line.
+        """
         from dsrna_jax import plots
 
         history = records.rows(self.alphas.path, _shape_of)
@@ -52,6 +57,7 @@ class SearchFolder(RunFolder):
             alphas,
             self.path / "alphas.png",
             primitives=config.primitives,
+            genotype=genotype,
             warmup=warmup if config.warmup_epochs else 0,
             title=f"{self.path.name}: the mixtures of the edges",
         )
@@ -59,6 +65,7 @@ class SearchFolder(RunFolder):
             records.rows(self.metrics.path),
             self.path / "curves.png",
             metric=configured(config).label,
+            marks=marks or {},
             warmup=warmup if config.warmup_epochs else 0,
             title=f"{self.path.name}: the search",
         )

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from typing import Any, TextIO, cast
+from typing import Any, NamedTuple, TextIO, cast
 
 import jax
 import numpy as np
@@ -50,18 +50,31 @@ def run(
     with locked(folder.path, "run_dir"):
         end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
         if folder.is_written:
-            folder.draw(end.genotype, config)
+            folder.draw(end.genotype, config, {} if end.rise is None else {end.rise.epoch: "the cells found"})
     return end.genotype
 
 
+class Measurement(NamedTuple):
+    """A dominant eigenvalue, and the genotype (as JSON) of its epoch."""
+
+    epoch: int
+    eigenvalue: float
+    genotype: dict[str, Any]
+
+
 class SearchLoop(RunLoop):
-    """The state of a search between two steps; `rankings` are those of the epochs so far, if the search may stop by them."""
+    """The state of a search between two steps.
+
+    rankings: those of the epochs so far, if the search may stop by them.
+    curvature: the measurements so far, if it may stop by them.
+    """
 
     setup: SearchSetup
     folder: SearchFolder
     programs: SearchPrograms
     genotype: Genotype
     rankings: list[stopping.Ranking]
+    curvature: list[Measurement]
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
     rare = ("eigenvalue",)
 
@@ -73,10 +86,11 @@ class SearchLoop(RunLoop):
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas)
-        self.genotype, self.rankings = genotypes.derive(alphas, self.config.primitives), []
+        self.genotype, self.rankings, self.curvature = genotypes.derive(alphas, self.config.primitives), [], []
 
     def resume(self, metadata: dict[str, Any]) -> None:
         self.rankings = metadata.get("rankings", [])
+        self.curvature = [Measurement(*values) for values in metadata.get("curvature", [])]
         self.genotype = cast(Genotype, genotypes.from_json(metadata["genotype"]))
         self.folder.write_genotype(self.genotype)
 
@@ -106,9 +120,8 @@ class SearchLoop(RunLoop):
         self.genotype = genotypes.derive(alphas, self.config.primitives)
         self.folder.write_alphas(epoch, self.step, alphas)
         self.folder.write_genotype(self.genotype, epoch)
-        self._judge(epoch, alphas)
         robustness = means.get("robustness")
-        return {
+        row = {
             "learning_rate": float(weight_rate(self.config, epoch - 1)),
             "train_loss": means["train_loss"],
             "train_accuracy": means["train_accuracy"],
@@ -125,16 +138,35 @@ class SearchLoop(RunLoop):
             **self._eigenvalue(epoch),
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELL_TYPES},
         }
+        self._judge(epoch, alphas, row.get("eigenvalue"))
+        return row
 
-    def _judge(self, epoch: int, alphas: dict[str, Any]) -> None:
+    def _judge(self, epoch: int, alphas: dict[str, Any], eigenvalue: float | None) -> None:
         """Ends the search by the rules of its configuration, once the alphas have moved."""
-        config = self.config
-        if epoch <= config.warmup_epochs or not (config.stop_skips or config.stop_stable):
+        config, why = self.config, None
+        if epoch <= config.warmup_epochs:
             return
-        self.rankings.append(stopping.ranking(alphas, config.primitives))
-        if why := stopping.reason(self.genotype, self.rankings, config.stop_skips, config.stop_stable):
+        if config.stop_skips or config.stop_stable:
+            self.rankings.append(stopping.ranking(alphas, config.primitives))
+            why = stopping.reason(self.genotype, self.rankings, config.stop_skips, config.stop_stable)
+        if config.stop_eigenvalue and eigenvalue is not None:
+            self.curvature.append(Measurement(epoch, eigenvalue, genotypes.to_json(self.genotype)))
+            if rise := self.rise:
+                why = f"the dominant eigenvalue has risen by {rise.ratio:.2f}; the cells are those of epoch {rise.epoch}"
+                (kept,) = [genotype for epoch, _, genotype in self.curvature if epoch == rise.epoch]
+                self.genotype = cast(Genotype, genotypes.from_json(kept))
+                self.folder.write_genotype(self.genotype)
+        if why:
             self.is_over = True
             self.progress.note(f"the search stops after epoch {epoch}: {why}")
+
+    @property
+    def rise(self) -> stopping.Rise | None:
+        """The rise of the dominant eigenvalue by which the search has stopped, if it has."""
+        if not self.config.stop_eigenvalue:
+            return None
+        values = [(epoch, eigenvalue) for epoch, eigenvalue, _ in self.curvature]
+        return stopping.rise(values, self.config.stop_eigenvalue, self.config.stop_eigenvalue_from)
 
     def _evaluation(self) -> tuple[float, float]:
         """Loss and accuracy on all of search_val, not augmented, by the running statistics."""
@@ -170,7 +202,8 @@ class SearchLoop(RunLoop):
         return {"eigenvalue": eigenvalue}
 
     def metadata(self) -> dict[str, Any]:
-        return {"genotype": genotypes.to_json(self.genotype)} | ({"rankings": self.rankings} if self.rankings else {})
+        histories = {"rankings": self.rankings, "curvature": self.curvature}
+        return {"genotype": genotypes.to_json(self.genotype)} | {name: history for name, history in histories.items() if history}
 
     def columns(self, means: dict[str, float]) -> dict[str, Any]:
         return {

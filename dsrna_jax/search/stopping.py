@@ -1,11 +1,12 @@
-"""The rules by which a search stops before its last epoch: those of DARTS+ (Liang et al. 2019, arXiv:1909.06035, section 3.2).
+"""The rules by which a search stops before its last epoch, as functions of what it records.
 
-They are functions of what a search records: its genotype, and the alphas of its epochs.
+Those of DARTS+ (Liang et al. 2019, arXiv:1909.06035, section 3.2) see its genotype and the alphas of its epochs; that of DARTS-ES
+(Zela et al. 2020, arXiv:1909.09656, section 4.3) sees the dominant eigenvalues (`curvature`).
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
 from dsrna_jax.genotypes.operations import OPERATIONS
 
 _WITHOUT_WEIGHTS = ("none", "skip", "max_pool", "average_pool", "noise")  # families of operations
+
+WINDOW, BACK = 5, 4  # of DARTS-ES, in measurements: those of a mean, and those from a mean to the one that it is compared to
 
 Ranking = list[list[int]]
 
@@ -42,3 +45,29 @@ def reason(genotype: Genotype, rankings: Sequence[Ranking], skips: int, stable: 
     if stable and (count := unchanged_epochs(rankings)) >= stable:
         return f"the ranking of the operations has not changed for {count} epochs"
     return None
+
+
+class Rise(NamedTuple):
+    """A rise of the dominant eigenvalue: the epoch before it, and the ratio of the means."""
+
+    epoch: int
+    ratio: float
+
+
+def rise(eigenvalues: Sequence[tuple[int, float]], ratio: float, first: int) -> Rise | None:
+    """The rise by which DARTS-ES stops now, and the epoch whose genotype it returns; None if it goes on.
+
+    The mean of the last `WINDOW` eigenvalues is compared to the mean that ended `BACK` measurements before; the epoch is in the
+    middle of the earlier ones. A mean that is not positive has no ratio, and stops nothing.
+
+    Args:
+      eigenvalues: (epoch, eigenvalue) of the measurements so far, at equal intervals.
+      ratio: of the later mean to the earlier above which it stops.
+      first: the earliest epoch whose genotype it returns.
+    """
+    if len(eigenvalues) < WINDOW + BACK:
+        return None
+    values = [value for _, value in eigenvalues[-WINDOW - BACK :]]
+    earlier, now = np.mean(values[:WINDOW]), np.mean(values[-WINDOW:])
+    epoch = eigenvalues[-BACK - WINDOW // 2 - 1][0]
+    return Rise(epoch, float(now / earlier)) if epoch >= first and now > ratio * earlier > 0 else None
