@@ -8,11 +8,12 @@ import pytest
 
 from dsrna_jax import bounds, measures
 from dsrna_jax.data import loading
+from dsrna_jax.genotypes import derivation
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime import compute_options
-from dsrna_jax.search import bilevel, perturbations
+from dsrna_jax.search import bilevel, mixing, perturbations
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.training import config as training_config
 from dsrna_jax.training import schedules
@@ -30,6 +31,9 @@ IMPLEMENTED = {
         "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
         "order": bilevel.HYPERGRADIENTS,
         "perturbation": perturbations.PERTURBATIONS,
+        "mixture": mixing.MIXTURES,
+        "temperature_schedule": mixing.TEMPERATURE_SCHEDULES,
+        "keep": derivation.DERIVATIONS,
         "start": STEMS,
         "loading": loading.LOADING,
         "batch_norm": ("batch", "device"),

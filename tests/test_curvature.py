@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from quick import quick
 
 from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.networks import spaces
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.microbatches import Averaged
 from dsrna_jax.search import curvature
@@ -80,7 +81,8 @@ def test_the_eigenvalue_of_a_supernet_is_that_of_the_dense_hessian_of_its_loss_b
         images, labels = batch(jnp.float64)
 
         def loss(alphas):
-            return functions.train_loss(state.weights, tree_of(alphas), state.batch_stats, SearchBatch(images, labels))[0]
+            alphas, data = tree_of(alphas), SearchBatch(images, labels)
+            return functions.train_loss(state.weights, state.batch_stats, data, spaces.shares(alphas), alphas)[0]
 
         dense = np.linalg.eigvalsh(quick(jax.hessian(loss))(flat))
         measured = quick(functions.eigenvalue)(state, SearchBatch(images, labels), KEY)

@@ -11,6 +11,7 @@ import pytest
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES
+from dsrna_jax.networks import spaces
 from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.runtime.memory import peak_bytes
 from dsrna_jax.runtime.microbatches import Averaged, mean_derivative, over_parts
@@ -83,7 +84,11 @@ def test_parts_have_statistics_of_their_own_of_which_the_running_ones_follow_the
     state = functions.init(jax.random.key(0))
     parts = [jax.tree.map(lambda x, p=p: x[p::2], TRAIN) for p in range(2)]
     losses, logits_and_statistics = zip(
-        *(functions.train_loss(state.weights, state.alphas, state.batch_stats, part) for part in parts), strict=True
+        *(
+            functions.train_loss(state.weights, state.batch_stats, part, spaces.shares(state.alphas), state.alphas)
+            for part in parts
+        ),
+        strict=True,
     )
     halved = dataclasses.replace(functions, config=dataclasses.replace(functions.config, microbatch=3))
     moved, metrics = jax.jit(halved.weight_step)(state, TRAIN)

@@ -237,7 +237,7 @@ def test_the_derived_network_is_the_supernet_with_one_hot_mixtures():
     derived = network.derived(ONE, affine=False, is_supernet=True, **settings)
     images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
     everything = supernet_branches(2)
-    chosen = {"normal": genotype_branches(ONE.normal), "reduction": genotype_branches(ONE.reduction)}
+    chosen = {"normal": genotype_branches(ONE.genes("normal")), "reduction": genotype_branches(ONE.genes("reduction"))}
     mixtures = {
         kind: network.Mixture(np.array([float(b in picked) for b in everything]), np.ones(5)) for kind, picked in chosen.items()
     }

@@ -13,8 +13,9 @@ from matplotlib.text import Text
 
 from dsrna_jax import plots
 from dsrna_jax.comparison import page
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.derivation import derive
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots import canvas
 from dsrna_jax.plots.layout import Layout
@@ -71,7 +72,7 @@ def check_drawing(figure, genes):
     renderer = figure.canvas.get_renderer()
     axes = figure.axes[0]
     texts = [text for text in axes.texts if text.get_gid() == "gene"]
-    assert sorted(text.get_text() for text in texts) == sorted(name for name, _ in genes)
+    assert sorted(text.get_text() for text in texts) == sorted(name for name, *_ in genes)
     labels = boxes(figure, FancyBboxPatch, gene=True)
     assert len(labels) == len(genes)
     others = boxes(figure, FancyBboxPatch, gene=False) + boxes(figure, Circle)
@@ -96,6 +97,14 @@ def test_every_gene_has_its_own_label(genotype, name):
     check_drawing(plots.cell(genotype, name), getattr(genotype, name))
 
 
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.sampled_from(["none", "skip_connect", "sep_conv_5x5"]), min_size=28, max_size=28))
+def test_cells_in_which_no_edge_is_pruned_are_drawn_likewise(names):
+    names = [name if source > 0 else "skip_connect" for name, (source, _) in zip(names, 2 * edges(4), strict=True)]
+    genotype = DenseGenotype(names[:14], names[14:])
+    check_drawing(plots.cells(genotype), genotype.genes("normal") + genotype.genes("reduction"))
+
+
 @settings(deadline=None, max_examples=25)
 @given(genotypes())
 def test_labels_and_edges_never_overlap(genotype):
@@ -103,10 +112,10 @@ def test_labels_and_edges_never_overlap(genotype):
 
 
 def test_layout_has_the_fewest_crossings():
-    layout = Layout((("skip_connect", 0), ("skip_connect", 0), ("skip_connect", 1), ("skip_connect", 1)))
+    layout = Layout([("skip_connect", source, target) for target, source in ((2, 0), (2, 0), (3, 1), (3, 1))])
     assert layout.rows[2:] == [0, 1]
     # In DARTS_V2 both inputs feed three nodes at the same depth: three crossings at least.
-    layout = Layout(DARTS_V2.normal)
+    layout = Layout(DARTS_V2.genes("normal"))
     assert 3 <= layout._cost(layout.rows, layout.lanes) < 4
 
 

@@ -12,7 +12,7 @@ from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.evaluation.attack.budgets import attack_rows
 from dsrna_jax.evaluation.attack.config import TIERS
 from dsrna_jax.genotypes.search_spaces import SPACES
-from dsrna_jax.search.step import alpha_optimizer, weight_rate
+from dsrna_jax.search.optimizers import alpha_optimizer, weight_rate
 from dsrna_jax.training.schedules import learning_rate
 
 
@@ -61,7 +61,29 @@ SMOOTH = "Chen and Hsieh 2020 (arXiv:2002.05283) and sota/cnn/train_search.py, a
 PERTURBED = {"perturbation_start": 0.03, "perturbation_radius": 0.3, "perturbation_steps": 7}
 SDARTS = DARTS_SEARCH | PERTURBED | {"dataset": "cifar10", "space": "s5", "order": "first"}
 
+SNAS = DARTS_SEARCH | {
+    "dataset": "cifar10", "order": "first", "mixture": "gumbel", "temperature_start": 1.0, "temperature_end": 0.03,
+    "temperature_schedule": "linear", "levels": 1, "keep": "all", "epochs": 150, "train_share": 1.0, "resource_weight": 1e-2,
+}  # fmt: skip
+SOURCE_OF_SNAS = (
+    "Xie et al. 2019 (arXiv:1812.09926) and SNAS/train_search.py, model_search.py, README.md of SNAS-Series/SNAS-Series"
+)
+ALL_IMAGES = {"train_share": (0.9, "records of the search need images from which it does not learn")}
+STRENGTHS = "the logarithm is of the whole network, not of each of its 112 edges, so 1 stands for 1e-2"
+
 SEARCHES = {
+    **{
+        f"cifar10_snas{name}": Recipe(SOURCE_OF_SNAS, SNAS, ALL_IMAGES | {"resource_weight": (weight, STRENGTHS)})
+        for name, weight in (("_mild", 0.1), ("", 1.0), ("_aggressive", 10.0))
+    },
+    "cifar10_gdas": Recipe(
+        "Dong and Yang 2019 (arXiv:1910.04465) and configs/search-opts/GDAS-NASNet-CIFAR.config of D-X-Y/AutoDL-Projects",
+        DARTS_SEARCH | {
+            "dataset": "cifar10", "order": "first", "mixture": "hard_gumbel", "temperature_start": 10.0, "temperature_end": 0.1,
+            "temperature_schedule": "linear", "epochs": 250, "batch_size": 256, "weight_decay": 5e-4,
+        },
+    ),
+    "cifar10_asap": Recipe("Noy et al. 2020 (arXiv:1904.04123); no code of its search", DARTS_SEARCH | {"order": "first"}),
     "cifar10_darts_plus": Recipe(
         "Liang et al. 2019 (arXiv:1909.06035), section 3.2", {"dataset": "cifar10", "stop_skips": 2, "stop_stable": 10}
     ),
@@ -173,7 +195,19 @@ TRAININGS = {
 }  # fmt: skip
 DIGITS = {
     f"digits_{name}"
-    for name in ("dsrna_jacobian", "dsrna_cb", "darts_plus", "darts_es", "sdarts_rs", "sdarts_adv", "pcdarts_rs", "pcdarts_adv")
+    for name in (
+        "dsrna_jacobian",
+        "dsrna_cb",
+        "darts_plus",
+        "darts_es",
+        "sdarts_rs",
+        "sdarts_adv",
+        "pcdarts_rs",
+        "pcdarts_adv",
+        "snas",
+        "gdas",
+        "asap",
+    )
 }
 OWN = DIGITS | {"smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}
 CASES = [(PRESETS[name], recipe) for name, recipe in SEARCHES.items()] + [

@@ -4,65 +4,17 @@ import dataclasses
 import functools
 
 import chex
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny_supernet import CLASSES, CONFIG, KEY, NET, TRAIN, VAL, batch, make
 
-from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.measures import MEASURES, jacobian
 from dsrna_jax.networks import spaces
-from dsrna_jax.networks.layers import BatchNorm
-from dsrna_jax.search import bilevel
+from dsrna_jax.search import bilevel, optimizers
 from dsrna_jax.search import step as search_step
-from dsrna_jax.search.config import SearchConfig
-
-IMAGE, CLASSES = (2, 3, 1), 3
-CONFIG = SearchConfig(
-    space="darts",
-    cells=3,
-    nodes=1,
-    jacobian_method="exact",
-    gamma=0.5,
-    order="first",
-    epochs=4,
-    weight_lr=0.3,
-    weight_lr_min=0.1,
-    weight_decay=0.02,
-    clip=0.2,
-    alpha_lr=0.05,
-    alpha_decay=0.0,
-)
-
-
-class Tiny(nn.Module):
-    """A network with all that a search needs of a supernet: weights, batch statistics, and mixtures that weigh branches."""
-
-    @nn.compact
-    def __call__(self, images, mixtures=None, statistics="running"):
-        branches = [jnp.ones(14)] * 2 if mixtures is None else [mixtures[kind].branches for kind in CELL_TYPES]
-        x = images.reshape(len(images), -1)
-        hidden = x @ self.param("in", nn.initializers.normal(1.0), (x.shape[1], 14))
-        hidden = jnp.tanh(BatchNorm()(hidden.T[..., None, None], statistics)[..., 0, 0].T)
-        return (hidden * branches[0][None]) @ self.param("out", nn.initializers.normal(1.0), (14, CLASSES)) * branches[1].sum()
-
-
-def batch(seed):
-    generator = np.random.default_rng(seed)
-    return search_step.SearchBatch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
-
-
-NET, TRAIN, VAL, KEY = Tiny(), batch(0), batch(1), jax.random.key(1)
-
-
-@functools.cache
-def make(**changes):
-    """(config, init, alpha_step, weight_step, evaluate) of `CONFIG` with changes; three steps an epoch."""
-    config = dataclasses.replace(CONFIG, **changes)
-    functions = search_step.search_functions(config, NET, IMAGE, 3)
-    return config, *map(jax.jit, (functions.init, functions.alpha_step, functions.weight_step, functions.evaluate))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +146,7 @@ def test_the_learning_rate_falls_by_a_cosine_once_an_epoch():
     cosine = (1 + np.cos(np.pi * np.arange(config.epochs + 1) / config.epochs)) / 2
     np.testing.assert_allclose(by_epoch[:, 0], 0.1 + 0.2 * cosine, rtol=1e-5)
     assert rates[0] == np.float32(config.weight_lr)
-    np.testing.assert_allclose(search_step.weight_rate(config, 100), config.weight_lr_min, rtol=1e-6)
+    np.testing.assert_allclose(optimizers.weight_rate(config, 100), config.weight_lr_min, rtol=1e-6)
 
 
 def test_the_alpha_optimiser_is_adam_with_coupled_decay(state):

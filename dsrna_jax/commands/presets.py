@@ -104,6 +104,51 @@ DIGITS_SDARTS_ADV = replace(DIGITS_SDARTS_RS, perturbation="adversarial")
 DIGITS_PCDARTS_RS = replace(DIGITS_SDARTS_RS, space="pcdarts")
 DIGITS_PCDARTS_ADV = replace(DIGITS_SDARTS_ADV, space="pcdarts")
 
+# Xie et al. 2019 (arXiv:1812.09926) and the published code: one level, samples of concrete mixtures, every edge in the cell. The
+# code learns from all training images; here a tenth is held out for the records. Its drop path of 0.3 is left out. Its penalty
+# is 1e-2 times the sum of logarithms over the 112 edges; here it is that of the whole network, in three strengths.
+SNAS = replace(
+    DARTS_FIRST,
+    mixture="gumbel",
+    temperature_end=0.03,
+    levels=1,
+    keep="all",
+    resource_weight=1.0,
+    epochs=150,
+    train_share=0.9,
+    val_share=0.1,
+)
+SNAS_MILD, SNAS_AGGRESSIVE = replace(SNAS, resource_weight=0.1), replace(SNAS, resource_weight=10.0)
+
+# Dong and Yang 2019 (arXiv:1910.04465) and the published code: one operation is drawn on an edge. That code steps with Nesterov's
+# momentum and moves the weights before the alphas; here the momentum is plain, and alphas come first, as in DARTS.
+GDAS = replace(
+    DARTS_FIRST,
+    mixture="hard_gumbel",
+    temperature_start=10.0,
+    temperature_end=0.1,
+    epochs=250,
+    batch_size=256,
+    weight_decay=5e-4,
+)
+
+# Noy et al. 2020 (arXiv:1904.04123): operations are pruned while a temperature falls. No code of the search was published: the
+# rates are those of DARTS, and the numbers of the two schedules are chosen here.
+ASAP = replace(DARTS_FIRST, temperature_start=1.3, temperature_end=0.1, temperature_schedule="exponential", prune_below=0.4)
+
+DIGITS_SNAS = replace(
+    DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, warmup_epochs=0, alpha_lr=0.02,
+    mixture="gumbel", temperature_end=0.03, levels=1, keep="all", resource_weight=0.1,
+)  # fmt: skip
+DIGITS_GDAS = replace(
+    DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, alpha_lr=0.02,
+    mixture="hard_gumbel", temperature_start=10.0, temperature_end=0.1,
+)  # fmt: skip
+DIGITS_ASAP = replace(
+    DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, alpha_lr=0.02,
+    temperature_start=1.3, temperature_end=0.1, temperature_schedule="exponential", prune_below=0.4,
+)  # fmt: skip
+
 # PC-DARTS on ImageNet, by train_search_imagenet.py of the published code: K = 2, a stem of three convolutions, and 10 % and 2.5 %
 # of the training images. No eigenvalue, which takes twice the memory of a step.
 IMAGENET_PCDARTS_SEARCH = replace(
@@ -151,6 +196,14 @@ PRESETS = {
     "digits_sdarts_adv": DIGITS_SDARTS_ADV,
     "digits_pcdarts_rs": DIGITS_PCDARTS_RS,
     "digits_pcdarts_adv": DIGITS_PCDARTS_ADV,
+    "cifar10_snas": SNAS,
+    "cifar10_snas_mild": SNAS_MILD,
+    "cifar10_snas_aggressive": SNAS_AGGRESSIVE,
+    "cifar10_gdas": GDAS,
+    "cifar10_asap": ASAP,
+    "digits_snas": DIGITS_SNAS,
+    "digits_gdas": DIGITS_GDAS,
+    "digits_asap": DIGITS_ASAP,
     "imagenet_pcdarts_search": IMAGENET_PCDARTS_SEARCH,
     "smoke": SMOKE,
 }

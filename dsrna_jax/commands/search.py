@@ -24,7 +24,7 @@ from dsrna_jax.commands.process import disable_loop_unrolling
 from dsrna_jax.search.config import SearchConfig
 
 if TYPE_CHECKING:
-    from dsrna_jax.genotypes import Genotype
+    from dsrna_jax.genotypes import DenseGenotype, Genotype
 
 DEFAULT = "digits_dsrna_jacobian"
 
@@ -56,14 +56,14 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     return planned(config, search_setup, search_report.report, without_data)
 
 
-def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype":
+def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype | DenseGenotype":
     disable_loop_unrolling()
     from dsrna_jax.search.run import run
 
     return run(config, run_dir, resume=values.resume, devices=values.devices)
 
 
-def _report(genotype: "Genotype", run_dir: Path, values: FlagValues) -> str:
+def _report(genotype: "Genotype | DenseGenotype", run_dir: Path, values: FlagValues) -> str:
     from dsrna_jax.genotypes import CELL_TYPES
     from dsrna_jax.runtime.run_folder import configuration
 
@@ -71,7 +71,7 @@ def _report(genotype: "Genotype", run_dir: Path, values: FlagValues) -> str:
     another = dataclasses.replace(config, seed=config.seed + 1)
     lines = ["", "found:"]
     for cell in CELL_TYPES:
-        names = [name for name, _ in getattr(genotype, cell)]
+        names = [name for name, _, _ in genotype.genes(cell)]
         counts = sorted({name: names.count(name) for name in names}.items(), key=lambda item: -item[1])
         lines.append(f"  {cell} cell: {', '.join(f'{count} {name}' for name, count in counts)}")
     return "\n".join([

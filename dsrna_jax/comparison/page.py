@@ -12,7 +12,9 @@ from dsrna_jax import plots
 from dsrna_jax.comparison.pictures import pictures
 from dsrna_jax.comparison.table import Comparison
 from dsrna_jax.comparison.text import row_texts
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.plots.canvas import literal
 
 
@@ -31,10 +33,10 @@ def page(table: Comparison) -> str:
         paths = " ".join(str(run.path) for run in row.runs)
         rows.append(f'<tr{"" if row.runs else " class=paper"}><th title="{_safe(paths)}">{_safe(row.name)}</th>{cells}</tr>')
     figures = [_figure(caption, figure) for caption, figure in pictures(table)]
-    architectures: dict[Genotype, list[str]] = {}
+    architectures: dict[Genotype | DenseGenotype, list[str]] = {}
     for row in table.rows:
         for architecture in dict.fromkeys(run.architecture for run in row.runs):
-            if isinstance(architecture, Genotype):
+            if not isinstance(architecture, RobNet):
                 architectures.setdefault(architecture, []).append(row.name)
     cells = [_figure(f"Cells of {'; '.join(names)}", plots.cells(a, width=1600)) for a, names in architectures.items()]
     notes = "".join(f"<li>{_safe(note)}</li>" for note in table.notes)

@@ -1,4 +1,4 @@
-"""Architectures, genotypes and RobNets alike, in JSON and in files."""
+"""Architectures of every kind, in JSON and in files."""
 
 import json
 import os
@@ -8,19 +8,22 @@ from typing import Any
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
-from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.robnet import RobNet
 
-Architecture = Genotype | RobNet
+Architecture = Genotype | DenseGenotype | RobNet
 
 _FIELDS = ("normal", "normal_concat", "reduction", "reduction_concat")
 _FORMERLY = {"reduction": "reduce", "reduction_concat": "reduce_concat"}  # as DARTS's code spells them
 
 
 def to_json(architecture: Architecture) -> dict[str, list]:
-    """The architecture as a JSON value: a dict of lists, with the keys of a genotype or the key "robnet"."""
+    """The architecture as a JSON value: a dict of lists, with the keys of a genotype, those of a dense one, or "robnet"."""
     if isinstance(architecture, RobNet):
         return {"robnet": [list(cell) for cell in architecture.cells]}
+    if isinstance(architecture, DenseGenotype):
+        return {f"{cell}_edges": list(getattr(architecture, cell)) for cell in CELL_TYPES}
     return {
         "normal": [list(gene) for gene in architecture.normal],
         "normal_concat": list(architecture.normal_concat),
@@ -42,6 +45,8 @@ def from_json(value: Mapping[str, Any] | str) -> Architecture:
         raise InputError(f"expected an architecture as a JSON object; got {shown(value)}")
     if "robnet" in value:
         return RobNet(value["robnet"])
+    if all(f"{cell}_edges" in value for cell in CELL_TYPES):
+        return DenseGenotype(*(value[f"{cell}_edges"] for cell in CELL_TYPES))
     fields = {}
     for name in _FIELDS:
         key = name if name in value else _FORMERLY.get(name, name)

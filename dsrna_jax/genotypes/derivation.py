@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Gene, Genotype, edge_count
 from dsrna_jax.genotypes.operations import PRIMITIVES
 
@@ -26,7 +27,7 @@ def edge_mixture(edge_logits: Any) -> np.ndarray:
     return np.concatenate([mixture(edge_logits[group]) for group in _edges_into_nodes(len(edge_logits))])
 
 
-def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES) -> Genotype:
+def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES, kept: Mapping[str, Any] | None = None) -> Genotype:
     """The genotype of the largest weights in the supernet's mixtures.
 
     The strength of an edge is the weight of its strongest operation other than `none`; the softmax includes `none`. In the
@@ -38,11 +39,41 @@ def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES) ->
       alphas: logits "normal" and "reduction" [edges, len(primitives)]; in the pcdarts space also "normal_edges" and
         "reduction_edges" [edges]. NumPy or JAX arrays. An operation is ruled out by -inf.
       primitives: names of the columns of alphas.
+      kept: truth values [edges, len(primitives)] by cell, of operations that may be chosen; others still count in the softmax.
     Raises: ValueError if the shapes do not fit; FloatingPointError if alphas are not finite.
     """
-    normal, reduction = (_derive_cell(cell, alphas, primitives) for cell in CELL_TYPES)
+    every = {cell: True for cell in CELL_TYPES} if kept is None else kept
+    normal, reduction = (_derive_cell(cell, alphas, primitives, every[cell]) for cell in CELL_TYPES)
     concat = tuple(range(2, len(normal) // 2 + 2))
     return Genotype(normal, concat, reduction, concat)
+
+
+def derive_dense(
+    alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES, kept: Mapping[str, Any] | None = None
+) -> DenseGenotype:
+    """The dense genotype of the largest alphas: every edge keeps its strongest operation, `none` among them.
+
+    Follows SNAS (arXiv:1812.09926), which prunes no edge. Where that leaves a node without an edge, the
+    operation other than `none` with the largest weight in the mixtures of its edges stays. Arguments as those of `derive`.
+    """
+    every = {cell: True for cell in CELL_TYPES} if kept is None else kept
+    return DenseGenotype(*(_dense_cell(cell, alphas, primitives, every[cell]) for cell in CELL_TYPES))
+
+
+# By the edges that a derived cell keeps: two into each node, or all.
+DERIVATIONS = {"two": derive, "all": derive_dense}
+
+
+def _dense_cell(cell: str, alphas: Mapping[str, Any], primitives: Sequence[str], kept: Any) -> tuple[str, ...]:
+    logits, groups = _checked(cell, alphas, primitives)
+    names = [primitives[int(index)] for index in np.where(kept, logits, -np.inf).argmax(axis=1)]
+    weights = np.where(kept, mixture(logits), -1)
+    weights[:, [name == "none" for name in primitives]] = -1
+    for group in groups:
+        if all(name == "none" for name in names[group]):
+            source, favourite = divmod(int(weights[group].argmax()), len(primitives))
+            names[group.start + source] = primitives[favourite]
+    return tuple(names)
 
 
 def _edges_into_nodes(edge_total: int) -> list[slice]:
@@ -56,21 +87,29 @@ def _edges_into_nodes(edge_total: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(starts)]
 
 
-def _derive_cell(cell: str, alphas: Mapping[str, Any], primitives: Sequence[str]) -> tuple[Gene, ...]:
+def _checked(cell: str, alphas: Mapping[str, Any], primitives: Sequence[str]) -> tuple[np.ndarray, list[slice]]:
+    """The logits of a cell, of a shape that fits and with a finite one on each edge, and the edges into each node."""
     logits = np.asarray(alphas[cell], np.float64)
-    candidates = [index for index, name in enumerate(primitives) if name != "none"]
-    if logits.ndim != 2 or logits.shape[1] != len(primitives) or not candidates:
+    if logits.ndim != 2 or logits.shape[1] != len(primitives) or set(primitives) <= {"none"}:
         raise ValueError(f"expected {cell} alphas [edges, {len(primitives)} primitives]; got shape {logits.shape}")
     groups = _edges_into_nodes(len(logits))
+    if not np.isfinite(logits.max(axis=1)).all():
+        raise FloatingPointError(f"the {cell} alphas are not finite: no genotype can be derived from them")
+    return logits, groups
+
+
+def _derive_cell(cell: str, alphas: Mapping[str, Any], primitives: Sequence[str], kept: Any) -> tuple[Gene, ...]:
+    logits, groups = _checked(cell, alphas, primitives)
+    candidates = [index for index, name in enumerate(primitives) if name != "none"]
     # Without edge logits all edges into a node weigh the same.
     edge_logits = np.asarray(alphas.get(f"{cell}_edges", np.zeros(len(logits))), np.float64)
     if edge_logits.shape != logits.shape[:1]:
         raise ValueError(f"expected {cell}_edges alphas of shape ({len(logits)},); got {edge_logits.shape}")
-    if not np.isfinite(logits.max(axis=1) + edge_logits).all():
+    if not np.isfinite(edge_logits).all():
         raise FloatingPointError(f"the {cell} alphas are not finite: no genotype can be derived from them")
-    strengths = mixture(logits)[:, candidates].max(axis=1) * edge_mixture(edge_logits)
     # Ranked by logits, because mixtures may underflow to equal zeros.
-    favourites = logits[:, candidates].argmax(axis=1)
+    favourites = np.where(kept, logits, -np.inf)[:, candidates].argmax(axis=1)
+    strengths = mixture(logits)[:, candidates][np.arange(len(logits)), favourites] * edge_mixture(edge_logits)
     genes = []
     for group in groups:
         for source in np.argsort(-strengths[group], kind="stable")[:2]:

@@ -57,14 +57,22 @@ class Genotype:
         """Number of intermediate nodes of a cell."""
         return len(self.normal) // 2
 
+    def genes(self, cell: str) -> tuple[tuple[str, int, int], ...]:
+        """(operation, source, target) of every edge of a cell."""
+        return tuple((name, source, 2 + i // 2) for i, (name, source) in enumerate(getattr(self, cell)))
+
+    def concat(self, cell: str) -> tuple[int, ...]:
+        """The nodes that make up the output of a cell."""
+        return getattr(self, f"{cell}_concat")
+
     def __str__(self) -> str:
         """One line a cell, e.g. `normal: 2<-sep_conv_3x3(0)+skip_connect(1) 3<-...`."""
         return "\n".join(_line(cell, getattr(self, cell), getattr(self, f"{cell}_concat")) for cell in CELL_TYPES)
 
 
-def skip_count(genotype: Genotype, cell: str = "normal") -> int:
-    """Number of skip connections among the genes of a cell; a cell of nothing else has collapsed."""
-    return sum(OPERATIONS[name].family == "skip" for name, _ in getattr(genotype, cell))
+def skip_count(genotype: Any, cell: str = "normal") -> int:
+    """Number of skip connections in a cell of a genotype, dense or not; a cell of nothing else has collapsed."""
+    return sum(OPERATIONS[name].family == "skip" for name, _, _ in genotype.genes(cell))
 
 
 def _genes(cell: str, genes: Any) -> tuple[Gene, ...]:

@@ -1,10 +1,15 @@
-"""Multiply-adds of a derived network, from its description alone."""
+"""Multiply-adds of a derived network, and those expected of a supernet, from their descriptions alone."""
 
 import math
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.networks.families import Size, family_of
-from dsrna_jax.networks.network import Network
+from dsrna_jax.networks.network import Mixture, Network
 from dsrna_jax.networks.plan import Branch, Layout
 from dsrna_jax.networks.stem import STEMS
 
@@ -14,7 +19,31 @@ def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
 
     The auxiliary head, used in training only, does not count.
     """
+    fixed, branches = _counts(network, image_shape)
+    return fixed + sum(map(sum, branches))
+
+
+def expected_multiply_adds(
+    supernet: Network, image_shape: tuple[int, int, int], mixtures: Mapping[str, Mixture]
+) -> Float[Array, ""]:
+    """Multiply-adds of a supernet for one image, each operation times its weight in the mixture of its edge.
+
+    An operation counts as in a derived network, on all channels of its edge. Differentiable in the mixtures.
+    """
+    fixed, branches = _counts(supernet, image_shape)
+    total = jnp.float32(fixed)
+    for kind, weights in mixtures.items():
+        own = [
+            counts for layout, counts in zip(supernet.layouts, branches, strict=True) if layout.reduction == (kind == "reduction")
+        ]
+        total += jnp.asarray(np.sum(own, axis=0), jnp.float32) @ jnp.asarray(weights.branches)
+    return total
+
+
+def _counts(network: Network, image_shape: tuple[int, int, int]) -> tuple[int, list[list[int]]]:
+    """Multiply-adds of all that is no branch, and of the branches of every cell."""
     height, width, colours = image_shape
+    of_cells = []
     if network.start != "cifar":
         quarter, eighth = (-(-height // 4), -(-width // 4)), (-(-height // 8), -(-width // 8))
         channels, _ = STEMS[network.start].widths(network.channels)
@@ -28,9 +57,9 @@ def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
         # Also where it halves the input before the last, preprocessing is a 1x1 convolution with an output of this cell's size.
         total += (layout.before + layout.last) * layout.channels * math.prod(size)
         smaller = (-(-size[0] // 2), -(-size[1] // 2)) if layout.reduction else size
-        total += sum(_branch(branch, layout, size, smaller) for branch in layout.plan.branches)
+        of_cells.append([_branch(branch, layout, size, smaller) for branch in layout.plan.branches])
         size = smaller
-    return total + network.layouts[-1].output * network.classes
+    return total + network.layouts[-1].output * network.classes, of_cells
 
 
 def _branch(branch: Branch, layout: Layout, size: Size, smaller: Size) -> int:

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
+from dsrna_jax.genotypes.architecture import Architecture
+from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.kernels.mixed_precision import wide
@@ -174,8 +175,8 @@ class Network(nn.Module):
         return jnp.einsum("cb,kc->bk", wide(last).mean((-2, -1)), self.head_kernel) + jnp.expand_dims(self.head_bias, 0)
 
 
-def derived(architecture: Genotype | RobNet, *, cells: int, **settings: Any) -> Network:
-    """The network of a genotype's cells, or of a RobNet's; `settings` as those of a `Network`.
+def derived(architecture: Architecture, *, cells: int, **settings: Any) -> Network:
+    """The network of an architecture's cells; `settings` as those of a `Network`.
 
     Raises: InputError if a RobNet has codes for another number of cells.
     """
@@ -184,8 +185,7 @@ def derived(architecture: Genotype | RobNet, *, cells: int, **settings: Any) -> 
         every = tuple(range(2, 2 + architecture.nodes))
         plans = (CellPlan(tuple(Branch(s, t, p) for (p, s), t in architecture.branches(i)), every) for i in range(cells))
         return Network(tuple(plans), **{"affine": False, **settings})
-    normal = CellPlan(genotype_branches(architecture.normal), architecture.normal_concat)
-    reduction = CellPlan(genotype_branches(architecture.reduction), architecture.reduction_concat)
+    normal, reduction = (CellPlan(genotype_branches(architecture.genes(k)), architecture.concat(k)) for k in CELL_TYPES)
     plans = (reduction if i in reduction_positions(cells) else normal for i in range(cells))
     return Network(tuple(plans), **{"affine": True, **settings})
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dsrna_jax.genotypes.genotype import Gene, edges
+from dsrna_jax.genotypes.genotype import edges
 from dsrna_jax.genotypes.operations import PRIMITIVES
 
 
@@ -45,9 +45,9 @@ def supernet_branches(nodes: int, primitives: Sequence[str] = PRIMITIVES) -> tup
     return tuple(Branch(s, t, p) for s, t in edges(nodes) for p in primitives if p != "none")
 
 
-def genotype_branches(genes: Sequence[Gene]) -> tuple[Branch, ...]:
-    """The operations of a genotype's cell: genes 2i and 2i + 1 feed node i + 2."""
-    return tuple(Branch(source, 2 + i // 2, primitive) for i, (primitive, source) in enumerate(genes))
+def genotype_branches(genes: Sequence[tuple[str, int, int]]) -> tuple[Branch, ...]:
+    """The branches of a cell, from the (operation, source, target) of its edges."""
+    return tuple(Branch(source, target, primitive) for primitive, source, target in genes)
 
 
 def edges_of(branches: Sequence[Branch]) -> tuple[tuple[int, int], ...]:

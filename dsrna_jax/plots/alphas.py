@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.derivation import derive, edge_mixture, mixture
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
@@ -22,7 +23,7 @@ def alphas_over_time(
     path: str | os.PathLike | None = None,
     *,
     primitives: Sequence[str] = PRIMITIVES,
-    genotype: Genotype | None = None,
+    genotype: Genotype | DenseGenotype | None = None,
     warmup: float = 0,
     title: str | None = None,
     width: int = 1500,
@@ -37,11 +38,11 @@ def alphas_over_time(
       epochs: of the alphas in `history`.
       history: alphas, each as `derive` takes them.
       primitives: names of the columns of alphas.
-      genotype: by default, that derived from the last alphas.
+      genotype: the one that was found; by default that derived from the last alphas.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       width: of the picture, in pixels; the height follows.
     """
-    genotype = derive(history[-1], primitives) if genotype is None else genotype
+    genotype = genotype or derive(history[-1], primitives)
     nodes = genotype.nodes
     dpi, top, heading, foot, row, gap = 110, 0.5 if title else 0.1, 0.55, 0.5, 1.2, 0.14
     inches = width / dpi
@@ -61,7 +62,7 @@ def alphas_over_time(
     margin = 0.04 * np.ptp(drawn) + 1e-3
     for name in CELL_TYPES:
         figure.text(MARGIN / inches, 1 - (top + 0.3) / height, f"{name} cell", size=12, weight="bold", color=INK)
-        kept = {(source, index // 2 + 2): op for index, (op, source) in enumerate(getattr(genotype, name))}
+        kept = {(source, target): op for op, source, target in genotype.genes(name)}
         for edge, (source, target) in enumerate(edges(nodes)):
             left, bottom = 0.65 + source * (panel_width + gap), height - top - heading - (target - 1) * row
             box = (left / inches, bottom / height, panel_width / inches, (row - 0.3) / height)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.plots.canvas import FAINT, GREY, INK, MARGIN, PALE, blank, save
@@ -21,7 +22,7 @@ _INPUTS, _RESULT = ("c\u2096\u208b\u2082", "c\u2096\u208b\u2081"), "c\u2096"  # 
 
 
 def cell(
-    genotype: Genotype,
+    genotype: Genotype | DenseGenotype,
     name: str,
     path: str | os.PathLike | None = None,
     *,
@@ -36,26 +37,37 @@ def cell(
     return _cells(genotype, (name,), path, title, width)
 
 
-def cells(genotype: Genotype, path: str | os.PathLike | None = None, *, title: str | None = None, width: int = 1500) -> Figure:
+def cells(
+    genotype: Genotype | DenseGenotype,
+    path: str | os.PathLike | None = None,
+    *,
+    title: str | None = None,
+    width: int = 1500,
+) -> Figure:
     """Drawing of the normal cell above the reduction cell, as `cell` draws them."""
     return _cells(genotype, CELL_TYPES, path, title, width)
 
 
 def _cells(genotype, names, path, title, width) -> Figure:
-    layouts = [Layout(getattr(genotype, name)) for name in names]
+    layouts = [Layout(genotype.genes(name)) for name in names]
     inches = max(_NARROWEST, *map(_width, layouts))
-    heights = [_HEADING + _ROW * genotype.nodes + 0.12 for _ in names]
+    heights = [_HEADING + _row(layout) * genotype.nodes + 0.12 for layout in layouts]
     top = 0.45 if title else 0.0
     height = top + sum(heights) + MARGIN / 2
     figure = blank(inches, height, title, dpi=width / inches)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, inches), ylim=(height, 0))
     axes.set_axis_off()
     for name, layout, own in zip(names, layouts, heights, strict=True):
-        _draw_cell(axes, name, layout, getattr(genotype, f"{name}_concat"), top, inches)
+        _draw_cell(axes, name, layout, genotype.concat(name), top, inches)
         top += own
     if path is not None:
         save(figure, path)
     return figure
+
+
+def _row(layout):
+    """The height of a node's row, in which its operations lie one below the other."""
+    return _ROW * layout.most / 2
 
 
 def _width(layout):
@@ -71,7 +83,7 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
         axes.text(MARGIN + 1.4, top + 0.32, note, fontsize=9, color=GREY)
 
     def height(row):
-        return top + _HEADING + _ROW * (row + 0.5)
+        return top + _HEADING + _row(layout) * (row + 0.5)
 
     # A cell that is narrower than the page gets a wider fan, up to a point.
     fan = _FAN + min(0.9, 0.5 * (page_width - _width(layout)))

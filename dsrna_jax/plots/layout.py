@@ -2,20 +2,23 @@
 
 from itertools import combinations, islice, permutations, product
 
-LANE = 0.22  # from a node's row to the lane of a gene, in rows
+LANES = 0.88  # height that the lanes of the genes of a node share, in rows
 
 
 class Layout:
-    """The places of the nodes of a cell.
+    """The places of the nodes of a cell, whose `genes` are the (operation, source, target) of its edges.
 
-    A node's column is its depth. Every node has a row of its own, and in it a lane for each of its two genes and one
-    for itself: an edge changes its lane right behind its source and then runs straight, so it never meets a node. The
-    order of the rows, and of the two lanes in each, is the one with the fewest crossings of those that are tried.
+    A node's column is its depth. Every node has a row of its own, and in it a lane for each of its genes: an edge changes
+    its lane right behind its source and then runs straight, so it meets no node but its target. The order of the rows, and of
+    the lanes in each, is the one with the fewest crossings of those that are tried. `most` is the largest number of genes of
+    a node.
     """
 
     def __init__(self, genes):
-        self.nodes = len(genes) // 2
-        self.genes = [(name, source, index // 2 + 2) for index, (name, source) in enumerate(genes)]
+        self.genes = list(genes)
+        self.nodes = max(target for _, _, target in genes) - 1
+        counts = [sum(target == node for _, _, target in genes) for node in range(2, self.nodes + 2)]
+        self.most = max(2, *counts)
         self.columns = [0, 0]
         for node in range(2, self.nodes + 2):
             self.columns.append(1 + max(self.columns[source] for _, source, target in self.genes if target == node))
@@ -34,11 +37,13 @@ class Layout:
 
     def _lanes(self, rows, flips=None):
         """The height of each gene, in rows: the gene from the higher source lies above, unless the node is flipped."""
-        lanes = []
+        lanes = [0.0] * len(self.genes)
         for node in range(2, self.nodes + 2):
-            first, second = (rows[source] for _, source, target in self.genes if target == node)
-            side = 1 if (first <= second) != bool(flips and flips[node - 2]) else -1
-            lanes += [rows[node] - side * LANE, rows[node] + side * LANE]
+            into = [index for index, (_, _, target) in enumerate(self.genes) if target == node]
+            side = -1 if flips and flips[node - 2] else 1
+            from_above = sorted(into, key=lambda index: rows[self.genes[index][1]])
+            for rank, index in enumerate(from_above):
+                lanes[index] = rows[node] + side * LANES / self.most * (rank - (len(into) - 1) / 2)
         return lanes
 
     def _cost(self, rows, lanes):

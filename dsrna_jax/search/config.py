@@ -13,13 +13,14 @@ from dsrna_jax.measures import CERTIFICATES, ESTIMABLE, MEASURES, RADIUS_SCHEDUL
 from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
+from dsrna_jax.search.mixture_options import MixtureOptions, check_mixture
 
 _PERTURBATIONS = ("none", "uniform", "adversarial")
 _STARTS = ("cifar", "imagenet", "imagenet_wide")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchConfig(ComputeOptions, ImageOptions):
+class SearchConfig(MixtureOptions, ComputeOptions, ImageOptions):
     """The settings of a search; by default DSRNA-Jacobian on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "search"
@@ -107,6 +108,7 @@ class SearchConfig(ComputeOptions, ImageOptions):
     def __post_init__(self):
         check(self)
         part_count(self)
+        check_mixture(self)
         if self.train_share + self.val_share > 1:
             raise InputError(
                 f"train_share={self.train_share} and val_share={self.val_share} overlap: expected at most 1 in sum, because "

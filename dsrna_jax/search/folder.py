@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax import genotypes
-from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.measures.measure import configured
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.mixing import likely_logits
+from dsrna_jax.strict_json import Optional
 
 
 class SearchFolder(RunFolder):
@@ -27,11 +30,14 @@ class SearchFolder(RunFolder):
     def records(self) -> list[records.Records]:
         return [self.metrics, self.alphas]
 
-    def write_alphas(self, epoch: int, step: int, alphas: dict[str, Any]) -> None:
-        """Appends the alphas after `epoch` epochs; float32 is read back from JSON bit for bit."""
-        self.alphas.write({"epoch": epoch, "step": step, "alphas": alphas})
+    def write_alphas(self, epoch: int, step: int, alphas: dict[str, Any], **mixing: Any) -> None:
+        """Appends the alphas after `epoch` epochs; float32 is read back from JSON bit for bit.
 
-    def write_genotype(self, genotype: Genotype, epoch: int | None = None) -> None:
+        mixing: the temperature of the mixtures, and what is kept of the operations, where these are not the default.
+        """
+        self.alphas.write({"epoch": epoch, "step": step, "alphas": alphas} | mixing)
+
+    def write_genotype(self, genotype: Genotype | DenseGenotype, epoch: int | None = None) -> None:
         """Writes genotype.json and, for an epoch, genotypes/epoch_NNN.json."""
         if not self.is_written:
             return
@@ -40,7 +46,7 @@ class SearchFolder(RunFolder):
         if epoch is not None:
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
 
-    def draw(self, genotype: Genotype, config: SearchConfig, marks: Mapping[int, str] | None = None) -> None:
+    def draw(self, genotype: Genotype | DenseGenotype, config: SearchConfig, marks: Mapping[int, str] | None = None) -> None:
         """Draws cells.png, alphas.png and curves.png from the recorded alphas and metrics.
 
         Args:
@@ -49,7 +55,7 @@ class SearchFolder(RunFolder):
         from dsrna_jax import plots
 
         history = records.rows(self.alphas.path, _shape_of)
-        alphas = [{name: np.float32(logits) for name, logits in row["alphas"].items()} for row in history]
+        alphas = [_logits(row) for row in history]
         warmup = config.warmup_epochs + 1  # epochs count from 1
         plots.cells(genotype, self.path / "cells.png", title=f"{self.path.name}: the cells found")
         plots.alphas_over_time(
@@ -71,7 +77,14 @@ class SearchFolder(RunFolder):
         )
 
 
+def _logits(row: dict[str, Any]) -> dict[str, Any]:
+    """The logits whose softmax is the mixture of an epoch, without noise."""
+    alphas = {name: np.float32(logits) for name, logits in row["alphas"].items()}
+    return likely_logits(alphas, row.get("temperature", 1.0), row.get("kept"))
+
+
 def _shape_of(row: dict[str, Any]) -> dict[str, Any]:
     """The shape of a row of alphas.jsonl: logits [edge, operation] of each cell, and [edge] of its edges if they have any."""
     names = row["alphas"] if isinstance(row.get("alphas"), dict) else ()
-    return {"epoch": int, "alphas": {name: [float] if name.endswith("_edges") else [[float]] for name in names}}
+    mixing = {"temperature": Optional(float), "kept": Optional({kind: [[bool]] for kind in CELL_TYPES})}
+    return {"epoch": int, "alphas": {name: [float] if name.endswith("_edges") else [[float]] for name in names}} | mixing

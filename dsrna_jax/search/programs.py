@@ -22,15 +22,15 @@ class SearchPrograms(NamedTuple):
     """Functions to compile, or (`compilation.compiled`) futures of compiled ones; `key` is that of the whole run.
 
     weight_step(state, data, train_indices, key) -> (state, metrics)
-    alpha_step(state, data, train_indices, val_indices, key) -> (state, metrics)
     evaluate(state, data, indices, counts) -> (loss, right): sums over those of the batch that count.
+    alpha_step(state, data, train_indices, val_indices, key) -> (state, metrics); None if weight steps move the alphas too.
     certify(state, data, indices) -> [batch]; None if nothing is certified.
     eigenvalue(state, data, val_indices, key) -> scalar, on the batch of the last step; None if it is never measured.
     """
 
     weight_step: Callable | Any
-    alpha_step: Callable | Any
     evaluate: Callable | Any
+    alpha_step: Callable | Any | None = None
     certify: Callable | Any | None = None
     eigenvalue: Callable | Any | None = None
 
@@ -55,6 +55,10 @@ def search_programs(functions: SearchFunctions) -> SearchPrograms:
         train = batch(state.step, data, indices, key, _TRAIN)
         return normalised(functions, data.mean, data.std).weight_step(state, train, step_key(key, _PERTURBATIONS, state.step))
 
+    def joint_step(state, data, indices, key):
+        train = batch(state.step, data, indices, key, _TRAIN)
+        return normalised(functions, data.mean, data.std).joint_step(state, train, step_key(key, _PROJECTIONS, state.step))
+
     def alpha_step(state, data, train_indices, val_indices, key):
         train = batch(state.step, data, train_indices, key, _TRAIN)
         val = batch(state.step, data, val_indices, key, _VAL)
@@ -71,10 +75,11 @@ def search_programs(functions: SearchFunctions) -> SearchPrograms:
         val = batch(state.step - 1, data, val_indices, key, _VAL)
         return normalised(functions, data.mean, data.std).eigenvalue(state, val, step_key(key, _CURVATURE, state.step))
 
+    step, own_alpha_step = (joint_step, None) if functions.config.levels == 1 else (weight_step, alpha_step)
     return SearchPrograms(
-        weight_step,
-        alpha_step,
+        step,
         evaluate,
+        own_alpha_step,
         certify if functions.certifies else None,
         eigenvalue if functions.config.eigenvalue_every else None,
     )
@@ -86,7 +91,7 @@ def arguments(setup: SearchSetup, mesh: Mesh) -> dict[str, tuple]:
     return {
         "weight_step": (state, data, indices, key),
         "evaluate": (state, data, indices, counts),
-        "alpha_step": (state, data, indices, indices, key),
+        **({"alpha_step": (state, data, indices, indices, key)} if setup.config.levels == 2 else {}),
         **({"certify": (state, data, indices)} if setup.functions.certifies else {}),
         **({"eigenvalue": (state, data, indices, key)} if setup.config.eigenvalue_every else {}),
     }

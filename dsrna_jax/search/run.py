@@ -9,18 +9,20 @@ import jax
 import numpy as np
 
 from dsrna_jax import genotypes
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
+from dsrna_jax.genotypes.derivation import DERIVATIONS
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
-from dsrna_jax.search import stopping
+from dsrna_jax.search import mixing, stopping
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
+from dsrna_jax.search.optimizers import weight_rate
 from dsrna_jax.search.programs import SearchPrograms, arguments, normalised, search_programs
 from dsrna_jax.search.setup import SearchSetup, search_setup
-from dsrna_jax.search.step import weight_rate
 
 
 def run(
@@ -30,7 +32,7 @@ def run(
     resume: bool = False,
     devices: int = 0,
     file: TextIO | None = None,
-) -> Genotype:
+) -> Genotype | DenseGenotype:
     """Searches, with every genotype and record in the run folder `path`; returns the last genotype.
 
     Each step moves the alphas, except in the warm-up epochs, and then the weights. A checkpoint follows every epoch.
@@ -72,7 +74,7 @@ class SearchLoop(RunLoop):
     setup: SearchSetup
     folder: SearchFolder
     programs: SearchPrograms
-    genotype: Genotype
+    genotype: Genotype | DenseGenotype
     rankings: list[stopping.Ranking]
     curvature: list[Measurement]
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
@@ -86,18 +88,18 @@ class SearchLoop(RunLoop):
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas)
-        self.genotype, self.rankings, self.curvature = genotypes.derive(alphas, self.config.primitives), [], []
+        self.genotype, self.rankings, self.curvature = self._derived(alphas), [], []
 
     def resume(self, metadata: dict[str, Any]) -> None:
         self.rankings = metadata.get("rankings", [])
         self.curvature = [Measurement(*values) for values in metadata.get("curvature", [])]
-        self.genotype = cast(Genotype, genotypes.from_json(metadata["genotype"]))
+        self.genotype = cast(Genotype | DenseGenotype, genotypes.from_json(metadata["genotype"]))
         self.folder.write_genotype(self.genotype)
 
     def needed(self, step: int) -> dict[str, Any]:
         programs, steps = self.programs, self.setup.steps_per_epoch
         needed = {"weight step": programs.weight_step, "evaluation": programs.evaluate}
-        if step // steps >= self.config.warmup_epochs:
+        if step // steps >= self.config.warmup_epochs and programs.alpha_step is not None:
             needed["alpha step"] = programs.alpha_step
         if (step + 1) % steps == 0 and programs.certify is not None:
             needed["certification"] = programs.certify
@@ -107,7 +109,7 @@ class SearchLoop(RunLoop):
 
     def take_step(self) -> dict[str, jax.Array]:
         train, metrics = self.feed.batch("search_train", self.step), {}
-        if self.step // self.setup.steps_per_epoch >= self.config.warmup_epochs:
+        if self.step // self.setup.steps_per_epoch >= self.config.warmup_epochs and self.programs.alpha_step is not None:
             alpha_step, val = self.programs.alpha_step.result(), self.feed.batch("search_val", self.step)
             self.state, metrics = alpha_step(self.state, self.data, train, val, self.key)
         self.state, more = self.programs.weight_step.result()(self.state, self.data, train, self.key)
@@ -117,8 +119,8 @@ class SearchLoop(RunLoop):
         val_loss, val_accuracy = self._evaluation()
         self.check_finite("val_loss", val_loss)
         alphas = jax.device_get(self.state.alphas)
-        self.genotype = genotypes.derive(alphas, self.config.primitives)
-        self.folder.write_alphas(epoch, self.step, alphas)
+        self.genotype = self._derived(alphas)
+        self.folder.write_alphas(epoch, self.step, alphas, **self._mixing(epoch - 1))
         self.folder.write_genotype(self.genotype, epoch)
         robustness = means.get("robustness")
         row = {
@@ -134,12 +136,30 @@ class SearchLoop(RunLoop):
             "radius": _radius(means),
             **self._certified_radii(),
             "certified_accuracy": means.get("certified_accuracy"),
-            **{name: means[name] for name in ("perturbation_radius",) if name in means},
+            **{name: means[name] for name in ("perturbation_radius", "multiply_adds") if name in means},
+            **self._of_mixtures(epoch - 1),
             **self._eigenvalue(epoch),
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELL_TYPES},
         }
         self._judge(epoch, alphas, row.get("eigenvalue"))
         return row
+
+    def _mixing(self, epoch: int) -> dict[str, Any]:
+        """The temperature of the mixtures, if they have one, and what is left of the operations, if some are pruned."""
+        config, kept = self.config, jax.device_get(self.state.kept)
+        heat = {} if mixing.is_plain(config) else {"temperature": mixing.temperature(config, epoch, config.epochs)}
+        return heat | ({} if kept is None else {"kept": kept})
+
+    def _of_mixtures(self, epoch: int) -> dict[str, float]:
+        """The facts of `_mixing` as numbers of an epoch."""
+        facts = self._mixing(epoch)
+        if "kept" in facts:
+            facts["operations_left"] = float(np.mean([kept.sum(axis=1).mean() for kept in facts.pop("kept").values()]))
+        return facts
+
+    def _derived(self, alphas: dict[str, Any]) -> Genotype | DenseGenotype:
+        """The genotype of the alphas by the rule of the configuration."""
+        return DERIVATIONS[self.config.keep](alphas, self.config.primitives, jax.device_get(self.state.kept))
 
     def _judge(self, epoch: int, alphas: dict[str, Any], eigenvalue: float | None) -> None:
         """Ends the search by the rules of its configuration, once the alphas have moved."""
@@ -154,7 +174,7 @@ class SearchLoop(RunLoop):
             if rise := self.rise:
                 why = f"the dominant eigenvalue has risen by {rise.ratio:.2f}; the cells are those of epoch {rise.epoch}"
                 (kept,) = [genotype for epoch, _, genotype in self.curvature if epoch == rise.epoch]
-                self.genotype = cast(Genotype, genotypes.from_json(kept))
+                self.genotype = cast(Genotype | DenseGenotype, genotypes.from_json(kept))
                 self.folder.write_genotype(self.genotype)
         if why:
             self.is_over = True

@@ -12,16 +12,18 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from dsrna_jax.data import augment
 from dsrna_jax.data_parallel import batch_mean
+from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.losses import accuracy, cross_entropy
 from dsrna_jax.measures.measure import Measure, configured
 from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.function import NetworkFunction
+from dsrna_jax.networks.multiply_adds import expected_multiply_adds
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import Averaged, over_parts
-from dsrna_jax.runtime.optimizers import sgd
-from dsrna_jax.search import bilevel, curvature, perturbations
+from dsrna_jax.search import bilevel, curvature, mixing, perturbations
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.optimizers import alpha_optimizer, weight_optimizer
 from dsrna_jax.search.perturbations import PERTURBATIONS, Shares
 
 Metrics = dict[str, Float[Array, ""]]
@@ -44,37 +46,12 @@ class SearchState(flax.struct.PyTreeNode):
     weight_optimizer: Any
     alpha_optimizer: Any
     log_radius: jax.Array
-
-
-def weight_rate(config: SearchConfig, epoch):
-    """The learning rate of the weights in an epoch, counted from 0: a cosine from `weight_lr` to `weight_lr_min`.
-
-    A warm-up multiplies it by (epoch + 1) / warm-up epochs.
-    """
-    progress = jnp.minimum(epoch, config.epochs) / config.epochs
-    rate = config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
-    return rate * jnp.minimum((epoch + 1) / config.weight_lr_warmup_epochs, 1) if config.weight_lr_warmup_epochs else rate
-
-
-def weight_optimizer(config: SearchConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """SGD as in DARTS, at a cosine rate that falls once an epoch."""
-    rate = lambda count: weight_rate(config, count // steps_per_epoch)  # noqa: E731
-    return sgd(rate, clip=config.clip, weight_decay=config.weight_decay, momentum=config.momentum)
-
-
-def alpha_optimizer(config: SearchConfig) -> optax.GradientTransformation:
-    """Adam as in DARTS: betas .5 and .999, coupled L2 decay."""
-    return optax.chain(
-        *([optax.clip_by_global_norm(config.alpha_clip)] if config.alpha_clip else []),
-        optax.add_decayed_weights(config.alpha_decay),
-        optax.scale_by_adam(b1=0.5, b2=0.999),
-        optax.scale_by_learning_rate(config.alpha_lr),
-    )
+    kept: mixing.Kept | None = None  # what a search that prunes has left
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchFunctions:
-    """The pure functions of a search, for the caller to jit: `init`, the two steps, `evaluate`, `certify`, `eigenvalue`."""
+    """The pure functions of a search, for the caller to jit: `init`, the steps, `evaluate`, `certify`, `eigenvalue`."""
 
     config: SearchConfig
     supernet: network.Network
@@ -89,6 +66,7 @@ class SearchFunctions:
         weights_key, alphas_key = jax.random.split(key)
         variables = self.supernet.init(weights_key, jnp.zeros((1, *self.image_shape)))
         alphas = spaces.initial_alphas(alphas_key, self.config.space, self.config.nodes)
+        kept = {kind: jnp.ones(alphas[kind].shape, bool) for kind in CELL_TYPES} if self.config.prune_below else None
         return SearchState(
             jnp.zeros((), jnp.int32),
             variables["params"],
@@ -97,18 +75,23 @@ class SearchFunctions:
             self.weight_optimizer.init(variables["params"]),
             self.alpha_optimizer.init(alphas),
             self._next_log_radius(jnp.log(jnp.float32(self.config.radius)), jnp.zeros(1), 1),
+            kept,
         )
 
     def alpha_step(
         self, state: SearchState, train: SearchBatch, val: SearchBatch, key: PRNGKeyArray
     ) -> tuple[SearchState, Metrics]:
-        """Moves the alphas by the hypergradient, and the radius by its schedule; batch statistics stay."""
+        """Moves the alphas by the hypergradient, and the radius by its schedule; batch statistics stay.
+
+        A random mixture is one sample for the whole step.
+        """
+        noise = self._noise(state, key)
 
         def train_loss(part, _, weights, alphas):
-            return self.train_loss(weights, alphas, state.batch_stats, part)[0]
+            return self.train_loss(weights, state.batch_stats, part, self._shares(state, alphas, noise), alphas)[0]
 
         def objective(part, key, weights, alphas):
-            return self.objective(weights, alphas, state, part, key)
+            return self.objective(weights, alphas, state, part, key, self._shares(state, alphas, noise))
 
         parts = part_count(self.config)
         gradient, (metrics, slack) = bilevel.hypergradient(self.config.order)(
@@ -118,25 +101,20 @@ class SearchFunctions:
             state.weights,
             state.alphas,
         )
-        updates, optimizer_state = self.alpha_optimizer.update(gradient, state.alpha_optimizer, state.alphas)
-        moved = state.replace(
-            alphas=optax.apply_updates(state.alphas, updates),
-            alpha_optimizer=optimizer_state,
-            log_radius=self._next_log_radius(state.log_radius, slack, self._alpha_steps_done(state.step) + 2),
-        )
-        return moved, batch_mean(metrics) | {"alpha_gradient": optax.tree.norm(gradient)}
+        return self._searched(state, gradient, slack), batch_mean(metrics) | {"alpha_gradient": optax.tree.norm(gradient)}
 
     def weight_step(self, state: SearchState, train: SearchBatch, key: PRNGKeyArray | None = None) -> tuple[SearchState, Metrics]:
         """Moves weights and batch statistics by the gradient of the training loss, and counts the step.
 
         Args:
-          key: of the perturbation of the mixtures, if the configuration has one.
+          key: of the mixtures, if they are random or perturbed.
         """
         gradient_of = jax.value_and_grad(self.train_loss, has_aux=True)
-        perturbed, of_perturbation = self._perturbed(state, train, key)
+        shares = self._shares(state, state.alphas, self._noise(state, key))
+        shares, of_perturbation = self._perturbed(state, train, key, shares)
 
         def means(part, _):
-            (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.alphas, state.batch_stats, part, perturbed)
+            (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.batch_stats, part, shares, state.alphas)
             metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, part.labels)}
             return (metrics, batch_stats, gradient), ()
 
@@ -147,6 +125,38 @@ class SearchFunctions:
         return state, metrics | of_perturbation | {
             "weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])
         }  # flat, as the optimiser has it
+
+    def joint_step(self, state: SearchState, train: SearchBatch, key: PRNGKeyArray) -> tuple[SearchState, Metrics]:
+        """Moves weights and, after the warm-up, alphas by one sample of the mixtures and one batch, and counts the step.
+
+        Weights by the gradient of the training loss, alphas by that of the same loss - gamma * R (SNAS: one level).
+        """
+        noise = self._noise(state, key)
+
+        def loss(weights, alphas, part, key):
+            shares = self._shares(state, alphas, noise)
+            logits, updated = self._forward(weights, state.batch_stats, alphas, part.images, ["batch_stats", "moments"], shares)
+            loss = cross_entropy(logits, part.labels).mean()
+            moments = {"moments": updated["moments"]}
+            rest, metrics, slack = self._regularizers(jax.lax.stop_gradient(weights), alphas, state, part, key, shares, moments)
+            metrics |= {"train_loss": loss, "train_accuracy": accuracy(logits, part.labels)}
+            return loss + rest, (metrics, updated["batch_stats"], slack)
+
+        def means(part, key):
+            gradients_of = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+            (_, (metrics, batch_stats, slack)), gradients = gradients_of(state.weights, state.alphas, part, key)
+            return (metrics, batch_stats, gradients), slack
+
+        (metrics, batch_stats, gradients), slack = over_parts(means, train, key, part_count(self.config))
+        (by_weights, by_alphas), metrics = batch_mean((gradients, metrics))
+        searched = self._searched(state, by_alphas, slack)
+        is_warm = self._alpha_steps_done(state.step) >= 0
+        searched = jax.tree.map(lambda new, old: jnp.where(is_warm, new, old), searched, state)
+        weights, optimizer_state = self._descended(state, by_weights)
+        metrics |= {"alpha_gradient": optax.tree.norm(by_alphas), "weight_gradient": optax.tree.norm(ravel_pytree(by_weights)[0])}
+        return searched.replace(
+            step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state
+        ), metrics
 
     def evaluate(self, state: SearchState, batch: SearchBatch) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
         """Loss of each image, and whether its class is predicted, by the running statistics."""
@@ -168,14 +178,16 @@ class SearchFunctions:
     def eigenvalue(self, state: SearchState, val: SearchBatch, key: PRNGKeyArray) -> Float[Array, ""]:
         """Largest eigenvalue of the Hessian of the validation loss by all alphas, with batch statistics as in alpha steps.
 
-        Maps are of float32 in any precision: second derivatives need its digits.
+        The mixtures have no noise, and a share for every operation. Maps are of float32 in any precision: second derivatives need
+        its digits.
         """
         exact = self
         if self.config.precision != "float32":
             exact = dataclasses.replace(self, supernet=self.supernet.clone(dtype=None))
 
         def loss(part, _, alphas):
-            return exact.train_loss(state.weights, alphas, state.batch_stats, part)[0]
+            shares = self._likely_shares(state, alphas, mixing.shares)
+            return exact.train_loss(state.weights, state.batch_stats, part, shares, alphas)[0]
 
         return curvature.dominant_eigenvalue(Averaged(loss, val, None, part_count(self.config)), state.alphas, key)
 
@@ -185,34 +197,78 @@ class SearchFunctions:
         """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
         return augment.augmented(augment.pixels(images), key, **self.config.augmentation)
 
-    def train_loss(self, weights, alphas, batch_stats, batch: SearchBatch, shares: Shares | None = None):
+    def train_loss(self, weights, batch_stats, batch: SearchBatch, shares: Shares, alphas):
         """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics)).
 
         Args:
-          shares: of the operations of an edge, in place of the softmax of its alphas.
+          shares: of the operations of an edge.
+          alphas: for the weights of edges, if the space has them.
         """
         logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"], shares)
         return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
 
-    def objective(self, weights, alphas, state: SearchState, batch: SearchBatch, key: PRNGKeyArray):
-        """Validation loss - gamma * R (Eq. 16), with (metrics, slack) of the measure.
-
-        R is computed for each image by itself, with the statistics of this batch as constants.
-        """
-        logits, moments = self._forward(weights, state.batch_stats, alphas, batch.images, ["moments"])
+    def objective(self, weights, alphas, state: SearchState, batch: SearchBatch, key: PRNGKeyArray, shares: Shares):
+        """Validation loss - gamma * R (Eq. 16), with (metrics, slack) of the measure."""
+        logits, moments = self._forward(weights, state.batch_stats, alphas, batch.images, ["moments"], shares)
         loss = cross_entropy(logits, batch.labels).mean()
-        frozen = {"params": weights, "batch_stats": state.batch_stats, **moments}
-        function = NetworkFunction(self.supernet, frozen, self._mixtures(alphas), "frozen")
-        measured = self.measure.apply(function, batch.images, batch.labels, key, log_radius=state.log_radius)
-        metrics = {"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)}
-        metrics |= self.measure.metrics(measured, state.log_radius)
-        return loss - self.config.gamma * measured.robustness.mean(), (metrics, measured.slack)
+        rest, metrics, slack = self._regularizers(weights, alphas, state, batch, key, shares, moments)
+        return loss + rest, ({"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)} | metrics, slack)
 
-    def _perturbed(self, state: SearchState, train: SearchBatch, key: PRNGKeyArray | None):
-        """Perturbed shares for a weight step and their metrics; None and no metrics if the configuration perturbs nothing."""
+    def _regularizers(self, weights, alphas, state, batch, key, shares, moments):
+        """-gamma * R and the penalty of multiply-adds, with (metrics, slack) of the measure.
+
+        R is computed for each image by itself, with the statistics of this batch, `moments`, as constants.
+        """
+        frozen = {"params": weights, "batch_stats": state.batch_stats, **moments}
+        function = NetworkFunction(self.supernet, frozen, self._mixtures(alphas, shares), "frozen")
+        measured = self.measure.apply(function, batch.images, batch.labels, key, log_radius=state.log_radius)
+        metrics, value = self.measure.metrics(measured, state.log_radius), -self.config.gamma * measured.robustness.mean()
+        if self.config.resource_weight:
+            expected = expected_multiply_adds(self.supernet, self.image_shape, self._mixtures(alphas, shares))
+            value += self.config.resource_weight * jnp.log(expected)
+            metrics |= {"multiply_adds": expected}
+        return value, metrics, measured.slack
+
+    def _noise(self, state: SearchState, key: PRNGKeyArray | None) -> mixing.Rows | None:
+        """Gumbel noise of a step's mixtures; None if they are not random."""
+        if self.config.mixture == "softmax":
+            return None
+        assert key is not None, "random mixtures need a key"
+        return mixing.gumbel_noise(jax.random.fold_in(key, 1), state.alphas)
+
+    def _shares(self, state: SearchState, alphas, noise: mixing.Rows | None) -> Shares:
+        """Shares of the operations on the edges in a step, as a function of the alphas."""
+        if mixing.is_plain(self.config):
+            return spaces.shares(alphas)
+        return mixing.MIXTURES[self.config.mixture](alphas, self._temperature(state.step), noise, state.kept)
+
+    def _likely_shares(self, state: SearchState, alphas, rule) -> Shares:
+        """Shares without noise, by a rule such as those of `MIXTURES`, at the temperature of the last step."""
+        if mixing.is_plain(self.config):
+            return spaces.shares(alphas)
+        return rule(alphas, self._temperature(jnp.maximum(state.step - 1, 0)), None, state.kept)
+
+    def _temperature(self, step):
+        return mixing.temperature(self.config, step // self.steps_per_epoch, self.config.epochs)
+
+    def _searched(self, state: SearchState, gradient, slack) -> SearchState:
+        """The state after alphas have moved by their gradient, and the radius by its schedule; what is pruned follows."""
+        updates, optimizer_state = self.alpha_optimizer.update(gradient, state.alpha_optimizer, state.alphas)
+        moved = state.replace(
+            alphas=optax.apply_updates(state.alphas, updates),
+            alpha_optimizer=optimizer_state,
+            log_radius=self._next_log_radius(state.log_radius, slack, self._alpha_steps_done(state.step) + 2),
+        )
+        if state.kept is None:
+            return moved
+        config, heat = self.config, self._temperature(state.step)
+        return moved.replace(kept=mixing.pruned(config, moved.alphas, state.kept, heat, config.primitives))
+
+    def _perturbed(self, state: SearchState, train: SearchBatch, key: PRNGKeyArray | None, shares: Shares):
+        """Perturbed shares for a weight step and their metrics; `shares` and no metrics if nothing is perturbed."""
         config, perturb = self.config, PERTURBATIONS[self.config.perturbation]
         if perturb is None or config.perturbation_start == config.perturbation_radius == 0:
-            return None, {}
+            return shares, {}
         assert key is not None, "a perturbation needs a key"
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
 
@@ -228,20 +284,21 @@ class SearchFunctions:
 
         epoch = state.step // self.steps_per_epoch
         radius = perturbations.radius(epoch, config.epochs, config.perturbation_start, config.perturbation_radius)
-        perturbed = perturb(loss_and_gradient, spaces.shares(state.alphas), key, radius, config.perturbation_steps)
+        perturbed = perturb(loss_and_gradient, shares, key, radius, config.perturbation_steps)
         return perturbed, {"perturbation_radius": radius}
 
-    def _mixtures(self, alphas, shares=None):
+    def _mixtures(self, alphas, shares):
         return spaces.mixtures(alphas, self.config.nodes, self.config.primitives, shares)
 
-    def _forward(self, weights, batch_stats, alphas, images, mutable, shares=None):
+    def _forward(self, weights, batch_stats, alphas, images, mutable, shares):
         variables, mixtures = {"params": weights, "batch_stats": batch_stats}, self._mixtures(alphas, shares)
         return self.supernet.apply(variables, images, mixtures, self.config.batch_norm, mutable=mutable)
 
     def _network_function(self, state: SearchState) -> NetworkFunction:
-        """The supernet with the running statistics, as in evaluations."""
+        """The supernet with the running statistics and mixtures without noise, as in evaluations."""
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
-        return NetworkFunction(self.supernet, variables, self._mixtures(state.alphas), "running")
+        shares = self._likely_shares(state, state.alphas, mixing.MIXTURES[self.config.mixture])
+        return NetworkFunction(self.supernet, variables, self._mixtures(state.alphas, shares), "running")
 
     def _descended(self, state: SearchState, gradient):
         """Weights after an optimiser step by `gradient`, and the optimiser's state."""

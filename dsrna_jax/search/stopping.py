@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
 from dsrna_jax.genotypes.operations import OPERATIONS
 
@@ -32,7 +33,7 @@ def unchanged_epochs(rankings: Sequence[Ranking]) -> int:
     return max(0, len(list(itertools.takewhile(lambda earlier: earlier == rankings[-1], reversed(rankings)))) - 1)
 
 
-def reason(genotype: Genotype, rankings: Sequence[Ranking], skips: int, stable: int) -> str | None:
+def reason(genotype: Genotype | DenseGenotype, rankings: Sequence[Ranking], skips: int, stable: int) -> str | None:
     """The rule by which a search stops now, in words; None if it goes on.
 
     Args:

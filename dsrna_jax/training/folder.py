@@ -3,7 +3,7 @@
 import os
 
 from dsrna_jax import genotypes
-from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import BEST, Checkpoints
 from dsrna_jax.runtime.run_folder import RunFolder
@@ -25,9 +25,9 @@ class TrainingFolder(RunFolder):
             genotypes.save(architecture, self.path / "genotype.json")
 
     def draw(self, architecture: genotypes.Architecture, title: str) -> None:
-        """Draws curves.png from the recorded metrics, and cells.png of a genotype."""
+        """Draws curves.png from the recorded metrics, and cells.png of all but a RobNet."""
         from dsrna_jax import plots
 
         plots.training_curves(records.rows(self.metrics.path), self.path / "curves.png", title=title)
-        if isinstance(architecture, Genotype):
+        if not isinstance(architecture, RobNet):
             plots.cells(architecture, self.path / "cells.png", title=title)

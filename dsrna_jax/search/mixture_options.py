@@ -1,0 +1,49 @@
+"""Options of the mixtures of a search: how alphas become the weights of the operations of an edge, and what is derived."""
+
+import dataclasses
+from typing import Any
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.options import option
+
+MIXTURES = ("softmax", "gumbel", "hard_gumbel")
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureOptions:
+    """The mixtures of DARTS (the defaults), SNAS, GDAS and ASAP."""
+
+    mixture: str = option(
+        "softmax",
+        "weights of operations: softmax of the alphas, the same with Gumbel noise (SNAS), or one operation drawn (GDAS)",
+        MIXTURES,
+        before="softmax",
+    )
+    temperature_start: float = option(1.0, "temperature of that softmax in the first epoch", "[1e-6, 1e6]", before=1.0)
+    temperature_end: float = option(1.0, "temperature in the last epoch", "[1e-6, 1e6]", before=1.0)
+    temperature_schedule: str = option(
+        "linear", "way of the temperature between these", ("linear", "exponential"), before="linear"
+    )
+    prune_below: float = option(
+        0.0, "part of an equal share at which an operation is pruned from its edge (ASAP); 0 for never", "[0, 1)", before=0.0
+    )
+    levels: int = option(
+        2, "1 to move alphas and weights at once, by one batch (SNAS); 2 for images of their own", "[1, 2]", before=2
+    )
+    resource_weight: float = option(
+        0.0, "weight of the logarithm of the expected multiply-adds in the objective of the alphas", "[0, 1e6]", before=0.0
+    )
+    keep: str = option(
+        "two", "edges of the derived cell: the two strongest into each node, or all, with one operation each", ("two", "all"),
+        before="two",
+    )  # fmt: skip
+
+
+def check_mixture(config: Any) -> None:
+    """Raises: InputError if options of the mixtures of a search configuration do not go together."""
+    if config.levels == 1 and config.order != "first":
+        raise InputError(f"levels=1 has no hypergradient of order={config.order!r}: expected order=first")
+    if config.levels == 1 and config.perturbation != "none":
+        raise InputError(f"perturbation={config.perturbation!r} changes the weight step alone: expected levels=2")
+    if config.mixture == "softmax" and config.keep == "all" and "none" not in config.primitives:
+        raise InputError(f"keep=all needs an operation `none` on an edge; space={config.space} has none")

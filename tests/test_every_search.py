@@ -1,0 +1,45 @@
+"""Every method runs with every robustness measure, and resumes where it was stopped: all presets of the digits, made small."""
+
+import dataclasses
+import io
+import json
+import os
+import signal
+
+import pytest
+from smoke_run import assert_same_end, at_step
+
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.measures import MEASURES
+from dsrna_jax.runtime import records
+from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.search.run import run
+
+pytestmark = pytest.mark.slow
+SMALL = {"cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "warmup_epochs": 0, "batch_size": 240}
+METHODS = sorted(name for name in PRESETS if name.startswith("digits_") and "dsrna" not in name)
+
+
+def small(name, **changes):
+    return dataclasses.replace(PRESETS[name], **SMALL | changes)
+
+
+@pytest.mark.parametrize("metric", [name for name in MEASURES if name != "none"])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_runs_with_every_measure(name, metric, tmp_path):
+    found = run(small(name, metric=metric, gamma=0.01), tmp_path, devices=1, file=io.StringIO())
+    rows = records.rows(tmp_path / "metrics.jsonl")
+    assert all(row["robustness"] is not None and row["alpha_gradient"] > 0 for row in rows) and rows[-1]["epoch"] == 2
+    assert found.nodes == 1 and json.loads((tmp_path / "genotype.json").read_text())
+    assert {"cells.png", "alphas.png", "curves.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_ends_the_same_when_it_was_stopped_before(name, tmp_path, monkeypatch):
+    config = small(name)
+    run(config, tmp_path / "whole", devices=1, file=io.StringIO())
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        at_step(patch, 3, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        run(config, tmp_path / "run", devices=1, file=io.StringIO())
+    run(config, tmp_path / "run", resume=True, devices=1, file=io.StringIO())
+    assert_same_end(tmp_path / "run", tmp_path / "whole")
