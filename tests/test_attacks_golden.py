@@ -29,7 +29,7 @@ def test_the_network_classifies_as_in_pytorch():
 
 @norms
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
-@pytest.mark.parametrize("steps", [20, 100])
+@pytest.mark.parametrize("steps", [pytest.param(20, marks=pytest.mark.slow), 100])
 def test_apgd_fools_the_same_examples(norm, loss, steps):
     result = apgd(images, labels, norm, loss, steps)
     np.testing.assert_array_equal(~np.asarray(result.success), GOLDEN[f"apgd_{norm}_{loss}_{steps}_right"])
@@ -41,7 +41,7 @@ def test_apgd_fools_the_same_examples(norm, loss, steps):
 
 
 @norms
-@pytest.mark.parametrize("rank", [1, 4])
+@pytest.mark.parametrize("rank", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_targeted_apgd_fools_the_same_examples(norm, rank):
     result = apgd(images, labels, norm, "dlr", 100, rank)
     np.testing.assert_array_equal(~np.asarray(result.success), GOLDEN[f"apgd_{norm}_towards_{rank}_right"])

@@ -76,8 +76,8 @@ def test_bounds_of_affine_networks_are_exact(norm):
         return y.reshape(len(x), -1) @ jnp.asarray(w) + 0.2
 
     x, radius, labels = rng.uniform(size=(2, 3, 3, 2)), np.array([0.3, 0.1]), np.array([0, 2])
-    rows = np.asarray(jax.jacobian(f)(jnp.asarray(x[:1]))).reshape(3, -1)
-    logits = np.asarray(f(jnp.asarray(x)))
+    rows = np.asarray(quick(jax.jacobian(f))(jnp.asarray(x[:1]))).reshape(3, -1)
+    logits = np.asarray(quick(f)(jnp.asarray(x)))
     half = radius[:, None] * dense_bounds.dual_norm(rows, norm)
     for method in bounds.METHODS:
         if (norm, method) == ("linf", "ibp"):
@@ -89,10 +89,10 @@ def test_bounds_of_affine_networks_are_exact(norm):
     gaps = logits[[0, 1], labels][:, None] - logits
     norms = dense_bounds.dual_norm(rows[labels][:, None] - rows, norm)
     closed = np.min(gaps / np.where(norms == 0, 1, norms) + np.where(norms == 0, np.inf, 0), axis=1)
-    radii = bounds.certified_radius(f, jnp.asarray(x), labels, norm=norm, method="crown_ibp", steps=60)
+    radii = quick(lambda x: bounds.certified_radius(f, x, labels, norm=norm, method="crown_ibp", steps=60))(jnp.asarray(x))
     np.testing.assert_allclose(radii, closed, rtol=1e-7)
     assert np.all(radii <= closed)
-    by_class = bounds.class_certified_radii(f, jnp.asarray(x), labels, norm=norm, steps=60)
+    by_class = quick(lambda x: bounds.class_certified_radii(f, x, labels, norm=norm, steps=60))(jnp.asarray(x))
     np.testing.assert_allclose(by_class.min(1), closed, rtol=1e-7)
 
 
@@ -134,12 +134,14 @@ def test_operations_with_several_results_are_exact(reverse):
 
 def check_backward_bounds_are_exact(f, x, radius=0.3):
     """Asserts that backward bounds of an affine f, [batch, output], are the row sums of its Jacobian."""
-    matrix = np.asarray(jax.jacobian(f)(jnp.asarray(x[:1])))[0].reshape(-1, x[0].size)
+    matrix = np.asarray(quick(jax.jacobian(f))(jnp.asarray(x[:1])))[0].reshape(-1, x[0].size)
     half = radius * np.abs(matrix).sum(1)
     for method in ("crown_ibp", "crown"):
         # A relu far from its kink, so that the functionals go back through f rather than stop at its intervals.
         lower, upper = sides(lambda x: jax.nn.relu(f(x) + 100) @ jnp.eye(len(matrix)), x, radius, method=method)
-        np.testing.assert_allclose([lower, upper], np.asarray(f(x)) + 100 + np.array([-1, 1])[:, None, None] * half, rtol=1e-9)
+        np.testing.assert_allclose(
+            [lower, upper], np.asarray(quick(f)(x)) + 100 + np.array([-1, 1])[:, None, None] * half, rtol=1e-9
+        )
 
 
 @pytest.mark.parametrize("norm", bounds.NORMS)
@@ -207,10 +209,11 @@ def test_the_first_layer_has_the_exact_radius_of_its_row_norms(norm):
     x = jnp.asarray(rng.uniform(size=(1, 4, 3, 2)))
     for affine in (one, two):
         shape = affine(x).shape
-        rows = np.asarray(jax.jacobian(affine)(x)).reshape(np.prod(shape), -1)
+        rows = np.asarray(quick(jax.jacobian(affine))(x)).reshape(np.prod(shape), -1)
         for method in ("ibp", "crown_ibp", "crown"):
             f = lambda x, affine=affine: jax.nn.relu(affine(x)).reshape(len(x), -1)  # noqa: E731
-            lower, upper = bounds.intermediate(f, x, radius=0.1, norm=norm, method=method)["relu_0"]
+            intermediate = functools.partial(bounds.intermediate, f, radius=0.1, norm=norm, method=method)
+            lower, upper = quick(intermediate)(x)["relu_0"]
             np.testing.assert_allclose((upper - lower) / 2, 0.1 * dense_bounds.dual_norm(rows, norm).reshape(shape), rtol=1e-9)
 
 
@@ -256,7 +259,7 @@ def test_clipping_tightens_bounds_and_a_wide_clip_changes_nothing():
     "method,norm,clip",
     [
         ("ibp", "linf", (0.0, 1.0)),
-        ("crown_ibp", "l2", (0.0, 1.0)),
+        pytest.param("crown_ibp", "l2", (0.0, 1.0), marks=pytest.mark.slow),
         pytest.param("fastlin", "linf", None, marks=pytest.mark.slow),
         ("crown", "l1", (0.0, 1.0)),
         pytest.param("hz_crown", "l2", None, marks=pytest.mark.slow),
@@ -364,7 +367,8 @@ def simple_planes(self, node, intervals, slopes="adaptive"):
     return Planes((one, None), (one * is_sure[None], None), -value, jnp.where(is_sure, value, high.max(0)))
 
 
-@pytest.mark.parametrize("window", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [2, 3])
 def test_bounds_of_max_pools_are_a_quarter_narrower_than_by_the_simple_relaxation(window, monkeypatch):
     rng = np.random.default_rng(0)
     kernels, w = [rng.uniform(-1, 1, size=(3, 3, i, 3)) / np.sqrt(9 * i) for i in (1, 3)], rng.normal(size=(48, 4))

@@ -276,6 +276,7 @@ def test_derivatives_are_those_of_finite_differences_and_no_image_dominates(case
         np.testing.assert_allclose(sum(along), slope(point), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_radius_follows_its_implicit_gradient(case):
     """A step of the alphas along dr/dalpha moves the radius at which the margin vanishes by what it says."""
     variables, alphas, images = case

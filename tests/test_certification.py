@@ -67,7 +67,7 @@ def test_attacks_of_a_linear_model_end_just_beyond_its_distances(name, norm):
     assert (sizes[RIGHT] <= exact[RIGHT] * (1.5 if name == "ddn" else 1.1)).all()
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 def test_nothing_is_certified_beyond_an_attack(norm):
     """A trained network with convolutions and both kinds of pools, on real digits."""
     network = Partial(small_network.network, jax.tree.map(jnp.asarray, small_network.WEIGHTS))

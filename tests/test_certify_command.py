@@ -254,6 +254,7 @@ def test_round_radii_span_certified_and_attacked_radii():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_devices_certify_the_same_radii_as_one(linear, tmp_path, monkeypatch, capsys):
     settings = ("--examples=24", "--batch_size=8", "--attack_steps=20")
     assert run_command(f"--out={tmp_path / 'one'}", "--devices=1", *settings) == 0

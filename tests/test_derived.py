@@ -90,6 +90,7 @@ def test_paths_of_one_change_nothing_and_dropped_ones_do(deep):
     assert np.abs(lost - plain)[1].max() > 1e-2 * scale and np.abs(lost - plain)[[0, 2]].max() < 1e-5 * scale
 
 
+@pytest.mark.slow
 def test_each_repeated_cell_drops_branches_of_its_own(twelve):
     """A branch that is lost in the second of two equal cells changes the logits of its example, and not as in the first."""
     net, _, images = twelve

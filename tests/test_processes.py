@@ -102,7 +102,8 @@ def test_a_run_of_two_processes_goes_on_in_one(shared, tmp_path):
     np.testing.assert_allclose(weights(shared), weights(folder), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_in_one_process_ends_both_with_its_line(tmp_path, failing):
     folder = tmp_path / "run"
     statuses, _, err = pair(folder, faults=[{"FAULT": "fail:20"} if i == failing else {} for i in range(2)])
