@@ -15,6 +15,8 @@ from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime import compute_options
 from dsrna_jax.search import bilevel, mixing, perturbations
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.sampled import STRATEGIES, objectives
+from dsrna_jax.search.sampled_options import OBJECTIVES
 from dsrna_jax.training import config as training_config
 from dsrna_jax.training import schedules
 from dsrna_jax.training.config import TrainingConfig
@@ -31,6 +33,7 @@ IMPLEMENTED = {
         "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
         "order": bilevel.HYPERGRADIENTS,
         "perturbation": perturbations.PERTURBATIONS,
+        "strategy": STRATEGIES,
         "mixture": mixing.MIXTURES,
         "temperature_schedule": mixing.TEMPERATURE_SCHEDULES,
         "keep": derivation.DERIVATIONS,
@@ -56,6 +59,10 @@ IMPLEMENTED = {
 def test_choices_are_what_is_implemented(kind):
     choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(kind)}
     assert {name: tuple(c) for name, c in choices.items() if c} == {n: tuple(r) for n, r in IMPLEMENTED[kind].items()}
+
+
+def test_objectives_of_rewards_are_what_is_implemented():
+    assert OBJECTIVES == tuple(objectives.OBJECTIVES)
 
 
 def test_importing_configurations_imports_no_jax():

@@ -207,6 +207,8 @@ DIGITS = {
         "snas",
         "gdas",
         "asap",
+        "random",
+        "evolution",
     )
 }
 OWN = DIGITS | {"smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}

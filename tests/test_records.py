@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.records import Records, rows
+from dsrna_jax.runtime.timetable import Timetable
 
 
 def write_steps(path, steps):
@@ -137,7 +138,7 @@ class Clock:
 def ran(file, epochs=3, steps_per_epoch=10, seconds=1.0, compiling=100.0, first=0, last=None, **columns):
     """The progress of steps that take `seconds` each, the first `compiling` seconds more."""
     clock = Clock()
-    progress = Progress(epochs, steps_per_epoch, file=file, clock=clock)
+    progress = Progress(Timetable(((epochs, steps_per_epoch),)), file=file, clock=clock)
     clock.now += compiling
     for step in range(first + 1, (last or epochs * steps_per_epoch) + 1):
         clock.now += seconds
@@ -165,7 +166,7 @@ def test_line_says_epoch_share_rate_and_time_left(first, last, line):
 
 def test_time_left_follows_the_recent_rate():
     clock, terminal = Clock(), Terminal()
-    progress = Progress(1, 10_000, file=terminal, clock=clock)
+    progress = Progress(Timetable(((1, 10_000),)), file=terminal, clock=clock)
     for step in range(1, 2001):
         clock.now += 1 if step <= 1000 else 10
         progress.update(step)
@@ -187,7 +188,7 @@ def test_values_are_read_only_when_a_line_is_drawn():
             raise AssertionError("waited for the device")
 
     clock = Clock()
-    progress = Progress(1, 100, file=io.StringIO(), clock=clock)
+    progress = Progress(Timetable(((1, 100),)), file=io.StringIO(), clock=clock)
     for step in range(1, 50):
         progress.update(step, loss=Unready())
 
@@ -250,7 +251,7 @@ def test_note_stands_above_the_live_line():
 
 def test_note_in_a_file_is_a_line():
     file = io.StringIO()
-    with Progress(1, 1, file=file) as progress:
+    with Progress(Timetable(((1, 1),)), file=file) as progress:
         progress.note("compiling")
     assert file.getvalue() == "compiling\n"
 

@@ -149,6 +149,14 @@ DIGITS_ASAP = replace(
     temperature_start=1.3, temperature_end=0.1, temperature_schedule="exponential", prune_below=0.4,
 )  # fmt: skip
 
+# Li and Talwalkar 2019 (arXiv:1902.07638) and Real et al. 2019 (arXiv:1802.01548), on one supernet that learns on random
+# sub-networks; numbers are chosen here, for minutes on a CPU.
+DIGITS_RANDOM = replace(
+    DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, warmup_epochs=0, eigenvalue_every=0,
+    channels=8, strategy="random", children=64, epochs=30,
+)  # fmt: skip
+DIGITS_EVOLUTION = replace(DIGITS_RANDOM, strategy="evolution")
+
 # PC-DARTS on ImageNet, by train_search_imagenet.py of the published code: K = 2, a stem of three convolutions, and 10 % and 2.5 %
 # of the training images. No eigenvalue, which takes twice the memory of a step.
 IMAGENET_PCDARTS_SEARCH = replace(
@@ -204,6 +212,8 @@ PRESETS = {
     "digits_snas": DIGITS_SNAS,
     "digits_gdas": DIGITS_GDAS,
     "digits_asap": DIGITS_ASAP,
+    "digits_random": DIGITS_RANDOM,
+    "digits_evolution": DIGITS_EVOLUTION,
     "imagenet_pcdarts_search": IMAGENET_PCDARTS_SEARCH,
     "smoke": SMOKE,
 }

@@ -46,21 +46,22 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     """The resolved configuration, steps and memory; by the published size of the data set if that is absent."""
     disable_loop_unrolling()
     from dsrna_jax.networks import network
-    from dsrna_jax.search import report as search_report
-    from dsrna_jax.search.setup import search_setup, searched_network
+    from dsrna_jax.search.kinds import kind_of
+    from dsrna_jax.search.setup import searched_network
 
     def without_data(shape: tuple[int, int, int], classes: int) -> str:
         supernet = searched_network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
         return f"weights: {network.weight_count(supernet, shape):,}"
 
-    return planned(config, search_setup, search_report.report, without_data)
+    kind = kind_of(config)
+    return planned(config, kind.setup, kind.report, without_data)
 
 
 def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype | DenseGenotype":
     disable_loop_unrolling()
-    from dsrna_jax.search.run import run
+    from dsrna_jax.search.kinds import kind_of
 
-    return run(config, run_dir, resume=values.resume, devices=values.devices)
+    return kind_of(config).run(config, run_dir, resume=values.resume, devices=values.devices)
 
 
 def _report(genotype: "Genotype | DenseGenotype", run_dir: Path, values: FlagValues) -> str:
@@ -74,9 +75,11 @@ def _report(genotype: "Genotype | DenseGenotype", run_dir: Path, values: FlagVal
         names = [name for name, _, _ in genotype.genes(cell)]
         counts = sorted({name: names.count(name) for name in names}.items(), key=lambda item: -item[1])
         lines.append(f"  {cell} cell: {', '.join(f'{count} {name}' for name, count in counts)}")
+    written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "curves.png")
+    held = [name for name in written if (run_dir / name).is_file()]
     return "\n".join([
         *lines, "", str(genotype), "",
-        f"{run_dir} holds genotype.json, cells.png, alphas.png, curves.png, metrics.jsonl and checkpoints.",
+        f"{run_dir} holds {', '.join(held)}, metrics.jsonl and checkpoints.",
         f"next: look at {run_dir}/cells.png; train the network of these cells; see whether another seed finds the like:",
         f"  {line('train', f'--genotype={run_dir}', *_training_flags(config))}",
         f"  {line('search', *flags_of(another, PRESETS, DEFAULT), f'--run_dir={_beside(run_dir, another.seed)}')}",

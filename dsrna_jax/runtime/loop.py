@@ -33,7 +33,7 @@ class RunLoop(ABC):
 
     def __init__(self, setup: RunSetup, folder: RunFolder, mesh: Mesh, progress: Progress):
         self.setup, self.config, self.folder, self.mesh, self.progress = setup, setup.config, folder, mesh, progress
-        self.processes = current()
+        self.processes, self.timetable = current(), setup.timetable
         self.data, self.feed = on_devices(setup.data, mesh), feed(setup, mesh)
         self.key = sharding.placed(jax.random.key(self.config.seed), sharding.replicated(mesh))
         functions, arguments = self.uncompiled()
@@ -83,7 +83,7 @@ class RunLoop(ABC):
     @property
     def total(self) -> int:
         """Number of steps of the whole run."""
-        return self.config.epochs * self.setup.steps_per_epoch
+        return self.timetable.steps
 
     def start(self) -> None:
         """Begins with the first step."""
@@ -94,7 +94,7 @@ class RunLoop(ABC):
         """Goes on from the newest good checkpoint, or begins if none was ever saved."""
 
         def misfit(step: int, metadata: dict[str, Any]) -> str | None:
-            return self.folder.misfit(step, metadata, self.setup.resolved, self.setup.steps_per_epoch)
+            return self.folder.misfit(step, metadata, self.setup.resolved, self.timetable)
 
         resumed = self.folder.checkpoints.latest(self.abstract_state, misfit)
         if resumed is None:
@@ -121,14 +121,14 @@ class RunLoop(ABC):
 
         It stops likewise, as if by SIGPIPE, when nobody reads its progress any more.
         """
-        if self.sums and self.step % self.setup.steps_per_epoch == 0:  # stopped while the epoch was being evaluated
+        if self.sums and self.timetable.is_end(self.step):  # stopped while the epoch was being evaluated
             self._keeping(self._end_epoch)
         while self.step < self.total and not self.is_over:
             self._wait_unless(requests)
             metrics = self._keeping(self.take_step)
             self._read()  # the step before; this one runs meanwhile
             self.step, self.unread = self.step + 1, metrics
-            is_epoch_over = self.step % self.setup.steps_per_epoch == 0
+            is_epoch_over = self.timetable.is_end(self.step)
             if is_epoch_over or requests:
                 self._read()
             if is_epoch_over:
@@ -184,7 +184,7 @@ class RunLoop(ABC):
             return
         good = self.folder.checkpoints.steps
         kept = f"the last good checkpoint is step {good[-1]}" if good else "no checkpoint was saved before"
-        epoch = (self.step - 1) // self.setup.steps_per_epoch + 1
+        epoch, _, _ = self.timetable.place(self.step)
         raise FloatingPointError(
             f"{name.replace('_', ' ')} is {value} at step {self.step} (epoch {epoch}): expected a finite number; "
             f"{kept} in {self.folder.path}; {self.remedy}"
@@ -213,8 +213,8 @@ class RunLoop(ABC):
         self.unread = None
 
     def _end_epoch(self) -> None:
-        epoch = self.step // self.setup.steps_per_epoch
-        means = {name: total / self.setup.steps_per_epoch for name, total in self.sums.items()}
+        epoch, _, length = self.timetable.place(self.step)
+        means = {name: total / length for name, total in self.sums.items()}
         self.row = {"epoch": epoch, "step": self.step, **self.end_epoch(epoch, means)}
         self.sums = {}
         self.folder.metrics.write(self.row)
@@ -222,6 +222,7 @@ class RunLoop(ABC):
 
     def _report(self) -> None:
         """Shows the means of this epoch so far, or those of the epoch that has just ended."""
-        read = (self.step - (self.unread is not None)) % self.setup.steps_per_epoch
-        means = {name: total / read for name, total in self.sums.items()} if read else self.row
+        _, done, _ = self.timetable.place(self.step)
+        read = done - (self.unread is not None)
+        means = {name: total / read for name, total in self.sums.items()} if self.sums and read else self.row
         self.progress.update(self.step, **self.columns(means), **self.feed.columns)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from dsrna_jax.runtime.timetable import Timetable
 from dsrna_jax.runtime.working_time import working_time
 
 
@@ -24,15 +25,14 @@ class Progress:
 
     def __init__(
         self,
-        epochs: int,
-        steps_per_epoch: int,
+        timetable: Timetable,
         *,
         file: TextIO | None = None,
         clock: Callable[[], float] = working_time,
     ):
         self.is_cut_off = False
         self._paused = 0.0  # seconds
-        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
+        self._timetable = timetable
         self._file = sys.stdout if file is None else file
         self._clock = clock
         self._is_live = self._file.isatty()
@@ -53,7 +53,7 @@ class Progress:
         now = self._clock() - self._paused
         if not self._marks or now - self._marks[-1][0] >= 1:
             self._marks.append((now, step))
-        if step % self._steps_per_epoch == 0 or now - self._drawn >= (0.2 if self._is_live else 20):
+        if self._timetable.is_end(step) or now - self._drawn >= (0.2 if self._is_live else 20):
             self._drawn = now
             self._draw(step, now)
 
@@ -80,7 +80,7 @@ class Progress:
             self._line = ""
 
     def _draw(self, step: int, now: float) -> None:
-        total = self._epochs * self._steps_per_epoch
+        total = self._timetable.steps
         then, done = self._marks[0]
         rate = (step - done) / (now - then) if now > then else 0.0
         parts = [*self._heading(step, rate), _left(total - step, rate)]
@@ -97,9 +97,9 @@ class Progress:
         self._write(f"\r\x1b[K{self._line}")
 
     def _heading(self, step: int, rate: float) -> list[str]:
-        epoch = min(max(step - 1, 0) // self._steps_per_epoch + 1, self._epochs)
-        share = 100 * step / (self._epochs * self._steps_per_epoch)
-        return [f"epoch {epoch}/{self._epochs}", f"{share:.0f} %", _rate(rate)]
+        epoch, _, _ = self._timetable.place(step)
+        share = 100 * step / self._timetable.steps
+        return [f"epoch {epoch}/{self._timetable.epochs}", f"{share:.0f} %", _rate(rate)]
 
     def _write(self, text: str) -> None:
         if self.is_cut_off:
@@ -116,10 +116,10 @@ class WorkProgress(Progress):
     """Progress of work of `total` steps without epochs: share done, time left, and the caller's columns."""
 
     def __init__(self, total: int, *, file: TextIO | None = None, clock: Callable[[], float] = working_time):
-        super().__init__(1, total, file=file, clock=clock)
+        super().__init__(Timetable(((1, total),)), file=file, clock=clock)
 
     def _heading(self, step: int, rate: float) -> list[str]:
-        return [f"{100 * step / self._steps_per_epoch:.0f} %"]
+        return [f"{100 * step / self._timetable.steps:.0f} %"]
 
 
 def _rate(rate: float) -> str:

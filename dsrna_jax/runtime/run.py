@@ -52,7 +52,7 @@ def run(
     with contextlib.ExitStack() as stack:
         if not processes.is_first:
             file = stack.enter_context(open(os.devnull, "w"))
-        progress = stack.enter_context(Progress(config.epochs, setup.steps_per_epoch, file=file))
+        progress = stack.enter_context(Progress(setup.timetable, file=file))
         progress.note(setup.summary)
         progress.note(setup.loading)
         progress.note(f"compiling for {sharding.described(mesh)} (minutes the first time, seconds from the cache)")

@@ -13,6 +13,7 @@ from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import FOLDER, Checkpoints
 from dsrna_jax.runtime.machine import MACHINE
 from dsrna_jax.runtime.options import check_fields, differences, in_todays_names, interval
+from dsrna_jax.runtime.timetable import Timetable
 from dsrna_jax.strict_json import Optional
 
 _COUNT = (int, interval("[1, 1e9]"))
@@ -91,12 +92,13 @@ class RunFolder:
         for record in self.records:
             record.truncate(step)
 
-    def misfit(self, step: int, metadata: dict[str, Any], resolved: dict[str, Any], steps_per_epoch: int) -> str | None:
+    def misfit(self, step: int, metadata: dict[str, Any], resolved: dict[str, Any], timetable: Timetable) -> str | None:
         """The mismatch of the records and the checkpoint of `step`, in a few words; None if they fit.
 
         Args:
           metadata: of the checkpoint.
           resolved: the configuration of this run.
+          timetable: of this run.
         Raises: InputError if the checkpoint is that of another run.
         """
         try:
@@ -104,7 +106,7 @@ class RunFolder:
             changed = differences(identity(saved), identity(resolved))
         except (TypeError, KeyError, ValueError, AttributeError):
             changed = ["of something else"]
-        if step > steps_per_epoch * resolved["config"]["epochs"]:
+        if step > timetable.steps:
             changed.append(f"of {step} steps, more than the run has")
         if changed:
             raise InputError(
@@ -115,7 +117,8 @@ class RunFolder:
             wrong = [name for name, digest in self.digests(step).items() if digests.get(name) != digest]
         else:  # of version 0.1.0
             epochs = [row.get("epoch") for row in records.rows(self.metrics.path)] if self.metrics.path.exists() else []
-            done = step // steps_per_epoch
+            epoch, done_of_it, length = timetable.place(step)
+            done = epoch - (done_of_it < length)
             wrong = [] if epochs[:done] == [*range(1, done + 1)] else [self.metrics.path.name]
         return f"{' and '.join(wrong)} does not hold the rows recorded until then" if wrong else None
 

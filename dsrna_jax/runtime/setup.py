@@ -10,6 +10,7 @@ from dsrna_jax.data import Dataset
 from dsrna_jax.data.batches import ShuffledBatches
 from dsrna_jax.data.loading import StreamedDataset
 from dsrna_jax.runtime.device_data import DeviceData
+from dsrna_jax.runtime.timetable import Timetable
 
 # Fields that programs do not depend on, but for the shapes of what they take.
 _OF_THE_DATA = ("dataset", "data_dir", "examples", "center_crop", "crop_area", "loading", "workers", "genotype", "seed")
@@ -60,6 +61,11 @@ class RunSetup(ABC):
         config = dataclasses.asdict(self.config)
         others = {name: value for name, value in config.items() if name not in _OF_THE_DATA}
         return self.config.experiment, others, self.network.clone(mean=(), std=()), self.dataset.image_shape, self.steps_per_epoch
+
+    @property
+    def timetable(self) -> Timetable:
+        """The epochs of the run: by default those of the configuration, each a pass over the images."""
+        return Timetable(((self.config.epochs, self.steps_per_epoch),))
 
     @property
     @abstractmethod

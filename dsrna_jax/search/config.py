@@ -14,13 +14,14 @@ from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 from dsrna_jax.search.mixture_options import MixtureOptions, check_mixture
+from dsrna_jax.search.sampled_options import SampledOptions, check_sampled
 
 _PERTURBATIONS = ("none", "uniform", "adversarial")
 _STARTS = ("cifar", "imagenet", "imagenet_wide")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchConfig(MixtureOptions, ComputeOptions, ImageOptions):
+class SearchConfig(SampledOptions, MixtureOptions, ComputeOptions, ImageOptions):
     """The settings of a search; by default DSRNA-Jacobian on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "search"
@@ -109,6 +110,7 @@ class SearchConfig(MixtureOptions, ComputeOptions, ImageOptions):
         check(self)
         part_count(self)
         check_mixture(self)
+        check_sampled(self)
         if self.train_share + self.val_share > 1:
             raise InputError(
                 f"train_share={self.train_share} and val_share={self.val_share} overlap: expected at most 1 in sum, because "

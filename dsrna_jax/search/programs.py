@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -16,6 +16,8 @@ from dsrna_jax.search.setup import SearchSetup
 from dsrna_jax.search.step import SearchBatch, SearchFunctions
 
 _TRAIN, _VAL, _PROJECTIONS, _PERTURBATIONS, _CURVATURE = range(5)  # streams of randomness
+
+Functions = TypeVar("Functions")  # a dataclass with a `supernet`
 
 
 class SearchPrograms(NamedTuple):
@@ -35,9 +37,10 @@ class SearchPrograms(NamedTuple):
     eigenvalue: Callable | Any | None = None
 
 
-def normalised(functions: SearchFunctions, mean: Any, std: Any) -> SearchFunctions:
+def normalised(functions: Functions, mean: Any, std: Any) -> Functions:
     """The functions with another mean and standard deviation of pixels; traced ones are no constants of a program."""
-    return dataclasses.replace(functions, supernet=functions.supernet.clone(mean=mean, std=std))
+    of_any: Any = functions
+    return dataclasses.replace(of_any, supernet=of_any.supernet.clone(mean=mean, std=std))
 
 
 def search_programs(functions: SearchFunctions) -> SearchPrograms:

@@ -1,5 +1,6 @@
 """The setup of a search: data, supernet and functions, from its configuration."""
 
+from collections.abc import Callable
 from typing import Any
 
 from dsrna_jax.data import Dataset
@@ -30,11 +31,18 @@ class SearchSetup(RunSetup):
         return f"{self.config.dataset}: {len(self.dataset)} images, {weights} for the weights, {alphas} for the alphas"
 
 
-def search_setup(config: SearchConfig, published: Dataset | None = None) -> SearchSetup:
+def search_setup(
+    config: SearchConfig,
+    published: Dataset | None = None,
+    functions_of: Callable[..., Any] = search_functions,
+    kind: type[RunSetup] = SearchSetup,
+) -> Any:
     """Loads the training split and builds the search on it.
 
     Args:
       published: a stand-in for the training split, to plan with.
+      functions_of: makes the functions of the search, with the arguments of `search_functions`.
+      kind: the class of the setup.
     Raises: InputError if data and configuration do not fit.
     """
     dataset = images_of(config, published=published)
@@ -50,8 +58,8 @@ def search_setup(config: SearchConfig, published: Dataset | None = None) -> Sear
     mean, std = unknown_statistics(published) if published else training_statistics(dataset, halves["search_train"])
     supernet = searched_network(config, dataset.image_shape, dataset.classes, mean, std)
     steps_per_epoch = len(halves["search_train"]) // config.batch_size
-    functions = search_functions(config, supernet, dataset.image_shape, steps_per_epoch)
-    return SearchSetup(config, dataset, halves, supernet, functions, steps_per_epoch)
+    functions = functions_of(config, supernet, dataset.image_shape, steps_per_epoch)
+    return kind(config, dataset, halves, supernet, functions, steps_per_epoch)
 
 
 def searched_network(

@@ -1,0 +1,44 @@
+"""Pictures of the children of a sampled search."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dsrna_jax.plots.canvas import GREY, INK, blank, quiet, save
+
+
+def rewards(
+    children: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike | None = None,
+    *,
+    reward: str = "reward",
+    title: str | None = None,
+    width: int = 1000,
+) -> Figure:
+    """The reward of every child in the order in which they were tried, and the best so far.
+
+    Args:
+      children: one dict a child: "child", its number, and "reward".
+      reward: label of the axis.
+      width: of the picture, in pixels; the height follows.
+    """
+    inches, dpi = width / 110, 110
+    height = 0.5 * inches
+    figure = blank(inches, height, title, dpi=dpi)
+    axes = figure.add_axes((0.09, 0.13, 0.88, 0.74), xlabel="child", ylabel=reward)
+    quiet(axes)
+    if children:
+        numbers, values = (np.array([child[name] for child in children], float) for name in ("child", "reward"))
+        axes.plot(numbers, values, linestyle="none", marker="o", markersize=4, color="#4477aa", alpha=0.7, label="a child")
+        axes.step(numbers, np.maximum.accumulate(values), where="post", color="#cc3311", linewidth=1.8, label="the best so far")
+        best = int(values.argmax())
+        axes.axvline(numbers[best], color=GREY, linestyle=":", linewidth=1.2, label="the cells found")
+        axes.legend(fontsize=9, frameon=False, loc="lower right")
+    else:
+        figure.text(0.5, 0.5, "no child has been tried yet", ha="center", fontsize=12, color=INK)
+    if path is not None:
+        save(figure, path)
+    return figure

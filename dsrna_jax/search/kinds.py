@@ -1,0 +1,35 @@
+"""The kinds of searches by their strategy: the functions that set one up, report its size and run it."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dsrna_jax.search.sampled import STRATEGIES
+
+
+class Kind(NamedTuple):
+    """A kind of search.
+
+    setup: (config, stand-in for the data) -> a setup.
+    report: setup -> text.
+    run: (config, path, resume, devices, file) -> genotype.
+    """
+
+    setup: Callable[..., Any]
+    report: Callable[[Any], str]
+    run: Callable[..., Any]
+
+
+# The homes of these functions.
+_BY_GRADIENTS = ("dsrna_jax.search.setup:search_setup", "dsrna_jax.search.report:report", "dsrna_jax.search.run:run")
+_SAMPLED = tuple(f"dsrna_jax.search.sampled.{home}" for home in ("setup:sampled_setup", "report:report", "run:run"))
+
+
+def kind_of(config: Any) -> Kind:
+    """The kind of search that a configuration describes."""
+
+    def function(home):
+        module, _, name = home.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    return Kind(*map(function, _SAMPLED if STRATEGIES[config.strategy] else _BY_GRADIENTS))

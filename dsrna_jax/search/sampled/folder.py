@@ -1,0 +1,40 @@
+"""The folder of a sampled search: a run folder with its children, the best genotype and pictures."""
+
+import os
+from typing import Any
+
+from dsrna_jax import genotypes
+from dsrna_jax.genotypes import Genotype
+from dsrna_jax.runtime import records
+from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.search.config import SearchConfig
+
+
+class SampledFolder(RunFolder):
+    """The files of a sampled search: those of a run, and children.jsonl, genotype.json and pictures."""
+
+    config_type = SearchConfig
+
+    def __init__(self, path: str | os.PathLike, is_written: bool = True):
+        super().__init__(path, is_written)
+        self.children = records.Records(self.path / "children.jsonl", is_written)
+
+    @property
+    def records(self) -> list[records.Records]:
+        return [self.metrics, self.children]
+
+    def write_genotype(self, genotype: Genotype) -> None:
+        """Writes the genotype to genotype.json."""
+        if self.is_written:
+            genotypes.save(genotype, self.path / "genotype.json")
+
+    def draw(self, genotype: Genotype, config: SearchConfig) -> None:
+        """Draws cells.png, rewards.png and curves.png from the records."""
+        from dsrna_jax import plots
+
+        shape: dict[str, Any] = {"child": int, "reward": float}
+        name, children = self.path.name, records.rows(self.children.path, lambda row: shape)
+        plots.cells(genotype, self.path / "cells.png", title=f"{name}: the best cells of {len(children)} children")
+        plots.rewards(children, self.path / "rewards.png", reward=config.reward, title=f"{name}: the children")
+        supernet = [row for row in records.rows(self.metrics.path) if "train_loss" in row]
+        plots.search_curves(supernet, self.path / "curves.png", title=f"{name}: the supernet")

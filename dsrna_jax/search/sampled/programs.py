@@ -1,0 +1,77 @@
+"""The programs of a sampled search: a step of the supernet, the proposal of a round, the judgement of a child."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from dsrna_jax.data import augment
+from dsrna_jax.data_parallel import batch_sum
+from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.compilation import argument_shapes
+from dsrna_jax.runtime.device_data import gathered
+from dsrna_jax.runtime.setup import RunSetup
+from dsrna_jax.runtime.streams import step_key
+from dsrna_jax.search.programs import normalised
+from dsrna_jax.search.sampled.step import SampledFunctions
+from dsrna_jax.search.sampled_options import objectives_of
+from dsrna_jax.search.step import SearchBatch
+
+_TRAIN, _PATHS, _PROPOSALS, _JUDGEMENT = range(4)  # streams of randomness
+
+
+class SampledPrograms(NamedTuple):
+    """Functions to compile, or (`compilation.compiled`) futures of compiled ones; `key` is that of the whole run.
+
+    weight_step(state, data, train_indices, key) -> (state, metrics)
+    propose_step(state, key) -> (state,)
+    judge(state, data, indices, counts, number, key) -> sums of each objective over those of the batch that count.
+    record_step(state, number, values) -> (state,)
+    """
+
+    weight_step: Callable | Any
+    propose_step: Callable | Any
+    judge: Callable | Any
+    record_step: Callable | Any
+
+
+def sampled_programs(functions: SampledFunctions) -> SampledPrograms:
+    """The functions of a sampled search on batches given by indices [batch], as each device runs them (`data_parallel`).
+
+    All children are judged with one key, so that they meet the same attacks.
+    """
+
+    def weight_step(state, data, indices, key):
+        images, labels = gathered(data, indices)
+        train = SearchBatch(functions.augmented(images, step_key(key, _TRAIN, state.step)), labels)
+        return normalised(functions, data.mean, data.std).weight_step(state, train, step_key(key, _PATHS, state.step))
+
+    def propose_step(state, key):
+        return (functions.propose(state, step_key(key, _PROPOSALS, state.step)),)
+
+    def judge(state, data, indices, counts, number, key):
+        images, labels = gathered(data, indices)
+        batch, own = SearchBatch(augment.pixels(images), labels), normalised(functions, data.mean, data.std)
+        values = own.judge(state, number, batch, step_key(key, _JUDGEMENT, 0))
+        return batch_sum(tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values))
+
+    def record_step(state, number, values):
+        return (functions.record(state, number, values),)
+
+    return SampledPrograms(weight_step, propose_step, judge, record_step)
+
+
+def arguments(setup: RunSetup, mesh: Mesh) -> dict[str, tuple]:
+    """Shapes and shardings of the arguments of each program, in the order in which a search needs the programs."""
+    state, data, key, indices, counts = argument_shapes(setup, mesh)
+    whole = sharding.replicated(mesh)
+    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)
+    values = jax.ShapeDtypeStruct((len(objectives_of(setup.config)),), jnp.float32, sharding=whole)
+    return {
+        "weight_step": (state, data, indices, key),
+        "judge": (state, data, indices, counts, number, key),
+        "propose_step": (state, key),
+        "record_step": (state, number, values),
+    }

@@ -1,0 +1,20 @@
+"""The size of a sampled search before it runs: weights, steps, memory."""
+
+from dsrna_jax.networks import network
+from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.memory import estimates
+from dsrna_jax.search.sampled.programs import arguments, sampled_programs
+from dsrna_jax.search.sampled.setup import SampledSetup
+
+
+def report(setup: SampledSetup) -> str:
+    """Lines of text: the weight count, the number of steps, and an estimate of the memory that a step needs on one device."""
+    mesh, config = sharding.mesh(1), setup.config
+    programs, shapes = sampled_programs(setup.functions), arguments(setup, mesh)
+    return "\n".join([
+        f"weights: {network.weight_count(setup.network, setup.dataset.image_shape):,}",
+        f"steps: {setup.steps_per_epoch} in each of {config.epochs} epochs of the supernet, then {config.children} children in "
+        f"rounds of {config.round_size}",
+        setup.loading,
+        *estimates({name: (getattr(programs, name), shapes[name]) for name in ("weight_step", "judge")}, config.remat),
+    ])  # fmt: skip

@@ -1,0 +1,144 @@
+"""A sampled search from beginning to end, or from where it stopped, with its records in a run folder."""
+
+import os
+from typing import Any, NamedTuple, TextIO
+
+import jax
+import numpy as np
+
+from dsrna_jax import genotypes
+from dsrna_jax.genotypes import Genotype
+from dsrna_jax.runtime import run as runtime_run
+from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.compilation import initial_state
+from dsrna_jax.runtime.joining import joined
+from dsrna_jax.runtime.lock import locked
+from dsrna_jax.runtime.loop import RunLoop
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.optimizers import weight_rate
+from dsrna_jax.search.programs import normalised
+from dsrna_jax.search.sampled.folder import SampledFolder
+from dsrna_jax.search.sampled.programs import SampledPrograms, arguments, sampled_programs
+from dsrna_jax.search.sampled.setup import SampledSetup, sampled_setup
+from dsrna_jax.search.sampled_options import objectives_of
+
+
+def run(
+    config: SearchConfig,
+    path: str | os.PathLike,
+    *,
+    resume: bool = False,
+    devices: int = 0,
+    file: TextIO | None = None,
+) -> Genotype:
+    """Trains the supernet, tries the children of the strategy, and returns the genotype of the best; all records are in `path`.
+
+    A checkpoint follows every epoch of the supernet and every round of children. Arguments, errors and what `resume` promises are
+    those of `search.run.run`.
+    """
+    folder = SampledFolder(path, is_written=joined().is_first)
+    with locked(folder.path, "run_dir"):
+        end = runtime_run.run(
+            lambda: sampled_setup(config), SampledLoop, folder, config, resume=resume, devices=devices, file=file
+        )
+        if folder.is_written:
+            folder.draw(end.genotype, config)
+    return end.genotype
+
+
+class Best(NamedTuple):
+    """The child with the highest reward so far, the first of several."""
+
+    reward: float
+    child: int
+    code: list[int]
+
+
+class SampledLoop(RunLoop):
+    """The state of a sampled search between two steps: of the supernet, then one step for each child."""
+
+    setup: SampledSetup
+    folder: SampledFolder
+    programs: SampledPrograms
+    best: Best | None
+    remedy = "start anew with a smaller weight_lr"
+
+    def uncompiled(self) -> tuple[SampledPrograms, dict[str, tuple]]:
+        return sampled_programs(self.setup.functions), arguments(self.setup, self.mesh)
+
+    def begin(self) -> None:
+        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
+        self.state, self.best = initial_state(functions.init, self.config.seed, self.mesh), None
+
+    def resume(self, metadata: dict[str, Any]) -> None:
+        self.best = Best(*metadata["best"]) if "best" in metadata else None
+        if self.best is not None:
+            self.folder.write_genotype(self.genotype)
+
+    @property
+    def genotype(self) -> Genotype:
+        """The genotype of the best child."""
+        assert self.best is not None, "no child has been tried yet"
+        return self.setup.functions.coding.architecture(self.best.code)
+
+    def child(self, step: int) -> int:
+        """The number, from 0, of the child that is tried in step `step` (from 0); negative in the epochs of the supernet."""
+        return step - self.config.epochs * self.setup.steps_per_epoch
+
+    def needed(self, step: int) -> dict[str, Any]:
+        programs = self.programs
+        if self.child(step) < 0:
+            return {"weight step": programs.weight_step}
+        return {"proposal": programs.propose_step, "judgement": programs.judge, "record": programs.record_step}
+
+    def take_step(self) -> dict[str, Any]:
+        if (child := self.child(self.step)) < 0:
+            weight_step, train = self.programs.weight_step.result(), self.feed.batch("search_train", self.step)
+            self.state, metrics = weight_step(self.state, self.data, train, self.key)
+            return metrics
+        row = child % self.config.round_size
+        if row == 0:
+            (self.state,) = self.programs.propose_step.result()(self.state, self.key)
+        number = self._everywhere(np.int32(row))
+        sums = self.sums_over("search_val", self.programs.judge.result(), number, self.key)
+        values = np.array(sums, np.float32) / np.float32(len(self.setup.parts["search_val"]))
+        (self.state,) = self.programs.record_step.result()(self.state, number, self._everywhere(values))
+        return dict(zip(objectives_of(self.config), values, strict=True))
+
+    def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
+        if epoch <= self.config.epochs:
+            names = ("train_loss", "train_accuracy", "weight_gradient")
+            return {"learning_rate": float(weight_rate(self.config, epoch - 1))} | {name: means[name] for name in names}
+        weights, first = objectives_of(self.config), self.child(self.step) - self.config.round_size
+        codes, values = jax.device_get((self.state.codes, self.state.values))
+        rewards = []
+        for number, (code, of_child) in enumerate(zip(codes.tolist(), values.tolist(), strict=True), first + 1):
+            objectives = dict(zip(weights, of_child, strict=True))
+            rewards.append(sum(weights[name] * value for name, value in objectives.items()))
+            row = {"child": number, "epoch": epoch, "step": self.step, "code": code, **objectives, "reward": rewards[-1]}
+            self.folder.children.write(row)
+            if self.best is None or rewards[-1] > self.best.reward:
+                self.best = Best(rewards[-1], number, code)
+        self.folder.write_genotype(self.genotype)
+        best = self.best
+        assert best is not None
+        return {**means, "mean_reward": sum(rewards) / len(rewards), "best_reward": best.reward, "best_child": best.child}
+
+    def metadata(self) -> dict[str, Any]:
+        if self.best is None:
+            return {}
+        return {"genotype": genotypes.to_json(self.genotype), "best": list(self.best)}
+
+    def columns(self, means: dict[str, float]) -> dict[str, Any]:
+        is_trained = self.child(self.step) >= 0
+        tried = f"{max(0, self.child(self.step))}/{self.config.children}"
+        return {
+            "loss": None if is_trained else means.get("train_loss"),
+            "train_acc": None if is_trained else means.get("train_accuracy"),
+            "children": tried,
+            "best_reward": None if self.best is None else self.best.reward,
+            **({name: means.get(name) for name in objectives_of(self.config)} if is_trained else {}),
+        }
+
+    def _everywhere(self, value: np.ndarray | np.int32) -> jax.Array:
+        return sharding.placed(np.asarray(value), sharding.replicated(self.mesh))

@@ -1,0 +1,147 @@
+"""The steps of a sampled search: a supernet learns on random sub-networks, and children are judged by its weights."""
+
+import dataclasses
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+
+from dsrna_jax.data import augment
+from dsrna_jax.data_parallel import batch_mean
+from dsrna_jax.losses import accuracy, cross_entropy
+from dsrna_jax.measures.measure import Measure, configured
+from dsrna_jax.networks import network
+from dsrna_jax.networks.function import NetworkFunction
+from dsrna_jax.networks.multiply_adds import expected_multiply_adds
+from dsrna_jax.runtime.compute_options import part_count
+from dsrna_jax.runtime.microbatches import over_parts
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.optimizers import weight_optimizer
+from dsrna_jax.search.sampled import strategy
+from dsrna_jax.search.sampled.coding import CellCoding, Code
+from dsrna_jax.search.sampled.objectives import OBJECTIVES, Child
+from dsrna_jax.search.sampled_options import objectives_of
+from dsrna_jax.search.step import Metrics, SearchBatch
+
+
+class SampledState(flax.struct.PyTreeNode):
+    """The state of a sampled search between two steps.
+
+    codes: of the children of the current round, [child, position].
+    values: of their objectives, [child, objective]; zero for those that are still to come.
+    """
+
+    step: jax.Array
+    weights: Any
+    batch_stats: Any
+    weight_optimizer: Any
+    strategy: Any
+    codes: jax.Array
+    values: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledFunctions:
+    """The pure functions of a sampled search, for the caller to jit."""
+
+    config: SearchConfig
+    supernet: network.Network
+    image_shape: tuple[int, int, int]
+    steps_per_epoch: int
+    coding: CellCoding
+    strategy: strategy.Strategy
+    measure: Measure
+    weight_optimizer: optax.GradientTransformation
+
+    def init(self, key: PRNGKeyArray) -> SampledState:
+        """The state before the first step."""
+        weights_key, strategy_key = jax.random.split(key)
+        variables = self.supernet.init(weights_key, jnp.zeros((1, *self.image_shape)))
+        children, objectives = self.config.round_size, len(objectives_of(self.config))
+        return SampledState(
+            jnp.zeros((), jnp.int32),
+            variables["params"],
+            variables["batch_stats"],
+            self.weight_optimizer.init(variables["params"]),
+            self.strategy.init(strategy_key),
+            jnp.zeros((children, len(self.coding.choices)), jnp.int32),
+            jnp.zeros((children, objectives)),
+        )
+
+    def weight_step(self, state: SampledState, train: SearchBatch, key: PRNGKeyArray) -> tuple[SampledState, Metrics]:
+        """Moves weights and batch statistics by the gradient of the training loss of one uniform sub-network."""
+        (code,) = strategy.uniform(key, 1, self.coding.choices)
+        mixtures = self.coding.mixtures(code)
+
+        def loss(weights, part):
+            variables = {"params": weights, "batch_stats": state.batch_stats}
+            logits, updated = self.supernet.apply(
+                variables, part.images, mixtures, self.config.batch_norm, mutable=["batch_stats"]
+            )
+            return cross_entropy(logits, part.labels).mean(), (logits, updated["batch_stats"])
+
+        def means(part, _):
+            (value, (logits, batch_stats)), gradient = jax.value_and_grad(loss, has_aux=True)(state.weights, part)
+            return ({"train_loss": value, "train_accuracy": accuracy(logits, part.labels)}, batch_stats, gradient), ()
+
+        (metrics, batch_stats, gradient), _ = over_parts(means, train, None, part_count(self.config))
+        gradient, metrics = batch_mean((gradient, metrics))
+        updates, optimizer_state = self.weight_optimizer.update(gradient, state.weight_optimizer, state.weights)
+        weights = optax.apply_updates(state.weights, updates)
+        metrics |= {"weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])}
+        state = state.replace(step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state)
+        return state, metrics
+
+    def propose(self, state: SampledState, key: PRNGKeyArray) -> SampledState:
+        """The state at the beginning of a round, with its children."""
+        codes = self.strategy.propose(state.strategy, key)
+        return state.replace(codes=codes, values=jnp.zeros_like(state.values))
+
+    def judge(self, state: SampledState, number: Int[Array, ""], batch: SearchBatch, key: PRNGKeyArray) -> list[Any]:
+        """The objectives of child `number` of the round, each a value for every image of the batch."""
+        return self.values(state.weights, state.batch_stats, state.codes[number], batch, key)
+
+    def values(self, weights: Any, batch_stats: Any, code: Code, batch: SearchBatch, key: PRNGKeyArray) -> list[Any]:
+        """The objectives of a sub-network, each a value for every image of the batch."""
+        variables, mixtures = {"params": weights, "batch_stats": batch_stats}, self.coding.mixtures(code)
+        logits, moments = self.supernet.apply(variables, batch.images, mixtures, self.config.batch_norm, mutable=["moments"])
+        function = NetworkFunction(self.supernet, {**variables, **moments}, mixtures, "frozen")
+        cost = expected_multiply_adds(self.supernet, self.image_shape, mixtures)
+        child = Child(function, logits, batch.images, batch.labels, key, self.config, self.measure, cost)
+        return [OBJECTIVES[name](child) for name in objectives_of(self.config)]
+
+    def record(self, state: SampledState, number: Int[Array, ""], values: Float[Array, " objective"]) -> SampledState:
+        """The state with the objectives of child `number`; with the last of a round the strategy observes all of them."""
+        values = state.values.at[number].set(values)
+        weights = jnp.array(list(objectives_of(self.config).values()), values.dtype)
+        observed = self.strategy.observe(state.strategy, state.codes, (values * weights[None]).sum(axis=1))
+        is_last = number == self.config.round_size - 1
+        seen = jax.tree.map(lambda new, old: jnp.where(is_last, new, old), observed, state.strategy)
+        return state.replace(step=state.step + 1, values=values, strategy=seen)
+
+    def augmented(
+        self, images: UInt8[Array, "batch height width channel"], key: PRNGKeyArray
+    ) -> Float[Array, "batch height width channel"]:
+        """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
+        return augment.augmented(augment.pixels(images), key, **self.config.augmentation)
+
+
+def sampled_functions(
+    config: SearchConfig, supernet: network.Network, image_shape: tuple[int, int, int], steps_per_epoch: int
+) -> SampledFunctions:
+    """The functions of a sampled search with the given supernet on images of `image_shape` (height, width, channel)."""
+    coding = CellCoding(config.nodes, config.primitives)
+    return SampledFunctions(
+        config,
+        supernet,
+        image_shape,
+        steps_per_epoch,
+        coding,
+        strategy.configured(config, coding.choices),
+        configured(config),
+        weight_optimizer(config, steps_per_epoch),
+    )

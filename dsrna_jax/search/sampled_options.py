@@ -1,0 +1,99 @@
+"""Options of sampled searches: the strategy that proposes sub-networks of a trained supernet, and how they are rewarded."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.options import option
+from dsrna_jax.search.sampled import STRATEGIES
+
+OBJECTIVES = ("accuracy", "pgd_accuracy", "robustness", "multiply_adds")
+_PATHS = ("darts", "s5")  # spaces whose cells a code describes
+_TERM = re.compile(r"\s*([+-]?)\s*(?:([0-9.]+(?:e[+-]?[0-9]+)?)\s*\*\s*)?([a-z_]+)\s*")
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledOptions:
+    """Sampled searches on one shared supernet: `epochs` are those of the supernet, then children are tried in rounds."""
+
+    strategy: str = option(
+        "gradient",
+        "way of the search: by gradients of alphas, or how children are sampled from a supernet",
+        STRATEGIES,
+        before="gradient",
+    )
+    children: int = option(0, "sub-networks that a sampled search tries; 0 for a search by gradients", "[0, 1e7]", before=0)
+    round_size: int = option(4, "children that a strategy proposes at a time", "[1, 1e5]", before=4)
+    reward: str = option(
+        "accuracy",
+        "reward of a child on search_val: accuracy, pgd_accuracy, robustness or multiply_adds, or a sum such as "
+        "accuracy+0.5*pgd_accuracy-1e-9*multiply_adds",
+        before="accuracy",
+    )
+    population: int = option(16, "members of the population (evolution)", "[1, 1e5]", before=16)
+    tournament: int = option(4, "members from which a parent is the best (evolution)", "[1, 1e5]", before=4)
+    attack_radius: float = option(8 / 255, "radius of PGD (l-infinity) on children, in pixel units", "[0, 1]", before=8 / 255)
+    attack_steps: int = option(7, "steps of that PGD", "[1, 1e5]", before=7)
+
+
+def reward_weights(text: str) -> dict[str, float]:
+    """The weight of each objective in a reward such as "accuracy-1e-9*multiply_adds".
+
+    Raises: InputError, with the known objectives, if it is no such sum.
+    """
+    weights: dict[str, float] = {}
+    position = 0
+    while position < len(text) or not weights:
+        term = _TERM.match(text, position)
+        if term is None or term[3] not in OBJECTIVES or (position and not term[1]) or term[3] in weights:
+            raise InputError(
+                f"reward={text!r}: expected {', '.join(OBJECTIVES)}, each once and with a factor if any, as in "
+                "accuracy+0.5*pgd_accuracy"
+            )
+        try:
+            weights[term[3]] = float(f"{term[1]}{term[2] or 1}")
+        except ValueError:
+            raise InputError(f"reward={text!r}: {term[2]!r} is no number; expected a factor such as 0.5") from None
+        position = term.end()
+    return weights
+
+
+# Options of the searches by gradients alone, and of sampled ones alone: any other value than the default is a mistake.
+_OF_GRADIENTS = (
+    "perturbation", "mixture", "prune_below", "levels", "resource_weight", "stop_skips", "stop_stable", "stop_eigenvalue",
+)  # fmt: skip
+_OF_SAMPLES = tuple(field.name for field in dataclasses.fields(SampledOptions) if field.name != "strategy")
+
+
+def check_sampled(config: Any) -> None:
+    """Raises: InputError if options of a search configuration do not fit its strategy."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    is_sampled = config.strategy != "gradient"
+    for name in _OF_GRADIENTS if is_sampled else _OF_SAMPLES:
+        if getattr(config, name) != defaults[name]:
+            other = (
+                "strategy=gradient"
+                if is_sampled
+                else f"a strategy of sampled children: {', '.join(sorted({*STRATEGIES} - {'gradient'}))}"
+            )
+            raise InputError(f"{name}={getattr(config, name)!r} does not fit strategy={config.strategy}: expected {other}")
+    if not is_sampled:
+        return
+    if not config.children:
+        raise InputError(f"children=0: expected at least 1 with strategy={config.strategy}, such as {8 * config.round_size}")
+    if config.children % config.round_size:
+        raise InputError(f"children={config.children} are no whole rounds: expected a multiple of round_size={config.round_size}")
+    if config.space not in _PATHS:
+        raise InputError(f"space={config.space} has weights of edges, which children lack: expected one of {', '.join(_PATHS)}")
+    if config.strategy == "evolution" and config.tournament > config.population:
+        raise InputError(f"tournament={config.tournament}: expected at most population={config.population}")
+    if "robustness" in objectives_of(config) and config.metric == "none":
+        raise InputError("robustness needs a measure R: expected metric=jacobian or metric=certified")
+
+
+def objectives_of(config: Any) -> Mapping[str, float]:
+    """The objectives that are measured of each child, with their weights in its reward, 0 for those that only stand beside it."""
+    weights = reward_weights(config.reward)
+    return {name: weights.get(name, 0.0) for name in OBJECTIVES if name in weights}
