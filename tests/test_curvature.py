@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_supernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
@@ -54,7 +55,8 @@ def test_few_steps_never_exceed_the_eigenvalue_and_suffice_when_it_stands_out():
     with jax.enable_x64(True):
         matrix = jnp.asarray(symmetric(1, 60, np.r_[np.linspace(-1, 1, 59), 3.0]))
         loss = lambda point: 0.5 * point @ matrix @ point  # noqa: E731
-        estimates = [float(curvature.dominant_eigenvalue(loss, jnp.zeros(60), KEY, steps)) for steps in (2, 4, 10)]
+        estimate = quick(lambda steps: curvature.dominant_eigenvalue(loss, jnp.zeros(60), KEY, steps), static_argnums=0)
+        estimates = [float(estimate(steps)) for steps in (2, 4, 10)]
     assert all(np.diff(estimates) > 0) and estimates[-1] <= 3.0 + 1e-12 and estimates[-1] == pytest.approx(3.0, rel=1e-3)
 
 
@@ -64,21 +66,28 @@ def functions_of(**changes):
     return search_functions(config, searched_network(config, SHAPE, 10, (0.5,), (0.2,)), SHAPE, 3)
 
 
-def batch(dtype):
+def batch(dtype, shape=SHAPE):
     generator = np.random.default_rng(0)
-    return SearchBatch(jnp.asarray(generator.uniform(size=(8, *SHAPE)), dtype), jnp.asarray(generator.integers(10, size=8)))
+    return SearchBatch(jnp.asarray(generator.uniform(size=(8, *shape)), dtype), jnp.asarray(generator.integers(3, size=8)))
 
 
-def test_the_eigenvalue_of_a_supernet_is_that_of_the_dense_hessian_of_its_loss_by_all_alphas(monkeypatch):
-    """The alphas of edges count too; the R of the search does not."""
+@pytest.mark.parametrize(
+    ("functions", "shape", "size"),
+    [
+        (tiny_supernet.functions(gamma=100.0), tiny_supernet.IMAGE, 2 * 2 * 8),
+        pytest.param(functions_of(gamma=100.0), SHAPE, 2 * (2 * 8 + 2), marks=pytest.mark.slow),  # the alphas of edges count too
+    ],
+    ids=["stand-in", "supernet"],
+)
+def test_the_eigenvalue_is_that_of_the_dense_hessian_of_the_loss_by_all_alphas(functions, shape, size, monkeypatch):
+    """The R of the search does not count."""
     monkeypatch.setattr(curvature, "dominant_eigenvalue", functools.partial(curvature.dominant_eigenvalue, steps=1000))
-    functions = functions_of(gamma=100.0)
     with jax.enable_x64(True):
         state = quick(functions.init)(KEY)
         wide = lambda tree: jax.tree.map(lambda x: jnp.asarray(100 * x, jnp.float64), tree)  # noqa: E731
         state = state.replace(weights=jax.tree.map(jnp.float64, state.weights), alphas=wide(state.alphas))
         flat, tree_of = ravel_pytree(state.alphas)
-        images, labels = batch(jnp.float64)
+        images, labels = batch(jnp.float64, shape)
 
         def loss(alphas):
             alphas, data = tree_of(alphas), SearchBatch(images, labels)
@@ -86,7 +95,7 @@ def test_the_eigenvalue_of_a_supernet_is_that_of_the_dense_hessian_of_its_loss_b
 
         dense = np.linalg.eigvalsh(quick(jax.hessian(loss))(flat))
         measured = quick(functions.eigenvalue)(state, SearchBatch(images, labels), KEY)
-    assert flat.size == 2 * (2 * 8 + 2) and measured.dtype == jnp.float64
+    assert flat.size == size and measured.dtype == jnp.float64
     np.testing.assert_allclose(measured, dense[-1], rtol=1e-8)
 
 
