@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -93,9 +94,10 @@ def test_dry_run_shows_all_and_trains_nothing(tmp_path, capsys):
 
 
 def test_dry_run_needs_no_data(tmp_path, capsys):
-    assert status(search.main, ["search", "--preset=darts_first", f"--data_dir={tmp_path}", "--dry_run"]) == 0
+    small = ["--cells=3", "--nodes=1"]  # the whole is traced
+    assert status(search.main, ["search", "--preset=darts_first", *small, f"--data_dir={tmp_path}", "--dry_run"]) == 0
     out = capsys.readouterr().out
-    assert "weights: 1,930,618\n" in out and f"not in data_dir {tmp_path}" in out
+    assert re.search(r"^weights: [\d,]+$", out, re.MULTILINE) and f"not in data_dir {tmp_path}" in out
     assert "steps: 390 in each of 50 epochs" in out and out.count(" MB\n") == 3
 
 
