@@ -20,6 +20,7 @@ FLOORS = (
     ("networks", "plots", "runtime"),
     ("measures",),
     ("search", "training"),
+    ("series",),
     ("evaluation",),
     ("comparison", "sweeps"),
     ("commands",),

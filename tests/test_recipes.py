@@ -87,6 +87,12 @@ SEARCHES = {
     "cifar10_darts_plus": Recipe(
         "Liang et al. 2019 (arXiv:1909.06035), section 3.2", {"dataset": "cifar10", "stop_skips": 2, "stop_stable": 10}
     ),
+    "cifar10_pdarts": Recipe(
+        "Chen et al. 2019 (arXiv:1904.12760), section 4.2, and train_search.py, README of chenxin061/pdarts",
+        DARTS_SEARCH
+        | {"dataset": "cifar10", "order": "first", "stages": "5:8:0,11:5:0.4,17:3:0.7", "most_skips": 2, "epochs": 25}
+        | {"warmup_epochs": 10, "batch_size": 96, "weight_lr_min": 0.0, "alpha_lr": 6e-4, "alpha_clip": 5.0},
+    ),
     "cifar10_darts_es": Recipe(
         "Zela et al. 2020 (arXiv:1909.09656), section 4.3, and src/search/train_search.py, utils.py of automl/RobustDARTS",
         DARTS_SEARCH
@@ -199,6 +205,7 @@ DIGITS = {
         "dsrna_jacobian",
         "dsrna_cb",
         "darts_plus",
+        "pdarts",
         "darts_es",
         "sdarts_rs",
         "sdarts_adv",

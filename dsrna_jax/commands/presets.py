@@ -75,6 +75,30 @@ PCDARTS = replace(
 DARTS_PLUS = replace(DARTS_FIRST, stop_skips=2, stop_stable=10)
 DIGITS_DARTS_PLUS = replace(DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, stop_skips=2, stop_stable=10)
 
+# Chen et al. 2019 (arXiv:1904.12760) and the published code: three searches of deeper supernets with fewer operations.
+PDARTS = replace(
+    DARTS_FIRST,
+    stages="5:8:0,11:5:0.4,17:3:0.7",
+    most_skips=2,
+    epochs=25,
+    warmup_epochs=10,
+    batch_size=96,
+    weight_lr_min=0.0,
+    alpha_lr=6e-4,
+    alpha_clip=5.0,
+)
+DIGITS_PDARTS = replace(
+    DIGITS_DSRNA_JACOBIAN,
+    space="darts",
+    metric="none",
+    gamma=0.0,
+    channels=4,
+    stages="3:8:0,4:5:0.4,5:3:0.7",
+    most_skips=2,
+    epochs=8,
+    eigenvalue_every=0,
+)
+
 # Zela et al. 2020 (arXiv:1909.09656), section 4.3 and the published code: DARTS of second order that stops when the dominant
 # eigenvalue rises, and returns the cell of an epoch before that.
 DARTS_ES = replace(DARTS_SECOND, stop_eigenvalue=1.3)
@@ -194,6 +218,8 @@ PRESETS = {
     "pcdarts": PCDARTS,
     "cifar10_darts_plus": DARTS_PLUS,
     "digits_darts_plus": DIGITS_DARTS_PLUS,
+    "cifar10_pdarts": PDARTS,
+    "digits_pdarts": DIGITS_PDARTS,
     "cifar10_darts_es": DARTS_ES,
     "digits_darts_es": DIGITS_DARTS_ES,
     "cifar10_sdarts_rs": SDARTS_RS,

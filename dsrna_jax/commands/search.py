@@ -48,20 +48,24 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     from dsrna_jax.networks import network
     from dsrna_jax.search.kinds import kind_of
     from dsrna_jax.search.setup import searched_network
+    from dsrna_jax.series.members import first
+
+    is_series, config = config.is_series, first(config)
 
     def without_data(shape: tuple[int, int, int], classes: int) -> str:
         supernet = searched_network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
         return f"weights: {network.weight_count(supernet, shape):,}"
 
     kind = kind_of(config)
-    return planned(config, kind.setup, kind.report, without_data)
+    text = planned(config, kind.setup, kind.report, without_data)
+    return f"{text}\nthis is the first search of a series" if is_series else text
 
 
 def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype | DenseGenotype":
     disable_loop_unrolling()
-    from dsrna_jax.search.kinds import kind_of
+    from dsrna_jax.series.run import run
 
-    return kind_of(config).run(config, run_dir, resume=values.resume, devices=values.devices)
+    return run(config, run_dir, resume=values.resume, devices=values.devices)
 
 
 def _report(genotype: "Genotype | DenseGenotype", run_dir: Path, values: FlagValues) -> str:

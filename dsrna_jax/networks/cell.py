@@ -29,6 +29,7 @@ class Cell(nn.Module):
     partial: int = 1
     affine: bool = False
     is_supernet: bool = False
+    skip_dropout: float | Float[Array, ""] = 0.0
 
     @nn.compact
     def __call__(
@@ -75,7 +76,7 @@ class Cell(nn.Module):
                 complete(len(nodes))
             stride = 2 if self.reduction and max(sources) < 2 else 1
             x = jnp.stack([nodes[s] for s in sources])
-            fan = Fan(kinds, stride, self.affine, self.is_supernet, name=f"from_{'_'.join(map(str, sources))}")
+            fan = Fan(kinds, stride, self.affine, self.is_supernet, self.skip_dropout, name=f"from_{'_'.join(map(str, sources))}")
             if self.partial > 1:
                 x, passed = jnp.split(x, [active], axis=1)
                 passed = jnp.unstack(max_pool(passed, 2, 2) if stride == 2 else passed)

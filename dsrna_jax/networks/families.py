@@ -45,7 +45,15 @@ def nothing(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistic
 
 
 def skip(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
-    """The map itself, the same for all branches; with stride 2 a factorized reduction for each."""
+    """The map itself, the same for all branches; with stride 2 a factorized reduction for each.
+
+    Under dropout of identities (Chen et al. 2019, arXiv:1904.12760, section 3.3) each branch loses pixels of its own.
+    """
+    if fan.stride == 1 and fan.has_rng("skip_dropout"):
+        shape = (len(x), len(kinds), *x.shape[1:])
+        draw = lambda shape: jax.random.bernoulli(fan.make_rng("skip_dropout"), 1 - fan.skip_dropout, shape)  # noqa: E731
+        kept = jnp.where(own_draws(draw, shape, axis=3), x[:, None], 0) / jnp.asarray(1 - fan.skip_dropout, x.dtype)
+        return [Maps(kept, tuple((kind,) for kind in kinds))]
     if fan.stride == 1:
         return [Maps(x[:, None], (tuple(kinds),))]
     reduced = FactorizedReduce(x.shape[1], fan.affine, len(kinds), name="skip_connect")(x, statistics)

@@ -23,12 +23,14 @@ class Fan(nn.Module):
 
     affine: whether batch norms have scale and bias.
     is_supernet: whether pools have a batch norm (DARTS), and all convolutions go together.
+    skip_dropout: as that of a `Network`.
     """
 
     kinds: tuple[Kind, ...]
     stride: int
     affine: bool
     is_supernet: bool
+    skip_dropout: float | Float[Array, ""] = 0.0
 
     @nn.compact
     def __call__(

@@ -48,6 +48,8 @@ class Network(nn.Module):
       auxiliary: whether there is a second head, after the second reduction cell, for training.
       dtype: type of the maps from the stem to the heads, such as "bfloat16"; None for that of the images. Weights, batch
         statistics and logits keep theirs, of float32 or wider. Bounds refuse 16 bits.
+      skip_dropout: share of the pixels that an identity loses on each edge, the others growing in its place (P-DARTS), where
+        flax has a generator "skip_dropout"; a number, or an array if it changes.
       remat: whether the backward pass computes the maps inside of a cell again, from its two inputs, instead of keeping them.
     """
 
@@ -63,6 +65,7 @@ class Network(nn.Module):
     auxiliary: bool = False
     dtype: str | None = None
     remat: bool = False
+    skip_dropout: float | Float[Array, ""] = 0.0
 
     def setup(self):
         self.entry = STEMS[self.start](self.channels)
@@ -70,6 +73,7 @@ class Network(nn.Module):
         for first, length in equal_runs(self.layouts):
             layout = self.layouts[first]
             settings = {"partial": self.partial, "affine": self.affine, "is_supernet": self.is_supernet}
+            settings["skip_dropout"] = self.skip_dropout
             if length > 1:
                 settings["remat"] = self.remat
                 cell = RepeatedCell(*layout.plan, layout.channels, length, **settings, name=f"cells_{first}")

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 from jax import lax
+from jaxtyping import Array, Float
 
 from dsrna_jax.networks.cell import Cell
 from dsrna_jax.networks.layers import Statistics
@@ -23,10 +24,12 @@ class RepeatedCell(nn.Module):
     affine: bool = False
     is_supernet: bool = False
     remat: bool = False
+    skip_dropout: float | Float[Array, ""] = 0.0
 
     def template(self) -> Cell:
         """The cell, without variables."""
         settings = {"partial": self.partial, "affine": self.affine, "is_supernet": self.is_supernet}
+        settings["skip_dropout"] = self.skip_dropout
         return Cell(self.branches, self.concat, self.channels, reduction=False, after_reduction=False, **settings, parent=None)
 
     @nn.compact
@@ -49,19 +52,19 @@ class RepeatedCell(nn.Module):
         if statistics == "frozen":
             values["moments"] = self.get_variable("moments", "cells")
         mutable = [] if self.is_initializing() else [n for n in ("batch_stats", "moments") if self.is_mutable_collection(n)]
-        noise = jax.random.split(self.make_rng("noise"), self.length) if self.has_rng("noise") else None
+        drawing = [name for name in ("noise", "skip_dropout") if self.has_rng(name)]
+        keys = {name: jax.random.split(self.make_rng(name), self.length) for name in drawing}
         has_own = branch_weights is not None and branch_weights.ndim == 3
 
         def one(states, parts):
-            variables, own, key = parts
+            variables, own, rngs = parts
             weights = own if has_own else branch_weights
-            rngs = None if key is None else {"noise": key}
             output, updated = cell.apply(variables, *states, weights, edge_weights, statistics, rngs=rngs, mutable=mutable)
             return (states[1], output), updated
 
         if self.remat:
             one = jax.checkpoint(one, prevent_cse=False)  # a loop keeps the two computations apart
-        states, updated = lax.scan(one, (before, last), (values, branch_weights if has_own else None, noise))
+        states, updated = lax.scan(one, (before, last), (values, branch_weights if has_own else None, keys))
         for name in mutable:
             self.put_variable(name, "cells", updated[name])
         return states

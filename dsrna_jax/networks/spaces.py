@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.errors import InputError
@@ -13,24 +14,39 @@ from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.genotypes.search_spaces import search_space
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.networks.network import Mixture, Network
-from dsrna_jax.networks.plan import CellPlan, supernet_branches
+from dsrna_jax.networks.plan import CellPlan, reduction_positions, supernet_branches
+
+Kept = Mapping[str, np.ndarray]  # truth values [edge, primitive] by cell type
 
 
-def supernet(space: str, *, nodes: int, cells: int, primitives: Sequence[str] | None = None, **settings: Any) -> Network:
+def supernet(
+    space: str, *, nodes: int, cells: int, primitives: Sequence[str] | None = None, kept: Kept | None = None, **settings: Any
+) -> Network:
     """The network that holds every candidate operation on every edge of a search space.
 
     Args:
       space: a name in `genotypes.search_spaces.SPACES`.
       nodes: intermediate nodes of a cell.
       primitives: names of the operations; by default those of the space.
+      kept: operations that the edges still have; the others are not built. By default all are.
       **settings: as those of a `Network`.
     Raises: InputError if there is no such space, or if its channels cannot be divided as it needs.
     """
     record = search_space(space)
     if settings["channels"] % (2 * record.partial):
         raise InputError(f"channels must be a multiple of {2 * record.partial} in the space {space}, got {settings['channels']}")
-    plan = CellPlan(supernet_branches(nodes, primitives or record.primitives), tuple(range(2, 2 + nodes)))
-    return Network((plan,) * cells, partial=record.partial, is_supernet=True, **settings)
+    every, plans = supernet_branches(nodes, primitives or record.primitives), {}
+    for kind in CELL_TYPES:
+        columns = range(len(every)) if kept is None else _columns(kept[kind], primitives or record.primitives)
+        plans[kind] = CellPlan(tuple(every[column] for column in columns), tuple(range(2, 2 + nodes)))
+    kinds = (CELL_TYPES[i in reduction_positions(cells)] for i in range(cells))
+    return Network(tuple(plans[kind] for kind in kinds), partial=record.partial, is_supernet=True, **settings)
+
+
+def _columns(kept: np.ndarray, primitives: Sequence[str]) -> list[int]:
+    """The branches that a cell keeps, as columns of the branches that it has with all operations but `none`."""
+    has_branch = np.array([name != "none" for name in primitives])
+    return np.flatnonzero(kept[:, has_branch]).tolist()
 
 
 def initial_alphas(
@@ -56,6 +72,7 @@ def mixtures(
     nodes: int,
     primitives: Sequence[str] = PRIMITIVES,
     shares_of_edges: Mapping[str, Array] | None = None,
+    kept: Kept | None = None,
 ) -> dict[str, Mixture]:
     """Weights of the branches of a supernet, by cell type: `shares` of an edge's primitives, without that of `none`.
 
@@ -64,14 +81,16 @@ def mixtures(
 
     Args:
       shares_of_edges: in place of `shares(alphas)`, such as perturbed ones.
+      kept: as that of `supernet`, which has branches for these operations alone; `shares_of_edges` should be 0 for the others.
     """
-    result, kept = {}, [i for i, p in enumerate(primitives) if p != "none"]
+    result, columns = {}, [i for i, p in enumerate(primitives) if p != "none"]
     by_kind = shares(alphas) if shares_of_edges is None else shares_of_edges
     for kind in CELL_TYPES:
-        operations = gather_rows(by_kind[kind].T, kept).T
+        operations = gather_rows(by_kind[kind].T, columns).T
         edge = jnp.ones(len(operations), operations.dtype)
         if f"{kind}_edges" in alphas:
             borders = [sum(range(2, 2 + i)) for i in range(1, nodes)]
             edge = jnp.concatenate([jax.nn.softmax(part) for part in jnp.split(alphas[f"{kind}_edges"], borders)])
-        result[kind] = Mixture((edge[:, None] * operations).ravel(), edge)
+        branches = (edge[:, None] * operations).ravel()
+        result[kind] = Mixture(branches if kept is None else gather_rows(branches, _columns(kept[kind], primitives)), edge)
     return result

@@ -17,7 +17,7 @@ def search_curves(
     *,
     metric: str = "R",
     warmup: float = 0,
-    marks: Mapping[int, str] | None = None,
+    marks: Mapping[float, str] | None = None,
     title: str | None = None,
     width: int = 1500,
 ) -> Figure:
@@ -30,8 +30,8 @@ def search_curves(
       rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy" and "val_accuracy" (in
         [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
         certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "perturbation_radius",
-        "temperature" and "operations_left" (of mixtures), "multiply_adds", "eigenvalue" (the dominant
-        one of the alphas' Hessian), "skips_normal", "skips_reduction".
+        "skip_dropout" (its rate), "temperature" and "operations_left" (of mixtures), "multiply_adds", "eigenvalue" (the
+        dominant one of the alphas' Hessian), "skips_normal", "skips_reduction".
       metric: label of the axis of R.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       marks: words for the legend, by epochs at which every panel has a vertical line.
@@ -138,6 +138,7 @@ def _panels(metric):
         ("robustness", metric, [("R, higher is more robust", of("robustness"), green)]),
         ("radius of the certificates", "radius", [("current", of("radius"), black)]),
         ("perturbation of the mixtures", "share of an operation", [("radius", of("perturbation_radius"), black)]),
+        ("dropout of identities", "share of the pixels", [("rate", of("skip_dropout"), black)]),
         ("temperature of the mixtures", "temperature", [("current", of("temperature"), black)]),
         ("pruning", "operations on an edge", [("left, mean of all edges", of("operations_left"), black)]),
         ("multiply-adds", "multiply-adds [million]", [("expected of the mixtures", of("multiply_adds", 1e-6), black)]),

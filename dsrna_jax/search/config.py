@@ -4,7 +4,7 @@ Imports no JAX, so that `--help` is quick: choices are names, which a test compa
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from dsrna_jax.bounds import METHODS, NORMS
 from dsrna_jax.errors import InputError
@@ -15,13 +15,17 @@ from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 from dsrna_jax.search.mixture_options import MixtureOptions, check_mixture
 from dsrna_jax.search.sampled_options import SampledOptions, check_sampled
+from dsrna_jax.search.series_options import SeriesOptions, check_series
+
+if TYPE_CHECKING:
+    from dsrna_jax.genotypes.kept_operations import Kept
 
 _PERTURBATIONS = ("none", "uniform", "adversarial")
 _STARTS = ("cifar", "imagenet", "imagenet_wide")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchConfig(SampledOptions, MixtureOptions, ComputeOptions, ImageOptions):
+class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions, ImageOptions):
     """The settings of a search; by default DSRNA-Jacobian on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "search"
@@ -106,11 +110,21 @@ class SearchConfig(SampledOptions, MixtureOptions, ComputeOptions, ImageOptions)
         """Names of the operations of the search space, in the order of the columns of alphas."""
         return SPACES[self.space].primitives
 
+    @property
+    def kept(self) -> "Kept | None":
+        """The operations that the edges have, [edge, primitive] by cell type; None if they have all."""
+        if not self.operations:
+            return None
+        from dsrna_jax.genotypes.kept_operations import kept_of
+
+        return kept_of(self.operations, self.nodes, self.primitives)
+
     def __post_init__(self):
         check(self)
         part_count(self)
         check_mixture(self)
         check_sampled(self)
+        check_series(self)
         if self.train_share + self.val_share > 1:
             raise InputError(
                 f"train_share={self.train_share} and val_share={self.val_share} overlap: expected at most 1 in sum, because "

@@ -46,7 +46,7 @@ class SearchFolder(RunFolder):
         if epoch is not None:
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
 
-    def draw(self, genotype: Genotype | DenseGenotype, config: SearchConfig, marks: Mapping[int, str] | None = None) -> None:
+    def draw(self, genotype: Genotype | DenseGenotype, config: SearchConfig, marks: Mapping[float, str] | None = None) -> None:
         """Draws cells.png, alphas.png and curves.png from the recorded alphas and metrics.
 
         Args:
@@ -55,7 +55,7 @@ class SearchFolder(RunFolder):
         from dsrna_jax import plots
 
         history = records.rows(self.alphas.path, _shape_of)
-        alphas = [_logits(row) for row in history]
+        alphas = [logits_of(row) for row in history]
         warmup = config.warmup_epochs + 1  # epochs count from 1
         plots.cells(genotype, self.path / "cells.png", title=f"{self.path.name}: the cells found")
         plots.alphas_over_time(
@@ -77,7 +77,7 @@ class SearchFolder(RunFolder):
         )
 
 
-def _logits(row: dict[str, Any]) -> dict[str, Any]:
+def logits_of(row: dict[str, Any]) -> dict[str, Any]:
     """The logits whose softmax is the mixture of an epoch, without noise."""
     alphas = {name: np.float32(logits) for name, logits in row["alphas"].items()}
     return likely_logits(alphas, row.get("temperature", 1.0), row.get("kept"))

@@ -35,7 +35,7 @@ def temperature(options: MixtureOptions, epoch: Any, epochs: int) -> Any:
 def is_plain(options: MixtureOptions) -> bool:
     """Whether shares are the softmax of the alphas and nothing else."""
     is_cold = options.temperature_start == options.temperature_end == 1
-    return options.mixture == "softmax" and is_cold and not options.prune_below
+    return options.mixture == "softmax" and is_cold and not options.prune_below and not options.operations
 
 
 def gumbel_noise(key: PRNGKeyArray, alphas: Mapping[str, Array]) -> Rows:

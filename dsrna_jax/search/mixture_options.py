@@ -37,10 +37,26 @@ class MixtureOptions:
         "two", "edges of the derived cell: the two strongest into each node, or all, with one operation each", ("two", "all"),
         before="two",
     )  # fmt: skip
+    operations: str = option(
+        "", "columns of the operations that edges have, as 0134,1236;0347,1357 (of the normal; reduction cell); empty for all",
+        before="",
+    )  # fmt: skip
+    most_skips: int = option(
+        64, "skip connections of the derived normal cell; of more, the weakest are chosen anew (P-DARTS)", "[0, 64]", before=64
+    )
+    skip_dropout: float = option(
+        0.0, "share of the pixels that identities of the supernet lose at first, falling with the epochs (P-DARTS)", "[0, 1)",
+        before=0.0,
+    )  # fmt: skip
 
 
 def check_mixture(config: Any) -> None:
     """Raises: InputError if options of the mixtures of a search configuration do not go together."""
+    _ = config.kept  # whose text may be wrong
+    if config.operations and config.perturbation != "none":
+        raise InputError(f"perturbation={config.perturbation!r} moves shares of all operations: expected no --operations")
+    if config.most_skips < 64 and config.keep != "two":
+        raise InputError(f"most_skips={config.most_skips} chooses two edges into each node: expected keep=two")
     if config.levels == 1 and config.order != "first":
         raise InputError(f"levels=1 has no hypergradient of order={config.order!r}: expected order=first")
     if config.levels == 1 and config.perturbation != "none":

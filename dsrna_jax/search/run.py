@@ -1,6 +1,7 @@
 """A search from beginning to end, or from where it stopped, with its records in a run folder."""
 
 import contextlib
+import dataclasses
 import math
 import os
 from typing import Any, NamedTuple, TextIO, cast
@@ -12,6 +13,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.derivation import DERIVATIONS
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
+from dsrna_jax.genotypes.skip_limit import derive_with_few_skips
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.joining import joined
@@ -87,7 +89,7 @@ class SearchLoop(RunLoop):
         functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
-        self.folder.write_alphas(0, 0, alphas)
+        self.folder.write_alphas(0, 0, alphas, **({"kept": jax.device_get(self.state.kept)} if self.config.operations else {}))
         self.genotype, self.rankings, self.curvature = self._derived(alphas), [], []
 
     def resume(self, metadata: dict[str, Any]) -> None:
@@ -136,7 +138,7 @@ class SearchLoop(RunLoop):
             "radius": _radius(means),
             **self._certified_radii(),
             "certified_accuracy": means.get("certified_accuracy"),
-            **{name: means[name] for name in ("perturbation_radius", "multiply_adds") if name in means},
+            **{name: means[name] for name in ("perturbation_radius", "skip_dropout", "multiply_adds") if name in means},
             **self._of_mixtures(epoch - 1),
             **self._eigenvalue(epoch),
             **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELL_TYPES},
@@ -147,7 +149,8 @@ class SearchLoop(RunLoop):
     def _mixing(self, epoch: int) -> dict[str, Any]:
         """The temperature of the mixtures, if they have one, and what is left of the operations, if some are pruned."""
         config, kept = self.config, jax.device_get(self.state.kept)
-        heat = {} if mixing.is_plain(config) else {"temperature": mixing.temperature(config, epoch, config.epochs)}
+        is_plain = mixing.is_plain(dataclasses.replace(config, operations=""))
+        heat = {} if is_plain else {"temperature": mixing.temperature(config, epoch, config.epochs)}
         return heat | ({} if kept is None else {"kept": kept})
 
     def _of_mixtures(self, epoch: int) -> dict[str, float]:
@@ -159,7 +162,12 @@ class SearchLoop(RunLoop):
 
     def _derived(self, alphas: dict[str, Any]) -> Genotype | DenseGenotype:
         """The genotype of the alphas by the rule of the configuration."""
-        return DERIVATIONS[self.config.keep](alphas, self.config.primitives, jax.device_get(self.state.kept))
+        config, kept = self.config, jax.device_get(self.state.kept)
+        if config.operations:  # the others have no share of their edge
+            alphas = mixing.likely_logits(alphas, kept=kept)
+        if config.most_skips < 64:
+            return derive_with_few_skips(alphas, config.primitives, kept, most=config.most_skips)
+        return DERIVATIONS[config.keep](alphas, config.primitives, kept)
 
     def _judge(self, epoch: int, alphas: dict[str, Any], eigenvalue: float | None) -> None:
         """Ends the search by the rules of its configuration, once the alphas have moved."""

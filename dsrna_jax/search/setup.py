@@ -76,6 +76,7 @@ def searched_network(
     return spaces.supernet(
         config.space,
         nodes=config.nodes,
+        kept=config.kept,
         cells=config.cells,
         channels=config.channels,
         classes=classes,

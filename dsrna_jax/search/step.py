@@ -21,10 +21,11 @@ from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.networks.multiply_adds import expected_multiply_adds
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import Averaged, over_parts
-from dsrna_jax.search import bilevel, curvature, mixing, perturbations
+from dsrna_jax.search import bilevel, curvature, mixing, perturbations, skip_dropout
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.optimizers import alpha_optimizer, weight_optimizer
 from dsrna_jax.search.perturbations import PERTURBATIONS, Shares
+from dsrna_jax.search.skip_dropout import Dropout
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -46,7 +47,7 @@ class SearchState(flax.struct.PyTreeNode):
     weight_optimizer: Any
     alpha_optimizer: Any
     log_radius: jax.Array
-    kept: mixing.Kept | None = None  # what a search that prunes has left
+    kept: mixing.Kept | None = None  # what a search that prunes has left, or one of fewer operations has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,8 @@ class SearchFunctions:
         variables = self.supernet.init(weights_key, jnp.zeros((1, *self.image_shape)))
         alphas = spaces.initial_alphas(alphas_key, self.config.space, self.config.nodes)
         kept = {kind: jnp.ones(alphas[kind].shape, bool) for kind in CELL_TYPES} if self.config.prune_below else None
+        if self.config.kept is not None:
+            kept = jax.tree.map(jnp.asarray, self.config.kept)
         return SearchState(
             jnp.zeros((), jnp.int32),
             variables["params"],
@@ -87,15 +90,16 @@ class SearchFunctions:
         """
         noise = self._noise(state, key)
 
-        def train_loss(part, _, weights, alphas):
-            return self.train_loss(weights, state.batch_stats, part, self._shares(state, alphas, noise), alphas)[0]
+        def train_loss(part, key, weights, alphas):
+            shares, dropout = self._shares(state, alphas, noise), self._dropout(state, key)
+            return self.train_loss(weights, state.batch_stats, part, shares, alphas, dropout)[0]
 
         def objective(part, key, weights, alphas):
             return self.objective(weights, alphas, state, part, key, self._shares(state, alphas, noise))
 
         parts = part_count(self.config)
         gradient, (metrics, slack) = bilevel.hypergradient(self.config.order)(
-            Averaged(train_loss, train, None, parts),
+            Averaged(train_loss, train, key if self.config.skip_dropout else None, parts),
             Averaged(objective, val, key, parts),
             lambda gradient: self._descended(state, gradient)[0],
             state.weights,
@@ -107,20 +111,25 @@ class SearchFunctions:
         """Moves weights and batch statistics by the gradient of the training loss, and counts the step.
 
         Args:
-          key: of the mixtures, if they are random or perturbed.
+          key: of the mixtures, if they are random or perturbed, and of dropout.
         """
         gradient_of = jax.value_and_grad(self.train_loss, has_aux=True)
         shares = self._shares(state, state.alphas, self._noise(state, key))
         shares, of_perturbation = self._perturbed(state, train, key, shares)
 
-        def means(part, _):
-            (loss, (logits, batch_stats)), gradient = gradient_of(state.weights, state.batch_stats, part, shares, state.alphas)
+        def means(part, key):
+            dropout = self._dropout(state, key)
+            value, gradient = gradient_of(state.weights, state.batch_stats, part, shares, state.alphas, dropout)
+            loss, (logits, batch_stats) = value
             metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, part.labels)}
             return (metrics, batch_stats, gradient), ()
 
-        (metrics, batch_stats, gradient), _ = over_parts(means, train, None, part_count(self.config))
+        of_dropout = key if self.config.skip_dropout else None
+        (metrics, batch_stats, gradient), _ = over_parts(means, train, of_dropout, part_count(self.config))
         gradient, metrics = batch_mean((gradient, metrics))
         weights, optimizer_state = self._descended(state, gradient)
+        if dropout := self._dropout(state, key):
+            metrics |= {"skip_dropout": dropout.rate}
         state = state.replace(step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state)
         return state, metrics | of_perturbation | {
             "weight_gradient": optax.tree.norm(ravel_pytree(gradient)[0])
@@ -135,7 +144,8 @@ class SearchFunctions:
 
         def loss(weights, alphas, part, key):
             shares = self._shares(state, alphas, noise)
-            logits, updated = self._forward(weights, state.batch_stats, alphas, part.images, ["batch_stats", "moments"], shares)
+            dropout, mutable = self._dropout(state, key), ["batch_stats", "moments"]
+            logits, updated = self._forward(weights, state.batch_stats, alphas, part.images, mutable, shares, dropout)
             loss = cross_entropy(logits, part.labels).mean()
             moments = {"moments": updated["moments"]}
             rest, metrics, slack = self._regularizers(jax.lax.stop_gradient(weights), alphas, state, part, key, shares, moments)
@@ -197,19 +207,20 @@ class SearchFunctions:
         """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
         return augment.augmented(augment.pixels(images), key, **self.config.augmentation)
 
-    def train_loss(self, weights, batch_stats, batch: SearchBatch, shares: Shares, alphas):
+    def train_loss(self, weights, batch_stats, batch: SearchBatch, shares: Shares, alphas, dropout: Dropout | None = None):
         """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics)).
 
         Args:
           shares: of the operations of an edge.
           alphas: for the weights of edges, if the space has them.
         """
-        logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"], shares)
+        logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"], shares, dropout)
         return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
 
     def objective(self, weights, alphas, state: SearchState, batch: SearchBatch, key: PRNGKeyArray, shares: Shares):
         """Validation loss - gamma * R (Eq. 16), with (metrics, slack) of the measure."""
-        logits, moments = self._forward(weights, state.batch_stats, alphas, batch.images, ["moments"], shares)
+        dropout = self._dropout(state, key)
+        logits, moments = self._forward(weights, state.batch_stats, alphas, batch.images, ["moments"], shares, dropout)
         loss = cross_entropy(logits, batch.labels).mean()
         rest, metrics, slack = self._regularizers(weights, alphas, state, batch, key, shares, moments)
         return loss + rest, ({"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)} | metrics, slack)
@@ -288,11 +299,23 @@ class SearchFunctions:
         return perturbed, {"perturbation_radius": radius}
 
     def _mixtures(self, alphas, shares):
-        return spaces.mixtures(alphas, self.config.nodes, self.config.primitives, shares)
+        return spaces.mixtures(alphas, self.config.nodes, self.config.primitives, shares, self.config.kept)
 
-    def _forward(self, weights, batch_stats, alphas, images, mutable, shares):
+    def _forward(self, weights, batch_stats, alphas, images, mutable, shares, dropout: Dropout | None = None):
         variables, mixtures = {"params": weights, "batch_stats": batch_stats}, self._mixtures(alphas, shares)
-        return self.supernet.apply(variables, images, mixtures, self.config.batch_norm, mutable=mutable)
+        supernet, rngs = self.supernet, None
+        if dropout is not None:
+            supernet, rngs = supernet.clone(skip_dropout=dropout.rate), {"skip_dropout": dropout.key}
+        return supernet.apply(variables, images, mixtures, self.config.batch_norm, mutable=mutable, rngs=rngs)
+
+    def _dropout(self, state: SearchState, key: PRNGKeyArray | None) -> Dropout | None:
+        """The dropout of identities in a step; None without any."""
+        config = self.config
+        if not config.skip_dropout:
+            return None
+        assert key is not None, "dropout needs a key"
+        rate = skip_dropout.rate(state.step // self.steps_per_epoch, config.epochs, config.warmup_epochs, config.skip_dropout)
+        return Dropout(rate, jax.random.fold_in(key, 2))
 
     def _network_function(self, state: SearchState) -> NetworkFunction:
         """The supernet with the running statistics and mixtures without noise, as in evaluations."""

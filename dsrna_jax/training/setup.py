@@ -7,6 +7,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.data import Dataset, stratified_shares
 from dsrna_jax.data.colours import check_colours
 from dsrna_jax.data.loading import images_of, training_statistics
+from dsrna_jax.data.splits import search_parts
 from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
@@ -40,18 +41,26 @@ class TrainingSetup(RunSetup):
 
 
 def training_setup(
-    config: TrainingConfig, architecture: genotypes.Architecture | None = None, published: Dataset | None = None
+    config: TrainingConfig,
+    architecture: genotypes.Architecture | None = None,
+    published: Dataset | None = None,
+    shares: tuple[float, float] | None = None,
 ) -> TrainingSetup:
     """Loads the training split and builds the training on it.
 
     Args:
       architecture: trained in place of the one that `config.genotype` names.
       published: a stand-in for the training split, to plan with.
+      shares: of the images for weights and for alphas in a search with that seed; trained on are then its search_train, and held
+        out its search_val.
     Raises: InputError if data, architecture and configuration do not fit.
     """
     architecture = zoo.resolve(config.genotype) if architecture is None else architecture
     dataset = images_of(config, published=published)
-    held_out, train = stratified_shares(dataset.strata, config.held_out, config.seed)
+    if shares:
+        train, held_out = search_parts(dataset.strata, *shares, config.seed)
+    else:
+        held_out, train = stratified_shares(dataset.strata, config.held_out, config.seed)
     if config.held_out and not len(held_out):
         raise InputError(
             f"held_out={config.held_out} of {len(dataset)} training images of {config.dataset} is less than one image a class: "

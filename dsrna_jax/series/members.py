@@ -1,0 +1,104 @@
+"""The series of searches, as generators: each yields its members and is sent how they ended, and returns the genotype found.
+
+Stages as in P-DARTS (Chen et al. 2019, arXiv:1904.12760): deeper supernets of fewer operations, weights and alphas anew.
+Weight decays as in R-DARTS(L2) (Zela et al. 2020, arXiv:1909.09656, section 5.2): of the cells found, the one that does best
+when it is trained.
+"""
+
+import dataclasses
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+from dsrna_jax.genotypes.architecture import Architecture
+from dsrna_jax.genotypes.kept_operations import strongest, text_of
+from dsrna_jax.runtime.compute_options import ComputeOptions
+from dsrna_jax.runtime.image_options import ImageOptions
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.series_options import stages_of, weight_decays_of
+from dsrna_jax.training.config import TrainingConfig
+
+
+class Member(NamedTuple):
+    """A run of a series.
+
+    name: of its folder in that of the series.
+    heading: a line for the user.
+    config: of a search, or of the training of `genotype`.
+    """
+
+    name: str
+    heading: str
+    config: SearchConfig | TrainingConfig
+    genotype: Architecture | None = None
+
+
+class Outcome(NamedTuple):
+    """The end of a member: its genotype, the last alphas of a search, and the row of its best epoch (of a search, the last)."""
+
+    genotype: Any
+    alphas: Any
+    row: dict[str, Any]
+
+
+Members = Generator[Member, Outcome, Any]
+
+
+def staged(config: SearchConfig) -> Members:
+    """The stages of P-DARTS, of which each edge takes the strongest operations to the next; the genotype of the last."""
+    stages, kept = stages_of(config), None
+    for number, stage in enumerate(stages, start=1):
+        member = dataclasses.replace(
+            config,
+            stages="",
+            cells=stage.cells,
+            skip_dropout=stage.skip_dropout,
+            operations="" if kept is None else text_of(kept),
+        )
+        heading = f"stage {number} of {len(stages)}: {stage.cells} cells, {stage.operations} operations an edge"
+        outcome = yield Member(f"stage_{number}", heading, member)
+        if number < len(stages):
+            kept = strongest(outcome.alphas, stages[number].operations, kept)
+    return outcome.genotype
+
+
+def by_weight_decay(config: SearchConfig) -> Members:
+    """A search for each weight decay, and a training of what it found; the genotype of the most accurate on search_val."""
+    decays, found = weight_decays_of(config), []
+    for number, decay in enumerate(decays, start=1):
+        member = dataclasses.replace(config, weight_decays="", weight_decay=decay)
+        heading = f"search {number} of {len(decays)}: weight decay {decay:g}"
+        genotype = (yield Member(f"search_{number}", heading, member)).genotype
+        heading = f"training of its cell on search_train: weight decay {decay:g}"
+        training = Member(f"training_{number}", heading, retraining(config), genotype)
+        row = (yield training).row
+        found.append((row["val_accuracy"], -row["val_loss"], -number, genotype))
+    return max(found, key=lambda item: item[:3])[3]
+
+
+def retraining(config: SearchConfig) -> TrainingConfig:
+    """The training that judges a cell of a search: plain, with the search's images, augmentation and batches."""
+    shared = [field.name for options in (ImageOptions, ComputeOptions) for field in dataclasses.fields(options)]
+    shared += ["start", "batch_size", "batch_norm", "momentum", "clip", "seed"]
+    return TrainingConfig(
+        **{name: getattr(config, name) for name in shared},
+        genotype="",
+        cells=config.retrain_cells,
+        channels=config.retrain_channels,
+        epochs=config.retrain_epochs,
+        lr=config.weight_lr,
+        weight_decay=3e-4,
+        auxiliary_weight=0.0,
+        held_out=config.val_share,
+    )
+
+
+def members(config: SearchConfig) -> Members:
+    """The series that a configuration describes."""
+    return staged(config) if config.stages else by_weight_decay(config)
+
+
+def first(config: SearchConfig) -> SearchConfig:
+    """The first search of a series; the configuration itself if it is no series."""
+    member = next(members(config)).config if config.is_series else config
+    assert isinstance(member, SearchConfig)
+    return member

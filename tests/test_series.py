@@ -1,0 +1,160 @@
+"""Series of searches: P-DARTS with one stage is DARTS; a series that was stopped ends as one that was not."""
+
+import dataclasses
+import io
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from smoke_run import assert_same_end, at_step
+
+from dsrna_jax import genotypes
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.genotype import CELL_TYPES, skip_count
+from dsrna_jax.genotypes.kept_operations import kept_of
+from dsrna_jax.runtime import records
+from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.search import run as search_run
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.series.members import Outcome, members
+from dsrna_jax.series.run import run
+from dsrna_jax.training.config import TrainingConfig
+
+SMALL = dataclasses.replace(PRESETS["smoke"], space="darts", metric="none", channels=2, epochs=2)
+CELL = (("sep_conv_3x3", 0), ("skip_connect", 1))
+FOUND = genotypes.Genotype(CELL, (2,), CELL, (2,))
+
+
+def random_alphas(seed):
+    generator = np.random.default_rng(seed)
+    return {kind: generator.normal(size=(2, 8)).tolist() for kind in CELL_TYPES}
+
+
+def test_stages_hand_the_strongest_operations_on_and_start_anew():
+    series = members(dataclasses.replace(SMALL, stages="3:8:0,4:5:0.4,7:3:0.7", most_skips=1))
+    first, alphas = next(series), [random_alphas(seed) for seed in range(3)]
+    assert first.config == dataclasses.replace(SMALL, most_skips=1)
+    second = series.send(Outcome(FOUND, alphas[0], {}))
+    third = series.send(Outcome(FOUND, alphas[1], {}))
+    assert (second.config.cells, second.config.skip_dropout) == (4, 0.4) and third.config.cells == 7
+    five, three = (kept_of(member.config.operations, 1, SMALL.primitives) for member in (second, third))
+    for kind in CELL_TYPES:
+        rows = np.array(alphas[0][kind])
+        assert (rows[five[kind]].reshape(2, 5).min(1) > np.where(five[kind], -np.inf, rows).max(1)).all()
+        assert (three[kind].sum(1) == 3).all() and (three[kind] <= five[kind]).all()
+    with pytest.raises(StopIteration) as end:
+        series.send(Outcome("the last", alphas[2], {}))
+    assert end.value.value == "the last" and [m.name for m in (first, second, third)] == ["stage_1", "stage_2", "stage_3"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"stages": "3:8:0,4:5"}, "stages has '4:5': expected cells:operations:skip_dropout"),
+        ({"stages": "3:8:0,4:x:0"}, "stages has '4:x:0'"),
+        ({"stages": "3:8:0,4:5:nan"}, "stages has '4:5:nan'"),
+        ({"stages": "3:8:0,2:5:0"}, "expected 3 to 200 cells"),
+        ({"stages": "3:8:0,4:5:1"}, "dropout of identities in"),
+        ({"stages": "3:5:0"}, "stages begin with 5 operations: expected 8, all of space=darts"),
+        ({"stages": "3:8:0,4:3:0,5:4:0"}, "stages have 4 operations after 3: expected no more than before"),
+        ({"stages": "3:8:0,4:1:0"}, "expected at least 2, of which a search chooses"),
+        ({"stages": "3:8:0", "warmup_epochs": 2}, "stages with warmup_epochs=2 of epochs=2: expected fewer"),
+        ({"stages": "3:8:0", "perturbation": "uniform"}, "perturbation='uniform' with stages"),
+        ({"stages": "3:8:0", "weight_decays": "1,2"}, "stages and weight_decays are two kinds of series"),
+        ({"stages": "3:8:0", "strategy": "random", "children": 4}, "strategy='random' is no search of a series"),
+        ({"weight_decays": "3e-4"}, "weight_decays='3e-4': expected two or more different numbers"),
+        ({"weight_decays": "3e-4,-1"}, "expected two or more different numbers"),
+        ({"weight_decays": "3e-4,many"}, "expected two or more different numbers"),
+    ],
+)
+def test_series_that_do_not_go_together_are_refused_in_one_line(changes, expected):
+    with pytest.raises(InputError) as error:
+        dataclasses.replace(SMALL, **changes)
+    assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_one_stage_with_all_operations_is_darts_bit_for_bit(tmp_path):
+    config = dataclasses.replace(SMALL, stages="3:8:0")
+    found = run(config, tmp_path / "series", devices=1, file=io.StringIO())
+    assert found == search_run.run(SMALL, tmp_path / "darts", devices=1, file=io.StringIO())
+    assert_same_end(tmp_path / "series" / "stage_1", tmp_path / "darts")
+    assert genotypes.load(tmp_path / "series" / "genotype.json") == found
+
+
+SERIES = {
+    "pdarts": {"stages": "3:8:0,4:3:0.4", "most_skips": 0, "alpha_lr": 0.1},
+    "rdarts": {"weight_decays": "3e-4,0.1", "retrain_epochs": 2, "retrain_cells": 3, "retrain_channels": 2},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SERIES)
+def test_a_series_that_was_stopped_in_a_later_member_ends_as_one_that_was_not(tmp_path, monkeypatch, kind):
+    config, said = dataclasses.replace(SMALL, **SERIES[kind]), io.StringIO()
+    found = run(config, tmp_path / "whole", devices=1, file=said)
+    steps = []
+
+    def stop(loop):
+        steps.append(loop.step)
+        if len(steps) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        at_step(patch, 3, stop)
+        run(config, tmp_path / "run", devices=1, file=io.StringIO())
+    with pytest.raises(InputError, match="already holds a run"):
+        run(config, tmp_path / "run", devices=1, file=io.StringIO())
+    resumed = io.StringIO()
+    assert run(config, tmp_path / "run", resume=True, devices=1, file=resumed) == found
+    assert said.getvalue().count("ready after") == resumed.getvalue().count("ready after") + {"pdarts": 1, "rdarts": 2}[kind]
+    for member in (path for path in (tmp_path / "whole").iterdir() if path.is_dir()):
+        if (member / "alphas.jsonl").exists():
+            assert_same_end(tmp_path / "run" / member.name, member)
+    for name in ("metrics.jsonl", "alphas.jsonl", "genotype.json", "members.json", "config.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    rows = records.rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["epoch"] for row in rows] == [1, 2, 1, 2] and rows[-1]["member"] != rows[0]["member"]
+    assert (tmp_path / "run" / "curves.png").exists() and genotypes.load(tmp_path / "run" / "genotype.json") == found
+    with pytest.raises(InputError, match="another configuration"):
+        run(dataclasses.replace(config, seed=1), tmp_path / "run", resume=True, devices=1, file=io.StringIO())
+    if kind == "pdarts":
+        second = json.loads((tmp_path / "run" / "stage_2" / "config.json").read_text())["config"]
+        kept = kept_of(second["operations"], 1, SMALL.primitives)
+        assert all((rows.sum(1) == 3).all() for rows in kept.values()) and skip_count(found) == 0
+    else:
+        trained = [records.rows(tmp_path / "run" / f"training_{i}" / "metrics.jsonl") for i in (1, 2)]
+        best = [max(row["val_accuracy"] for row in rows) for rows in trained]
+        chosen = 1 + int(best[1] > best[0])
+        assert best[0] == best[1] or found == genotypes.load(tmp_path / "run" / f"search_{chosen}" / "genotype.json")
+
+
+def test_cells_are_judged_by_a_training_on_the_images_of_the_search():
+    series = members(dataclasses.replace(SMALL, weight_decays="3e-4,9e-4,27e-4", flip=True, seed=3))
+    member, rows = next(series), iter([(0.5, 1.0), (0.9, 2.0), (0.9, 1.5)])
+    decays = []
+    try:
+        while True:
+            if isinstance(member.config, TrainingConfig):
+                assert member.config.flip and member.config.seed == 3 and member.config.adversarial == "none"
+                accuracy, loss = next(rows)
+                outcome = Outcome(None, None, {"val_accuracy": accuracy, "val_loss": loss})
+            else:
+                decays.append(member.config.weight_decay)
+                outcome = Outcome(member.name, None, {})
+            member = series.send(outcome)
+    except StopIteration as end:
+        assert end.value == "search_3" and decays == [3e-4, 9e-4, 27e-4]
+
+
+def test_a_series_has_the_configuration_of_its_first_search_for_a_plan(capsys):
+    from dsrna_jax.commands import search
+    from dsrna_jax.commands.process import status
+
+    flags = ["--preset=smoke", "--space=darts", "--channels=2", "--stages=3:8:0,4:3:0.4", "--dry_run"]
+    assert status(search.main, ["search", *flags]) == 0
+    assert "this is the first search of a series" in capsys.readouterr().out.splitlines()[-1]
+    assert SearchConfig(space="darts", stages="3:8:0").is_series and not SearchConfig().is_series
