@@ -1,18 +1,21 @@
 """A figure of the paper stands beside ours where its protocol matches, and nowhere else."""
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from compared_runs import cell, table_of
 from linear_run import TINY
 
-from dsrna_jax.comparison import paper_tables
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.comparison import names, paper_tables
 from dsrna_jax.comparison.columns import Column, Images
 from dsrna_jax.comparison.paper_rows import PAPER_COST, with_paper_rows
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
 from dsrna_jax.comparison.rows import ComparisonRow
 from dsrna_jax.comparison.runs import FinishedTraining, FoundBy
 from dsrna_jax.genotypes import zoo
+from dsrna_jax.search.axes import method_of
 from dsrna_jax.training.config import TrainingConfig
 
 
@@ -24,7 +27,7 @@ def test_published_cells_have_the_papers_row_of_their_data_set_alone(runs):
 
 def every_figure():
     """(row, data set, title) of all figures in the tables."""
-    names = sorted({*paper_tables.ROWS.values(), *paper_tables.METHODS.values()})
+    names = sorted({*paper_tables.ROWS.values(), *dict(paper_tables.METHODS)})
     return [
         (name, data, title) for name in names for data in paper_tables.SEARCHED_ON for title in paper_tables.figures(name, data)
     ]
@@ -50,14 +53,13 @@ def matched(row, dataset, title, run_of, /, **changes):
 def run_of():
     """(paper's name, configuration of the training) -> the finished training of a cell of that name."""
     zoo_names = {name: genotype for genotype, name in paper_tables.ROWS.items()}
-    methods = {name: key for key, name in paper_tables.METHODS.items()}
+    methods = dict(paper_tables.METHODS)
 
     def run(row, **config):
         search, genotype = None, zoo_names.get(row)
         if genotype is None:
-            space, metric, order = methods[row]
             searched_on = paper_tables.SEARCHED_ON[config["dataset"]] if config["dataset"] in paper_tables.SEARCHED_ON else ""
-            search = FoundBy(Path("s"), {"space": space, "metric": metric, "order": order, "dataset": searched_on}, ())
+            search = FoundBy(Path("s"), methods[row] | {"dataset": searched_on}, ())
         config = TrainingConfig(genotype=genotype or "s", **config)
         return FinishedTraining(Path("r"), config, TINY, 1, 1, None, [], [], [], search)
 
@@ -119,6 +121,41 @@ def test_figures_are_those_printed_in_the_paper():
     assert paper_tables.figures("RobNet-large", "mnist")[L2].value == 0.134
     assert paper_tables.figures("DSRNA-Jacobian", "imagenet2012")["PGD (100)"] == (43.79, 0.11, 3)
     assert COST not in paper_tables.figures("RobNet-large", "cifar10")
-    for name in (*paper_tables.ROWS.values(), *paper_tables.METHODS.values()):
+    for name in (*paper_tables.ROWS.values(), *dict(paper_tables.METHODS)):
         assert CLEAN in paper_tables.figures(name, "cifar10")
         assert paper_tables.figures(name, "digits") == {}
+
+
+ROWS_OF_PRESETS = {
+    "darts_first": "DARTS (1st)", "darts_second": "DARTS (2nd)", "pcdarts": "PC-DARTS", "cifar10_snas": "SNAS (moderate)",
+    "cifar10_asap": "ASAP", "cifar10_darts_plus": "DARTS+", "cifar10_sdarts_rs": "SDARTS-RS", "cifar10_sdarts_adv": "SDARTS-ADV",
+    "cifar10_pcdarts_adv": "PC-DARTS-ADV", "cifar10_dsrna_jacobian": "DSRNA-Jacobian", "cifar10_dsrna_cb": "DSRNA-CB",
+}  # fmt: skip
+OF_CIFAR10 = {name: vars(preset) for name, preset in PRESETS.items() if preset.dataset == "cifar10"}
+
+
+@pytest.mark.parametrize("name", OF_CIFAR10)
+def test_a_search_has_the_papers_row_of_its_own_method_and_of_no_other(name):
+    assert paper_tables.method(OF_CIFAR10[name], "cifar10") == ROWS_OF_PRESETS.get(name)
+    assert paper_tables.method(OF_CIFAR10[name] | {"metric": "jacobian", "order": "first"}, "cifar10") is None
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
+def test_the_axes_tell_the_methods_of_all_presets_apart(dataset):
+    presets = {name: preset for name, preset in PRESETS.items() if preset.dataset == dataset and name != "smoke"}
+    found = {name: method_of(vars(preset)) for name, preset in presets.items()}
+    assert {(a, b) for a, b in combinations(found, 2) if found[a] == found[b]} == set()
+
+
+def test_a_search_of_an_earlier_version_is_of_its_method():
+    assert (
+        paper_tables.method({"space": "darts", "metric": "none", "order": "first", "dataset": "cifar10"}, "cifar10")
+        == "DARTS (1st)"
+    )
+
+
+def test_rows_name_the_axes_of_their_search():
+    search = FoundBy(Path("s"), OF_CIFAR10["cifar10_pcdarts_adv"], ())
+    run = FinishedTraining(Path("r"), TrainingConfig(genotype="s"), TINY, 1, 1, None, [], [], [], search)
+    (name,) = names.names([[run]])
+    assert name.startswith("pcdarts, none, first, perturbation adversarial, searched on cifar10")

@@ -7,6 +7,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.comparison.runs import FinishedTraining
 
 _SAME = ("seed", "data_dir", "genotype", "loading", "workers", "remat")  # fields in which trainings of one row may differ
+_RECORDS = ("eigenvalue_every",)  # and these, in their searches
 _OF_ADVERSARIES = ("radius", "norm", "attack_steps", "attack_step", "attack_statistics", "radius_warmup_epochs", "replays",
                    "beta", "val_attack_steps", "collapse")  # and these, in standard training  # fmt: skip
 
@@ -29,4 +30,4 @@ def settings(run: FinishedTraining) -> dict[str, Any]:
 
 def search_settings(run: FinishedTraining) -> dict[str, Any]:
     """The fields that tell searches apart, of the search that found the architecture; {} without one."""
-    return {name: v for name, v in sorted(run.search.config.items()) if name not in _SAME} if run.search else {}
+    return {name: v for name, v in sorted(run.search.config.items()) if name not in _SAME + _RECORDS} if run.search else {}

@@ -8,9 +8,10 @@ from typing import Any
 from dsrna_jax.comparison.identity import origin, search_settings, settings
 from dsrna_jax.comparison.runs import STOPPED, FinishedTraining
 from dsrna_jax.evaluation.attack.budgets import pixels
+from dsrna_jax.search.axes import ALWAYS, OTHERS, method_of
 
 _NAMED = ("dataset", "image_size", "adversarial", "norm", "radius")  # settings that every name has
-_NAMED_OF_SEARCH = ("space", "metric", "order", "dataset", "image_size", STOPPED)
+_NAMED_OF_SEARCH = (*ALWAYS, *OTHERS, "dataset", "image_size", STOPPED)
 
 
 def names(groups: list[list[FinishedTraining]]) -> list[str]:
@@ -34,10 +35,12 @@ def _differs(field: str, settings: Iterable[dict[str, Any]]) -> bool:
 
 
 def _called(run: FinishedTraining) -> tuple[str, str, str]:
-    """Method of the search (space, metric, order and data) or architecture, data, and kind of training."""
+    """Method of the search (its axes and data) or architecture, data, and kind of training."""
     name = _file_name(run)
     if run.search:
-        parts = (run.search.config.get(field, "?") for field in ("space", "metric", "order"))
+        axes = method_of(run.search.config)
+        parts = [axes[axis] for axis in ALWAYS]
+        parts += [f"{axis.replace('_', ' ')} {_short(value)}" for axis, value in axes.items() if axis not in ALWAYS]
         stopped = run.search.config.get(STOPPED)
         name = f"{', '.join(parts)}, searched on {_data(run.search.config)}{f', {STOPPED} {stopped}' if stopped else ''}"
     return name, _data(asdict(run.config)), _training(run)

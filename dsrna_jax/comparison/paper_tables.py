@@ -6,6 +6,8 @@ The tables mix trainings: the clean accuracies of Table 2 are not those of the n
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from dsrna_jax.search.axes import method_of
+
 
 class PaperFigure(NamedTuple):
     """A number as the paper prints it, in the unit of its column, with its standard deviation if it has one."""
@@ -84,16 +86,25 @@ ROWS = {
     "RobNet_large": "RobNet-large",
     "RobNet_free": "RobNet-free",
 }
-METHODS = {
-    ("darts", "none", "first"): "DARTS (1st)",
-    ("darts", "none", "unrolled_fd"): "DARTS (2nd)",
-    ("darts", "none", "unrolled"): "DARTS (2nd)",
-    ("pcdarts", "none", "first"): "PC-DARTS",
-    ("pcdarts", "jacobian", "unrolled"): "DSRNA-Jacobian",
-    ("pcdarts", "jacobian", "unrolled_fd"): "DSRNA-Jacobian",
-    ("pcdarts", "certified", "unrolled"): "DSRNA-CB",
-    ("pcdarts", "certified", "unrolled_fd"): "DSRNA-CB",
-}
+_DARTS = {"space": "darts", "metric": "none", "order": "first"}
+_PC_DARTS = _DARTS | {"space": "pcdarts"}
+_SMOOTH = _DARTS | {"space": "s5"}
+_SNAS = _DARTS | {"mixture": "gumbel", "levels": 1, "keep": "all", "resource_weight": 1.0}
+_SECOND = ("unrolled", "unrolled_fd")  # orders
+# The axes (`search.axes`) of the methods of searches; some have several.
+METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("DARTS (1st)", _DARTS),
+    *(("DARTS (2nd)", _DARTS | {"order": order}) for order in _SECOND),
+    ("SNAS (moderate)", _SNAS),
+    ("ASAP", _DARTS | {"prune_below": 0.4}),
+    ("DARTS+", _DARTS | {"stop_skips": 2, "stop_stable": 10}),
+    ("PC-DARTS", _PC_DARTS),
+    ("SDARTS-RS", _SMOOTH | {"perturbation": "uniform"}),
+    ("SDARTS-ADV", _SMOOTH | {"perturbation": "adversarial"}),
+    ("PC-DARTS-ADV", _PC_DARTS | {"perturbation": "adversarial"}),
+    *(("DSRNA-Jacobian", _PC_DARTS | {"metric": "jacobian", "order": order}) for order in _SECOND),
+    *(("DSRNA-CB", _PC_DARTS | {"metric": "certified", "order": order}) for order in _SECOND),
+)
 SEARCHED_ON = {"cifar10": "cifar10", "mnist": "mnist", "imagenet2012": "cifar10"}
 """For each data set of trainings, the data set on which the paper searched the cell: for ImageNet that is CIFAR-10."""
 
@@ -135,7 +146,8 @@ def method(search: Mapping[str, Any], dataset: str) -> str | None:
     searched_on = SEARCHED_ON.get(dataset)
     if searched_on is None or search.get("dataset") != searched_on or search.get("image_size", 0) not in _SIDES[searched_on]:
         return None
-    return METHODS.get((search.get("space", ""), search.get("metric", ""), search.get("order", "")))
+    found = method_of(search)
+    return next((name for name, axes in METHODS if axes == found), None)
 
 
 def figures(row: str, dataset: str) -> dict[str, PaperFigure]:
