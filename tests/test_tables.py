@@ -8,6 +8,7 @@ import pytest
 
 from dsrna_jax.commands import attack, certify, search, train
 from dsrna_jax.commands.flags import config_flags, define, parse
+from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
 from dsrna_jax.evaluation.attack.budgets import attack_rows, pixels
@@ -55,6 +56,13 @@ def test_the_page_states_the_protocol_of_every_figure_and_of_no_other():
         assert split == wanted.split and own[0].endswith("adversarial") == wanted.is_adversarial, (table, name, title)
         assert ball == (f"{wanted.norm}{separator}{radius}" if wanted.norm else ""), (table, name, title)
     assert seen == set(rows)
+
+
+def test_the_page_names_the_preset_of_every_row_whose_search_runs():
+    table = re.findall(r"^\| ([^|]+) \| `(\w+)` \|$", TEXT, re.MULTILINE)
+    assert {row for row, _ in table} == set(dict(paper_tables.METHODS)) and len(table) == len(dict(table))
+    for row, preset in table:
+        assert paper_tables.method(vars(PRESETS[preset]), "cifar10") == row
 
 
 def calls(section):
