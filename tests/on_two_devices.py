@@ -22,7 +22,7 @@ from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.losses import cross_entropy
 from dsrna_jax.measures import certificates
 from dsrna_jax.measures.jacobian import jacobian_norm
-from dsrna_jax.networks import network
+from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.runtime.device_data import DeviceData, gathered, on_devices
@@ -67,7 +67,17 @@ def dropped_paths(x):
     return jnp.moveaxis(network.drop_paths(net, KEY, 0.5, len(x)), 2, 0)
 
 
+def identities(x):
+    settings = {"channels": 4, "classes": 3, "mean": (0.0,) * 3, "std": (1.0,) * 3, "skip_dropout": 0.5}
+    net = spaces.supernet("darts", nodes=1, cells=3, primitives=("skip_connect",), **settings)
+    maps = jnp.stack([x[..., i % 3] for i in range(4)])
+    variables = net.init(KEY, jnp.zeros((1, 8, 8, 3)))
+    inputs = [jnp.concatenate([maps] * 3)] * 2
+    return jnp.moveaxis(net.apply(variables, 0, *inputs, method="cell", rngs={"skip_dropout": KEY}), 1, 0)
+
+
 DRAWS = {
+    "dropout of identities": identities,
     "augmentation": lambda x: augment.augmented(x, KEY, crop_padding=2, flip=True, jitter=0.4, hue=0.1, lighting=0.1, cutout=2),
     "rows of a Jacobian": lambda x: jacobian_norm(linear, x, KEY, n_proj=2),
     "directions": lambda x: jacobian_norm(linear, x, KEY, norm="fro_squared", method="sphere"),

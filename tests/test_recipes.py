@@ -93,6 +93,10 @@ SEARCHES = {
         | {"dataset": "cifar10", "order": "first", "stages": "5:8:0,11:5:0.4,17:3:0.7", "most_skips": 2, "epochs": 25}
         | {"warmup_epochs": 10, "batch_size": 96, "weight_lr_min": 0.0, "alpha_lr": 6e-4, "alpha_clip": 5.0},
     ),
+    "cifar10_rdarts_l2": Recipe(
+        "Zela et al. 2020 (arXiv:1909.09656), section 5.2, and experiments/search_logs of automl/RobustDARTS",
+        DARTS_SEARCH | {"dataset": "cifar10", "order": "unrolled_fd", "weight_decays": "3e-4,9e-4,27e-4,81e-4"},
+    ),
     "cifar10_darts_es": Recipe(
         "Zela et al. 2020 (arXiv:1909.09656), section 4.3, and src/search/train_search.py, utils.py of automl/RobustDARTS",
         DARTS_SEARCH
@@ -206,6 +210,7 @@ DIGITS = {
         "dsrna_cb",
         "darts_plus",
         "pdarts",
+        "rdarts_l2",
         "darts_es",
         "sdarts_rs",
         "sdarts_adv",

@@ -102,6 +102,15 @@ def test_alphas_of_dropped_operations_have_neither_share_nor_gradient():
     assert network.weight_count(functions.supernet, SHAPE) < network.weight_count(functions_of().supernet, SHAPE)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["jacobian", "certified"])
+def test_a_supernet_of_fewer_operations_has_every_measure(metric):
+    functions = functions_of(operations=FEWER, skip_dropout=0.3, metric=metric, space="pcdarts", channels=8)
+    state = quick(functions.init)(KEY)
+    moved, metrics = quick(functions.alpha_step)(state, batch(0), batch(1), KEY)
+    assert np.isfinite(metrics["robustness"]) and all(np.isfinite(x).all() for x in jax.tree.leaves(moved.alphas))
+
+
 # ---- dropout of identities
 
 

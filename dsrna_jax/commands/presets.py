@@ -114,6 +114,21 @@ DIGITS_DARTS_ES = replace(
     eigenvalue_every=1,
 )
 
+# Zela et al. 2020, section 5.2: a search for each weight decay. The paper trains the cells at full size to choose among them;
+# here their networks are smaller, and see the images of the search alone.
+RDARTS_L2 = replace(DARTS_SECOND, weight_decays="3e-4,9e-4,27e-4,81e-4", retrain_epochs=100)
+DIGITS_RDARTS_L2 = replace(
+    DIGITS_PDARTS,
+    stages="",
+    most_skips=64,
+    nodes=2,  # less to compile, in four searches and four trainings
+    weight_decays="3e-4,9e-4,27e-4,81e-4",
+    eigenvalue_every=4,
+    retrain_epochs=8,
+    retrain_cells=3,
+    retrain_channels=8,
+)
+
 # Chen and Hsieh 2020 (arXiv:2002.05283) and the published code: DARTS of first order, whose weights learn on perturbed mixtures.
 SDARTS_RS = replace(DARTS_FIRST, space="s5", perturbation="uniform")
 SDARTS_ADV = replace(SDARTS_RS, perturbation="adversarial")
@@ -222,6 +237,8 @@ PRESETS = {
     "digits_pdarts": DIGITS_PDARTS,
     "cifar10_darts_es": DARTS_ES,
     "digits_darts_es": DIGITS_DARTS_ES,
+    "cifar10_rdarts_l2": RDARTS_L2,
+    "digits_rdarts_l2": DIGITS_RDARTS_L2,
     "cifar10_sdarts_rs": SDARTS_RS,
     "cifar10_sdarts_adv": SDARTS_ADV,
     "cifar10_pcdarts_rs": PCDARTS_RS,

@@ -40,7 +40,7 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
     state = compilation.initial_state(functions.init, config.seed, mesh)
     began = time.perf_counter()
     lowered = [
-        jax.jit(functions.weight_step).lower(state, batch),
+        jax.jit(functions.weight_step).lower(state, batch, draw),
         jax.jit(functions.alpha_step).lower(state, batch, batch, draw),
         jax.jit(functions.evaluate).lower(state, batch),
     ]
@@ -54,6 +54,7 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
         "space": config.space,
         "metric": config.metric,
         "order": config.order,
+        "perturbation": config.perturbation,
         "cells": config.cells,
         "channels": config.channels,
         "size": size,
@@ -63,9 +64,9 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
         "trace_s": round(traced - began, 1),
         "compile_s": round(compiled - traced, 1),
         "forward_ms": median_ms(lambda: forward(state, batch), repeats),
-        "weight_gradient_ms": median_ms(lambda: weight_step(state, batch), repeats),
+        "weight_gradient_ms": median_ms(lambda: weight_step(state, batch, draw), repeats),
         "alpha_gradient_ms": median_ms(lambda: alpha_step(state, batch, batch, draw), repeats),
-        "step_ms": median_ms(lambda: weight_step(alpha_step(state, batch, batch, draw)[0], batch), repeats),
+        "step_ms": median_ms(lambda: weight_step(alpha_step(state, batch, batch, draw)[0], batch, draw), repeats),
         "operations": sum(_launched(part.as_text()) for part in parts),
         "peak_mb": round(max(_megabytes(part) for part in parts)),
         "process_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
