@@ -15,6 +15,7 @@ from dsrna_jax.data.sources import SOURCES
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import MEASURES
+from dsrna_jax.search.sampled import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -67,7 +68,7 @@ def command_lines():
 @pytest.fixture
 def registries():
     """Snippets that register something leave nothing behind."""
-    kept = [(registry, dict(registry)) for registry in (ATTACKS, MEASURES, OPERATIONS, RULES, SPACES)]
+    kept = [(registry, dict(registry)) for registry in (ATTACKS, MEASURES, OPERATIONS, RULES, SPACES, STRATEGIES)]
     sources = list(SOURCES)
     yield
     for registry, before in kept:

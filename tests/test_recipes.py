@@ -71,10 +71,28 @@ SOURCE_OF_SNAS = (
 ALL_IMAGES = {"train_share": (0.9, "records of the search need images from which it does not learn")}
 STRENGTHS = "the logarithm is of the whole network, not of each of its 112 edges, so 1 stands for 1e-2"
 
+SOURCE_OF_ROBNET = "Guo et al. 2020 (arXiv:1911.10695), section 4.1; the rates are those of main.py of gmh14/RobNets"
+ROBNET = {
+    "dataset": "cifar10", "space": "robnet", "strategy": "random", "children": 1000, "reward": "pgd_accuracy", "cells": 20,
+    "channels": 36, "epochs": 300, "batch_size": 1536, "supernet_attack_steps": 7, "attack_steps": 7, "attack_radius": 8 / 255,
+    "weight_lr": 1.2, "weight_lr_warmup_epochs": 20, "weight_decay": 1e-4, **CROPS,
+}  # fmt: skip
+
 SEARCHES = {
     **{
         f"cifar10_snas{name}": Recipe(SOURCE_OF_SNAS, SNAS, ALL_IMAGES | {"resource_weight": (weight, STRENGTHS)})
         for name, weight in (("_mild", 0.1), ("", 1.0), ("_aggressive", 10.0))
+    },
+    "cifar10_random": Recipe(
+        "Li and Talwalkar 2019 (arXiv:1902.07638), sections 3.3 and 4.2",
+        DARTS_SEARCH | {"dataset": "cifar10", "strategy": "random", "children": 1000, "epochs": 300},
+    ),
+    "cifar10_evolution": Recipe(
+        "Real et al. 2019 (arXiv:1802.01548), section 3.2 and Methods",
+        {"dataset": "cifar10", "strategy": "evolution", "children": 20000, "population": 100, "tournament": 25},
+    ),
+    **{
+        f"cifar10_robnet{name}": Recipe(SOURCE_OF_ROBNET, ROBNET | {"cell_free": bool(name)}) for name in ("", "_free")
     },
     "cifar10_gdas": Recipe(
         "Dong and Yang 2019 (arXiv:1910.04465) and configs/search-opts/GDAS-NASNet-CIFAR.config of D-X-Y/AutoDL-Projects",
@@ -221,6 +239,8 @@ DIGITS = {
         "asap",
         "random",
         "evolution",
+        "robnet",
+        "robnet_free",
     )
 }
 OWN = DIGITS | {"smoke"}, {"digits", "mnist_short", "cifar10_short", "smoke"}

@@ -18,7 +18,7 @@ from dsrna_jax.search.sampled.coding import CellCoding
 from dsrna_jax.search.sampled_options import reward_weights
 
 PRIMITIVES = SPACES["darts"].primitives
-CODING = CellCoding(3, PRIMITIVES)
+CODING = CellCoding(3, PRIMITIVES, 3)
 KEY = jax.random.key(0)
 
 
@@ -43,7 +43,7 @@ def test_the_mixture_of_a_code_has_weight_one_on_the_branches_of_its_genotype(se
 
 def test_a_code_by_hand():
     """Two nodes: node 2 reads both inputs; node 3 reads by pair number 2, which is (1, 2)."""
-    genotype = CellCoding(2, ("none", "skip_connect", "sep_conv_3x3")).architecture([0, 0, 1, 2, 1, 1] * 2)
+    genotype = CellCoding(2, ("none", "skip_connect", "sep_conv_3x3"), 3).architecture([0, 0, 1, 2, 1, 1] * 2)
     assert genotype.normal == (("skip_connect", 0), ("sep_conv_3x3", 1), ("sep_conv_3x3", 1), ("sep_conv_3x3", 2))
     assert genotype.reduction == genotype.normal and genotype.normal_concat == (2, 3)
 

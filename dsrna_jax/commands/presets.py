@@ -196,6 +196,26 @@ DIGITS_RANDOM = replace(
 )  # fmt: skip
 DIGITS_EVOLUTION = replace(DIGITS_RANDOM, strategy="evolution")
 
+# The same on CIFAR-10: 300 epochs and 1000 children are those of random search with weight sharing; 20000 children, of which 100
+# live, and tournaments of 25 those of AmoebaNet, whose children were each trained by itself.
+CIFAR10_RANDOM = replace(DARTS_FIRST, eigenvalue_every=0, strategy="random", children=1000, epochs=300)
+CIFAR10_EVOLUTION = replace(CIFAR10_RANDOM, strategy="evolution", children=20000, population=100, tournament=25)
+
+# RobNet, Guo et al. 2020 (arXiv:1911.10695), sections 3.2 and 3.3; its search was never published. A supernet learns under PGD on
+# random codes, a thousand of which are tuned briefly and ranked by their accuracy under PGD; of free codes those are tried that
+# have a small FSP distance. The length of the tuning and the share of the free codes are chosen here.
+ROBNET = replace(
+    CIFAR10_DSRNA_JACOBIAN, space="robnet", metric="none", gamma=0.0, order="first", eigenvalue_every=0, warmup_epochs=0,
+    strategy="random", children=1000, reward="pgd_accuracy", supernet_attack_steps=7, attack_steps=7, cells=20, channels=36,
+    epochs=300, batch_size=1536, weight_lr=1.2, weight_lr_warmup_epochs=20, weight_decay=1e-4, fine_tune_steps=16,
+)  # fmt: skip
+ROBNET_FREE = replace(ROBNET, cell_free=True, candidates=4)
+DIGITS_ROBNET = replace(
+    DIGITS_RANDOM, space="robnet", reward="pgd_accuracy", supernet_attack_steps=2, attack_steps=5, attack_radius=0.1,
+    epochs=15, children=32, fine_tune_steps=2,
+)  # fmt: skip
+DIGITS_ROBNET_FREE = replace(DIGITS_ROBNET, cell_free=True, candidates=2)
+
 # PC-DARTS on ImageNet, by train_search_imagenet.py of the published code: K = 2, a stem of three convolutions, and 10 % and 2.5 %
 # of the training images. No eigenvalue, which takes twice the memory of a step.
 IMAGENET_PCDARTS_SEARCH = replace(
@@ -257,6 +277,12 @@ PRESETS = {
     "digits_asap": DIGITS_ASAP,
     "digits_random": DIGITS_RANDOM,
     "digits_evolution": DIGITS_EVOLUTION,
+    "cifar10_random": CIFAR10_RANDOM,
+    "cifar10_evolution": CIFAR10_EVOLUTION,
+    "cifar10_robnet": ROBNET,
+    "cifar10_robnet_free": ROBNET_FREE,
+    "digits_robnet": DIGITS_ROBNET,
+    "digits_robnet_free": DIGITS_ROBNET_FREE,
     "imagenet_pcdarts_search": IMAGENET_PCDARTS_SEARCH,
     "smoke": SMOKE,
 }

@@ -24,7 +24,7 @@ from dsrna_jax.commands.process import disable_loop_unrolling
 from dsrna_jax.search.config import SearchConfig
 
 if TYPE_CHECKING:
-    from dsrna_jax.genotypes import DenseGenotype, Genotype
+    from dsrna_jax.genotypes import DenseGenotype, Genotype, RobNet
 
 DEFAULT = "digits_dsrna_jacobian"
 
@@ -47,44 +47,46 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     disable_loop_unrolling()
     from dsrna_jax.networks import network
     from dsrna_jax.search.kinds import kind_of
-    from dsrna_jax.search.setup import searched_network
     from dsrna_jax.series.members import first
 
     is_series, config = config.is_series, first(config)
+    kind = kind_of(config)
 
     def without_data(shape: tuple[int, int, int], classes: int) -> str:
-        supernet = searched_network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
+        supernet = kind.network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
         return f"weights: {network.weight_count(supernet, shape):,}"
 
-    kind = kind_of(config)
     text = planned(config, kind.setup, kind.report, without_data)
     return f"{text}\nthis is the first search of a series" if is_series else text
 
 
-def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype | DenseGenotype":
+def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype | DenseGenotype | RobNet":
     disable_loop_unrolling()
     from dsrna_jax.series.run import run
 
     return run(config, run_dir, resume=values.resume, devices=values.devices)
 
 
-def _report(genotype: "Genotype | DenseGenotype", run_dir: Path, values: FlagValues) -> str:
-    from dsrna_jax.genotypes import CELL_TYPES
+def _report(genotype: "Genotype | DenseGenotype | RobNet", run_dir: Path, values: FlagValues) -> str:
+    from dsrna_jax.genotypes import CELL_TYPES, RobNet
     from dsrna_jax.runtime.run_folder import configuration
 
     config = configuration(run_dir, SearchConfig)
     another = dataclasses.replace(config, seed=config.seed + 1)
     lines = ["", "found:"]
     for cell in CELL_TYPES:
+        if isinstance(genotype, RobNet):
+            break
         names = [name for name, _, _ in genotype.genes(cell)]
         counts = sorted({name: names.count(name) for name in names}.items(), key=lambda item: -item[1])
         lines.append(f"  {cell} cell: {', '.join(f'{count} {name}' for name, count in counts)}")
     written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "curves.png")
     held = [name for name in written if (run_dir / name).is_file()]
+    picture = next(name for name in ("cells.png", "rewards.png") if name in held)
     return "\n".join([
         *lines, "", str(genotype), "",
         f"{run_dir} holds {', '.join(held)}, metrics.jsonl and checkpoints.",
-        f"next: look at {run_dir}/cells.png; train the network of these cells; see whether another seed finds the like:",
+        f"next: look at {run_dir}/{picture}; train the network of these cells; see whether another seed finds the like:",
         f"  {line('train', f'--genotype={run_dir}', *_training_flags(config))}",
         f"  {line('search', *flags_of(another, PRESETS, DEFAULT), f'--run_dir={_beside(run_dir, another.seed)}')}",
     ])  # fmt: skip

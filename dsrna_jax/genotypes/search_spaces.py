@@ -25,6 +25,7 @@ class SearchSpace:
 SPACES: dict[str, SearchSpace] = {
     "darts": SearchSpace(),
     "s5": SearchSpace(primitives=tuple(name for name in PRIMITIVES if name != "none")),  # SmoothDARTS: DARTS without none
+    "robnet": SearchSpace(primitives=("none", "skip_connect", "sep_conv_3x3")),
     "pcdarts": SearchSpace(partial=4, has_edge_logits=True),
     "pcdarts_k2": SearchSpace(partial=2, has_edge_logits=True),  # as on ImageNet
 }

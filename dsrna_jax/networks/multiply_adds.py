@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.networks.families import Size, family_of
 from dsrna_jax.networks.network import Mixture, Network
+from dsrna_jax.networks.path import Path, PathNetwork
 from dsrna_jax.networks.plan import Branch, Layout
 from dsrna_jax.networks.stem import STEMS
 
@@ -38,6 +39,16 @@ def expected_multiply_adds(
         ]
         total += jnp.asarray(np.sum(own, axis=0), jnp.float32) @ jnp.asarray(weights.branches)
     return total
+
+
+def path_multiply_adds(network: PathNetwork, image_shape: tuple[int, int, int], path: Path) -> Float[Array, ""]:
+    """Multiply-adds of a path for one image, as in a derived network; a path [cell, step] may be traced."""
+    fixed, branches = _counts(network, image_shape)
+    count = len(network.operations)
+    table = np.pad(np.array(branches).reshape(network.cells, -1, count), [(0, 0), (0, 0), (0, 1)])  # the last for `none`
+    operations = jnp.where((path.operations < 0) | (path.operations > count), count, path.operations)
+    steps = jnp.asarray(table, jnp.float32)[jnp.arange(network.cells)[:, None], path.edges, operations]
+    return fixed + steps.sum()
 
 
 def _counts(network: Network, image_shape: tuple[int, int, int]) -> tuple[int, list[list[int]]]:

@@ -70,7 +70,7 @@ class Network(nn.Module):
     def setup(self):
         self.entry = STEMS[self.start](self.channels)
         stack = {}
-        for first, length in equal_runs(self.layouts):
+        for first, length in self.runs:
             layout = self.layouts[first]
             settings = {"partial": self.partial, "affine": self.affine, "is_supernet": self.is_supernet}
             settings["skip_dropout"] = self.skip_dropout
@@ -82,6 +82,10 @@ class Network(nn.Module):
                 cell = kind(*layout[0], *layout[1:4], **settings, name=f"cell_{first}")
             stack[first] = cell
         self.stack = list(stack.values())
+        self.make_head()
+
+    def make_head(self) -> None:
+        """Makes the variables of the heads, at the end of `setup`."""
         features = self.layouts[-1].output
         self.head_kernel = self.param("head_kernel", torch_uniform(features), (self.classes, features))
         self.head_bias = shift(self, torch_uniform(features), (self.classes,), name="head_bias")
@@ -104,6 +108,11 @@ class Network(nn.Module):
             result.append(Layout(plan, width, i in reductions, is_halved, before, last))
             before, last, is_halved = last, result[-1].output, i in reductions
         return result
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """First index and length of each run of cells that are compiled once."""
+        return equal_runs(self.layouts)
 
     def __call__(
         self,
@@ -137,7 +146,7 @@ class Network(nn.Module):
         """Outputs of the last cell and of the second reduction cell."""
         before, last = self.stem(images, statistics)
         reduced = last
-        for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
+        for (first, length), run in zip(self.runs, self.stack, strict=True):
             weights = self._mixture(first, mixtures)
             if paths is not None:
                 own = paths[first : first + length, : len(self.plans[first].branches)]
@@ -167,7 +176,7 @@ class Network(nn.Module):
     def cell(self, index: int, before: Map, last: Map, mixtures=None, statistics: Statistics = "running") -> Map:
         """Output of cell `index` from those of the two cells before it. Raises: IndexError if there is no such cell."""
         weights = self._mixture(index, mixtures)
-        for (first, length), run in zip(equal_runs(self.layouts), self.stack, strict=True):
+        for (first, length), run in zip(self.runs, self.stack, strict=True):
             if length > 1 and first <= index < first + length:
                 return run.one(index - first, before, last, *weights, statistics)
             if first == index:

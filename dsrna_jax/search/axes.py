@@ -13,6 +13,10 @@ ALWAYS = ("space", "metric", "order")
 OTHERS = (
     "strategy",
     "reward",
+    "supernet_attack_steps",
+    "fine_tune_steps",
+    "candidates",
+    "cell_free",
     "perturbation",
     "mixture",
     "prune_below",

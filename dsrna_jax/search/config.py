@@ -86,7 +86,7 @@ class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions
         "[0, 1e6]",
         before=0,
     )
-    epochs: int = option(15, "passes over the search_train half", "[1, 1e6]")
+    epochs: int = option(15, "passes over the search_train half; 0 for children without a supernet", "[0, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
     batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")
     batch_norm: str = option(

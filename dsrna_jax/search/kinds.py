@@ -10,19 +10,25 @@ from dsrna_jax.search.sampled import STRATEGIES
 class Kind(NamedTuple):
     """A kind of search.
 
+    network: (config, image shape, classes, mean, std) -> the network that is searched.
     setup: (config, stand-in for the data) -> a setup.
     report: setup -> text.
     run: (config, path, resume, devices, file) -> genotype.
     """
 
+    network: Callable[..., Any]
     setup: Callable[..., Any]
     report: Callable[[Any], str]
     run: Callable[..., Any]
 
 
 # The homes of these functions.
-_BY_GRADIENTS = ("dsrna_jax.search.setup:search_setup", "dsrna_jax.search.report:report", "dsrna_jax.search.run:run")
-_SAMPLED = tuple(f"dsrna_jax.search.sampled.{home}" for home in ("setup:sampled_setup", "report:report", "run:run"))
+_BY_GRADIENTS = tuple(
+    f"dsrna_jax.search.{home}" for home in ("setup:searched_network", "setup:search_setup", "report:report", "run:run")
+)
+_SAMPLED = tuple(
+    f"dsrna_jax.search.sampled.{home}" for home in ("setup:sampled_network", "setup:sampled_setup", "report:report", "run:run")
+)
 
 
 def kind_of(config: Any) -> Kind:

@@ -12,7 +12,7 @@ def weight_rate(config: SearchConfig, epoch):
 
     A warm-up multiplies it by (epoch + 1) / warm-up epochs.
     """
-    progress = jnp.minimum(epoch, config.epochs) / config.epochs
+    progress = jnp.minimum(epoch, config.epochs) / max(1, config.epochs)
     rate = config.weight_lr_min + (config.weight_lr - config.weight_lr_min) * (1 + jnp.cos(jnp.pi * progress)) / 2
     return rate * jnp.minimum((epoch + 1) / config.weight_lr_warmup_epochs, 1) if config.weight_lr_warmup_epochs else rate
 

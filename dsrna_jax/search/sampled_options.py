@@ -10,7 +10,7 @@ from dsrna_jax.runtime.options import option
 from dsrna_jax.search.sampled import STRATEGIES
 
 OBJECTIVES = ("accuracy", "pgd_accuracy", "robustness", "multiply_adds")
-_PATHS = ("darts", "s5")  # spaces whose cells a code describes
+CODED_SPACES = ("darts", "s5", "robnet")  # spaces whose cells a code describes
 _TERM = re.compile(r"\s*([+-]?)\s*(?:([0-9.]+(?:e[+-]?[0-9]+)?)\s*\*\s*)?([a-z_]+)\s*")
 
 
@@ -34,6 +34,15 @@ class SampledOptions:
     )
     population: int = option(16, "members of the population (evolution)", "[1, 1e5]", before=16)
     tournament: int = option(4, "members from which a parent is the best (evolution)", "[1, 1e5]", before=4)
+    supernet_attack_steps: int = option(
+        0, "steps of PGD on the images from which the supernet learns; 0 for none", "[0, 1e5]", before=0
+    )
+    fine_tune_steps: int = option(0, "steps that a child learns by itself before it is judged", "[0, 1e7]", before=0)
+    fine_tune_lr: float = option(0.01, "learning rate of these steps", "[0, 1e6]", before=0.01)
+    candidates: int = option(
+        1, "codes proposed for each child, of which those with the least FSP distance are tried (RobNet)", "[1, 1e4]", before=1
+    )
+    cell_free: bool = option(False, "a code of its own for each cell (space=robnet)", before=False)
     attack_radius: float = option(8 / 255, "radius of PGD (l-infinity) on children, in pixel units", "[0, 1]", before=8 / 255)
     attack_steps: int = option(7, "steps of that PGD", "[1, 1e5]", before=7)
 
@@ -62,7 +71,8 @@ def reward_weights(text: str) -> dict[str, float]:
 
 # Options of the searches by gradients alone, and of sampled ones alone: any other value than the default is a mistake.
 _OF_GRADIENTS = (
-    "perturbation", "mixture", "prune_below", "levels", "resource_weight", "stop_skips", "stop_stable", "stop_eigenvalue",
+    "perturbation", "mixture", "prune_below", "levels", "resource_weight", "keep", "operations", "most_skips", "skip_dropout",
+    "stages", "weight_decays", "stop_skips", "stop_stable", "stop_eigenvalue",
 )  # fmt: skip
 _OF_SAMPLES = tuple(field.name for field in dataclasses.fields(SampledOptions) if field.name != "strategy")
 
@@ -80,13 +90,26 @@ def check_sampled(config: Any) -> None:
             )
             raise InputError(f"{name}={getattr(config, name)!r} does not fit strategy={config.strategy}: expected {other}")
     if not is_sampled:
+        if not config.epochs:
+            raise InputError("epochs=0: expected at least 1")
         return
     if not config.children:
         raise InputError(f"children=0: expected at least 1 with strategy={config.strategy}, such as {8 * config.round_size}")
     if config.children % config.round_size:
         raise InputError(f"children={config.children} are no whole rounds: expected a multiple of round_size={config.round_size}")
-    if config.space not in _PATHS:
-        raise InputError(f"space={config.space} has weights of edges, which children lack: expected one of {', '.join(_PATHS)}")
+    if config.space not in CODED_SPACES:
+        raise InputError(
+            f"space={config.space} has weights of edges, which children lack: expected one of {', '.join(CODED_SPACES)}"
+        )
+    if config.cell_free and config.space != "robnet":
+        raise InputError(f"cell_free is of RobNet's codes: expected space=robnet; got space={config.space}")
+    if not config.epochs and not config.fine_tune_steps:
+        raise InputError("epochs=0 trains no supernet: expected fine_tune_steps of at least 1, by which children learn")
+    is_certified = config.metric == "certified" and "robustness" in objectives_of(config)
+    if is_certified and (config.cell_free or config.candidates > 1):
+        raise InputError(
+            "metric=certified needs a code that all cells share and no FSP distance: expected candidates=1 without cell_free"
+        )
     if config.strategy == "evolution" and config.tournament > config.population:
         raise InputError(f"tournament={config.tournament}: expected at most population={config.population}")
     if "robustness" in objectives_of(config) and config.metric == "none":

@@ -34,6 +34,7 @@ class SearchSetup(RunSetup):
 def search_setup(
     config: SearchConfig,
     published: Dataset | None = None,
+    network_of: Callable[..., network.Network] | None = None,
     functions_of: Callable[..., Any] = search_functions,
     kind: type[RunSetup] = SearchSetup,
 ) -> Any:
@@ -41,6 +42,7 @@ def search_setup(
 
     Args:
       published: a stand-in for the training split, to plan with.
+      network_of: makes the supernet, with the arguments of `searched_network`, which does by default.
       functions_of: makes the functions of the search, with the arguments of `search_functions`.
       kind: the class of the setup.
     Raises: InputError if data and configuration do not fit.
@@ -56,7 +58,7 @@ def search_setup(
             f"{len(dataset)} training images of {config.dataset}, because weights and alphas learn from parts of their own"
         )
     mean, std = unknown_statistics(published) if published else training_statistics(dataset, halves["search_train"])
-    supernet = searched_network(config, dataset.image_shape, dataset.classes, mean, std)
+    supernet = (network_of or searched_network)(config, dataset.image_shape, dataset.classes, mean, std)
     steps_per_epoch = len(halves["search_train"]) // config.batch_size
     functions = functions_of(config, supernet, dataset.image_shape, steps_per_epoch)
     return kind(config, dataset, halves, supernet, functions, steps_per_epoch)
@@ -66,6 +68,12 @@ def searched_network(
     config: SearchConfig, image_shape: tuple[int, int, int], classes: int, mean: Any, std: Any
 ) -> network.Network:
     """The supernet of a configuration. Raises: InputError if images of that shape are too small for it."""
+    check_images(config, image_shape)
+    return spaces.supernet(config.space, kept=config.kept, **network_settings(config, classes, mean, std))
+
+
+def check_images(config: SearchConfig, image_shape: tuple[int, int, int]) -> None:
+    """Raises: InputError if images of that shape are too small for the supernet, or have other colours than configured."""
     height, width, _ = image_shape
     check_colours(config, image_shape)
     if min(height, width) < (least := LEAST_SIDE[config.start]):
@@ -73,16 +81,18 @@ def searched_network(
             f"images of {config.dataset} are {width}x{height} pixels: expected at least {least}x{least}, because two reductions "
             f"halve them with start={config.start}; give a larger image_size, to which they are resized"
         )
-    return spaces.supernet(
-        config.space,
-        nodes=config.nodes,
-        kept=config.kept,
-        cells=config.cells,
-        channels=config.channels,
-        classes=classes,
-        mean=mean,
-        std=std,
-        start=config.start,
-        dtype=maps_type(config.precision),
-        remat=config.remat,
-    )
+
+
+def network_settings(config: SearchConfig, classes: int, mean: Any, std: Any) -> dict[str, Any]:
+    """The settings of the network of a search that do not depend on its space."""
+    return {
+        "nodes": config.nodes,
+        "cells": config.cells,
+        "channels": config.channels,
+        "classes": classes,
+        "mean": mean,
+        "std": std,
+        "start": config.start,
+        "dtype": maps_type(config.precision),
+        "remat": config.remat,
+    }

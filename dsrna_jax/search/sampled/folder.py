@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from dsrna_jax import genotypes
-from dsrna_jax.genotypes import Genotype
+from dsrna_jax.genotypes import Genotype, RobNet
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.search.config import SearchConfig
@@ -23,18 +23,20 @@ class SampledFolder(RunFolder):
     def records(self) -> list[records.Records]:
         return [self.metrics, self.children]
 
-    def write_genotype(self, genotype: Genotype) -> None:
+    def write_genotype(self, genotype: Genotype | RobNet) -> None:
         """Writes the genotype to genotype.json."""
         if self.is_written:
             genotypes.save(genotype, self.path / "genotype.json")
 
-    def draw(self, genotype: Genotype, config: SearchConfig) -> None:
-        """Draws cells.png, rewards.png and curves.png from the records."""
+    def draw(self, genotype: Genotype | RobNet, config: SearchConfig) -> None:
+        """Draws rewards.png, curves.png and, of all but a RobNet, cells.png."""
         from dsrna_jax import plots
 
         shape: dict[str, Any] = {"child": int, "reward": float}
         name, children = self.path.name, records.rows(self.children.path, lambda row: shape)
-        plots.cells(genotype, self.path / "cells.png", title=f"{name}: the best cells of {len(children)} children")
+        if not isinstance(genotype, RobNet):
+            plots.cells(genotype, self.path / "cells.png", title=f"{name}: the best cells of {len(children)} children")
         plots.rewards(children, self.path / "rewards.png", reward=config.reward, title=f"{name}: the children")
         supernet = [row for row in records.rows(self.metrics.path) if "train_loss" in row]
-        plots.search_curves(supernet, self.path / "curves.png", title=f"{name}: the supernet")
+        if supernet:
+            plots.search_curves(supernet, self.path / "curves.png", title=f"{name}: the supernet")

@@ -19,22 +19,26 @@ from dsrna_jax.search.sampled.step import SampledFunctions
 from dsrna_jax.search.sampled_options import objectives_of
 from dsrna_jax.search.step import SearchBatch
 
-_TRAIN, _PATHS, _PROPOSALS, _JUDGEMENT = range(4)  # streams of randomness
+_TRAIN, _PATHS, _PROPOSALS, _JUDGEMENT, _TUNING = range(5)  # streams of randomness
+MOVED = ("weights", "batch_stats", "weight_optimizer")  # the parts of a state that a child moves
 
 
 class SampledPrograms(NamedTuple):
     """Functions to compile, or (`compilation.compiled`) futures of compiled ones; `key` is that of the whole run.
 
-    weight_step(state, data, train_indices, key) -> (state, metrics)
-    propose_step(state, key) -> (state,)
+    weight_step(state, data, train_indices, key) -> (state, metrics); absent if there is no supernet to train.
+    propose_step(state, data, indices, key) -> (state,)
     judge(state, data, indices, counts, number, key) -> sums of each objective over those of the batch that count.
     record_step(state, number, values) -> (state,)
+    tune(state, data, train_indices, number, count, key) -> the parts of the state that a child moves in its step number `count`,
+      by their names, as leaves; absent if children do not learn.
     """
 
-    weight_step: Callable | Any
-    propose_step: Callable | Any
-    judge: Callable | Any
-    record_step: Callable | Any
+    weight_step: Callable | Any = None
+    propose_step: Callable | Any = None
+    judge: Callable | Any = None
+    record_step: Callable | Any = None
+    tune: Callable | Any = None
 
 
 def sampled_programs(functions: SampledFunctions) -> SampledPrograms:
@@ -48,19 +52,30 @@ def sampled_programs(functions: SampledFunctions) -> SampledPrograms:
         train = SearchBatch(functions.augmented(images, step_key(key, _TRAIN, state.step)), labels)
         return normalised(functions, data.mean, data.std).weight_step(state, train, step_key(key, _PATHS, state.step))
 
-    def propose_step(state, key):
-        return (functions.propose(state, step_key(key, _PROPOSALS, state.step)),)
+    def plain(data, indices):
+        images, labels = gathered(data, indices)
+        return SearchBatch(augment.pixels(images), labels)
+
+    def propose_step(state, data, indices, key):
+        own = normalised(functions, data.mean, data.std)
+        return (own.propose(state, plain(data, indices), step_key(key, _PROPOSALS, state.step)),)
 
     def judge(state, data, indices, counts, number, key):
-        images, labels = gathered(data, indices)
-        batch, own = SearchBatch(augment.pixels(images), labels), normalised(functions, data.mean, data.std)
-        values = own.judge(state, number, batch, step_key(key, _JUDGEMENT, 0))
+        own = normalised(functions, data.mean, data.std)
+        values = own.judge(state, number, plain(data, indices), step_key(key, _JUDGEMENT, 0))
         return batch_sum(tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values))
 
     def record_step(state, number, values):
         return (functions.record(state, number, values),)
 
-    return SampledPrograms(weight_step, propose_step, judge, record_step)
+    def tune(state, data, indices, number, count, key):
+        images, labels = gathered(data, indices)
+        own = step_key(key, _TUNING, count)
+        train = SearchBatch(functions.augmented(images, own), labels)
+        tuned = normalised(functions, data.mean, data.std).tune(state, number, count == 0, train, own)
+        return {name: jax.tree.leaves(getattr(tuned, name)) for name in MOVED}
+
+    return SampledPrograms(weight_step, propose_step, judge, record_step, tune if functions.config.fine_tune_steps else None)
 
 
 def arguments(setup: RunSetup, mesh: Mesh) -> dict[str, tuple]:
@@ -70,8 +85,9 @@ def arguments(setup: RunSetup, mesh: Mesh) -> dict[str, tuple]:
     number = jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)
     values = jax.ShapeDtypeStruct((len(objectives_of(setup.config)),), jnp.float32, sharding=whole)
     return {
-        "weight_step": (state, data, indices, key),
+        **({"weight_step": (state, data, indices, key)} if setup.config.epochs else {}),
+        **({"tune": (state, data, indices, number, number, key)} if setup.config.fine_tune_steps else {}),
         "judge": (state, data, indices, counts, number, key),
-        "propose_step": (state, key),
+        "propose_step": (state, data, indices, key),
         "record_step": (state, number, values),
     }

@@ -11,10 +11,11 @@ def report(setup: SampledSetup) -> str:
     """Lines of text: the weight count, the number of steps, and an estimate of the memory that a step needs on one device."""
     mesh, config = sharding.mesh(1), setup.config
     programs, shapes = sampled_programs(setup.functions), arguments(setup, mesh)
+    large = [name for name in ("weight_step", "tune", "judge") if name in shapes]
     return "\n".join([
         f"weights: {network.weight_count(setup.network, setup.dataset.image_shape):,}",
         f"steps: {setup.steps_per_epoch} in each of {config.epochs} epochs of the supernet, then {config.children} children in "
         f"rounds of {config.round_size}",
         setup.loading,
-        *estimates({name: (getattr(programs, name), shapes[name]) for name in ("weight_step", "judge")}, config.remat),
+        *estimates({name: (getattr(programs, name), shapes[name]) for name in large}, config.remat),
     ])  # fmt: skip

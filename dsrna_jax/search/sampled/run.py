@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dsrna_jax import genotypes
-from dsrna_jax.genotypes import Genotype
+from dsrna_jax.genotypes import Genotype, RobNet
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.compilation import initial_state
@@ -18,7 +18,7 @@ from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.optimizers import weight_rate
 from dsrna_jax.search.programs import normalised
 from dsrna_jax.search.sampled.folder import SampledFolder
-from dsrna_jax.search.sampled.programs import SampledPrograms, arguments, sampled_programs
+from dsrna_jax.search.sampled.programs import MOVED, SampledPrograms, arguments, sampled_programs
 from dsrna_jax.search.sampled.setup import SampledSetup, sampled_setup
 from dsrna_jax.search.sampled_options import objectives_of
 
@@ -30,7 +30,7 @@ def run(
     resume: bool = False,
     devices: int = 0,
     file: TextIO | None = None,
-) -> Genotype:
+) -> Genotype | RobNet:
     """Trains the supernet, tries the children of the strategy, and returns the genotype of the best; all records are in `path`.
 
     A checkpoint follows every epoch of the supernet and every round of children. Arguments, errors and what `resume` promises are
@@ -76,8 +76,8 @@ class SampledLoop(RunLoop):
             self.folder.write_genotype(self.genotype)
 
     @property
-    def genotype(self) -> Genotype:
-        """The genotype of the best child."""
+    def genotype(self) -> Genotype | RobNet:
+        """The architecture of the best child."""
         assert self.best is not None, "no child has been tried yet"
         return self.setup.functions.coding.architecture(self.best.code)
 
@@ -89,7 +89,8 @@ class SampledLoop(RunLoop):
         programs = self.programs
         if self.child(step) < 0:
             return {"weight step": programs.weight_step}
-        return {"proposal": programs.propose_step, "judgement": programs.judge, "record": programs.record_step}
+        needed = {"proposal": programs.propose_step, "judgement": programs.judge, "record": programs.record_step}
+        return needed | ({"step of a child": programs.tune} if self.config.fine_tune_steps else {})
 
     def take_step(self) -> dict[str, Any]:
         if (child := self.child(self.step)) < 0:
@@ -98,12 +99,27 @@ class SampledLoop(RunLoop):
             return metrics
         row = child % self.config.round_size
         if row == 0:
-            (self.state,) = self.programs.propose_step.result()(self.state, self.key)
-        number = self._everywhere(np.int32(row))
-        sums = self.sums_over("search_val", self.programs.judge.result(), number, self.key)
+            first = self.feed.batch("search_val", 0)
+            (self.state,) = self.programs.propose_step.result()(self.state, self.data, first, self.key)
+        number, kept = self._everywhere(np.int32(row)), self.state
+        try:
+            self.state = self._tuned(number)
+            sums = self.sums_over("search_val", self.programs.judge.result(), number, self.key)
+        finally:
+            self.state = kept
         values = np.array(sums, np.float32) / np.float32(len(self.setup.parts["search_val"]))
         (self.state,) = self.programs.record_step.result()(self.state, number, self._everywhere(values))
         return dict(zip(objectives_of(self.config), values, strict=True))
+
+    def _tuned(self, number: jax.Array) -> Any:
+        """The state in which child `number` of the round has learnt by itself; every child meets the same batches."""
+        state = self.state
+        for count in range(self.config.fine_tune_steps):
+            train, counted = self.feed.batch("search_train", count), self._everywhere(np.int32(count))
+            moved = self.programs.tune.result()(state, self.data, train, number, counted, self.key)
+            parts = {name: jax.tree.unflatten(jax.tree.structure(getattr(state, name)), moved[name]) for name in MOVED}
+            state = state.replace(**parts)
+        return state
 
     def end_epoch(self, epoch: int, means: dict[str, float]) -> dict[str, Any]:
         if epoch <= self.config.epochs:

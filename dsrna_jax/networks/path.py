@@ -1,0 +1,211 @@
+"""Sub-networks as paths: a network that computes the operations that it is told, and skips all others.
+
+A path lists operations on edges, as arrays. One compiled program computes any path, at the cost of its own operations: a loop
+over the steps of a cell, each of which gathers its weights and switches to its operation. The supernet (`spaces.supernet`)
+computes all operations for any mixture, since shares of them all may be positive.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from dsrna_jax.data_parallel import batch_mean
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.genotype import edge_count, edges
+from dsrna_jax.genotypes.operations import OPERATIONS, Operation
+from dsrna_jax.kernels.depthwise import depthwise, square_taps
+from dsrna_jax.kernels.max_pool import max_pool
+from dsrna_jax.kernels.mixed_precision import wide
+from dsrna_jax.kernels.pointwise import pointwise
+from dsrna_jax.networks.layers import FactorizedReduce, Map, Preprocess, Statistics, average_pool, torch_uniform
+from dsrna_jax.networks.network import Network
+from dsrna_jax.networks.plan import CellPlan, supernet_branches
+from dsrna_jax.networks.stem import STEMS
+
+_EPSILON = 1e-5  # of batch norms
+_FAMILIES = ("max_pool", "average_pool", "skip", "depthwise")
+
+
+class Path(NamedTuple):
+    """Operations on edges, of a cell [step] or of all cells of a network [cell, step].
+
+    edges: in the order of `genotype.edges`.
+    operations: indices into the operations of the network; their number, or -1, for a step that does nothing.
+    """
+
+    edges: Int[Array, "*cell step"]
+    operations: Int[Array, "*cell step"]
+
+
+class PathCell(nn.Module):
+    """A cell that adds up the operations of a path; each input of an operation is a node that the steps before have completed.
+
+    Batch norms have neither scale nor bias. Their statistics are those of the batch, recorded in the collection `moments`, or the
+    recorded ones as constants ("frozen"); there are no running ones, which would mix those of all paths.
+
+    operations: names of those that a path can have, without `none`.
+    """
+
+    nodes: int
+    operations: tuple[str, ...]
+    channels: int
+    reduction: bool
+    after_reduction: bool
+
+    @nn.compact
+    def __call__(
+        self,
+        before: Map,
+        last: Map,
+        chosen: Int[Array, "step"],
+        operations: Int[Array, "step"],
+        statistics: Statistics,
+    ) -> Map:
+        """The output of the cell, all its nodes concatenated; arguments as those of a `Cell`, with a path in place of weights."""
+        if self.after_reduction:
+            first = FactorizedReduce(self.channels, False, name="preprocess_before")(before, statistics)[0]
+        else:
+            first = Preprocess(self.channels, False, name="preprocess_before")(before, statistics)
+        inputs = jnp.stack([first, Preprocess(self.channels, False, name="preprocess_last")(last, statistics)])
+        sources, targets = np.array(edges(self.nodes)).T
+        weights = {name: self.weights(OPERATIONS[name]) for name in self.operations}
+        sides = [-(-n // 2) if self.reduction else n for n in inputs.shape[-2:]]
+        nodes = jnp.zeros((self.nodes, *inputs.shape[1:3], *sides), inputs.dtype)
+        is_frozen = statistics == "frozen"
+        recorded = self.get_variable("moments", "steps") if is_frozen else jnp.zeros((len(chosen), 2, 2, self.channels))
+
+        def branch(name: str | None, stride: int):
+            def computed(x, own, moments):
+                if name is None:
+                    return jnp.zeros_like(nodes[0]), jnp.zeros_like(moments)
+                return _operation(OPERATIONS[name], x[0 if stride == 2 else 1], own[name], stride, statistics, moments)
+
+            return computed
+
+        kinds = [branch(name, stride) for stride in ((1, 2) if self.reduction else (1,)) for name in self.operations]
+        kinds.append(branch(None, 1))
+
+        @jax.checkpoint
+        def computed(x, own, moments, which):
+            return lax.switch(which, kinds, x, own, moments)
+
+        def step(nodes, parts):
+            edge, operation, moments = parts
+            source, target = jnp.asarray(sources)[edge], jnp.asarray(targets)[edge]
+            is_input, count = source < 2, len(self.operations)
+            none = (operation < 0) | (operation >= count)
+            entering = inputs[jnp.minimum(source, 1)]
+            earlier = nodes[jnp.maximum(source - 2, 0)]
+            if self.reduction:
+                x, which = (entering, earlier), operation + count * is_input
+            else:
+                x, which = (entering, jnp.where(is_input, entering, earlier)), operation
+            own = jax.tree.map(lambda leaf: leaf[edge], weights)
+            y, moments = computed(x, own, moments, jnp.where(none, len(kinds) - 1, which))
+            return nodes.at[target - 2].add(y), moments
+
+        nodes, moments = lax.scan(step, nodes, (chosen, operations, lax.stop_gradient(recorded)))
+        if not is_frozen and self.is_mutable_collection("moments") and not self.is_initializing():
+            self.put_variable("moments", "steps", moments)
+        return nodes.reshape(-1, *nodes.shape[2:])
+
+    def weights(self, operation: Operation) -> dict[str, Any]:
+        """The variables of an operation on all edges, with a leading axis for the edge."""
+        c, count = self.channels, edge_count(self.nodes)
+
+        def made(name, fan_in, shape):
+            return self.param(f"{operation.name}_{name}", torch_uniform(fan_in), (count, *shape))
+
+        if operation.family == "depthwise":
+            taps = operation.side**2
+            return {
+                f"{kind}_{number}": made(f"{kind}_{number}", fan_in, shape)
+                for number in range(operation.repeats)
+                for kind, fan_in, shape in (("depthwise", taps, (taps, c)), ("pointwise", c, (c, c)))
+            }
+        if operation.family == "skip" and self.reduction:
+            return {"even": made("even", c, (c // 2, c)), "odd": made("odd", c, (c - c // 2, c))}
+        return {}
+
+
+def _operation(operation: Operation, x: Map, weights: Mapping[str, Any], stride: int, statistics: Statistics, moments: Array):
+    """The output of an operation with its batch norms, and their moments [norm, (mean, variance), channel]."""
+    is_frozen, used = statistics == "frozen", []
+
+    def norm(y):
+        mean, variance = moments[len(used)] if is_frozen else _moments(y, statistics)
+        used.append(jnp.stack([mean, variance]).astype(moments.dtype))
+        scale = lax.rsqrt(variance + _EPSILON)
+        return (wide(y) * scale[:, None, None, None] - (mean * scale)[:, None, None, None]).astype(y.dtype)
+
+    if operation.family == "depthwise":
+        y = x
+        for number in range(operation.repeats):
+            taps = square_taps(operation.side, operation.dilation if number == 0 else 1)
+            kernel = weights[f"depthwise_{number}"][:, None, None]
+            y = depthwise(nn.relu(y)[None], kernel, taps, stride=stride if number == 0 else 1)[0, 0]
+            y = norm(pointwise(y, weights[f"pointwise_{number}"]))
+    elif operation.family == "skip":
+        y = x
+        if stride == 2:
+            x = nn.relu(x)
+            x = jnp.pad(x, [(0, 0), (0, 0), *((0, n % 2) for n in x.shape[-2:])])
+            parts = ((x[..., :-1:2, :-1:2], weights["even"]), (x[..., 1::2, 1::2], weights["odd"]))
+            y = norm(jnp.concatenate([pointwise(grid, kernel) for grid, kernel in parts]))
+    elif operation.family == "max_pool":
+        y = norm(max_pool(x, operation.side, stride, operation.side // 2))
+    else:
+        y = norm(average_pool(x[None], operation.side, stride)[0])
+    used += [jnp.zeros_like(moments[0])] * (2 - len(used))
+    return y, jnp.stack(used)
+
+
+def _moments(y: Map, statistics: Statistics) -> tuple[Float[Array, " channel"], Float[Array, " channel"]]:
+    """Mean and variance of a map over the batch, or over the examples of this device."""
+    mean, square = wide(y).mean((1, 2, 3)), jnp.square(wide(y)).mean((1, 2, 3))
+    if statistics != "device":
+        mean, square = batch_mean((mean, square))
+    return mean, jnp.maximum(square - jnp.square(mean), 0)
+
+
+class PathNetwork(Network):
+    """A network whose cells compute paths: its mixtures are a `Path` [cell, step]. Else as a `Network`, with the same `plans`."""
+
+    nodes: int = 4
+    operations: tuple[str, ...] = ()
+
+    def setup(self):
+        self.entry = STEMS[self.start](self.channels)
+        kind = nn.remat(PathCell, static_argnums=5) if self.remat else PathCell  # 5: `statistics`
+        self.stack = [
+            kind(self.nodes, self.operations, layout.channels, layout.reduction, layout.after_reduction, name=f"cell_{index}")
+            for index, layout in enumerate(self.layouts)
+        ]
+        self.make_head()
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """Each cell by itself, since paths differ from cell to cell."""
+        return [(index, 1) for index in range(self.cells)]
+
+    def _mixture(self, index: int, mixtures: Any) -> Path:
+        if mixtures is None:
+            return Path(jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32))
+        return Path(*(rows[index] for rows in mixtures))
+
+
+def path_network(operations: Sequence[str], *, nodes: int, cells: int, **settings: Any) -> PathNetwork:
+    """The network that computes any path of `operations`, names without `none`; `settings` as those of a `Network`.
+
+    Raises: InputError for an operation that paths do not have.
+    """
+    if strange := [name for name in operations if OPERATIONS[name].family not in _FAMILIES]:
+        raise InputError(f"paths have no operation {strange[0]!r}: expected one of the families {', '.join(_FAMILIES)}")
+    plan = CellPlan(supernet_branches(nodes, operations), tuple(range(2, 2 + nodes)))
+    return PathNetwork((plan,) * cells, is_supernet=True, nodes=nodes, operations=tuple(operations), **settings)

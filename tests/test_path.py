@@ -1,0 +1,148 @@
+"""Paths: a network that skips what it is not told to compute has the outputs and gradients of the supernet with that mixture."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import genotypes
+from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.genotype import edges
+from dsrna_jax.genotypes.operations import OPERATIONS
+from dsrna_jax.genotypes.search_spaces import SPACES
+from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks.multiply_adds import multiply_adds, path_multiply_adds
+from dsrna_jax.networks.path import Path, path_network
+from dsrna_jax.search.sampled.coding import CellCoding, RobNetCoding
+from dsrna_jax.search.sampled.strategy import uniform
+
+NODES, CELLS = 2, 3
+SETTINGS = {"nodes": NODES, "cells": CELLS, "channels": 4, "classes": 3, "mean": (0.4,), "std": (0.3,)}
+IMAGES = jax.random.uniform(jax.random.key(0), (6, 8, 8, 1))
+
+
+def operations(space):
+    return tuple(name for name in SPACES[space].primitives if name != "none")
+
+
+def paths(space):
+    return path_network(operations(space), **SETTINGS)
+
+
+def as_supernet(space, weights):
+    """The weights of a path network as those of the supernet of the same space, which stacks them by the source of an edge."""
+    every, result = list(edges(NODES)), dict(weights)
+    for name, cell in weights.items():
+        if not name.startswith("cell_"):
+            continue
+        fans = {part: values for part, values in cell.items() if part.startswith("preprocess")}
+        for sources in ((0, 1), (2,)):
+            targets = [target for source, target in every if source == sources[0]]
+            rows = [[every.index((source, target)) for target in targets] for source in sources]
+            kinds = sorted((p, i) for p in operations(space) if OPERATIONS[p].family == "depthwise" for i in range(len(targets)))
+            twice, once = ([kind for kind in kinds if OPERATIONS[kind[0]].repeats == n] for n in (2, 1))
+            fan = {}
+            for stage, group in ((0, twice + once), (1, twice)):
+                word = ("first", "second")[stage]
+                taps = [jnp.stack([cell[f"{p}_depthwise_{stage}"][row[i]] for row in rows], 1) for p, i in group]
+                points = [jnp.stack([cell[f"{p}_pointwise_{stage}"][row[i]] for row in rows]) for p, i in group]
+                fan |= {f"{word}_depthwise": jnp.concatenate(taps), f"{word}_pointwise": jnp.stack(points, 1)}
+            if "skip_connect_even" in cell and sources == (0, 1):
+                fan["skip_connect"] = {side: cell[f"skip_connect_{side}"][np.array(rows)] for side in ("even", "odd")}
+            fans[f"from_{'_'.join(map(str, sources))}"] = fan
+        result[name] = fans
+    return result
+
+
+def results(net):
+    """A compiled function (variables, sub-network) -> logits by batch statistics and by frozen ones, gradients by the images."""
+
+    def function(variables, sub_network):
+        def apply(images, statistics, **more):
+            return net.apply({**variables, **more}, images, sub_network, statistics, mutable=["moments"])
+
+        logits, moments = apply(IMAGES, "batch")
+        slope = lambda images: apply(images, "frozen", **moments)[0][:, 0].sum()  # noqa: E731
+        return logits, apply(IMAGES[:2], "frozen", **moments)[0], jax.grad(slope)(IMAGES)
+
+    return jax.jit(function)
+
+
+@functools.cache
+def both(space):
+    """Variables and results of the path network, and of the supernet with the same weights."""
+    nets = paths(space), spaces.supernet(space, **SETTINGS)
+    ours, theirs = (
+        {name: jax.jit(net.init)(jax.random.key(1, impl="rbg"), IMAGES[:1])[name] for name in ("params", "batch_stats")}
+        for net in nets
+    )
+    stacked = as_supernet(space, ours["params"])
+    assert jax.tree.map(jnp.shape, stacked) == jax.tree.map(jnp.shape, theirs["params"])
+    return ours, results(nets[0]), theirs | {"params": stacked}, results(nets[1])
+
+
+@pytest.mark.parametrize(
+    ("space", "coding"),
+    [
+        pytest.param("darts", CellCoding(NODES, SPACES["darts"].primitives, CELLS), marks=pytest.mark.slow),
+        ("robnet", RobNetCoding(NODES, CELLS, False)),
+    ],
+)
+def test_a_path_is_the_supernet_with_weight_one_on_its_operations(space, coding):
+    variables, of_path, others, of_mixture = both(space)
+    for code in uniform(jax.random.key(0), 3, coding.choices):
+        ours, theirs = of_path(variables, coding.path(code)), of_mixture(others, coding.mixtures(code))
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_weights_of_operations_that_are_not_on_the_path_have_no_gradient():
+    variables, *_ = both("darts")
+    chosen = operations("darts").index("sep_conv_3x3")
+    path = Path(jnp.array([[0, 2]] * CELLS), jnp.array([[chosen, chosen]] * CELLS))
+
+    def loss(params):
+        logits, _ = paths("darts").apply({**variables, "params": params}, IMAGES, path, "batch", mutable=["moments"])
+        return jnp.square(logits).sum()
+
+    cell = jax.jit(jax.grad(loss))(variables["params"])["cell_0"]
+    moved = {
+        name: np.flatnonzero(np.abs(leaf).sum(axis=tuple(range(1, leaf.ndim)))) for name, leaf in cell.items() if "conv" in name
+    }
+    assert {name: rows.tolist() for name, rows in moved.items() if len(rows)} == {
+        f"sep_conv_3x3_{part}_{stage}": [0, 2] for part in ("depthwise", "pointwise") for stage in (0, 1)
+    }
+
+
+@pytest.mark.parametrize("is_free", [False, True])
+def test_a_robnet_code_costs_what_its_network_does(is_free):
+    coding = RobNetCoding(NODES, CELLS, is_free)
+    settings = {name: value for name, value in SETTINGS.items() if name != "nodes"}
+    for key in jax.random.split(jax.random.key(3), 4):
+        (code,) = uniform(key, 1, coding.choices)
+        architecture = coding.architecture(np.asarray(code))
+        assert isinstance(architecture, genotypes.RobNet) and len(architecture.cells) == (CELLS if is_free else 1)
+        expected = multiply_adds(network.derived(architecture, **settings), (8, 8, 1))
+        np.testing.assert_allclose(path_multiply_adds(paths("robnet"), (8, 8, 1), coding.path(code)), expected, rtol=1e-6)
+
+
+def test_a_cell_code_costs_what_its_network_does():
+    coding = CellCoding(NODES, SPACES["darts"].primitives, CELLS)
+    settings = {name: value for name, value in SETTINGS.items() if name != "nodes"}
+    (code,) = uniform(jax.random.key(4), 1, coding.choices)
+    expected = multiply_adds(network.derived(coding.architecture(np.asarray(code)), **settings), (8, 8, 1))
+    np.testing.assert_allclose(path_multiply_adds(paths("darts"), (8, 8, 1), coding.path(code)), expected, rtol=1e-6)
+
+
+def test_a_robnet_code_without_an_edge_into_a_node_gets_a_convolution():
+    coding = RobNetCoding(2, 3, False)
+    assert coding.architecture(np.zeros(5, int)).cells == (("01", "00", "01", "00", "00"),)
+    assert coding.architecture(np.array([0, 2, 0, 0, 3])).cells == (("00", "10", "00", "00", "11"),)
+    np.testing.assert_array_equal(coding.path(jnp.zeros(5, jnp.int32)).operations[0], [-1, 1, -1, -1, -1, 1, -1, -1, -1, -1])
+
+
+def test_paths_refuse_operations_that_they_do_not_have():
+    with pytest.raises(InputError, match="conv_7x1_1x7"):
+        path_network(["conv_7x1_1x7"], **SETTINGS)
