@@ -130,7 +130,8 @@ ROWS_OF_PRESETS = {
     "darts_first": "DARTS (1st)", "darts_second": "DARTS (2nd)", "pcdarts": "PC-DARTS", "cifar10_snas": "SNAS (moderate)",
     "cifar10_pdarts": "P-DARTS", "cifar10_asap": "ASAP", "cifar10_darts_plus": "DARTS+",
     "cifar10_sdarts_rs": "SDARTS-RS", "cifar10_sdarts_adv": "SDARTS-ADV", "cifar10_pcdarts_adv": "PC-DARTS-ADV",
-    "cifar10_dsrna_jacobian": "DSRNA-Jacobian", "cifar10_dsrna_cb": "DSRNA-CB",
+    "cifar10_robnet": "RobNet-large", "cifar10_robnet_free": "RobNet-free", "cifar10_dsrna_jacobian": "DSRNA-Jacobian",
+    "cifar10_dsrna_cb": "DSRNA-CB",
 }  # fmt: skip
 OF_CIFAR10 = {name: vars(preset) for name, preset in PRESETS.items() if preset.dataset == "cifar10"}
 

@@ -90,6 +90,9 @@ _DARTS = {"space": "darts", "metric": "none", "order": "first"}
 _PC_DARTS = _DARTS | {"space": "pcdarts"}
 _SMOOTH = _DARTS | {"space": "s5"}
 _SNAS = _DARTS | {"mixture": "gumbel", "levels": 1, "keep": "all", "resource_weight": 1.0}
+_ROBNET = _DARTS | {
+    "space": "robnet", "strategy": "random", "reward": "pgd_accuracy", "supernet_attack_steps": 7, "fine_tune_steps": 16,
+}  # fmt: skip
 _SECOND = ("unrolled", "unrolled_fd")  # orders
 # The axes (`search.axes`) of the methods of searches; some have several.
 METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -102,6 +105,8 @@ METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("PC-DARTS", _PC_DARTS),
     ("SDARTS-RS", _SMOOTH | {"perturbation": "uniform"}),
     ("SDARTS-ADV", _SMOOTH | {"perturbation": "adversarial"}),
+    ("RobNet-large", _ROBNET),
+    ("RobNet-free", _ROBNET | {"cell_free": True, "candidates": 4}),
     ("PC-DARTS-ADV", _PC_DARTS | {"perturbation": "adversarial"}),
     *(("DSRNA-Jacobian", _PC_DARTS | {"metric": "jacobian", "order": order}) for order in _SECOND),
     *(("DSRNA-CB", _PC_DARTS | {"metric": "certified", "order": order}) for order in _SECOND),
