@@ -171,6 +171,9 @@ def test_eigenvalues_are_joined_over_the_epochs_without_one():
     rows = [{**ROW, "epoch": i, "eigenvalue": None if i % 2 else 0.1 * i} for i in range(12)]
     (axes,) = [axes for axes in plots.search_curves(rows).axes if "eigenvalue" in axes.get_title("left")]
     assert axes.lines[0].get_xdata().tolist() == [0, 2, 4, 6, 8, 10] and axes.lines[0].get_marker() == "o"
+    rows.insert(6, {"epoch": 5.5})
+    (axes,) = [axes for axes in plots.search_curves(rows, marks={5.5: "a"}).axes if "eigenvalue" in axes.get_title("left")]
+    assert np.isnan(axes.lines[0].get_ydata()).tolist() == [False] * 3 + [True] + [False] * 3
 
 
 def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):

@@ -82,10 +82,11 @@ def _report(genotype: "Genotype | DenseGenotype | RobNet", run_dir: Path, values
         lines.append(f"  {cell} cell: {', '.join(f'{count} {name}' for name, count in counts)}")
     written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "curves.png")
     held = [name for name in written if (run_dir / name).is_file()]
-    picture = next(name for name in ("cells.png", "rewards.png") if name in held)
+    picture = next((name for name in ("cells.png", "rewards.png") if name in held), "cells.png")
+    rest = "a folder for each search" if config.is_series else "checkpoints"
     return "\n".join([
         *lines, "", str(genotype), "",
-        f"{run_dir} holds {', '.join(held)}, metrics.jsonl and checkpoints.",
+        f"{run_dir} holds {', '.join(held)}, metrics.jsonl and {rest}.",
         f"next: look at {run_dir}/{picture}; train the network of these cells; see whether another seed finds the like:",
         f"  {line('train', f'--genotype={run_dir}', *_training_flags(config))}",
         f"  {line('search', *flags_of(another, PRESETS, DEFAULT), f'--run_dir={_beside(run_dir, another.seed)}')}",

@@ -24,7 +24,7 @@ def search_curves(
     """Loss, accuracy, robustness and number of skip connections over the epochs of a search.
 
     A panel is left out if no row has a number for it; a value that is absent, None or not finite leaves a gap, except that
-    eigenvalues, which are measured in some epochs alone, are joined.
+    eigenvalues, which are measured in some epochs alone, are joined but for epochs that are marked.
 
     Args:
       rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy" and "val_accuracy" (in
@@ -82,7 +82,7 @@ def _curves(rows, panels, path, warmup, title, width, marks) -> Figure:
         for name, line, style in lines:
             points = [(epoch, line(row)) for epoch, row in zip(epochs, rows, strict=True)]
             if "marker" in style:  # measured in some epochs alone, so that gaps would tear every line
-                points = [(epoch, value) for epoch, value in points if np.isfinite(value)]
+                points = [(epoch, value) for epoch, value in points if np.isfinite(value) or epoch in marks]
             if np.isfinite([value for _, value in points]).any():
                 axes.plot(*zip(*points, strict=True), label=name, **{"linewidth": 1.8, **markers(epochs), **style})
         mark_epochs(axes, epochs, warmup, "alphas frozen" if index == 0 else None)

@@ -98,6 +98,7 @@ def _story(folder: SeriesFolder, searches: Sequence[Member]) -> _Story:
         rows = records.rows(folder.path / member.name / "metrics.jsonl")
         if done:
             story.marks[done + 0.5] = f"{member.name.replace('_', ' ')} begins"
+            story.rows.append({"epoch": done + 0.5})  # a gap in all lines
         story.rows.extend(row | {"epoch": done + row["epoch"]} for row in rows)
         for row in records.rows(folder.path / member.name / "alphas.jsonl"):
             story.alpha_epochs.append(done + row["epoch"])
