@@ -239,6 +239,9 @@ DIGITS = {
         "asap",
         "random",
         "evolution",
+        "enas",
+        "pnas",
+        "nasnet",
         "robnet",
         "robnet_free",
     )

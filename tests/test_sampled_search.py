@@ -57,9 +57,13 @@ def test_a_search_records_its_children_and_finds_the_best_and_ends_the_same_when
 @pytest.mark.parametrize("metric", ["jacobian", "certified"])
 def test_rewards_add_all_objectives(metric, tmp_path):
     reward = "accuracy+0.5*pgd_accuracy+0.01*robustness-1e-8*multiply_adds"
-    config = small("digits_random", metric=metric, reward=reward, children=4, epochs=1)
+    objectives = "accuracy,robustness,multiply_adds"
+    config = small("digits_random", metric=metric, reward=reward, objectives=objectives, children=4, epochs=1)
     run(config, tmp_path, devices=1, file=io.StringIO())
     for row in map(json.loads, (tmp_path / "children.jsonl").read_text().splitlines()):
         expected = row["accuracy"] + 0.5 * row["pgd_accuracy"] + 0.01 * row["robustness"] - 1e-8 * row["multiply_adds"]
         np.testing.assert_allclose(row["reward"], expected, rtol=1e-6)
         assert row["pgd_accuracy"] <= row["accuracy"] and row["multiply_adds"] > 1000
+    members = json.loads((tmp_path / "front.json").read_text())
+    assert {f"child_{row['child']:05}.json" for row in members} == {file.name for file in (tmp_path / "front").iterdir()}
+    assert (tmp_path / "front.png").exists() and set(members[0]) == {"child", *objectives.split(",")}

@@ -13,9 +13,10 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.networks.plan import genotype_branches, supernet_branches
-from dsrna_jax.search.sampled import STRATEGIES, evolution, strategy
+from dsrna_jax.search.sampled import STRATEGIES, evolution, pnas, reinforce, strategy
 from dsrna_jax.search.sampled.coding import CellCoding
-from dsrna_jax.search.sampled_options import reward_weights
+from dsrna_jax.search.sampled.front import front
+from dsrna_jax.search.sampled_options import front_objectives, reward_weights
 
 PRIMITIVES = SPACES["darts"].primitives
 CODING = CellCoding(3, PRIMITIVES, 3)
@@ -23,7 +24,11 @@ KEY = jax.random.key(0)
 
 
 def options(**changes):
-    return SimpleNamespace(**{"strategy": "random", "round_size": 4, "population": 3, "tournament": 3} | changes)
+    return SimpleNamespace(
+        **{"strategy": "random", "round_size": 4, "population": 3, "tournament": 3, "nodes": 1, "children": 160}
+        | {"controller_lr": 0.02, "controller_entropy": 1e-4}
+        | changes
+    )
 
 
 def made(name, choices, **changes):
@@ -123,6 +128,69 @@ def test_a_strategy_that_learns_finds_more_than_random_codes_do(name):
     assert best_of(name, population=8) > best_of("random")
 
 
+def test_the_controller_draws_a_code_as_often_as_it_says():
+    choices = np.array([2, 1, 3])
+    weights = jax.tree.map(lambda leaf: 20 * leaf, reinforce.initial(KEY, choices))
+    every = jnp.array([[a, 0, c] for a in range(2) for c in range(3)])
+    likelihoods = jax.vmap(lambda code: reinforce.written(weights, choices, None, code)[1])(every)
+    drawn = jax.vmap(lambda key: reinforce.written(weights, choices, key)[0])(jax.random.split(KEY, 4000))
+    counts = (np.asarray(drawn)[:, None] == np.asarray(every)[None]).all(axis=2).mean(axis=0)
+    np.testing.assert_allclose(np.exp(likelihoods).sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(counts, np.exp(likelihoods), atol=0.03)
+
+
+def test_the_controller_makes_what_was_better_than_the_mean_likelier():
+    learner, choices = made("reinforce", [3, 3], round_size=2), np.array([3, 3])
+    state, codes = learner.init(KEY), jnp.array([[0, 1], [2, 0]])
+
+    def likelihood(state, code):
+        return float(reinforce.written(state.weights, choices, None, code)[1])
+
+    seen = learner.observe(state, codes, jnp.array([1.0, 0.0]))
+    assert likelihood(seen, codes[0]) > likelihood(state, codes[0]) and likelihood(seen, codes[1]) < likelihood(state, codes[1])
+    assert float(seen.baseline) == 0.5
+
+
+def test_without_a_difference_in_rewards_and_without_entropy_the_controller_stays():
+    learner = made("reinforce", [3, 3], round_size=2, controller_entropy=0.0)
+    state = learner.init(KEY)
+    seen = learner.observe(state, jnp.array([[0, 1], [2, 0]]), jnp.array([0.7, 0.7]))
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-6), seen.weights, state.weights))
+
+
+def test_cells_of_pnas_grow_by_a_node_from_the_best_before():
+    """Two nodes of one position in each of two cells; two rounds of two children a node."""
+    growing = made("pnas", [9, 9, 9, 9], round_size=2, children=8, nodes=2)
+    state, left_out = growing.init(KEY), np.array([False, True, False, True])
+    rounds = []
+    for key, rewards in zip(jax.random.split(KEY, 4), [[1.0, 4.0], [3.0, 2.0], [0.0, 0.0], [0.0, 0.0]], strict=True):
+        rounds.append(np.asarray(growing.propose(state, key)))
+        state = growing.observe(state, rounds[-1], jnp.array(rewards))
+    for codes in rounds[:2]:
+        np.testing.assert_array_equal(codes < 0, [left_out] * 2)
+    parents = {tuple(code[~left_out]) for code in (rounds[0][1], rounds[1][0])}
+    for codes in rounds[2:]:
+        assert (codes >= 0).all() and {tuple(code[~left_out]) for code in codes} <= parents
+
+
+def test_the_surrogate_knows_additive_rewards():
+    choices, codes = np.array([4, 4, 4]), strategy.uniform(KEY, 400, np.array([4, 4, 4]))
+    memory = pnas.Memory(jnp.pad(codes, [(0, 5), (0, 0)]), jnp.pad(codes.sum(1) * 1.0, (0, 5)), jnp.int32(400))
+    np.testing.assert_allclose(pnas.predicted(memory, codes[:9], choices), codes[:9].sum(1), atol=0.1)
+
+
+def test_the_front_has_what_nothing_beats_in_all_objectives():
+    values = np.array([[0.9, 5], [0.8, 3], [0.8, 4], [0.9, 5], [0.1, 1], [0.05, 1]])
+    assert front(values, ("accuracy", "multiply_adds")) == [0, 1, 4]
+    assert front(values, ("accuracy", "robustness")) == [0]
+
+
+@pytest.mark.parametrize("text", ["accuracy", "accuracy,accuracy", "accuracy,speed", ","])
+def test_objectives_of_a_front_are_two_that_are_known(text):
+    with pytest.raises(InputError, match="^objectives="):
+        front_objectives(text)
+
+
 @pytest.mark.parametrize(
     ("text", "weights"),
     [
@@ -149,6 +217,11 @@ def test_a_reward_that_is_no_sum_is_refused(text):
         ("digits_random", {"space": "pcdarts"}, "space=pcdarts has weights of edges"),
         ("digits_random", {"mixture": "gumbel"}, "mixture='gumbel' does not fit strategy=random"),
         ("digits_random", {"reward": "robustness"}, "robustness needs a measure"),
+        ("digits_random", {"objectives": "accuracy,beauty"}, "objectives='accuracy,beauty': expected two or more of"),
+        ("digits_random", {"epochs": 0}, "epochs=0 trains no supernet"),
+        ("digits_random", {"cell_free": True}, "cell_free is of RobNet's codes"),
+        ("digits_pnas", {"children": 12}, "strategy=pnas has a round for each node"),
+        ("digits_robnet", {"strategy": "pnas"}, "strategy=pnas grows cells with two edges"),
         ("digits_evolution", {"tournament": 17}, "tournament=17: expected at most population=16"),
         ("digits_snas", {"children": 4}, "children=4 does not fit strategy=gradient: expected a strategy"),
     ],

@@ -196,6 +196,12 @@ DIGITS_RANDOM = replace(
 )  # fmt: skip
 DIGITS_EVOLUTION = replace(DIGITS_RANDOM, strategy="evolution")
 
+# ENAS, PNAS and NASNet (Pham et al. 2018, Liu et al. 2018, Zoph et al. 2018), in the space of DARTS, with numbers for minutes on
+# a CPU: the controller learns faster, and children of NASNet, each trained by itself, learn for some steps.
+DIGITS_ENAS = replace(DIGITS_RANDOM, strategy="reinforce", controller_lr=0.02, children=128)
+DIGITS_PNAS = replace(DIGITS_RANDOM, strategy="pnas")
+DIGITS_NASNET = replace(DIGITS_ENAS, epochs=0, fine_tune_steps=33, fine_tune_lr=0.1, children=48)
+
 # The same on CIFAR-10: 300 epochs and 1000 children are those of random search with weight sharing; 20000 children, of which 100
 # live, and tournaments of 25 those of AmoebaNet, whose children were each trained by itself.
 CIFAR10_RANDOM = replace(DARTS_FIRST, eigenvalue_every=0, strategy="random", children=1000, epochs=300)
@@ -277,6 +283,9 @@ PRESETS = {
     "digits_asap": DIGITS_ASAP,
     "digits_random": DIGITS_RANDOM,
     "digits_evolution": DIGITS_EVOLUTION,
+    "digits_enas": DIGITS_ENAS,
+    "digits_pnas": DIGITS_PNAS,
+    "digits_nasnet": DIGITS_NASNET,
     "cifar10_random": CIFAR10_RANDOM,
     "cifar10_evolution": CIFAR10_EVOLUTION,
     "cifar10_robnet": ROBNET,

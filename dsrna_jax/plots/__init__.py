@@ -11,7 +11,7 @@ from dsrna_jax.plots.certificates import certified_accuracy
 from dsrna_jax.plots.comparison import compared_attacks, compared_certificates, compared_measures
 from dsrna_jax.plots.curves import search_curves, training_curves
 from dsrna_jax.plots.genotypes import cell, cells
-from dsrna_jax.plots.rewards import rewards
+from dsrna_jax.plots.rewards import pareto_front, rewards
 
 __all__ = [
     "accuracy_against_radius",
@@ -23,6 +23,7 @@ __all__ = [
     "compared_attacks",
     "compared_certificates",
     "compared_measures",
+    "pareto_front",
     "rewards",
     "save",
     "search_curves",

@@ -17,6 +17,7 @@ OTHERS = (
     "fine_tune_steps",
     "candidates",
     "cell_free",
+    "objectives",
     "perturbation",
     "mixture",
     "prune_below",

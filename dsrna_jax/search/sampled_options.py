@@ -32,6 +32,11 @@ class SampledOptions:
         "accuracy+0.5*pgd_accuracy-1e-9*multiply_adds",
         before="accuracy",
     )
+    objectives: str = option(
+        "", "objectives of a Pareto front over all children, as accuracy,robustness,multiply_adds; empty for none", before=""
+    )
+    controller_lr: float = option(3.5e-4, "learning rate of the controller (reinforce)", "[0, 1e6]", before=3.5e-4)
+    controller_entropy: float = option(1e-4, "weight of the entropy of its choices", "[0, 1e6]", before=1e-4)
     population: int = option(16, "members of the population (evolution)", "[1, 1e5]", before=16)
     tournament: int = option(4, "members from which a parent is the best (evolution)", "[1, 1e5]", before=4)
     supernet_attack_steps: int = option(
@@ -101,6 +106,14 @@ def check_sampled(config: Any) -> None:
         raise InputError(
             f"space={config.space} has weights of edges, which children lack: expected one of {', '.join(CODED_SPACES)}"
         )
+    if config.objectives:
+        front_objectives(config.objectives)
+    if config.strategy == "pnas" and config.space == "robnet":
+        raise InputError("strategy=pnas grows cells with two edges into each node: expected space=darts or space=s5")
+    if config.strategy == "pnas" and config.children // config.round_size < config.nodes:
+        raise InputError(
+            f"strategy=pnas has a round for each node: expected children of at least {config.nodes * config.round_size}"
+        )
     if config.cell_free and config.space != "robnet":
         raise InputError(f"cell_free is of RobNet's codes: expected space=robnet; got space={config.space}")
     if not config.epochs and not config.fine_tune_steps:
@@ -116,7 +129,15 @@ def check_sampled(config: Any) -> None:
         raise InputError("robustness needs a measure R: expected metric=jacobian or metric=certified")
 
 
+def front_objectives(text: str) -> tuple[str, ...]:
+    """The objectives of a Pareto front. Raises: InputError, with the known ones, unless they are two or more different ones."""
+    names = tuple(name.strip() for name in text.split(","))
+    if len(set(names)) < max(2, len(names)) or not set(names) <= set(OBJECTIVES):
+        raise InputError(f"objectives={text!r}: expected two or more of {', '.join(OBJECTIVES)}, as accuracy,multiply_adds")
+    return names
+
+
 def objectives_of(config: Any) -> Mapping[str, float]:
     """The objectives that are measured of each child, with their weights in its reward, 0 for those that only stand beside it."""
-    weights = reward_weights(config.reward)
-    return {name: weights.get(name, 0.0) for name in OBJECTIVES if name in weights}
+    weights, beside = reward_weights(config.reward), front_objectives(config.objectives) if config.objectives else ()
+    return {name: weights.get(name, 0.0) for name in OBJECTIVES if name in weights or name in beside}

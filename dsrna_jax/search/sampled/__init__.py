@@ -7,6 +7,8 @@ STRATEGIES: dict[str, str] = {
     "gradient": "",
     "random": "dsrna_jax.search.sampled.random_search",
     "evolution": "dsrna_jax.search.sampled.evolution",
+    "reinforce": "dsrna_jax.search.sampled.reinforce",
+    "pnas": "dsrna_jax.search.sampled.pnas",
 }
 """The module of each strategy, with a function `strategy(config, choices) -> Strategy`; none for searches by gradients.
 

@@ -20,7 +20,7 @@ from dsrna_jax.search.programs import normalised
 from dsrna_jax.search.sampled.folder import SampledFolder
 from dsrna_jax.search.sampled.programs import MOVED, SampledPrograms, arguments, sampled_programs
 from dsrna_jax.search.sampled.setup import SampledSetup, sampled_setup
-from dsrna_jax.search.sampled_options import objectives_of
+from dsrna_jax.search.sampled_options import front_objectives, objectives_of
 
 
 def run(
@@ -43,6 +43,8 @@ def run(
         )
         if folder.is_written:
             folder.draw(end.genotype, config)
+            if config.objectives:
+                folder.write_front(front_objectives(config.objectives), end.setup.functions.coding)
     return end.genotype
 
 
@@ -133,12 +135,14 @@ class SampledLoop(RunLoop):
             rewards.append(sum(weights[name] * value for name, value in objectives.items()))
             row = {"child": number, "epoch": epoch, "step": self.step, "code": code, **objectives, "reward": rewards[-1]}
             self.folder.children.write(row)
-            if self.best is None or rewards[-1] > self.best.reward:
+            is_whole = min(code) >= 0  # cells that grow are no architecture before
+            if is_whole and (self.best is None or rewards[-1] > self.best.reward):
                 self.best = Best(rewards[-1], number, code)
+        row = {**means, "mean_reward": sum(rewards) / len(rewards)}
+        if self.best is None:
+            return row
         self.folder.write_genotype(self.genotype)
-        best = self.best
-        assert best is not None
-        return {**means, "mean_reward": sum(rewards) / len(rewards), "best_reward": best.reward, "best_child": best.child}
+        return row | {"best_reward": self.best.reward, "best_child": self.best.child}
 
     def metadata(self) -> dict[str, Any]:
         if self.best is None:
