@@ -5,6 +5,7 @@
     python -m experiments.benchmark --what=bounds --genotype=PC_DARTS_cifar --methods=ibp,crown_ibp --batch_size=32
     python -m experiments.benchmark --what=attack --cells=20 --channels=16 --batch_size=64            PGD-100
     python -m experiments.benchmark --what=training_step --cells=20 --channels=36 --batch_size=16
+    python -m experiments.benchmark --what=sub_network --space=darts --batch_size=64 --size=8    beside the supernet
     python -m experiments.benchmark --what=kernels --repeats=30       beside what XLA has for the same
 
 Compiles cold, since the compilation cache is not used. Results: experiments/benchmarks/results.md.
@@ -30,7 +31,11 @@ def main(argv: Sequence[str]) -> None:
     values = config_flags(DEFAULT)
     own = {"flag_values": values, "module_name": "command"}
     flags.DEFINE_enum(
-        "what", "search_step", ["search_step", "bounds", "attack", "training_step", "kernels"], "what to time", **own
+        "what",
+        "search_step",
+        ["search_step", "bounds", "attack", "training_step", "kernels", "sub_network"],
+        "what to time",
+        **own,
     )
     flags.DEFINE_boolean("all", False, "every combination of space, metric and order", **own)
     flags.DEFINE_integer("size", 32, "side of the images in pixels", **own)
@@ -45,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
     if values.size < 4 or values.repeats < 1 or values.steps_of_attack < 1:
         given = f"size={values.size}, repeats={values.repeats}, steps_of_attack={values.steps_of_attack}"
         raise InputError(f"{given}: expected at least 4, 1 and 1")
-    from experiments.benchmarks import kernels, timing  # imports much, which --help need not wait for
+    from experiments.benchmarks import kernels, sub_networks, timing  # imports much, which --help need not wait for
 
     config = dataclasses.replace(DEFAULT, **typed(values, DEFAULT))
     if values.what == "bounds":
@@ -55,6 +60,10 @@ def main(argv: Sequence[str]) -> None:
         return
     if values.what == "kernels":
         for cost in kernels.kernel_costs(values.repeats):
+            print(json.dumps(cost), flush=True)
+        return
+    if values.what == "sub_network":
+        for cost in sub_networks.sub_network_costs(config, values.size, values.repeats):
             print(json.dumps(cost), flush=True)
         return
     if values.what == "attack":
