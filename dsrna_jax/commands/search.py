@@ -80,7 +80,7 @@ def _report(genotype: "Genotype | DenseGenotype | RobNet", run_dir: Path, values
         names = [name for name, _, _ in genotype.genes(cell)]
         counts = sorted({name: names.count(name) for name in names}.items(), key=lambda item: -item[1])
         lines.append(f"  {cell} cell: {', '.join(f'{count} {name}' for name, count in counts)}")
-    written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "curves.png")
+    written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "front.png", "curves.png")
     held = [name for name in written if (run_dir / name).is_file()]
     picture = next((name for name in ("cells.png", "rewards.png") if name in held), "cells.png")
     rest = "a folder for each search" if config.is_series else "checkpoints"

@@ -24,7 +24,7 @@ def sub_network_costs(config: SearchConfig, size: int, repeats: int) -> Iterator
     Seconds are those of the process on all cores, the least of the repeats, so that others on a machine disturb little; on an
     accelerator they are those of the clock.
     """
-    settings = {"nodes": config.nodes, "cells": config.cells, "channels": config.channels, "classes": 10}
+    settings: dict[str, Any] = {"nodes": config.nodes, "cells": config.cells, "channels": config.channels, "classes": 10}
     settings |= {"mean": (0.5,), "std": (0.25,)}
     coding = CellCoding(config.nodes, config.primitives, config.cells)
     codes = strategy.uniform(jax.random.key(0), SUB_NETWORKS, coding.choices)
@@ -35,7 +35,7 @@ def sub_network_costs(config: SearchConfig, size: int, repeats: int) -> Iterator
         "path": (path_network(operations, **settings), jax.vmap(coding.path)(codes)),
         "supernet": (spaces.supernet(config.space, **settings), jax.vmap(coding.mixtures)(codes)),
     }
-    seconds = {name: _seconds(*side, images, labels, repeats) for name, side in sides.items()}
+    seconds = {name: _seconds(network, codes, images, labels, repeats) for name, (network, codes) in sides.items()}
     for part in ("forward", "gradient"):
         ours, whole = (seconds[name][part] for name in sides)
         row = {"what": "sub_network", "part": part, "space": config.space, "cells": config.cells, "channels": config.channels}

@@ -42,7 +42,8 @@ def run(
             lambda: sampled_setup(config), SampledLoop, folder, config, resume=resume, devices=devices, file=file
         )
         if folder.is_written:
-            folder.draw(end.genotype, config)
+            assert end.best is not None
+            folder.draw(end.genotype, config, end.best.child)
             if config.objectives:
                 folder.write_front(front_objectives(config.objectives), end.setup.functions.coding)
     return end.genotype
