@@ -100,7 +100,8 @@ def _training_flags(config: SearchConfig) -> list[str]:
 
     name = config.dataset if config.dataset in TRAINING_PRESETS else train.DEFAULT
     preset = TRAINING_PRESETS[name]
-    data = {field: getattr(config, field) for field in ("dataset", "data_dir", "image_size")}
+    fields = ("dataset", "data_dir", "image_size", *(("cells",) if config.cell_free else ()))  # free codes fit their depth alone
+    data = {field: getattr(config, field) for field in fields}
     training = dataclasses.replace(preset, **data)
     return [*([] if name == train.DEFAULT else [f"--preset={name}"]), *flags_of(training, {name: preset}, name)]
 
