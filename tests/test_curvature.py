@@ -21,7 +21,8 @@ from dsrna_jax.runtime.microbatches import Averaged
 from dsrna_jax.search import curvature
 from dsrna_jax.search.run import run
 from dsrna_jax.search.setup import searched_network
-from dsrna_jax.search.step import SearchBatch, search_functions
+from dsrna_jax.search.state import SearchBatch
+from dsrna_jax.search.step import search_functions
 
 KEY, SHAPE = jax.random.key(0), (8, 8, 1)
 SMALL = dataclasses.replace(PRESETS["smoke"], channels=8, batch_size=8)

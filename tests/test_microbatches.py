@@ -18,7 +18,8 @@ from dsrna_jax.runtime.microbatches import Averaged, mean_derivative, over_parts
 from dsrna_jax.search import bilevel
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.setup import searched_network
-from dsrna_jax.search.step import SearchBatch, search_functions
+from dsrna_jax.search.state import SearchBatch
+from dsrna_jax.search.step import search_functions
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.step import training_functions
 

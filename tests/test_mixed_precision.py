@@ -18,7 +18,8 @@ from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.setup import searched_network
-from dsrna_jax.search.step import SearchBatch, search_functions
+from dsrna_jax.search.state import SearchBatch
+from dsrna_jax.search.step import search_functions
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.setup import trained_network
 from dsrna_jax.training.step import training_functions

@@ -22,7 +22,8 @@ from dsrna_jax.networks import network, spaces
 from dsrna_jax.search import skip_dropout
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.setup import searched_network
-from dsrna_jax.search.step import SearchBatch, search_functions
+from dsrna_jax.search.state import SearchBatch
+from dsrna_jax.search.step import search_functions
 
 KEY, SHAPE = jax.random.key(0), (8, 8, 1)
 SIZES = {"channels": 4, "classes": 3, "mean": (0.5,), "std": (0.25,)}

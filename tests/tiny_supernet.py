@@ -12,6 +12,7 @@ from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.search import step as search_step
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.state import SearchBatch
 
 IMAGE, CLASSES = (2, 3, 1), 3
 CONFIG = SearchConfig(
@@ -45,7 +46,7 @@ class Tiny(nn.Module):
 
 def batch(seed):
     generator = np.random.default_rng(seed)
-    return search_step.SearchBatch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
+    return SearchBatch(generator.uniform(size=(6, *IMAGE)).astype(np.float32), generator.integers(CLASSES, size=6))
 
 
 NET, TRAIN, VAL, KEY = Tiny(), batch(0), batch(1), jax.random.key(1)

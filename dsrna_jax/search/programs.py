@@ -13,7 +13,8 @@ from dsrna_jax.runtime.compilation import argument_shapes
 from dsrna_jax.runtime.device_data import gathered
 from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search.setup import SearchSetup
-from dsrna_jax.search.step import SearchBatch, SearchFunctions
+from dsrna_jax.search.state import SearchBatch
+from dsrna_jax.search.step import SearchFunctions
 
 _TRAIN, _VAL, _PROJECTIONS, _PERTURBATIONS, _CURVATURE = range(5)  # streams of randomness
 

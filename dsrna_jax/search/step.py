@@ -1,64 +1,35 @@
 """The bi-level search step: alphas by the hypergradient of loss - gamma * R, then weights by the gradient of the loss."""
 
 import dataclasses
-from typing import Any, NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 
 from dsrna_jax.data import augment
 from dsrna_jax.data_parallel import batch_mean
 from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.losses import accuracy, cross_entropy
-from dsrna_jax.measures.measure import Measure, configured
+from dsrna_jax.measures.measure import configured
 from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
 from dsrna_jax.networks import network, spaces
-from dsrna_jax.networks.function import NetworkFunction
-from dsrna_jax.networks.multiply_adds import expected_multiply_adds
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import Averaged, over_parts
-from dsrna_jax.search import bilevel, curvature, mixing, perturbations, skip_dropout
+from dsrna_jax.search import bilevel, curvature, mixing
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.losses import SupernetLosses
 from dsrna_jax.search.optimizers import alpha_optimizer, weight_optimizer
-from dsrna_jax.search.perturbations import PERTURBATIONS, Shares
-from dsrna_jax.search.skip_dropout import Dropout
+from dsrna_jax.search.state import SearchBatch, SearchState
 
 Metrics = dict[str, Float[Array, ""]]
 
 
-class SearchBatch(NamedTuple):
-    """Images in [0, 1] and their labels."""
-
-    images: Float[Array, "batch height width channel"]
-    labels: Int[Array, " batch"]
-
-
-class SearchState(flax.struct.PyTreeNode):
-    """The state of a search between two steps."""
-
-    step: jax.Array
-    weights: Any
-    batch_stats: Any
-    alphas: dict[str, jax.Array]
-    weight_optimizer: Any
-    alpha_optimizer: Any
-    log_radius: jax.Array
-    kept: mixing.Kept | None = None  # what a search that prunes has left, or one of fewer operations has
-
-
 @dataclasses.dataclass(frozen=True)
-class SearchFunctions:
+class SearchFunctions(SupernetLosses):
     """The pure functions of a search, for the caller to jit: `init`, the steps, `evaluate`, `certify`, `eigenvalue`."""
 
-    config: SearchConfig
-    supernet: network.Network
-    image_shape: tuple[int, int, int]
-    steps_per_epoch: int
-    measure: Measure
     weight_optimizer: optax.GradientTransformation
     alpha_optimizer: optax.GradientTransformation
 
@@ -88,14 +59,14 @@ class SearchFunctions:
 
         A random mixture is one sample for the whole step.
         """
-        noise = self._noise(state, key)
+        noise = self.noise(state, key)
 
         def train_loss(part, key, weights, alphas):
-            shares, dropout = self._shares(state, alphas, noise), self._dropout(state, key)
+            shares, dropout = self.shares(state, alphas, noise), self.dropout(state, key)
             return self.train_loss(weights, state.batch_stats, part, shares, alphas, dropout)[0]
 
         def objective(part, key, weights, alphas):
-            return self.objective(weights, alphas, state, part, key, self._shares(state, alphas, noise))
+            return self.objective(weights, alphas, state, part, key, self.shares(state, alphas, noise))
 
         parts = part_count(self.config)
         gradient, (metrics, slack) = bilevel.hypergradient(self.config.order)(
@@ -114,11 +85,11 @@ class SearchFunctions:
           key: of the mixtures, if they are random or perturbed, and of dropout.
         """
         gradient_of = jax.value_and_grad(self.train_loss, has_aux=True)
-        shares = self._shares(state, state.alphas, self._noise(state, key))
-        shares, of_perturbation = self._perturbed(state, train, key, shares)
+        shares = self.shares(state, state.alphas, self.noise(state, key))
+        shares, of_perturbation = self.perturbed(state, train, key, shares)
 
         def means(part, key):
-            dropout = self._dropout(state, key)
+            dropout = self.dropout(state, key)
             value, gradient = gradient_of(state.weights, state.batch_stats, part, shares, state.alphas, dropout)
             loss, (logits, batch_stats) = value
             metrics = {"train_loss": loss, "train_accuracy": accuracy(logits, part.labels)}
@@ -128,7 +99,7 @@ class SearchFunctions:
         (metrics, batch_stats, gradient), _ = over_parts(means, train, of_dropout, part_count(self.config))
         gradient, metrics = batch_mean((gradient, metrics))
         weights, optimizer_state = self._descended(state, gradient)
-        if dropout := self._dropout(state, key):
+        if dropout := self.dropout(state, key):
             metrics |= {"skip_dropout": dropout.rate}
         state = state.replace(step=state.step + 1, weights=weights, batch_stats=batch_stats, weight_optimizer=optimizer_state)
         return state, metrics | of_perturbation | {
@@ -140,15 +111,15 @@ class SearchFunctions:
 
         Weights by the gradient of the training loss, alphas by that of the same loss - gamma * R (SNAS: one level).
         """
-        noise = self._noise(state, key)
+        noise = self.noise(state, key)
 
         def loss(weights, alphas, part, key):
-            shares = self._shares(state, alphas, noise)
-            dropout, mutable = self._dropout(state, key), ["batch_stats", "moments"]
-            logits, updated = self._forward(weights, state.batch_stats, alphas, part.images, mutable, shares, dropout)
+            shares = self.shares(state, alphas, noise)
+            dropout, mutable = self.dropout(state, key), ["batch_stats", "moments"]
+            logits, updated = self.forward(weights, state.batch_stats, alphas, part.images, mutable, shares, dropout)
             loss = cross_entropy(logits, part.labels).mean()
             moments = {"moments": updated["moments"]}
-            rest, metrics, slack = self._regularizers(jax.lax.stop_gradient(weights), alphas, state, part, key, shares, moments)
+            rest, metrics, slack = self.regularizers(jax.lax.stop_gradient(weights), alphas, state, part, key, shares, moments)
             metrics |= {"train_loss": loss, "train_accuracy": accuracy(logits, part.labels)}
             return loss + rest, (metrics, updated["batch_stats"], slack)
 
@@ -170,7 +141,7 @@ class SearchFunctions:
 
     def evaluate(self, state: SearchState, batch: SearchBatch) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
         """Loss of each image, and whether its class is predicted, by the running statistics."""
-        logits = self._network_function(state)(batch.images)
+        logits = self.network_function(state)(batch.images)
         return cross_entropy(logits, batch.labels), jnp.argmax(logits, axis=1) == batch.labels
 
     @property
@@ -183,7 +154,7 @@ class SearchFunctions:
         log_certified_radius = self.measure.log_certified_radius
         assert log_certified_radius is not None, "this measure certifies nothing"
         log_start = jnp.log(jnp.float32(self.config.radius))
-        return log_certified_radius(self._network_function(state), batch.images, batch.labels, log_start=log_start)
+        return log_certified_radius(self.network_function(state), batch.images, batch.labels, log_start=log_start)
 
     def eigenvalue(self, state: SearchState, val: SearchBatch, key: PRNGKeyArray) -> Float[Array, ""]:
         """Largest eigenvalue of the Hessian of the validation loss by all alphas, with batch statistics as in alpha steps.
@@ -196,7 +167,7 @@ class SearchFunctions:
             exact = dataclasses.replace(self, supernet=self.supernet.clone(dtype=None))
 
         def loss(part, _, alphas):
-            shares = self._likely_shares(state, alphas, mixing.shares)
+            shares = self.likely_shares(state, alphas, mixing.shares)
             return exact.train_loss(state.weights, state.batch_stats, part, shares, alphas)[0]
 
         return curvature.dominant_eigenvalue(Averaged(loss, val, None, part_count(self.config)), state.alphas, key)
@@ -206,61 +177,6 @@ class SearchFunctions:
     ) -> Float[Array, "batch height width channel"]:
         """Images in [0, 1], randomly cropped, mirrored and cut out (to black) as configured."""
         return augment.augmented(augment.pixels(images), key, **self.config.augmentation)
-
-    def train_loss(self, weights, batch_stats, batch: SearchBatch, shares: Shares, alphas, dropout: Dropout | None = None):
-        """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics)).
-
-        Args:
-          shares: of the operations of an edge.
-          alphas: for the weights of edges, if the space has them.
-        """
-        logits, updated = self._forward(weights, batch_stats, alphas, batch.images, ["batch_stats"], shares, dropout)
-        return cross_entropy(logits, batch.labels).mean(), (logits, updated["batch_stats"])
-
-    def objective(self, weights, alphas, state: SearchState, batch: SearchBatch, key: PRNGKeyArray, shares: Shares):
-        """Validation loss - gamma * R (Eq. 16), with (metrics, slack) of the measure."""
-        dropout = self._dropout(state, key)
-        logits, moments = self._forward(weights, state.batch_stats, alphas, batch.images, ["moments"], shares, dropout)
-        loss = cross_entropy(logits, batch.labels).mean()
-        rest, metrics, slack = self._regularizers(weights, alphas, state, batch, key, shares, moments)
-        return loss + rest, ({"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)} | metrics, slack)
-
-    def _regularizers(self, weights, alphas, state, batch, key, shares, moments):
-        """-gamma * R and the penalty of multiply-adds, with (metrics, slack) of the measure.
-
-        R is computed for each image by itself, with the statistics of this batch, `moments`, as constants.
-        """
-        frozen = {"params": weights, "batch_stats": state.batch_stats, **moments}
-        function = NetworkFunction(self.supernet, frozen, self._mixtures(alphas, shares), "frozen")
-        measured = self.measure.apply(function, batch.images, batch.labels, key, log_radius=state.log_radius)
-        metrics, value = self.measure.metrics(measured, state.log_radius), -self.config.gamma * measured.robustness.mean()
-        if self.config.resource_weight:
-            expected = expected_multiply_adds(self.supernet, self.image_shape, self._mixtures(alphas, shares))
-            value += self.config.resource_weight * jnp.log(expected)
-            metrics |= {"multiply_adds": expected}
-        return value, metrics, measured.slack
-
-    def _noise(self, state: SearchState, key: PRNGKeyArray | None) -> mixing.Rows | None:
-        """Gumbel noise of a step's mixtures; None if they are not random."""
-        if self.config.mixture == "softmax":
-            return None
-        assert key is not None, "random mixtures need a key"
-        return mixing.gumbel_noise(jax.random.fold_in(key, 1), state.alphas)
-
-    def _shares(self, state: SearchState, alphas, noise: mixing.Rows | None) -> Shares:
-        """Shares of the operations on the edges in a step, as a function of the alphas."""
-        if mixing.is_plain(self.config):
-            return spaces.shares(alphas)
-        return mixing.MIXTURES[self.config.mixture](alphas, self._temperature(state.step), noise, state.kept)
-
-    def _likely_shares(self, state: SearchState, alphas, rule) -> Shares:
-        """Shares without noise, by a rule such as those of `MIXTURES`, at the temperature of the last step."""
-        if mixing.is_plain(self.config):
-            return spaces.shares(alphas)
-        return rule(alphas, self._temperature(jnp.maximum(state.step - 1, 0)), None, state.kept)
-
-    def _temperature(self, step):
-        return mixing.temperature(self.config, step // self.steps_per_epoch, self.config.epochs)
 
     def _searched(self, state: SearchState, gradient, slack) -> SearchState:
         """The state after alphas have moved by their gradient, and the radius by its schedule; what is pruned follows."""
@@ -272,56 +188,8 @@ class SearchFunctions:
         )
         if state.kept is None:
             return moved
-        config, heat = self.config, self._temperature(state.step)
+        config, heat = self.config, self.temperature(state.step)
         return moved.replace(kept=mixing.pruned(config, moved.alphas, state.kept, heat, config.primitives))
-
-    def _perturbed(self, state: SearchState, train: SearchBatch, key: PRNGKeyArray | None, shares: Shares):
-        """Perturbed shares for a weight step and their metrics; `shares` and no metrics if nothing is perturbed."""
-        config, perturb = self.config, PERTURBATIONS[self.config.perturbation]
-        if perturb is None or config.perturbation_start == config.perturbation_radius == 0:
-            return shares, {}
-        assert key is not None, "a perturbation needs a key"
-        variables = {"params": state.weights, "batch_stats": state.batch_stats}
-
-        def loss_and_gradient(shares):
-            def of_part(part, _):
-                def loss(shares):
-                    network_function = NetworkFunction(self.supernet, variables, self._mixtures(state.alphas, shares), "running")
-                    return cross_entropy(network_function(part.images), part.labels).mean()
-
-                return jax.value_and_grad(loss)(shares), ()
-
-            return batch_mean(over_parts(of_part, train, None, part_count(config))[0])
-
-        epoch = state.step // self.steps_per_epoch
-        radius = perturbations.radius(epoch, config.epochs, config.perturbation_start, config.perturbation_radius)
-        perturbed = perturb(loss_and_gradient, shares, key, radius, config.perturbation_steps)
-        return perturbed, {"perturbation_radius": radius}
-
-    def _mixtures(self, alphas, shares):
-        return spaces.mixtures(alphas, self.config.nodes, self.config.primitives, shares, self.config.kept)
-
-    def _forward(self, weights, batch_stats, alphas, images, mutable, shares, dropout: Dropout | None = None):
-        variables, mixtures = {"params": weights, "batch_stats": batch_stats}, self._mixtures(alphas, shares)
-        supernet, rngs = self.supernet, None
-        if dropout is not None:
-            supernet, rngs = supernet.clone(skip_dropout=dropout.rate), {"skip_dropout": dropout.key}
-        return supernet.apply(variables, images, mixtures, self.config.batch_norm, mutable=mutable, rngs=rngs)
-
-    def _dropout(self, state: SearchState, key: PRNGKeyArray | None) -> Dropout | None:
-        """The dropout of identities in a step; None without any."""
-        config = self.config
-        if not config.skip_dropout:
-            return None
-        assert key is not None, "dropout needs a key"
-        rate = skip_dropout.rate(state.step // self.steps_per_epoch, config.epochs, config.warmup_epochs, config.skip_dropout)
-        return Dropout(rate, jax.random.fold_in(key, 2))
-
-    def _network_function(self, state: SearchState) -> NetworkFunction:
-        """The supernet with the running statistics and mixtures without noise, as in evaluations."""
-        variables = {"params": state.weights, "batch_stats": state.batch_stats}
-        shares = self._likely_shares(state, state.alphas, mixing.MIXTURES[self.config.mixture])
-        return NetworkFunction(self.supernet, variables, self._mixtures(state.alphas, shares), "running")
 
     def _descended(self, state: SearchState, gradient):
         """Weights after an optimiser step by `gradient`, and the optimiser's state."""

@@ -21,7 +21,7 @@ from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.search.setup import search_setup
-from dsrna_jax.search.step import SearchBatch
+from dsrna_jax.search.state import SearchBatch
 
 config = dataclasses.replace(SMOKE, metric="certified", gamma=0.1, alpha_lr=0.03, warmup_epochs=0)
 setup = search_setup(config)

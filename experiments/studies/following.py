@@ -70,7 +70,7 @@ def cells(config, steps: int, rate: float) -> dict[str, Genotype]:
     from dsrna_jax.networks.function import NetworkFunction
     from dsrna_jax.runtime import sharding
     from dsrna_jax.search.setup import search_setup
-    from dsrna_jax.search.step import SearchBatch
+    from dsrna_jax.search.state import SearchBatch
 
     setup = search_setup(config)
     options = sharding.compiler_options(sharding.mesh(1))

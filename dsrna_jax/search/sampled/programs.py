@@ -17,7 +17,7 @@ from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search.programs import normalised
 from dsrna_jax.search.sampled.step import SampledFunctions
 from dsrna_jax.search.sampled_options import objectives_of
-from dsrna_jax.search.step import SearchBatch
+from dsrna_jax.search.state import SearchBatch
 
 _TRAIN, _PATHS, _PROPOSALS, _JUDGEMENT, _TUNING = range(5)  # streams of randomness
 MOVED = ("weights", "batch_stats", "weight_optimizer")  # the parts of a state that a child moves

@@ -29,7 +29,8 @@ from dsrna_jax.search.sampled.coding import CODINGS, CellCoding, Code, RobNetCod
 from dsrna_jax.search.sampled.fsp import fsp_distance
 from dsrna_jax.search.sampled.objectives import OBJECTIVES, Child
 from dsrna_jax.search.sampled_options import objectives_of
-from dsrna_jax.search.step import Metrics, SearchBatch
+from dsrna_jax.search.state import SearchBatch
+from dsrna_jax.search.step import Metrics
 
 
 class SampledState(flax.struct.PyTreeNode):
