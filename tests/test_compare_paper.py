@@ -128,7 +128,7 @@ def test_figures_are_those_printed_in_the_paper():
 
 ROWS_OF_PRESETS = {
     "darts_first": "DARTS (1st)", "darts_second": "DARTS (2nd)", "pcdarts": "PC-DARTS", "cifar10_snas": "SNAS (moderate)",
-    "cifar10_pdarts": "P-DARTS", "cifar10_asap": "ASAP", "cifar10_darts_plus": "DARTS+",
+    "cifar10_rdarts_l2": "R-DARTS (L2)", "cifar10_pdarts": "P-DARTS", "cifar10_asap": "ASAP", "cifar10_darts_plus": "DARTS+",
     "cifar10_sdarts_rs": "SDARTS-RS", "cifar10_sdarts_adv": "SDARTS-ADV", "cifar10_pcdarts_adv": "PC-DARTS-ADV",
     "cifar10_robnet": "RobNet-large", "cifar10_robnet_free": "RobNet-free", "cifar10_dsrna_jacobian": "DSRNA-Jacobian",
     "cifar10_dsrna_cb": "DSRNA-CB",

@@ -96,7 +96,7 @@ def test_alphas_of_dropped_operations_have_neither_share_nor_gradient():
     state = quick(functions.init)(KEY)
     moved, metrics = quick(functions.alpha_step)(state, batch(0), batch(1), KEY)
     for kind, kept in kept_of(FEWER, 1, PRIMITIVES).items():
-        shares = functions._shares(state, state.alphas, None)[kind]
+        shares = functions.shares(state, state.alphas, None)[kind]
         np.testing.assert_allclose(np.sum(shares, 1), 1, rtol=1e-6)
         assert (np.asarray(shares > 0) == kept).all() and (np.asarray(moved.alphas[kind] != state.alphas[kind]) == kept).all()
     assert np.isfinite(metrics["val_batch_loss"]) and all(np.isfinite(x).all() for x in jax.tree.leaves(moved.alphas))

@@ -100,6 +100,7 @@ METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("DARTS (2nd)", _DARTS | {"order": order}) for order in _SECOND),
     ("SNAS (moderate)", _SNAS),
     ("ASAP", _DARTS | {"prune_below": 0.4}),
+    *(("R-DARTS (L2)", _DARTS | {"order": order, "weight_decays": "3e-4,9e-4,27e-4,81e-4"}) for order in _SECOND),
     ("P-DARTS", _DARTS | {"stages": "5:8:0,11:5:0.4,17:3:0.7", "most_skips": 2}),
     ("DARTS+", _DARTS | {"stop_skips": 2, "stop_stable": 10}),
     ("PC-DARTS", _PC_DARTS),
