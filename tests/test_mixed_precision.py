@@ -164,7 +164,7 @@ def test_certificates_are_computed_in_float32_whatever_the_precision():
         state = jax.eval_shape(functions.init, jax.random.key(0))
 
         def values(state, images):
-            function = functions._network_function(state)
+            function = functions.network_function(state)
             measured = functions.measure.apply(function, images, labels, jax.random.key(0), log_radius=state.log_radius)
             return measured, functions.certify(state, SearchBatch(images, labels))
 

@@ -98,6 +98,7 @@ def test_a_path_is_the_supernet_with_weight_one_on_its_operations(space, coding)
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_operations_that_are_not_on_the_path_have_no_gradient():
     variables, *_ = both("darts")
     chosen = operations("darts").index("sep_conv_3x3")
