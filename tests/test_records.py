@@ -173,6 +173,24 @@ def test_time_left_follows_the_recent_rate():
     assert terminal.screen() == ["epoch 1/1  20 %  10 s/step  22:13:20 left"]
 
 
+@pytest.mark.parametrize(
+    ("last", "line"),
+    [
+        (10, "epoch 1/3  33 %  1 steps/s  0:00:00 left, then 20 children"),
+        (11, "epoch 2/3  37 %  - steps/s  -:--:-- left"),
+        (15, "epoch 2/3  50 %  10 s/step  0:02:30 left"),
+        (30, "epoch 3/3  100 %  10 s/step  0:00:00 left"),
+    ],
+)
+def test_the_time_left_of_a_phase_follows_the_rate_of_its_own_steps(last, line):
+    clock, terminal = Clock(), Terminal()
+    progress = Progress(Timetable(((1, 10), (2, 10)), ("steps", "children")), file=terminal, clock=clock)
+    for step in range(1, last + 1):
+        clock.now += 1 if step <= 10 else 10
+        progress.update(step)
+    assert terminal.screen() == [line]
+
+
 def test_columns_are_formatted_and_stay_until_given_anew():
     terminal = Terminal()
     progress = ran(terminal, last=9, loss=jnp.float32(1.23456), val_accuracy=0.567, skips=3, R=-1.5e-5, hidden=None)

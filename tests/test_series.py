@@ -150,11 +150,34 @@ def test_cells_are_judged_by_a_training_on_the_images_of_the_search():
         assert end.value == "search_3" and decays == [3e-4, 9e-4, 27e-4]
 
 
-def test_a_series_has_the_configuration_of_its_first_search_for_a_plan(capsys):
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        (
+            "--stages=3:8:0,4:3:0.4",
+            ["stage 1 of 2: 3 cells, 8 operations an edge", "stage 2 of 2: 4 cells, 3 operations an edge"],
+        ),
+        (
+            "--weight_decays=3e-4,9e-4",
+            [
+                "search 1 of 2: weight decay 0.0003",
+                "training of its cell on search_train: weight decay 0.0003",
+                "search 2 of 2: weight decay 0.0009",
+                "training of its cell on search_train: weight decay 0.0009",
+            ],
+        ),
+    ],
+)
+def test_a_plan_describes_every_member_of_a_series(series, expected, capsys):
     from dsrna_jax.commands import search
     from dsrna_jax.commands.process import status
 
-    flags = ["--preset=smoke", "--space=darts", "--channels=2", "--stages=3:8:0,4:3:0.4", "--dry_run"]
+    flags = ["--preset=smoke", "--space=darts", "--metric=none", "--channels=2", series, "--dry_run"]
     assert status(search.main, ["search", *flags]) == 0
-    assert "this is the first search of a series" in capsys.readouterr().out.splitlines()[-1]
+    described, _, reports = capsys.readouterr().out.partition("\n}\n")
+    assert json.loads(described + "}")["config"][series[2:].partition("=")[0]] == series.partition("=")[2]
+    lines = reports.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == expected
+    following = [lines[lines.index(heading) + 1] for heading in expected]
+    assert all(line.startswith("  weights: ") or line == f"  as {expected[i % 2]}" for i, line in enumerate(following))
     assert SearchConfig(space="darts", stages="3:8:0").is_series and not SearchConfig().is_series

@@ -14,6 +14,9 @@ def test_every_step_is_in_the_epoch_that_a_list_of_all_steps_gives(phases):
     assert [timetable.place(step) for step in range(timetable.steps + 1)] == [(1, 0, lengths[0]), *listed]
     assert [timetable.is_end(step) for step in range(1, timetable.steps + 1)] == [done == length for _, done, length in listed]
     assert timetable.is_end(0)
+    sizes = [epochs * length for epochs, length in phases]
+    of_steps = [(number, sum(sizes[: number + 1])) for number, size in enumerate(sizes) for _ in range(size)]
+    assert [timetable.phase(step) for step in range(1, timetable.steps + 1)] == of_steps
 
 
 def test_steps_after_the_end_are_of_the_last_phase():

@@ -2,24 +2,33 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
-from typing import Any
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from dsrna_jax.errors import AbsentDataError, InputError, TooMuchDataError
 
 
-def planned(
-    config: Any,
-    setup_of: Callable[..., Any],
-    report: Callable[[Any], str],
-    without_data: Callable[[tuple[int, int, int], int], str],
-) -> str:
-    """The resolved configuration and the report of a run, as text, and a line that begins with WARN for each problem.
+class Part(NamedTuple):
+    """A run that is planned.
+
+    setup_of: published -> the setup of the run, on its data or, if that is given, on a stand-in for them.
+    report: setup -> text.
+    without_data: (image shape, classes) -> the report if the number of images is not known.
+    heading: a line above its report, which is then indented; empty for a run that is planned by itself.
+    """
+
+    setup_of: Callable[[Any], Any]
+    report: Callable[[Any], str]
+    without_data: Callable[[tuple[int, int, int], int], str]
+    heading: str = ""
+
+
+def planned(config: Any, parts: Sequence[Part]) -> str:
+    """The resolved configuration and the report of each part, as text, and a line that begins with WARN for each problem.
 
     Args:
-      setup_of: (config, published) -> the setup of the run, on its data or, if that is given, on a stand-in for them.
-      report: setup -> text.
-      without_data: (image shape, classes) -> the report if the number of images is not known.
+      config: of all parts together.
     Raises: InputError if the configuration cannot be used.
     """
     from dsrna_jax.data.parts import parsed
@@ -28,7 +37,7 @@ def planned(
 
     described = json.dumps({"config": dataclasses.asdict(config)}, indent=2)
     try:
-        setup = setup_of(config, None)
+        setup = parts[0].setup_of(None)
     except (AbsentDataError, TooMuchDataError) as problem:
         warnings = [f"WARN: {problem}"]
         try:
@@ -39,12 +48,29 @@ def planned(
                 raise
             return "\n".join([described, *warnings])
         if published is not None:
-            numbers = without_data(*published)
-            return "\n".join([described, numbers, "steps and memory are not known without the data", *warnings])
+            numbers = [_under(part.heading, part.without_data(*published)) for part in parts]
+            return "\n".join([described, *numbers, "steps and memory are not known without the data", *warnings])
         if isinstance(problem, AbsentDataError) and config.loading == "memory":
             warnings += _too_large(stand_in)
-        return "\n".join([described, report(setup_of(config, stand_in)), *warnings])
-    return f"{json.dumps(setup.resolved, indent=2)}\n{report(setup)}"
+        return "\n".join([described, *_reports(parts, stand_in), *warnings])
+    resolved = setup.resolved | {"config": dataclasses.asdict(config)}
+    return "\n".join([json.dumps(resolved, indent=2), *_reports(parts, None)])
+
+
+def _reports(parts: Sequence[Part], stand_in: Any) -> list[str]:
+    """The report of each part; one with the programs of an earlier one refers to it."""
+    known, lines = {}, []
+    for part in parts:
+        setup = part.setup_of(stand_in)
+        first = known.setdefault(repr(setup.identity), part.heading)
+        lines.append(_under(part.heading, part.report(setup) if first == part.heading else f"as {first}"))
+    return lines
+
+
+def _under(heading: str, text: str) -> str:
+    """The text under its heading, indented but for warnings."""
+    is_indented = lambda line: not line.startswith("WARN")  # noqa: E731
+    return f"{heading}\n{textwrap.indent(text, '  ', is_indented)}" if heading else text
 
 
 def _too_large(dataset: Any) -> list[str]:

@@ -18,13 +18,14 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.command import Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import flags_of, line
-from dsrna_jax.commands.planning import planned
+from dsrna_jax.commands.planning import Part, planned
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling
 from dsrna_jax.search.config import SearchConfig
 
 if TYPE_CHECKING:
     from dsrna_jax.genotypes import DenseGenotype, Genotype, RobNet
+    from dsrna_jax.series.members import Member
 
 DEFAULT = "digits_dsrna_jacobian"
 
@@ -45,19 +46,25 @@ def _settings(values: FlagValues) -> tuple[SearchConfig, Path]:
 def _plan(config: SearchConfig, values: FlagValues) -> str:
     """The resolved configuration, steps and memory; by the published size of the data set if that is absent."""
     disable_loop_unrolling()
+    from dsrna_jax.commands.train import training_part
     from dsrna_jax.networks import network
     from dsrna_jax.search.kinds import kind_of
-    from dsrna_jax.series.members import first
+    from dsrna_jax.series.members import foreseen
+    from dsrna_jax.training.config import TrainingConfig
 
-    is_series, config = config.is_series, first(config)
-    kind = kind_of(config)
+    def part(member: "Member") -> Part:
+        own, shares = member.config, (config.train_share, config.val_share)
+        if isinstance(own, TrainingConfig):
+            return training_part(own, member.genotype, shares)._replace(heading=member.heading)
+        kind = kind_of(own)
 
-    def without_data(shape: tuple[int, int, int], classes: int) -> str:
-        supernet = kind.network(config, shape, classes, *[(0.5,) * shape[-1]] * 2)
-        return f"weights: {network.weight_count(supernet, shape):,}"
+        def without_data(shape: tuple[int, int, int], classes: int) -> str:
+            supernet = kind.network(own, shape, classes, *[(0.5,) * shape[-1]] * 2)
+            return f"weights: {network.weight_count(supernet, shape):,}"
 
-    text = planned(config, kind.setup, kind.report, without_data)
-    return f"{text}\nthis is the first search of a series" if is_series else text
+        return Part(lambda published: kind.setup(own, published), kind.report, without_data, member.heading)
+
+    return planned(config, [part(member) for member in foreseen(config)])
 
 
 def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype | DenseGenotype | RobNet":

@@ -16,11 +16,12 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.command import Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import line
-from dsrna_jax.commands.planning import planned
+from dsrna_jax.commands.planning import Part, planned
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from dsrna_jax.genotypes import Architecture
     from dsrna_jax.training.run import Trained
 
 DEFAULT = "digits"
@@ -51,17 +52,25 @@ def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
 
 def _plan(config: TrainingConfig, values: FlagValues) -> str:
     """The resolved configuration, steps and memory; by the published size of the data set if that is absent."""
+    return planned(config, [training_part(config)])
+
+
+def training_part(
+    config: TrainingConfig, architecture: "Architecture | None" = None, shares: tuple[float, float] | None = None
+) -> Part:
+    """The plan of a training; arguments as those of `training_setup`."""
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.training import report as training_report
     from dsrna_jax.training.setup import check_fits, trained_network, training_setup
 
     def without_data(shape: tuple[int, int, int], classes: int) -> str:
-        network = trained_network(config, zoo.resolve(config.genotype), classes, *[(0.5,) * shape[-1]] * 2)
+        chosen = zoo.resolve(config.genotype) if architecture is None else architecture
+        network = trained_network(config, chosen, classes, *[(0.5,) * shape[-1]] * 2)
         check_fits(network, config, shape)
         return training_report.network_report(network, shape)
 
-    return planned(
-        config, lambda config, published: training_setup(config, None, published), training_report.training_report, without_data
+    return Part(
+        lambda published: training_setup(config, architecture, published, shares), training_report.training_report, without_data
     )
 
 

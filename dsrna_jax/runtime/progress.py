@@ -19,7 +19,8 @@ class Progress:
     On a terminal the line is redrawn in place, at most five times a second, and fits the width; elsewhere (a file, a
     pipe) a plain line comes after each epoch, and within an epoch after 20 s of silence. Use it in a `with` block.
 
-    Rate and time left count neither compilation nor time that is `paused`. When nobody reads any more (the other end of a pipe,
+    Rate and time left count neither compilation nor time that is `paused`, and are those of the present phase: how long the steps
+    of another take is not known before it begins, so that they are counted. When nobody reads any more (the other end of a pipe,
     or the terminal, is gone), `is_cut_off` becomes true and nothing is written.
     """
 
@@ -41,6 +42,7 @@ class Progress:
         self._drawn = -math.inf if self._is_live else clock()
         # (time, steps done), a second apart or more. The first is taken after the first step, which compiles.
         self._marks: deque[tuple[float, int]] = deque(maxlen=60)
+        self._phase = 0  # that of the marks
 
     def update(self, step: int, **columns: Any) -> None:
         """Reports that `step` steps of the whole run are done (a resumed run goes on counting).
@@ -50,7 +52,10 @@ class Progress:
         leaves out the last columns: give the important ones first.
         """
         self._columns |= columns
-        now = self._clock() - self._paused
+        now, (phase, _) = self._clock() - self._paused, self._timetable.phase(step)
+        if phase != self._phase:
+            self._phase = phase
+            self._marks.clear()
         if not self._marks or now - self._marks[-1][0] >= 1:
             self._marks.append((now, step))
         if self._timetable.is_end(step) or now - self._drawn >= (0.2 if self._is_live else 20):
@@ -80,10 +85,9 @@ class Progress:
             self._line = ""
 
     def _draw(self, step: int, now: float) -> None:
-        total = self._timetable.steps
         then, done = self._marks[0]
         rate = (step - done) / (now - then) if now > then else 0.0
-        parts = [*self._heading(step, rate), _left(total - step, rate)]
+        parts = [*self._heading(step, rate), self._left(step, rate)]
         parts += [_column(name, value) for name, value in self._columns.items() if value is not None]
         if not self._is_live:
             self._write("  ".join(parts) + "\n")
@@ -100,6 +104,12 @@ class Progress:
         epoch, _, _ = self._timetable.place(step)
         share = 100 * step / self._timetable.steps
         return [f"epoch {epoch}/{self._timetable.epochs}", f"{share:.0f} %", _rate(rate)]
+
+    def _left(self, step: int, rate: float) -> str:
+        """The time that is left of the present phase, and the steps of those that follow."""
+        (phase, end), phases = self._timetable.phase(step), self._timetable.phases
+        later = [(number, phases[number][0] * phases[number][1]) for number in range(phase + 1, len(phases))]
+        return ", then ".join([_left(end - step, rate), *(f"{count} {self._timetable.unit(number)}" for number, count in later)])
 
     def _write(self, text: str) -> None:
         if self.is_cut_off:

@@ -4,9 +4,13 @@ from typing import NamedTuple
 
 
 class Timetable(NamedTuple):
-    """Phases (epochs, steps in each of these epochs), one after the other; epochs count from 1, through all phases."""
+    """Phases (epochs, steps in each of these epochs), one after the other; epochs count from 1, through all phases.
+
+    units: the plural of what a step of each phase is, for users; by default "steps" in all.
+    """
 
     phases: tuple[tuple[int, int], ...]
+    units: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -17,6 +21,19 @@ class Timetable(NamedTuple):
     def steps(self) -> int:
         """Number of steps."""
         return sum(epochs * length for epochs, length in self.phases)
+
+    def unit(self, phase: int) -> str:
+        """The plural of what a step of phase number `phase` (from 0) is."""
+        return self.units[phase] if self.units else "steps"
+
+    def phase(self, step: int) -> tuple[int, int]:
+        """(number of the phase, from 0, in which step `step` (from 1) is taken; steps of the run until its end)."""
+        end = 0
+        for number, (epochs, length) in enumerate(self.phases):
+            end += epochs * length
+            if step <= end:
+                return number, end
+        return len(self.phases) - 1, end
 
     def place(self, step: int) -> tuple[int, int, int]:
         """(epoch, steps of it that are done, steps that it has) once `step` steps of the run are done.

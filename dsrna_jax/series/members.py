@@ -9,8 +9,14 @@ import dataclasses
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dsrna_jax.genotypes.architecture import Architecture
+from dsrna_jax.genotypes.derivation import derive
+from dsrna_jax.genotypes.genotype import CELL_TYPES, edge_count
 from dsrna_jax.genotypes.kept_operations import strongest, text_of
+from dsrna_jax.genotypes.operations import OPERATIONS
+from dsrna_jax.networks.families import family_of
 from dsrna_jax.runtime.compute_options import ComputeOptions
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.search.config import SearchConfig
@@ -97,8 +103,30 @@ def members(config: SearchConfig) -> Members:
     return staged(config) if config.stages else by_weight_decay(config)
 
 
+def foreseen(config: SearchConfig) -> list[Member]:
+    """The members of a series before any has run; a search that is no series is its only member, without a heading.
+
+    Where a member depends on how earlier ones end, edges are taken to keep the operations with the most multiply-adds.
+    """
+    if not config.is_series:
+        return [Member("search", "", config)]
+    costs = [
+        family_of(name).multiply_adds(OPERATIONS[name], config.channels, (32, 32), (32, 32), 1) for name in config.primitives
+    ]
+    rows = np.tile(np.array(costs, float), (edge_count(config.nodes), 1))
+    alphas: dict[str, Any] = {cell: rows for cell in CELL_TYPES}
+    outcome = Outcome(derive(alphas, config.primitives), alphas, {"val_accuracy": 0.0, "val_loss": 0.0})
+    series, found = members(config), []
+    try:
+        found.append(next(series))
+        while True:
+            found.append(series.send(outcome))
+    except StopIteration:
+        return found
+
+
 def first(config: SearchConfig) -> SearchConfig:
     """The first search of a series; the configuration itself if it is no series."""
-    member = next(members(config)).config if config.is_series else config
+    member = foreseen(config)[0].config
     assert isinstance(member, SearchConfig)
     return member

@@ -24,7 +24,7 @@ class SampledSetup(RunSetup):
         """The epochs of the supernet, then the rounds of the strategy, whose steps are children."""
         config = self.config
         supernet, rounds = (config.epochs, self.steps_per_epoch), (config.children // config.round_size, config.round_size)
-        return Timetable((supernet, rounds) if config.epochs else (rounds,))
+        return Timetable((supernet, rounds), ("steps", "children")) if config.epochs else Timetable((rounds,), ("children",))
 
     @property
     def summary(self) -> str:
