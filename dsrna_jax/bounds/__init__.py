@@ -7,6 +7,9 @@ function itself needs no change. All can be jitted, vmapped, and differentiated 
     certified = bounds.margin(f, x, labels, radius=0.01, method="crown") > 0
     radius = bounds.certified_radius(f, x, labels, norm="l2", method="crown")
 
+Regions are balls, or a `Box` with a width of its own for each pixel: `bound(f, x, box=Box(lower, upper))`. `linear` gives the
+linear functions below and above f, `specification_margins` bounds of any linear property of its outputs.
+
 `bound`, `deviation` and `intermediate` take f and x, and f may return anything; `margin`, `certified_radius` and their versions
 for each class take (logits_fn, images, labels, key), as attacks do. `register` adds rules for primitives.
 
@@ -31,10 +34,13 @@ from dsrna_jax import lazy
 
 if TYPE_CHECKING:
     from dsrna_jax.bounds.api import bound, deviation, explain, intermediate, value_and_deviation
+    from dsrna_jax.bounds.balls import Box
     from dsrna_jax.bounds.explanation import Cost, Explanation
+    from dsrna_jax.bounds.linear_bounds import LinearBounds, linear
     from dsrna_jax.bounds.margins import certified_radius, class_certified_radii, class_margins, margin
     from dsrna_jax.bounds.relaxations.curve import Curve
     from dsrna_jax.bounds.rules.registry import register
+    from dsrna_jax.bounds.specification import Specification, specification_margins
 
 METHODS = ("ibp", "crown_ibp", "fastlin", "crown", "alpha_crown", "hz_crown")
 NORMS = ("linf", "l2", "l1")
@@ -42,9 +48,12 @@ NORMS = ("linf", "l2", "l1")
 __all__ = [
     "METHODS",
     "NORMS",
+    "Box",
     "Cost",
     "Curve",
     "Explanation",
+    "LinearBounds",
+    "Specification",
     "bound",
     "certified_radius",
     "class_certified_radii",
@@ -52,8 +61,10 @@ __all__ = [
     "deviation",
     "explain",
     "intermediate",
+    "linear",
     "margin",
     "register",
+    "specification_margins",
     "value_and_deviation",
 ]
 # The names of methods and norms alone need no JAX.
@@ -61,9 +72,12 @@ __getattr__, __dir__ = lazy.attach(
     __name__,
     __all__,
     {
+        "Box": "balls:Box",
         "Cost": "explanation:Cost",
         "Curve": "relaxations.curve:Curve",
         "Explanation": "explanation:Explanation",
+        "LinearBounds": "linear_bounds:LinearBounds",
+        "Specification": "specification:Specification",
         "bound": "api:bound",
         "certified_radius": "margins:certified_radius",
         "class_certified_radii": "margins:class_certified_radii",
@@ -71,8 +85,10 @@ __getattr__, __dir__ = lazy.attach(
         "deviation": "api:deviation",
         "explain": "api:explain",
         "intermediate": "api:intermediate",
+        "linear": "linear_bounds:linear",
         "margin": "margins:margin",
         "register": "rules.registry:register",
+        "specification_margins": "specification:specification_margins",
         "value_and_deviation": "api:value_and_deviation",
     },
 )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.explanation import Explanation, explanation
 from dsrna_jax.bounds.output import OutputBounds, bounded_output
@@ -21,15 +22,16 @@ def bound(
     f: Function,
     x: Input,
     *,
-    radius: float | Float[Array, "*batch"],
+    radius: float | Float[Array, "*batch"] | None = None,
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
 ) -> tuple[Float[Array, "batch *output"], Float[Array, "batch *output"]]:
-    """Lower and upper bounds of every entry of f(x') for all x' within `radius` of x.
+    """Lower and upper bounds of every entry of f(x') for all x' within `radius` of x, or in `box`.
 
     Args:
       f: maps x [batch, ...] (an array or a pytree of them) to [batch, ...], each example by itself.
@@ -40,6 +42,7 @@ def bound(
         certificates, which are differentiated in every step, default to "ibp"; `certify`, which has time, to "hz_crown".
       clip: (low, high) that x' stays within, as pixels do in (0, 1); None for no limit, since x may be anything. Commands and
         certificates, whose x are pixels, clip.
+      box: a `Box` that holds x, in place of a ball: bounds then hold for all x' in it, and in `clip`.
       chunk: entries bounded at a time in backward passes; memory grows with it.
       iterations: optimisation steps of alpha_crown.
       given: sound bounds of intermediate values by name, {"relu_0": (lower, upper)}, as `intermediate` returns them.
@@ -49,7 +52,17 @@ def bound(
       NotImplementedError naming a primitive that has no rule, and the line that calls it.
     """
     bounded = bounded_output(
-        f, x, EVALUATION, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
+        f,
+        x,
+        EVALUATION,
+        radius=radius,
+        norm=norm,
+        method=method,
+        clip=clip,
+        box=box,
+        chunk=chunk,
+        iterations=iterations,
+        given=given,
     )
     value = bounded.graph.output.value
     lower, upper = bounded.sides()
@@ -62,11 +75,12 @@ def deviation(
     f: Function,
     x: Input,
     *,
-    radius: float | Float[Array, "*batch"],
+    radius: float | Float[Array, "*batch"] | None = None,
     rows: Float[Array, "row batch *output"] | None = None,
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
@@ -81,7 +95,17 @@ def deviation(
     Returns: (lower, upper), each of the shape of f(x), or [row, batch].
     """
     bounded = bounded_output(
-        f, x, EXACT_VALUES, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
+        f,
+        x,
+        EXACT_VALUES,
+        radius=radius,
+        norm=norm,
+        method=method,
+        clip=clip,
+        box=box,
+        chunk=chunk,
+        iterations=iterations,
+        given=given,
     )
     return _deviation(bounded, rows)
 
@@ -91,18 +115,29 @@ def value_and_deviation(
     f: Function,
     x: Input,
     *,
-    radius: float | Float[Array, "*batch"],
+    radius: float | Float[Array, "*batch"] | None = None,
     rows: Float[Array, "row batch *output"] | None = None,
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
 ) -> tuple[Float[Array, "batch *output"], tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """(f(x), `deviation`), as `jax.value_and_grad`: one evaluation of f, and one of its derivatives, serves both."""
     bounded = bounded_output(
-        f, x, EXACT_VALUES, radius=radius, norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, given=given
+        f,
+        x,
+        EXACT_VALUES,
+        radius=radius,
+        norm=norm,
+        method=method,
+        clip=clip,
+        box=box,
+        chunk=chunk,
+        iterations=iterations,
+        given=given,
     )
     return bounded.graph.output.value, _deviation(bounded, rows)
 
@@ -112,15 +147,16 @@ def intermediate(
     f: Function,
     x: Input,
     *,
-    radius: float | Float[Array, "*batch"],
+    radius: float | Float[Array, "*batch"] | None = None,
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    box: Box | None = None,
     chunk: int = 64,
     given: Given | None = None,
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
-    options = {"radius": radius, "norm": norm, "method": method, "clip": clip, "chunk": chunk, "given": given}
+    options = {"radius": radius, "norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "given": given}
     bounded = bounded_output(f, x, EVALUATION, iterations=0, **options)
     intervals = bounded.relaxations[0].intervals
     return {

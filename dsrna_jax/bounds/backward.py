@@ -48,14 +48,23 @@ class Relaxed:
 
 
 def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, *, stop: bool = False) -> jax.Array:
-    """Lower bounds of <functional, deviation of target> over the ball.
+    """Lower bounds of <functional, deviation of target> over the ball: [row, batch]; arguments as in `linear_lower_bound`."""
+    coefficients, losses = linear_lower_bound(graph, relaxed, target, functional, stop=stop)
+    if coefficients is not None:
+        losses.append(-ball.dot_lower(coefficients))
+    return -functools.reduce(jnp.add, losses) * (1 + gamma(len(losses) + 4, functional.dtype))
+
+
+def linear_lower_bound(graph: Graph, relaxed: Relaxed, target: Node, functional, *, stop: bool = False):
+    """A linear function of the input's deviation d that lies below <functional, deviation of target>.
 
     Functionals have their axis of rows right in front of the batch axis on the way, so that most operations can merge the two.
 
     Args:
       functional: [row, *target shape].
       stop: end at the first relaxed nodes on the way, with their intervals, rather than go on to the input by their planes.
-    Returns: [row, batch].
+    Returns: (coefficients, losses): the function is <coefficients, d> - sum(losses). The coefficients are [row, batch, ...] for
+      each input, or None if the target does not depend on any; the losses are [row, batch], each at least 0.
     """
     pending, results = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}
     errors = relaxed.intervals.error
@@ -88,16 +97,15 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
             if part is not None:
                 arrive(parent, part)
     at_input = [pending.get(leaf) for leaf in graph.inputs]
-    if any(part is not None for part in at_input):
-        shape = functional.shape[:1]
-        parts = [
-            jnp.zeros((*shape, *leaf.value.shape), leaf.value.dtype) if part is None else part
-            for leaf, part in zip(graph.inputs, at_input, strict=True)
-        ]
-        losses.append(-ball.dot_lower(parts))
-        for leaf, part in zip(graph.inputs, parts, strict=True):
-            losses.append(total(jnp.abs(part) * errors(leaf)[None], 2))
-    return -functools.reduce(jnp.add, losses) * (1 + gamma(len(losses) + 4, functional.dtype))
+    if all(part is None for part in at_input):
+        return None, losses
+    rows = functional.shape[0]
+    coefficients = [
+        jnp.zeros((rows, *leaf.value.shape), leaf.value.dtype) if part is None else part
+        for leaf, part in zip(graph.inputs, at_input, strict=True)
+    ]
+    losses += [total(jnp.abs(part) * errors(leaf)[None], 2) for leaf, part in zip(graph.inputs, coefficients, strict=True)]
+    return coefficients, losses
 
 
 def _transposed(node: Node, rows):

@@ -1,4 +1,4 @@
-"""The inputs that a bound holds for: a norm ball around each example, intersected with the range of valid pixels."""
+"""The inputs that a bound holds for: a norm ball around each example, within the range of valid pixels, or any box."""
 
 import dataclasses
 from typing import Any
@@ -7,19 +7,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Float, PyTree
 
 from dsrna_jax.bounds import NORMS
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.rounding import gamma, total
+from dsrna_jax.bounds.rounding import gamma, outward_sum, reach_of, total
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import check_radius, is_known
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """The inputs x' with lower <= x' <= upper, entry by entry: pixels and examples may have widths of their own.
+
+    lower, upper: arrays [batch, ...] or pytrees of them, of the shapes of the inputs.
+    """
+
+    lower: PyTree[Float[Array, "batch ..."]]
+    upper: PyTree[Float[Array, "batch ..."]]
+
+    @property
+    def middle(self) -> PyTree[Float[Array, "batch ..."]]:
+        """The input in the middle, where a function may be traced for bounds over the box."""
+        return jax.tree.map(lambda low, high: low + (high - low) / 2, self.lower, self.upper)
+
+
 @dataclasses.dataclass(frozen=True)
 class Ball:
-    """Deviations d of x with ||d||_p <= radius, and low <= x + d <= high if clipped.
+    """Deviations d of x with ||d||_p <= radius, and low <= x + d <= high if clipped; or all deviations in `boxes`.
 
-    radius: [batch].
+    radius: [batch]; of a box, the largest absolute deviation.
     norm: over all leaves of an example together.
     boxes: the smallest box of each leaf that holds the ball.
     clip: (low, high), or None.
@@ -94,6 +112,50 @@ def _least_l2(flat, low, high):
     u = minimiser(multiplier)
     parts = total(-flat * u, 2), multiplier[..., 0] * total(jnp.square(u), 2) / 2, multiplier[..., 0] / 2
     return -parts[0] + parts[1] - parts[2] - 4 * gamma(flat.shape[-1] + 8, flat.dtype) * lax.stop_gradient(parts[1] + parts[2])
+
+
+def region(leaves, *, radius, norm: str, clip, box: Box | None) -> Ball:
+    """The inputs around leaves [batch, ...] that a bound holds for, arguments as in `bounds.bound`.
+
+    Raises: InputError unless one of radius and box is given; or as `ball` and `boxed`.
+    """
+    if (radius is None) == (box is None):
+        raise InputError(f"expected a radius or a box, got {'neither' if box is None else 'both'}")
+    if box is None:
+        return ball(leaves, radius, norm, clip)
+    if norm != "linf":
+        raise InputError(f"a box has no norm: leave out norm={norm!r}, or give a radius")
+    return boxed(leaves, box, clip)
+
+
+def boxed(leaves, box: Box, clip) -> Ball:
+    """The deviations that lead from leaves [batch, ...] into a box.
+
+    Raises: InputError for ends of other shapes than the leaves, or, where numbers are known, in the wrong order or without x.
+    """
+    ends = jax.tree.leaves(box.lower), jax.tree.leaves(box.upper)
+    shapes = [leaf.shape for leaf in leaves]
+    for name, side in zip(("lower", "upper"), ends, strict=True):
+        if [np.shape(end) for end in side] != shapes:
+            raise InputError(f"the box's {name} end has the shapes {[np.shape(end) for end in side]}, and x has {shapes}")
+    boxes = []
+    for leaf, low, high in zip(leaves, *ends, strict=True):
+        if is_known(leaf, low, high):
+            _check_order(np.asarray(leaf), np.asarray(low), np.asarray(high))
+        low, high = (lax.optimization_barrier(jnp.asarray(end, leaf.dtype)) for end in (low, high))
+        boxes.append(Interval(jnp.minimum(outward_sum(low, -leaf, -1), 0), jnp.maximum(outward_sum(high, -leaf, 1), 0)))
+    reach = jnp.stack([reach_of(each).reshape(len(each.lower), -1).max(1) for each in boxes]).max(0)
+    area = Ball(reach, "linf", tuple(boxes), clip)
+    return dataclasses.replace(area, boxes=tuple(area.clipped(leaf, each) for leaf, each in zip(leaves, boxes, strict=True)))
+
+
+def _check_order(x, low, high):
+    if not np.all(low <= high):
+        place = tuple(map(int, np.argwhere(~(low <= high))[0]))
+        raise InputError(f"the box's lower end lies above its upper end at {place}: {low[place]:g} and {high[place]:g}")
+    if not (np.all(low <= x) and np.all(x <= high)):
+        place = tuple(map(int, np.argwhere((x < low) | (x > high))[0]))
+        raise InputError(f"x lies outside of the box at {place}: {x[place]:g} is not in {low[place]:g} to {high[place]:g}")
 
 
 def ball(leaves, radius, norm: str, clip) -> Ball:

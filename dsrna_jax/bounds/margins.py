@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from dsrna_jax.bounds.balls import ball
+from dsrna_jax.bounds.balls import Box, ball
 from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.output import bounded_output, output_bounds
 from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.refinement import Given
-from dsrna_jax.bounds.rounding import gamma, in_full_precision, lowered, rounding_of
+from dsrna_jax.bounds.rounding import gamma, in_full_precision, rounding_of
+from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.inputs import check_labels, check_radius, class_count
 
 SPARE = 32  # roundings
@@ -31,10 +32,11 @@ def margin(
     labels: Int[Array, " batch"],
     key: PRNGKeyArray | None = None,
     *,
-    radius: float | Float[Array, "*batch"],
+    radius: float | Float[Array, "*batch"] | None = None,
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
@@ -47,7 +49,7 @@ def margin(
       images: [batch, ...], floating-point pixels.
       labels: [batch], integers in 0 .. classes - 1.
       key: ignored.
-      radius, norm, method, clip, chunk, iterations, given: as in `bound`.
+      radius, norm, method, clip, box, chunk, iterations, given: as in `bound`.
       arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
         takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network are positive
         in the latter alone.
@@ -55,7 +57,7 @@ def margin(
     Returns: [batch], in units of the logits; -inf if nothing is known.
     Raises: InputError, NotImplementedError; as `bound`.
     """
-    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations, "given": given}
+    options = {"norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "iterations": iterations, "given": given}
     return _class_margins(logits_fn, images, labels, rounding_of(arithmetic), radius=radius, **options).min(1)
 
 
@@ -66,10 +68,11 @@ def class_margins(
     labels: Int[Array, " batch"],
     key: PRNGKeyArray | None = None,
     *,
-    radius: float | Float[Array, "*batch"],
+    radius: float | Float[Array, "*batch"] | None = None,
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
@@ -79,7 +82,7 @@ def class_margins(
 
     Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
     """
-    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations, "given": given}
+    options = {"norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "iterations": iterations, "given": given}
     return _class_margins(logits_fn, images, labels, rounding_of(arithmetic), radius=radius, **options)
 
 
@@ -145,7 +148,7 @@ def _class_margins(logits_fn, images, labels, rounding, **options):
     bounded = bounded_output(logits_fn, images, rounding, **options)
     logits = bounded.graph.output.value
     rows = _margin_rows(logits, labels)
-    return _lowest(rows, logits, bounded.lower(rows), bounded.ball.radius).T
+    return lowest(rows, None, logits, bounded.lower(rows), bounded.ball.radius, terms=2).T
 
 
 def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, method, clip, chunk, iterations):
@@ -162,7 +165,7 @@ def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, m
             lower = bounded.lower(rows)
             # A larger allowance than that of `margin`, so that `margin` certifies the radius too, however XLA rounds it.
             lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
-            return _lowest(rows, logits, lower, radius).min(0)
+            return lowest(rows, None, logits, lower, radius, terms=2).min(0)
 
         certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
         return with_implicit_gradient(certified, margin)
@@ -170,17 +173,8 @@ def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, m
     return _margin_rows(logits, labels), radius_of
 
 
-def _lowest(rows, logits, lower, radius):
-    """Lower bounds [row, batch] of functionals of the logits, from those of their deviations; their values at radius 0."""
-    value, size = (rows * logits[None]).sum(-1), jnp.abs(rows * logits[None]).sum(-1)
-    return jnp.where(radius > 0, lowered(value, lower, size), value)
-
-
 def _margin_rows(logits, labels):
     """The functionals logits[label] - logits[other] of every example: [classes - 1, batch, classes]."""
-    labels = jnp.asarray(labels)
-    check_labels(labels, len(logits), class_count(logits, len(logits)))
-    classes = jnp.arange(logits.shape[1])[None]
-    others = classes[:, :-1] + (classes[:, :-1] >= labels[:, None])
-    is_label, is_other = (classes == labels[:, None])[None], classes[None] == others.T[..., None]
-    return is_label.astype(logits.dtype) - is_other.astype(logits.dtype)
+    classes = class_count(logits, len(logits))
+    check_labels(jnp.asarray(labels), len(logits), classes)
+    return Specification.of_label(labels, classes).functionals(logits)[0]

@@ -11,7 +11,7 @@ from jax import lax
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
-from dsrna_jax.bounds.balls import Ball, ball
+from dsrna_jax.bounds.balls import Ball, region
 from dsrna_jax.bounds.checks import check_memory, traced
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.methods import Method, method_named
@@ -71,12 +71,14 @@ class OutputBounds:
         return lax.map(best, rows.reshape(-1, count, *rows.shape[1:])).reshape(len(rows), -1)
 
 
-def bounded_output(f: Callable, x, rounding: Rounding, *, radius, norm, method, clip, chunk, iterations, given) -> OutputBounds:
+def bounded_output(
+    f: Callable, x, rounding: Rounding, *, radius, norm, method, clip, box, chunk, iterations, given
+) -> OutputBounds:
     """`OutputBounds` of f around x; arguments and errors as in `bounds.bound`."""
     method_named(method)
     graph = traced(f, x)
     check_memory(graph, method, chunk, iterations)
-    area = ball([leaf.value for leaf in graph.inputs], radius, norm, clip)
+    area = region([leaf.value for leaf in graph.inputs], radius=radius, norm=norm, clip=clip, box=box)
     return output_bounds(graph, area, rounding, method, chunk=chunk, iterations=iterations, given=given)
 
 

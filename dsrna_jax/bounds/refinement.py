@@ -30,7 +30,7 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Meth
     Args:
       boxes: intervals of all nodes by interval arithmetic.
       chunk: entries of a node bounded at a time in backward passes.
-      given: sound bounds of intermediate values by their names.
+      given: sound bounds of intermediate values by their names; the method does not bound these again.
     Raises: InputError for unknown names in `given`.
     """
     names = intermediate_names(graph)
@@ -44,10 +44,10 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Meth
     users = forward.relaxed_inputs(graph)
 
     def refine(node: Node, intervals: Intervals, is_exact: bool):
-        sides = []
         if names[node] in given:
             lower, upper = given[names[node]]
-            sides.append((outward_sum(lower, -node.value, -1), outward_sum(upper, -node.value, 1)))
+            return outward_sum(lower, -node.value, -1), outward_sum(upper, -node.value, 1)
+        sides = []
         if zonotopes is not None:
             sides.append(zonotopes.sides(node, intervals))
         if method.refined_by == "backward" or (ball.norm != "linf" and not is_exact and is_affine(node)):

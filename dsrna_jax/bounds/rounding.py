@@ -126,13 +126,14 @@ def _raised(x, terms):
     return x * (1 + gamma(terms + 2, x.dtype))
 
 
-def lowered(value, deviation, size=None) -> jax.Array:
+def lowered(value, deviation, size=None, *, terms: int = 2) -> jax.Array:
     """Lower bound of value + d for any d >= deviation; -inf where deviation is NaN.
 
     size: sum of the absolute values of the terms that `value` is the sum of, if it is a sum.
+    terms: the number of these.
     """
     result = value + deviation
-    allowance = gamma(4, value.dtype) * (jnp.abs(value if size is None else size) + jnp.abs(deviation))
+    allowance = gamma(terms + 2, value.dtype) * (jnp.abs(value if size is None else size) + jnp.abs(deviation))
     return known_or(result - lax.stop_gradient(allowance), -jnp.inf)
 
 

@@ -1,0 +1,75 @@
+"""Linear functions of the input below and above a function: what backward passes have in hand before they take a minimum."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, PyTree
+
+from dsrna_jax.bounds.backward import linear_lower_bound, rows_of
+from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.output import bounded_output
+from dsrna_jax.bounds.refinement import Given
+from dsrna_jax.bounds.rounding import EVALUATION, gamma, in_full_precision, lowered
+
+
+class LinearBounds(NamedTuple):
+    """Linear functions with lower_offset + <lower_coefficients, x' - x> <= f(x') for all x' of the region, and upper ones.
+
+    Coefficients are [batch, *output, *input], for every leaf of x; offsets are [batch, *output].
+    """
+
+    lower_coefficients: PyTree[Float[Array, "batch ..."]]
+    lower_offset: Float[Array, "batch *output"]
+    upper_coefficients: PyTree[Float[Array, "batch ..."]]
+    upper_offset: Float[Array, "batch *output"]
+
+
+@in_full_precision
+def linear(
+    f: Callable[..., Float[Array, "batch *output"]],
+    x: PyTree[Float[Array, "batch ..."]],
+    *,
+    radius: float | Float[Array, "*batch"] | None = None,
+    norm: str = "linf",
+    method: str = "crown_ibp",
+    clip: tuple[float, float] | None = None,
+    box: Box | None = None,
+    chunk: int = 64,
+    given: Given | None = None,
+) -> LinearBounds:
+    """Linear bounds of every entry of f(x') over a ball or a box around x, such as CROWN's (Zhang et al. 2018, equation 3).
+
+    Arguments as in `bound`; "alpha_crown" gives the planes of "crown", and "ibp" those of "crown_ibp". The offsets include all
+    allowances for rounding.
+    """
+    options = {"radius": radius, "norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "given": given}
+    bounded = bounded_output(f, x, EVALUATION, iterations=0, **options)
+    graph, relaxed = bounded.graph, bounded.relaxations[0].prepared(bounded.graph, bounded.graph.output)
+    output, structure = graph.output, jax.tree.structure(x)
+    value = output.value
+
+    def from_below(rows):
+        coefficients, losses = linear_lower_bound(graph, relaxed, output, rows)
+        if coefficients is None:
+            coefficients = [jnp.zeros((len(rows), *leaf.value.shape), value.dtype) for leaf in graph.inputs]
+        return coefficients, -sum(losses) * (1 + gamma(len(losses) + 4, value.dtype))
+
+    def both(places):
+        rows = rows_of(output, places)
+        return from_below(rows), from_below(-rows)
+
+    size = output.size
+    chunk = min(chunk, size)
+    places = jnp.resize(jnp.arange(size), (-(-size // chunk), chunk))
+
+    def of_entries(sides):
+        """[chunk, entry, batch, ...] -> [batch, *output, ...]"""
+        flat = jnp.moveaxis(sides.reshape(-1, *sides.shape[2:])[:size], 0, 1)
+        return flat.reshape(*value.shape, *flat.shape[2:])
+
+    (low, low_loss), (high, high_loss) = jax.tree.map(of_entries, lax.map(both, places))
+    coefficients = [jax.tree.unflatten(structure, side) for side in (low, jax.tree.map(jnp.negative, high))]
+    return LinearBounds(coefficients[0], lowered(value, low_loss), coefficients[1], -lowered(-value, high_loss))

@@ -1,0 +1,120 @@
+"""Properties of a function's output, and lower bounds of how far they hold."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.output import bounded_output
+from dsrna_jax.bounds.refinement import Given
+from dsrna_jax.bounds.rounding import in_full_precision, lowered, rounding_of
+from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import check_labels, is_known
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Specification:
+    """A property of outputs y: in every clause, at least one of its rows has <row, y> + offset > 0.
+
+    rows: [row, *output], or [batch, row, *output] for rows of each example.
+    offsets: [row] or [batch, row].
+    clauses: numbers of the rows of each clause. By default every row is a clause by itself, so that all rows must hold.
+    """
+
+    rows: Float[Array, "..."]
+    offsets: Float[Array, "*batch row"]
+    clauses: tuple[tuple[int, ...], ...] | None = dataclasses.field(default=None, metadata={"static": True})
+
+    @classmethod
+    def of_label(cls, labels: Int[Array, " batch"], classes: int) -> "Specification":
+        """The property that each logit but the label's is smaller: rows [batch, classes - 1, classes], in ascending order."""
+        labels = jnp.asarray(labels)
+        check_labels(labels, len(labels), classes)
+        every = jnp.arange(classes)[None]
+        others = every[:, :-1] + (every[:, :-1] >= labels[:, None])
+        is_label, is_other = (every == labels[:, None])[:, None], every[None] == others[..., None]
+        rows = is_label.astype(float) - is_other.astype(float)
+        return cls(rows, jnp.zeros(rows.shape[:2]))
+
+    @property
+    def of_every_row(self) -> tuple[tuple[int, ...], ...]:
+        """The clauses, written out."""
+        return self.clauses if self.clauses is not None else tuple((row,) for row in range(np.shape(self.offsets)[-1]))
+
+    def holds(self, values: Float[Array, "batch row"]) -> Bool[Array, " batch"]:
+        """Whether the property holds for values <row, y> + offset, or is certified by lower bounds of them."""
+        return jnp.stack([(values[:, list(clause)] > 0).any(1) for clause in self.of_every_row]).all(0)
+
+    def functionals(self, output: Float[Array, "batch *output"]) -> tuple[jax.Array, jax.Array]:
+        """The rows for every example [row, batch, *output], and their offsets [row, batch].
+
+        Raises: InputError for rows that do not fit the output, or clauses without rows or with rows that do not exist.
+        """
+        batch, count = len(output), np.shape(self.offsets)[-1]
+        shapes = [(*lead, count, *output.shape[1:]) for lead in ((), (batch,))]
+        if np.shape(self.rows) not in shapes or np.shape(self.offsets) not in ((count,), (batch, count)):
+            raise InputError(
+                f"a specification for outputs {output.shape} has rows {shapes[0]} or {shapes[1]} and as many offsets, "
+                f"got {np.shape(self.rows)} and {np.shape(self.offsets)}"
+            )
+        for clause in self.of_every_row:
+            if not clause or not all(0 <= row < count for row in clause):
+                raise InputError(f"a clause must name some of the rows 0 to {count - 1}, got {clause}")
+        if is_known(self.rows, self.offsets) and not (np.isfinite(self.rows).all() and np.isfinite(self.offsets).all()):
+            raise InputError("rows and offsets of a specification must be finite")
+        rows, offsets = jnp.asarray(self.rows, output.dtype), jnp.asarray(self.offsets, output.dtype)
+        rows = jnp.moveaxis(rows, 1, 0) if rows.ndim > output.ndim else jnp.broadcast_to(rows[:, None], (count, *output.shape))
+        return rows, jnp.broadcast_to(offsets, (batch, count)).T
+
+
+@in_full_precision
+def specification_margins(
+    f: Callable[..., Float[Array, "batch *output"]],
+    x: PyTree[Float[Array, "batch ..."]],
+    specification: Specification,
+    *,
+    radius: float | Float[Array, "*batch"] | None = None,
+    norm: str = "linf",
+    method: str = "crown_ibp",
+    clip: tuple[float, float] | None = None,
+    box: Box | None = None,
+    chunk: int = 64,
+    iterations: int = 20,
+    given: Given | None = None,
+    arithmetic: str = "evaluated",
+) -> Float[Array, "batch row"]:
+    """Lower bounds of <row, f(x')> + offset for every row of a specification, over all x' of the ball or box.
+
+    The property is certified where `specification.holds` of them. As in `margin`, a row is bounded itself, which is tighter than
+    what bounds of the outputs say about it.
+
+    Args:
+      specification: its rows fit the shape of f(x).
+      arithmetic: as in `margin`.
+      The rest as in `bound`.
+
+    Returns: [batch, row].
+    """
+    options = {"norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "iterations": iterations, "given": given}
+    bounded = bounded_output(f, x, rounding_of(arithmetic), radius=radius, **options)
+    rows, offsets = specification.functionals(bounded.graph.output.value)
+    return lowest(rows, offsets, bounded.graph.output.value, bounded.lower(rows), bounded.ball.radius).T
+
+
+def lowest(rows, offsets, output, lower, radius, *, terms: int | None = None) -> jax.Array:
+    """Lower bounds [row, batch] of <row, y> + offset, from those of the deviation of <row, y>; their values at radius 0.
+
+    terms: the most entries of a row that are not 0; all by default.
+    """
+    axes = tuple(range(2, rows.ndim))
+    products = rows * output[None]
+    value, size = products.sum(axes), jnp.abs(products).sum(axes)
+    if offsets is not None:
+        value, size = value + offsets, size + jnp.abs(offsets)
+    terms = int(np.prod(rows.shape[2:])) + 1 if terms is None else terms
+    return jnp.where(radius > 0, lowered(value, lower, size, terms=terms), value)

@@ -1,0 +1,150 @@
+"""Bounds over boxes, of specifications, and as linear functions of the input."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import bounds
+from dsrna_jax.bounds import refinement
+from dsrna_jax.errors import InputError
+
+rng = np.random.default_rng(0)
+FIRST, SECOND = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((4, 8), (8, 3)))
+LOWER = jnp.asarray(rng.uniform(-1, 0, size=(2, 4)), jnp.float32)
+BOX = bounds.Box(LOWER, LOWER + jnp.asarray(rng.uniform(0, 1, size=(2, 4)), jnp.float32))
+POINTS = np.asarray(LOWER) + rng.uniform(size=(500, 2, 4)).astype(np.float32) * np.asarray(BOX.upper - LOWER)
+VALUES = np.asarray(jax.nn.relu(POINTS @ np.asarray(FIRST)) @ np.asarray(SECOND))
+LABELS = jnp.array([0, 2])
+
+
+def network(x):
+    return jax.nn.relu(x @ FIRST) @ SECOND
+
+
+@functools.cache
+def over_the_box(name, method, where="middle"):
+    f = getattr(bounds, name)
+    at = {"middle": BOX.middle, "lower": BOX.lower}[where]
+    return jax.tree.map(np.asarray, jax.jit(lambda box, x: f(network, x, box=box, method=method))(BOX, at))
+
+
+@pytest.mark.parametrize("where", ["middle", "lower"])
+@pytest.mark.parametrize("method", bounds.METHODS)
+def test_bounds_over_a_box_hold_at_every_point_of_it(method, where):
+    lower, upper = over_the_box("bound", method, where)
+    assert np.all(lower <= VALUES) and np.all(VALUES <= upper)
+    assert np.all(upper - lower < 4 * (VALUES.max(0) - VALUES.min(0)))
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown", "hz_crown"])
+def test_a_box_of_one_width_bounds_as_the_ball_does(method):
+    x, radius = BOX.middle, jnp.array([0.1, 0.3])
+    width = jnp.broadcast_to(radius[:, None], x.shape)
+    box = bounds.Box(x - width, x + width)
+    of_box = bounds.bound(network, x, box=box, method=method)
+    np.testing.assert_allclose(of_box, bounds.bound(network, x, radius=radius, method=method), rtol=1e-5, atol=1e-5)
+    clipped = bounds.bound(network, x, box=box, method=method, clip=(-1.0, 1.0))
+    np.testing.assert_allclose(
+        clipped, bounds.bound(network, x, radius=radius, method=method, clip=(-1.0, 1.0)), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("method", bounds.METHODS)
+def test_an_affine_function_has_its_exact_range_over_a_box(method):
+    f = lambda x: x @ FIRST + 1  # noqa: E731
+    lower, upper = bounds.bound(f, BOX.lower, box=BOX, method=method)
+    low, high = (np.asarray(side)[..., None] * np.asarray(FIRST) for side in (BOX.lower, BOX.upper))
+    np.testing.assert_allclose(lower, 1 + np.minimum(low, high).sum(1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(upper, 1 + np.maximum(low, high).sum(1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("where", ["middle", "lower"])
+@pytest.mark.parametrize("method", ["crown_ibp", "fastlin"])
+def test_linear_bounds_enclose_the_function_and_their_minimum_is_the_bound(method, where):
+    x = {"middle": BOX.middle, "lower": BOX.lower}[where]
+    planes = over_the_box("linear", method, where)
+    moves = POINTS - np.asarray(x)
+    below, above = (
+        offset + np.einsum("boi,sbi->sbo", coefficients, moves)
+        for coefficients, offset in ((planes[0], planes[1]), (planes[2], planes[3]))
+    )
+    assert np.all(below <= VALUES + 1e-5) and np.all(VALUES <= above + 1e-5)
+    low, high = (planes.lower_coefficients * np.asarray(side - x)[:, None] for side in (BOX.lower, BOX.upper))
+    least = planes.lower_offset + np.minimum(low, high).sum(-1)
+    intervals = over_the_box("bound", "ibp", where)[0]
+    np.testing.assert_allclose(np.maximum(least, intervals), over_the_box("bound", method, where)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_linear_bounds_keep_the_shapes_of_trees_and_chunks():
+    f = lambda x: jnp.tanh(x["a"].sum((1, 2)))[:, None] + x["b"]  # noqa: E731
+    x = {"a": jnp.ones((2, 2, 2)) / 8, "b": jnp.zeros((2, 3))}
+    whole, parts = (bounds.linear(f, x, radius=0.1, chunk=chunk) for chunk in (64, 2))
+    assert whole.lower_coefficients["a"].shape == (2, 3, 2, 2) and whole.upper_coefficients["b"].shape == (2, 3, 3)
+    np.testing.assert_array_equal(whole.upper_coefficients["b"], np.broadcast_to(np.eye(3), (2, 3, 3)))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), whole, parts)
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown"])
+def test_margins_are_those_of_the_specification_of_the_labels(method):
+    specification = bounds.Specification.of_label(LABELS, 3)
+    margins = bounds.specification_margins(network, BOX.middle, specification, radius=0.1, method=method)
+    np.testing.assert_allclose(
+        margins, bounds.class_margins(network, BOX.middle, LABELS, radius=0.1, method=method), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_specification_holds_if_every_clause_has_a_positive_row():
+    specification = bounds.Specification(jnp.eye(3), jnp.array([0.0, 1.0, -1.0]), clauses=((0, 1), (2,)))
+    assert specification.holds(jnp.array([[1.0, -1, 1], [-1, 1, 1], [-1, -1, 1], [1, 1, 0]])).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    x = jnp.array([[0.5, -2.0, 3.0]])
+    margins = bounds.specification_margins(lambda x: 2 * x, x, specification, box=bounds.Box(x - 0.25, x))
+    np.testing.assert_allclose(margins, [[0.5, -3.5, 4.5]], rtol=1e-5)
+
+
+def test_given_bounds_are_used_and_not_computed_again(monkeypatch):
+    f = lambda x: network(jax.nn.relu(network(x) @ SECOND.T) @ FIRST.T)  # noqa: E731
+    bound = functools.partial(bounds.bound, f, BOX.middle, box=BOX, method="crown")
+    given = bounds.intermediate(f, BOX.middle, box=BOX, method="crown")
+    np.testing.assert_allclose(bound(given=given), bound(), rtol=1e-5)
+    wide = given | {"relu_2": (given["relu_2"][0] - 1, given["relu_2"][1] + 1)}
+    loose, tight = bound(given=wide), bound()
+    assert np.all(loose[0] < tight[0])
+    monkeypatch.setattr(refinement, "sides_of", None)
+    np.testing.assert_array_equal(bound(given=wide), loose)
+    with pytest.raises(TypeError):
+        bound()
+
+
+ROWS = jnp.ones((1, 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "expected a radius or a box, got neither"),
+        ({"radius": 0.1, "box": BOX}, "expected a radius or a box, got both"),
+        ({"box": BOX, "norm": "l2"}, "a box has no norm"),
+        ({"box": bounds.Box(BOX.upper, BOX.lower)}, r"lower end lies above its upper end at \(0, 0\)"),
+        ({"box": bounds.Box(BOX.lower - 9, BOX.lower - 8)}, r"x lies outside of the box at \(0, 0\)"),
+        ({"box": bounds.Box(BOX.lower[:1], BOX.upper)}, r"lower end has the shapes \[\(1, 4\)\]"),
+        ({"specification": bounds.Specification(jnp.ones((1, 4)), jnp.zeros(1))}, r"has rows \(1, 3\) or \(2, 1, 3\)"),
+        ({"specification": bounds.Specification(ROWS, jnp.zeros(1), ((1,),))}, r"some of the rows 0 to 0, got \(1,\)"),
+        ({"specification": bounds.Specification(ROWS, jnp.zeros(1), ((),))}, "a clause must name some"),
+        ({"specification": bounds.Specification(ROWS * jnp.nan, jnp.zeros(1))}, "must be finite"),
+    ],
+)
+def test_regions_and_specifications_that_do_not_fit_are_refused_in_one_line(options, said):
+    specification = options.pop("specification", None)
+    with pytest.raises(InputError, match=said):
+        if specification is None:
+            bounds.bound(network, BOX.middle, **options)
+        else:
+            bounds.specification_margins(network, BOX.middle, specification, radius=0.1)
