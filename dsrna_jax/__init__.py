@@ -8,6 +8,7 @@
     networks        supernets, and the networks that genotypes describe
     restore         trained networks from their checkpoints
     evaluation      accuracy under attack, certified radii
+    interchange     networks of ONNX files, properties of VNNLIB files
     plots           cells, curves, attacked images
     data            data sets, splits, augmentation
     errors          exceptions that a user can cause
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from dsrna_jax import lazy
 
 if TYPE_CHECKING:
-    from dsrna_jax import attacks, bounds, data, errors, evaluation, genotypes, measures, networks, plots
+    from dsrna_jax import attacks, bounds, data, errors, evaluation, genotypes, interchange, measures, networks, plots
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.measures.jacobian import jacobian_norm
     from dsrna_jax.training import restore
@@ -35,6 +36,7 @@ __all__ = [
     "errors",
     "evaluation",
     "genotypes",
+    "interchange",
     "jacobian_norm",
     "measures",
     "networks",

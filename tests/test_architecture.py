@@ -17,7 +17,7 @@ FLOORS = (
     ("files", "strict_json"),
     ("confidence", "inputs", "losses", "kernels"),
     ("genotypes", "data", "bounds", "attacks"),
-    ("networks", "plots", "runtime"),
+    ("interchange", "networks", "plots", "runtime"),
     ("measures",),
     ("search", "training"),
     ("series",),

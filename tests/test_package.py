@@ -15,7 +15,7 @@ import pytest
 import dsrna_jax
 
 ROOT = Path(__file__).parents[1]
-LAZY = ["dsrna_jax", "dsrna_jax.bounds", "dsrna_jax.genotypes"]
+LAZY = ["dsrna_jax", "dsrna_jax.bounds", "dsrna_jax.genotypes", "dsrna_jax.interchange"]
 
 
 def modules_after(code, *names):

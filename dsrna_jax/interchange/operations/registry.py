@@ -1,0 +1,76 @@
+"""Records of ONNX operations: functions of JAX arrays, each with the condition under which it takes a whole batch at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.interchange.onnx_file import Node
+
+Shape = tuple[int, ...]
+
+
+class Operand(NamedTuple):
+    """An operand of a node, for one example.
+
+    shape: of a value, as the file has it: the batch axis is 1 long.
+    constant: its value if it depends on no input of the network; else None.
+    is_batched: whether it depends on the input and its first axis is the batch.
+    """
+
+    shape: Shape
+    constant: np.ndarray | None
+    is_batched: bool
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the operand does not depend on the input of the network."""
+        return self.constant is not None
+
+
+Operands = Sequence[Operand | None]
+
+
+class Operation(NamedTuple):
+    """An operation of ONNX.
+
+    function: (node, *operands) -> an array, or a tuple of them, for operands of the file's shapes; None where one is left out.
+    takes_batch: (node, operands) -> whether `function` of operands with a batch of any size in place of the first axis is
+      `function` of each example. If not, it is called for one example at a time, under vmap.
+    static: places of operands that are passed as NumPy arrays and must be constants: shapes, axes, paddings.
+    reshapes: (node, operands) -> the shape of the result, for operations that keep entries in order; these need no `function`.
+    """
+
+    function: Callable[..., Any] | None = None
+    takes_batch: Callable[[Node, Operands], bool] = lambda node, operands: False
+    static: tuple[int, ...] = ()
+    reshapes: Callable[[Node, Operands], Shape] | None = None
+
+
+def first_is_batched(node: Node, operands: Operands) -> bool:
+    """Whether the first operand alone depends on the input, with the batch as its first axis."""
+    first, *others = operands
+    return first is not None and first.is_batched and all(o is None or o.is_constant for o in others)
+
+
+def axis_of(node: Node, rank: int, default: int, name: str = "axis") -> int:
+    """An attribute that names an axis, counted from 0. Raises: InputError if there is no such axis."""
+    return counted(int(node.get(name, default)), rank)
+
+
+def counted(axis: int, rank: int) -> int:
+    """An axis, which may be negative, counted from 0. Raises: InputError if there is no such axis."""
+    if not -rank <= axis < rank:
+        raise InputError(f"axis {axis} of a value with {rank} axes")
+    return axis % rank
+
+
+def axes_of(node: Node, operands: Operands, place: int, rank: int) -> tuple[int, ...] | None:
+    """Axes, counted from 0, that a node names by an attribute (older opsets) or by a constant operand; None if it names none.
+
+    Raises: InputError if there is no such axis.
+    """
+    operand = operands[place] if place < len(operands) else None
+    given = node.get("axes") if operand is None else operand.constant
+    return None if given is None else tuple(sorted(counted(int(axis), rank) for axis in np.ravel(given)))

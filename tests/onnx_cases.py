@@ -1,0 +1,210 @@
+"""Small ONNX graphs of one operation each, for every operation that is read and its attributes; several make one network."""
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+MAPS, ROWS, VOLUMES, FLAT, BARE = (1, 4, 6, 5), (1, 4, 9), (1, 2, 4, 5, 4), (1, 12), (3, 4)
+_RANDOM = np.random.default_rng(0)
+X = "x"
+
+
+def normal(*shape):
+    return _RANDOM.normal(size=shape).astype(np.float32)
+
+
+def whole(*numbers):
+    return np.array(numbers, np.int64)
+
+
+def number(value):
+    return np.float32(value)
+
+
+class Case:
+    """A node `operator(x, *operands)`; operands are X for the input, arrays, or None for one that is left out."""
+
+    def __init__(self, operator, *operands, shape=MAPS, opset=17, outputs=1, before=None, **attributes):
+        self.operator, self.operands, self.shape, self.opset = operator, operands, shape, opset
+        self.outputs, self.before, self.attributes = outputs, before, attributes
+
+    def __repr__(self):
+        shapes = [getattr(o, "shape", o) for o in self.operands]
+        return f"{self.operator}{shapes} of {list(self.shape)}, {self.attributes}, opset {self.opset}"
+
+
+def _spatial():
+    yield from (Case("Conv", normal(6, 4, 3, 3), normal(6), pads=pads) for pads in ([0, 0, 0, 0], [1, 0, 2, 1]))
+    yield from (
+        Case("Conv", normal(4, 2, 3, 2), group=2, auto_pad=auto, strides=strides)
+        for auto in ("SAME_UPPER", "SAME_LOWER", "VALID")
+        for strides in ([1, 1], [2, 2])
+    )
+    yield Case("Conv", normal(4, 1, 2, 3), normal(4), group=4, dilations=[2, 1], strides=[1, 2], pads=[2, 1, 1, 2])
+    yield Case("Conv", normal(3, 4, 3), normal(3), shape=ROWS, strides=[2], pads=[1, 1], kernel_shape=[3])
+    yield Case("Conv", normal(3, 2, 2, 2, 2), normal(3), shape=VOLUMES, pads=[1, 0, 0, 0, 1, 1])
+    yield Case("ConvTranspose", normal(4, 3, 3, 2), normal(3), strides=[2, 1], pads=[1, 0, 0, 1], output_padding=[1, 0])
+    yield Case("ConvTranspose", normal(4, 2, 2, 2), group=2, dilations=[2, 1])
+    for operator in ("MaxPool", "AveragePool"):
+        for ceil in (0, 1):
+            yield Case(operator, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], ceil_mode=ceil)
+            yield Case(operator, kernel_shape=[2, 2], strides=[4, 3], ceil_mode=ceil, opset=19)
+        yield Case(operator, kernel_shape=[2, 3], auto_pad="SAME_UPPER")
+        yield Case(operator, kernel_shape=[2, 3], auto_pad="SAME_LOWER", strides=[2, 1])
+        yield Case(operator, kernel_shape=[3], strides=[2], shape=ROWS)
+        yield Case(operator, kernel_shape=[2, 2, 2], shape=VOLUMES)
+        yield Case(operator, kernel_shape=[2, 2], dilations=[2, 3], opset=19)
+    yield Case("AveragePool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1)
+    yield Case("AveragePool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1, ceil_mode=1, opset=19)
+    yield from (Case(operator, shape=shape) for operator in ("GlobalAveragePool", "GlobalMaxPool") for shape in (MAPS, ROWS))
+    yield Case("DepthToSpace", blocksize=2)
+    yield Case("DepthToSpace", blocksize=2, mode="CRD")
+    yield Case("SpaceToDepth", blocksize=2, shape=(1, 3, 4, 6))
+
+
+def _products():
+    yield Case("Gemm", normal(12, 5), shape=FLAT)
+    yield Case("Gemm", normal(5, 12), normal(5), shape=FLAT, transB=1, alpha=0.5, beta=2.0)
+    yield Case("Gemm", normal(12, 5), normal(1, 5), shape=FLAT)
+    yield Case("Gemm", normal(3, 5), normal(4, 5), shape=BARE, transA=1)
+    yield Case("Gemm", normal(1, 5), number(0.5), shape=FLAT, transA=1)
+    yield from (Case("MatMul", normal(*shape)) for shape in ((5, 3), (4, 5, 3), (1, 4, 5, 2), (5,)))
+    yield Case("MatMul", X, before=normal(3, 6), shape=MAPS)
+    yield Case("MatMul", X, before=normal(2, 3, 3), shape=BARE)
+    yield Case("MatMul", X, shape=(1, 3, 3))
+    yield Case("MatMul", normal(12, 2), shape=FLAT)
+    yield Case("BatchNormalization", *(normal(4) for _ in range(3)), normal(4) ** 2, epsilon=0.01)
+    yield Case("BatchNormalization", *(normal(12) for _ in range(3)), normal(12) ** 2, shape=FLAT, opset=9)
+    yield Case("InstanceNormalization", normal(4), normal(4))
+    yield Case("LayerNormalization", normal(6, 5), normal(6, 5), axis=-2)
+    yield from (Case(op, axis=axis, opset=opset) for op in ("Softmax", "LogSoftmax") for axis in (1, 3) for opset in (11, 17))
+    yield Case("Softmax", axis=0, shape=BARE)
+
+
+def _entrywise():
+    unary = "Abs Atan Ceil Cos Elu Erf Exp Floor HardSigmoid HardSwish LeakyRelu Neg Reciprocal Relu Round Selu Sigmoid Sign Sin"
+    yield from (Case(operator, shape=FLAT) for operator in (unary + " Softplus Softsign Tanh ThresholdedRelu").split())
+    yield from (Case(operator, shape=BARE) for operator in ("Relu", "Tanh"))
+    yield from (Case("LeakyRelu", alpha=a, shape=FLAT) for a in (0.3, -0.5))
+    yield from (Case(op, alpha=0.4, shape=FLAT) for op in ("Elu", "Selu", "HardSigmoid", "ThresholdedRelu"))
+    yield from (Case("Gelu", approximate=how, shape=FLAT, opset=20) for how in ("none", "tanh"))
+    yield from (Case("PRelu", normal(*shape)) for shape in ((1,), (4, 1, 1), (5,), (4, 6, 5)))
+    yield Case("Clip", number(-0.5), number(0.7))
+    yield Case("Clip", None, number(0.7))
+    yield Case("Clip", min=-0.5, max=0.25, opset=9)
+    for operator in ("Add", "Sub", "Mul", "Div", "Max", "Min"):
+        yield from (Case(operator, normal(*shape)) for shape in ((), (5,), (6, 1), (1, 4, 1, 1), (2, 1, 4, 6, 5)))
+    yield Case("Sub", normal(3, 12), shape=FLAT)
+    yield Case("Mul", X)
+    yield Case("Sub", X, before=normal(5))
+    yield Case("Pow", number(2), shape=FLAT)
+    yield Case("Pow", whole(3), shape=FLAT)
+    yield from (Case(operator, X, normal(1, 12), shape=FLAT) for operator in ("Sum", "Mean", "Max"))
+    yield Case("Mod", number(0.7), fmod=1, shape=FLAT)
+    yield Case("Cast", to=TensorProto.FLOAT)
+
+
+def _moves():
+    yield from (Case("Flatten", axis=axis) for axis in (0, 1, 2, -1))
+    yield from (Case("Reshape", whole(*shape)) for shape in ((1, -1), (0, 2, -1), (-1, 5), (2, 60), (1, 1, 120), (1, 0, -1, 1)))
+    yield Case("Reshape", whole(-1), shape=BARE)
+    yield from (Case("Transpose", perm=perm) for perm in ((0, 2, 3, 1), (1, 0, 2, 3), (3, 2, 1, 0)))
+    yield Case("Transpose", shape=FLAT)
+    yield Case("Squeeze", shape=(1, 1, 3, 1))
+    yield Case("Squeeze", whole(0, -1), shape=(1, 1, 3, 1))
+    yield Case("Squeeze", axes=[1], shape=(1, 1, 3, 1), opset=11)
+    yield from (Case("Unsqueeze", whole(*axes), shape=FLAT) for axes in ((1, -1), (0,)))
+    yield Case("Unsqueeze", axes=[0, 3], shape=FLAT, opset=11)
+    yield from (Case("Concat", X, normal(1, 4, 6, 5), axis=axis) for axis in (1, -1, 0))
+    yield Case("Concat", X, axis=1, shape=FLAT)
+    last = 2**63 - 1
+    yield Case("Slice", whole(1), whole(last), whole(2))
+    yield Case("Slice", whole(0, -3), whole(1, last), whole(0, 3))
+    yield Case("Slice", whole(-1, 4), whole(-last, 0), whole(1, 3), whole(-1, -2))
+    yield Case("Slice", starts=[1, 0], ends=[3, -1], axes=[1, 3], opset=9)
+    yield Case("Slice", starts=[0, 1], ends=[1, 3], opset=9)
+    yield from (Case("Gather", whole(*places), axis=axis) for places, axis in (((2, 0, -1), 1), ((0,), 0), ((1, 1), -1)))
+    yield Case("Gather", np.array([[0, 1], [2, 0]]), axis=2)
+    yield Case("Gather", np.int64(2), axis=1)
+    yield Case("Gather", np.int64(0), axis=0)
+    yield Case("Pad", whole(0, 0, 1, 0, 0, 1, 0, 2))
+    yield Case("Pad", whole(0, 0, 1, -1, 0, 0, 0, 1), number(0.5))
+    yield from (Case("Pad", whole(0, 0, 1, 0, 0, 0, 0, 2), mode=mode) for mode in ("reflect", "edge"))
+    yield Case("Pad", whole(1, 2), None, whole(3), opset=18)
+    yield Case("Pad", pads=[0, 0, 1, 0, 0, 1, 0, 2], value=0.5, opset=9)
+    yield Case("Split", whole(1, 3), axis=1, outputs=2)
+    yield Case("Split", axis=2, outputs=3, opset=11)
+    yield Case("Split", axis=1, split=[3, 1], outputs=2, opset=11)
+    yield Case("Split", axis=0, outputs=3, shape=BARE)
+    yield from (Case("Expand", whole(*shape), shape=(1, 1, 4)) for shape in ((1, 3, 4), (2, 1, 1), (2, 1, 3, 1), (4,)))
+    yield from (Case("Tile", whole(*repeats), shape=(1, 1, 4)) for repeats in ((1, 2, 3), (2, 1, 1)))
+    yield from (Case(operator) for operator in ("Identity", "Dropout"))
+
+
+def _reductions():
+    plain = ("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare")
+    yield from (Case(operator, axes=axes, keepdims=keep) for operator in plain for axes, keep in (([2, -1], 1), ([1], 0)))
+    yield from (Case("ReduceMean", keepdims=keep) for keep in (0, 1))
+    yield from (Case("ReduceMean", whole(*axes), keepdims=0, opset=18) for axes in ((1, 2), (0,), (-1,)))
+    yield Case("ReduceSum", whole(1, 3), keepdims=0)
+    yield Case("ReduceSum", noop_with_empty_axes=1)
+    yield Case("ReduceSum", axes=[0], opset=11)
+
+
+def _sizes():
+    roi, empty = np.zeros(0, np.float32), np.zeros(0, np.float32)
+    scales = np.array([1, 1, 2, 1.5], np.float32)
+    modes = [("half_pixel", "round_prefer_floor"), ("asymmetric", "floor"), ("align_corners", "round_prefer_ceil")]
+    for transformation, nearest in [*modes, ("pytorch_half_pixel", "ceil")]:
+        options = {"coordinate_transformation_mode": transformation, "nearest_mode": nearest, "mode": "nearest"}
+        yield Case("Resize", roi, scales, **options)
+        yield Case("Resize", None, None, whole(1, 4, 9, 3), **options)
+    yield Case("Resize", scales, opset=10)
+    yield Case("Resize", roi, empty, whole(1, 4, 3, 10), mode="nearest")
+    yield Case("Upsample", scales, opset=9)
+
+
+FAMILIES = {
+    "entrywise": list(_entrywise()),
+    "moves": list(_moves()),
+    "products": list(_products()),
+    "reductions": list(_reductions()),
+    "sizes": list(_sizes()),
+    "spatial": list(_spatial()),
+}
+
+
+def groups():
+    """(family, shape, opset) -> the cases that fit into one network."""
+    found = {}
+    for family, cases in FAMILIES.items():
+        for case in cases:
+            found.setdefault((family, case.shape, case.opset), []).append(case)
+    return found
+
+
+def network_of(cases):
+    """A network of one input whose outputs are those of every case, in order; `cases` have one shape and one opset."""
+    nodes, constants, outputs = [], [], []
+
+    def named(operand, name):
+        if operand is None or isinstance(operand, str):
+            return operand or ""
+        constants.append(numpy_helper.from_array(np.asarray(operand), name))
+        return name
+
+    for i, case in enumerate(cases):
+        operands = [named(operand, f"c{i}_{j}") for j, operand in enumerate(case.operands)]
+        first = X if case.before is None else named(case.before, f"b{i}")
+        while operands and not operands[-1]:
+            operands.pop()
+        names = [f"y{i}_{j}" for j in range(case.outputs)]
+        nodes.append(helper.make_node(case.operator, [first, *operands], names, name=f"n{i}", **case.attributes))
+        outputs += names
+    return model_of(nodes, constants, cases[0].shape, outputs, cases[0].opset)
+
+
+def model_of(nodes, constants=(), shape=FLAT, outputs=("y",), opset=17, kind=TensorProto.FLOAT):
+    """A model with the input x of that shape."""
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    graph = helper.make_graph(list(nodes), "g", [helper.make_tensor_value_info(X, kind, shape)], results, list(constants))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

@@ -1,0 +1,219 @@
+"""Networks read from ONNX files compute what onnxruntime computes, for batches, and can be bounded; bad files end in one line."""
+
+import gzip
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import onnx
+import onnx_cases
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from dsrna_jax import bounds, interchange
+from dsrna_jax.errors import InputError
+from dsrna_jax.interchange.operations import ALL
+
+onnxruntime.set_default_logger_severity(4)  # warnings about constants that are inputs
+GROUPS = onnx_cases.groups()
+BATCH = 3
+
+
+def saved(model, path):
+    onnx.save(model, path)
+    return path
+
+
+def values_in_onnxruntime(path, x):
+    """Every output of each example, [batch, ...] without the file's batch axis."""
+    session = onnxruntime.InferenceSession(path)
+    shape = session.get_inputs()[0].shape
+    results = [session.run(None, {"x": example.reshape(shape)}) for example in x]
+    return [np.stack(each) for each in zip(*results, strict=True)]
+
+
+def inputs(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=(BATCH, *shape)).astype(np.float32)
+
+
+def assert_agree(path, networks, x):
+    """The networks, one for each output of the file, compute the outputs of onnxruntime, and have their shapes."""
+    found = jax.jit(lambda x: [network(x) for network in networks])(x)
+    for network, value, expected in zip(networks, found, values_in_onnxruntime(path, x), strict=True):
+        assert network.output_shape == expected.shape[1:], network.output_name
+        scale = max(1, np.abs(expected).max())
+        assert np.abs(np.asarray(value).reshape(expected.shape) - expected).max() <= 1e-5 * scale, network.output_name
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_every_operation_agrees_with_onnxruntime_and_can_be_bounded(group, tmp_path):
+    """Output `yI_J` is number J of case I of the group."""
+    model = onnx_cases.network_of(GROUPS[group])
+    path = saved(model, tmp_path / "network.onnx")
+    networks = [interchange.read_onnx(path, output.name) for output in model.graph.output]
+    x = inputs(networks[0].example_shape)
+    assert_agree(path, networks, x)
+    for network in networks:
+        assert bounds.explain(network, x).costs
+
+
+def test_every_operation_has_a_case():
+    in_graphs = set("And Equal Greater GreaterOrEqual Less LessOrEqual Log Not Or ReduceLogSum Sqrt Where".split())
+    in_graphs |= set("Acos Asin Cosh Sinh Tan".split())  # all of them unary
+    assert set(ALL) == in_graphs | {case.operator for cases in GROUPS.values() for case in cases}
+
+
+def node(operator, operands, results, **attributes):
+    return helper.make_node(operator, operands.split(), results.split(), **attributes)
+
+
+def test_shapes_are_computed_while_reading(tmp_path):
+    """A network that flattens as exporters do, by the batch size that it reads from a shape; constants are folded."""
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Constant", "", "zero", value=numpy_helper.from_array(np.int64(0))),
+        node("Gather", "s zero", "n"),
+        node("Constant", "", "axes", value=numpy_helper.from_array(np.array([0]))),
+        node("Unsqueeze", "n axes", "n1"),
+        node("Constant", "", "rest", value=numpy_helper.from_array(np.array([-1]))),
+        node("Concat", "n1 rest", "target", axis=0),
+        node("Reshape", "x target", "flat"),
+        node("ConstantOfShape", "s", "ones", value=numpy_helper.from_array(np.array([1], np.float32))),
+        node("Reshape", "ones target", "flat_ones"),
+        node("Size", "x", "size"),
+        node("Cast", "size", "count", to=TensorProto.FLOAT),
+        node("Mul", "flat_ones count", "scaled"),
+        node("Add", "flat scaled", "y"),
+    ]
+    path = saved(onnx_cases.model_of(nodes, shape=("batch", 4, 6)), tmp_path / "network.onnx")
+    network = interchange.read_onnx(path)
+    x = inputs((4, 6))
+    assert [step.node.operator for step in network._steps] == ["Reshape", "Add"]
+    assert network.input_shape == (1, 4, 6) and network.output_shape == (1, 24)
+    np.testing.assert_array_equal(network(x), x.reshape(BATCH, 24) + 24)
+
+
+def test_comparisons_and_choices_agree_with_onnxruntime(tmp_path):
+    comparisons = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
+    nodes = [node(operator, "x c", f"b{i}") for i, operator in enumerate(comparisons)]
+    nodes += [node("And", "b0 b2", "both"), node("Or", "b1 b3", "either"), node("Not", "b4", "other")]
+    nodes += [node("And", "either other", "t"), node("Or", "both t", "u"), node("Where", "u x d", "z")]
+    nodes += [node("Cast", "b0", "float", to=TensorProto.FLOAT), node("Abs", "x", "a"), node("Sqrt", "a", "r")]
+    nodes += [node("Log", "a", "l"), node("ReduceLogSum", "a", "total"), node("Tanh", "x", "small")]
+    nodes += [node(operator, "small", f"u{i}") for i, operator in enumerate(("Acos", "Asin", "Cosh", "Sinh", "Tan"))]
+    nodes += [node("Sum", "z float r l total u0 u1 u2 u3 u4", "y")]
+    constants = [numpy_helper.from_array(onnx_cases.normal(12), name) for name in ("c", "d")]
+    path = saved(onnx_cases.model_of(nodes, constants), tmp_path / "network.onnx")
+    assert_agree(path, [interchange.read_onnx(path)], inputs((12,)))
+
+
+@pytest.fixture
+def dense(tmp_path):
+    """A layer whose weights are float64, and are listed as inputs too, as files of old versions have them."""
+    arrays = {"w": onnx_cases.normal(12, 3).astype(np.float64), "b": onnx_cases.normal(3).astype(np.float64)}
+    tensors = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    model = onnx_cases.model_of([node("Gemm", "x w b", "y")], tensors, kind=TensorProto.DOUBLE)
+    model.graph.input.extend(helper.make_tensor_value_info(t.name, TensorProto.DOUBLE, t.dims) for t in tensors)
+    return saved(model, tmp_path / "dense.onnx"), arrays
+
+
+def test_weights_are_arguments_and_leaves(dense):
+    path, arrays = dense
+    network, x = interchange.read_onnx(path), inputs((12,))
+    assert set(network.weights) == set(arrays)
+    twice = jax.tree.map(lambda w: 2 * w, network.function)
+    np.testing.assert_allclose(jax.jit(lambda f, x: f(x))(twice, x), 2 * network(x), rtol=1e-6)
+
+
+def test_a_network_computes_in_the_type_of_its_input(dense):
+    path, arrays = dense
+    network, x = interchange.read_onnx(path), inputs((12,))
+    assert network(x).dtype == np.float32
+    with jax.enable_x64(True):
+        y = network(x.astype(np.float64))
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, x.astype(np.float64) @ arrays["w"] + arrays["b"], rtol=1e-14, atol=1e-14)
+
+
+def test_a_packed_file_is_the_same_network(dense):
+    path, _ = dense
+    packed = path.with_name("dense.onnx.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    x = inputs((12,))
+    np.testing.assert_array_equal(interchange.read_onnx(packed)(x), interchange.read_onnx(path)(x))
+
+
+def test_importing_needs_no_onnx():
+    modules = "dsrna_jax.interchange.vnnlib, dsrna_jax.interchange.onnx_file, sys"
+    code = f"import {modules}; print('onnx' in sys.modules, 'jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def one(operator, operands="x", **options):
+    """A model of one node."""
+    of_model = ("shape", "kind", "constants", "opset", "outputs")
+    attributes = {name: options.pop(name) for name in list(options) if name not in of_model}
+    constants = [numpy_helper.from_array(np.asarray(v), k) for k, v in options.pop("constants", {}).items()]
+    return onnx_cases.model_of([node(operator, operands, "y", name="n0", **attributes)], constants, **options)
+
+
+BAD_MODELS = {
+    "this operation is not known": one("GRU", hidden_size=3),
+    "node Det \\(n0\\)": one("Det", shape=(1, 3, 3)),
+    "no node before its use computes absent": one("Add", "x absent"),
+    "does not depend on the input": one("Relu", "c", constants={"c": onnx_cases.normal(3)}),
+    "does not fit its operands": one("Gemm", "x w", constants={"w": onnx_cases.normal(5, 3)}),
+    "axis 7 of a value with 2 axes": one("Concat", "x x", axis=7),
+    "shape \\[5, -1\\] does not fit \\[1, 12\\]": one("Reshape", "x s", constants={"s": np.array([5, -1])}),
+    "only mode='nearest'": one("Resize", "x s", opset=10, mode="linear", constants={"s": np.ones(2, np.float32)}),
+    "mixes examples": one(
+        "BatchNormalization", "x a a a a", opset=14, training_mode=1, shape=(1, 3), constants={"a": np.ones(3, np.float32)}
+    ),
+    "its shape depends on the input": one("Reshape", "x x"),
+    "its operand x depends on the input": one("Tile", "x x"),
+    "axis 1 of the input x has no fixed length": one("Relu", shape=(1, "width")),
+    "is of type int64": one("Relu", kind=TensorProto.INT64),
+    "cast of a value that depends on the input to int64": one("Cast", to=TensorProto.INT64),
+    "2 outputs \\(y, z\\): name one": one("Relu", outputs=("y", "z")),
+    "com.microsoft.Relu": one("Relu", domain="com.microsoft"),
+    "1 inputs|2 inputs": one("Add", "x z"),
+}
+
+
+@pytest.mark.parametrize("message", BAD_MODELS)
+def test_a_network_that_cannot_be_read_is_refused_in_one_line(message, tmp_path):
+    model = BAD_MODELS[message]
+    if "inputs" in message:
+        model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, (1, 12)))
+    path = saved(model, tmp_path / "network.onnx")
+    with pytest.raises(InputError, match=message) as caught:
+        interchange.read_onnx(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.onnx", None, "cannot read .*No such file"),
+        ("a.onnx", b"", "no ONNX file"),
+        ("a.onnx", b"no protobuf at all", "no ONNX file"),
+        ("a.onnx.gz", b"plain", "no gzip file"),
+        ("a.onnx", "cut", "no ONNX file|damaged"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(name, content, message, tmp_path, dense):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(dense[0].read_bytes()[:-40] if content == "cut" else content)
+    with pytest.raises(InputError, match=message) as caught:
+        interchange.read_onnx(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("x", [np.zeros((2, 11), np.float32), np.zeros(12, np.float32), np.zeros((2, 12), np.int32)])
+def test_an_input_of_another_shape_or_type_is_refused(x, dense):
+    with pytest.raises(InputError, match="x is .* expected"):
+        interchange.read_onnx(dense[0])(x)

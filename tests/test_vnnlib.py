@@ -1,0 +1,154 @@
+"""Properties read from VNNLIB files hold the points that satisfy the formula of the file; bad files end in one line."""
+
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.interchange import s_expressions, vnnlib
+
+INPUTS, OUTPUTS = 2, 3
+DECLARED = "".join(f"(declare-const X_{i} Real)\n" for i in range(INPUTS)) + "".join(
+    f"(declare-const Y_{i} Real)\n" for i in range(OUTPUTS)
+)
+BOX = "(assert (>= X_0 -2)) (assert (<= X_0 2)) (assert (>= X_1 -2)) (assert (<= 2 (* -1 (- X_1 4))))\n"
+UNSAFE = "(assert (<= Y_0 Y_1))\n"
+
+numbers = st.integers(-8, 8).map(lambda n: f"{n / 4:.2e}")
+bounds_of_inputs = st.builds("({} X_{} {})".format, st.sampled_from(["<=", ">="]), st.integers(0, INPUTS - 1), numbers)
+terms = st.recursive(
+    st.one_of(numbers, st.builds("Y_{}".format, st.integers(0, OUTPUTS - 1))),
+    lambda parts: st.one_of(
+        st.lists(parts, min_size=1, max_size=3).map(lambda p: f"(+ {' '.join(p)})"),
+        st.lists(parts, min_size=1, max_size=3).map(lambda p: f"(- {' '.join(p)})"),
+        st.builds("(* {} {})".format, numbers, parts),
+    ),
+    max_leaves=4,
+)
+of_outputs = st.builds("({0} (+ Y_0 (* 31 Y_1) {1}) {2})".format, st.sampled_from(["<=", ">="]), terms, numbers)
+connectives = st.sampled_from(["and", "or"])
+formulas = st.recursive(
+    st.one_of(of_outputs, bounds_of_inputs),
+    lambda parts: st.builds("({} {})".format, connectives, st.lists(parts, min_size=1, max_size=3).map(" ".join)),
+    max_leaves=6,
+)
+
+
+def value(item, point):
+    """The truth value or number of a formula or term at a point, by the meaning of SMT-LIB."""
+    if isinstance(item, s_expressions.Atom):
+        return point[item.text] if item.text in point else float(item.text)
+    parts = [value(part, point) for part in item.items[1:]]
+    first, *others = parts
+    return {
+        "and": lambda: all(parts),
+        "or": lambda: any(parts),
+        "<=": lambda: first <= others[0],
+        ">=": lambda: first >= others[0],
+        "=": lambda: first == others[0],
+        "+": lambda: sum(parts),
+        "-": lambda: first - sum(others) if others else -first,
+        "*": lambda: np.prod(parts),
+    }[item.head]()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(formulas, min_size=1, max_size=3), st.integers(0, 2**32 - 1))
+def test_properties_hold_the_points_that_satisfy_the_formula(asserted, seed):
+    """Numbers are multiples of 1/4 and points of 1/8 + 1/4 n, so that rounding decides nothing but ties of terms."""
+    text = DECLARED + BOX + UNSAFE + "\n".join(f"(assert {formula})" for formula in asserted)
+    try:
+        properties = vnnlib.parsed_properties(text)
+    except InputError as error:
+        assert "above its upper bound" in str(error)
+        properties = ()
+    all_asserted = [form.items[1] for form in s_expressions.parsed(text) if form.head == "assert"]
+    points = np.random.default_rng(seed).integers(-9, 9, (40, INPUTS + OUTPUTS)) / 4 + 1 / 8
+    for point in points:
+        x, y = point[:INPUTS], point[INPUTS:]
+        named = {f"X_{i}": v for i, v in enumerate(x)} | {f"Y_{i}": v for i, v in enumerate(y)}
+        held = [p for p in properties if np.all(p.lower <= x) and np.all(x <= p.upper)]
+        assert all(value(f, named) for f in all_asserted) == any(p.is_unsafe(y[None])[0] for p in held)
+
+
+def test_boxes_in_a_disjunction_are_properties_of_their_own():
+    halves = "(assert (or (and (<= X_0 -1) (<= Y_2 0.5)) (and (>= X_0 1) (<= Y_2 1e-1)) (and (>= X_0 1) (>= Y_2 7))))"
+    first, second = vnnlib.parsed_properties(DECLARED + BOX + UNSAFE + halves)
+    assert (first.lower[0], first.upper[0], second.lower[0], second.upper[0]) == (-2, -1, 1, 2)
+    assert len(first.clauses) == 1 and len(second.clauses) == 2
+    np.testing.assert_array_equal(first.is_unsafe(np.array([[0, 1, 0.5], [0, 1, 0.6], [1, 0, 0]])), [True, False, False])
+
+
+def test_comments_signs_and_packed_files_are_read(tmp_path):
+    text = f"; a comment (with brackets\n(set-logic QF_LRA){DECLARED}{BOX}{UNSAFE}(check-sat)"
+    path = tmp_path / "p.vnnlib.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    (found,) = vnnlib.read(path)
+    np.testing.assert_array_equal(found.lower, [-2, -2])
+    np.testing.assert_array_equal(found.rows, [[1, -1, 0]])
+
+
+def test_an_equation_fixes_an_input():
+    (found,) = vnnlib.parsed_properties(DECLARED + BOX + UNSAFE + "(assert (= X_1 0.25))")
+    assert found.lower[1] == found.upper[1] == 0.25
+
+
+def test_a_witness_is_the_point_in_brackets():
+    text = vnnlib.witness(np.array([[0.1, -2e-9]]), np.array([[3.0]]))
+    (form,) = s_expressions.parsed(text)
+    pairs = {pair.items[0].text: float(pair.items[1].text) for pair in form.items}
+    assert pairs == {"X_0": 0.1, "X_1": -2e-9, "Y_0": 3.0}
+
+
+BAD = {
+    "line 6: .* a \\( without its \\)|line 6: a \\(": DECLARED + "(assert (<= X_0 1)",
+    "line 6: a \\) without": DECLARED + "(assert (<= X_0 1)))",
+    "outside of brackets": "X_0 " + DECLARED,
+    "deep": DECLARED + "(" * 100,
+    "line 6: 'Z_0' is neither": DECLARED + "(assert (<= Z_0 1))",
+    "line 6: 'X_2' is neither": DECLARED + "(assert (<= X_2 1))",
+    "'X_00' is neither": DECLARED + "(assert (<= X_00 1))",
+    "'nan' is no finite": DECLARED + "(assert (<= X_0 nan))",
+    "'1_0' is no finite": DECLARED + "(assert (<= X_0 1_0))",
+    "'1e999' is no finite": DECLARED + "(assert (<= X_0 1e999))",
+    "product of two variables": DECLARED + "(assert (<= (* Y_0 Y_1) 1))",
+    "\\(/ ...\\) is no linear term": DECLARED + "(assert (<= (/ Y_0 2) 1))",
+    "condition on several inputs, X_0, X_1": DECLARED + "(assert (<= X_0 X_1))",
+    "comparison of inputs with outputs": DECLARED + "(assert (<= X_0 Y_1))",
+    "without a variable": DECLARED + "(assert (<= 1 2))",
+    "\\(not ...\\)": DECLARED + "(assert (not (<= X_0 1)))",
+    "expected a comparison, got 'X_0'": DECLARED + "(assert X_0)",
+    "expected \\(assert FORMULA\\)": DECLARED + "(assert)",
+    "empty \\(or\\)": DECLARED + "(assert (or))",
+    "X_1 has no lower bound": DECLARED + UNSAFE + "(assert (<= X_0 1)) (assert (>= X_0 0)) (assert (<= X_1 0))",
+    "X_0 has lower bound 3 above its upper bound 2": DECLARED + BOX + UNSAFE + "(assert (>= X_0 3))",
+    "asserts nothing of the outputs": DECLARED + BOX,
+    "declared twice": DECLARED + "(declare-const X_0 Real)",
+    "X_2 is not declared": DECLARED + "(declare-const X_3 Real)",
+    "Y_0 is not declared": "(declare-const X_0 Real)",
+    "'Z_3' is declared": DECLARED + "(declare-const Z_3 Real)",
+    "expected \\(declare-const NAME Real\\)": "(declare-const X_0 Int)",
+    "a version of VNNLIB that is not read": "(vnnlib-version <2.0>)",
+    "\\(push ...\\) is not known": "(push 1)",
+    "more than 100,000 cases": DECLARED + BOX + 20 * "(assert (or (<= Y_0 1) (<= Y_1 1)))",
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_a_bad_property_is_refused_in_one_line(message, tmp_path):
+    path = tmp_path / "p.vnnlib"
+    path.write_text(BAD[message])
+    with pytest.raises(InputError, match=message) as caught:
+        vnnlib.read(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_files_that_are_absent_or_no_text_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read"):
+        vnnlib.read(tmp_path / "absent.vnnlib")
+    (tmp_path / "p.vnnlib").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="not UTF-8"):
+        vnnlib.read(tmp_path / "p.vnnlib")
