@@ -108,7 +108,7 @@ def test_the_parts_of_a_batch_have_the_examples_and_the_draws_that_they_have_on_
 @pytest.mark.parametrize("count", [11, 12])
 def test_a_batch_is_gathered_from_images_that_are_divided_among_devices(count):
     mesh, numbers = sharding.mesh(2), np.array([10, 0, 5, 5, 9, 1], np.int32)
-    data = on_devices(DeviceData(IMAGES[:count], LABELS[:count], np.zeros(3), np.ones(3)), mesh)
+    data = on_devices(DeviceData(IMAGES[:count], LABELS[:count], np.zeros(3), np.ones(3), {}), mesh)
     assert [part.data.shape[0] for part in data.images.addressable_shards] == [6, 6]
     batch = on_each(lambda *a: tuple(map(whole, gathered(*a))), data, sharding.placed(numbers, sharding.replicated(mesh)))
     for found, expected in zip(batch, (IMAGES[numbers], LABELS[numbers]), strict=True):

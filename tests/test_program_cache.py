@@ -14,11 +14,15 @@ from dsrna_jax import genotypes
 from dsrna_jax.commands import process
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.runtime import compilation, exported, program_cache, sharding
+from dsrna_jax.runtime.device_data import on_devices
+from dsrna_jax.runtime.options import names_in_programs
 from dsrna_jax.search import programs as search_programs
 from dsrna_jax.search.setup import search_setup
 from dsrna_jax.training import programs as training_programs
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.setup import training_setup
+
+KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 
 class Programs(NamedTuple):
@@ -27,6 +31,10 @@ class Programs(NamedTuple):
 
 class Stepping(NamedTuple):
     count_step: object
+
+
+class Weighing(NamedTuple):
+    weight_step: object
 
 
 @pytest.fixture
@@ -185,40 +193,90 @@ def test_a_step_takes_over_the_memory_of_its_state_and_draws_by_its_key():
     assert state["n"].is_deleted() and metrics["draw"] == jax.random.uniform(key)
 
 
-def search_of(seed, metric):
-    setup = search_setup(dataclasses.replace(PRESETS["smoke"], seed=seed, metric=metric))
-    return (
-        setup,
-        search_programs.search_programs(setup.functions),
-        search_programs.arguments(setup, sharding.mesh(1)),
-    )
+def search_of(metric="none", **changes):
+    setup = search_setup(dataclasses.replace(PRESETS["smoke"], metric=metric, **changes))
+    return setup, search_programs.search_programs(setup.functions), search_programs.arguments(setup, sharding.mesh(1))
 
 
-def training_of(seed, folder):
+def training_of(folder, number, **changes):
     cell = (("sep_conv_3x3", 0), ("skip_connect", 1))
-    genotypes.save(genotypes.Genotype(cell, (2,), cell, (2,)), folder / f"{seed}.json")
-    config = TrainingConfig(genotype=str(folder / f"{seed}.json"), cells=6, channels=4, batch_size=64, seed=seed, cutout=2)
+    genotypes.save(genotypes.Genotype(cell, (2,), cell, (2,)), folder / f"{number}.json")
+    config = TrainingConfig(genotype=str(folder / f"{number}.json"), cells=6, channels=4, batch_size=64, cutout=2, **changes)
     setup = training_setup(config)
-    return (
-        setup,
-        training_programs.training_programs(setup.functions),
-        training_programs.arguments(setup, sharding.mesh(1)),
-    )
+    return setup, training_programs.training_programs(setup.functions), training_programs.arguments(setup, sharding.mesh(1))
+
+
+def texts_of(setup, programs, arguments):
+    """The StableHLO of the first state and of all programs, by name."""
+    texts = {"init": jax.jit(setup.functions.given((0.0,), (1.0,), {}).init).lower(KEY).as_text()}
+    for name, shapes in arguments.items():
+        signature = exported.Signature(shapes, sharding.replicated(sharding.mesh(1)), name.endswith("_step"))
+        texts[name] = exported.exported(getattr(programs, name), signature).mlir_module()
+    return texts
 
 
 @pytest.mark.parametrize("kind", ["jacobian", pytest.param("certified", marks=pytest.mark.slow), "training"])
 def test_two_seeds_run_the_same_programs(kind, tmp_path):
     """They draw other halves, whose statistics are data: the same StableHLO, under the same name in the cache."""
-    texts, identities, statistics = [], [], []
-    for seed in (0, 1):
-        setup, functions, arguments = training_of(seed, tmp_path) if kind == "training" else search_of(seed, kind)
-        identities.append(repr(setup.identity))
-        statistics.append(setup.network.mean)
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        normalised = (training_programs if kind == "training" else search_programs).normalised
-        unnormalised = normalised(setup.functions, (0.0,), (1.0,))
-        texts.append([jax.jit(unnormalised.init).lower(key).as_text()])
-        for name, shapes in arguments.items():
-            signature = exported.Signature(shapes, sharding.replicated(sharding.mesh(1)), name.endswith("_step"))
-            texts[-1].append(exported.exported(getattr(functions, name), signature).mlir_module())
-    assert texts[0] == texts[1] and identities[0] == identities[1] and statistics[0] != statistics[1]
+    runs = [training_of(tmp_path, seed, seed=seed) if kind == "training" else search_of(kind, seed=seed) for seed in (0, 1)]
+    first, second = (setup for setup, _, _ in runs)
+    texts = [texts_of(*run) for run in runs]  # on one line, which they contain
+    assert texts[0] == texts[1] and repr(first.identity) == repr(second.identity)
+    assert first.network.mean != second.network.mean
+
+
+# Values that differ from the default, for every option that has no part in programs, or that they take as an argument. Those of
+# the data are left out: another data set has other shapes.
+OF_DATA = {"dataset", "data_dir", "examples", "center_crop", "crop_area", "loading", "workers"}
+NOT_CONSTANT = {
+    "search": [
+        {
+            "stop_skips": 2, "stop_stable": 3, "stop_eigenvalue": 1.3, "stop_eigenvalue_from": 2, "eigenvalue_every": 2,
+            "seed": 1, "most_skips": 1, "stages": "3:8:0,4:4:0", "retrain_epochs": 3, "retrain_cells": 4, "retrain_channels": 2,
+            "weight_decay": 0.1, "train_share": 0.501, "val_share": 0.499,
+        },
+        {"weight_decays": "1e-3,1e-2", "keep": "all"},
+    ],
+    "training": [{"genotype": "", "held_out": 0.101, "patience": 3, "collapse": 0.5, "seed": 1, "weight_decay": 0.1}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NOT_CONSTANT)
+def test_options_that_are_no_constants_of_programs_leave_them_as_they_are(kind, tmp_path):
+    def run(number, changes):
+        if kind == "search":
+            return search_of(space="darts", channels=2, **changes)
+        return training_of(tmp_path, number, **{name: value for name, value in changes.items() if name != "genotype"})
+
+    plain = run(0, {"eigenvalue_every": 1} if kind == "search" else {})
+    listed = {name for part in ("none", "argument") for name in names_in_programs(plain[0].config, part)}
+    assert listed == {name for changes in NOT_CONSTANT[kind] for name in changes} | OF_DATA
+    others = [run(number, changes) for number, changes in enumerate(NOT_CONSTANT[kind], 1)]
+    expected, *texts = [texts_of(*each) for each in (plain, *others)]  # on one line, which they contain
+    for changes, (setup, _, _), of_programs in zip(NOT_CONSTANT[kind], others, texts, strict=True):
+        assert all(getattr(setup.config, name) != getattr(plain[0].config, name) for name in changes)
+        assert repr(setup.identity) == repr(plain[0].identity)
+        assert of_programs == {name: expected[name] for name in of_programs}
+
+
+@pytest.mark.parametrize("jaxs_cache", ["warm"], indirect=True)
+def test_weight_decays_share_a_compiled_step_that_follows_each(traced, jaxs_cache, monkeypatch):
+    compiled, kept, states = [], [], []
+    monkeypatch.setattr(compilation, "exported", lambda *a: compiled.append(a) or exported.exported(*a))
+    jax.monitoring.register_event_listener(lambda event, **_: kept.append(event))
+    for decay in (0.0, 0.5):
+        setup, programs, arguments = search_of(space="darts", channels=2, weight_decay=decay, clip=1e9)
+        mesh, shapes = sharding.mesh(1), {"weight_step": arguments["weight_step"]}
+        misses = kept.count("/jax/compilation_cache/cache_misses")
+        step = compilation.compiled(Weighing(programs.weight_step), shapes, mesh, setup.identity).weight_step.result()
+        misses = kept.count("/jax/compilation_cache/cache_misses") - misses
+        assert len(compiled) == 1 and (misses > 0) == (decay == 0.0)
+        begun = compilation.initial_state(setup.functions.init, 0, mesh)
+        weights = jax.device_get(begun.weights)
+        data, key = on_devices(setup.data, mesh), jax.random.key(0)
+        indices = jnp.arange(setup.config.batch_size, dtype=jnp.int32)
+        states.append(jax.device_get(step(begun, data, indices, key)[0].weights))
+    jax.tree.map(
+        lambda w, without, with_decay: np.testing.assert_allclose(without - with_decay, 0.1 * 0.5 * w, rtol=1e-4, atol=1e-6),
+        weights, *states,
+    )  # fmt: skip

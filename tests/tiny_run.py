@@ -35,10 +35,10 @@ class TinyConfig:
     """The settings of the tiny run."""
 
     experiment: ClassVar[str] = "tiny"
-    seed: int = option(0, "seed", "[0, 4294967295]")
+    seed: int = option(0, "seed", "[0, 4294967295]", in_programs="none")
     epochs: int = option(3, "epochs", "[1, 1e6]")
     batch_size: int = option(64, "images per step", "[1, 1e6]")
-    data_dir: str = option("", "folder of the data")
+    data_dir: str = option("", "folder of the data", in_programs="none")
 
     def __post_init__(self):
         check(self)

@@ -1,6 +1,7 @@
 """A data set in the memory of the devices, from which programs gather batches by their indices; or batches of a stream."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -12,18 +13,20 @@ from dsrna_jax.runtime import sharding
 
 
 class DeviceData(NamedTuple):
-    """All images and labels of a data set, and the statistics by which pixels are normalised.
+    """All images and labels of a data set, the statistics by which pixels are normalised, and numbers of the configuration.
 
     images, labels: None where batches come with their own (`StreamedBatch`). Images are divided among the devices, the rest is
       whole on each.
 
-    Statistics are data and not constants of a program, since they are those of images that a seed chooses.
+    Statistics are data and not constants of a program, since they are those of images that a seed chooses. So are the `numbers`,
+      by the names of their options (`options.InPrograms`), so that a program serves all their values.
     """
 
     images: UInt8[Array | np.ndarray, "examples height width channel"] | None
     labels: Int[Array | np.ndarray, " examples"] | None
     mean: Float[Array | np.ndarray, " channel"]
     std: Float[Array | np.ndarray, " channel"]
+    numbers: dict[str, Any]
 
 
 def on_devices(data: DeviceData, mesh: Mesh) -> DeviceData:
@@ -50,6 +53,22 @@ class StreamedBatch(NamedTuple):
 
     images: Any
     labels: Any
+
+
+class Given(Protocol):
+    """The functions of a run, which can be had with other statistics of pixels and other numbers in the configuration."""
+
+    def given(self, mean: Any, std: Any, numbers: Mapping[str, Any]) -> Any:
+        """The functions with these, which may be traced: then they are no constants of a program."""
+        ...
+
+
+Functions = TypeVar("Functions", bound=Given)
+
+
+def given(functions: Functions, data: DeviceData) -> Functions:
+    """The functions with the statistics and the numbers of `data`; to be called inside a compiled program."""
+    return functions.given(data.mean, data.std, data.numbers)
 
 
 def gathered(

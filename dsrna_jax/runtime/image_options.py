@@ -12,20 +12,29 @@ _LOADING = ("auto", "memory", "stream")
 class ImageOptions:
     """The data set of a configuration, and the augmentation of its training images."""
 
-    dataset: str = option("digits", "digits, a tfds name such as mnist or cifar10[:10%], or folder:PATH with one folder a class")
-    data_dir: str = option("", "prepared tfds folder")
-    examples: int = option(0, "most training images that are used; 0 for all", "[0, 1e9]", before=0)
+    dataset: str = option(
+        "digits", "digits, a tfds name such as mnist or cifar10[:10%], or folder:PATH with one folder a class", in_programs="none"
+    )
+    data_dir: str = option("", "prepared tfds folder", in_programs="none")
+    examples: int = option(0, "most training images that are used; 0 for all", "[0, 1e9]", before=0, in_programs="none")
     image_size: int = option(0, "side to which images are resized; 0 keeps theirs", "[0, 65536]")
     center_crop: float = option(
         0.0,
         "share of the shorter side that evaluated images keep, as a square (0.875: of 256 pixels, 224); 0 squeezes all of them",
         "[0, 1]",
         before=0.0,
+        in_programs="none",
     )
-    loading: str = option("auto", "images in memory, or streamed; auto streams what exceeds 8 GiB", _LOADING, before="auto")
-    workers: int = option(0, "processes that decode a stream; 0 for threads", "[0, 1024]", before=0)
+    loading: str = option(
+        "auto", "images in memory, or streamed; auto streams what exceeds 8 GiB", _LOADING, before="auto", in_programs="none"
+    )
+    workers: int = option(0, "processes that decode a stream; 0 for threads", "[0, 1024]", before=0, in_programs="none")
     crop_area: float = option(
-        1.0, "least share of the area that a random crop at random scale has; 1 for no such crop", "(0, 1]", before=1.0
+        1.0,
+        "least share of the area that a random crop at random scale has; 1 for no such crop",
+        "(0, 1]",
+        before=1.0,
+        in_programs="none",
     )
     crop_padding: int = option(0, "pixels of the random crop's padding", "[0, 1024]")
     flip: bool = option(False, "mirror images at random")

@@ -3,14 +3,19 @@
 The `option` of a field states its allowed values once, for flags, saved configurations and callers of the library alike.
 """
 
+import copy
 import dataclasses
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from dsrna_jax.errors import InputError, shown
 
 LONGEST_TEXT = 4096  # of a path on Linux
+
+# The part of a field in compiled programs: a constant, for each value of which they are compiled anew; a number that they take as
+# an argument; or none, but for the shapes of what they take.
+InPrograms = Literal["constant", "argument", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,7 @@ def option(
     formerly: str | None = None,
     renamed: Mapping[Any, Any] | None = None,
     before: Any = None,
+    in_programs: InPrograms = "constant",
 ) -> Any:
     """A field of a dataclass with its default, its help and its allowed values, if they are limited.
 
@@ -72,11 +78,25 @@ def option(
       formerly: the name of the field in earlier versions, which flags and saved configurations may still use.
       renamed: values of earlier versions, each with its name of today.
       before: the value of runs that were saved before the field existed; None if it always has.
+      in_programs: the part of the field in the compiled programs of a run.
     """
     within = interval(allowed) if isinstance(allowed, str) else None
     choices = None if isinstance(allowed, str) else allowed
     names = {"help": text, "choices": choices, "within": within, "formerly": formerly, "renamed": renamed or {}, "before": before}
-    return dataclasses.field(default=default, metadata=names)
+    return dataclasses.field(default=default, metadata=names | {"in_programs": in_programs})
+
+
+def names_in_programs(config: Any, part: InPrograms) -> list[str]:
+    """Names of the fields of a configuration that have that part in the compiled programs of a run."""
+    return [field.name for field in dataclasses.fields(config) if field.metadata["in_programs"] == part]
+
+
+def with_arguments(config: Any, numbers: Mapping[str, Any]) -> Any:
+    """The configuration inside a program, which takes these numbers as arguments; they may be traced, and are not checked."""
+    inside = copy.copy(config)
+    for name, number in numbers.items():
+        object.__setattr__(inside, name, number)
+    return inside
 
 
 def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:

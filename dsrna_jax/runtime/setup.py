@@ -10,10 +10,8 @@ from dsrna_jax.data import Dataset
 from dsrna_jax.data.batches import ShuffledBatches
 from dsrna_jax.data.loading import StreamedDataset
 from dsrna_jax.runtime.device_data import DeviceData
+from dsrna_jax.runtime.options import names_in_programs
 from dsrna_jax.runtime.timetable import Timetable
-
-# Fields that programs do not depend on, but for the shapes of what they take.
-_OF_THE_DATA = ("dataset", "data_dir", "examples", "center_crop", "crop_area", "loading", "workers", "genotype", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +46,25 @@ class RunSetup(ABC):
     def data(self) -> DeviceData:
         """The part of the data set that the programs of the run need, in host memory; of a stream, the statistics alone."""
         mean, std = (np.array(values, np.float32) for values in (self.network.mean, self.network.std))
+        numbers = {name: np.float32(getattr(self.config, name)) for name in names_in_programs(self.config, "argument")}
         if isinstance(self.dataset, StreamedDataset):
-            return DeviceData(None, None, mean, std)
-        return DeviceData(self.dataset.images, self.dataset.labels, mean, std)
+            return DeviceData(None, None, mean, std, numbers)
+        return DeviceData(self.dataset.images, self.dataset.labels, mean, std, numbers)
 
     @property
     def identity(self) -> Any:
         """All facts that decide the programs of the run besides the shapes of their arguments; compared by their repr.
 
-        The source of the data and the seed do not count: two seeds run the same programs.
+        Of the configuration its constants count (`options.option`): two seeds, or two weight decays, run the same programs.
         """
-        config = dataclasses.asdict(self.config)
-        others = {name: value for name, value in config.items() if name not in _OF_THE_DATA}
-        return self.config.experiment, others, self.network.clone(mean=(), std=()), self.dataset.image_shape, self.steps_per_epoch
+        constants = {name: getattr(self.config, name) for name in names_in_programs(self.config, "constant")}
+        return (
+            self.config.experiment,
+            constants,
+            self.network.clone(mean=(), std=()),
+            self.dataset.image_shape,
+            self.steps_per_epoch,
+        )
 
     @property
     def timetable(self) -> Timetable:

@@ -65,26 +65,33 @@ class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions
     perturbation_radius: float = option(0.3, "size of that change that is reached after the last epoch", "[0, 1]", before=0.3)
     perturbation_steps: int = option(7, "steps of the adversarial change", "[1, 1000]", before=7)
     stop_skips: int = option(
-        0, "skip connections in the normal cell at which the search stops (DARTS+); 0 for never", "[0, 32]", before=0
+        0,
+        "skip connections in the normal cell at which the search stops (DARTS+); 0 for never",
+        "[0, 32]",
+        before=0,
+        in_programs="none",
     )
     stop_stable: int = option(
         0,
         "epochs without a change in the ranking of the operations after which the search stops (DARTS+); 0 for never",
         "[0, 1e6]",
         before=0,
+        in_programs="none",
     )
     stop_eigenvalue: float = option(
         0.0,
         "factor of the dominant eigenvalue's rise at which the search stops and returns an earlier cell (DARTS-ES); 0 for never",
         "[0, 1e6]",
         before=0.0,
+        in_programs="none",
     )
-    stop_eigenvalue_from: int = option(10, "earliest epoch whose cell it then returns", "[1, 1e6]", before=10)
+    stop_eigenvalue_from: int = option(10, "earliest epoch whose cell it then returns", "[1, 1e6]", before=10, in_programs="none")
     eigenvalue_every: int = option(
         5,
         "epochs from one measurement of the dominant eigenvalue of the alphas' Hessian to the next; 0 for never",
         "[0, 1e6]",
         before=0,
+        in_programs="none",
     )
     epochs: int = option(15, "passes over the search_train half; 0 for children without a supernet", "[0, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
@@ -92,18 +99,22 @@ class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions
     batch_norm: str = option(
         "batch", "batch norm in steps: by the whole batch, or by each device's part of it", ("batch", "device"), before="batch"
     )
-    train_share: float = option(0.5, "share of the training images from which weights learn", "(0, 1)", before=0.5)
-    val_share: float = option(0.5, "share of the training images from which alphas learn", "(0, 1)", before=0.5)
+    train_share: float = option(
+        0.5, "share of the training images from which weights learn", "(0, 1)", before=0.5, in_programs="none"
+    )
+    val_share: float = option(
+        0.5, "share of the training images from which alphas learn", "(0, 1)", before=0.5, in_programs="none"
+    )
     weight_lr: float = option(0.1, "learning rate of the weights (SGD), annealed by a cosine per epoch", "[0, 1e6]")
     weight_lr_min: float = option(0.0, "learning rate at the end of the cosine", "[0, 1e6]")
     weight_lr_warmup_epochs: int = option(0, "epochs in which that learning rate rises to its cosine", "[0, 1e6]", before=0)
     momentum: float = option(0.9, "momentum of the weights", "[0, 1)")
-    weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]")
+    weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]", in_programs="argument")
     clip: float = option(5.0, "largest norm of the weight gradient", "[1e-30, 1e30]")
     alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)", "[0, 1e6]")
     alpha_clip: float = option(0.0, "largest norm of the gradient of the alphas; 0 for any", "[0, 1e30]", before=0.0)
     alpha_decay: float = option(1e-3, "L2 decay of the alphas", "[0, 1e6]")
-    seed: int = option(0, "seed of weights, alphas, halves, batches and projections", "[0, 4294967295]")
+    seed: int = option(0, "seed of weights, alphas, halves, batches and projections", "[0, 4294967295]", in_programs="none")
 
     @property
     def primitives(self) -> tuple[str, ...]:

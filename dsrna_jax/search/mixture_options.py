@@ -36,13 +36,18 @@ class MixtureOptions:
     keep: str = option(
         "two", "edges of the derived cell: the two strongest into each node, or all, with one operation each", ("two", "all"),
         before="two",
+        in_programs="none",
     )  # fmt: skip
     operations: str = option(
         "", "columns of the operations that edges have, as 0134,1236;0347,1357 (of the normal; reduction cell); empty for all",
         before="",
     )  # fmt: skip
     most_skips: int = option(
-        64, "skip connections of the derived normal cell; of more, the weakest are chosen anew (P-DARTS)", "[0, 64]", before=64
+        64,
+        "skip connections of the derived normal cell; of more, the weakest are chosen anew (P-DARTS)",
+        "[0, 64]",
+        before=64,
+        in_programs="none",
     )
     skip_dropout: float = option(
         0.0, "share of the pixels that identities of the supernet lose at first, falling with the epochs (P-DARTS)", "[0, 1)",

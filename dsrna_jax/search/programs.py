@@ -1,8 +1,7 @@
 """The programs of a search: gather a batch from the data on the devices, augment it, move alphas or weights."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -10,15 +9,13 @@ from jax.sharding import Mesh
 from dsrna_jax.data import augment
 from dsrna_jax.data_parallel import batch_sum, whole
 from dsrna_jax.runtime.compilation import argument_shapes
-from dsrna_jax.runtime.device_data import gathered
+from dsrna_jax.runtime.device_data import gathered, given
 from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search.setup import SearchSetup
 from dsrna_jax.search.state import SearchBatch
 from dsrna_jax.search.step import SearchFunctions
 
 _TRAIN, _VAL, _PROJECTIONS, _PERTURBATIONS, _CURVATURE = range(5)  # streams of randomness
-
-Functions = TypeVar("Functions")  # a dataclass with a `supernet`
 
 
 class SearchPrograms(NamedTuple):
@@ -38,12 +35,6 @@ class SearchPrograms(NamedTuple):
     eigenvalue: Callable | Any | None = None
 
 
-def normalised(functions: Functions, mean: Any, std: Any) -> Functions:
-    """The functions with another mean and standard deviation of pixels; traced ones are no constants of a program."""
-    of_any: Any = functions
-    return dataclasses.replace(of_any, supernet=of_any.supernet.clone(mean=mean, std=std))
-
-
 def search_programs(functions: SearchFunctions) -> SearchPrograms:
     """The functions of a search on batches given by indices [batch], as each device runs them (`data_parallel`)."""
 
@@ -57,27 +48,27 @@ def search_programs(functions: SearchFunctions) -> SearchPrograms:
 
     def weight_step(state, data, indices, key):
         train = batch(state.step, data, indices, key, _TRAIN)
-        return normalised(functions, data.mean, data.std).weight_step(state, train, step_key(key, _PERTURBATIONS, state.step))
+        return given(functions, data).weight_step(state, train, step_key(key, _PERTURBATIONS, state.step))
 
     def joint_step(state, data, indices, key):
         train = batch(state.step, data, indices, key, _TRAIN)
-        return normalised(functions, data.mean, data.std).joint_step(state, train, step_key(key, _PROJECTIONS, state.step))
+        return given(functions, data).joint_step(state, train, step_key(key, _PROJECTIONS, state.step))
 
     def alpha_step(state, data, train_indices, val_indices, key):
         train = batch(state.step, data, train_indices, key, _TRAIN)
         val = batch(state.step, data, val_indices, key, _VAL)
-        return normalised(functions, data.mean, data.std).alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
+        return given(functions, data).alpha_step(state, train, val, step_key(key, _PROJECTIONS, state.step))
 
     def evaluate(state, data, indices, counts):
-        loss, right = normalised(functions, data.mean, data.std).evaluate(state, plain_batch(data, indices))
+        loss, right = given(functions, data).evaluate(state, plain_batch(data, indices))
         return batch_sum((jnp.sum(jnp.where(counts, loss, 0)), jnp.sum(right & counts)))
 
     def certify(state, data, indices):
-        return whole(normalised(functions, data.mean, data.std).certify(state, plain_batch(data, indices)))
+        return whole(given(functions, data).certify(state, plain_batch(data, indices)))
 
     def eigenvalue(state, data, val_indices, key):
         val = batch(state.step - 1, data, val_indices, key, _VAL)
-        return normalised(functions, data.mean, data.std).eigenvalue(state, val, step_key(key, _CURVATURE, state.step))
+        return given(functions, data).eigenvalue(state, val, step_key(key, _CURVATURE, state.step))
 
     step, own_alpha_step = (joint_step, None) if functions.config.levels == 1 else (weight_step, alpha_step)
     return SearchPrograms(

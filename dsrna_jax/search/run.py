@@ -23,7 +23,7 @@ from dsrna_jax.search import mixing, stopping
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
 from dsrna_jax.search.optimizers import weight_rate
-from dsrna_jax.search.programs import SearchPrograms, arguments, normalised, search_programs
+from dsrna_jax.search.programs import SearchPrograms, arguments, search_programs
 from dsrna_jax.search.setup import SearchSetup, search_setup
 
 
@@ -86,7 +86,7 @@ class SearchLoop(RunLoop):
         return search_programs(self.setup.functions), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
+        functions = self.setup.functions.given((0.0,), (1.0,), {})  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
         self.folder.write_alphas(0, 0, alphas, **({"kept": jax.device_get(self.state.kept)} if self.config.operations else {}))

@@ -23,16 +23,22 @@ class SeriesOptions:
     stages: str = option(
         "", "cells:operations:skip_dropout of the searches of a series, as 5:8:0,11:5:0.4,17:3:0.7 (P-DARTS); empty for one",
         before="",
+        in_programs="none",
     )  # fmt: skip
     weight_decays: str = option(
         "", "weight decays of the searches of a series, as 3e-4,9e-4, whose best cell is chosen (R-DARTS); empty for one",
         before="",
+        in_programs="none",
     )  # fmt: skip
     retrain_epochs: int = option(
-        25, "epochs in which each of their cells is trained on search_train, to be judged on search_val", "[1, 1e6]", before=25
+        25,
+        "epochs in which each of their cells is trained on search_train, to be judged on search_val",
+        "[1, 1e6]",
+        before=25,
+        in_programs="none",
     )
-    retrain_cells: int = option(8, "cells of that network", "[3, 200]", before=8)
-    retrain_channels: int = option(16, "channels of its first cell", "[1, 4096]", before=16)
+    retrain_cells: int = option(8, "cells of that network", "[3, 200]", before=8, in_programs="none")
+    retrain_channels: int = option(16, "channels of its first cell", "[1, 4096]", before=16, in_programs="none")
 
     @property
     def is_series(self) -> bool:

@@ -1,6 +1,8 @@
 """The bi-level search step: alphas by the hypergradient of loss - gamma * R, then weights by the gradient of the loss."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import Averaged, over_parts
+from dsrna_jax.runtime.options import with_arguments
 from dsrna_jax.search import bilevel, curvature, mixing
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.losses import SupernetLosses
@@ -32,6 +35,14 @@ class SearchFunctions(SupernetLosses):
 
     weight_optimizer: optax.GradientTransformation
     alpha_optimizer: optax.GradientTransformation
+
+    def given(self, mean: Any, std: Any, numbers: Mapping[str, Any]) -> "SearchFunctions":
+        """The functions with another mean and standard deviation of pixels, and other numbers in the configuration."""
+        config = with_arguments(self.config, numbers)
+        optimizer = weight_optimizer(config, self.steps_per_epoch)
+        return dataclasses.replace(
+            self, config=config, supernet=self.supernet.clone(mean=mean, std=std), weight_optimizer=optimizer
+        )
 
     def init(self, key: PRNGKeyArray) -> SearchState:
         """The state before the first step."""

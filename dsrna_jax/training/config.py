@@ -22,7 +22,9 @@ class TrainingConfig(ComputeOptions, ImageOptions):
 
     experiment: ClassVar[str] = "training"
 
-    genotype: str = option("PC_DARTS_cifar", "run folder, .json file, published name, random:SEED, or list to list the names")
+    genotype: str = option(
+        "PC_DARTS_cifar", "run folder, .json file, published name, random:SEED, or list to list the names", in_programs="none"
+    )
     cells: int = option(8, "cells of the network", "[3, 200]")
     channels: int = option(8, "channels of the first cell", "[1, 4096]")
     start: str = option("cifar", "images enter at full size (cifar) or an eighth of the side (imagenet, imagenet_wide)", _STARTS)
@@ -38,11 +40,15 @@ class TrainingConfig(ComputeOptions, ImageOptions):
     schedule: str = option("cosine", "how the learning rate changes from epoch to epoch", _SCHEDULES)
     lr_warmup_epochs: int = option(0, "epochs in which the learning rate rises to that of its schedule", "[0, 1e6]")
     momentum: float = option(0.9, "momentum", "[0, 1)")
-    weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]")
+    weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]", in_programs="argument")
     clip: float = option(5.0, "largest norm of the gradient", "[1e-30, 1e30]")
     ema: float = option(0.0, "decay of the average of the weights that is evaluated in their place; 0 for none", "[0, 1)")
-    held_out: float = option(0.1, "share of the training images that are kept apart, to choose the best checkpoint", "[0, 1)")
-    patience: int = option(0, "epochs without a better checkpoint after which training stops; 0 for never", "[0, 1e6]")
+    held_out: float = option(
+        0.1, "share of the training images that are kept apart, to choose the best checkpoint", "[0, 1)", in_programs="none"
+    )
+    patience: int = option(
+        0, "epochs without a better checkpoint after which training stops; 0 for never", "[0, 1e6]", in_programs="none"
+    )
     adversarial: str = option("none", "attack on the training images", ADVERSARIES)
     radius: float = option(8 / 255, "size of the perturbations, in pixel units (0 to 1)", "[0, 1e4]")
     norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
@@ -53,8 +59,12 @@ class TrainingConfig(ComputeOptions, ImageOptions):
     replays: int = option(8, "weight updates for each batch (free)", "[1, 1e4]")
     beta: float = option(6.0, "weight of the robust term (trades, mart)", "[0, 1e6]")
     val_attack_steps: int = option(10, "steps of the PGD that measures robust accuracy on the held-out images", "[1, 1e5]")
-    collapse: float = option(0.2, "fall of held-out robust accuracy from its best at which training stops; 0 for never", "[0, 1]")
-    seed: int = option(0, "seed of weights, held-out images, batches, augmentation and attacks", "[0, 4294967295]")
+    collapse: float = option(
+        0.2, "fall of held-out robust accuracy from its best at which training stops; 0 for never", "[0, 1]", in_programs="none"
+    )
+    seed: int = option(
+        0, "seed of weights, held-out images, batches, augmentation and attacks", "[0, 4294967295]", in_programs="none"
+    )
 
     def __post_init__(self):
         check(self)

@@ -1,6 +1,5 @@
 """The programs of a training: gather a batch from the data on the devices, then train on it or evaluate it."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ from jax.sharding import Mesh
 
 from dsrna_jax.data_parallel import batch_sum
 from dsrna_jax.runtime.compilation import argument_shapes
-from dsrna_jax.runtime.device_data import gathered
+from dsrna_jax.runtime.device_data import gathered, given
 from dsrna_jax.training.setup import TrainingSetup
 from dsrna_jax.training.step import TrainingFunctions
 
@@ -25,19 +24,14 @@ class TrainingPrograms(NamedTuple):
     evaluate: Callable | Any
 
 
-def normalised(functions: TrainingFunctions, mean: Any, std: Any) -> TrainingFunctions:
-    """The functions with another mean and standard deviation of pixels; traced ones are no constants of a program."""
-    return dataclasses.replace(functions, network=functions.network.clone(mean=mean, std=std))
-
-
 def training_programs(functions: TrainingFunctions) -> TrainingPrograms:
     """The functions of a training on batches given by indices [batch], as each device runs them (`data_parallel`)."""
 
     def train_step(state, data, indices, key):
-        return normalised(functions, data.mean, data.std).train_step(state, *gathered(data, indices), key)
+        return given(functions, data).train_step(state, *gathered(data, indices), key)
 
     def evaluate(state, data, indices, counts, key):
-        values = normalised(functions, data.mean, data.std).evaluate(state, *gathered(data, indices), key)
+        values = given(functions, data).evaluate(state, *gathered(data, indices), key)
         return batch_sum(tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values))
 
     return TrainingPrograms(train_step, evaluate)

@@ -16,7 +16,7 @@ from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.run_folder import resolved_configuration
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.folder import TrainingFolder
-from dsrna_jax.training.programs import TrainingPrograms, arguments, normalised, training_programs
+from dsrna_jax.training.programs import TrainingPrograms, arguments, training_programs
 from dsrna_jax.training.result import measured_result
 from dsrna_jax.training.schedules import learning_rate
 from dsrna_jax.training.setup import TrainingSetup, training_setup
@@ -96,7 +96,7 @@ class TrainingLoop(RunLoop):
         return training_programs(self.setup.functions), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
+        functions = self.setup.functions.given((0.0,), (1.0,), {})  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         self.folder.write_architecture(self.setup.architecture)
 

@@ -1,6 +1,7 @@
 """The training step of a derived network: standard or adversarial, the attack inside the compiled step."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -18,6 +19,7 @@ from dsrna_jax.networks import network
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.runtime.optimizers import sgd
+from dsrna_jax.runtime.options import with_arguments
 from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.training import adversarial
 from dsrna_jax.training.adversarial import Passes
@@ -67,6 +69,12 @@ class TrainingFunctions:
     image_shape: tuple[int, int, int]
     steps_per_epoch: int
     optimizer: optax.GradientTransformation
+
+    def given(self, mean: Any, std: Any, numbers: Mapping[str, Any]) -> "TrainingFunctions":
+        """The functions with another mean and standard deviation of pixels, and other numbers in the configuration."""
+        config = with_arguments(self.config, numbers)
+        own = optimizer(config, self.steps_per_epoch)
+        return dataclasses.replace(self, config=config, network=self.network.clone(mean=mean, std=std), optimizer=own)
 
     def init(self, key: PRNGKeyArray) -> TrainingState:
         """The state before the first step."""

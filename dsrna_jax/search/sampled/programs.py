@@ -11,10 +11,9 @@ from dsrna_jax.data import augment
 from dsrna_jax.data_parallel import batch_sum
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.compilation import argument_shapes
-from dsrna_jax.runtime.device_data import gathered
+from dsrna_jax.runtime.device_data import gathered, given
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.streams import step_key
-from dsrna_jax.search.programs import normalised
 from dsrna_jax.search.sampled.step import SampledFunctions
 from dsrna_jax.search.sampled_options import objectives_of
 from dsrna_jax.search.state import SearchBatch
@@ -50,18 +49,18 @@ def sampled_programs(functions: SampledFunctions) -> SampledPrograms:
     def weight_step(state, data, indices, key):
         images, labels = gathered(data, indices)
         train = SearchBatch(functions.augmented(images, step_key(key, _TRAIN, state.step)), labels)
-        return normalised(functions, data.mean, data.std).weight_step(state, train, step_key(key, _PATHS, state.step))
+        return given(functions, data).weight_step(state, train, step_key(key, _PATHS, state.step))
 
     def plain(data, indices):
         images, labels = gathered(data, indices)
         return SearchBatch(augment.pixels(images), labels)
 
     def propose_step(state, data, indices, key):
-        own = normalised(functions, data.mean, data.std)
+        own = given(functions, data)
         return (own.propose(state, plain(data, indices), step_key(key, _PROPOSALS, state.step)),)
 
     def judge(state, data, indices, counts, number, key):
-        own = normalised(functions, data.mean, data.std)
+        own = given(functions, data)
         values = own.judge(state, number, plain(data, indices), step_key(key, _JUDGEMENT, 0))
         return batch_sum(tuple(jnp.sum(jnp.where(counts, value, 0)) for value in values))
 
@@ -72,7 +71,7 @@ def sampled_programs(functions: SampledFunctions) -> SampledPrograms:
         images, labels = gathered(data, indices)
         own = step_key(key, _TUNING, count)
         train = SearchBatch(functions.augmented(images, own), labels)
-        tuned = normalised(functions, data.mean, data.std).tune(state, number, count == 0, train, own)
+        tuned = given(functions, data).tune(state, number, count == 0, train, own)
         return {name: jax.tree.leaves(getattr(tuned, name)) for name in MOVED}
 
     return SampledPrograms(weight_step, propose_step, judge, record_step, tune if functions.config.fine_tune_steps else None)

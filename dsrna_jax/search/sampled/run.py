@@ -16,7 +16,6 @@ from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.optimizers import weight_rate
-from dsrna_jax.search.programs import normalised
 from dsrna_jax.search.sampled.folder import SampledFolder
 from dsrna_jax.search.sampled.programs import MOVED, SampledPrograms, arguments, sampled_programs
 from dsrna_jax.search.sampled.setup import SampledSetup, sampled_setup
@@ -70,7 +69,7 @@ class SampledLoop(RunLoop):
         return sampled_programs(self.setup.functions), arguments(self.setup, self.mesh)
 
     def begin(self) -> None:
-        functions = normalised(self.setup.functions, (0.0,), (1.0,))  # initial weights do not depend on them
+        functions = self.setup.functions.given((0.0,), (1.0,), {})  # initial weights do not depend on them
         self.state, self.best = initial_state(functions.init, self.config.seed, self.mesh), None
 
     def resume(self, metadata: dict[str, Any]) -> None:

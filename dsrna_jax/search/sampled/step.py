@@ -1,6 +1,7 @@
 """The steps of a sampled search: a supernet learns on random sub-networks, and children are judged by its weights."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -22,6 +23,7 @@ from dsrna_jax.networks.path import PathNetwork
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.runtime.optimizers import sgd
+from dsrna_jax.runtime.options import with_arguments
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.optimizers import weight_optimizer
 from dsrna_jax.search.sampled import strategy
@@ -61,6 +63,14 @@ class SampledFunctions:
     strategy: strategy.Strategy
     measure: Measure
     weight_optimizer: optax.GradientTransformation
+
+    def given(self, mean: Any, std: Any, numbers: Mapping[str, Any]) -> "SampledFunctions":
+        """The functions with another mean and standard deviation of pixels, and other numbers in the configuration."""
+        config = with_arguments(self.config, numbers)
+        optimizer = weight_optimizer(config, self.steps_per_epoch)
+        return dataclasses.replace(
+            self, config=config, supernet=self.supernet.clone(mean=mean, std=std), weight_optimizer=optimizer
+        )
 
     def init(self, key: PRNGKeyArray) -> SampledState:
         """The state before the first step."""
