@@ -92,6 +92,59 @@ def test_json_gives_back_the_same_genotype(genotype):
     assert g.from_json(text) == g.from_json(json.loads(text)) == genotype
 
 
+@given(genotypes())
+def test_darts_text_gives_back_the_same_genotype(genotype):
+    text = g.to_darts(genotype)
+    assert "\n" not in text and g.from_darts(text) == genotype
+    scope = {"Genotype": lambda **fields: fields}  # as DARTS's code reads it
+    assert g.from_json(eval(text, scope)) == genotype
+
+
+def test_darts_text_is_read_as_its_code_is_written(tmp_path):
+    """With names, ranges and calls of other functions around it, in a file, and by --genotype."""
+    genes = "[('skip_connect', 0), ('none', 1), ('sep_conv_3x3', 2), ('max_pool_3x3', 0)]"
+    bare = f"Genotype({genes}, range(2, 4), reduce={genes}, reduce_concat=[3])"
+    module = f"import collections\nGenotype = collections.namedtuple('Genotype', 'normal')\nNAME = (\n  genotypes.{bare})\n"
+    listed = f"Genotype(normal={genes}, reduce={genes}, normal_concat=list(range(2, 4)), reduce_concat=[3])"
+    (tmp_path / "cells.py").write_text(module)
+    expected = g.from_darts(bare)
+    assert expected.normal_concat == (2, 3) and expected.reduction_concat == (3,)
+    assert g.from_darts(listed) == g.load(tmp_path / "cells.py") == expected
+    assert g.zoo.resolve(str(tmp_path / "cells.py")) == g.zoo.resolve(listed) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected one Genotype"),
+        ("Genotype(", "expected a text Genotype"),
+        ("Genotype(normal=[1])", "with the fields normal"),
+        ("Genotype(1, 2, 3, 4, 5)", "with the fields normal"),
+        ("Genotype(1, 2, 3, normal=4)", "with the fields normal"),
+        ("Genotype([], [], [], []); Genotype([], [], [], [])", "expected one Genotype.* got 2"),
+        ("Genotype([], range(10**9), [], [])", "lists, numbers and ranges"),
+        ("Genotype([], range(2, 2000), [], [])", "lists, numbers and ranges"),
+        ("Genotype(open('x'), [], [], [])", "lists, numbers and ranges"),
+        (
+            "Genotype([('sep_conv_9x9', 0), ('none', 1)], [2], [('none', 0), ('none', 1)], [2])",
+            "unknown operation 'sep_conv_9x9'",
+        ),
+        ("Genotype(" + 50 * "[" + 50 * "]", "too deep"),
+        ("Genotype(\0)", "expected a text"),
+    ],
+)
+def test_what_is_no_text_of_darts_is_refused_in_one_line(text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        g.from_darts(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_architectures_have_no_text_of_darts():
+    for other in (g.zoo.published("RobNet_large"), g.DenseGenotype(["none", "skip_connect"], ["none", "none"])):
+        with pytest.raises(InputError, match="has no text in DARTS's form"):
+            g.to_darts(other)
+
+
 def test_a_saved_genotype_replaces_the_whole_file_and_loads_again(tmp_path):
     path = tmp_path / "genotype.json"
     for published in PUBLISHED:

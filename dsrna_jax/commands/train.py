@@ -7,6 +7,7 @@ dsrna_jax train --preset=cifar10 --genotype=DARTS_V2 --data_dir=PATH --dry_run  
 dsrna_jax train --run_dir=runs/... --resume                    go on with a run that was stopped
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +44,17 @@ def _answer(values: FlagValues) -> str | None:
 def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
     from dsrna_jax.runtime.run_folder import configuration
 
-    name = Path(values.genotype).name.removesuffix(".json").replace(":", "_")
-    run_dir = Path(values.run_dir or f"runs/train_{values.preset}_{name}")
+    run_dir = Path(values.run_dir or f"runs/train_{values.preset}_{_name(values.genotype)}")
     is_preset = values["preset"].present or not values.resume
     kept = TRAINING_PRESETS[values.preset] if is_preset else configuration(run_dir, TrainingConfig)
     return overridden(kept, values), run_dir
+
+
+def _name(genotype: str) -> str:
+    """The name of a genotype in that of the run folder; of a text, one that follows from it."""
+    if "(" in genotype:
+        return f"genotype_{hashlib.sha256(genotype.encode()).hexdigest()[:8]}"
+    return Path(genotype).name.removesuffix(".json").replace(":", "_")
 
 
 def _plan(config: TrainingConfig, values: FlagValues) -> str:

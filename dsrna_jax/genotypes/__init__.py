@@ -7,6 +7,7 @@ from dsrna_jax import lazy
 if TYPE_CHECKING:
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.genotypes.architecture import Architecture, from_json, load, save, to_json
+    from dsrna_jax.genotypes.darts_text import from_darts, to_darts
     from dsrna_jax.genotypes.dense_genotype import DenseGenotype
     from dsrna_jax.genotypes.derivation import derive, derive_dense
     from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count, edges, skip_count
@@ -26,10 +27,12 @@ __all__ = [
     "derive_dense",
     "edge_count",
     "edges",
+    "from_darts",
     "from_json",
     "load",
     "save",
     "skip_count",
+    "to_darts",
     "to_json",
     "zoo",
 ]
@@ -49,10 +52,12 @@ __getattr__, __dir__ = lazy.attach(
         "derive_dense": "derivation:derive_dense",
         "edge_count": "genotype:edge_count",
         "edges": "genotype:edges",
+        "from_darts": "darts_text:from_darts",
         "from_json": "architecture:from_json",
         "load": "architecture:load",
         "save": "architecture:save",
         "skip_count": "genotype:skip_count",
+        "to_darts": "darts_text:to_darts",
         "to_json": "architecture:to_json",
     },
 )

@@ -8,6 +8,7 @@ from typing import Any
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
+from dsrna_jax.genotypes.darts_text import from_darts
 from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.robnet import RobNet
@@ -15,6 +16,7 @@ from dsrna_jax.genotypes.robnet import RobNet
 Architecture = Genotype | DenseGenotype | RobNet
 
 _FIELDS = ("normal", "normal_concat", "reduction", "reduction_concat")
+_LONGEST_TEXT = 2**20  # characters
 _FORMERLY = {"reduction": "reduce", "reduction_concat": "reduce_concat"}  # as DARTS's code spells them
 
 
@@ -63,12 +65,24 @@ def save(architecture: Architecture, path: str | os.PathLike) -> None:
 
 
 def load(path: str | os.PathLike) -> Architecture:
-    """The architecture in a JSON file. Raises: InputError, which names the file, if there is none in it."""
+    """The architecture in a JSON file, or in a .txt or .py file the one that DARTS's text describes.
+
+    Raises: InputError, which names the file, if there is none in it.
+    """
+    is_text = os.fspath(path).endswith((".txt", ".py"))
     try:
-        value = strict_json.read(path)
+        value = _text(path) if is_text else strict_json.read(path)
     except OSError as error:
         raise InputError(f"cannot read a genotype from {path}: {error.strerror}") from error
     try:
-        return from_json(value)
+        return from_darts(value) if is_text else from_json(value)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _text(path: str | os.PathLike) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(_LONGEST_TEXT)
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8") from None

@@ -15,6 +15,7 @@ import numpy as np
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import expanded
 from dsrna_jax.genotypes.architecture import Architecture, load
+from dsrna_jax.genotypes.darts_text import OPENING, from_darts
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Gene, Genotype
 from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.genotypes.robnet import RobNet
@@ -40,7 +41,7 @@ def published(name: str) -> Architecture:
         guess = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise InputError(
             f"genotype={name!r} is neither a run folder nor a .json file, nor a published name{guess}: expected one of these "
-            "or random:SEED; --genotype=list lists the names"
+            "or random:SEED or Genotype(...); --genotype=list lists the names"
         )
     entry = table["cells"][name]
     cells = {cell: _genes(entry[cell], table["operations"]) for cell in CELL_TYPES}
@@ -79,7 +80,7 @@ def random(seed: int, nodes: int = 4) -> Genotype:
 
 
 def resolve(text: str) -> Architecture:
-    """The architecture that `--genotype` names: a run folder, a JSON file, a published name, or `random:SEED`.
+    """The architecture that `--genotype` names: a run folder, a file, a published name, `random:SEED`, or DARTS's text.
 
     Raises: InputError, in one line, if it is none of these or holds no architecture.
     """
@@ -88,8 +89,10 @@ def resolve(text: str) -> Architecture:
         if not seed.isdecimal():
             raise InputError(f"genotype={text!r}: expected random:SEED with a whole number, such as random:0")
         return random(int(seed))
+    if text.lstrip().startswith(OPENING):
+        return from_darts(text)
     path = expanded(text)
-    if text and (path.is_dir() or path.is_file() or path.suffix == ".json" or len(path.parts) > 1):
+    if text and (path.is_dir() or path.is_file() or path.suffix in (".json", ".txt", ".py") or len(path.parts) > 1):
         return load(path / "genotype.json" if path.is_dir() else path)
     return published(text)
 

@@ -23,7 +23,9 @@ class TrainingConfig(ComputeOptions, ImageOptions):
     experiment: ClassVar[str] = "training"
 
     genotype: str = option(
-        "PC_DARTS_cifar", "run folder, .json file, published name, random:SEED, or list to list the names", in_programs="none"
+        "PC_DARTS_cifar",
+        "run folder, .json file, published name, random:SEED, DARTS's text, or list to list the names",
+        in_programs="none",
     )
     cells: int = option(8, "cells of the network", "[3, 200]")
     channels: int = option(8, "channels of the first cell", "[1, 4096]")
