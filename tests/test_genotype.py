@@ -140,7 +140,7 @@ def test_what_is_no_text_of_darts_is_refused_in_one_line(text, message):
 
 
 def test_other_architectures_have_no_text_of_darts():
-    for other in (g.zoo.published("RobNet_large"), g.DenseGenotype(["none", "skip_connect"], ["none", "none"])):
+    for other in (g.zoo.published("RobNet_large"), g.DenseGenotype(["none", "skip_connect"], ["skip_connect"] * 2)):
         with pytest.raises(InputError, match="has no text in DARTS's form"):
             g.to_darts(other)
 
