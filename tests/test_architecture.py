@@ -14,7 +14,7 @@ PACKAGE = "dsrna_jax"
 # From the bottom up. Folders of one floor do not import each other.
 FLOORS = (
     ("lazy", "errors", "data_parallel"),
-    ("files", "strict_json"),
+    ("files", "strict_json", "pages"),
     ("confidence", "inputs", "losses", "kernels"),
     ("genotypes", "data", "bounds", "attacks"),
     ("interchange", "networks", "plots", "runtime"),
@@ -23,6 +23,7 @@ FLOORS = (
     ("series",),
     ("evaluation",),
     ("comparison", "sweeps"),
+    ("reproduction",),
     ("commands",),
     ("__main__",),
 )

@@ -237,6 +237,17 @@ def test_dlr_is_invariant_to_shift_and_scale_and_has_the_sign_of_the_margin_loss
         assert (np.diff([losses.of_class(z, c) for c in ranked], axis=0) <= 0).all() and all((c != labels).all() for c in ranked)
 
 
+def test_keep_may_be_traced_and_the_last_point_succeeds_at_most_as_often():
+    def run(keep):
+        return attacks.pgd(logits_fn, images, labels, KEY, radius=0.05, norm="linf", steps=5, step_size=0.05, keep=keep)
+
+    traced = jax.jit(run)
+    for word, is_last in (("fooled", False), ("last", True)):
+        for ours, theirs in zip(traced(jnp.asarray(is_last)), run(word), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert not (run("last").success & ~run("fooled").success).any()
+
+
 def test_in_a_training_step_weights_are_traced_and_keep_last_adds_no_forward_pass():
     def step(scale, keep):
         def scaled(images):

@@ -46,12 +46,24 @@ def test_csv_has_the_numbers_of_the_table(runs):
 
 def test_the_page_needs_no_other_file(runs):
     text = page(whole_table(runs))
-    assert "://" not in text and "<link" not in text and "<script" not in text and "@import" not in text and "url(" not in text
+    assert not [sign for sign in ("://", "<link", "<script src", "@import", "url(") if sign in text]
     assert set(re.findall(r'src="([^,]*),', text)) == {"data:image/svg+xml;base64"}
     assert "<b>&amp;" not in text and "&lt;b&gt;&amp;|SNAS" in text
     assert "color-scheme: light dark" in text and text.count("<tr class=paper>") == 1
     # accuracies, radii, a curve, two staircases, and the cell that both have
     assert text.count("<figure>") == 6
+
+
+def test_the_page_marks_the_best_measured_figure_of_each_column(runs):
+    """A network with more accuracy, less under attack and a larger radius than another."""
+    for name, scale, clean, attacked, radii in (("a", 1.0, 0.9, 0.2, [0.1]), ("b", 2.0, 0.8, 0.3, [0.05])):
+        path = runs.make(name, scale, seed=len(name), lr=scale)
+        runs.test(path, clean)
+        runs.attack(path, clean, [(PGD, attacked)])
+        runs.certify(path, clean, radii)
+    text = page(table_of(runs.root / "a", runs.root / "b"))
+    marked = dict(re.findall(r'<td data-value="([^"]+)" class=best[^>]*>([^<]*)<', text))
+    assert {"90.00", "30.00", "0.1"} <= set(marked.values()) and not {"80.00", "20.00", "0.05"} & set(marked.values())
 
 
 def run_command(*arguments):

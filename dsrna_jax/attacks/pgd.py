@@ -29,7 +29,7 @@ def pgd(
     random_start: bool = True,
     x_init: Float[ArrayLike, "batch *image"] | None = None,
     target: Int[Array, " batch"] | None = None,
-    keep: str = "fooled",
+    keep: str | Array = "fooled",
 ) -> AttackResult:
     """x <- project(x + step_size * direction of the gradient), `steps` times; arguments as in `dsrna_jax.attacks`.
 
@@ -44,12 +44,13 @@ def pgd(
       x_init: the first run begins here instead, projected.
       target: classes to pull towards; by default away from the label.
       keep: "fooled" for the last misclassified point as x_adv, and the last point if there is none; "last" for the last point
-        always, as in adversarial training.
+        always, as in adversarial training, so that a success is one of the last point. Or a truth value, which may be traced:
+        whether it is "last".
     Raises: InputError, as all attacks, and for restarts without random starts.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     ball.check_norm(norm)
-    if keep not in ("fooled", "last"):
+    if isinstance(keep, str) and keep not in ("fooled", "last"):
         raise InputError(f"keep={keep!r}: expected 'fooled' or 'last'")
     if restarts > 1 and not random_start:
         raise InputError(f"restarts={restarts} without random_start would all be the same: expected random_start=True")
@@ -76,10 +77,15 @@ def pgd(
         points, *memory = lax.fori_loop(0, steps, step, (start, *nothing))
         logits = logits_fn(points)
         values = known_loss(loss(logits, labels))
-        if keep == "last":
-            return result(images, points, is_fooled(logits, labels), values, steps, norm)
+        now = is_fooled(logits, labels)
+        if isinstance(keep, str) and keep == "last":
+            return result(images, points, now, values, steps, norm)
         fooling, fooled, best = seen(points, logits, values, *memory)
-        return result(images, ball.pick(fooled, fooling, points), fooled, best, steps, norm)
+        kept = ball.pick(fooled, fooling, points)
+        if not isinstance(keep, str):
+            kept, fooled = jnp.where(keep, points, kept), jnp.where(keep, now, fooled)
+            best = jnp.where(keep, values, best)
+        return result(images, kept, fooled, best, steps, norm)
 
     return repeated(run, restarts, images)
 

@@ -16,25 +16,20 @@ import importlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import parsed_flags
+from dsrna_jax.commands.engines import check_engine, define_engine, engine
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.invocation import COMMANDS, command_line, in_users_words
 from dsrna_jax.runtime.lock import locked
-from dsrna_jax.runtime.options import interval
 from dsrna_jax.runtime.paths import check_path
 from dsrna_jax.runtime.signals import Stopped
-from dsrna_jax.sweeps.engines import ENGINES, Engine, Local, Ray, Slurm
 from dsrna_jax.sweeps.jobs import Job, jobs_of, keep, kept, lines_of
 from dsrna_jax.sweeps.run import run
 from dsrna_jax.sweeps.table import table
-
-_RANGES = {"at_once": interval("[0, 4096]"), "retries": interval("[0, 100]"), "cpus": interval("(0, 4096]"),
-           "gpus": interval("[-1, 4096]")}  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:
@@ -45,9 +40,7 @@ def main(argv: Sequence[str]) -> None:
     if values.help or "--help" in argv[count:]:
         print(f"{in_users_words(__doc__ or '')}\n{values.get_help()}")
         return
-    for name, allowed in _RANGES.items():
-        if values[name].value not in allowed:
-            raise InputError(f"{name}={shown(values[name].value)}: expected a number in {allowed}")
+    check_engine(values)
     sweep = Path(values.run_dir)
     check_path(sweep, "run_dir")
     given = _given(argv[count:])
@@ -59,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     with locked(sweep, "run_dir"):
         jobs = keep(given, sweep) if given else kept(sweep)
         try:
-            swept = run(jobs, sweep, _engine(values, sweep), values.retries)
+            swept = run(jobs, sweep, engine(values, sweep), values.retries)
         except Stopped as stopped:
             raise Stopped(stopped.number, f"{stopped}; go on by {_again(argv[1:count])}") from None
     print(f"\n{table(jobs, sweep)}")
@@ -74,18 +67,9 @@ def main(argv: Sequence[str]) -> None:
 def _flags() -> FlagValues:
     values = no_flags()
     define(values, "run_dir", "runs/sweep", "folder of the sweep, which all machines must see")
-    define(values, "engine", "local", "where jobs run: on this machine, by submitit, by ray", ENGINES)
-    define(values, "retries", 1, "how often a job that fails is started again")
     define(values, "status", False, "show how far each job is, and run nothing")
     define(values, "dry_run", False, "show the command of each job, and run nothing")
-    define(values, "at_once", 0, "local: jobs at once; 0 for one a GPU, or one on the CPU")
-    define(values, "slurm_options", "", "slurm: parameters of submitit, such as timeout_min=600,slurm_partition=gpu")
-    define(
-        values, "slurm_cluster", "slurm", "slurm: local is submitit's own trial, by processes of this machine", ("slurm", "local")
-    )
-    define(values, "ray_address", "", "ray: address of the cluster, such as auto; by default one is started on this machine")
-    define(values, "cpus", 1.0, "ray: CPUs of a job")
-    define(values, "gpus", -1.0, "ray: GPUs of a job; -1 for one if the cluster has any")
+    define_engine(values)
     return values
 
 
@@ -104,25 +88,6 @@ def _given(arguments: Sequence[str]) -> list[Job]:
         except InputError as error:
             raise InputError(f"{shlex.join([job.command, *job.flags])}: {error}") from None
     return jobs
-
-
-def _engine(values: FlagValues, sweep: Path) -> Engine:
-    if values.engine == "slurm":
-        return Slurm(sweep / "slurm", values.slurm_cluster, _options(values.slurm_options))
-    if values.engine == "ray":
-        return Ray(values.ray_address, values.cpus, values.gpus)
-    return Local(values.at_once)
-
-
-def _options(text: str) -> dict[str, Any]:
-    """NAME=VALUE,... as a dictionary, whole numbers as such. Raises: InputError for anything else."""
-    options = {}
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        if not (equals and name.isidentifier() and value):
-            raise InputError(f"slurm_options={shown(text)}: expected NAME=VALUE,NAME=VALUE")
-        options[name] = int(value) if value.isdecimal() else value
-    return options
 
 
 def _again(flags: Sequence[str]) -> str:

@@ -171,6 +171,13 @@ def figures(row: str, dataset: str) -> dict[str, PaperFigure]:
     return row_figures
 
 
+def rows(table: int) -> list[str]:
+    """The rows of a table, in the paper's order."""
+    if table not in _TABLES:
+        return list(_CERTIFIED_ROWS)
+    return [line.split("|")[0].strip() for line in _TABLES[table][2].strip().splitlines()]
+
+
 def _printed(text: str, table: int) -> PaperFigure:
     value, _, std = text.partition(" ± ")
     return PaperFigure(float(value), float(std) if std else None, table)

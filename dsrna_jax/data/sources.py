@@ -60,6 +60,13 @@ def load(
     return dataclasses.replace(dataset, images=dataset.images[indices], labels=dataset.labels[indices])
 
 
+def is_there(name: str, data_dir: str | None = None) -> bool:
+    """Whether a data set is on this machine; arguments as in `load`."""
+    root = expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    whole, _ = parsed(name)
+    return any(source(whole, root) is not None for source in SOURCES)
+
+
 def pictures(name: str, split: str, data_dir: str | None = None, *, examples: int = 0) -> Pictures | None:
     """The images of `load`, encoded, to be decoded one by one, or None if the source has arrays only; arguments as there."""
     read, split, part = _resolved(name, split, data_dir)

@@ -2,7 +2,7 @@
 
 import sys
 
-COMMANDS = ("search", "train", "attack", "certify", "compare", "sweep")
+COMMANDS = ("search", "train", "attack", "certify", "compare", "sweep", "reproduce")
 
 
 def command_line(command: str) -> str:

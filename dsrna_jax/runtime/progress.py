@@ -145,6 +145,11 @@ def _left(steps: int, rate: float) -> str:
     return f"{clock(steps / rate if steps > 0 else 0)} left"
 
 
+def shorten(line: str) -> str:
+    """A line cut to the width of the terminal."""
+    return line[: shutil.get_terminal_size().columns - 1]
+
+
 def clock(seconds: float) -> str:
     """A duration as h:mm:ss."""
     whole = round(seconds)

@@ -56,6 +56,13 @@ def pgd_row(steps: int, radius: float, norm: str, restarts: int = 1) -> AttackRo
     return AttackRow(f"PGD-{steps}", (pgd_stage(steps, restarts),), radius, norm, budget, GRADIENT * steps * restarts)
 
 
+def last_iterate_row(steps: int, radius: float, norm: str) -> AttackRow:
+    """PGD from one random start whose last point alone counts, as most papers count: at most as strong as `pgd_row`."""
+    stages = (pgd_stage(steps, is_last=True),)
+    budget = f"{steps} steps of a quarter of the radius, 1 random start, the last iterate alone counts"
+    return AttackRow(f"PGD-{steps}, last iterate", stages, radius, norm, budget, GRADIENT * steps)
+
+
 def cw_row(radius: float, steps: int, searches: int, rate: float, constant: float, confidence: float) -> AttackRow:
     """The l2 attack of Carlini and Wagner; options as in `attacks.cw`."""
     options = (("steps", steps), ("searches", searches), ("rate", rate), ("constant", constant), ("confidence", confidence))
@@ -118,11 +125,13 @@ def attack_rows(config: AttackConfig, classes: int) -> tuple[AttackRow, ...]:
 
 def _tier_rows(config, classes):
     radius, norm, restarts = config.size, config.norm, config.restarts
-    quick = (fgsm_row(radius / 4, norm), fgsm_row(radius, norm), *(pgd_row(n, radius, norm, restarts) for n in (10, 20)))
-    if config.tier == "smoke":
-        return *quick, cw_row(config.cw_radius, **SMOKE_CW), series_row(radius, norm, classes, **SMOKE_SERIES)
     if config.tier == "standard":
         return (series_row(radius, norm, classes),)
+    quick = (fgsm_row(radius / 4, norm), fgsm_row(radius, norm), *(pgd_row(n, radius, norm, restarts) for n in (10, 20)))
+    if config.last_iterate:
+        quick += tuple(last_iterate_row(n, radius, norm) for n in ((10, 20) if config.tier == "smoke" else (10, 20, 100)))
+    if config.tier == "smoke":
+        return *quick, cw_row(config.cw_radius, **SMOKE_CW), series_row(radius, norm, classes, **SMOKE_SERIES)
     nearest = (cw_row(config.cw_radius, **CW_PRESETS["paper60"]), ddn_row(config.cw_radius))
     return *quick, pgd_row(100, radius, norm, restarts), *nearest, series_row(radius, norm, classes)
 

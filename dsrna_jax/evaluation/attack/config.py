@@ -24,6 +24,7 @@ class AttackConfig:
     cw_radius: float = option(0.5, "l2 size up to which a perturbation of C&W or DDN counts as a success", "[0, 1e4]")
     attacks: str = option("", "further attacks of dsrna_jax.attacks, each with its default options: names, separated by commas")
     restarts: int = option(5, "random starts of PGD, of which the worst counts", "[1, 1e4]")
+    last_iterate: bool = option(False, "also PGD of one start whose last iterate alone counts, as papers do", before=False)
     examples: int = option(1000, "images, drawn by the seed; 0 for all", "[0, 1e9]")
     probe_examples: int = option(128, "the first of these, for the sanity checks and the curve over radii", "[1, 1e9]")
     batch_size: int = option(128, "images per step", "[1, 1e6]")

@@ -25,6 +25,7 @@ def gradient_steps(
     stride: float | Array,
     spread: float | Array,
     by_margin: int | Array,
+    is_last: int | Array = 0,
 ) -> AttackResult:
     """FGSM, PGD of any number of steps and random noise (0 steps) as one program: their differences are traced arguments.
 
@@ -32,6 +33,7 @@ def gradient_steps(
       stride: size of a step, in radii.
       spread: size of the random start, in radii.
       by_margin: 1 to climb `margin_loss`, whose direction does not depend on the scale of the logits; 0 for cross-entropy.
+      is_last: 1 to count the last point alone; 0 to count any that is misclassified.
     """
     start = images + spread * (uniform(example_keys(key, len(images)), images, radius, norm) - images)
 
@@ -39,12 +41,13 @@ def gradient_steps(
         return jnp.where(by_margin > 0, margin_loss(logits, labels), cross_entropy(logits, labels))
 
     return pgd(
-        logits_fn, images, labels, radius=radius, norm=norm, steps=steps, step_size=stride * radius, loss=loss, x_init=start
-    )
+        logits_fn, images, labels, radius=radius, norm=norm, steps=steps, step_size=stride * radius, loss=loss, x_init=start,
+        keep=jnp.asarray(is_last) > 0,
+    )  # fmt: skip
 
 
-def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0):
-    numbers = {"steps": steps, "stride": stride, "spread": spread, "by_margin": by_margin}
+def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0, is_last=0):
+    numbers = {"steps": steps, "stride": stride, "spread": spread, "by_margin": by_margin, "is_last": is_last}
     return Stage(name, gradient_steps, numbers=tuple(numbers.items()), runs=runs)
 
 
@@ -53,9 +56,9 @@ def fgsm_stage() -> Stage:
     return _steps("fgsm", stride=1.0, spread=0.0)
 
 
-def pgd_stage(steps: int, restarts: int = 1, loss: str = "ce") -> Stage:
+def pgd_stage(steps: int, restarts: int = 1, loss: str = "ce", *, is_last: bool = False) -> Stage:
     """PGD on "ce" or "margin" in steps of a quarter of the radius; more steps continue fewer."""
-    return _steps("pgd", restarts, steps, by_margin=int(loss == "margin"))
+    return _steps("pgd", restarts, steps, by_margin=int(loss == "margin"), is_last=int(is_last))
 
 
 def noise_stage(draws: int) -> Stage:

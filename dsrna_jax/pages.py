@@ -1,0 +1,92 @@
+"""Pages: one HTML file each, which needs no network, for light and dark screens of any width."""
+
+import html
+from string import Template
+
+
+def safe(text: str) -> str:
+    """Text as it may stand in HTML, between tags and in attributes."""
+    return html.escape(text)
+
+
+def document(title: str, body: str, *, reload: int = 0) -> str:
+    """A whole page.
+
+    Args:
+      title: of the window and the first heading.
+      body: HTML below that heading.
+      reload: seconds after which the page loads itself again; 0 for never.
+    """
+    again = f'<meta http-equiv="refresh" content="{reload}">\n' if reload else ""
+    return Template(_PAGE).substitute(title=safe(title), body=body, again=again)
+
+
+def sort_button(text: str) -> str:
+    """The heading of a column that sorts the table by it; the page needs `SORTABLE`."""
+    return f'<button type="button">{safe(text)}</button>'
+
+
+SORTABLE = """<script>
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0], first = [...body.rows];
+  table.tHead.querySelectorAll("th").forEach((head, index) => head.querySelector("button").addEventListener("click", () => {
+    const next = {none: "descending", descending: "ascending", ascending: "none"}[head.ariaSort ?? "none"];
+    table.tHead.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+    if (next === "none") return body.append(...first);
+    head.setAttribute("aria-sort", next);
+    const value = row => row.cells[index].dataset.value, sign = next === "ascending" ? 1 : -1;
+    const by = (a, b) => index === 0 ? sign * a.cells[0].textContent.localeCompare(b.cells[0].textContent)
+      : value(a) === undefined || value(b) === undefined ? (value(a) === undefined) - (value(b) === undefined)
+      : sign * (value(a) - value(b));
+    body.append(...[...first].sort(by));
+  }));
+}
+</script>"""
+"""A script by which the headings of tables of the class `sortable` sort them; rows without a figure stay below."""
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+$again<title>$title</title>
+<style>
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --faint: #666; --link: #00695c; --best: #e0f2f1; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --paper: #171717; --line: #3a3a3a; --faint: #a0a0a0; --link: #80cbc4; --best: #20403d; }
+}
+body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: var(--ink); background: var(--paper); }
+body { font: 15px/1.5 system-ui, sans-serif; }
+a { color: var(--link); }
+.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding: .45rem .7rem; color: var(--faint); }
+th, td { padding: .45rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom; }
+td { white-space: nowrap; }
+th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); min-width: 9rem; max-width: 40vw; }
+thead th { font-weight: 600; }
+thead th:not(:first-child) { min-width: 5.5rem; }
+th small { display: block; color: var(--faint); font-weight: 400; }
+tbody th { font-weight: 500; }
+tbody tr:last-child > * { border-bottom: 0; }
+.paper > *, .faint { color: var(--faint); font-style: italic; }
+.best { background: var(--best); font-weight: 600; }
+td.words { text-align: left; white-space: normal; min-width: 16rem; }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible { outline: 2px solid var(--link); }
+[aria-sort=ascending] button::after { content: " \\25B2"; }
+[aria-sort=descending] button::after { content: " \\25BC"; }
+li { margin: .2rem 0; overflow-wrap: anywhere; }
+pre, code { overflow-wrap: anywhere; white-space: pre-wrap; }
+figure { margin: 1.5rem 0; padding: .8rem; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
+figure img { display: block; width: 100%; }
+figcaption { color: #333; font-weight: 600; padding-top: .5rem; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+$body
+</body>
+</html>
+"""

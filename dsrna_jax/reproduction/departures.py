@@ -1,0 +1,61 @@
+"""Departures of a scale from the paper: every field in which a run's configuration differs from that at full size."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dsrna_jax.errors import shown
+from dsrna_jax.reproduction.graph import Graph, Node
+
+_SAME = frozenset({"seed", "data_dir", "genotype", "loading", "workers", "remat", "eigenvalue_every", "precision"})
+_KINDS = {"search": "search", "standard": "standard training", "adversarial": "adversarial training",
+          "small": "training of networks that are certified", "attack": "attacks", "certify": "certificates"}  # fmt: skip
+
+
+def departures(graph: Graph, full: Graph, resolve: Callable[[Node], Any], table: int) -> list[str]:
+    """One line for each kind of run of a table, with the fields in which all differ, and those in which some methods' differ.
+
+    Args:
+      graph: the runs.
+      full: those of the same cells at full size.
+      resolve: a run -> its configuration.
+    """
+    changes: dict[str, dict[str, dict[str, str]]] = {}  # by kind, method and field
+    for ours, theirs in _pairs(graph, full, table):
+        found = changes.setdefault(_KINDS[theirs.kind], {}).setdefault(ours.method.name, {})
+        found |= _changed(resolve(theirs), resolve(ours))
+    lines = []
+    for kind, by_method in changes.items():
+        common = [field for field, text in next(iter(by_method.values())).items()
+                  if all(own.get(field) == text for own in by_method.values())]  # fmt: skip
+        if common:
+            first = next(iter(by_method.values()))
+            lines.append(f"{kind}: {', '.join(f'{field} {first[field]}' for field in common)}")
+        for method, own in by_method.items():
+            if rest := [f"{field} {text}" for field, text in own.items() if field not in common]:
+                lines.append(f"{kind} of {method}: {', '.join(rest)}")
+    return lines
+
+
+def _pairs(graph: Graph, full: Graph, table: int) -> Iterator[tuple[Node, Node]]:
+    """Runs behind a table with those of the same cell at full size: trainings, their searches and their evaluations."""
+    at_full_size = {(cell.method.name, cell.data, cell.column): cell.trainings for cell in full.cells if cell.table == table}
+    for cell in graph.cells:
+        theirs = at_full_size.get((cell.method.name, cell.data, cell.column))
+        if cell.table != table or not theirs:
+            continue
+        pair = graph.nodes[cell.trainings[0]], full.nodes[theirs[0]]
+        yield pair
+        yield from zip(*[[g.nodes[n] for n in node.needs] for g, node in zip((graph, full), pair, strict=True)], strict=False)
+        of = [{n.name.rsplit("/", 1)[1]: n for n in g.nodes.values() if node.name in n.needs} for g, node in
+              zip((graph, full), pair, strict=True)]  # fmt: skip
+        yield from ((of[0][name], of[1][name]) for name in of[0] if name in of[1])
+
+
+def _changed(full: Any, ours: Any) -> Mapping[str, str]:
+    """`full -> ours` of every field in which two configurations differ, but for those that choose neither method nor size."""
+    return {
+        field.name: f"{shown(getattr(full, field.name))} -> {shown(getattr(ours, field.name))}"
+        for field in dataclasses.fields(ours)
+        if field.name not in _SAME and getattr(full, field.name) != getattr(ours, field.name)
+    }

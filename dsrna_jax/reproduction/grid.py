@@ -1,0 +1,109 @@
+"""The grid of a table: our figures, the paper's beside them, rows that do not run, notes; the pages are made of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dsrna_jax.comparison.paper_tables import PaperFigure
+from dsrna_jax.comparison.runs import FinishedTraining
+from dsrna_jax.reproduction.graph import Graph
+from dsrna_jax.reproduction.protocols import Scale, Table
+from dsrna_jax.reproduction.results import Figure, figure, printed
+
+ABSENT = "—"
+
+
+class Heading(NamedTuple):
+    """The heading of a column; `is_paper` if its figures are the paper's."""
+
+    title: str
+    says: str = ""
+    is_paper: bool = False
+
+
+class Entry(NamedTuple):
+    """A figure as text, with the folders of its runs, and its budget in words."""
+
+    text: str
+    figure: Figure | PaperFigure | None = None
+    runs: tuple[Path, ...] = ()
+    how: str = ""
+
+
+class Line(NamedTuple):
+    """A row: its name, what it is named after in the commands, its entries, and the reason if it has no figures."""
+
+    name: str
+    method: str
+    entries: list[Entry]
+    reason: str = ""
+
+
+class Grid(NamedTuple):
+    """A table as it is shown."""
+
+    title: str
+    headings: list[Heading]
+    lines: list[Line]
+    protocol: str
+    notes: list[str]
+
+
+def grid(
+    table: Table, scale: Scale, graph: Graph, read_runs: Mapping[str, FinishedTraining], left_out: Mapping[str, str],
+    departures: Sequence[str],
+) -> Grid:  # fmt: skip
+    """The grid of a table.
+
+    Args:
+      read_runs: the finished trainings by name.
+      left_out: rows that do not run, each with the reason and its cost.
+      departures: from the paper's protocol, in words.
+    """
+    cells = [cell for cell in graph.cells if cell.table == table.number]
+    sets = scale.tables.get(table.number, {})
+    headings, columns = [], []
+    for data in sets:
+        for column in table.columns:
+            own = {cell.method.name: cell for cell in cells if (cell.data, cell.column) == (data, column)}
+            prefix = f"{data}: " if len(sets) > 1 else ""
+            headings.append(Heading(f"{prefix}{column.title}", column.says))
+            columns.append({name: _ours(figure(cell, read_runs)) for name, cell in own.items()})
+            theirs = {name: _theirs(found) for name, cell in own.items() if (found := printed(cell))}
+            if theirs:
+                headings.append(Heading(f"{prefix}{column.title}", "the paper", True))
+                columns.append(theirs)
+    named = {cell.method.name: cell.method for cell in cells}
+    lines = [Line(method.row, name, [column.get(name, Entry(ABSENT)) for column in columns]) for name, method in named.items()]
+    lines += [Line(row, "", [], reason) for row, reason in left_out.items()]
+    notes = [*_budgets(headings, columns), *_departed(table, scale, departures)]
+    return Grid(table.title, headings, lines, table.protocol, notes)
+
+
+def _ours(found: Figure | None) -> Entry:
+    return Entry(ABSENT) if found is None else Entry(_text(found.value, found.std), found, found.runs, found.how)
+
+
+def _theirs(found: PaperFigure) -> Entry:
+    return Entry(_text(found.value, found.std), found, how=f"Table {found.table}")
+
+
+def _text(value: float, std: float | None) -> str:
+    digits = 2 if abs(value) >= 1 else 4
+    return f"{value:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+
+
+def _budgets(headings: Sequence[Heading], columns: Sequence[Mapping[str, Entry]]) -> list[str]:
+    """The images and the budget of each of our columns."""
+    notes = []
+    for heading, column in zip(headings, columns, strict=True):
+        ways = dict.fromkeys(entry.how for entry in column.values() if entry.how)
+        if ways and not heading.is_paper:
+            notes.append(f"{heading.title}{f' ({heading.says})' if heading.says else ''}: {'; '.join(ways)}.")
+    return notes
+
+
+def _departed(table: Table, scale: Scale, departures: Sequence[str]) -> list[str]:
+    stand_ins = scale.tables.get(table.number, {}).items()
+    sets = [f"{scale.data[name].says} in place of {data}" for data, name in stand_ins if name != data]
+    return [f"Departure: {text}." for text in (*sets, *departures)]

@@ -1,0 +1,103 @@
+"""Grids as HTML, Markdown, CSV and LaTeX."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsrna_jax.pages import document, safe
+from dsrna_jax.reproduction.grid import Entry, Grid, Line
+
+
+def html(grids: Sequence[Grid], title: str, summary: Sequence[str], out: Path) -> str:
+    """A page of all tables in `out`, to whose folders of runs its figures are links."""
+    parts = [f"<p>{safe(text)}</p>" for text in summary]
+    for grid in grids:
+        heads = "".join(
+            f'<th scope="col"{" class=faint" if h.is_paper else ""}>{safe(h.title)}<small>{safe(h.says)}</small></th>'
+            for h in grid.headings
+        )
+        rows = "\n".join(_row(line, len(grid.headings), out) for line in grid.lines)
+        notes = "".join(f"<li>{safe(note)}</li>" for note in grid.notes)
+        caption = "Mean ± standard deviation over searches. A figure leads to its run folder; those in italics are the paper's."
+        parts.append(
+            f'<h2>{safe(grid.title)}</h2>\n<p>{safe(grid.protocol)}</p>\n<div class="wide" tabindex="0"><table>'
+            f'<caption>{safe(caption)}</caption>\n<thead><tr><th scope="col">Method</th>{heads}</tr></thead>\n'
+            f"<tbody>\n{rows}\n</tbody></table></div>\n<ul>{notes}</ul>"
+        )
+    return document(title, "\n".join(parts))
+
+
+def markdown(grids: Sequence[Grid], title: str, summary: Sequence[str]) -> str:
+    """All tables, with their protocols and notes."""
+    parts = [f"# {title}", *summary]
+    for grid in grids:
+        heads = ["Method", *(f"{h.title}{f' ({h.says})' if h.says else ''}" for h in grid.headings)]
+        lines = [heads, ["---", *["---:"] * len(grid.headings)]]
+        lines += [[line.name, *_texts(line, len(grid.headings))] for line in grid.lines]
+        table = "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
+        parts += [f"## {grid.title}", grid.protocol, table, "\n".join(f"- {note}" for note in grid.notes)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def comma_separated(grids: Sequence[Grid]) -> str:
+    """Every figure in a line of its own: table, row, column, source, value, standard deviation, count, runs, budget."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["table", "method", "column", "source", "value", "std", "count", "runs", "how"])
+    for grid in grids:
+        for line in grid.lines:
+            for heading, entry in zip(grid.headings, line.entries, strict=False):
+                if (found := entry.figure) is not None:
+                    source = "paper" if heading.is_paper else "measured"
+                    std = "" if found.std is None else found.std
+                    runs = " ".join(map(str, entry.runs))
+                    count = getattr(found, "count", "")
+                    writer.writerow([grid.title, line.name, heading.title, source, found.value, std, count, runs, entry.how])
+    return file.getvalue()
+
+
+def latex(grids: Sequence[Grid]) -> str:
+    """All tables for booktabs; a row that does not run is a remark."""
+    parts = []
+    for grid in grids:
+        heads = " & ".join(["Method", *(_tex(f"{h.title} (paper)" if h.is_paper else h.title) for h in grid.headings)])
+        rows = [" & ".join([_tex(line.name), *(_tex(entry.text) for entry in line.entries)]) + r" \\" for line in grid.lines
+                if line.entries]  # fmt: skip
+        remarks = [f"% {line.name}: {line.reason}" for line in grid.lines if line.reason]
+        parts.append("\n".join([
+            f"% {grid.title}", rf"\begin{{tabular}}{{l{'r' * len(grid.headings)}}}", r"\toprule", heads + r" \\", r"\midrule",
+            *rows, r"\bottomrule", r"\end{tabular}", *remarks,
+        ]))  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(line: Line, columns: int, out: Path) -> str:
+    name = f'<th scope="row">{safe(line.name)}</th>'
+    if line.reason:
+        return f'<tr class="paper">{name}<td class="words" colspan="{columns}">{safe(line.reason)}</td></tr>'
+    return f"<tr>{name}{''.join(_cell(entry, out) for entry in line.entries)}</tr>"
+
+
+def _cell(entry: Entry, out: Path) -> str:
+    if not entry.runs:
+        return f'<td class="faint">{safe(entry.text)}</td>'
+    first, *others = [safe(os.path.relpath(run, out)) for run in entry.runs]
+    more = "".join(f' <a href="{run}/" aria-label="run {i}">{i}</a>' for i, run in enumerate(others, 2))
+    return f'<td title="{safe(entry.how)}"><a href="{first}/">{safe(entry.text)}</a><small>{more}</small></td>'
+
+
+def _texts(line: Line, columns: int) -> list[str]:
+    if line.reason:
+        return [line.reason, *[""] * (columns - 1)] if columns else []
+    return [entry.text for entry in line.entries]
+
+
+def _tex(text: str) -> str:
+    return text.translate(_TEX)
+
+
+_TEX = str.maketrans({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "—": "---",
+})  # fmt: skip

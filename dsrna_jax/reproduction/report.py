@@ -1,0 +1,53 @@
+"""The report of a reproduction: its tables as HTML, Markdown, CSV and LaTeX."""
+
+from collections.abc import Sequence
+
+from dsrna_jax import __version__
+from dsrna_jax.files import write_whole
+from dsrna_jax.reproduction import page, protocols
+from dsrna_jax.reproduction.departures import departures
+from dsrna_jax.reproduction.grid import Grid, grid
+from dsrna_jax.reproduction.plan import Plan
+from dsrna_jax.reproduction.results import trainings
+
+NAME = "tables"
+"""The name of its files, without suffix."""
+
+
+def write(plan: Plan, command: str) -> str:
+    """Writes the tables of all that is done to the folder of the plan, and returns them as Markdown.
+
+    Args:
+      command: the command line that asked for them.
+    Raises: InputError if a result is damaged.
+    """
+    plan.costs.refresh()
+    done = trainings(plan.graph, plan.out, {name for name in plan.graph.nodes if plan.costs.is_done(name)})
+    title = f"Tables of the paper at scale {plan.scale.name}"
+    seeds = "1 search" if plan.seeds == 1 else f"{plan.seeds} searches"
+    how = f"{seeds} of each method, or as many trainings of a published cell. dsrna_jax {__version__}: {command}"
+    summary = [plan.scale.says, how]
+    grids = _grids(plan, done)
+    texts = {
+        "html": page.html(grids, title, summary, plan.out),
+        "md": page.markdown(grids, title, summary),
+        "csv": page.comma_separated(grids),
+        "tex": page.latex(grids),
+    }
+    for suffix, text in texts.items():
+        write_whole(plan.out / f"{NAME}.{suffix}", text)
+    return texts["md"]
+
+
+def _grids(plan: Plan, done) -> Sequence[Grid]:
+    full = plan.graph_of(protocols.scale("paper"), plan.methods, plan.tables)
+    grids = []
+    for table in plan.tables:
+        title = f"Table {table.number}. {table.title}"
+        if reason := plan.table_left_out(table):
+            grids.append(Grid(title, [], [], f"Not run: {reason}.", []))
+            continue
+        changed = departures(plan.graph, full, plan.resolve, table.number)
+        left_out = {row: f"not run: {reason}" for row, reason in plan.rows_left_out(table).items()}
+        grids.append(grid(table, plan.scale, plan.graph, done, left_out, changed)._replace(title=title))
+    return grids

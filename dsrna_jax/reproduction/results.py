@@ -1,0 +1,111 @@
+"""The figures of tables: each the mean of a measure over the trainings of a cell, with the paper's figure beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dsrna_jax.comparison import paper_tables
+from dsrna_jax.comparison.columns import COSTS, run_measures
+from dsrna_jax.comparison.paper_tables import PaperFigure
+from dsrna_jax.comparison.runs import FinishedTraining, read
+from dsrna_jax.evaluation.attack.budgets import pixels
+from dsrna_jax.reproduction.graph import Cell, Graph
+
+TARGETS = ("random", "least_likely", "runner_up")
+"""The classes over which CNN-Cert takes the mean of its radii."""
+
+
+class Measured(NamedTuple):
+    """A measure of one training, with its budget or images in words."""
+
+    value: float
+    how: str
+
+
+class Figure(NamedTuple):
+    """A figure: mean over `count` trainings, each of another search, and their standard deviation if there are several.
+
+    runs: folders of the trainings.
+    how: budget or images, in words.
+    """
+
+    value: float
+    std: float | None
+    count: int
+    runs: tuple[Path, ...]
+    how: str
+
+
+def trainings(graph: Graph, out: Path, finished: set[str]) -> dict[str, FinishedTraining]:
+    """The finished trainings of a graph with their evaluations, by name. Raises: InputError if a result is damaged."""
+    names = dict.fromkeys(name for cell in graph.cells for name in cell.trainings)
+    return {name: read(out / name) for name in names if name in finished}
+
+
+def figure(cell: Cell, read_runs: Mapping[str, FinishedTraining]) -> Figure | None:
+    """The figure of a cell, of the trainings that are finished and measured; None without any."""
+    found = [(run, one) for name in cell.trainings if (run := read_runs.get(name)) and (one := value(run, cell.column.measure))]
+    if not found:
+        return None
+    values = [one.value for _, one in found]
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    ways = dict.fromkeys(one.how for _, one in found)
+    return Figure(float(np.mean(values)), std, len(values), tuple(run.path for run, _ in found), "; ".join(ways))
+
+
+def printed(cell: Cell) -> PaperFigure | None:
+    """The paper's figure that a cell stands beside."""
+    found = paper_tables.figures(cell.method.row, cell.data).get(cell.column.title)
+    return found if found and found.table == cell.table else None
+
+
+def value(run: FinishedTraining, measure: str) -> Measured | None:
+    """A measure of a training in the units of the paper's tables; None if it was not measured.
+
+    Args:
+      measure: "clean", "params" (in millions), "cost" (of the search, in days), "attack NAME" for a row of attack.json,
+        "fgsm SHARE" for FGSM within that share of the radius, "series" for AutoAttack or what ran of it, "radius NORM minimum",
+        "radius NORM targets", the mean over `TARGETS`, or "attacked NORM", the attack's upper bound of the radius.
+    """
+    kind, _, rest = measure.partition(" ")
+    if kind == "clean":
+        test = run.result["test"] if run.result else None
+        return Measured(100 * test["accuracy"], f"all {test['images']:,} {test['split']} images") if test else None
+    if kind == "params":
+        return Measured(run.weights / 1e6, "")
+    if kind == "cost":
+        return next((Measured(days, c.how) for c, days in run_measures(run).items() if c.title in COSTS), None)
+    if kind in ("radius", "attacked"):
+        return _certified(run, kind, *rest.split())
+    for result in run.attacks:
+        for row in result["rows"]:
+            if _is_meant(kind, rest, row, result["config"].get("radius", 0.0)):
+                images = f"{result['examples']:,} {result['config']['split']} images"
+                ball = f"{row['norm']} {pixels(row['radius'], row['norm'])}"
+                return Measured(100 * row["accuracy"], f"{row['name']}, {ball}: {row['budget']}; {images}")
+    return None
+
+
+def _is_meant(kind: str, rest: str, row: Mapping, radius: float) -> bool:
+    if kind == "attack":
+        return row["name"] == rest
+    if kind == "fgsm":
+        return row["name"].startswith("FGSM") and abs(row["radius"] - float(rest) * radius) < 1e-6
+    return "after" in row
+
+
+def _certified(run: FinishedTraining, kind: str, norm: str, which: str = "") -> Measured | None:
+    for result in run.certificates:
+        if result["norm"] != norm:
+            continue
+        rows = [result["attack_radius"]] if kind == "attacked" else [result["radius"]] if which == "minimum" else [
+            result["per_target"][target] for target in TARGETS
+        ]  # fmt: skip
+        if any(row is None or row["mean"] is None for row in rows):
+            return None
+        config = result["config"]
+        how = config["attack"] if kind == "attacked" else f"{result['method']}, {config['arithmetic']} arithmetic"
+        return Measured(float(np.mean([row["mean"] for row in rows])), f"{how}; {result['examples']} {config['split']} images")
+    return None
