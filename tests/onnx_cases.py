@@ -68,6 +68,8 @@ def _products():
     yield Case("Gemm", normal(3, 5), normal(4, 5), shape=BARE, transA=1)
     yield Case("Gemm", normal(1, 5), number(0.5), shape=FLAT, transA=1)
     yield from (Case("MatMul", normal(*shape)) for shape in ((5, 3), (4, 5, 3), (1, 4, 5, 2), (5,)))
+    yield Case("Einsum", normal(5, 3), equation="abcd,de->abe")
+    yield Case("Einsum", X, equation="ab,cb->ac", shape=BARE)
     yield Case("MatMul", X, before=normal(3, 6), shape=MAPS)
     yield Case("MatMul", X, before=normal(2, 3, 3), shape=BARE)
     yield Case("MatMul", X, shape=(1, 3, 3))

@@ -60,8 +60,8 @@ def test_every_operation_agrees_with_onnxruntime_and_can_be_bounded(group, tmp_p
 
 
 def test_every_operation_has_a_case():
-    in_graphs = set("And Equal Greater GreaterOrEqual Less LessOrEqual Log Not Or ReduceLogSum Sqrt Where".split())
-    in_graphs |= set("Acos Asin Cosh Sinh Tan".split())  # all of them unary
+    in_graphs = set("And Equal Greater GreaterOrEqual Less LessOrEqual Log Not Or ReduceLogSum Sqrt Where Xor".split())
+    in_graphs |= set("Acos Acosh Asin Asinh Atanh Cosh Sinh Tan".split())  # all of them unary
     assert set(ALL) == in_graphs | {case.operator for cases in GROUPS.values() for case in cases}
 
 
@@ -99,11 +99,13 @@ def test_comparisons_and_choices_agree_with_onnxruntime(tmp_path):
     comparisons = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
     nodes = [node(operator, "x c", f"b{i}") for i, operator in enumerate(comparisons)]
     nodes += [node("And", "b0 b2", "both"), node("Or", "b1 b3", "either"), node("Not", "b4", "other")]
-    nodes += [node("And", "either other", "t"), node("Or", "both t", "u"), node("Where", "u x d", "z")]
+    nodes += [node("And", "either other", "t"), node("Xor", "both t", "u"), node("Where", "u x d", "z")]
     nodes += [node("Cast", "b0", "float", to=TensorProto.FLOAT), node("Abs", "x", "a"), node("Sqrt", "a", "r")]
     nodes += [node("Log", "a", "l"), node("ReduceLogSum", "a", "total"), node("Tanh", "x", "small")]
-    nodes += [node(operator, "small", f"u{i}") for i, operator in enumerate(("Acos", "Asin", "Cosh", "Sinh", "Tan"))]
-    nodes += [node("Sum", "z float r l total u0 u1 u2 u3 u4", "y")]
+    unary = ("Acos", "Asin", "Cosh", "Sinh", "Tan", "Asinh", "Atanh", "Exp")
+    nodes += [node(operator, "small", f"u{i}") for i, operator in enumerate(unary)]
+    nodes += [node("Cosh", "u7", "above"), node("Acosh", "above", "v")]
+    nodes += [node("Sum", "z float r l total u0 u1 u2 u3 u4 u5 u6 v", "y")]
     constants = [numpy_helper.from_array(onnx_cases.normal(12), name) for name in ("c", "d")]
     path = saved(onnx_cases.model_of(nodes, constants), tmp_path / "network.onnx")
     assert_agree(path, [interchange.read_onnx(path)], inputs((12,)))

@@ -95,10 +95,13 @@ def _modulo(node, x, y):
 OPERATIONS = {
     "Abs": _entrywise(jnp.abs),
     "Acos": _entrywise(jnp.arccos),
+    "Acosh": _entrywise(jnp.arccosh),
     "Add": _entrywise(jnp.add),
     "And": _entrywise(jnp.logical_and),
     "Asin": _entrywise(jnp.arcsin),
+    "Asinh": _entrywise(jnp.arcsinh),
     "Atan": _entrywise(jnp.arctan),
+    "Atanh": _entrywise(jnp.arctanh),
     "Cast": _with_options(_cast),
     "Ceil": _entrywise(jnp.ceil),
     "Clip": Operation(_clip, _broadcasts_after_batch, static=(1, 2)),
@@ -146,4 +149,5 @@ OPERATIONS = {
     "Tanh": _entrywise(jnp.tanh),
     "ThresholdedRelu": _with_options(lambda node, x: jnp.where(x > node.get("alpha", 1.0), x, 0.0)),
     "Where": _entrywise(jnp.where),
+    "Xor": _entrywise(jnp.logical_xor),
 }

@@ -84,6 +84,7 @@ def _over_classes(function) -> Operation:
 
 OPERATIONS = {
     "BatchNormalization": Operation(_batch_normalization, first_is_batched),
+    "Einsum": Operation(lambda node, *operands: jnp.einsum(node.get("equation"), *operands)),
     "Gemm": Operation(_gemm, _gemm_takes_batch),
     "InstanceNormalization": Operation(_instance_normalization, first_is_batched),
     "LayerNormalization": Operation(_layer_normalization, _layer_takes_batch),
