@@ -1,0 +1,51 @@
+"""Export a trained network for other programs: ONNX, safetensors, jax.export, or DARTS's text of its genotype.
+
+dsrna_jax export --checkpoint=runs/train_digits_PC_DARTS_cifar --to=onnx          for onnxruntime and other verifiers
+dsrna_jax export --checkpoint=RUN --to=safetensors --out=weights.safetensors      weights by name, the genotype as metadata
+dsrna_jax export --checkpoint=RUN --to=jax_export                                 StableHLO, for any batch, without this package
+dsrna_jax export --checkpoint=RUN --to=genotype                                   Genotype(normal=[...], ...), as DARTS prints it
+
+RUN is the folder of a training (then its best checkpoint is taken), or a checkpoint in it. Logits by the file are compared with
+the network's. Beside it goes a model card in Markdown: data, training, accuracy, attacks and certificates found in the folder.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsrna_jax.commands.command import CHECKPOINT, checkpoint
+from dsrna_jax.commands.flags import define, no_flags, parse
+from dsrna_jax.errors import InputError
+from dsrna_jax.files import expanded, write_whole
+from dsrna_jax.runtime.invocation import in_users_words
+from dsrna_jax.runtime.paths import check_path
+
+SUFFIXES = {"onnx": ".onnx", "safetensors": ".safetensors", "jax_export": ".jax_export", "genotype": ".txt"}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError for bad input."""
+    values = no_flags()
+    define(values, "checkpoint", CHECKPOINT.default, CHECKPOINT.text)
+    define(values, "to", "onnx", "format of the file", tuple(SUFFIXES))
+    define(values, "out", None, "file; by default network.SUFFIX in the folder export of the training")
+    define(values, "licence", None, "licence of the weights for the model card, such as CC-BY-4.0")
+    parse(values, argv)
+    if values.help:
+        print(f"{in_users_words(__doc__ or '')}\n{values.get_help()}")
+        return
+    run = checkpoint(values)
+    from dsrna_jax.comparison import runs
+    from dsrna_jax.comparison.card import card
+    from dsrna_jax.evaluation.exporting import FORMATS
+    from dsrna_jax.evaluation.folder import home
+    from dsrna_jax.training import restore
+
+    out = expanded(values.out) if values.out else home(run, "export") / f"network{SUFFIXES[values.to]}"
+    if out.is_dir() or out.suffix == ".md":
+        raise InputError(f"out {out} is {'a folder' if out.is_dir() else 'the name of the model card'}: expected a file to write")
+    check_path(out.parent, "out")
+    network, finished = restore.load(Path(run)), runs.read(run)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    checked, beside = FORMATS[values.to](network, out), out.with_suffix(".md")
+    write_whole(beside, card(finished, network, out, values.to, values.licence))
+    print(f"{checked}\n{out} holds the network, {beside} its model card.")
