@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 SMALL = {"cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "warmup_epochs": 0, "batch_size": 240}
 SMALL_SERIES = {
     "digits_pdarts": {"stages": "3:8:0,3:4:0.4"},
+    "digits_darts_ada": {"eigenvalue_every": 1},
     "digits_rdarts_l2": {"weight_decays": "3e-4,81e-4", "retrain_epochs": 1, "retrain_cells": 3, "retrain_channels": 4},
 }
 METHODS = sorted(

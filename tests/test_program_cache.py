@@ -236,6 +236,7 @@ NOT_CONSTANT = {
             "weight_decay": 0.1, "train_share": 0.501, "val_share": 0.499,
         },
         {"weight_decays": "1e-3,1e-2", "keep": "all"},
+        {"adapt_factor": 3.0, "adapt_most": 0.1, "stop_eigenvalue": 1.3, "eigenvalue_every": 2},
     ],
     "training": [{"genotype": "", "held_out": 0.101, "patience": 3, "collapse": 0.5, "seed": 1, "weight_decay": 0.1}],
 }  # fmt: skip

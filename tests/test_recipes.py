@@ -121,6 +121,12 @@ SEARCHES = {
         | {"dataset": "cifar10", "order": "unrolled_fd"}
         | {"eigenvalue_every": 2, "stop_eigenvalue": 1.3, "stop_eigenvalue_from": 10},
     ),
+    "cifar10_darts_ada": Recipe(
+        "Zela et al. 2020 (arXiv:1909.09656), section 5.3, and src/search/train_search.py of automl/RobustDARTS",
+        DARTS_SEARCH
+        | {"dataset": "cifar10", "order": "unrolled_fd", "eigenvalue_every": 2, "stop_eigenvalue": 1.3}
+        | {"adapt_factor": 10.0, "adapt_most": 0.03},
+    ),
     "cifar10_sdarts_rs": Recipe(SMOOTH, SDARTS | {"perturbation": "uniform"}),
     "cifar10_sdarts_adv": Recipe(SMOOTH, SDARTS | {"perturbation": "adversarial"}),
     "cifar10_pcdarts_rs": Recipe(f"{PC_DARTS}; {SMOOTH}", PC | PERTURBED | {"perturbation": "uniform"}),
@@ -230,6 +236,7 @@ DIGITS = {
         "pdarts",
         "rdarts_l2",
         "darts_es",
+        "darts_ada",
         "sdarts_rs",
         "sdarts_adv",
         "pcdarts_rs",

@@ -63,8 +63,11 @@ def test_stages_hand_the_strongest_operations_on_and_start_anew():
         ({"stages": "3:8:0,4:1:0"}, "expected at least 2, of which a search chooses"),
         ({"stages": "3:8:0", "warmup_epochs": 2}, "stages with warmup_epochs=2 of epochs=2: expected fewer"),
         ({"stages": "3:8:0", "perturbation": "uniform"}, "perturbation='uniform' with stages"),
-        ({"stages": "3:8:0", "weight_decays": "1,2"}, "stages and weight_decays are two kinds of series"),
+        ({"stages": "3:8:0", "weight_decays": "1,2"}, "stages and weight_decays are kinds of series"),
         ({"stages": "3:8:0", "strategy": "random", "children": 4}, "strategy='random' is no search of a series"),
+        ({"adapt_factor": 10.0, "weight_decays": "1,2"}, "weight_decays and adapt_factor are kinds of series"),
+        ({"adapt_factor": 10.0}, "expected stop_eigenvalue, as 1.3"),
+        ({"adapt_factor": 1.0, "stop_eigenvalue": 1.3, "eigenvalue_every": 1}, "expected more than 1"),
         ({"weight_decays": "3e-4"}, "weight_decays='3e-4': expected two or more different numbers"),
         ({"weight_decays": "3e-4,-1"}, "expected two or more different numbers"),
         ({"weight_decays": "3e-4,many"}, "expected two or more different numbers"),
@@ -130,6 +133,49 @@ def test_a_series_that_was_stopped_in_a_later_member_ends_as_one_that_was_not(tm
         best = [max(row["val_accuracy"] for row in rows) for rows in trained]
         chosen = 1 + int(best[1] > best[0])
         assert best[0] == best[1] or found == genotypes.load(tmp_path / "run" / f"search_{chosen}" / "genotype.json")
+
+
+def test_where_the_eigenvalue_rises_the_next_search_goes_on_with_a_larger_weight_decay():
+    config = dataclasses.replace(SMALL, adapt_factor=10.0, eigenvalue_every=1, stop_eigenvalue=1.3, weight_decay=2e-3)
+    series, found = members(config), []
+    member = next(series)
+    with pytest.raises(StopIteration) as end:
+        for rise in (7, 9, 12):
+            found.append((member.name, member.config.weight_decay, member.start))
+            member = series.send(Outcome(f"cell of {member.name}", None, {}, rise))
+    assert found == [("search_1", 2e-3, None), ("search_2", 0.02, ("search_1", 7)), ("search_3", 0.03, ("search_2", 9))]
+    assert end.value.value == "cell of search_3"  # 0.03 is the largest
+    series = members(config)
+    next(series)
+    with pytest.raises(StopIteration, match="the cell"):
+        series.send(Outcome("the cell", None, {}, None))
+
+
+@pytest.mark.slow
+def test_an_adaptive_search_goes_on_from_the_state_of_an_earlier_epoch_and_resumes(tmp_path, monkeypatch):
+    """The ratio is exceeded as soon as there are nine eigenvalues: after epoch 10, and the cells are those of epoch 4."""
+    config = dataclasses.replace(
+        SMALL, adapt_factor=10.0, adapt_most=2e-3, eigenvalue_every=1, stop_eigenvalue=1e-6, stop_eigenvalue_from=1, epochs=12
+    )
+    found = run(config, tmp_path / "whole", devices=1, file=io.StringIO())
+    first, second = (tmp_path / "whole" / f"search_{number}" for number in (1, 2))
+    assert json.loads((second / "config.json").read_text())["config"]["weight_decay"] == 2e-3
+    rows, others = (records.rows(path / "metrics.jsonl") for path in (first, second))
+    assert len(rows) == 10 and rows[:4] == others[:4] and rows[4]["train_loss"] != others[4]["train_loss"]
+    gathered = records.rows(tmp_path / "whole" / "metrics.jsonl")
+    assert [row["epoch"] for row in gathered] == [*range(1, 11), *range(5, 11)]
+    assert found == genotypes.load(second / "genotypes" / "epoch_004.json")
+
+    def stop(loop):
+        if loop.config.weight_decay == 2e-3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        at_step(patch, rows[5]["step"] + 1, stop)
+        run(config, tmp_path / "run", devices=1, file=io.StringIO())
+    assert run(config, tmp_path / "run", resume=True, devices=1, file=io.StringIO()) == found
+    assert_same_end(tmp_path / "run" / "search_2", second)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
 
 
 def test_cells_are_judged_by_a_training_on_the_images_of_the_search():

@@ -114,6 +114,11 @@ DIGITS_DARTS_ES = replace(
     eigenvalue_every=1,
 )
 
+# Zela et al. 2020, section 5.3 and the published code: where the eigenvalue rises, the search goes on from the epoch before with
+# ten times the weight decay, up to 0.03.
+DARTS_ADA = replace(DARTS_ES, adapt_factor=10.0)
+DIGITS_DARTS_ADA = replace(DIGITS_DARTS_ES, adapt_factor=10.0)
+
 # Zela et al. 2020, section 5.2: a search for each weight decay. The paper trains the cells at full size to choose among them;
 # here their networks are smaller, and see the images of the search alone.
 RDARTS_L2 = replace(DARTS_SECOND, weight_decays="3e-4,9e-4,27e-4,81e-4", retrain_epochs=100)
@@ -263,6 +268,8 @@ PRESETS = {
     "digits_pdarts": DIGITS_PDARTS,
     "cifar10_darts_es": DARTS_ES,
     "digits_darts_es": DIGITS_DARTS_ES,
+    "cifar10_darts_ada": DARTS_ADA,
+    "digits_darts_ada": DIGITS_DARTS_ADA,
     "cifar10_rdarts_l2": RDARTS_L2,
     "digits_rdarts_l2": DIGITS_RDARTS_L2,
     "cifar10_sdarts_rs": SDARTS_RS,

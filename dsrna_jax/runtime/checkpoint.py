@@ -171,6 +171,18 @@ class Checkpoints:
         path = self.folder / str(step)
         return Resumed(step, _matched(ocp.load(str(path)), abstract_state, path), metadata, skipped)
 
+    @_orbax()
+    def at(self, step: int, abstract_state: Any) -> Resumed:
+        """The checkpoint of that step, as `latest` gives the newest.
+
+        Raises: InputError if it is absent or damaged, or if its arrays are not those of `abstract_state`.
+        """
+        path = self.folder / str(step)
+        harm = "it is not there" if step not in self.steps else damage(path)
+        if reason := current().decided(harm if current().is_first else None):
+            raise InputError(f"the checkpoint of step {step} in {self.folder} cannot be used: {reason}")
+        return Resumed(step, _matched(ocp.load(str(path)), abstract_state, path), _saved_as(path)[1], [])
+
     def _newest(self, misfit: Callable[[int, dict], str | None]) -> tuple[int, dict, list[str]] | None:
         """Step and metadata of what `latest` restores, and a line for each newer checkpoint."""
         skipped = []

@@ -26,6 +26,7 @@ OTHERS = (
     "resource_weight",
     "stages",
     "weight_decays",
+    "adapt_factor",
     "operations",
     "most_skips",
     "skip_dropout",

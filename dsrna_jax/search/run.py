@@ -85,6 +85,11 @@ class SearchLoop(RunLoop):
     def uncompiled(self) -> tuple[SearchPrograms, dict[str, tuple]]:
         return search_programs(self.setup.functions), arguments(self.setup, self.mesh)
 
+    def save(self) -> None:
+        checkpoints = self.folder.checkpoints
+        checkpoints.keep = max(checkpoints.keep, stopping.kept_epochs(self.config))  # a series may go on from the cells' epoch
+        super().save()
+
     def begin(self) -> None:
         functions = self.setup.functions.given((0.0,), (1.0,), {})  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
@@ -191,10 +196,7 @@ class SearchLoop(RunLoop):
     @property
     def rise(self) -> stopping.Rise | None:
         """The rise of the dominant eigenvalue by which the search has stopped, if it has."""
-        if not self.config.stop_eigenvalue:
-            return None
-        values = [(epoch, eigenvalue) for epoch, eigenvalue, _ in self.curvature]
-        return stopping.rise(values, self.config.stop_eigenvalue, self.config.stop_eigenvalue_from)
+        return stopping.rise_of(self.config, [(epoch, eigenvalue) for epoch, eigenvalue, _ in self.curvature])
 
     def _evaluation(self) -> tuple[float, float]:
         """Loss and accuracy on all of search_val, not augmented, by the running statistics."""

@@ -1,4 +1,4 @@
-"""Options of searches that are a series of ordinary searches: the stages of P-DARTS, the weight decays of R-DARTS."""
+"""Options of searches that are a series of searches: the stages of P-DARTS, the weight decays of R-DARTS and of DARTS-ADA."""
 
 import dataclasses
 import math
@@ -30,6 +30,14 @@ class SeriesOptions:
         before="",
         in_programs="none",
     )  # fmt: skip
+    adapt_factor: float = option(
+        0.0,
+        "factor of the weight decay with which a search goes on where its eigenvalue has risen (DARTS-ADA); 0 for one search",
+        "[0, 1e6]",
+        before=0.0,
+        in_programs="none",
+    )
+    adapt_most: float = option(0.03, "largest weight decay of such a series", "[0, 1e6]", before=0.03, in_programs="none")
     retrain_epochs: int = option(
         25,
         "epochs in which each of their cells is trained on search_train, to be judged on search_val",
@@ -43,7 +51,7 @@ class SeriesOptions:
     @property
     def is_series(self) -> bool:
         """Whether the search is a series of searches."""
-        return bool(self.stages or self.weight_decays)
+        return bool(self.stages or self.weight_decays or self.adapt_factor)
 
 
 def stages_of(config: Any) -> tuple[Stage, ...]:
@@ -77,12 +85,15 @@ def weight_decays_of(config: Any) -> tuple[float, ...]:
 
 def check_series(config: Any) -> None:
     """Raises: InputError if options of a series do not go together, or with those of its searches."""
-    if config.stages and config.weight_decays:
-        raise InputError("stages and weight_decays are two kinds of series: expected one of them")
+    kinds = [name for name in ("stages", "weight_decays", "adapt_factor") if getattr(config, name)]
+    if len(kinds) > 1:
+        raise InputError(f"{' and '.join(kinds)} are kinds of series: expected one of them")
     if config.is_series and config.strategy != "gradient":
         raise InputError(f"strategy={config.strategy!r} is no search of a series: expected strategy=gradient")
     if config.weight_decays:
         weight_decays_of(config)
+    if config.adapt_factor:
+        _check_adaptive(config)
     if not config.stages:
         return
     stages_of(config)
@@ -94,6 +105,15 @@ def check_series(config: Any) -> None:
     for name, value in {"perturbation": "none", "operations": "", "skip_dropout": 0.0}.items():
         if (given := getattr(config, name)) != value:
             raise InputError(f"{name}={given!r} with stages: expected {name}={value!r}, since each stage sets its own operations")
+
+
+def _check_adaptive(config: Any) -> None:
+    if config.adapt_factor <= 1 or not config.weight_decay:
+        raise InputError(
+            f"adapt_factor={config.adapt_factor} of weight_decay={config.weight_decay}: expected more than 1, of a positive decay"
+        )
+    if not config.stop_eigenvalue:
+        raise InputError("adapt_factor raises the weight decay where the eigenvalue has risen: expected stop_eigenvalue, as 1.3")
 
 
 def _number(text: str) -> Any:

@@ -55,6 +55,19 @@ class Rise(NamedTuple):
     ratio: float
 
 
+def rise_of(config: Any, eigenvalues: Sequence[tuple[int, float]]) -> Rise | None:
+    """The rise by which a search of that configuration stops now; None if it goes on. The warm-up does not count."""
+    if not config.stop_eigenvalue:
+        return None
+    counted = [(epoch, value) for epoch, value in eigenvalues if epoch > config.warmup_epochs]
+    return rise(counted, config.stop_eigenvalue, config.stop_eigenvalue_from)
+
+
+def kept_epochs(config: Any) -> int:
+    """The number of the last epochs among which is always that of whose cells such a search would return."""
+    return (BACK + WINDOW // 2) * config.eigenvalue_every + 1 if config.stop_eigenvalue else 1
+
+
 def rise(eigenvalues: Sequence[tuple[int, float]], ratio: float, first: int) -> Rise | None:
     """The rise by which DARTS-ES stops now, and the epoch whose genotype it returns; None if it goes on.
 

@@ -13,6 +13,7 @@ from dsrna_jax.measures.measure import configured
 from dsrna_jax.runtime import records
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder, logits_of
+from dsrna_jax.search.stopping import rise_of
 from dsrna_jax.series.members import Member, Outcome
 
 
@@ -44,19 +45,27 @@ class SeriesFolder(SearchFolder):
         genotype = strict_json.read(path / "genotype.json", {})
         if not isinstance(member.config, SearchConfig):
             return list(Outcome(genotype, None, max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))))
-        return list(Outcome(genotype, records.rows(path / "alphas.jsonl")[-1]["alphas"], rows[-1]))
+        measured = [(row["epoch"], row["eigenvalue"]) for row in rows if row.get("eigenvalue") is not None]
+        rise = rise_of(member.config, measured)
+        alphas = records.rows(path / "alphas.jsonl")[-1]["alphas"]
+        return list(Outcome(genotype, alphas, rows[-1], None if rise is None else rise.epoch))
 
     def gather(self, members: Sequence[Member], genotype: Any, config: SearchConfig) -> None:
         """Writes the records of the members one after the other, the genotype, and the pictures of all."""
         searches = [member for member in members if isinstance(member.config, SearchConfig)]
         for name, of in (("metrics.jsonl", searches), ("alphas.jsonl", searches), ("timing.jsonl", members)):
-            rows = [{"member": member.name, **row} for member in of for row in records.rows(self.path / member.name / name)]
+            rows = [{"member": member.name, **row} for member in of for row in self.own_rows(member, name)]
             for row in rows:  # trainings are part of what the search costs
                 if "training_s" in row:
                     row["search_s"] = row.pop("training_s")
             write_whole(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
         genotypes.save(genotype, self.path / "genotype.json")
         self._draw(searches, genotype, config)
+
+    def own_rows(self, member: Member, name: str) -> list[dict[str, Any]]:
+        """The rows of a file of a member, without those that it has from the search with which it goes on."""
+        before = member.start.epoch if member.start else -1
+        return [row for row in records.rows(self.path / member.name / name) if row.get("epoch", before + 1) > before]
 
     def _draw(self, searches, genotype, config):
         from dsrna_jax import plots
@@ -95,13 +104,13 @@ class _Story(NamedTuple):
 def _story(folder: SeriesFolder, searches: Sequence[Member]) -> _Story:
     story, done = _Story([], [], [], {}), 0
     for member in searches:
-        rows = records.rows(folder.path / member.name / "metrics.jsonl")
+        rows, before = folder.own_rows(member, "metrics.jsonl"), member.start.epoch if member.start else 0
         if done:
             story.marks[done + 0.5] = f"{member.name.replace('_', ' ')} begins"
             story.rows.append({"epoch": done + 0.5})  # a gap in all lines
-        story.rows.extend(row | {"epoch": done + row["epoch"]} for row in rows)
-        for row in records.rows(folder.path / member.name / "alphas.jsonl"):
-            story.alpha_epochs.append(done + row["epoch"])
+        story.rows.extend(row | {"epoch": done + row["epoch"] - before} for row in rows)
+        for row in folder.own_rows(member, "alphas.jsonl"):
+            story.alpha_epochs.append(done + row["epoch"] - before)
             story.alphas.append(logits_of(row))
         done += len(rows)
     assert all(set(CELL_TYPES) <= alphas.keys() for alphas in story.alphas)

@@ -2,7 +2,8 @@
 
 Stages as in P-DARTS (Chen et al. 2019, arXiv:1904.12760): deeper supernets of fewer operations, weights and alphas anew.
 Weight decays as in R-DARTS(L2) (Zela et al. 2020, arXiv:1909.09656, section 5.2): of the cells found, the one that does best
-when it is trained.
+when it is trained. Adaptive as in DARTS-ADA (the same paper, section 5.3, and its published code): where the dominant eigenvalue
+of a search rises, the next goes on from the epoch before that with a larger weight decay.
 """
 
 import dataclasses
@@ -30,20 +31,33 @@ class Member(NamedTuple):
     name: of its folder in that of the series.
     heading: a line for the user.
     config: of a search, or of the training of `genotype`.
+    start: where a search goes on with one before it; None from the beginning.
     """
 
     name: str
     heading: str
     config: SearchConfig | TrainingConfig
     genotype: Architecture | None = None
+    start: "Start | None" = None
+
+
+class Start(NamedTuple):
+    """The end of an epoch of an earlier search of a series, by its name."""
+
+    name: str
+    epoch: int
 
 
 class Outcome(NamedTuple):
-    """The end of a member: its genotype, the last alphas of a search, and the row of its best epoch (of a search, the last)."""
+    """The end of a member: its genotype, the last alphas of a search, and the row of its best epoch (of a search, the last).
+
+    rise: the epoch before a rise of the dominant eigenvalue by which a search has stopped; None if it has not.
+    """
 
     genotype: Any
     alphas: Any
     row: dict[str, Any]
+    rise: int | None = None
 
 
 Members = Generator[Member, Outcome, Any]
@@ -81,6 +95,23 @@ def by_weight_decay(config: SearchConfig) -> Members:
     return max(found, key=lambda item: item[:3])[3]
 
 
+def adaptive(config: SearchConfig) -> Members:
+    """Searches with ever larger weight decays, each from where the one before had its eigenvalue rise; the genotype of the last.
+
+    The last ends without a rise, or with one at the largest weight decay, and then has the cells of the epoch before it.
+    """
+    number, decay, start = 1, config.weight_decay, None
+    while True:
+        heading = f"search {number}: weight decay {decay:g}"
+        heading += f", from epoch {start.epoch} of the search before" if start else ""
+        member = dataclasses.replace(config, adapt_factor=0.0, weight_decay=decay)
+        outcome = yield Member(f"search_{number}", heading, member, start=start)
+        if outcome.rise is None or decay >= config.adapt_most:
+            return outcome.genotype
+        start, decay = Start(f"search_{number}", outcome.rise), min(decay * config.adapt_factor, config.adapt_most)
+        number += 1
+
+
 def retraining(config: SearchConfig) -> TrainingConfig:
     """The training that judges a cell of a search: plain, with the search's images, augmentation and batches."""
     shared = [field.name for options in (ImageOptions, ComputeOptions) for field in dataclasses.fields(options)]
@@ -100,13 +131,16 @@ def retraining(config: SearchConfig) -> TrainingConfig:
 
 def members(config: SearchConfig) -> Members:
     """The series that a configuration describes."""
+    if config.adapt_factor:
+        return adaptive(config)
     return staged(config) if config.stages else by_weight_decay(config)
 
 
 def foreseen(config: SearchConfig) -> list[Member]:
     """The members of a series before any has run; a search that is no series is its only member, without a heading.
 
-    Where a member depends on how earlier ones end, edges are taken to keep the operations with the most multiply-adds.
+    Where members depend on how earlier ones end, edges are taken to keep the operations with the most multiply-adds, and no
+    eigenvalue to rise.
     """
     if not config.is_series:
         return [Member("search", "", config)]

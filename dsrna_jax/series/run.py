@@ -17,6 +17,7 @@ from dsrna_jax.search import run as search_run
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.kinds import kind_of
 from dsrna_jax.search.setup import search_setup
+from dsrna_jax.series.branch import branch_off
 from dsrna_jax.series.folder import SeriesFolder
 from dsrna_jax.series.members import Member, Outcome, first, members
 from dsrna_jax.training.folder import TrainingFolder
@@ -74,7 +75,9 @@ def _run(member: Member, config: SearchConfig, folder: SeriesFolder, **options: 
     path, training = folder.path / member.name, member.config
     resume = joined().decided(is_begun(path))
     if isinstance(training, SearchConfig):
-        search_run.run(training, path, resume=resume, **options)
+        if member.start is not None and not resume:
+            branch_off(folder.path / member.start.name, member.start.epoch, path, training, folder.is_written)
+        search_run.run(training, path, resume=resume or member.start is not None, **options)
         return
     own = TrainingFolder(path, is_written=folder.is_written)
     shares = (config.train_share, config.val_share)
