@@ -41,13 +41,13 @@ def size(activation: str, depth: int, method: str) -> int:
 
 @pytest.mark.parametrize("activation", ["relu", "sin", *(pytest.param(a, marks=pytest.mark.slow) for a in ("silu", "softmax"))])
 def test_a_layer_more_adds_as_much_as_the_one_before(activation):
-    """A method that goes back from every layer adds some operations for each pair of layers."""
+    """A method that goes back from every layer adds some operations for each pair of layers, and more if it optimises slopes."""
     for method in ("ibp", "crown_ibp", "hz_crown"):
         small, medium, large = (size(activation, depth, method) for depth in (2, 4, 6))
         assert large - medium <= 1.1 * (medium - small) + 20, method
-    for method in ("crown", "alpha_crown"):
+    for method, pair in (("crown", 120), ("alpha_crown", 180)):
         second = np.diff([size(activation, depth, method) for depth in (2, 4, 6, 8)], 2)
-        assert second[1] <= 1.1 * second[0] + 20 and second[0] <= 4 * 120, method
+        assert second[1] <= 1.1 * second[0] + 20 and second[0] <= 4 * pair, method
 
 
 def test_layers_with_the_same_curve_share_its_formulas():
@@ -55,8 +55,8 @@ def test_layers_with_the_same_curve_share_its_formulas():
         assert size("silu", 4, method) - size("silu", 2, method) <= 2 * most
 
 
-def test_optimised_slopes_add_one_backward_pass_and_its_derivative():
-    assert size("relu", 6, "alpha_crown") <= 1.5 * size("relu", 6, "crown")
+def test_optimised_slopes_add_a_backward_pass_and_its_derivative_for_every_layer():
+    assert size("relu", 6, "alpha_crown") <= 2.5 * size("relu", 6, "crown")
     assert size("silu", 6, "alpha_crown") <= 1.01 * size("silu", 6, "crown")  # there are no slopes to optimise
 
 

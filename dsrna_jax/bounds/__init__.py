@@ -8,7 +8,8 @@ function itself needs no change. All can be jitted, vmapped, and differentiated 
     radius = bounds.certified_radius(f, x, labels, norm="l2", method="crown")
 
 Regions are balls, or a `Box` with a width of its own for each pixel: `bound(f, x, box=Box(lower, upper))`. `linear` gives the
-linear functions below and above f, `specification_margins` bounds of any linear property of its outputs.
+linear functions below and above f, `specification_margins` bounds of any linear property of its outputs. `verify` decides such a
+property: it proves it, or finds an input that violates it, by branch and bound.
 
 `bound`, `deviation` and `intermediate` take f and x, and f may return anything; `margin`, `certified_radius` and their versions
 for each class take (logits_fn, images, labels, key), as attacks do. `register` adds rules for primitives.
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from dsrna_jax.bounds.relaxations.curve import Curve
     from dsrna_jax.bounds.rules.registry import register
     from dsrna_jax.bounds.specification import Specification, specification_margins
+    from dsrna_jax.bounds.verifier.api import verify
+    from dsrna_jax.bounds.verifier.verdict import Verdict
 
 METHODS = ("ibp", "crown_ibp", "fastlin", "crown", "alpha_crown", "hz_crown")
 NORMS = ("linf", "l2", "l1")
@@ -54,6 +57,7 @@ __all__ = [
     "Explanation",
     "LinearBounds",
     "Specification",
+    "Verdict",
     "bound",
     "certified_radius",
     "class_certified_radii",
@@ -66,6 +70,7 @@ __all__ = [
     "register",
     "specification_margins",
     "value_and_deviation",
+    "verify",
 ]
 # The names of methods and norms alone need no JAX.
 __getattr__, __dir__ = lazy.attach(
@@ -78,6 +83,7 @@ __getattr__, __dir__ = lazy.attach(
         "Explanation": "explanation:Explanation",
         "LinearBounds": "linear_bounds:LinearBounds",
         "Specification": "specification:Specification",
+        "Verdict": "verifier.verdict:Verdict",
         "bound": "api:bound",
         "certified_radius": "margins:certified_radius",
         "class_certified_radii": "margins:class_certified_radii",
@@ -90,5 +96,6 @@ __getattr__, __dir__ = lazy.attach(
         "register": "rules.registry:register",
         "specification_margins": "specification:specification_margins",
         "value_and_deviation": "api:value_and_deviation",
+        "verify": "verifier.api:verify",
     },
 )

@@ -25,11 +25,13 @@ class Relaxed:
     """The relaxed nodes of a graph between given intervals. Planes are made when first asked for, and kept.
 
     slopes: of hinges, as in `relaxations`; for all of them, or a dict by node.
+    is_signed: whether gaps may be negative, since intervals need not hold the trace point.
     """
 
     intervals: Intervals
     slopes: str | Mapping[Node, jax.Array] = "adaptive"
     made: dict[Node, Planes] = dataclasses.field(default_factory=dict)
+    is_signed: bool = False
 
     def planes(self, node: Node) -> Planes:
         if node not in self.made:
@@ -52,7 +54,10 @@ def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functi
     coefficients, losses = linear_lower_bound(graph, relaxed, target, functional, stop=stop)
     if coefficients is not None:
         losses.append(-ball.dot_lower(coefficients))
-    return -functools.reduce(jnp.add, losses) * (1 + gamma(len(losses) + 4, functional.dtype))
+    allowance = gamma(len(losses) + 4, functional.dtype)
+    if relaxed.is_signed:
+        return -functools.reduce(jnp.add, losses) - allowance * functools.reduce(jnp.add, map(jnp.abs, losses))
+    return -functools.reduce(jnp.add, losses) * (1 + allowance)
 
 
 def linear_lower_bound(graph: Graph, relaxed: Relaxed, target: Node, functional, *, stop: bool = False):
@@ -64,7 +69,8 @@ def linear_lower_bound(graph: Graph, relaxed: Relaxed, target: Node, functional,
       functional: [row, *target shape].
       stop: end at the first relaxed nodes on the way, with their intervals, rather than go on to the input by their planes.
     Returns: (coefficients, losses): the function is <coefficients, d> - sum(losses). The coefficients are [row, batch, ...] for
-      each input, or None if the target does not depend on any; the losses are [row, batch], each at least 0.
+      each input, or None if the target does not depend on any; the losses are [row, batch], each at least 0
+      unless gaps are signed.
     """
     pending, results = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}
     errors = relaxed.intervals.error
@@ -91,8 +97,14 @@ def linear_lower_bound(graph: Graph, relaxed: Relaxed, target: Node, functional,
             losses.append(by_example(jnp.where(rows >= 0, rows * -below, -rows * above), node))
             continue
         else:
-            passed, gaps = _pulled(node, relaxed.planes(node), rows)
-            losses.append(by_example(gaps, node))
+            planes = relaxed.planes(node)
+            passed, gaps = _pulled(node, planes, rows)
+            if planes.penalty is not None:
+                passed[0], gaps = (
+                    passed[0] + _beside(planes.penalty.coefficients, node),
+                    gaps + _beside(planes.penalty.loss, node),
+                )
+            losses.append(signed_by_example(gaps, node) if relaxed.is_signed else by_example(gaps, node))
         for parent, part in zip(node.parents, passed, strict=True):
             if part is not None:
                 arrive(parent, part)
@@ -150,6 +162,12 @@ def by_example(x, node: Node) -> jax.Array:
     """Upper bound of the sum of numbers >= 0 over the entries of each example: [..., row, batch, ...] -> [row, batch]."""
     inner = total(x, node.batch_axis + 2)
     return total(jnp.moveaxis(inner, (-2, -1), (0, 1)), 2) if node.batch_axis else inner
+
+
+def signed_by_example(x, node: Node) -> jax.Array:
+    """Upper bound of the sum of numbers of any sign over the entries of each example, shapes as in `by_example`."""
+    value = x.sum(tuple(axis for axis in range(x.ndim) if axis not in (node.batch_axis, node.batch_axis + 1)))
+    return value + gamma(x.size // value.size + 4, x.dtype) * by_example(jnp.abs(x), node)
 
 
 def rows_of(node: Node, places) -> jax.Array:

@@ -27,6 +27,15 @@ class Box:
     lower: PyTree[Float[Array, "batch ..."]]
     upper: PyTree[Float[Array, "batch ..."]]
 
+    @classmethod
+    def around(
+        cls, x: Float[Array, "batch ..."], radius: float | Float[Array, " batch"], clip: tuple[float, float] | None = None
+    ) -> "Box":
+        """The inputs within `radius` of an array x in every entry, and in the range `clip`."""
+        wide = jnp.reshape(jnp.asarray(radius, x.dtype), (-1, *[1] * (x.ndim - 1)))
+        low, high = (-jnp.inf, jnp.inf) if clip is None else clip
+        return cls(jnp.clip(x - wide, low, high), jnp.clip(x + wide, low, high))
+
     @property
     def middle(self) -> PyTree[Float[Array, "batch ..."]]:
         """The input in the middle, where a function may be traced for bounds over the box."""

@@ -66,7 +66,7 @@ def linear(
     places = jnp.resize(jnp.arange(size), (-(-size // chunk), chunk))
 
     def of_entries(sides):
-        """[chunk, entry, batch, ...] -> [batch, *output, ...]."""
+        """Sides [chunk, entry, batch, ...] as [batch, *output, ...]."""
         flat = jnp.moveaxis(sides.reshape(-1, *sides.shape[2:])[:size], 0, 1)
         return flat.reshape(*value.shape, *flat.shape[2:])
 

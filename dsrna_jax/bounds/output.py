@@ -43,7 +43,7 @@ class OutputBounds:
         lower = self._from_planes(rows)
         if not self.method.optimises:
             return lower
-        optimised = optimised_lower_bound(self.graph, self.ball, self.relaxations[0], rows, self.iterations)
+        optimised = optimised_lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, self.iterations)
         return jnp.fmax(lower, optimised)
 
     def sides(self) -> tuple[jax.Array, jax.Array]:
@@ -89,7 +89,7 @@ def output_bounds(
     record = method_named(method)
     boxes = forward.intervals(graph, ball, rounding)
     boxes.error(graph.output)  # made here, since bounds may be computed in a loop over rows
-    relaxations = [intermediate_bounds(graph, ball, boxes, record, chunk=chunk, given=given or {})]
+    relaxations = [intermediate_bounds(graph, ball, boxes, record, chunk=chunk, iterations=iterations, given=given or {})]
     if record.tries_boxes:
         relaxations.append(Relaxed(boxes))
     if record.goes_back:

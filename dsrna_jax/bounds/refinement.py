@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 
 from dsrna_jax.bounds import forward
+from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
@@ -21,7 +23,9 @@ from dsrna_jax.errors import InputError
 Given = Mapping[str, tuple[jax.Array, jax.Array]]
 
 
-def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Method, *, chunk: int, given: Given) -> Relaxed:
+def intermediate_bounds(
+    graph: Graph, ball: Ball, boxes: Intervals, method: Method, *, chunk: int, iterations: int, given: Given
+) -> Relaxed:
     """Intervals of all nodes by a method, with the planes that backward passes made on the way.
 
     Under l2 and l1 every method bounds the operands of the first relaxed operations backwards: these are affine in the input and
@@ -30,6 +34,7 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Meth
     Args:
       boxes: intervals of all nodes by interval arithmetic.
       chunk: entries of a node bounded at a time in backward passes.
+      iterations: steps that optimise the slopes of each of these passes, of methods that do.
       given: sound bounds of intermediate values by their names; the method does not bound these again.
     Raises: InputError for unknown names in `given`.
     """
@@ -52,10 +57,14 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, method: Meth
             sides.append(zonotopes.sides(node, intervals))
         if method.refined_by == "backward" or (ball.norm != "linf" and not is_exact and is_affine(node)):
             relaxed = Relaxed(intervals, method.slopes, planes).prepared(graph, node)
-            undecided = _undecided(node, users[node], intervals)
-            sides.append(
-                sides_of(node, lambda rows: lower_bound(graph, ball, relaxed, node, rows), chunk=chunk, wanted=undecided)
-            )
+
+            def bound(rows):
+                by_crown = lower_bound(graph, ball, relaxed, node, rows)
+                if not (method.optimises and iterations):
+                    return by_crown
+                return jnp.fmax(by_crown, optimised_lower_bound(graph, ball, relaxed, node, rows, iterations))
+
+            sides.append(sides_of(node, bound, chunk=chunk, wanted=_undecided(node, users[node], intervals)))
         return tightest(sides) if sides else None
 
     return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), method.slopes, planes)

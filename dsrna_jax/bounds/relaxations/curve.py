@@ -120,8 +120,8 @@ class Curve:
         (least, _), (_, greatest) = self.extremes(low, high, [below, above])
         below_gap = node.value - below * x - least + self.rounding(x, node.value, below)
         above_gap = greatest + above * x - node.value + self.rounding(x, node.value, above)
-        gaps = (jnp.where(wide | jnp.isnan(gap), gap, 0) for gap in (below_gap, above_gap))
-        return Planes((below,), (above,), *gaps)
+        below_gap, above_gap = (jnp.where(wide | jnp.isnan(gap), gap, 0) for gap in (below_gap, above_gap))
+        return Planes((below,), (above,), below_gap, above_gap)
 
     def _tangents(self, low, high):
         """Slopes of tangents through the low and the high end, for each inflection; of the chord if no tangent touches."""

@@ -66,15 +66,16 @@ class Hinge:
         decided = jnp.where(low >= 0, self.right, self.left)
         chord = ratio(self.right * high - self.left * low, jnp.where(undecided, high - low, 1))
         slack = self.rounding(t, interval, undecided)
-        chord_gap = jnp.where(undecided, self.left * low - chord * interval.lower - value, 0)
+        # Of a decided entry 0, unless the trace point lies on the other side, outside of the interval.
+        chord_gap = jnp.where(undecided, self.left * low - chord * interval.lower, decided * t) - value
         share = adaptive_share(low, high) if isinstance(slopes, str) else slopes
         free = chord if isinstance(slopes, str) and slopes == "parallel" else self.left + share * (self.right - self.left)
         chord = jnp.where(undecided, chord, decided)
         # Optimised slopes have an axis of rows in front of those of the node.
         to_rank = functools.partial(lax.broadcast_to_rank, rank=jnp.ndim(free))
         value, t, undecided, decided, free_slack = map(to_rank, (value, t, undecided, decided, slack))
-        free_gap = jnp.where(undecided, value - free * t, 0)
         free = jnp.where(undecided, free, decided)
+        free_gap = value - free * t
         convex = np.asarray(self.right >= self.left) if is_known(self.left, self.right) else self.right >= self.left
         if isinstance(convex, np.ndarray) and convex.all():
             return Planes((free,), (chord,), free_gap + free_slack, chord_gap + slack)

@@ -61,5 +61,5 @@ class Interpolated:
         slope = lax.stop_gradient(ratio(last - first, high - low))
         least, greatest = self.extremes(low, high, slope)
         slack = gamma(ELEMENTARY, x.dtype) * (self.greatest + jnp.abs(slope * x))
-        gaps = node.value - slope * x - least + slack, greatest + slope * x - node.value + slack
-        return Planes((slope,), (slope,), *(jnp.where(high > low, gap, 0) for gap in gaps))
+        below, above = node.value - slope * x - least + slack, greatest + slope * x - node.value + slack
+        return Planes((slope,), (slope,), jnp.where(high > low, below, 0), jnp.where(high > low, above, 0))

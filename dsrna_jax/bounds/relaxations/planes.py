@@ -8,17 +8,28 @@ import numpy as np
 from jax import lax
 
 
+class Penalty(NamedTuple):
+    """A linear function of the deviation d of a relaxed node's only parent, coefficients * d - loss, that is at most 0.
+
+    It may be added to any function that is bounded from below: constraints of a region enter so, by Lagrange multipliers.
+    """
+
+    coefficients: jax.Array
+    loss: jax.Array
+
+
 class Planes(NamedTuple):
     """Coefficients by parent, and gaps >= 0 below and above.
 
     Shapes are those of the node; a coefficient has one more axis in front if its parent has. The coefficient of a parent is None
-    if only its interval was used.
+    if only its interval was used. Gaps may be negative where the interval does not hold the trace point.
     """
 
     lower: tuple[jax.Array | None, ...]
     upper: tuple[jax.Array | None, ...]
     lower_gap: jax.Array
     upper_gap: jax.Array
+    penalty: Penalty | None = None
 
 
 def ratio(a, b):

@@ -108,7 +108,7 @@ class Probability:
         return Interval(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
-        ((below,), (above,), low_gap, high_gap), hull = self.curve.planes(node, intervals), self.enclosure(node, intervals)
+        ((below,), (above,), low_gap, high_gap, _), hull = self.curve.planes(node, intervals), self.enclosure(node, intervals)
         known = jnp.isfinite(jnp.asarray(below) + jnp.asarray(above) + low_gap + high_gap)
         keep = lambda a, b: jnp.where(known, a, b)  # noqa: E731
         return Planes((keep(below, 0),), (keep(above, 0),), keep(low_gap, -hull.lower), keep(high_gap, hull.upper))

@@ -1,0 +1,117 @@
+"""`bounds.verify`: attacks first, then branch and bound until an answer is found or the time is over."""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.methods import method_named
+from dsrna_jax.bounds.rounding import in_full_precision
+from dsrna_jax.bounds.specification import Specification
+from dsrna_jax.bounds.verifier import hinge_splits, input_splits
+from dsrna_jax.bounds.verifier.compiled import Traceable
+from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
+from dsrna_jax.bounds.verifier.verdict import Verdict
+from dsrna_jax.errors import InputError
+
+FEW_INPUTS = 20  # up to as many, sub-problems are boxes
+
+
+@in_full_precision
+def verify(
+    f: Callable[[Float[Array, "batch *input"]], Float[Array, "batch *output"]],
+    region: Box,
+    specification: Specification,
+    *,
+    timeout: float = 60.0,
+    method: str | None = None,
+    split: str = "auto",
+    batch: int = 64,
+    iterations: int = 20,
+    key: PRNGKeyArray | None = None,
+) -> Verdict:
+    """Whether a property of f(x') holds for every x' of a box: a proof, a counterexample, or neither within the time.
+
+    f is attacked first. Then branch and bound divides the box, or the sides of hinges such as relu, and bounds batches of
+    sub-problems by one compiled program. Splits of inputs suit any function of few inputs, splits of hinges piecewise linear
+    networks. Bounds allow for rounding, as `bound` does, so that "verified" holds for f in real arithmetic and as it is evaluated
+    in the type of the region; a counterexample is confirmed in float64, and "unknown" promises nothing.
+
+    Args:
+      f: maps x [batch, ...], one array, to [batch, ...], each example by itself. A pytree such as
+        `jax.tree_util.Partial(apply, weights)` is compiled once for all weights of one shape.
+      region: a box of one example, [1, ...].
+      specification: its rows fit the shape of f(x).
+      timeout: seconds, > 0; checked between batches, and compiling counts.
+      method: one of `METHODS`: of the bounds of sub-boxes ("crown" by default), or of the intermediate bounds that all splits of
+        hinges share ("alpha_crown").
+      split: "inputs", "hinges", or "auto" for inputs if there are up to 20 and hinges else.
+      batch: sub-problems bounded at a time.
+      iterations: steps of Adam for each sub-problem of hinges.
+      key: of the attack's random points.
+
+    Returns: a `Verdict`.
+    Raises: InputError for regions of several examples or trees, ends in the wrong order, or a timeout that is not positive; or as
+      `bound`.
+    """
+    started = time.monotonic()
+    if not timeout > 0:
+        raise InputError(f"timeout must be a positive number of seconds, got {timeout:g}")
+    if split not in ("auto", "inputs", "hinges"):
+        raise InputError(f"unknown split {split!r}: expected auto, inputs or hinges")
+    if method is not None:
+        method_named(method)
+    lower, upper = _ends(region)
+    box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
+    traceable = Traceable.of(f)
+    key = jax.random.key(0) if key is None else key
+
+    def seconds():
+        return time.monotonic() - started
+
+    point, least = jax.device_get(attacked(traceable.arrays, traceable.static, specification, box, key))
+    if least <= 0 and (confirmed := _confirmed(f, specification, exact, point)) is not None:
+        return Verdict("counterexample", confirmed, "found by an attack", seconds(), 0)
+    options = {"batch": batch, "is_over": lambda: seconds() > timeout}
+    if split == "inputs" or (split == "auto" and lower.size <= FEW_INPUTS):
+        outcome = input_splits.search(traceable, specification, box, method=method or "crown", **options)
+    else:
+        outcome = hinge_splits.search(
+            traceable, specification, box, method=method or "alpha_crown", iterations=iterations, **options
+        )
+    if outcome.status != "counterexample":
+        return Verdict(outcome.status, None, outcome.reason, seconds(), outcome.branches)
+    confirmed = _confirmed(f, specification, exact, outcome.counterexample)
+    if confirmed is None:
+        return Verdict("unknown", None, "an input violates the property by no more than rounding", seconds(), outcome.branches)
+    return Verdict("counterexample", confirmed, outcome.reason, seconds(), outcome.branches)
+
+
+def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of a box of one example in the type that bounds are computed in, rounded outwards."""
+    if len(jax.tree.leaves(region.lower)) != 1 or len(jax.tree.leaves(region.upper)) != 1:
+        raise InputError("the region must be a box of one array: join the arrays of a tree inside of f")
+    exact = [np.asarray(side) for side in (region.lower, region.upper)]
+    if exact[0].shape != exact[1].shape or exact[0].ndim < 2 or len(exact[0]) != 1:
+        raise InputError(f"the region must be a box of one example, [1, ...], got {exact[0].shape} and {exact[1].shape}")
+    if not np.all(np.isfinite(exact[0]) & np.isfinite(exact[1])):
+        raise InputError("the ends of a region must be finite")
+    if not np.all(exact[0] <= exact[1]):
+        place = tuple(map(int, np.argwhere(exact[0] > exact[1])[0]))
+        raise InputError(f"the box's lower end lies above its upper end at {place}: {exact[0][place]:g} and {exact[1][place]:g}")
+    dtype = jax.dtypes.canonicalize_dtype(exact[0].dtype)  # float64 only where x64 is on
+    low, high = (side.astype(dtype) for side in exact)
+    low = np.where(low > exact[0], np.nextafter(low, np.array(-np.inf, dtype)), low)
+    return low, np.where(high < exact[1], np.nextafter(high, np.array(np.inf, dtype)), high)
+
+
+def _confirmed(f, specification, exact: Box, point) -> np.ndarray | None:
+    """The input as a counterexample in float64, moved into the exact box; None if it is none there."""
+    with jax.enable_x64(True):
+        x = np.clip(np.asarray(point, np.float64)[None], exact.lower, exact.upper)
+        value = float(violations(values_of(f(jnp.asarray(x)), specification), specification).min())
+    return x[0] if value <= 0 else None

@@ -1,0 +1,69 @@
+"""Search for inputs of a box that violate a specification, by projected gradient steps (PGD: Madry et al. 2018)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.specification import Specification
+from dsrna_jax.bounds.verifier.compiled import joined
+
+
+def violations(values: Float[Array, "batch row"], specification: Specification) -> Float[Array, "batch clause"]:
+    """The largest value of a row, for every clause: the property fails if one of them is not positive."""
+    return jnp.stack([values[:, list(clause)].max(1) for clause in specification.of_every_row], 1)
+
+
+def values_of(output, specification: Specification) -> Float[Array, "batch row"]:
+    """<row, y> + offset for every row of the specification."""
+    rows, offsets = specification.functionals(output)
+    return ((rows * output[None]).sum(tuple(range(2, rows.ndim))) + offsets).T
+
+
+@functools.partial(jax.jit, static_argnames=("static",))
+def value_at(arrays, static, specification: Specification, x: Float[Array, "1 *input"]) -> Float[Array, ""]:
+    """The least of the `violations` at an input: at most 0 if it is a counterexample."""
+    return violations(values_of(joined(static, arrays)(x), specification), specification).min()
+
+
+@functools.partial(jax.jit, static_argnames=("static", "restarts", "steps"))
+def attacked(
+    arrays, static, specification: Specification, box: Box, key: PRNGKeyArray, *, restarts: int = 64, steps: int = 60
+) -> tuple[Float[Array, "*input"], Float[Array, ""]]:
+    """The input that comes closest to a violation, and its least `violations`: at most 0 if it is a counterexample.
+
+    Every clause is attacked from as many random points; steps are a share of each entry's width, which falls from a quarter to
+    1/256, along the sign of the gradient. The best point of all steps counts.
+
+    Args:
+      box: of one example, [1, ...].
+      restarts: points in all, at least one for each clause.
+    """
+    f = joined(static, arrays)
+    clauses = len(specification.of_every_row)
+    count = max(restarts // clauses, 1) * clauses
+    width = box.upper - box.lower
+    target = jnp.arange(count) % clauses
+
+    def worst(x):
+        by_clause = violations(values_of(f(x), specification), specification)
+        return jnp.take_along_axis(by_clause, target[:, None], 1)[:, 0]
+
+    def step(carry, size):
+        x, best, least = carry
+        value, pull = jax.vjp(worst, x)
+        (gradient,) = pull(jnp.ones_like(value))
+        better = value < least
+        best = jnp.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, best)
+        x = jnp.clip(x - size * width * jnp.sign(gradient), box.lower, box.upper)
+        return (x, best, jnp.minimum(value, least)), None
+
+    start = box.lower + jax.random.uniform(key, (count, *box.lower.shape[1:]), box.lower.dtype) * width
+    start = jnp.clip(start, box.lower, box.upper)
+    sizes = jnp.geomspace(1 / 4, 1 / 256, steps, dtype=box.lower.dtype)
+    (_, best, least), _ = lax.scan(step, (start, start, jnp.full(count, jnp.inf, start.dtype)), sizes)
+    place = least.argmin()
+    return best[place], least[place]

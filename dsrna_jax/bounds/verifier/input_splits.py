@@ -1,0 +1,127 @@
+"""Branch and bound that cuts the box of inputs: complete for any function whose bounds tighten as boxes shrink.
+
+A box that is not certified is halved along the input that matters most to the linear bounds of its undecided rows, by the
+coefficient times the width (smart branching, Bunel et al. 2018, arXiv:1711.00455, here by CROWN's planes).
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from dsrna_jax.bounds.backward import linear_lower_bound
+from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.output import bounded_output
+from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.specification import Specification, lowest
+from dsrna_jax.bounds.verifier.compiled import Traceable, joined
+from dsrna_jax.bounds.verifier.falsification import values_of, violations
+from dsrna_jax.bounds.verifier.verdict import Outcome
+
+
+class Bounded(NamedTuple):
+    """The bounds of a batch of sub-boxes, and where to cut them.
+
+    is_certified: whether the property holds in the whole box.
+    bound: the least over clauses of the largest lower bound of a row; positive where it is certified.
+    entry: the entry of the input, counted in the flat array, to halve the box along.
+    point: the input at which the property comes closest to failing, of those that were tried.
+    value: its least `violations`.
+    """
+
+    is_certified: Bool[Array, " box"]
+    bound: Float[Array, " box"]
+    entry: Int[Array, " box"]
+    point: Float[Array, "box *input"]
+    value: Float[Array, " box"]
+
+
+@functools.partial(jax.jit, static_argnames=("static", "method"))
+def bounded(arrays, static, specification: Specification, box: Box, *, method: str) -> Bounded:
+    """Bounds a batch of sub-boxes. The corners at which linear bounds are least are tried as counterexamples."""
+    f = joined(static, arrays)
+    output_bounds = bounded_output(
+        f,
+        box.middle,
+        EVALUATION,
+        radius=None,
+        norm="linf",
+        method=method,
+        clip=None,
+        box=box,
+        chunk=64,
+        iterations=20,
+        given=None,
+    )
+    graph = output_bounds.graph
+    output = graph.output.value
+    rows, offsets = specification.functionals(output)
+    lower = lowest(rows, offsets, output, output_bounds.lower(rows), output_bounds.ball.radius).T
+    by_clause = violations(lower, specification)
+    coefficients, _ = linear_lower_bound(graph, output_bounds.relaxations[0], graph.output, rows)
+    slopes = jnp.zeros((len(rows), *box.lower.shape), output.dtype) if coefficients is None else coefficients[0]
+    width = box.upper - box.lower
+    undecided = jnp.zeros(lower.shape, bool)
+    for place, clause in enumerate(specification.of_every_row):
+        undecided = undecided.at[:, list(clause)].max((by_clause[:, place] <= 0)[:, None])
+    weights = jnp.where(undecided.T.reshape(*undecided.T.shape, *[1] * (width.ndim - 1)), jnp.abs(slopes), 0).sum(0)
+    gain = (weights * width).reshape(len(width), -1)
+    widest = width.reshape(len(width), -1)
+    entry = jnp.where(gain.max(1) > 0, gain.argmax(1), widest.argmax(1))
+    corners = jnp.where(slopes > 0, box.lower[None], box.upper[None])
+    points = jnp.concatenate([corners, box.middle[None]])
+    tried = jax.vmap(lambda x: violations(values_of(f(x), specification), specification).min(1))(points)
+    best = tried.argmin(0)
+    point = jnp.take_along_axis(points, best.reshape(1, -1, *[1] * (width.ndim - 1)), 0)[0]
+    return Bounded((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
+
+
+def search(f: Traceable, specification: Specification, box: Box, *, batch: int, method: str, is_over: Callable) -> Outcome:
+    """Halves a box until the property is certified everywhere, fails somewhere, or the time is over.
+
+    Args:
+      box: of one example, arrays of NumPy.
+      batch: sub-boxes bounded at a time, by one compiled program.
+      is_over: whether the time is over.
+    """
+    waiting, waiting_bounds, branches = box, np.full(1, -np.inf, np.float32), 0
+    while len(waiting_bounds):
+        if is_over():
+            return Outcome("unknown", None, "the time was over", branches)
+        first = np.argsort(waiting_bounds)[:batch]  # the worst first
+        rest = np.setdiff1d(np.arange(len(waiting_bounds)), first, assume_unique=True)
+        count, filled = len(first), np.resize(first, batch)
+        taken = Box(waiting.lower[filled], waiting.upper[filled])
+        found = jax.device_get(bounded(f.arrays, f.static, specification, taken, method=method))
+        branches += count
+        least = found.value[:count].argmin()
+        if found.value[least] <= 0:
+            return Outcome("counterexample", found.point[least], "a corner of a sub-box", branches)
+        left = ~found.is_certified[:count]
+        parents = Box(taken.lower[:count][left], taken.upper[:count][left])
+        children, is_divisible = halves(parents, found.entry[:count][left])
+        if not is_divisible.all():
+            return Outcome("unknown", None, "a sub-box is as small as its numbers allow", branches)
+        waiting = Box(
+            *(np.concatenate([old[rest], new]) for old, new in ((waiting.lower, children.lower), (waiting.upper, children.upper)))
+        )
+        waiting_bounds = np.concatenate([waiting_bounds[rest], np.tile(found.bound[:count][left], 2)])
+    return Outcome("verified", None, "every sub-box is certified", branches)
+
+
+def halves(box: Box, entry: np.ndarray) -> tuple[Box, np.ndarray]:
+    """The two halves of each box along one entry, first all lower ones, then all upper ones; and whether both are smaller."""
+    shape = np.shape(box.lower)[1:]
+    lower, upper = (np.reshape(side, (len(entry), math.prod(shape))) for side in (box.lower, box.upper))
+    every = np.arange(len(entry))
+    low, high = lower[every, entry], upper[every, entry]
+    middle = low + (high - low) / 2
+    below, above = upper.copy(), lower.copy()
+    below[every, entry], above[every, entry] = middle, middle
+    ends = np.concatenate([lower, above]).reshape(-1, *shape), np.concatenate([below, upper]).reshape(-1, *shape)
+    return Box(*ends), (low < middle) & (middle < high)

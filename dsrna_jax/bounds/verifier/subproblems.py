@@ -1,0 +1,214 @@
+"""Sub-problems in which some hinges have chosen sides, bounded in batches of one compiled program.
+
+They are rows of arrays with a column for each entry of all hinges. A sub-problem starts from the slopes and multipliers that its
+parent ended with.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Int8
+
+from dsrna_jax.bounds.backward import linear_lower_bound, lower_bound
+from dsrna_jax.bounds.balls import Box, boxed
+from dsrna_jax.bounds.checks import check_memory, traced
+from dsrna_jax.bounds.output import output_bounds
+from dsrna_jax.bounds.relaxations.hinge import adaptive_share
+from dsrna_jax.bounds.relaxations.planes import spans
+from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.specification import Specification, lowest
+from dsrna_jax.bounds.verifier.beta_crown import Ends, OfSubproblems, Split, ends_of, flat, hinges_of, shaped
+from dsrna_jax.bounds.verifier.compiled import joined
+from dsrna_jax.bounds.verifier.falsification import values_of, violations
+
+CANDIDATES = 4  # splits that are tried for each sub-problem (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718)
+RATE, DECAY = 0.1, 0.98  # of Adam
+
+
+Numbers = Array | np.ndarray
+
+
+class Subproblems(NamedTuple):
+    """A batch of sub-problems; `hinge` counts the entries of all hinges.
+
+    clause: number of the clause that is to be certified.
+    sides: as in `beta_crown.Split`.
+    shares: of the slopes of open hinges, 0 to 1.
+    multipliers: at least 0.
+    weights: of the rows of the clause, at least 0 with sum 1: if a positive combination of rows is positive, one of them is.
+    """
+
+    clause: Int[Numbers, " batch"]
+    sides: Int8[Numbers, "batch hinge"]
+    shares: Float[Numbers, "batch hinge"]
+    multipliers: Float[Numbers, "batch hinge"]
+    weights: Float[Numbers, "batch row"]
+
+
+class Bounded(NamedTuple):
+    """The bounds of a batch of sub-problems, and where to split them.
+
+    bound: lower bound of the combined rows; positive where the clause is certified.
+    problems: with the slopes, multipliers and weights of that bound.
+    hinge: the entry to split next, and `children`, [2, batch], bounds of the sub-problems above and below its kink.
+    has_open: whether any entry is left to split.
+    point, value: the input where the linear bound is least, and the least `violations` there.
+    """
+
+    bound: Float[Numbers, " batch"]
+    problems: Subproblems
+    hinge: Int[Numbers, " batch"]
+    children: Float[Numbers, "2 batch"]
+    has_open: Bool[Numbers, " batch"]
+    point: Float[Numbers, "batch *input"]
+    value: Float[Numbers, " batch"]
+
+
+@functools.partial(jax.jit, static_argnames=("static", "method"))
+def root(arrays, static, box: Box, *, method: str) -> tuple[Ends, Float[Array, " hinge"]]:
+    """The intervals of the whole problem, which all sub-problems share, and CROWN's shares of the slopes of its hinges."""
+    graph = traced(joined(static, arrays), box.middle)
+    check_memory(graph, method, chunk=64, iterations=20)
+    area = boxed([leaf.value for leaf in graph.inputs], box, None)
+    intervals = output_bounds(graph, area, EVALUATION, method, chunk=64, iterations=20).relaxations[0].intervals
+    sides = [node.operation.bounded_sides(node, intervals[node.parents[0]]) for node in hinges_of(graph)]
+    shares = [adaptive_share(low, high).ravel() for _, low, high in sides]
+    return ends_of(graph, intervals), jnp.concatenate(shares) if shares else jnp.zeros(0)
+
+
+@functools.partial(jax.jit, static_argnames=("static", "iterations"))
+def bounded(
+    arrays, static, specification: Specification, box: Box, ends: Ends, problems: Subproblems, *, iterations: int
+) -> Bounded:
+    """Bounds a batch of sub-problems: Adam on slopes, multipliers and weights, then the choice of the next split."""
+    count = len(problems.clause)
+    whole = Box(*(jnp.broadcast_to(side, (count, *side.shape[1:])) for side in (box.lower, box.upper)))
+    f = joined(static, arrays)
+    graph = traced(f, whole.middle)
+    check_memory(graph, "crown_ibp", chunk=64, iterations=iterations)
+    area = boxed([leaf.value for leaf in graph.inputs], whole, None)
+    output, hinges = graph.output.value, hinges_of(graph)
+    rows, offsets = specification.functionals(output)
+    of_clause = jnp.asarray(members_of(specification))[problems.clause]
+
+    def by_hinge(entries):
+        return dict(zip(hinges, shaped(entries, hinges), strict=True))
+
+    def relaxed(sides, variables):
+        intervals = OfSubproblems(graph, EVALUATION, ends, by_hinge(sides))
+        return Split(
+            intervals, by_hinge(variables["shares"]), sides=by_hinge(sides), multipliers=by_hinge(variables["multipliers"])
+        )
+
+    def combined(variables):
+        weights = variables["weights"].T
+        return jnp.einsum("rb,rb...->b...", weights, rows)[None], jnp.einsum("rb,rb->b", weights, offsets)[None]
+
+    def bound(variables, sides):
+        functional, offset = combined(variables)
+        lower = lower_bound(graph, area, relaxed(sides, variables), graph.output, functional)
+        return lowest(functional, offset, output, lower, area.radius)[0]
+
+    def projected(variables):
+        weights = jnp.where(of_clause, jnp.maximum(variables["weights"], 0), 0)
+        total = weights.sum(1, keepdims=True)
+        return {
+            "shares": jnp.clip(variables["shares"], 0, 1),
+            "multipliers": jnp.maximum(variables["multipliers"], 0),
+            "weights": jnp.where(
+                total > 0, weights / jnp.where(total > 0, total, 1), of_clause / of_clause.sum(1, keepdims=True)
+            ),
+        }
+
+    def climb(carry, _):
+        variables, state, best, least = carry
+        value, gradient = jax.value_and_grad(lambda v: (lambda b: (b.sum(), b))(bound(v, problems.sides)), has_aux=True)(
+            variables
+        )
+        value = value[1]
+        better = value > least
+        best = jax.tree.map(lambda old, new: jnp.where(better[:, None], new, old), best, variables)
+        updates, state = optimizer.update(jax.tree.map(jnp.negative, gradient), state)
+        variables = projected(optax.apply_updates(variables, updates))
+        return (variables, state, best, jnp.fmax(least, value)), None
+
+    optimizer = optax.adam(optax.exponential_decay(RATE, 1, DECAY))
+    start = projected({"shares": problems.shares, "multipliers": problems.multipliers, "weights": problems.weights})
+    least = jnp.full(count, -jnp.inf, output.dtype)
+    (_, _, best, least), _ = lax.scan(climb, (start, optimizer.init(start), start, least), length=iterations)
+
+    functional = combined(best)[0]
+    scores, is_open = _scores(graph, area, relaxed(problems.sides, best), by_hinge(best["shares"]), functional)
+    _, places = lax.top_k(scores, min(CANDIDATES, scores.shape[1]))
+
+    def tried(place):
+        def child(side):
+            sides = jnp.asarray(problems.sides).at[jnp.arange(count), place].set(side)
+            return jnp.fmax(bound(best, sides), least)
+
+        return lax.map(child, jnp.array([1, -1], jnp.int8))
+
+    children = lax.map(tried, places.T)  # [candidate, side, batch]
+    is_candidate = jnp.take_along_axis(is_open, places, 1).T
+    chosen = jnp.where(is_candidate, jnp.minimum(children, 1e6).min(1) + 1e-3 * jnp.minimum(children, 0).sum(1), -jnp.inf).argmax(
+        0
+    )
+    coefficients, _ = linear_lower_bound(graph, relaxed(problems.sides, best), graph.output, functional)
+    slopes = jnp.zeros_like(whole.lower) if coefficients is None else coefficients[0][0]
+    point = jnp.where(slopes > 0, whole.lower, whole.upper)
+    value = violations(values_of(f(point), specification), specification).min(1)
+    return Bounded(
+        least,
+        Subproblems(problems.clause, problems.sides, best["shares"], best["multipliers"], best["weights"]),
+        jnp.take_along_axis(places, chosen[:, None], 1)[:, 0],
+        jnp.take_along_axis(children, chosen[None, None], 0)[0],
+        is_open.any(1),
+        point,
+        value,
+    )
+
+
+def _scores(graph, area, relaxed: Split, shares, functional):
+    """Scores of how much each open entry loosens the bound, [batch, hinge], and a mask of the open entries.
+
+    The gradients of the bound by the gaps of the planes are the coefficients of the entries. An entry counts by its coefficient
+    times the largest distance between hinge and plane (as in BaBSR: Bunel et al. 2020, arXiv:1909.06588).
+    """
+    planes = {node: relaxed.planes(node) for node in shares}
+
+    def bound(gaps):
+        made = relaxed.made | {
+            n: p._replace(lower_gap=g[0], upper_gap=g[1]) for (n, p), g in zip(planes.items(), gaps, strict=True)
+        }
+        return lower_bound(graph, area, dataclasses.replace(relaxed, made=made), graph.output, functional).sum()
+
+    gradients = jax.grad(bound)([(p.lower_gap, p.upper_gap) for p in planes.values()])
+    scores, is_open = [], []
+    for node, (by_lower, by_upper) in zip(shares, gradients, strict=True):
+        operation = node.operation
+        _, low, high = operation.bounded_sides(node, relaxed.intervals[node.parents[0]])
+        open_here = spans(low, high)
+        bend = jnp.abs(operation.right - operation.left)
+        chord_gap = bend * -low * high / jnp.where(open_here, high - low, 1)
+        share = shares[node]
+        line_gap = bend * jnp.maximum(share * -low, (1 - share) * high)
+        convex = operation.right >= operation.left
+        above, below = jnp.where(convex, chord_gap, line_gap), jnp.where(convex, line_gap, chord_gap)
+        score = jnp.abs(by_upper) * above + 0.1 * jnp.abs(by_lower) * below
+        scores.append(flat(jnp.where(open_here, score, -1), node))
+        is_open.append(flat(open_here, node))
+    return jnp.concatenate(scores, 1), jnp.concatenate(is_open, 1)
+
+
+def members_of(specification: Specification) -> np.ndarray:
+    """Whether each row belongs to each clause: [clause, row]."""
+    members = np.zeros((len(specification.of_every_row), np.shape(specification.offsets)[-1]), bool)
+    for place, clause in enumerate(specification.of_every_row):
+        members[place, list(clause)] = True
+    return members

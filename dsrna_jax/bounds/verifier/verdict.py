@@ -1,0 +1,34 @@
+"""The answer of the verifier."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Outcome(NamedTuple):
+    """The result of one search: that of a `Verdict`, with a counterexample that is not checked yet."""
+
+    status: str
+    counterexample: np.ndarray | None
+    reason: str
+    branches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The answer of `bounds.verify`.
+
+    status: "verified": the property holds at every input of the region; "counterexample": it does not at `counterexample`;
+      "unknown": neither was found, for the `reason`.
+    counterexample: an input of the region at which the property fails, as f is evaluated in float64.
+    reason: how the answer was found, or why none was.
+    seconds: time taken, compiling included.
+    branches: number of sub-problems that were bounded.
+    """
+
+    status: str
+    counterexample: np.ndarray | None
+    reason: str
+    seconds: float
+    branches: int

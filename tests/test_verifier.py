@@ -1,0 +1,158 @@
+"""The complete verifier against exact answers by enumeration, and against points of the region."""
+
+import functools
+
+import dense_bounds
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrna_jax import bounds
+from dsrna_jax.bounds.backward import lower_bound
+from dsrna_jax.bounds.balls import boxed
+from dsrna_jax.bounds.checks import traced
+from dsrna_jax.bounds.output import output_bounds
+from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.verifier import subproblems
+from dsrna_jax.bounds.verifier.beta_crown import OfSubproblems, Split, ends_of, hinges_of
+from dsrna_jax.errors import InputError
+
+
+def apply(weights, x):
+    for i, (w, b) in enumerate(weights):
+        x = (jax.nn.relu(x) if i else x) @ w.T + b[None]
+    return x
+
+
+def network(seed, sizes=(3, 5, 5, 2)):
+    rng = np.random.default_rng(seed)
+    pairs = zip(sizes[:-1], sizes[1:], strict=True)
+    return [(rng.normal(size=(o, i)).astype(np.float32) / i**0.5, 0.3 * rng.normal(size=o).astype(np.float32)) for i, o in pairs]
+
+
+def problem(seed):
+    """f, a box, a specification of one row, and its exact least value, which is from 0.001 to 0.3 away from 0."""
+    weights, rng = network(seed), np.random.default_rng(seed)
+    x, radius, row = rng.uniform(-0.5, 0.5, size=3).astype(np.float32), 0.5, np.array([1.0, -0.5])
+    least = dense_bounds.exact_least([(w.astype(float), b.astype(float)) for w, b in weights], x.astype(float), radius, row)
+    wanted = rng.choice([-1, 1]) * 10 ** rng.uniform(-3, -0.5)
+    offset = np.float32(wanted - least)
+    specification = bounds.Specification(jnp.asarray(row[None], jnp.float32), jnp.array([offset]))
+    return (
+        jax.tree_util.Partial(apply, weights),
+        bounds.Box.around(jnp.asarray(x[None]), radius),
+        specification,
+        float(least + offset),
+    )
+
+
+@pytest.mark.parametrize("split", ["inputs", "hinges"])
+@pytest.mark.parametrize("seeds", [range(12), pytest.param(range(12, 500), marks=pytest.mark.slow)])
+def test_the_answer_is_the_exact_one(split, seeds):
+    for seed in seeds:
+        f, box, specification, least = problem(seed)
+        found = bounds.verify(f, box, specification, split=split, batch=16, method="crown", timeout=600)
+        assert found.status == ("verified" if least > 0 else "counterexample"), (seed, least, found)
+        if least <= 0:
+            x = found.counterexample
+            assert np.all(box.lower[0] <= x) and np.all(x <= box.upper[0])
+            with jax.enable_x64(True):
+                y = np.asarray(f(jnp.asarray(x, jnp.float64)[None])[0])
+            assert np.asarray(specification.rows[0]) @ y + float(specification.offsets[0]) <= 0
+
+
+def test_one_program_serves_all_weights_of_one_shape():
+    solve = functools.partial(bounds.verify, split="hinges", batch=16, method="crown", timeout=600)
+    solve(*problem(0)[:3])
+    compiled = subproblems.bounded._cache_size  # pyright: ignore[reportAttributeAccessIssue]
+    before = compiled()
+    for seed in (1, 2):
+        solve(*problem(seed)[:3])
+    assert compiled() == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_of_a_sub_problem_hold_on_its_part_of_the_region_for_any_multipliers(seed):
+    rng = np.random.default_rng(seed)
+    f, box, _, _ = problem(seed)
+    weights = f.args[0]
+    points = rng.uniform(box.lower, box.upper, size=(4000, 3)).astype(np.float32)
+    layers = [points @ weights[0][0].T + weights[0][1]]
+    layers.append(np.maximum(layers[0], 0) @ weights[1][0].T + weights[1][1])
+    rows = rng.normal(size=(1, 1, 2)).astype(np.float32)
+
+    @jax.jit
+    def bound(sides, multipliers, shares):
+        graph = traced(f, box.middle)
+        area = boxed([leaf.value for leaf in graph.inputs], box, None)
+        known = output_bounds(graph, area, EVALUATION, "crown", chunk=64, iterations=0).relaxations[0].intervals
+        by_node = lambda parts: dict(zip(hinges_of(graph), parts, strict=True))  # noqa: E731
+        intervals = OfSubproblems(graph, EVALUATION, ends_of(graph, known), by_node(sides))
+        relaxed = Split(intervals, by_node(shares), sides=by_node(sides), multipliers=by_node(multipliers))
+        return lower_bound(graph, area, relaxed, graph.output, rows)[0, 0], (rows[0, 0] * graph.output.value[0]).sum()
+
+    tightened = 0
+    for _ in range(30):
+        sides = [np.where(rng.uniform(size=(1, 5)) < 0.3, rng.choice([-1, 1], size=(1, 5)), 0).astype(np.int8) for _ in layers]
+        shares = [rng.uniform(size=(1, 5)).astype(np.float32) for _ in layers]
+        multipliers = [rng.exponential(0.1, size=(1, 5)).astype(np.float32) for _ in layers]
+        inside = np.all([np.all(side * layer >= 0, 1) for side, layer in zip(sides, layers, strict=True)], 0)
+        if not inside.any():
+            continue
+        below, value = bound(sides, multipliers, shares)
+        true = np.maximum(layers[1][inside], 0) @ weights[2][0].T + weights[2][1]
+        assert value + below <= (true @ rows[0, 0]).min() + 1e-6
+        free, _ = bound([0 * side for side in sides], [0 * m for m in multipliers], shares)
+        tightened += below > free
+    assert tightened > 0
+
+
+def test_alternatives_are_verified_where_none_holds_everywhere():
+    """y0 > 0 or y1 > 0 for y = (x, 0.1 - x): each fails somewhere, and one always holds."""
+    f = lambda x: jnp.concatenate([x[:, :1], 0.1 - x[:, :1]], 1) + jax.nn.relu(x).sum(1, keepdims=True)  # noqa: E731
+    box = bounds.Box(-jnp.ones((1, 2)), jnp.ones((1, 2)))
+    either = bounds.Specification(jnp.eye(2), jnp.zeros(2), clauses=((0, 1),))
+    for split in ("inputs", "hinges"):
+        assert bounds.verify(f, box, either, split=split, method="crown", batch=16).status == "verified"
+        both = bounds.Specification(jnp.eye(2), jnp.zeros(2))
+        assert bounds.verify(f, box, both, split=split, method="crown", batch=16).status == "counterexample"
+
+
+def test_smooth_functions_are_decided_by_splits_of_inputs():
+    f = lambda x: jnp.sin(3 * x).sum(1, keepdims=True) * jnp.tanh(x)  # noqa: E731
+    box = bounds.Box(jnp.full((1, 2), -1.0), jnp.full((1, 2), 1.0))
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 400)] * 2), -1).reshape(-1, 2)
+    least = (np.sin(3 * grid).sum(1) * np.tanh(grid[:, 0])).min()
+    above, below = (bounds.Specification(jnp.eye(2)[:1], jnp.array([-least + d])) for d in (0.02, -0.02))
+    assert bounds.verify(f, box, above).status == "verified"
+    assert bounds.verify(f, box, below).status == "counterexample"
+    found = bounds.verify(f, box, above, split="hinges")
+    assert (found.status, found.counterexample, found.reason) == ("unknown", None, "f has no hinges to split")
+
+
+def test_what_is_not_decided_in_time_is_unknown():
+    f, box, specification, least = problem(next(seed for seed in range(12) if problem(seed)[3] > 0))
+    assert least > 0
+    found = bounds.verify(f, box, specification, timeout=1e-9)
+    assert (found.status, found.reason) == ("unknown", "the time was over")
+
+
+ONE = bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "options", "said"),
+    [
+        (np.zeros((1, 3)), np.ones((1, 3)), {"timeout": 0}, "timeout must be a positive number"),
+        (np.zeros((2, 3)), np.ones((2, 3)), {}, "a box of one example"),
+        (np.ones((1, 3)), np.zeros((1, 3)), {}, r"lower end lies above its upper end at \(0, 0\)"),
+        (np.zeros((1, 3)), np.full((1, 3), np.inf), {}, "must be finite"),
+        ([np.zeros((1, 3))] * 2, [np.ones((1, 3))] * 2, {}, "a box of one array"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"split": "relu"}, "unknown split 'relu'"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"method": "exact"}, "unknown method 'exact'"),
+    ],
+)
+def test_bad_regions_and_options_are_refused_in_one_line(lower, upper, options, said):
+    with pytest.raises(InputError, match=said):
+        bounds.verify(problem(0)[0], bounds.Box(lower, upper), ONE, **options)
