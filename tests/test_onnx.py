@@ -129,6 +129,27 @@ def test_weights_are_arguments_and_leaves(dense):
     np.testing.assert_allclose(jax.jit(lambda f, x: f(x))(twice, x), 2 * network(x), rtol=1e-6)
 
 
+def test_networks_of_the_same_operations_share_compiled_programs(tmp_path):
+    functions, traces = [], []
+    for seed in range(2):
+        w = np.random.default_rng(seed).normal(size=(12, 3)).astype(np.float32)
+        model = onnx_cases.model_of([node("MatMul", "x w", "y")], [numpy_helper.from_array(w, "w")])
+        functions.append((w, interchange.read_onnx(saved(model, tmp_path / f"{seed}.onnx")).function))
+    other = onnx_cases.model_of([node("MatMul", "x w", "z"), node("Relu", "z", "y")], [numpy_helper.from_array(w, "w")])
+    functions.append((w, interchange.read_onnx(saved(other, tmp_path / "other.onnx")).function))
+
+    @jax.jit
+    def applied(f, x):
+        traces.append(f)
+        return f(x)
+
+    x = inputs((12,))
+    for w, f in functions[:2]:
+        np.testing.assert_allclose(applied(f, x), x @ w, atol=1e-5)
+    assert len(traces) == 1
+    np.testing.assert_allclose(applied(functions[2][1], x), np.maximum(x @ w, 0), atol=1e-5)
+
+
 def test_a_network_computes_in_the_type_of_its_input(dense):
     path, arrays = dense
     network, x = interchange.read_onnx(path), inputs((12,))

@@ -7,6 +7,7 @@ stands before all axes. An operation that mixes its first axis with others runs 
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,8 +68,17 @@ class OnnxNetwork:
 
     @property
     def function(self) -> Partial:
-        """The network as a pytree, whose leaves are its weights: one compiled program serves all weights of these shapes."""
-        return Partial(self.apply, self.weights)
+        """The network as a pytree, whose leaves are its weights: one compiled program serves all files of these operations."""
+        return Partial(_Applied(self, self._digest()), self.weights)
+
+    def _digest(self) -> bytes:
+        """Fingerprint of all but the weights."""
+        digest = hashlib.sha256(repr((self.input_name, self.input_shape, self.output_name, self.opset)).encode())
+        for step in self._steps:
+            digest.update(step.node.proto.SerializeToString(deterministic=True))
+        for name, array in sorted(self._constants.items()):
+            digest.update(repr((name, array.dtype, array.shape)).encode() + array.tobytes())
+        return digest.digest()
 
     def apply(self, weights: Mapping[str, Any], x: jax.Array) -> jax.Array:
         """The output [batch, ...] for x [batch, *example_shape], with other weights of the same shapes.
@@ -86,6 +96,17 @@ class OnnxNetwork:
                 results = _computed(step, weights, self._constants, values, x.dtype)
             values.update({name: pair for name, pair in zip(step.node.outputs, results, strict=False) if name})
         return values[self.output_name][0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Applied:
+    """A function of weights and x, equal for networks of the same operations."""
+
+    network: OnnxNetwork = dataclasses.field(compare=False)
+    digest: bytes
+
+    def __call__(self, weights, x):
+        return self.network.apply(weights, x)
 
 
 def read(path: str | os.PathLike, output: str | None = None) -> OnnxNetwork:

@@ -2,7 +2,7 @@
 
 import sys
 
-COMMANDS = ("search", "train", "attack", "certify", "compare", "sweep", "reproduce", "export")
+COMMANDS = ("search", "train", "attack", "certify", "compare", "sweep", "reproduce", "export", "verify")
 
 
 def command_line(command: str) -> str:

@@ -1,0 +1,112 @@
+"""Verify properties of networks completely: a proof, a counterexample, or neither within the time.
+
+dsrna_jax verify NETWORK.onnx PROPERTY.vnnlib --timeout=60                one instance of VNN-COMP: unsat, sat, timeout or unknown
+dsrna_jax verify --instances=instances.csv --results=results.csv          all of a csv; those that have a result are not run again
+dsrna_jax verify --checkpoint=RUN --radius=0.05 --timeout=20              a trained network, around test images
+dsrna_jax verify --checkpoint=RUN --resume                                go on with a verification that was stopped
+
+unsat: no input of the property's boxes has an unsafe output. sat: one has; it is printed, and was confirmed in float64 and by
+onnxruntime, if that is installed. RUN is the folder of a training (then its best checkpoint is taken), or a checkpoint in it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl.flags import FlagValues
+
+from dsrna_jax.commands.command import CHECKPOINT, Command, Flag, checkpoint, parsed_flags, run_command
+from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.next_steps import argument, line
+from dsrna_jax.commands.process import enable_compilation_cache
+from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.verify.config import VerificationConfig
+
+_SUFFIXES = (".onnx", ".onnx.gz", ".vnnlib", ".vnnlib.gz")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError for bad input."""
+    files = [given for given in argv[1:] if given.endswith(_SUFFIXES) and not given.startswith("-")]
+    flags = [given for given in argv if given not in files]
+    values = parsed_flags(COMMAND, flags)
+    if values.help or not (files or values.instances):
+        run_command(COMMAND, flags)
+        return
+    if values.checkpoint or (files and values.instances):
+        raise InputError("expected one of NETWORK.onnx PROPERTY.vnnlib, --instances=CSV and --checkpoint=RUN")
+    enable_compilation_cache()
+    if values.instances:
+        _instances(values)
+    elif len(files) == 2 and ".onnx" in Path(files[0]).name and ".vnnlib" in Path(files[1]).name:
+        _one(*files, values)
+    else:
+        raise InputError(f"expected a network and a property, NETWORK.onnx PROPERTY.vnnlib; got {', '.join(files)}")
+
+
+def _one(onnx: str, vnnlib: str, values: FlagValues) -> None:
+    from dsrna_jax.evaluation.verify.instances import answer
+    from dsrna_jax.files import expanded, write_whole
+
+    found = answer(onnx, vnnlib, overridden(VerificationConfig(), values).timeout)
+    if values.results:
+        write_whole(expanded(values.results), found.text)
+    print(found.text.rstrip())
+
+
+def _instances(values: FlagValues) -> None:
+    from dsrna_jax.evaluation.verify.instances import run_instances, summary
+
+    timeout = overridden(VerificationConfig(), values).timeout if values["timeout"].present else None
+    results = values.results or Path(values.instances).with_name("results.csv")
+    rows = run_instances(values.instances, results, timeout)
+    print(f"{summary(rows)}\n{results} holds a row for each instance.")
+
+
+def _settings(values: FlagValues) -> tuple[VerificationConfig, Path]:
+    from dsrna_jax.evaluation.folder import home
+
+    if values.results:
+        raise InputError("results is of instances: expected --out=FOLDER with --checkpoint")
+    config, run = overridden(VerificationConfig(), values), checkpoint(values)
+    return config, Path(values.out) if values.out else home(run, f"verify_linf_{config.radius:g}")
+
+
+def _plan(config: VerificationConfig, values: FlagValues) -> str:
+    from dsrna_jax.evaluation.verify.run import planned
+
+    return planned(config, values.checkpoint)
+
+
+def _run(config: VerificationConfig, out: Path, values: FlagValues) -> dict[str, Any]:
+    from dsrna_jax.evaluation.verify.run import run
+
+    return run(config, values.checkpoint, out, resume=values.resume)
+
+
+def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
+    from dsrna_jax.evaluation.verify.run import lines
+
+    return "\n".join([
+        "", lines(report), "",
+        f"{out} holds verify.json and counterexamples.npz.",
+        f"next: {line('export', f'--checkpoint={argument(values.checkpoint)}')}",
+    ])  # fmt: skip
+
+
+COMMAND = Command(
+    name="verify",
+    description=__doc__ or "",
+    defaults=VerificationConfig(),
+    own={
+        "checkpoint": CHECKPOINT,
+        "instances": Flag("csv of instances: onnx,vnnlib,timeout in a line, paths relative to it"),
+        "results": Flag("file of the answer to one instance, or csv of results, by default results.csv beside that of instances"),
+        "out": Flag("folder of the results of a checkpoint; by default verify_linf_RADIUS in that of the training"),
+    },
+    dry_run="show images and the most time that they can take, and verify nothing",
+    settings=_settings,
+    plan=_plan,
+    run=_run,
+    report=_report,
+)
