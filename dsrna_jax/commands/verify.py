@@ -5,8 +5,9 @@ dsrna_jax verify --instances=instances.csv --results=results.csv          all of
 dsrna_jax verify --checkpoint=RUN --radius=0.05 --timeout=20              a trained network, around test images
 dsrna_jax verify --checkpoint=RUN --resume                                go on with a verification that was stopped
 
-The answer is unsat if no input of the property's boxes has an unsafe output, and sat if one has: it is printed, and was confirmed in
-float64 and by onnxruntime, if that is installed. RUN is the folder of a training (then its best checkpoint is taken), or a checkpoint in it.
+The answer is unsat if no input of the property's boxes has an unsafe output, and sat if one has: it is printed, and was confirmed
+in float64 and by onnxruntime, if that is installed. RUN is the folder of a training (then its best checkpoint is taken), or a
+checkpoint in it.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     if values.instances:
         _instances(values)
     elif len(files) == 2 and ".onnx" in Path(files[0]).name and ".vnnlib" in Path(files[1]).name:
-        _one(*files, values)
+        _one(files[0], files[1], values)
     else:
         raise InputError(f"expected a network and a property, NETWORK.onnx PROPERTY.vnnlib; got {', '.join(files)}")
 

@@ -22,7 +22,7 @@ from dsrna_jax.interchange.vnnlib import witness
 STATUSES = ("unsat", "sat", "timeout", "unknown", "error")
 TOLERANCE = 1e-4
 """By how much onnxruntime's outputs, in float32, may miss the unsafe set that a counterexample reaches in float64."""
-_HEADING = ("onnx", "vnnlib", "timeout", "result", "seconds", "branches", "reason")
+_HEADING: tuple[str, ...] = ("onnx", "vnnlib", "timeout", "result", "seconds", "branches", "reason")
 
 
 class Answer(NamedTuple):
@@ -84,7 +84,7 @@ def _verdict(network: OnnxNetwork, found: Property, timeout: float):
     rows = found.rows.reshape(-1, *_without_batch(network.output_shape))
     offsets = found.offsets.astype(np.float32)  # rounded down: the property that is proved implies the one that is stated
     offsets = np.where(offsets > found.offsets, np.nextafter(offsets, np.float32(-np.inf)), offsets)
-    specification = bounds.Specification(rows.astype(np.float32), offsets, found.clauses)
+    specification = bounds.Specification(jnp.asarray(rows, jnp.float32), jnp.asarray(offsets), found.clauses)
     try:
         return bounds.verify(network.function, region, specification, timeout=timeout)
     except NotImplementedError as error:

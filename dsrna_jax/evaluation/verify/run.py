@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
+import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax import bounds
@@ -90,7 +91,7 @@ def _row(config: VerificationConfig, setup: EvaluationSetup, number: int, predic
         return about | {"status": "misclassified", "reason": "", "seconds": 0.0, "branches": 0, "counterexample": None}
     exact = image.astype(np.float64)
     region = bounds.Box(np.maximum(exact - config.radius, 0.0), np.minimum(exact + config.radius, 1.0))
-    specification = bounds.Specification.of_label(np.array([label]), len(setup.network.class_names))
+    specification = bounds.Specification.of_label(jnp.array([label]), len(setup.network.class_names))
     try:
         verdict = bounds.verify(setup.network.logits_fn, region, specification, timeout=config.timeout)
     except NotImplementedError as error:
