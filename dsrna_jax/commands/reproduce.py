@@ -94,6 +94,8 @@ def _run(plan: Plan, values: FlagValues, command: str) -> None:
     for name, state in plan.costs.states.items():
         if state.state == "done" and not plan.costs.is_done(name):  # its results were removed
             record(plan.out, name, state._replace(state="waiting"))
+    if values.engine == "local" and not values.at_once and not visible_gpus():
+        values.at_once = plan.scale.at_once
     place = engine(values, plan.out)
     display = Display(plan.costs, place.capacity)
     try:

@@ -52,10 +52,14 @@ def _pairs(graph: Graph, full: Graph, table: int) -> Iterator[tuple[Node, Node]]
         yield from ((of[0][name], of[1][name]) for name in of[0] if name in of[1])
 
 
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value) if isinstance(value, str) and value else shown(value)
+
+
 def _changed(full: Any, ours: Any) -> Mapping[str, str]:
     """`full -> ours` of every field in which two configurations differ, but for those that choose neither method nor size."""
     return {
-        field.name: f"{shown(getattr(full, field.name))} -> {shown(getattr(ours, field.name))}"
+        field.name: f"{_short(getattr(full, field.name))} -> {_short(getattr(ours, field.name))}"
         for field in dataclasses.fields(ours)
         if field.name not in _SAME and getattr(full, field.name) != getattr(ours, field.name)
     }

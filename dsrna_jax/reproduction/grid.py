@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.paper_tables import PaperFigure
 from dsrna_jax.comparison.runs import FinishedTraining
 from dsrna_jax.reproduction.graph import Graph
@@ -31,10 +32,9 @@ class Entry(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A row: its name, what it is named after in the commands, its entries, and the reason if it has no figures."""
+    """A row: its name, its entries, and the reason if it has no figures."""
 
     name: str
-    method: str
     entries: list[Entry]
     reason: str = ""
 
@@ -67,15 +67,20 @@ def grid(
         for column in table.columns:
             own = {cell.method.name: cell for cell in cells if (cell.data, cell.column) == (data, column)}
             prefix = f"{data}: " if len(sets) > 1 else ""
-            headings.append(Heading(f"{prefix}{column.title}", column.says))
-            columns.append({name: _ours(figure(cell, read_runs)) for name, cell in own.items()})
-            theirs = {name: _theirs(found) for name, cell in own.items() if (found := printed(cell))}
+            found = {name: figure(cell, read_runs) for name, cell in own.items()}
+            called = {one.attack for one in found.values() if one} - {""}  # not AutoAttack, if parts of it ran
+            headings.append(Heading(f"{prefix}{' or '.join(sorted(called)) or column.title}", column.says))
+            columns.append({name: _ours(one) for name, one in found.items()})
+            theirs = {name: _theirs(one) for name, cell in own.items() if (one := printed(cell))}
             if theirs:
                 headings.append(Heading(f"{prefix}{column.title}", "the paper", True))
                 columns.append(theirs)
-    named = {cell.method.name: cell.method for cell in cells}
-    lines = [Line(method.row, name, [column.get(name, Entry(ABSENT)) for column in columns]) for name, method in named.items()]
-    lines += [Line(row, "", [], reason) for row, reason in left_out.items()]
+    measured = {cell.method.row: cell.method.name for cell in cells}
+    order = [*paper_tables.rows(table.number), *measured]
+    lines = [
+        Line(row, [], left_out[row]) if row in left_out else Line(row, [of.get(measured[row], Entry(ABSENT)) for of in columns])
+        for row in sorted({*measured, *left_out}, key=order.index)
+    ]
     notes = [*_budgets(headings, columns), *_departed(table, scale, departures)]
     return Grid(table.title, headings, lines, table.protocol, notes)
 

@@ -97,6 +97,7 @@ class Scale(NamedTuple):
 
     seeds: number of searches of each method.
     gpu: whether it is out of reach of a CPU.
+    at_once: runs at a time on a CPU: small ones, which mostly compile, leave one core idle.
     methods: the rows that run unless others are asked for.
     tables: by number, the section that stands for each of the paper's data sets.
     left_out: by number, the reason why a table, or a data set of it, is not run.
@@ -110,6 +111,7 @@ class Scale(NamedTuple):
     tables: Mapping[int, Mapping[str, str]]
     left_out: Mapping[int, str]
     data: Mapping[str, Section]
+    at_once: int = 1
 
 
 @functools.cache

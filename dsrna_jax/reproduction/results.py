@@ -18,10 +18,11 @@ TARGETS = ("random", "least_likely", "runner_up")
 
 
 class Measured(NamedTuple):
-    """A measure of one training, with its budget or images in words."""
+    """A measure of one training, with its budget or images in words, and the name of a series of attacks."""
 
     value: float
     how: str
+    attack: str = ""
 
 
 class Figure(NamedTuple):
@@ -29,6 +30,7 @@ class Figure(NamedTuple):
 
     runs: folders of the trainings.
     how: budget or images, in words.
+    attack: the name of a series of attacks: AutoAttack, or those parts of it that ran.
     """
 
     value: float
@@ -36,6 +38,7 @@ class Figure(NamedTuple):
     count: int
     runs: tuple[Path, ...]
     how: str
+    attack: str = ""
 
 
 def trainings(graph: Graph, out: Path, finished: set[str]) -> dict[str, FinishedTraining]:
@@ -52,7 +55,8 @@ def figure(cell: Cell, read_runs: Mapping[str, FinishedTraining]) -> Figure | No
     values = [one.value for _, one in found]
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     ways = dict.fromkeys(one.how for _, one in found)
-    return Figure(float(np.mean(values)), std, len(values), tuple(run.path for run, _ in found), "; ".join(ways))
+    paths = tuple(run.path for run, _ in found)
+    return Figure(float(np.mean(values)), std, len(values), paths, "; ".join(ways), found[0][1].attack)
 
 
 def printed(cell: Cell) -> PaperFigure | None:
@@ -84,7 +88,8 @@ def value(run: FinishedTraining, measure: str) -> Measured | None:
             if _is_meant(kind, rest, row, result["config"].get("radius", 0.0)):
                 images = f"{result['examples']:,} {result['config']['split']} images"
                 ball = f"{row['norm']} {pixels(row['radius'], row['norm'])}"
-                return Measured(100 * row["accuracy"], f"{row['name']}, {ball}: {row['budget']}; {images}")
+                return Measured(100 * row["accuracy"], f"{row['name']}, {ball}: {row['budget']}; {images}",
+                                row["name"] if kind == "series" else "")  # fmt: skip
     return None
 
 
