@@ -21,6 +21,11 @@ def document(title: str, body: str, *, reload: int = 0) -> str:
     return Template(_PAGE).substitute(title=safe(title), body=body, again=again)
 
 
+def table_caption(text: str) -> str:
+    """The caption of a table, which stays in sight while the table scrolls sideways."""
+    return f"<caption><span>{safe(text)}</span></caption>"
+
+
 def sort_button(text: str) -> str:
     """The heading of a column that sorts the table by it; the page needs `SORTABLE`."""
     return f'<button type="button">{safe(text)}</button>'
@@ -61,7 +66,8 @@ body { font: 15px/1.5 system-ui, sans-serif; }
 a { color: var(--link); }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: .45rem .7rem; color: var(--faint); }
+caption { text-align: left; padding: .45rem 0; color: var(--faint); }
+caption > span { display: inline-block; position: sticky; left: .7rem; margin-left: .7rem; max-width: min(85vw, 70rem); }
 th, td { padding: .45rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom; }
 td { white-space: nowrap; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); min-width: 9rem; max-width: 40vw; }
@@ -79,9 +85,10 @@ th button:focus-visible { outline: 2px solid var(--link); }
 [aria-sort=descending] button::after { content: " \\25BC"; }
 li { margin: .2rem 0; overflow-wrap: anywhere; }
 pre, code { overflow-wrap: anywhere; white-space: pre-wrap; }
-figure { margin: 1.5rem 0; padding: .8rem; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
-figure img { display: block; width: 100%; }
-figcaption { color: #333; font-weight: 600; padding-top: .5rem; }
+figure { margin: 1.5rem 0; padding: .8rem; overflow-x: auto; }
+figure { background: #fff; border: 1px solid var(--line); border-radius: 6px; }
+figure img { display: block; width: 100%; min-width: 40rem; }
+figcaption { color: #333; font-weight: 600; padding-top: .5rem; position: sticky; left: 0; }
 </style>
 </head>
 <body>

@@ -131,6 +131,9 @@ class TinyLoop(RunLoop):
         (loss,) = self.sums_over("held_out", self.programs.evaluate.result())
         return {**means, "val_loss": loss / len(self.setup.parts["held_out"])}
 
+    def draw(self):
+        """Nothing: this run has no pictures."""
+
     def metadata(self):
         return {}
 

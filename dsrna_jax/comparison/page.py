@@ -14,7 +14,7 @@ from dsrna_jax.comparison.text import row_texts
 from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.genotypes.robnet import RobNet
-from dsrna_jax.pages import SORTABLE, document, safe, sort_button
+from dsrna_jax.pages import SORTABLE, document, safe, sort_button, table_caption
 from dsrna_jax.plots.canvas import literal
 
 
@@ -44,9 +44,9 @@ def page(table: Comparison) -> str:
                 architectures.setdefault(architecture, []).append(row.name)
     cells = [_figure(f"Cells of {'; '.join(names)}", plots.cells(a, width=1600)) for a, names in architectures.items()]
     notes = "".join(f"<li>{safe(note)}</li>" for note in table.notes)
-    caption = "Rows in italics are the paper's; the best measured figure of a column is marked. A heading sorts by its column."
+    about = "Rows in italics are the paper's; the best measured figure of a column is marked. A heading sorts by its column."
     body = [
-        f'<div class="wide" tabindex="0" role="region" aria-label="table"><table class="sortable"><caption>{caption}</caption>',
+        f'<div class="wide" tabindex="0" role="region" aria-label="table"><table class="sortable">{table_caption(about)}',
         f'<thead><tr><th scope="col">{sort_button("Architecture")}</th>{heads}</tr></thead>',
         f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>",
         f"<ul>{notes}</ul>",

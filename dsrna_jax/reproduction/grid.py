@@ -40,13 +40,26 @@ class Line(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table as it is shown."""
+    """A table as it is shown.
+
+    data: the data sets that stand for those of the paper, in words.
+    budgets: images and budget of each column.
+    departures: from the paper's protocol.
+    """
 
     title: str
     headings: list[Heading]
     lines: list[Line]
     protocol: str
-    notes: list[str]
+    data: list[str]
+    budgets: list[str]
+    departures: list[str]
+
+    @property
+    def notes(self) -> list[tuple[str, list[str]]]:
+        """Lists of notes with their headings, without empty ones."""
+        lists = [("Images and budgets", self.budgets), ("Departures", self.departures)]
+        return [(heading, notes) for heading, notes in lists if notes]
 
 
 def grid(
@@ -81,8 +94,9 @@ def grid(
         Line(row, [], left_out[row]) if row in left_out else Line(row, [of.get(measured[row], Entry(ABSENT)) for of in columns])
         for row in sorted({*measured, *left_out}, key=order.index)
     ]
-    notes = [*_budgets(headings, columns), *_departed(table, scale, departures)]
-    return Grid(table.title, headings, lines, table.protocol, notes)
+    stand_ins = [f"Data: {scale.data[name].says}, in place of {data}." for data, name in sets.items() if name != data]
+    departed = [f"{text}." for text in departures]
+    return Grid(table.title, headings, lines, table.protocol, stand_ins, _budgets(headings, columns), departed)
 
 
 def _ours(found: Figure | None) -> Entry:
@@ -106,9 +120,3 @@ def _budgets(headings: Sequence[Heading], columns: Sequence[Mapping[str, Entry]]
         if ways and not heading.is_paper:
             notes.append(f"{heading.title}{f' ({heading.says})' if heading.says else ''}: {'; '.join(ways)}.")
     return notes
-
-
-def _departed(table: Table, scale: Scale, departures: Sequence[str]) -> list[str]:
-    stand_ins = scale.tables.get(table.number, {}).items()
-    sets = [f"{scale.data[name].says} in place of {data}" for data, name in stand_ins if name != data]
-    return [f"Departure: {text}." for text in (*sets, *departures)]

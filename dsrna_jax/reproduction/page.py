@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsrna_jax.pages import document, safe
+from dsrna_jax.pages import document, safe, table_caption
 from dsrna_jax.reproduction.grid import Entry, Grid, Line
 
 
@@ -14,18 +14,11 @@ def html(grids: Sequence[Grid], title: str, summary: Sequence[str], out: Path) -
     """A page of all tables in `out`, to whose folders of runs its figures are links."""
     parts = [f"<p>{safe(text)}</p>" for text in summary]
     for grid in grids:
-        heads = "".join(
-            f'<th scope="col"{" class=faint" if h.is_paper else ""}>{safe(h.title)}<small>{safe(h.says)}</small></th>'
-            for h in grid.headings
-        )
-        rows = "\n".join(_row(line, len(grid.headings), out) for line in grid.lines)
-        notes = "".join(f"<li>{safe(note)}</li>" for note in grid.notes)
-        caption = "Mean ± standard deviation over searches. A figure leads to its run folder; those in italics are the paper's."
-        parts.append(
-            f'<h2>{safe(grid.title)}</h2>\n<p>{safe(grid.protocol)}</p>\n<div class="wide" tabindex="0"><table>'
-            f'<caption>{safe(caption)}</caption>\n<thead><tr><th scope="col">Method</th>{heads}</tr></thead>\n'
-            f"<tbody>\n{rows}\n</tbody></table></div>\n<ul>{notes}</ul>"
-        )
+        parts += [f"<h2>{safe(grid.title)}</h2>", f"<p>{safe(grid.protocol)}</p>"]
+        parts += [f"<p><strong>{safe(text)}</strong></p>" for text in grid.data]
+        parts += [_table(grid, out)] if grid.lines else []
+        for heading, notes in grid.notes:
+            parts.append(f"<h3>{heading}</h3>\n<ul>{''.join(f'<li>{safe(note)}</li>' for note in notes)}</ul>")
     return document(title, "\n".join(parts))
 
 
@@ -37,7 +30,8 @@ def markdown(grids: Sequence[Grid], title: str, summary: Sequence[str]) -> str:
         lines = [heads, ["---", *["---:"] * len(grid.headings)]]
         lines += [[line.name, *_texts(line, len(grid.headings))] for line in grid.lines]
         table = "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
-        parts += [f"## {grid.title}", grid.protocol, table, "\n".join(f"- {note}" for note in grid.notes)]
+        notes = [f"{about}:\n\n" + "\n".join(f"- {note}" for note in list_) for about, list_ in grid.notes]
+        parts += [f"## {grid.title}", grid.protocol, *grid.data, table if grid.lines else "", *notes]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -71,6 +65,19 @@ def latex(grids: Sequence[Grid]) -> str:
             *rows, r"\bottomrule", r"\end{tabular}", *remarks,
         ]))  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _table(grid: Grid, out: Path) -> str:
+    about = "Mean ± standard deviation over searches. A figure leads to its run folder; those in italics are the paper's."
+    heads = "".join(
+        f'<th scope="col"{" class=faint" if h.is_paper else ""}>{safe(h.title)}<small>{safe(h.says)}</small></th>'
+        for h in grid.headings
+    )
+    rows = "\n".join(_row(line, len(grid.headings), out) for line in grid.lines)
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{safe(grid.title)}"><table>{table_caption(about)}\n'
+        f'<thead><tr><th scope="col">Method</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+    )
 
 
 def _row(line: Line, columns: int, out: Path) -> str:

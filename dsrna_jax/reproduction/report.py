@@ -45,7 +45,7 @@ def _grids(plan: Plan, done) -> Sequence[Grid]:
     for table in plan.tables:
         title = f"Table {table.number}. {table.title}"
         if reason := plan.table_left_out(table):
-            grids.append(Grid(title, [], [], f"Not run: {reason}.", []))
+            grids.append(Grid(title, [], [], f"Not run: {reason}.", [], [], []))
             continue
         changed = departures(plan.graph, full, plan.resolve, table.number)
         left_out = {row: f"not run: {reason}" for row, reason in plan.rows_left_out(table).items()}

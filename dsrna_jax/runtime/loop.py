@@ -2,6 +2,7 @@
 
 import math
 import signal
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
@@ -20,6 +21,8 @@ from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.signals import Stopped
+
+_PICTURES_EVERY = 20.0  # seconds, at least
 
 
 class RunLoop(ABC):
@@ -44,6 +47,7 @@ class RunLoop(ABC):
         self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running
         self.row: dict[str, Any] = {}  # the metrics of the last epoch
         self.is_over = False  # whether it ends before its last epoch
+        self._next_pictures = time.monotonic() + _PICTURES_EVERY
         self._saved = 0  # the step of the last checkpoint; there is none of step 0
         self._compiled: set[str] = set()  # the programs that have been waited for
         self.state: Any = None
@@ -79,6 +83,10 @@ class RunLoop(ABC):
     @abstractmethod
     def columns(self, means: dict[str, float]) -> dict[str, Any]:
         """Columns of the progress line, from the means of this epoch so far, or from the row of the epoch that has just ended."""
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Draws pictures of the run so far, if it has any."""
 
     @property
     def total(self) -> int:
@@ -219,6 +227,18 @@ class RunLoop(ABC):
         self.sums = {}
         self.folder.metrics.write(self.row)
         self.save()
+        self._show(epoch)
+
+    def _show(self, epoch: int) -> None:
+        """Writes the page of the run, with new pictures if these take at most a twentieth of the time."""
+        if not self.folder.is_written:
+            return
+        began = time.monotonic()
+        if began >= self._next_pictures:
+            with self.progress.paused():
+                self.draw()
+            self._next_pictures = began + max(_PICTURES_EVERY, 20 * (time.monotonic() - began))
+        self.folder.write_page(f"running: epoch {epoch} of {self.timetable.epochs} is done", is_running=True)
 
     def _report(self) -> None:
         """Shows the means of this epoch so far, or those of the epoch that has just ended."""

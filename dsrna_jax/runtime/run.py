@@ -16,7 +16,7 @@ from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.records import Records
 from dsrna_jax.runtime.run_folder import RunFolder, identity
 from dsrna_jax.runtime.setup import RunSetup
-from dsrna_jax.runtime.signals import stop_requests
+from dsrna_jax.runtime.signals import Stopped, stop_requests
 
 Loop = TypeVar("Loop", bound=RunLoop)
 
@@ -67,6 +67,9 @@ def run(
         try:
             with stop_requests() as requests:
                 loop.finish(requests)
+        except Stopped as stopped:
+            folder.write_page(f"{stopped}; go on by {folder.resume_command()}")
+            raise
         finally:
             loop.feed.close()
             row = {"first_step": first, "step": loop.step, **machine(mesh)}

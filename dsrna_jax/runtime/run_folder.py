@@ -11,8 +11,11 @@ from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import FOLDER, Checkpoints
+from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.machine import MACHINE
 from dsrna_jax.runtime.options import check_fields, differences, in_todays_names, interval
+from dsrna_jax.runtime.origin import ORIGIN, origin
+from dsrna_jax.runtime.run_page import NAME, run_page
 from dsrna_jax.runtime.timetable import Timetable
 from dsrna_jax.strict_json import Optional
 
@@ -27,6 +30,7 @@ _SHAPE = {
     },
     "genotype": Optional({}),
     "machine": Optional(MACHINE),
+    "made_by": Optional(ORIGIN),
 }
 
 
@@ -74,9 +78,10 @@ class RunFolder:
         """
         if not self.is_written:
             return self.checkpoints.try_out()
+        made_by = origin()
         if self.is_taken:
             before = resolved_configuration(self.path, self.config_type)
-            machine = before.get("machine")  # not in version 0.1.0
+            machine, made_by = before.get("machine"), before.get("made_by")  # not in version 0.1.0
             if changed := differences(identity(before), identity(resolved)):
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changed)}): "
@@ -84,8 +89,33 @@ class RunFolder:
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         self.checkpoints.try_out()
-        content = {**resolved, "machine": machine} if machine else resolved
+        known = {name: value for name, value in (("machine", machine), ("made_by", made_by)) if value}
+        content = {**resolved, **known}
         write_whole(self.path / "config.json", json.dumps(content, indent=2) + "\n")
+
+    @property
+    def next_commands(self) -> list[str]:
+        """Command lines that use what a run has left."""
+        return []
+
+    def write_page(self, state: str, *, is_running: bool = False) -> None:
+        """Writes index.html, the page of the run as it is recorded by now.
+
+        Args:
+          state: of the run, in words.
+          is_running: then the page loads itself again, and names no commands.
+        """
+        if not self.is_written:
+            return
+        rows = records.rows(self.metrics.path) if self.metrics.path.exists() else []
+        resolved = resolved_configuration(self.path, self.config_type)
+        commands = [] if is_running else self.next_commands
+        write_whole(self.path / NAME, run_page(self.path, resolved, self.config_type(), rows, state, commands, is_running))
+
+    def resume_command(self) -> str:
+        """The command line that goes on with the run."""
+        kind = {"training": "train"}.get(self.config_type.experiment, self.config_type.experiment)
+        return f"{command_line(kind)} --run_dir={self.path} --resume"
 
     def rewind(self, step: int) -> None:
         """Drops the rows after `step`; -1 drops all."""

@@ -1,7 +1,9 @@
 """The folder of a search: a run folder with genotypes, alphas and pictures."""
 
 import os
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.measures.measure import configured
 from dsrna_jax.runtime import records
-from dsrna_jax.runtime.run_folder import RunFolder
+from dsrna_jax.runtime.invocation import command_line
+from dsrna_jax.runtime.run_folder import RunFolder, configuration
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.mixing import likely_logits
 from dsrna_jax.strict_json import Optional
@@ -25,6 +28,10 @@ class SearchFolder(RunFolder):
     def __init__(self, path: str | os.PathLike, is_written: bool = True):
         super().__init__(path, is_written)
         self.alphas = records.Records(self.path / "alphas.jsonl", is_written)
+
+    @property
+    def next_commands(self) -> list[str]:
+        return [training_command(self.path)]
 
     @property
     def records(self) -> list[records.Records]:
@@ -75,6 +82,15 @@ class SearchFolder(RunFolder):
             warmup=warmup if config.warmup_epochs else 0,
             title=f"{self.path.name}: the search",
         )
+
+
+def training_command(path: Path) -> str:
+    """The command line that trains what a search found, on the data of the search."""
+    config = configuration(path, SearchConfig)
+    names = ("dataset", "data_dir", "image_size", *(("cells",) if config.cell_free else ()))  # free codes fit their depth alone
+    chosen = {name: getattr(config, name) for name in names}
+    flags = [f"--{name}={value}" for name, value in chosen.items() if value != getattr(SearchConfig(), name)]
+    return f"{command_line('train')} {shlex.join([f'--genotype={path}', *flags])}"
 
 
 def logits_of(row: dict[str, Any]) -> dict[str, Any]:

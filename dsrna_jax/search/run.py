@@ -55,6 +55,7 @@ def run(
         end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
         if folder.is_written:
             folder.draw(end.genotype, config, {} if end.rise is None else {end.rise.epoch: "the cells found"})
+            folder.write_page(f"ended after {end.row.get('epoch', 0)} epochs")
     return end.genotype
 
 
@@ -197,6 +198,9 @@ class SearchLoop(RunLoop):
     def rise(self) -> stopping.Rise | None:
         """The rise of the dominant eigenvalue by which the search has stopped, if it has."""
         return stopping.rise_of(self.config, [(epoch, eigenvalue) for epoch, eigenvalue, _ in self.curvature])
+
+    def draw(self) -> None:
+        self.folder.draw(self.genotype, self.config)
 
     def _evaluation(self) -> tuple[float, float]:
         """Loss and accuracy on all of search_val, not augmented, by the running statistics."""

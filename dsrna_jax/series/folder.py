@@ -61,6 +61,7 @@ class SeriesFolder(SearchFolder):
             write_whole(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
         genotypes.save(genotype, self.path / "genotype.json")
         self._draw(searches, genotype, config)
+        self.write_page(f"ended after {len(members)} runs, each in a folder of its own")
 
     def own_rows(self, member: Member, name: str) -> list[dict[str, Any]]:
         """The rows of a file of a member, without those that it has from the search with which it goes on."""

@@ -6,6 +6,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import BEST, Checkpoints
+from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.training.config import TrainingConfig
 
@@ -18,6 +19,10 @@ class TrainingFolder(RunFolder):
     def __init__(self, path: str | os.PathLike, is_written: bool = True):
         super().__init__(path, is_written)
         self.best = Checkpoints(self.path / BEST, keep=1)
+
+    @property
+    def next_commands(self) -> list[str]:
+        return [f"{command_line(name)} --checkpoint={self.path}" for name in ("attack", "certify")]
 
     def write_architecture(self, architecture: genotypes.Architecture) -> None:
         """Writes genotype.json, unless another process of this run does."""

@@ -68,9 +68,17 @@ def run(
         if processes.is_first:
             folder.draw(end.setup.architecture, f"{folder.path.name}: {config.genotype} on {config.dataset}")
             result = measured_result(folder.path, config.data_dir, devices=devices, file=file)
+            folder.write_page(_ended(end.row.get("epoch", 0), result))
         result = processes.decided(result)
     epochs, held_out = end.step // end.setup.steps_per_epoch, len(end.setup.parts["held_out"])
     return Trained(end.row, end.best, epochs, result, held_out, config)
+
+
+def _ended(epochs: int, result: dict[str, Any]) -> str:
+    """The end of a training in words."""
+    test = result["test"]
+    measured = f"; accuracy on all {test['images']:,} {test['split']} images {test['accuracy']:.2%}" if test else ""
+    return f"ended after {epochs} epochs{measured}"
 
 
 def _saved_architecture(path: str | os.PathLike) -> genotypes.Architecture:
@@ -118,6 +126,9 @@ class TrainingLoop(RunLoop):
             self.check_finite("val_loss", row["val_loss"])
             self._judge({"epoch": epoch, "step": self.step, **row})
         return row
+
+    def draw(self) -> None:
+        self.folder.draw(self.setup.architecture, f"{self.folder.path.name}: {self.config.genotype} on {self.config.dataset}")
 
     def _evaluation(self) -> dict[str, float | None]:
         """Loss and accuracies on all held-out images, not augmented."""

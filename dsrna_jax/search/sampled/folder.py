@@ -13,6 +13,7 @@ from dsrna_jax.genotypes import Genotype, RobNet
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.run_folder import RunFolder
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.folder import training_command
 from dsrna_jax.search.sampled.coding import CellCoding, RobNetCoding
 from dsrna_jax.search.sampled.front import front
 
@@ -25,6 +26,10 @@ class SampledFolder(RunFolder):
     def __init__(self, path: str | os.PathLike, is_written: bool = True):
         super().__init__(path, is_written)
         self.children = records.Records(self.path / "children.jsonl", is_written)
+
+    @property
+    def next_commands(self) -> list[str]:
+        return [training_command(self.path)]
 
     @property
     def records(self) -> list[records.Records]:

@@ -45,6 +45,7 @@ def run(
             folder.draw(end.genotype, config, end.best.child)
             if config.objectives:
                 folder.write_front(front_objectives(config.objectives), end.setup.functions.coding)
+            folder.write_page(f"ended; child {end.best.child} has the highest reward, {end.best.reward:.4g}")
     return end.genotype
 
 
@@ -143,6 +144,9 @@ class SampledLoop(RunLoop):
             return row
         self.folder.write_genotype(self.genotype)
         return row | {"best_reward": self.best.reward, "best_child": self.best.child}
+
+    def draw(self) -> None:
+        """Nothing: the pictures of children are drawn when all are known."""
 
     def metadata(self) -> dict[str, Any]:
         if self.best is None:

@@ -1,0 +1,40 @@
+"""The origin of a run: version and commit of the package, and the command line."""
+
+import contextlib
+import functools
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from dsrna_jax import __version__
+from dsrna_jax.strict_json import Nullable
+
+ORIGIN = {"version": str, "commit": Nullable(str), "command": str, "python": str}
+"""Its shape in files, for `strict_json.check`."""
+
+
+def origin() -> dict[str, Any]:
+    """Version and commit of the package, command line and Python of this process, as JSON; the commit is None without a clone."""
+    words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]] if sys.argv else []
+    return {
+        "version": __version__,
+        "commit": _commit(),
+        "command": shlex.join(words).encode("utf-8", "replace").decode()[:4096],
+        "python": sys.version.split()[0],
+    }
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The commit of the clone that the package lies in, with "+" if its files have changed since; None without a clone."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        options = {"cwd": root, "capture_output": True, "text": True, "timeout": 5, "check": True}
+        commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **options).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **options).stdout.strip()
+        return commit + ("+" if changed else "")
+    return None

@@ -1,0 +1,116 @@
+"""The page of a run, index.html in its folder: state, next commands, pictures, epochs and configuration in one file."""
+
+import base64
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsrna_jax.pages import SORTABLE, document, safe, sort_button, table_caption
+
+NAME = "index.html"
+RELOAD = 15  # seconds after which the page of a run that goes on loads itself again
+_PICTURES = {
+    "curves.png": "Curves over the epochs",
+    "cells.png": "Cells",
+    "alphas.png": "Mixtures of the edges over the epochs",
+    "rewards.png": "Rewards of the children",
+    "front.png": "Children that no other beats",
+}
+
+
+def run_page(
+    folder: Path,
+    resolved: Mapping[str, Any],
+    defaults: Any,
+    rows: Sequence[Mapping[str, Any]],
+    state: str,
+    next_commands: Sequence[str],
+    is_running: bool,
+) -> str:
+    """The page as HTML; it shows the pictures that are in the folder.
+
+    Args:
+      resolved: the content of config.json.
+      defaults: a configuration, to tell which fields were chosen; their help is shown.
+      rows: those of metrics.jsonl.
+      state: of the run, in words.
+      is_running: then the page loads itself again every `RELOAD` seconds.
+    """
+    written = time.strftime("%Y-%m-%d %H:%M:%S")
+    parts = [f'<p role="status"><strong>{safe(state)}</strong> <small>(written {written})</small></p>']
+    if next_commands:
+        commands = "\n".join(map(safe, next_commands))
+        parts.append(f"<h2>Next</h2>\n<pre><code>{commands}</code></pre>")
+    parts += [_picture(folder / name, caption, rows) for name, caption in _PICTURES.items() if (folder / name).is_file()]
+    if rows:
+        parts.append(f"<h2>Epochs</h2>\n{_epochs(rows)}")
+    parts.append(f"<h2>Configuration</h2>\n{_origin(resolved)}\n{_configuration(resolved['config'], defaults)}\n{SORTABLE}")
+    return document(f"{resolved['experiment']} {folder.absolute().name}", "\n".join(parts), reload=RELOAD if is_running else 0)
+
+
+def _picture(file: Path, caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    data = base64.b64encode(file.read_bytes()).decode()
+    last = ", ".join(
+        f"{name.replace('_', ' ')} {_text(value)}" for name, value in (rows[-1] if rows else {}).items() if name != "step"
+    )
+    seen = f"{caption}{f'; after the last epoch: {last}' if last and file.name == 'curves.png' else ''}"
+    return f'<figure><img src="data:image/png;base64,{data}" alt="{safe(seen)}"><figcaption>{safe(caption)}</figcaption></figure>'
+
+
+def _epochs(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of metrics.jsonl as a table, the newest first; columns without any number are left out."""
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "step"]
+    names = [name for name in names if any(row.get(name) is not None for row in rows)]
+    heads = "".join(f'<th scope="col">{sort_button(name.replace("_", " "))}</th>' for name in names)
+    lines = []
+    for row in reversed(rows):
+        cells = [_cell(row.get(name)) for name in names[1:]]
+        lines.append(f'<tr><th scope="row">{safe(_text(row.get(names[0])))}</th>{"".join(cells)}</tr>')
+    about = table_caption("A row for each epoch, the newest first; accuracies are shares of 1. A heading sorts by its column.")
+    return _wide("epochs", f'<table class="sortable">{about}<thead><tr>{heads}</tr></thead>', lines)
+
+
+def _wide(label: str, head: str, lines: Sequence[str]) -> str:
+    """A table that scrolls sideways, also by keyboard; `head` is all of it before the rows."""
+    body = "\n".join(lines)
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{head}\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _cell(value: Any) -> str:
+    number = f' data-value="{value!r}"' if isinstance(value, int | float) else ""
+    return f"<td{number}>{safe(_text(value))}</td>"
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _origin(resolved: Mapping[str, Any]) -> str:
+    """Version, commit, command line and machine, as far as they are recorded."""
+    made, machine, data = (resolved.get(name, {}) for name in ("made_by", "machine", "data"))
+    facts = {"command": made.get("command")}
+    if made:
+        facts["dsrna_jax"] = made["version"] + (f", commit {made['commit']}" if made["commit"] else "")
+    if machine:
+        facts["machine"] = f"{machine['devices']}, {machine['cores']} cores, JAX {machine['jax']}"
+    shape = "x".join(map(str, data["image_shape"]))
+    facts["data"] = f"{data['examples']:,} training images of {shape}, {len(data['class_names'])} classes"
+    return f"<ul>{''.join(f'<li>{name}: <code>{safe(str(text))}</code></li>' for name, text in facts.items() if text)}</ul>"
+
+
+def _configuration(config: Mapping[str, Any], defaults: Any) -> str:
+    """The fields with their help; those that differ from the defaults are marked, with the default beside them."""
+    lines = []
+    for field in dataclasses.fields(defaults):
+        value, default = config.get(field.name), getattr(defaults, field.name)
+        changed = value != default
+        note = f"{field.metadata['help']}{f' (default {default!r})' if changed else ''}"
+        mark = " class=best" if changed else ""
+        lines.append(
+            f'<tr><th scope="row">{field.name}</th><td{mark}>{safe(_text(value))}</td><td class="words">{safe(note)}</td></tr>'
+        )
+    about = table_caption("All fields; those that differ from the default are marked.")
+    heads = '<thead><tr><th scope="col">field</th><th scope="col">value</th><th scope="col">meaning</th></tr></thead>'
+    return _wide("configuration", f"<table>{about}{heads}", lines)
