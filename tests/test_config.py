@@ -1,13 +1,17 @@
 """Configurations: their choices are those of the registries that implement them, and importing them takes no JAX."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 
 import pytest
 
 from dsrna_jax import bounds, measures
+from dsrna_jax.commands import train
+from dsrna_jax.commands.command import parsed_flags
 from dsrna_jax.data import loading
+from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import derivation
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.measures import certificates, radius_schedules
@@ -73,3 +77,44 @@ def test_importing_configurations_imports_no_jax():
         "print(*{'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'orbax'} & set(sys.modules))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split() == []
+
+
+def read(*arguments):
+    """The configuration that `train` makes of a command line."""
+    return train.COMMAND.settings(parsed_flags(train.COMMAND, ["train", "--run_dir=r", *map(str, arguments)]))[0]
+
+
+def test_a_configuration_is_given_back_and_flags_override_it(tmp_path):
+    config = TrainingConfig(epochs=3, adversarial="pgd", radius=0.1, auxiliary_weight=0.0)
+    fields = dataclasses.asdict(config)
+    (tmp_path / "config.json").write_text(json.dumps({"experiment": "training", "config": fields, "data": {}}))
+    (tmp_path / "own.json").write_text(json.dumps({"epochs": 3, "adversarial": "pgd", "radius": 0.1, "auxiliary_weight": 0}))
+    (tmp_path / "own.yaml").write_text("epochs: 3  # few\nadversarial: pgd\nradius: 0.1\nauxiliary_weight: 0\n")
+    for file in (tmp_path, tmp_path / "config.json", tmp_path / "own.json", tmp_path / "own.yaml"):
+        assert read(f"--config={file}") == config
+    assert read(f"--config={tmp_path}", "--epochs=4", "--seed=2") == dataclasses.replace(config, epochs=4, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.json", '{"epoch": 3}', "'epoch', which is no field: expected some of dataset"),
+        ("a.json", '{"epochs": 0}', "epochs=0: expected at least 1"),
+        ("a.json", '{"experiment": "search", "config": {}}', "is of a 'search', not of a training"),
+        ("a.json", "[]", "expected"),
+        ("a.yaml", "- 1", "expected a field and its value in each line"),
+        ("a.yaml", "a: [", "expected YAML"),
+        ("b.json", "{}", "no such file"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused_in_one_line(tmp_path, name, text, expected):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        read(f"--config={tmp_path / name.replace('b.json', 'none.json')}")
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_configuration_beside_a_preset_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(InputError, match="expected --config or --preset, not both"):
+        read("--preset=smoke", f"--config={tmp_path / 'a.json'}")

@@ -100,6 +100,7 @@ def parsed_flags(command: Command, argv: Sequence[str]) -> FlagValues:
     values = config_flags(command.defaults)
     for name, flag in command.own.items():
         define(values, name, flag.default, flag.text, flag.choices)
+    define(values, "config", None, "run folder, config.json or file of fields (JSON, YAML), whose fields flags override")
     define(values, "resume", False, "go on with the work that was stopped in that folder")
     define(values, "dry_run", False, command.dry_run)
     define(values, "devices", 0, "devices that share a batch; 0 for all")

@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from dsrna_jax.commands.config_files import read_config
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.options import mistaken_text
 
@@ -69,7 +70,16 @@ def typed(values: flags.FlagValues, config: Any) -> dict[str, Any]:
 
 
 def overridden(config: Any, values: flags.FlagValues) -> Any:
-    """`config` with the fields that were given on the command line. Raises: InputError if they do not fit together."""
+    """`config`, or that of --config, with the fields that were given on the command line.
+
+    Raises: InputError if they do not fit together.
+    """
+    if "config" in values and values["config"].present:
+        if "preset" in values and values["preset"].present:
+            raise InputError("expected --config or --preset, not both: each is a whole configuration")
+        if "run_dir" in values and not values.run_dir:
+            raise InputError(f"expected --run_dir=FOLDER with --config={values.config}")
+        config = read_config(values.config, type(config))
     return dataclasses.replace(config, **typed(values, config))
 
 

@@ -81,7 +81,7 @@ def grid(
             own = {cell.method.name: cell for cell in cells if (cell.data, cell.column) == (data, column)}
             prefix = f"{data}: " if len(sets) > 1 else ""
             found = {name: figure(cell, read_runs) for name, cell in own.items()}
-            called = {one.attack for one in found.values() if one} - {""}  # not AutoAttack, if parts of it ran
+            called = {one.title for one in found.values() if one} - {""}  # not AutoAttack, if parts of it ran
             headings.append(Heading(f"{prefix}{' or '.join(sorted(called)) or column.title}", column.says))
             columns.append({name: _ours(one) for name, one in found.items()})
             theirs = {name: _theirs(one) for name, cell in own.items() if (one := printed(cell))}

@@ -90,9 +90,10 @@ def _row(line: Line, columns: int, out: Path) -> str:
 def _cell(entry: Entry, out: Path) -> str:
     if not entry.runs:
         return f'<td class="faint">{safe(entry.text)}</td>'
-    first, *others = [safe(os.path.relpath(run, out)) for run in entry.runs]
-    more = "".join(f' <a href="{run}/" aria-label="run {i}">{i}</a>' for i, run in enumerate(others, 2))
-    return f'<td title="{safe(entry.how)}"><a href="{first}/">{safe(entry.text)}</a><small>{more}</small></td>'
+    pages = [run / "index.html" if (run / "index.html").is_file() else run for run in entry.runs]
+    first, *others = [safe(os.path.relpath(page, out)) for page in pages]
+    more = "".join(f' <a href="{page}" aria-label="run {number}">{number}</a>' for number, page in enumerate(others, 2))
+    return f'<td title="{safe(entry.how)}"><a href="{first}">{safe(entry.text)}</a><small>{more}</small></td>'
 
 
 def _texts(line: Line, columns: int) -> list[str]:

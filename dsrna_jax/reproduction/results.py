@@ -18,11 +18,11 @@ TARGETS = ("random", "least_likely", "runner_up")
 
 
 class Measured(NamedTuple):
-    """A measure of one training, with its budget or images in words, and the name of a series of attacks."""
+    """A measure of one training, with its budget or images in words, and the title of its column if that depends on the run."""
 
     value: float
     how: str
-    attack: str = ""
+    title: str = ""
 
 
 class Figure(NamedTuple):
@@ -30,7 +30,7 @@ class Figure(NamedTuple):
 
     runs: folders of the trainings.
     how: budget or images, in words.
-    attack: the name of a series of attacks: AutoAttack, or those parts of it that ran.
+    title: of the column, if that depends on the runs: the parts of AutoAttack that ran, the unit of a cost.
     """
 
     value: float
@@ -38,7 +38,7 @@ class Figure(NamedTuple):
     count: int
     runs: tuple[Path, ...]
     how: str
-    attack: str = ""
+    title: str = ""
 
 
 def trainings(graph: Graph, out: Path, finished: set[str]) -> dict[str, FinishedTraining]:
@@ -56,7 +56,7 @@ def figure(cell: Cell, read_runs: Mapping[str, FinishedTraining]) -> Figure | No
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     ways = dict.fromkeys(one.how for _, one in found)
     paths = tuple(run.path for run, _ in found)
-    return Figure(float(np.mean(values)), std, len(values), paths, "; ".join(ways), found[0][1].attack)
+    return Figure(float(np.mean(values)), std, len(values), paths, "; ".join(ways), found[0][1].title)
 
 
 def printed(cell: Cell) -> PaperFigure | None:
@@ -80,7 +80,7 @@ def value(run: FinishedTraining, measure: str) -> Measured | None:
     if kind == "params":
         return Measured(run.weights / 1e6, "")
     if kind == "cost":
-        return next((Measured(days, c.how) for c, days in run_measures(run).items() if c.title in COSTS), None)
+        return next((Measured(days, c.how, c.title) for c, days in run_measures(run).items() if c.title in COSTS), None)
     if kind in ("radius", "attacked"):
         return _certified(run, kind, *rest.split())
     for result in run.attacks:
