@@ -19,6 +19,7 @@ from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.search import stopping
+from dsrna_jax.search.collapse import collapse_note
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.run import run
 
@@ -126,3 +127,20 @@ def test_a_search_that_stops_early_ends_the_same_when_it_was_stopped_before(tmp_
     run(config, tmp_path / "run", resume=True, devices=1, file=io.StringIO())
     assert_same_end(tmp_path / "run", tmp_path / "whole")
     assert (tmp_path / "run" / "curves.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("skips", "genes", "is_said"), [(2, 8, False), (3, 8, True), (1, 2, False), (2, 2, True), (2, 4, False), (0, 2, False)]
+)
+def test_a_word_on_collapse_is_said_when_skip_connections_pile_up(skips, genes, is_said):
+    normal = tuple(("skip_connect" if i < skips else "sep_conv_3x3", i % 2) for i in range(genes))
+    every = tuple(range(2, 2 + genes // 2))
+    genotype = Genotype(normal, every, normal, every)
+    assert (collapse_note(genotype, []) is not None) == is_said
+
+
+def test_the_word_on_collapse_has_the_eigenvalues_where_they_are_known():
+    cell = (("skip_connect", 0), ("skip_connect", 1))
+    rows = [{"epoch": 1, "eigenvalue": 0.5}, {"epoch": 2, "eigenvalue": None}, {"epoch": 3, "eigenvalue": 1.25}]
+    said, unknown = (collapse_note(Genotype(cell, (2,), cell, (2,)), some) for some in (rows, rows[:1]))
+    assert "was 0.5 after epoch 1 and is 1.25 after epoch 3" in said and "--eigenvalue_every=2" in unknown

@@ -87,6 +87,8 @@ def _report(genotype: "Genotype | DenseGenotype | RobNet", run_dir: Path, values
         names = [name for name, _, _ in genotype.genes(cell)]
         counts = sorted({name: names.count(name) for name in names}.items(), key=lambda item: -item[1])
         lines.append(f"  {cell} cell: {', '.join(f'{count} {name}' for name, count in counts)}")
+    if not isinstance(genotype, RobNet) and (note := _collapse(genotype, run_dir)):
+        lines += ["", f"WARN: {note}"]
     written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "front.png", "curves.png")
     held = [name for name in written if (run_dir / name).is_file()]
     picture = next((name for name in ("cells.png", "rewards.png") if name in held), "cells.png")
@@ -98,6 +100,14 @@ def _report(genotype: "Genotype | DenseGenotype | RobNet", run_dir: Path, values
         f"  {line('train', f'--genotype={run_dir}', *_training_flags(config))}",
         f"  {line('search', *flags_of(another, PRESETS, DEFAULT), f'--run_dir={_beside(run_dir, another.seed)}')}",
     ])  # fmt: skip
+
+
+def _collapse(genotype: "Genotype | DenseGenotype", run_dir: Path) -> str | None:
+    from dsrna_jax.runtime.records import rows
+    from dsrna_jax.search.collapse import collapse_note
+
+    metrics = run_dir / "metrics.jsonl"
+    return collapse_note(genotype, rows(metrics) if metrics.is_file() else [])
 
 
 def _training_flags(config: SearchConfig) -> list[str]:

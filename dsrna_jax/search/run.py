@@ -19,7 +19,9 @@ from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
+from dsrna_jax.runtime.records import rows
 from dsrna_jax.search import mixing, stopping
+from dsrna_jax.search.collapse import collapse_note
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
 from dsrna_jax.search.optimizers import weight_rate
@@ -55,7 +57,8 @@ def run(
         end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
         if folder.is_written:
             folder.draw(end.genotype, config, {} if end.rise is None else {end.rise.epoch: "the cells found"})
-            folder.write_page(f"ended after {end.row.get('epoch', 0)} epochs")
+            note = collapse_note(end.genotype, rows(folder.metrics.path))
+            folder.write_page("; ".join(filter(None, (f"ended after {end.row.get('epoch', 0)} epochs", note))))
     return end.genotype
 
 
