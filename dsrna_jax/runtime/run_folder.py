@@ -114,7 +114,7 @@ class RunFolder:
 
     def resume_command(self) -> str:
         """The command line that goes on with the run."""
-        kind = {"training": "train"}.get(self.config_type.experiment, self.config_type.experiment)
+        kind = "train" if self.config_type.experiment == "training" else "search"
         return f"{command_line(kind)} --run_dir={self.path} --resume"
 
     def rewind(self, step: int) -> None:
