@@ -1,6 +1,9 @@
 """Pages: one HTML file each, which needs no network, for light and dark screens of any width."""
 
+import base64
 import html
+from collections.abc import Sequence
+from pathlib import Path
 from string import Template
 
 
@@ -21,9 +24,38 @@ def document(title: str, body: str, *, reload: int = 0) -> str:
     return Template(_PAGE).substitute(title=safe(title), body=body, again=again)
 
 
-def table_caption(text: str) -> str:
-    """The caption of a table, which stays in sight while the table scrolls sideways."""
-    return f"<caption><span>{safe(text)}</span></caption>"
+def picture(data: bytes, kind: str, caption: str, seen: str = "") -> str:
+    """A picture with its caption.
+
+    Args:
+      kind: of the data, such as png or svg+xml.
+      seen: the text for those who do not see it; by default the caption.
+    """
+    encoded = base64.b64encode(data).decode()
+    image = f'<img src="data:image/{kind};base64,{encoded}" alt="{safe(seen or caption)}">'
+    return f"<figure>{image}<figcaption>{safe(caption)}</figcaption></figure>"
+
+
+def png(file: Path, caption: str, seen: str = "") -> str:
+    """The picture in a PNG file."""
+    return picture(file.read_bytes(), "png", caption, seen)
+
+
+def table(caption: str, heads: str, rows: Sequence[str], *, label: str, is_sortable: bool = False) -> str:
+    """A table that scrolls sideways by itself, also by keyboard, while its caption and first column stay.
+
+    Args:
+      caption: text above the table.
+      heads: the headings, as `th` elements.
+      rows: `tr` elements.
+      label: its name for screen readers.
+      is_sortable: whether headings made by `sort_button` sort it; the page then needs `SORTABLE`.
+    """
+    body, kind = "\n".join(rows), " class=sortable" if is_sortable else ""
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{safe(label)}"><table{kind}>'
+        f"<caption><span>{safe(caption)}</span></caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def sort_button(text: str) -> str:

@@ -250,7 +250,7 @@ def test_a_search_and_a_training_of_two_processes_equal_those_of_one(tmp_path):
         assert ended(started(f"--run_dir={one}", *own, devices=2, code=code))[::2] == ([0], "")
         statuses, out, err = pair(two, *own, code=code)
         assert (statuses, err) == ([0, 0], "") and "2 cpu devices" in out
-        for name in {file.name for file in one.iterdir()} - {"timing.jsonl"}:
+        for name in {file.name for file in one.iterdir()} - {"timing.jsonl", "index.html"}:
             assert (two / name).exists()
         rows = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)]
         for here, there in zip(*rows, strict=True):

@@ -61,6 +61,10 @@ def test_a_scale_runs_each_table_or_says_why_not(name):
 def test_the_commands_of_every_method_are_valid_and_have_a_cost(name):
     plan = planned(name, *EVERY)
     assert all(seconds > 0 for seconds in plan.costs.planned.values())  # each configuration was made by its command
+    for node in plan.graph.nodes.values():  # codes for each cell fit their depth alone
+        for search in node.needs if node.command == "train" else ():
+            if getattr(plan.costs.configs[search], "cell_free", False):
+                assert plan.costs.configs[search].cells == plan.costs.configs[node.name].cells, node.name
     there = {cell.method.name for cell in plan.graph.cells}
     for table in plan.tables:
         left_out = plan.rows_left_out(table)

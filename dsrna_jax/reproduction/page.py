@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsrna_jax.pages import document, safe, table_caption
+from dsrna_jax.pages import document, safe, table
 from dsrna_jax.reproduction.grid import Entry, Grid, Line
 
 
@@ -29,9 +29,9 @@ def markdown(grids: Sequence[Grid], title: str, summary: Sequence[str]) -> str:
         heads = ["Method", *(f"{h.title}{f' ({h.says})' if h.says else ''}" for h in grid.headings)]
         lines = [heads, ["---", *["---:"] * len(grid.headings)]]
         lines += [[line.name, *_texts(line, len(grid.headings))] for line in grid.lines]
-        table = "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
+        text = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
         notes = [f"{about}:\n\n" + "\n".join(f"- {note}" for note in list_) for about, list_ in grid.notes]
-        parts += [f"## {grid.title}", grid.protocol, *grid.data, table if grid.lines else "", *notes]
+        parts += [f"## {grid.title}", grid.protocol, *grid.data, text if grid.lines else "", *notes]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -73,11 +73,8 @@ def _table(grid: Grid, out: Path) -> str:
         f'<th scope="col"{" class=faint" if h.is_paper else ""}>{safe(h.title)}<small>{safe(h.says)}</small></th>'
         for h in grid.headings
     )
-    rows = "\n".join(_row(line, len(grid.headings), out) for line in grid.lines)
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{safe(grid.title)}"><table>{table_caption(about)}\n'
-        f'<thead><tr><th scope="col">Method</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
-    )
+    rows = [_row(line, len(grid.headings), out) for line in grid.lines]
+    return table(about, f'<th scope="col">Method</th>{heads}', rows, label=grid.title)
 
 
 def _row(line: Line, columns: int, out: Path) -> str:

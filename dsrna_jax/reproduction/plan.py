@@ -83,7 +83,7 @@ class Plan:
             without = {cell.table for cell in self.graph.cells} - {table for name in absent for table in needed[name]}
             can = f"--table={','.join(map(str, sorted(without)))} runs without, and " if without else ""
             place = f" in {folder}" if folder else ""
-            found.append(f"{' and '.join(absent)} not found{place}: give --data_dir=PATH, where it is prepared "
+            found.append(f"{', '.join(absent)} not found{place}: give --data_dir=PATH, where it is prepared "
                          f"(docs/install.md, Data); {can}--scale=digits needs no data")  # fmt: skip
         if self.scale.gpu and not has_gpu:
             takes = in_words(self.costs.left(self.graph.nodes))

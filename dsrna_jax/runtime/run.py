@@ -12,6 +12,7 @@ from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.machine import machine
+from dsrna_jax.runtime.origin import origin
 from dsrna_jax.runtime.progress import Progress
 from dsrna_jax.runtime.records import Records
 from dsrna_jax.runtime.run_folder import RunFolder, identity
@@ -72,7 +73,7 @@ def run(
             raise
         finally:
             loop.feed.close()
-            row = {"first_step": first, "step": loop.step, **machine(mesh)}
+            row = {"first_step": first, "step": loop.step, **machine(mesh), **origin()}
             seconds = {"setup_s": ready - began, f"{config.experiment}_s": time.monotonic() - ready}
             timing = Records(folder.path / "timing.jsonl", is_written=processes.is_first)
             timing.write(row | {name: round(s, 1) for name, s in seconds.items()})

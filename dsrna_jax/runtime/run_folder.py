@@ -14,7 +14,7 @@ from dsrna_jax.runtime.checkpoint import FOLDER, Checkpoints
 from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.machine import MACHINE
 from dsrna_jax.runtime.options import check_fields, differences, in_todays_names, interval
-from dsrna_jax.runtime.origin import ORIGIN, origin
+from dsrna_jax.runtime.origin import origin
 from dsrna_jax.runtime.run_page import NAME, run_page
 from dsrna_jax.runtime.timetable import Timetable
 from dsrna_jax.strict_json import Optional
@@ -30,7 +30,6 @@ _SHAPE = {
     },
     "genotype": Optional({}),
     "machine": Optional(MACHINE),
-    "made_by": Optional(ORIGIN),
 }
 
 
@@ -78,10 +77,9 @@ class RunFolder:
         """
         if not self.is_written:
             return self.checkpoints.try_out()
-        made_by = origin()
         if self.is_taken:
             before = resolved_configuration(self.path, self.config_type)
-            machine, made_by = before.get("machine"), before.get("made_by")  # not in version 0.1.0
+            machine = before.get("machine")  # not in version 0.1.0
             if changed := differences(identity(before), identity(resolved)):
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changed)}): "
@@ -89,8 +87,7 @@ class RunFolder:
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         self.checkpoints.try_out()
-        known = {name: value for name, value in (("machine", machine), ("made_by", made_by)) if value}
-        content = {**resolved, **known}
+        content = {**resolved, "machine": machine} if machine else resolved
         write_whole(self.path / "config.json", json.dumps(content, indent=2) + "\n")
 
     @property
@@ -108,7 +105,7 @@ class RunFolder:
         if not self.is_written:
             return
         rows = records.rows(self.metrics.path) if self.metrics.path.exists() else []
-        resolved = resolved_configuration(self.path, self.config_type)
+        resolved = resolved_configuration(self.path, self.config_type) | {"origin": origin()}
         commands = [] if is_running else self.next_commands
         write_whole(self.path / NAME, run_page(self.path, resolved, self.config_type(), rows, state, commands, is_running))
 

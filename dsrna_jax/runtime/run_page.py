@@ -1,13 +1,12 @@
 """The page of a run, index.html in its folder: state, next commands, pictures, epochs and configuration in one file."""
 
-import base64
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsrna_jax.pages import SORTABLE, document, safe, sort_button, table_caption
+from dsrna_jax.pages import SORTABLE, document, png, safe, sort_button, table
 
 NAME = "index.html"
 RELOAD = 15  # seconds after which the page of a run that goes on loads itself again
@@ -32,7 +31,7 @@ def run_page(
     """The page as HTML; it shows the pictures that are in the folder.
 
     Args:
-      resolved: the content of config.json.
+      resolved: the content of config.json, and the `origin` of this process.
       defaults: a configuration, to tell which fields were chosen; their help is shown.
       rows: those of metrics.jsonl.
       state: of the run, in words.
@@ -51,12 +50,9 @@ def run_page(
 
 
 def _picture(file: Path, caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    data = base64.b64encode(file.read_bytes()).decode()
-    last = ", ".join(
-        f"{name.replace('_', ' ')} {_text(value)}" for name, value in (rows[-1] if rows else {}).items() if name != "step"
-    )
-    seen = f"{caption}{f'; after the last epoch: {last}' if last and file.name == 'curves.png' else ''}"
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{safe(seen)}"><figcaption>{safe(caption)}</figcaption></figure>'
+    names = rows[-1] if rows and file.name == "curves.png" else {}
+    last = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in names.items() if name != "step")
+    return png(file, caption, f"{caption}; after the last epoch: {last}" if last else caption)
 
 
 def _epochs(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -68,14 +64,8 @@ def _epochs(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in reversed(rows):
         cells = [_cell(row.get(name)) for name in names[1:]]
         lines.append(f'<tr><th scope="row">{safe(_text(row.get(names[0])))}</th>{"".join(cells)}</tr>')
-    about = table_caption("A row for each epoch, the newest first; accuracies are shares of 1. A heading sorts by its column.")
-    return _wide("epochs", f'<table class="sortable">{about}<thead><tr>{heads}</tr></thead>', lines)
-
-
-def _wide(label: str, head: str, lines: Sequence[str]) -> str:
-    """A table that scrolls sideways, also by keyboard; `head` is all of it before the rows."""
-    body = "\n".join(lines)
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{head}\n<tbody>\n{body}\n</tbody></table></div>'
+    about = "A row for each epoch, the newest first; accuracies are shares of 1. A heading sorts by its column."
+    return table(about, heads, lines, label="epochs", is_sortable=True)
 
 
 def _cell(value: Any) -> str:
@@ -89,7 +79,7 @@ def _text(value: Any) -> str:
 
 def _origin(resolved: Mapping[str, Any]) -> str:
     """Version, commit, command line and machine, as far as they are recorded."""
-    made, machine, data = (resolved.get(name, {}) for name in ("made_by", "machine", "data"))
+    made, machine, data = (resolved.get(name, {}) for name in ("origin", "machine", "data"))
     facts = {"command": made.get("command")}
     if made:
         facts["dsrna_jax"] = made["version"] + (f", commit {made['commit']}" if made["commit"] else "")
@@ -111,6 +101,5 @@ def _configuration(config: Mapping[str, Any], defaults: Any) -> str:
         lines.append(
             f'<tr><th scope="row">{field.name}</th><td{mark}>{safe(_text(value))}</td><td class="words">{safe(note)}</td></tr>'
         )
-    about = table_caption("All fields; those that differ from the default are marked.")
-    heads = '<thead><tr><th scope="col">field</th><th scope="col">value</th><th scope="col">meaning</th></tr></thead>'
-    return _wide("configuration", f"<table>{about}{heads}", lines)
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("field", "value", "meaning"))
+    return table("All fields; those that differ from the default are marked.", heads, lines, label="configuration")

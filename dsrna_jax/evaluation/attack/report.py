@@ -1,10 +1,12 @@
 """Reports of an evaluation under attack: attack.json, a table as text, and the plan of an evaluation before it runs."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dsrna_jax.evaluation import page
 from dsrna_jax.evaluation.attack.budgets import MEMBERS, attack_rows, curve_rows, pixels
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.evaluate import work
@@ -64,6 +66,11 @@ def _unseen_images(config: AttackConfig, network: TrainedNetwork) -> Check:
 
 def table(report: dict[str, Any]) -> str:
     """attack.json as text: accuracies with their 95 % intervals, then the checks."""
+    return "\n".join([*_aligned(_lines(report)), "", "sanity checks:", *(f"  {mark}" for mark in _marks(report))])
+
+
+def _lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The headings and the rows of the table."""
     lines = [("attack", "norm", "radius", "accuracy", "95 % interval", "time", "budget")]
     lines.append(("clean", "", "", *_percents(report["clean"]), "", ""))
     for row in report["rows"]:
@@ -74,11 +81,33 @@ def table(report: dict[str, Any]) -> str:
         lines.append((row["name"], row["norm"], radius, *_percents(row), seconds, budget))
         for name, accuracy in row.get("after", {}).items():
             lines.append((f"  after {MEMBERS[name]}", "", "", f"{accuracy:.1%}", "", "", ""))
-    marks = [
+    return lines
+
+
+def _marks(report: dict[str, Any]) -> list[str]:
+    """The sanity checks in words, with advice where one warns."""
+    return [
         f"{c['status']}  {c['name']}: {c['says']}{advice(c['name']) if c['status'] == 'WARN' else ''}"
         for c in sorted(report["checks"], key=lambda c: c["status"])
     ]
-    return "\n".join([*_aligned(lines), "", "sanity checks:", *(f"  {mark}" for mark in marks)])
+
+
+def write_page(out: Path, report: dict[str, Any]) -> None:
+    """Writes index.html, the page of an attack, whose pictures are drawn already."""
+    head, *lines = _lines(report)
+    name = Path(report["checkpoint"]["path"]).resolve().name
+    page.write_page(
+        out,
+        f"attack on {name}",
+        [head, *lines],
+        f"Accuracy of {report['examples']:,} {report['config']['split']} images under each attack, with its 95 % interval.",
+        _marks(report),
+        {
+            "accuracy_against_radius.png": "Accuracy against the radius of the perturbations",
+            "attacked_images.png": "Attacked images, their perturbations and predictions",
+        },
+        report["config"] | {"weights": report["weights"], "device": report["device"]},
+    )
 
 
 def planned(config: AttackConfig, setup: EvaluationSetup) -> str:

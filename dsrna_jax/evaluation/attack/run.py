@@ -88,6 +88,7 @@ def _attacked(
     write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")
     _write_flags(out / "flags.npz", evaluation, images)
     _draw(out, evaluation, capped, setup, report, logits_fn)
+    attack_report.write_page(out, report)
     return report
 
 

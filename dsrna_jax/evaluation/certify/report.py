@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dsrna_jax.evaluation import page
 from dsrna_jax.evaluation.certify.attack_radii import check_not_refuted
 from dsrna_jax.evaluation.certify.config import CertificationConfig
 from dsrna_jax.evaluation.certify.radii import MINIMUM
@@ -56,6 +57,7 @@ def write(out: Path, config: CertificationConfig, setup: EvaluationSetup, rows: 
     write_whole(out / "certify.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
     write_arrays(out / "radii.npz", index=indices, label=labels, **arrays)
     _draw(out / "certified_accuracy.png", report, certified, attacked)
+    _write_page(out, report)
     if attacked is not None:
         check_not_refuted(certified, attacked)
     return report
@@ -113,6 +115,23 @@ def lines(report: dict[str, Any]) -> str:
         text.append(f"smallest perturbation found by {report['config']['attack']}: mean {mean}; in the median {ratio}")
         text.append("PASS  none is smaller than the certified radius of its image")
     return "\n".join(text)
+
+
+def _write_page(out: Path, report: dict[str, Any]) -> None:
+    rows = [("radius", "certified accuracy", "95 % interval", "withstands the attack")]
+    for row in report["certified_accuracy"]:
+        attacked = "" if row["attacked"] is None else f"{row['attacked']:.1%}"
+        rows.append((f"{row['radius']:g}", f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}", attacked))
+    caption = f"Share of {report['examples']} images certified within each {report['norm']} radius, in pixel units."
+    page.write_page(
+        out,
+        f"certificates of {Path(report['checkpoint']['path']).resolve().name}",
+        rows,
+        caption,
+        [line.strip() for line in lines(report).splitlines()],
+        {"certified_accuracy.png": "Certified accuracy against the radius"},
+        report["config"] | {"weights": report["weights"]},
+    )
 
 
 def _gap(certified, attacked):
