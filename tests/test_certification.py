@@ -11,6 +11,7 @@ from dsrna_jax.attacks.keys import example_keys
 from dsrna_jax.errors import InputError, RefutedError
 from dsrna_jax.evaluation.certify.attack_radii import attack_radii, check_not_refuted
 from dsrna_jax.evaluation.certify.bisection import bisected, largest_radius
+from dsrna_jax.evaluation.certify.exact_radii import verified_radii
 from dsrna_jax.evaluation.certify.radii import TARGETS, certified_radii, rivals
 
 RANDOM = np.random.default_rng(0)
@@ -65,6 +66,25 @@ def test_attacks_of_a_linear_model_end_just_beyond_its_distances(name, norm):
     exact = distances(norm).min(1)
     assert (sizes[RIGHT] >= exact[RIGHT] * (1 - 1e-5)).all() and (sizes[~RIGHT] == 0).all()
     assert (sizes[RIGHT] <= exact[RIGHT] * (1.5 if name == "ddn" else 1.1)).all()
+
+
+def test_verified_radii_and_counterexamples_enclose_the_distances_of_a_linear_model():
+    found = verified_radii(LINEAR, X[:6], LABELS[:6], accuracy=0.01, steps=30)
+    exact = distances("linf").min(1)[:6]
+    assert (found.certified <= exact)[RIGHT[:6]].all() and (exact <= found.attacked)[RIGHT[:6]].all()
+    np.testing.assert_allclose(found.certified[RIGHT[:6]], exact[RIGHT[:6]], rtol=0.011)
+    assert not found.certified[~RIGHT[:6]].any() and not found.attacked[~RIGHT[:6]].any()
+
+
+@pytest.mark.slow
+def test_verified_radii_exceed_those_of_bounds_and_meet_attacks_on_a_convolutional_network():
+    network = Partial(small_network.network, jax.tree.map(jnp.asarray, small_network.WEIGHTS))
+    images, labels = small_network.IMAGES[:4], small_network.LABELS[:4]
+    options = {"clip": (0.0, 1.0), "steps": 12}
+    bounded = certified_radii(network, images, labels, KEYS[:4], method="crown_ibp", **options)[0]
+    found = verified_radii(network, images, labels, timeout=20, accuracy=0.05, **options)
+    assert (found.certified >= bounded * 0.99).all() and (found.certified <= found.attacked).all()
+    assert found.certified.mean() > 1.2 * bounded.mean() and np.isfinite(found.attacked).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])

@@ -2,6 +2,7 @@
 
 dsrna_jax certify --checkpoint=runs/train_digits_PC_DARTS_cifar               l-infinity, by hybrid zonotopes
 dsrna_jax certify --checkpoint=RUN --norm=l2 --method=crown_ibp               another norm, another method
+dsrna_jax certify --checkpoint=RUN --method=verify --examples=10              exact radii, where it finds them in time
 dsrna_jax certify --checkpoint=RUN --method=smoothing --norm=l2 --sigma=0.25  randomised smoothing
 dsrna_jax certify --checkpoint=RUN --dry_run                 estimates the cost of each method, certifies nothing
 dsrna_jax certify --checkpoint=RUN --resume                  go on with a certification that was stopped

@@ -1,5 +1,6 @@
 """`bounds.verify`: attacks first, then branch and bound until an answer is found or the time is over."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier import hinge_splits, input_splits
+from dsrna_jax.bounds.verifier.beta_crown import has_hinges
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
 from dsrna_jax.bounds.verifier.verdict import Verdict
@@ -49,7 +51,7 @@ def verify(
       timeout: seconds, > 0; checked between batches, and compiling counts.
       method: one of `METHODS`: of the bounds of sub-boxes ("crown" by default), or of the intermediate bounds that all splits of
         hinges share ("alpha_crown").
-      split: "inputs", "hinges", or "auto" for inputs if there are up to 20 and hinges else.
+      split: "inputs", "hinges", or "auto" for inputs if there are up to 20, or no hinges.
       batch: sub-problems bounded at a time.
       iterations: steps of Adam for each sub-problem of hinges.
       key: of the attack's random points.
@@ -67,6 +69,8 @@ def verify(
         method_named(method)
     lower, upper = _ends(region)
     box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
+    if np.ndim(specification.offsets) == 2 and len(specification.offsets) == 1:  # rows of the one example
+        specification = dataclasses.replace(specification, rows=specification.rows[0], offsets=specification.offsets[0])
     traceable = Traceable.of(f)
     key = jax.random.key(0) if key is None else key
 
@@ -77,7 +81,9 @@ def verify(
     if least <= 0 and (confirmed := _confirmed(f, specification, exact, point)) is not None:
         return Verdict("counterexample", confirmed, "found by an attack", seconds(), 0)
     options = {"batch": batch, "is_over": lambda: seconds() > timeout}
-    if split == "inputs" or (split == "auto" and lower.size <= FEW_INPUTS):
+    if split == "auto":
+        split = "hinges" if lower.size > FEW_INPUTS and has_hinges(f, box.middle) else "inputs"
+    if split == "inputs":
         outcome = input_splits.search(traceable, specification, box, method=method or "crown", **options)
     else:
         outcome = hinge_splits.search(

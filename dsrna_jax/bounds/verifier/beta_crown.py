@@ -6,7 +6,7 @@ min <c, d> >= min <c, d> - multiplier * s * (t + d). Multipliers and the slopes 
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.backward import Relaxed
+from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.graph import Graph, Node
 from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.hinge import Hinge
@@ -28,6 +29,13 @@ Ends = Mapping[int, tuple[jax.Array, jax.Array, jax.Array]]
 def hinges_of(graph: Graph) -> list[Node]:
     """The nodes whose sides can be chosen, in order."""
     return [node for node in graph.nodes if isinstance(node.operation, Hinge)]
+
+
+def has_hinges(f: Callable, x) -> bool:
+    """Whether f, at x [batch, ...], has any node whose side can be chosen. Computes nothing."""
+    found: list[Node] = []
+    jax.eval_shape(lambda x: found.extend(hinges_of(traced(f, x))), x)
+    return bool(found)
 
 
 def flat(x, node: Node) -> jax.Array:

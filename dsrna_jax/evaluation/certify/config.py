@@ -6,7 +6,7 @@ from dsrna_jax.bounds import METHODS
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import check, option
 
-SMOOTHING = "smoothing"
+SMOOTHING, VERIFY = "smoothing", "verify"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,8 @@ class CertificationConfig:
     """
 
     norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
-    method: str = option("hz_crown", "method of bounds, or smoothing (randomised, l2)", (*METHODS, SMOOTHING))
+    method: str = option("hz_crown", "method of bounds, verify (exact where it can, linf), or smoothing (randomised, l2)",
+                         (*METHODS, VERIFY, SMOOTHING))  # fmt: skip
     arithmetic: str = option("evaluated", "bounds hold for the network as evaluated, with rounding, or in exact arithmetic",
                              ("evaluated", "exact"))  # fmt: skip
     examples: int = option(100, "images, drawn by the seed, the same as in an attack; 0 for all", "[0, 1e9]")
@@ -25,6 +26,7 @@ class CertificationConfig:
     clip: bool = option(True, "perturbed pixels stay in [0, 1], as those of attacks do; CNN-Cert lets them leave")
     chunk: int = option(64, "entries bounded at a time (crown, fastlin), or noisy images of an example (smoothing)", "[1, 65536]")
     tries: int = option(20, "most radii tried for an example and target", "[1, 1000]")
+    timeout: float = option(60.0, "seconds for a radius tried, of an image (verify)", "(0, 1e9]")
     attack: str = option("pgd", "attack that looks for the smallest perturbation, an upper bound of the radius",
                          ("pgd", "fab", "ddn", "cw", "none"))  # fmt: skip
     attack_steps: int = option(40, "steps of the attack; of pgd for each of ten radii", "[1, 1e5]")
@@ -40,5 +42,9 @@ class CertificationConfig:
         check(self)
         if self.method == SMOOTHING and self.norm != "l2":
             raise InputError(f"method=smoothing with norm={self.norm}: it certifies l2 balls only; give --norm=l2")
+        if self.method == VERIFY and self.norm != "linf":
+            raise InputError(f"method=verify with norm={self.norm}: it decides boxes, the balls of linf; give --norm=linf")
+        if self.method == VERIFY and self.arithmetic != "evaluated":
+            raise InputError(f"method=verify with arithmetic={self.arithmetic}: it allows for rounding; leave out --arithmetic")
         if self.method != SMOOTHING and self.attack in ("ddn", "cw") and self.norm != "l2":
             raise InputError(f"attack={self.attack} with norm={self.norm}: expected pgd or fab, or --norm=l2")

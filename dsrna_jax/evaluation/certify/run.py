@@ -19,7 +19,8 @@ from dsrna_jax.evaluation.certify import report as certification_report
 from dsrna_jax.evaluation.certify import smoothing
 from dsrna_jax.evaluation.certify.attack_radii import attack_radii
 from dsrna_jax.evaluation.certify.completed import certified_rows
-from dsrna_jax.evaluation.certify.config import SMOOTHING, CertificationConfig
+from dsrna_jax.evaluation.certify.config import SMOOTHING, VERIFY, CertificationConfig
+from dsrna_jax.evaluation.certify.exact_radii import INTERMEDIATE, verified_radii
 from dsrna_jax.evaluation.certify.radii import MINIMUM, TARGETS, certified_radii
 from dsrna_jax.evaluation.folder import evaluation_folder
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup, stop_if_requested
@@ -118,13 +119,19 @@ def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> tuple[s
         explained = bounds.explain(setup.network.logits_fn, shape, chunk=config.chunk)
     except NotImplementedError as error:
         return "", f"this network cannot be bounded: {error}; expected method=smoothing, which needs no rules"
-    if lack := shortage(explained.costs[config.method]):
+    method = INTERMEDIATE if config.method == VERIFY else config.method
+    if lack := shortage(explained.costs[method]):
         fitting = [name for name, cost in explained.costs.items() if not shortage(cost)]
         problem = (
             f"method={config.method} would take about {lack} (for a batch of {size}): give a smaller batch_size or chunk, "
             f"or one of the methods that fit ({', '.join([*fitting, SMOOTHING])})"
         )
         return str(explained), problem
+    if config.method == VERIFY:
+        return (
+            f"{explained}\neach image by itself: branch and bound at up to {config.tries} radii, of {config.timeout:g} s each",
+            None,
+        )
     times = f"up to {config.tries} times that for each of {len(TARGETS)} targets"
     return f"{explained}\na batch of {size} by {config.method}: {times}", None
 
@@ -150,9 +157,15 @@ def _batch_row(
         smoothed = _smoothed(config, logits_fn, images, keys(_NOISE), pause)
         radius = np.where(smoothed.classes == labels, smoothed.radius, 0.0)
         return row | {"smoothed": smoothed.classes[:count], "radius": {MINIMUM: radius[:count]}}
+    clip = (0.0, 1.0) if config.clip else None
+    if config.method == VERIFY:
+        verified = verified_radii(
+            network, images[:count], labels[:count], clip=clip, timeout=config.timeout, steps=config.tries, pause=pause
+        )
+        return row | {"radius": {MINIMUM: verified.certified}, "attack_radius": verified.attacked}
     radii = certified_radii(
         network, images, labels, keys(_TARGET), norm=config.norm, method=config.method,
-        arithmetic=config.arithmetic, clip=(0.0, 1.0) if config.clip else None, chunk=config.chunk, steps=config.tries,
+        arithmetic=config.arithmetic, clip=clip, chunk=config.chunk, steps=config.tries,
         mesh=setup.mesh, pause=pause,
     )  # fmt: skip
     row["radius"] = {target: values[:count] for target, values in zip(TARGETS, radii, strict=True)}
