@@ -110,7 +110,8 @@ tbody th { font-weight: 500; }
 tbody tr:last-child > * { border-bottom: 0; }
 .paper > *, .faint { color: var(--faint); font-style: italic; }
 .best { background: var(--best); font-weight: 600; }
-td.words { text-align: left; white-space: normal; min-width: 16rem; }
+.words { text-align: left; white-space: normal; min-width: 16rem; }
+td.value { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; max-width: 16rem; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--link); }
 [aria-sort=ascending] button::after { content: " \\25B2"; }

@@ -5,6 +5,8 @@ import html.parser
 import json
 import re
 import shutil
+import sys
+import types
 
 import pytest
 
@@ -56,7 +58,7 @@ def test_it_says_state_configuration_version_commit_and_command(tmp_path):
         "1 cpu device, 2 cores",
     ):
         assert expected in text
-    changed = re.findall(r'<th scope="row">(\w+)</th><td class=best>', text)
+    changed = re.findall(r'<th scope="row">(\w+)</th><td class="value best">', text)
     defaults = dataclasses.asdict(SearchConfig())
     assert changed == [name for name, value in RESOLVED["config"].items() if value != defaults[name]] and changed
 
@@ -84,8 +86,20 @@ def test_it_needs_no_other_file_and_pictures_say_what_is_seen(tmp_path):
     assert picture["src"].startswith("data:image/png;base64,") and "val accuracy 0.25" in picture["alt"]
 
 
-def test_the_origin_of_a_run_has_its_shape():
+@pytest.mark.parametrize(
+    ("module", "argv", "expected"),
+    [
+        ("dsrna_jax.__main__", ["/x/__main__.py", "train", "--genotype=a b"], "python -m dsrna_jax train '--genotype=a b'"),
+        ("experiments.search", ["/x/search.py", "--seed=1"], "python -m experiments.search --seed=1"),
+        (None, ["/bin/dsrna_jax", "search"], "dsrna_jax search"),
+    ],
+)
+def test_the_origin_of_a_run_has_its_shape_and_the_command_as_it_was_typed(module, argv, expected, monkeypatch):
+    spec = module and types.SimpleNamespace(name=module)
+    monkeypatch.setitem(sys.modules, "__main__", types.SimpleNamespace(__spec__=spec))
+    monkeypatch.setattr(sys, "argv", argv)
     check(origin(), ORIGIN)
+    assert origin()["command"] == expected
 
 
 @pytest.fixture

@@ -17,13 +17,20 @@ ORIGIN = {"version": str, "commit": Nullable(str), "command": str, "python": str
 
 def origin() -> dict[str, Any]:
     """Version and commit of the package, command line and Python of this process, as JSON; the commit is None without a clone."""
-    words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]] if sys.argv else []
     return {
         "version": __version__,
         "commit": _commit(),
-        "command": shlex.join(words).encode("utf-8", "replace").decode()[:4096],
+        "command": shlex.join([*_program(), *sys.argv[1:]]).encode("utf-8", "replace").decode()[:4096],
         "python": sys.version.split()[0],
     }
+
+
+def _program() -> list[str]:
+    """The start of the command line: the module that this process was started with, or the name of its script."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None:
+        return ["python", "-m", spec.name.removesuffix(".__main__")]
+    return [Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"]
 
 
 @functools.cache

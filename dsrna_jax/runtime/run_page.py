@@ -97,9 +97,8 @@ def _configuration(config: Mapping[str, Any], defaults: Any) -> str:
         value, default = config.get(field.name), getattr(defaults, field.name)
         changed = value != default
         note = f"{field.metadata['help']}{f' (default {default!r})' if changed else ''}"
-        mark = " class=best" if changed else ""
-        lines.append(
-            f'<tr><th scope="row">{field.name}</th><td{mark}>{safe(_text(value))}</td><td class="words">{safe(note)}</td></tr>'
-        )
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("field", "value", "meaning"))
+        mark = "value best" if changed else "value"
+        cells = f'<td class="{mark}">{safe(_text(value))}</td><td class="words">{safe(note)}</td>'
+        lines.append(f'<tr><th scope="row">{field.name}</th>{cells}</tr>')
+    heads = '<th scope="col">field</th><th scope="col">value</th><th scope="col" class="words">meaning</th>'
     return table("All fields; those that differ from the default are marked.", heads, lines, label="configuration")
