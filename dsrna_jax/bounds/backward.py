@@ -7,14 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.intervals import Intervals
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import gamma, total
+from dsrna_jax.bounds.rows import Rows
+from dsrna_jax.bounds.windows import Functional, Places, tracked
 
 # Estimate of the number of arrays, of the size of a functional on the widest layer, that a backward pass holds at once.
 ROW_BUFFERS = 3
@@ -49,21 +51,22 @@ class Relaxed:
         return self
 
 
-def lower_bound(graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, *, stop: bool = False) -> jax.Array:
+def lower_bound(
+    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array | Functional, *, stop: bool = False
+) -> jax.Array:
     """Lower bounds of <functional, deviation of target> over the ball: [row, batch]; arguments as in `linear_lower_bound`."""
-    coefficients, losses = linear_lower_bound(graph, relaxed, target, functional, stop=stop)
-    if coefficients is not None:
-        losses.append(-ball.dot_lower(coefficients))
-    allowance = gamma(len(losses) + 4, functional.dtype)
-    if relaxed.is_signed:
-        return -functools.reduce(jnp.add, losses) - allowance * functools.reduce(jnp.add, map(jnp.abs, losses))
-    return -functools.reduce(jnp.add, losses) * (1 + allowance)
+    functional = functional if isinstance(functional, Functional) else dense(target, functional)
+    parts, losses = functionals_of_inputs(graph, relaxed, target, functional, stop=stop)
+    if any(part is not None for part in parts):
+        losses.append(-_least(ball, graph, functional, parts))
+    allowance = gamma(len(losses) + 4, functional.rows.dtype)
+    bound = -functools.reduce(jnp.add, losses)
+    size = functools.reduce(jnp.add, map(jnp.abs, losses)) if relaxed.is_signed else -bound
+    return jnp.broadcast_to(bound - allowance * size, (bound.shape[0], target.value.shape[target.batch_axis]))
 
 
 def linear_lower_bound(graph: Graph, relaxed: Relaxed, target: Node, functional, *, stop: bool = False):
     """A linear function of the input's deviation d that lies below <functional, deviation of target>.
-
-    Functionals have their axis of rows right in front of the batch axis on the way, so that most operations can merge the two.
 
     Args:
       functional: [row, *target shape].
@@ -72,58 +75,101 @@ def linear_lower_bound(graph: Graph, relaxed: Relaxed, target: Node, functional,
       each input, or None if the target does not depend on any; the losses are [row, batch], each at least 0
       unless gaps are signed.
     """
-    pending, results = {target: jnp.moveaxis(functional, 0, target.batch_axis)}, {}
-    errors = relaxed.intervals.error
-    losses: list[Any] = [by_example(jnp.abs(pending[target]) * _beside(errors(target), target), target)]  # all at least 0
+    start = dense(target, functional)
+    parts, losses = functionals_of_inputs(graph, relaxed, target, start, stop=stop)
+    return None if all(part is None for part in parts) else _arrays(graph, start, parts), losses
 
-    def arrive(node, rows):
-        pending[node] = pending[node] + rows if node in pending else rows
+
+def functionals_of_inputs(graph: Graph, relaxed: Relaxed, target: Node, start: Functional, *, stop: bool = False):
+    """`linear_lower_bound` with a functional on any windows, whose coefficients are functionals too; None for 0.
+
+    Functionals have their axis of rows right in front of the batch axis on the way, so that most operations can merge the two.
+    """
+    pending, results = {target: start}, {}
+    errors = relaxed.intervals.error
+    losses: list[Any] = [by_example(jnp.abs(start.rows) * start.read(errors(target)), target)]  # all at least 0
+
+    def arrive(part):
+        pending[part.node] = pending[part.node] + part if part.node in pending else part
 
     for node in reversed(graph.nodes[: graph.nodes.index(target) + 1]):
         for whole, rows in results.pop(node, {}).items():
-            arrive(node, _joined(node, whole, rows))
+            arrive(dataclasses.replace(start, node=node, rows=_joined(node, whole, rows), frame=(None,) * node.value.ndim))
         if node not in pending or node.operation is None:
             continue
-        rows = pending.pop(node)
+        functional = pending.pop(node).settled()
         if isinstance(node.operation, Linear):
-            if node.operation.one_of is not None:
+            if functional.is_dense and functional.is_of_each and node.operation.one_of is not None:
                 place, whole = node.operation.one_of
-                results.setdefault(node.parents[0], {}).setdefault(whole, {})[place] = node, rows
+                results.setdefault(node.parents[0], {}).setdefault(whole, {})[place] = node, functional.rows
                 continue
-            passed = _transposed(node, rows)
+            passed = _transposed(functional)
         elif stop:
             lower, upper = relaxed.intervals[node]
-            below, above = _beside(jnp.minimum(lower, 0), node), _beside(jnp.maximum(upper, 0), node)
+            below, above = functional.read(jnp.minimum(lower, 0)), functional.read(jnp.maximum(upper, 0))
+            rows = functional.rows
             losses.append(by_example(jnp.where(rows >= 0, rows * -below, -rows * above), node))
             continue
         else:
             planes = relaxed.planes(node)
-            passed, gaps = _pulled(node, planes, rows)
+            passed, gaps = _pulled(functional, planes)
             if planes.penalty is not None:
-                passed[0], gaps = (
-                    passed[0] + _beside(planes.penalty.coefficients, node),
-                    gaps + _beside(planes.penalty.loss, node),
-                )
+                below, loss = map(functional.read_planes, (planes.penalty.coefficients, planes.penalty.loss))
+                passed[0], gaps = dataclasses.replace(passed[0], rows=passed[0].rows + below), gaps + loss
             losses.append(signed_by_example(gaps, node) if relaxed.is_signed else by_example(gaps, node))
-        for parent, part in zip(node.parents, passed, strict=True):
+        for part in passed:
             if part is not None:
-                arrive(parent, part)
-    at_input = [pending.get(leaf) for leaf in graph.inputs]
-    if all(part is None for part in at_input):
-        return None, losses
-    rows = functional.shape[0]
-    coefficients = [
-        jnp.zeros((rows, *leaf.value.shape), leaf.value.dtype) if part is None else part
-        for leaf, part in zip(graph.inputs, at_input, strict=True)
+                arrive(part)
+    at_input = [pending[leaf].settled() if leaf in pending else None for leaf in graph.inputs]
+    for leaf, part in zip(graph.inputs, at_input, strict=True):
+        if part is not None:
+            losses.append(total(jnp.abs(part.rows) * part.read(errors(leaf)), 2))
+    return at_input, losses
+
+
+def _least(ball: Ball, graph: Graph, start: Functional, functionals) -> jax.Array:
+    """Lower bounds of functionals of the inputs over a ball: [row, batch]."""
+    if len(functionals) > 1 or functionals[0].is_dense:
+        return ball.dot_lower(_arrays(graph, start, functionals))
+    (part,) = functionals
+    part = part if ball.norm == "linf" else part.clean().for_each_example()
+    by_block = part.rows.reshape(part.blocks, -1, *part.rows.shape[1:])
+
+    def least(rows, at):
+        boxes = [Interval(*(part.slice(side, at) for side in box)) for box in ball.boxes]
+        return dataclasses.replace(ball, boxes=tuple(boxes)).dot_lower([rows])
+
+    return jax.vmap(least)(by_block, part.places.at).reshape(-1, len(ball.radius))
+
+
+def _arrays(graph: Graph, start: Functional, functionals) -> list[jax.Array]:
+    """Functionals of the inputs as arrays [row, batch, ...]."""
+    rows = start.rows.shape[start.node.batch_axis]
+    return [
+        jnp.zeros((rows, *leaf.value.shape), leaf.value.dtype) if part is None else part.array
+        for leaf, part in zip(graph.inputs, functionals, strict=True)
     ]
-    losses += [total(jnp.abs(part) * errors(leaf)[None], 2) for leaf, part in zip(graph.inputs, coefficients, strict=True)]
-    return coefficients, losses
 
 
-def _transposed(node: Node, rows):
+def _transposed(functional: Functional) -> list[Functional]:
+    """The functionals on the parents of an affine node: on windows if the operation can, and otherwise dense."""
+    node = functional.node
+    windowed = node.operation.windowed
+    if windowed is not None and not (functional.is_dense and functional.is_of_each):
+        functional = functional.whole(windowed.whole(functional.frame))
+        if not windowed.is_local:
+            functional = functional.clean()
+        parts = zip(node.parents, windowed.pull(functional), windowed.reach(functional.frame), strict=True)
+        is_clean = functional.is_clean and windowed.is_local
+        return [Functional(parent, rows, frame, functional.places, is_clean or not any(frame)) for parent, rows, frame in parts]
+    functional = functional.whole(range(node.value.ndim)).for_each_example()
     shapes = [jax.ShapeDtypeStruct(p.value.shape, p.value.dtype) for p in node.parents]
     pull = node.operation.transposed or jax.linear_transpose(node.operation.deviation, *shapes)
-    return jax.vmap(pull, node.batch_axis, tuple(p.batch_axis for p in node.parents))(rows)
+    passed = jax.vmap(pull, node.batch_axis, tuple(p.batch_axis for p in node.parents))(functional.rows)
+    return [
+        Functional(parent, rows, (None,) * parent.value.ndim, functional.places)
+        for parent, rows in zip(node.parents, passed, strict=True)
+    ]
 
 
 def _joined(parent: Node, whole: Linear, results: dict):
@@ -138,24 +184,20 @@ def _joined(parent: Node, whole: Linear, results: dict):
     return jax.vmap(pull, (axes,), parent.batch_axis)({place: rows for place, (_, rows) in results.items()})
 
 
-def _pulled(node: Node, planes: Planes, rows):
+def _pulled(functional: Functional, planes: Planes):
     """The functionals on the parents of a relaxed node that lie below the given ones, and the gap [..., row, batch, ...]."""
+    node, rows, read = functional.node, functional.rows, functional.read_planes
     from_below, passed = rows >= 0, []
     for lower, upper, parent in zip(planes.lower, planes.upper, node.parents, strict=True):
         if lower is None:
             passed.append(None)
             continue
-        leading = (None,) * (parent.value.ndim - node.value.ndim)
-        passed.append(rows[leading] * jnp.where(from_below[leading], _beside(lower, parent), _beside(upper, parent)))
-    lower_gap, upper_gap = (_beside(gap, node) for gap in (planes.lower_gap, planes.upper_gap))
-    return passed, jnp.where(from_below, rows * lower_gap, -rows * upper_gap)  # XLA sums this in one pass, and a product in two
-
-
-def _beside(x, node: Node):
-    """x, of the node's shape or with an axis of rows in front, with the axis of rows (or 1) right in front of the batch axis."""
-    if x.ndim > node.value.ndim:
-        return jnp.moveaxis(x, 0, node.batch_axis)
-    return jnp.expand_dims(x, node.batch_axis)
+        ahead = parent.value.ndim - node.value.ndim
+        leading = (None,) * ahead
+        pulled = rows[leading] * jnp.where(from_below[leading], read(lower, ahead), read(upper, ahead))
+        passed.append(Functional(parent, pulled, leading + functional.frame, functional.places))
+    gaps = read(planes.lower_gap), read(planes.upper_gap)
+    return passed, jnp.where(from_below, rows * gaps[0], -rows * gaps[1])  # XLA sums this in one pass, and a product in two
 
 
 def by_example(x, node: Node) -> jax.Array:
@@ -174,43 +216,51 @@ def rows_of(node: Node, places) -> jax.Array:
     """One-hot functionals that pick entry places[row] of every example: [row, *node shape]."""
     shape = list(node.value.shape)
     shape[node.batch_axis] = 1
-    one_hot = jax.nn.one_hot(places, int(np.prod(shape)), dtype=node.value.dtype).reshape(-1, *shape)
+    one_hot = jax.nn.one_hot(places, node.size, dtype=node.value.dtype).reshape(-1, *shape)
     return jnp.broadcast_to(one_hot, (len(places), *node.value.shape))
 
 
-def sides_of(node: Node, lower_bound: Callable, *, chunk: int, wanted=None) -> tuple[jax.Array, jax.Array]:
+def dense(target: Node, functional) -> Functional:
+    """Functionals [row, *target shape] that hold all entries."""
+    rows = jnp.moveaxis(functional, 0, target.batch_axis)
+    return Functional(target, rows, (None,) * target.value.ndim, Places(jnp.zeros((1, 0), jnp.int32), ()))
+
+
+def sides_of(
+    node: Node, lower_bound: Callable, *, chunk: int, graph: Graph | None = None, wanted=None
+) -> tuple[jax.Array, jax.Array]:
     """Lower and upper bounds of every entry of a node.
 
     Args:
-      lower_bound: maps functionals [row, *node shape] to lower bounds [row, batch].
-      chunk: entries bounded at a time; memory grows as chunk * batch * widest layer.
+      lower_bound: maps a `Functional` of the node to lower bounds [row, batch].
+      chunk: entries bounded at a time, if their functionals hold all entries of the widest layer; more if these hold less.
+      graph: of the node, to hold functionals on windows; None to hold all entries.
       wanted: mask of the node's shape, for all entries by default. Entries that no example wants may keep infinite bounds;
         the wanted ones are sorted to the front, and chunks without any are skipped.
     """
+    rows = Rows(node, () if graph is None else tracked(graph, node))
     size, batch = node.size, node.value.shape[node.batch_axis]
-    chunk = min(chunk, size)
+    most = chunk if graph is None else rows.at_once(graph, chunk, batch)
+    idle = jnp.zeros(size, bool)
+    if wanted is not None:
+        idle = ~jnp.moveaxis(wanted, node.batch_axis, 0).reshape(batch, size).any(0)
+    blocks = rows.blocks(idle, most)
 
-    def bounds(places):
-        rows = rows_of(node, places)
-        both = lower_bound(jnp.concatenate([rows, -rows]))
-        return both[: len(places)], -both[len(places) :]
+    def bounds(entries):
+        return lower_bound(rows.functional(entries))
 
-    def unknown(places):
-        infinite = jnp.full((len(places), batch), jnp.inf, node.value.dtype)
-        return -infinite, infinite
+    def unknown(entries):
+        return jnp.full((2 * entries.size, batch), -jnp.inf, node.value.dtype)
 
-    if chunk == size:
-        sides = bounds(jnp.arange(size))
+    if len(blocks) == 1:
+        lower = bounds(blocks[0])[None]
     else:
-        idle = jnp.zeros(size, bool)
-        if wanted is not None:
-            idle = ~jnp.moveaxis(wanted, node.batch_axis, 0).reshape(batch, size).any(0)
-        order = jnp.argsort(idle, stable=True)
-        chunks = jnp.resize(order, (-(-size // chunk), chunk))
-        computed = lax.map(lambda places: lax.cond(idle[places].all(), unknown, bounds, places), chunks)
-        place = jnp.argsort(order)
-        sides = (side.reshape(-1, batch)[place] for side in computed)
+        skipped = jnp.concatenate([idle, jnp.ones(1, bool)])[jnp.minimum(blocks, size)].all((1, 2))
+        lower = lax.map(lambda job: lax.cond(job[0], unknown, bounds, job[1]), (skipped, blocks))
+    place = jnp.argsort(blocks.reshape(-1))[:size]
+    both = lower.reshape(-1, 2, blocks.shape[-1], batch)
+    sides = both[:, 0].reshape(-1, batch)[place], -both[:, 1].reshape(-1, batch)[place]
     shape = list(node.value.shape)
     del shape[node.batch_axis]
-    lower, upper = (jnp.moveaxis(side.T.reshape(batch, *shape), 0, node.batch_axis) for side in sides)
-    return lower, upper
+    below, above = (jnp.moveaxis(side.T.reshape(batch, *shape), 0, node.batch_axis) for side in sides)
+    return below, above

@@ -28,6 +28,7 @@ class Linear:
     singleton: whether each entry of the result depends on one entry of the parent, and no two on the same one.
     power: maps q to the operation with coefficients |A|^q; of operations with one parent.
     one_of: (i, whole) for result i of an operation with several results, whose `deviation` and `magnitude` return lists.
+    windowed: the operation between windows; None if functionals are to hold all entries.
     """
 
     deviation: Callable
@@ -42,6 +43,25 @@ class Linear:
     singleton: bool = False
     power: Callable[[int], Callable] | None = None
     one_of: tuple[int, "Linear"] | None = None
+    windowed: "Windowed | None" = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Windowed:
+    """The transposed of an affine operation, from functionals on windows of the result to such of the parents (`windows`).
+
+    whole: maps a frame of the result to the axes along which functionals must hold all entries.
+    reach: maps a frame without windows along these to the frames of the parents.
+    pull: maps a `windows.Functional` of the result, zero outside of its map, to the rows of those of the parents, which may
+      differ from zero outside of theirs.
+    is_local: whether each entry of the result depends on those of the parents at the same place alone, so that `pull` takes rows
+      that differ from zero outside of the map, and keeps zeros there.
+    """
+
+    whole: Callable
+    reach: Callable
+    pull: Callable
+    is_local: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -52,7 +52,9 @@ class OutputBounds:
         interval = self.relaxations[0].intervals[output]
         if not self.method.goes_back and (self.ball.norm == "linf" or not is_affine(output)):
             return interval.lower, interval.upper
-        return tightest([(interval.lower, interval.upper), sides_of(output, self.lower, chunk=self.chunk)])
+        return tightest(
+            [(interval.lower, interval.upper), sides_of(output, lambda rows: self.lower(rows.array), chunk=self.chunk)]
+        )
 
     def _from_intervals(self, rows):
         return lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, stop=True)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.building import linear, nodes_of, values
+from dsrna_jax.bounds.rules.windowing import broadcasting, elementwise
 
 
 def moving(*data, structural=True, singleton=False, terms=None, shares=None):
@@ -61,6 +62,7 @@ def elementwise_sum(sign):
             return functools.reduce(jnp.add, map(spread, radii))
 
         single = len(parents) == 1 and parents[0].value.shape == value.shape
+        pulls = [(lambda f: f.rows) if s > 0 else (lambda f: -f.rows) for s in signs]
         operation = Linear(
             deviation,
             magnitude,
@@ -70,6 +72,7 @@ def elementwise_sum(sign):
             structural=single and signs == [1],
             singleton=single,
             power=lambda q: magnitude,
+            windowed=broadcasting(parents, value.shape, *pulls),
         )
         return [tracer.node(operation, parents, value, axes[0])]
 
@@ -84,7 +87,8 @@ def identity(tracer, primitive, operands, params, axes):
 def negative(tracer, primitive, operands, params, axes):
     """The rule of neg."""
     (x,) = operands
-    operation = Linear(jnp.negative, lambda r: r, power=lambda q: lambda r: r, singleton=True)
+    windowed = elementwise(lambda functional: -functional.rows)
+    operation = Linear(jnp.negative, lambda r: r, power=lambda q: lambda r: r, singleton=True, windowed=windowed)
     return [tracer.node(operation, (x,), -x.value, axes[0])]
 
 

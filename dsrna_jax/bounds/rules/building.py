@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate, Whole
 from dsrna_jax.bounds.jaxprs import evaluated
+from dsrna_jax.bounds.rules.windowing import PARTS, WINDOWED, elementwise, repeated
 
 Rule = Callable[..., list]  # (tracer, primitive, operands, params, axes) -> outputs
 
@@ -45,13 +46,18 @@ def linear(tracer, primitive, operands, params, axes, constants, positive, **kin
     call = _call(primitive, operands, params)
     outputs = evaluated(primitive, values(operands), params)
     whole = Linear(functools.partial(call, constants=constants), lambda *r: call(*r, constants=positive(1)))
+    windowed = kinds.pop("windowed") if "windowed" in kinds else None
+    if primitive.name in WINDOWED:
+        windowed = WINDOWED[primitive.name](operands, **params)
 
     def node(i, value, axis):
+        own = PARTS[primitive.name](operands, i, **params) if primitive.name in PARTS else windowed
         operation = Linear(
             lambda *d: whole.deviation(*d)[i],
             lambda *r: whole.magnitude(*r)[i],
             power=lambda q: lambda r: call(r, constants=positive(q))[i],
             one_of=(i, whole) if len(outputs) > 1 else None,
+            windowed=own,
             **kinds,
         )
         return tracer.node(operation, nodes_of(operands), value, axis)
@@ -75,20 +81,27 @@ def broadcast_nodes(tracer, operands, axes) -> list[Node]:
     """The bounded operands, broadcast to the shape that all operands have together."""
     shape = jnp.broadcast_shapes(*map(jnp.shape, values(operands)))
     move = lambda x: jnp.broadcast_to(x, shape)  # noqa: E731
-    return [
-        n
-        if n.value.shape == shape
-        else tracer.node(
-            Linear(move, move, structural=True, shares=math.prod(shape) // n.value.size), (n,), move(n.value), axes[0]
+
+    def spread(node):
+        if node.value.shape == shape:
+            return node
+        ahead = len(shape) - node.value.ndim
+        windowed = repeated([node], shape=shape, broadcast_dimensions=tuple(range(ahead, len(shape))))
+        shares = math.prod(shape) // node.value.size
+        return tracer.node(
+            Linear(move, move, structural=True, shares=shares, windowed=windowed), (node,), move(node.value), axes[0]
         )
-        for n in nodes_of(operands)
-    ]
+
+    return [spread(node) for node in nodes_of(operands)]
 
 
 def constant_node(tracer, constant, like):
     """A constant as a node that deviates by 0, of the shape of the node `like`."""
     value = jnp.broadcast_to(constant, like.value.shape)
-    return tracer.node(Linear(jnp.zeros_like, jnp.zeros_like, increasing=True), (like,), value, like.batch_axis)
+    windowed = elementwise(lambda functional: jnp.zeros_like(functional.rows))
+    return tracer.node(
+        Linear(jnp.zeros_like, jnp.zeros_like, increasing=True, windowed=windowed), (like,), value, like.batch_axis
+    )
 
 
 def rewritten(function: Callable) -> Rule:

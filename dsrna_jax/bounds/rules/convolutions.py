@@ -12,6 +12,7 @@ from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.building import evaluated_shape, values
 from dsrna_jax.bounds.rules.products import scaled
+from dsrna_jax.bounds.rules.windowing import convolved, convolved_by_channel, mixed
 from dsrna_jax.kernels.depthwise import depthwise
 
 
@@ -27,7 +28,8 @@ def trilinear(tracer, primitive, operands, params, axes):
 
     shape = operands[1].shape
     terms, shares = (shape[-1], shape[-2]) if primitive.name == "pointwise" else (shape[0], shape[0] * shape[2])
-    return scaled(both=both, terms=terms, shares=shares)(tracer, primitive, operands, params, axes)
+    windowed = (mixed if primitive.name == "pointwise" else convolved_by_channel)(operands, primitive=primitive, **params)
+    return scaled(both=both, terms=terms, shares=shares, windowed=windowed)(tracer, primitive, operands, params, axes)
 
 
 def convolution(tracer, primitive, operands, params, axes):
@@ -52,6 +54,7 @@ def convolution(tracer, primitive, operands, params, axes):
             output = evaluated_shape(primitive, operands, params)
             positions = math.prod(output[i] for i in numbers.out_spec[2:])
             kinds["unfolded"] = positions * kernel.size // kernel.shape[numbers.rhs_spec[0]]
+        kinds["windowed"] = convolved(operands, pull_through=_pulled_through, **params)
         return scaled(**kinds)(tracer, primitive, operands, params, axes)
     return tracer.inline(functools.partial(_shifted_convolution, **params), image, kernel)
 

@@ -13,6 +13,7 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.maximum import Larger, Largest, leader_of
 from dsrna_jax.bounds.rules.building import broadcast_nodes, nodes_of, rewritten, values, with_axes_in_front
+from dsrna_jax.bounds.rules.windowing import Step, entries_of_windows, stepped
 from dsrna_jax.bounds.univariate import difference
 from dsrna_jax.kernels import reductions
 from dsrna_jax.kernels.windows import windows
@@ -81,9 +82,9 @@ def window_largest(tracer, primitive, operands, params, axes):
     grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}
     lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # as padding: below all values, while its products stay finite
     move = functools.partial(windows, fill=0, **grid)
-    entries = tracer.node(
-        Linear(move, move, structural=True, shares=math.prod(grid["window"])), (x,), windows(x.value, lowest, **grid), axes[0] + 1
-    )
+    shares, windowed = math.prod(grid["window"]), entries_of_windows(functools.partial(windows, fill=0), **grid)
+    operation = Linear(move, move, structural=True, shares=shares, windowed=windowed)
+    entries = tracer.node(operation, (x,), windows(x.value, lowest, **grid), axes[0] + 1)
     return [_top(tracer, entries, axes[0], "max_pool")]
 
 
@@ -97,7 +98,12 @@ def _top(tracer, entries, batch_axis, name):
     def magnitude(r):
         return jnp.where(leader, 0, r + reductions.total_of(jnp.where(leader, r, 0))[None])
 
-    operation = Linear(behind, magnitude, terms=0, shares=len(entries.value))
+    def pull(functional):
+        rows = functional.rows
+        return [rows - jnp.where(functional.read(leader), reductions.total_of(rows)[None], 0)]
+
+    windowed = stepped([None, *map(Step, range(1, entries.value.ndim))], pull=pull)
+    operation = Linear(behind, magnitude, terms=0, shares=len(entries.value), windowed=windowed)
     leads = tracer.node(operation, (entries,), behind(entries.value), entries.batch_axis)
     return tracer.node(Largest(), (entries, leads), reductions.largest(entries.value), batch_axis, name)
 

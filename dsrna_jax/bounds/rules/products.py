@@ -13,6 +13,7 @@ from dsrna_jax.bounds.relaxations.product import Product
 from dsrna_jax.bounds.rules.building import broadcast_nodes, evaluated_shape, linear, nodes_of, values
 from dsrna_jax.bounds.rules.comparisons import select
 from dsrna_jax.bounds.rules.curves import RECIPROCAL, curve
+from dsrna_jax.bounds.rules.windowing import contracted
 
 
 def scaled(singleton=False, **kinds):
@@ -42,6 +43,7 @@ def product_of_matrices(tracer, primitive, operands, params, axes):
         kinds["terms"] = math.prod(size for label, size in sizes.items() if label not in result)
         kinds["shares"] = math.prod(size for label, size in sizes.items() if label not in bounded)
         kinds["transposed"] = lambda rows: (jnp.einsum(matrix, constant, rows, result, bounded),)
+        kinds["windowed"] = contracted(matrix, constant, bounded, result)
     return scaled(**kinds)(tracer, primitive, operands, params, axes)
 
 

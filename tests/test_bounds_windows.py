@@ -1,0 +1,228 @@
+"""Backward rows on windows against rows that hold all entries, on random networks over the operations that keep windows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from quick import quick
+
+from dsrna_jax.bounds import forward
+from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
+from dsrna_jax.bounds.balls import ball
+from dsrna_jax.bounds.checks import traced
+from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.windows import frames, single, tracked
+from dsrna_jax.kernels.depthwise import depthwise, square_taps
+from dsrna_jax.kernels.pointwise import pointwise
+
+
+def normal(rng, *shape):
+    return jnp.asarray(rng.normal(size=shape) / np.sqrt(np.prod(shape[1:])))
+
+
+def conv(x, kernel, stride=1, padding=(0, 0), **options):
+    strides = (stride, stride) if isinstance(stride, int) else stride
+    return lax.conv_general_dilated(x, kernel, strides, [padding, padding], **options)
+
+
+def pool(x, reduce, init, size, stride, padding):
+    return lax.reduce_window(x, init, reduce, (1, 1, size, size), (1, 1, stride, stride), ((0, 0), (0, 0), padding, padding))
+
+
+# Each maps (rng, x [b, c, h, w]) to a function of x with 4 axes in this order; the channels are even.
+
+
+def plain_convolution(rng, x):
+    stride, padding, side = (1, 2)[rng.integers(2)], ((1, 1), (0, 2), (0, 0))[rng.integers(3)], rng.integers(1, 4)
+    kernel = normal(rng, 4, x.shape[1], side, side)
+    return lambda x: conv(x, kernel, int(stride), padding)
+
+
+def dilated_convolution(rng, x):
+    kernel = normal(rng, 4, x.shape[1], 2, 3)
+    return lambda x: conv(x, kernel, (1, 2), (2, 1), rhs_dilation=(2, 1))
+
+
+def grouped_convolution(rng, x):
+    kernel = normal(rng, 4, x.shape[1] // 2, 3, 3)
+    return lambda x: conv(x, kernel, 1, (1, 1), feature_group_count=2)
+
+
+def depthwise_convolution(rng, x):
+    kernel, stride = normal(rng, 2 * x.shape[1], 1, 3, 3), int(rng.integers(1, 3))
+    return lambda x: conv(x, kernel, stride, (1, 1), feature_group_count=x.shape[1])
+
+
+def last_channel_convolution(rng, x):
+    kernel = normal(rng, 3, 3, x.shape[1], 4)
+
+    def f(x):
+        y = lax.conv_general_dilated(
+            jnp.transpose(x, (0, 2, 3, 1)), kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return jnp.transpose(y, (0, 3, 1, 2))
+
+    return f
+
+
+def transposed_convolution(rng, x):
+    kernel = normal(rng, 2, x.shape[1], 3, 3)
+    return lambda x: conv(x, kernel, 1, (1, 1), lhs_dilation=(2, 1))
+
+
+def own_separable_convolution(rng, x):
+    taps, stride = square_taps(3, 2), int(rng.integers(1, 3))
+    kernel, mix = normal(rng, len(taps), 1, 1, x.shape[1]), normal(rng, 4, x.shape[1])
+
+    def f(x):
+        maps = jnp.transpose(x, (1, 0, 2, 3))
+        return jnp.transpose(pointwise(depthwise(maps[None], kernel, taps, stride=stride)[0, 0], mix), (1, 0, 2, 3))
+
+    return f
+
+
+def average_pool(rng, x):
+    def f(x):
+        ones = jnp.ones((1, 1, *x.shape[2:]), x.dtype)
+        return pool(x, lax.add, 0.0, 3, 2, (1, 1)) / pool(ones, lax.add, 0.0, 3, 2, (1, 1))
+
+    return f
+
+
+def max_pool(rng, x):
+    stride = int(rng.integers(1, 3))
+    return lambda x: pool(x, lax.max, -jnp.inf, 3, stride, (1, 1))
+
+
+def batch_norm(rng, x):
+    scale, shift = normal(rng, x.shape[1]), normal(rng, x.shape[1])
+    return lambda x: x * scale[None, :, None, None] + shift[None, :, None, None]
+
+
+def entry_scales(rng, x):
+    scale = normal(rng, *x.shape[1:])
+    return lambda x: (1 - x * scale[None]) / (2 + scale**2)[None]
+
+
+def residual(rng, x):
+    kernel = normal(rng, x.shape[1], x.shape[1], 3, 3)
+    return lambda x: x + jax.nn.relu(conv(x, kernel, 1, (1, 1)))
+
+
+def concatenation(rng, x):
+    kernel = normal(rng, 2, x.shape[1], 3, 3)
+    return lambda x: jnp.concatenate([x[:, ::-1], conv(x, kernel, 1, (1, 1)), 2 * x[:, :1] - x[:, 1:2]], 1)[:, :4]
+
+
+def borders_and_cuts(rng, x):
+    def f(x):
+        wide = jnp.pad(x, ((0, 0), (0, 0), (2, 0), (1, 3)))[:, :, :-1:2, 1:]
+        return jnp.concatenate([wide, wide[:, :, :2]], 2)
+
+    return f
+
+
+def shuffled_channels(rng, x):
+    def f(x):
+        b, c, h, w = x.shape
+        parts = jnp.unstack(x.reshape(b, 2, c // 2, h, w), axis=1)
+        return jnp.stack(parts[::-1], 2).reshape(x.shape)
+
+    return f
+
+
+def gate(rng, x):
+    w = normal(rng, x.shape[1], x.shape[1])
+
+    def f(x):
+        return x * jax.nn.sigmoid(x.mean((2, 3)) @ w)[:, :, None, None]
+
+    return f
+
+
+def masked(rng, x):
+    mask = jnp.asarray(rng.integers(0, 2, x.shape[2:]), bool)
+    return lambda x: jnp.where(mask[None, None], x, -x.mean(1, keepdims=True))
+
+
+def dense_over_channels(rng, x):
+    w = normal(rng, 4, x.shape[1])
+    return lambda x: jnp.einsum("bchw,dc->bdhw", x, w)
+
+
+def smooth(rng, x):
+    return jnp.tanh
+
+
+def rectified(rng, x):
+    return jax.nn.relu
+
+
+LAYERS = (
+    plain_convolution, dilated_convolution, grouped_convolution, depthwise_convolution, last_channel_convolution,
+    transposed_convolution, own_separable_convolution, average_pool, max_pool, batch_norm, entry_scales, residual, concatenation,
+    borders_and_cuts, shuffled_channels, gate, masked, dense_over_channels, smooth,
+)  # fmt: skip
+KEEP_WINDOWS = set(LAYERS) - {transposed_convolution, gate, borders_and_cuts}
+
+
+def network(layers, x, seed):
+    rng, parts, value = np.random.default_rng(seed), [], x
+    for layer in layers:
+        parts.append(layer(rng, value))
+        value = parts[-1](value)
+
+    def f(x):
+        for part in parts:
+            x = part(x)
+        return x
+
+    return f
+
+
+def both_ways(f, x, radius, norm, clip, chunk):
+    """[(bounds with windows, bounds without)] of the inputs of all relaxed operations and of the output."""
+    graph = traced(f, x)
+    area = ball([x], radius, norm, clip)
+    intervals = forward.intervals(graph, area, EVALUATION)
+    starts = [n for n in (*forward.relaxed_inputs(graph), graph.output) if n.operation is not None]
+    results = []
+    for node in starts:
+        relaxed = Relaxed(intervals).prepared(graph, node)
+        bound = lambda rows, node=node, relaxed=relaxed: lower_bound(graph, area, relaxed, node, rows)  # noqa: E731
+        results.append([sides_of(node, bound, chunk=chunk, graph=g) for g in (graph, None)])
+    return results
+
+
+IMAGES = np.random.default_rng(3).uniform(0.2, 0.8, (2, 2, 7, 6))
+
+
+@pytest.mark.parametrize("number", range(len(LAYERS)))
+def test_windows_change_no_bound(number):
+    """Over pairs of layers, norms and chunks: the same as rows that hold all entries, up to the order of sums."""
+    other = LAYERS[(number + 7) % len(LAYERS)]
+    layers = [plain_convolution, rectified, LAYERS[number], other]
+    norm, clip = [("linf", (0.0, 1.0)), ("l2", None), ("l2", (0.0, 1.0)), ("l1", (0.0, 1.0)), ("linf", None)][number % 5]
+    with jax.enable_x64(True):
+        x = jnp.asarray(IMAGES)
+        f = network(layers, x, number)
+        compared = quick(lambda x, radius: both_ways(f, x, radius, norm, clip, chunk=[40, 1000][number % 2]))(x, 0.05)
+        for windows, dense in compared:
+            for a, b in zip(windows, dense, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("layer", sorted(KEEP_WINDOWS, key=LAYERS.index))
+def test_rows_hold_no_more_than_their_receptive_field(layer):
+    """Through a convolution of 3x3 and a layer that is given, the window at the first relu holds what the entry depends on."""
+    x = jnp.asarray(np.tile(IMAGES, (1, 1, 3, 3)), jnp.float32)[:1]
+    f = network([rectified, layer, plain_convolution], x, 1)
+    graph = traced(f, x)
+    axes = tracked(graph, graph.output)
+    assert axes == (2, 3)
+    reached = dict(frames(graph, graph.output, single(graph.output, axes)))
+    depends = jax.jacobian(lambda x: f(x)[0, 0, 3, 3])(x)
+    spread = [np.ptp(np.nonzero(np.asarray(depends).any((0, 1, 3 - i)))[0]) + 1 for i in range(2)]
+    first = next(n for n in graph.nodes if n.parents == graph.inputs)
+    assert [reached[first][2 + i].size for i in range(2)] == spread
