@@ -182,13 +182,12 @@ def network(layers, x, seed):
 
 
 def both_ways(f, x, radius, norm, clip, chunk):
-    """[(bounds with windows, bounds without)] of the inputs of all relaxed operations and of the output."""
+    """[(bounds with windows, bounds without)] of the input of the last relaxed operation, and of the output."""
     graph = traced(f, x)
     area = ball([x], radius, norm, clip)
     intervals = forward.intervals(graph, area, EVALUATION)
-    starts = [n for n in (*forward.relaxed_inputs(graph), graph.output) if n.operation is not None]
     results = []
-    for node in starts:
+    for node in [*forward.relaxed_inputs(graph)][-1:] + [graph.output]:
         relaxed = Relaxed(intervals).prepared(graph, node)
         bound = lambda rows, node=node, relaxed=relaxed: lower_bound(graph, area, relaxed, node, rows)  # noqa: E731
         results.append([sides_of(node, bound, chunk=chunk, graph=g) for g in (graph, None)])
@@ -226,3 +225,30 @@ def test_rows_hold_no_more_than_their_receptive_field(layer):
     spread = [np.ptp(np.nonzero(np.asarray(depends).any((0, 1, 3 - i)))[0]) + 1 for i in range(2)]
     first = next(n for n in graph.nodes if n.parents == graph.inputs)
     assert [reached[first][2 + i].size for i in range(2)] == spread
+
+
+def test_bounds_have_the_same_derivatives_by_weights_and_by_slopes_of_each_row():
+    with jax.enable_x64(True):
+        x, rng = jnp.asarray(IMAGES), np.random.default_rng(0)
+        kernels = [normal(rng, 3, 2, 3, 3), normal(rng, 2, 3, 3, 3)]
+
+        def bounds(kernels, share, with_windows):
+            graph = traced(lambda x: conv(jax.nn.relu(conv(x, kernels[0], 1, (1, 1))), kernels[1], 2, (0, 1)), x)
+            area = ball([x], 0.1, "linf", None)
+            intervals = forward.intervals(graph, area, EVALUATION)
+            (relu,) = (n for n in graph.nodes if n.name == "relu_0")
+
+            def bound(rows):
+                array = rows.array[:, 0]
+                entry = (array * jnp.arange(array[0].size).reshape(array[0].shape)[None]).sum((1, 2, 3))
+                slopes = jnp.square(jnp.sin(entry)).reshape(-1, 1, 1, 1, 1) * share[None]
+                return lower_bound(graph, area, Relaxed(intervals, {relu: slopes}), graph.output, rows)
+
+            sides = sides_of(graph.output, bound, chunk=10**6, graph=graph if with_windows else None)
+            order = jnp.arange(sides[0].size).reshape(sides[0].shape)
+            return sum((jnp.sin(order) * side).sum() for side in sides)
+
+        share = jnp.asarray(rng.uniform(size=(2, 3, 7, 6)))
+        gradient = jax.grad(bounds, (0, 1))
+        windows, dense = quick(lambda k, s: [gradient(k, s, way) for way in (True, False)])(kernels, share)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), windows, dense)

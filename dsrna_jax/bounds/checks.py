@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dsrna_jax.bounds.explanation import explanation, shortage
+from dsrna_jax.bounds.explanation import cost, shortage
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
@@ -25,7 +25,7 @@ def traced(f: Callable, x) -> Graph:
 
 def check_memory(graph: Graph, method: str, chunk: int, iterations: int) -> None:
     """Raises: InputError if a method would take more memory, by estimate, than the device has free."""
-    if lack := shortage(explanation(graph, chunk, iterations).costs[method]):
+    if lack := shortage(cost(graph, method, chunk, iterations)):
         raise InputError(
             f"{method} would take about {lack}: take fewer examples at once, a smaller chunk than {chunk}, or a cheaper method "
             "(bounds.explain lists them)"

@@ -6,13 +6,16 @@ import contextvars
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 
 from dsrna_jax.bounds import METHODS
 from dsrna_jax.bounds.backward import ROW_BUFFERS
 from dsrna_jax.bounds.forward import relaxed_inputs
-from dsrna_jax.bounds.graph import Graph, Linear
+from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.rows import Rows
+from dsrna_jax.bounds.windows import frames, held, tracked
 
 _given: contextvars.ContextVar[tuple[int | None] | None] = contextvars.ContextVar("free memory", default=None)
 
@@ -65,35 +68,64 @@ def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
     relaxed = [n for n in graph.nodes if n.operation is not None and not isinstance(n.operation, Linear)]
     kinds = collections.Counter(n.name.rsplit("_", 1)[0] for n in relaxed)
     operations = {"affine": sum(isinstance(n.operation, Linear) for n in graph.nodes)} | dict(kinds)
-    work, total = {}, 0
-    for node in graph.nodes:
-        total += node.size
-        work[node] = total
-    starts = relaxed_inputs(graph)
+    costs = {method: cost(graph, method, chunk, iterations) for method in METHODS}
+    neurons = sum(n.size for n in relaxed_inputs(graph))
+    return Explanation(operations, neurons, graph.output.size, max(n.size for n in graph.nodes), costs)
+
+
+def cost(graph: Graph, method: str, chunk: int, iterations: int) -> Cost:
+    """The `Cost` of bounding all outputs of a graph by a method."""
+    total = sum(node.size for node in graph.nodes)
     outputs = graph.output.size
     item = graph.output.value.dtype.itemsize
     batch = graph.output.value.shape[0]
-    widest = max(n.size for n in graph.nodes)
     values = item * batch * total
-    unfolded = max([widest, *(n.operation.unfolded for n in graph.nodes if isinstance(n.operation, Linear))])
-    rows = lambda n: min(n, chunk) * 2 * batch * unfolded * item * ROW_BUFFERS  # noqa: E731
-    neuron_rows = sum(2 * n.size * work[n] / total for n in starts)
-    widest_start = max((n.size for n in starts), default=0)
-    hinges = sum(n.size for n in relaxed if n.name.startswith("relu"))
-    inputs = sum(leaf.size for leaf in graph.inputs)
-    ibp = Cost(3, 3 * values)
-    crown_ibp = Cost(3 + 2 * outputs, 3 * values + rows(outputs))
-    crown = Cost(crown_ibp.passes + neuron_rows, 5 * values + max(rows(outputs), rows(widest_start)))
-    alpha = 6 * min(chunk, outputs) * batch * hinges * item
-    costs = {
-        "ibp": ibp,
-        "crown_ibp": crown_ibp,
-        "fastlin": crown,
-        "crown": Cost(crown.passes + 2 * outputs, crown.bytes),
-        "alpha_crown": Cost(crown.passes + 2 * outputs * (3 * iterations + 2), crown.bytes + alpha),
-        "hz_crown": Cost(3 + inputs + 4 * outputs, 3 * values + 2 * inputs * batch * widest * item + rows(outputs)),
-    }
-    return Explanation(operations, sum(n.size for n in starts), outputs, widest, {m: costs[m] for m in METHODS})
+    rows = _Backward(min(outputs, chunk), max(map(_unfolded, graph.nodes))).bytes(batch, item)
+    if method == "ibp":
+        return Cost(3, 3 * values)
+    if method == "crown_ibp":
+        return Cost(3 + 2 * outputs, 3 * values + rows)
+    if method == "hz_crown":
+        inputs, widest = sum(leaf.size for leaf in graph.inputs), max(n.size for n in graph.nodes)
+        return Cost(3 + inputs + 4 * outputs, 3 * values + 2 * inputs * batch * widest * item + rows)
+    starts = {node: _Backward.of(graph, node, chunk, batch) for node in relaxed_inputs(graph)}
+    passes = 3 + 2 * outputs + sum(2 * node.size * back.work for node, back in starts.items()) / total
+    peak = 5 * values + max([rows, *(back.bytes(batch, item) for back in starts.values())])
+    if method == "fastlin":
+        return Cost(passes, peak)
+    if method == "crown":
+        return Cost(passes + 2 * outputs, peak)
+    hinges = sum(n.size for n in graph.nodes if n.name.startswith("relu"))
+    slopes = 6 * min(chunk, outputs) * batch * hinges * item
+    return Cost(passes + 2 * outputs * (3 * iterations + 2), peak + slopes)
+
+
+class _Backward(NamedTuple):
+    """Backward passes for the entries of a node.
+
+    at_once: entries in a pass.
+    widest: the most entries of an array that a row needs.
+    work: the entries of all functionals of a row.
+    """
+
+    at_once: int
+    widest: float
+    work: int = 0
+
+    @classmethod
+    def of(cls, graph: Graph, node: Node, chunk: int, batch: int) -> "_Backward":
+        rows = Rows(node, tracked(graph, node))
+        sizes = [(below, held(below, frame)) for below, frame in frames(graph, node, rows.frame)]
+        widest = max(_unfolded(below) * size / below.size for below, size in sizes)
+        return cls(min(node.size, rows.at_once(graph, chunk, batch)), widest, sum(size for _, size in sizes))
+
+    def bytes(self, batch: int, item: int) -> int:
+        return round(self.at_once * 2 * batch * self.widest * item * ROW_BUFFERS)
+
+
+def _unfolded(node: Node) -> int:
+    """Entries of the largest array that a row needs at a node, if it holds all of the node's entries."""
+    return max(node.size, node.operation.unfolded) if isinstance(node.operation, Linear) else node.size
 
 
 def shortage(cost: Cost) -> str | None:

@@ -79,22 +79,39 @@ def _shifted_convolution(image, kernel, *, window_strides, padding, rhs_dilation
 def _pulled_through(rows, kernel, shape, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
     """The transposed convolution, to an image of `shape`: a matrix product, then shifted sums over the taps.
 
-    XLA's own takes longer on a CPU, most of all in a loop.
+    XLA's own takes longer on a CPU, most of all in a loop. The sums go by pixels with the same remainder modulo the strides.
     """
     lhs, rhs, out = dimension_numbers
     kernel = jnp.transpose(kernel, (*rhs[2:], *rhs[:2]))  # [*spatial, out, in]
     sides, size = kernel.shape[:-2], [shape[i] for i in lhs[2:]]
     taps = kernel.reshape(-1, *kernel.shape[-2:])
     products = jnp.einsum("n...o,toi->tn...i", jnp.transpose(rows, (out[0], *out[2:], out[1])), taps)
-    total = 0.0
-    for product, tap in zip(products, np.ndindex(*sides), strict=True):
-        borders = []
-        for n, count, place, stride, dilation, (low, _) in zip(
-            size, product.shape[1:-1], tap, window_strides, rhs_dilation, padding, strict=True
-        ):
-            first = place * dilation - low
-            borders.append((first, n - first - ((count - 1) * stride + 1), stride - 1))
-        total = total + lax.pad(product, np.zeros((), product.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+    counts, rank = products.shape[2:-1], len(sides)
+    if math.prod(counts) == 1:
+        placed = jnp.moveaxis(products.reshape(*sides, products.shape[1], -1), rank, 0)
+        borders = [
+            (-low, n + low - (side - 1) * d - 1, d - 1)
+            for n, side, d, (low, _) in zip(size, sides, rhs_dilation, padding, strict=True)
+        ]
+        total = lax.pad(placed, np.zeros((), placed.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+        return jnp.transpose(total, _inverse(lhs[0], *lhs[2:], lhs[1]))
+    lengths, parts = [-(-n // stride) for n, stride in zip(size, window_strides, strict=True)], []
+    for phase in np.ndindex(*window_strides):
+        part = jnp.zeros((products.shape[1], *lengths, products.shape[-1]), products.dtype)
+        for product, tap in zip(products, np.ndindex(*sides), strict=True):
+            firsts = [place * d - low for place, d, (low, _) in zip(tap, rhs_dilation, padding, strict=True)]
+            if all(first % stride == p for first, stride, p in zip(firsts, window_strides, phase, strict=True)):
+                starts = [first // stride for first, stride in zip(firsts, window_strides, strict=True)]
+                borders = [(start, n - start - count, 0) for start, n, count in zip(starts, lengths, counts, strict=True)]
+                part = part + lax.pad(product, np.zeros((), product.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+        parts.append(part)
+    total = parts[0]
+    if len(parts) > 1:
+        by_phase = jnp.stack(parts).reshape(*window_strides, *parts[0].shape)
+        pairs = [axis for i in range(rank) for axis in (rank + 1 + i, i)]
+        total = jnp.transpose(by_phase, (rank, *pairs, 2 * rank + 1))
+        total = total.reshape(len(parts[0]), *(n * stride for n, stride in zip(lengths, window_strides, strict=True)), -1)
+        total = lax.slice(total, [0] * total.ndim, (len(total), *size, total.shape[-1]))
     return jnp.transpose(total, _inverse(lhs[0], *lhs[2:], lhs[1]))
 
 
