@@ -67,16 +67,22 @@ def parallel(i, lower, upper):
     return upper / np.where(upper > lower, upper - lower, 1)
 
 
-def backward_bounds(layers, x, radius, norm, slopes):
-    """(lower, upper) of every layer before its relu, by backward passes, or by intervals where those are tighter."""
+def backward_bounds(layers, x, radius, norm, slopes, iterations=0):
+    """(lower, upper) of every layer before its relu, by backward passes, or by intervals where those are tighter.
+
+    iterations: steps that optimise the slopes of the passes of undecided entries.
+    """
     sides = interval_bounds(layers[:1], x, radius, norm)
     for depth in range(2, len(layers) + 1):
         weights, offset = layers[depth - 1]
         lower, upper = (np.maximum(side, 0) for side in sides[-1])
         middle, half = weights @ (lower + upper) / 2 + offset, np.abs(weights) @ (upper - lower) / 2
         eye = np.eye(len(offset))
-        least = linear_lower(layers[:depth], sides, x, radius, norm, eye, slopes)
-        greatest = -linear_lower(layers[:depth], sides, x, radius, norm, -eye, slopes)
+        least, greatest = (sign * linear_lower(layers[:depth], sides, x, radius, norm, sign * eye, slopes) for sign in (1, -1))
+        for i, row in enumerate(eye if iterations else ()):
+            if middle[i] - half[i] < 0 < middle[i] + half[i]:
+                climbed = (_climbed(layers[:depth], sides, x, radius, norm, sign * row[None], iterations) for sign in (1, -1))
+                least[i], greatest[i] = max(least[i], next(climbed)), min(greatest[i], -next(climbed))
         sides.append((np.maximum(least, middle - half), np.minimum(greatest, middle + half)))
     return sides
 
@@ -100,7 +106,8 @@ def lower_bounds(method, layers, x, radius, norm, rows, iterations=0):
         passed = linear_lower(layers, by_intervals, x, radius, norm, rows, adaptive)
         return np.maximum(passed, folded_lower(layers, by_intervals, rows))
     slopes = parallel if method == "fastlin" else adaptive
-    between = backward_bounds(layers, x, radius, norm, slopes)
+    optimised = iterations if method == "alpha_crown" else 0
+    between = backward_bounds(layers[:-1], x, radius, norm, slopes, optimised)
     best = np.maximum(linear_lower(layers, between, x, radius, norm, rows, slopes), folded_lower(layers, between, rows))
     if method != "fastlin":
         best = np.maximum(best, lower_bounds("crown_ibp", layers, x, radius, norm, rows))
@@ -110,7 +117,7 @@ def lower_bounds(method, layers, x, radius, norm, rows, iterations=0):
 
 
 def _climbed(layers, between, x, radius, norm, row, iterations):
-    """Adam on the lower slopes of one row; gradients by complex steps."""
+    """Adam on the lower slopes of one row, until it has not gained for three steps; gradients by complex steps."""
     alphas = np.concatenate([adaptive(i, *between[i]) for i in range(len(layers) - 1)])
     starts = np.cumsum([0] + [len(between[i][0]) for i in range(len(layers) - 1)])
 
@@ -118,8 +125,13 @@ def _climbed(layers, between, x, radius, norm, row, iterations):
         return linear_lower(layers, between, x, radius, norm, row, lambda i, *_: alphas[starts[i] : starts[i + 1]])[0]
 
     first, second, best = np.zeros_like(alphas), np.zeros_like(alphas), -np.inf
+    idle = 0
     for step in range(iterations):
-        best = max(best, bound(alphas))
+        now = bound(alphas)
+        idle = 0 if now > best + 1e-3 * abs(best) else idle + 1
+        best = max(best, now)
+        if idle == 3:
+            return best
         gradient = -np.array([bound(alphas + 1e-30j * unit).imag / 1e-30 for unit in np.eye(len(alphas))])
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         size = (first / (1 - 0.9 ** (step + 1))) / (np.sqrt(second / (1 - 0.999 ** (step + 1))) + 1e-8)
