@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper, save
 from onnx_cases import model_of
 
 from dsrna_jax import bounds
+from dsrna_jax.bounds.verifier.api import verify as complete_verifier
 from dsrna_jax.commands import verify
 from dsrna_jax.commands.process import status
 from dsrna_jax.evaluation.verify import instances
@@ -90,6 +91,12 @@ def test_a_counterexample_is_printed_as_vnncomp_has_it(name, folder, capsys):
     x0, x1, y0, y1 = (float(pair.items[1].text) for pair in form.items)
     np.testing.assert_allclose([y0, y1], [x0 + x1, x0 - x1], atol=1e-6)
     assert y0 >= 1.5 if "one" not in name else x0 <= 0.25 and y0 <= 1
+
+
+def test_the_verifier_decides_what_bounds_alone_do_not(folder, monkeypatch):
+    monkeypatch.setattr(bounds, "verify", complete_verifier)
+    found = instances.answer(folder / "n.onnx", folder / "two_rows.vnnlib", 600)
+    assert found.status == "unsat" and found.branches > 1
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,9 @@ def as_model(f, example_shape: Sequence[int], input_name: str, output_name: str,
     writer.nodes.append(helper.make_node("Identity", [output.name], [output_name], name="Identity_output"))
     sides = [(input_name, batched), (output_name, output.shape)]
     inputs, outputs = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape[1:]]) for name, shape in sides)
-    constants = [numpy_helper.from_array(array, name) for name, array in writer.constants.values()]
-    graph = helper.make_graph(writer.nodes, "dsrna_jax", [inputs], [outputs], constants)
+    nodes, arrays = writer.needed(output_name)
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays]
+    graph = helper.make_graph(nodes, "dsrna_jax", [inputs], [outputs], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="dsrna_jax")
     helper.set_model_props(model, metadata)
     checker.check_model(model)

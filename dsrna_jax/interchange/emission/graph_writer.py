@@ -36,6 +36,8 @@ class GraphWriter:
         self.input = name_of_input
         self._count = 0
         self._batch = ""
+        self._unshaped: dict[str, Tensor] = {}  # results of Reshape and of Transpose -> what they were made from
+        self._unturned: dict[str, tuple[Tensor, tuple[int, ...]]] = {}
 
     def named(self, value: Value) -> str:
         """The name of a value; constants of equal contents are kept once."""
@@ -72,19 +74,36 @@ class GraphWriter:
         return self.value("Expand", [value, self._lengths(value.shape)], value.shape)
 
     def reshaped(self, value: Value, shape: Sequence[Size]) -> Tensor:
-        """A value in another shape, in which at most one axis follows the batch."""
+        """A value in another shape, in which at most one axis follows the batch; reshapes in a row become one."""
         value, shape = self.whole(value), tuple(shape)
+        value = self._unshaped.get(value.name, value)
         if value.own == shape:
             return value
         target = np.array([max(n, -1) for n in shape], np.int64)
-        return self.value("Reshape", [value, target], shape)
+        result = self.value("Reshape", [value, target], shape)
+        self._unshaped[result.name] = value
+        return result
 
     def transposed(self, value: Value, permutation: Sequence[int]) -> Tensor:
-        """A value with its axes in another order."""
-        value = self.whole(value)
-        if list(permutation) == list(range(len(permutation))):
+        """A value with its axes in another order; transpositions in a row become one."""
+        value, order = self.whole(value), tuple(permutation)
+        if value.name in self._unturned:
+            value, before = self._unturned[value.name]
+            order = tuple(before[i] for i in order)
+        if order == tuple(range(len(order))):
             return value
-        return self.value("Transpose", [value], [value.shape[i] for i in permutation], perm=list(permutation))
+        result = self.value("Transpose", [value], [value.shape[i] for i in order], perm=list(order))
+        self._unturned[result.name] = value, order
+        return result
+
+    def needed(self, output: str) -> tuple[list[Any], list[tuple[str, np.ndarray]]]:
+        """The nodes that an output depends on, in order, and the constants that they use."""
+        used, kept = {output}, []
+        for node in reversed(self.nodes):
+            if not used.isdisjoint(node.output):
+                kept.append(node)
+                used.update(node.input)
+        return kept[::-1], [(name, array) for name, array in self.constants.values() if name in used]
 
     def _lengths(self, shape: Sequence[Size]) -> str | np.ndarray:
         """The lengths of the axes as a tensor, by the number of examples in the input."""

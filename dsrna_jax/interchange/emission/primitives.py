@@ -100,8 +100,8 @@ def _broadcast(writer, params, operands, shapes):
         lengths[place] = n
     if isinstance(value, np.ndarray):
         return [Tensor(writer.named(value.reshape(lengths)), tuple(lengths), shapes[0])]
-    (name,) = writer.node("Reshape", [value, np.array([max(n, -1) for n in lengths], np.int64)])
-    return [Tensor(name, tuple(lengths), shapes[0])]
+    reshaped = writer.reshaped(Tensor(value.name, own, own), lengths)
+    return [reshaped._replace(shape=shapes[0])]
 
 
 def _reshaped(writer, params, operands, shapes):
