@@ -116,8 +116,9 @@ th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--link); }
 [aria-sort=ascending] button::after { content: " \\25B2"; }
 [aria-sort=descending] button::after { content: " \\25BC"; }
-li { margin: .2rem 0; overflow-wrap: anywhere; }
-pre, code { overflow-wrap: anywhere; white-space: pre-wrap; }
+h1, h2, p, li, pre, code { overflow-wrap: anywhere; }
+li { margin: .2rem 0; }
+pre, code { white-space: pre-wrap; }
 figure { margin: 1.5rem 0; padding: .8rem; overflow-x: auto; }
 figure { background: #fff; border: 1px solid var(--line); border-radius: 6px; }
 figure img { display: block; width: 100%; min-width: 40rem; }
@@ -125,8 +126,10 @@ figcaption { color: #333; font-weight: 600; padding-top: .5rem; position: sticky
 </style>
 </head>
 <body>
+<main>
 <h1>$title</h1>
 $body
+</main>
 </body>
 </html>
 """

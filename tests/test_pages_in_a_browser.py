@@ -1,0 +1,97 @@
+"""Pages in Chromium, where playwright and a browser are installed: they fit, fetch nothing, sort, and are accessible."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from dsrna_jax.pages import SORTABLE, document, sort_button, table
+from dsrna_jax.reproduction import page
+from dsrna_jax.reproduction.grid import Entry, Grid, Heading, Line
+from dsrna_jax.reproduction.results import Figure
+from dsrna_jax.runtime.run_page import run_page
+from dsrna_jax.training.config import TrainingConfig
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        except sync_api.Error:
+            pytest.skip("no Chromium: `playwright install chromium`")
+        yield found
+        found.close()
+
+
+def run(folder):
+    resolved = {
+        "experiment": "training",
+        "config": dataclasses.asdict(TrainingConfig(genotype="/a/very/long/path" * 9)),
+        "data": {"examples": 1437, "image_shape": [8, 8, 1], "class_names": list("ab")},
+    }
+    rows = [{"epoch": epoch, "step": epoch, **{f"metric_{i}": epoch / (i + 1) for i in range(20)}} for epoch in range(1, 6)]
+    return run_page(folder, resolved, TrainingConfig(), rows, "running", ["train --run_dir=" + "x" * 90], False)
+
+
+def tables(folder):
+    headings = [
+        heading
+        for i in range(12)
+        for heading in (Heading(f"PGD ({i})", "any iterate counts"), Heading(f"PGD ({i})", "paper", True))
+    ]
+    entry = Entry("50.00 ± 1.00", Figure(50.0, 1.0, 2, (folder, folder), "all"), (folder, folder), "all")
+    lines = [
+        Line("DSRNA-CB", [entry] * 24),
+        Line("RobNet-large", [], "not run: about 9 days on two cores by --methods=robnet_large"),
+    ]
+    return page.html(
+        [Grid("Table 1", headings, lines, "protocol", ["Data: a"], ["budget"], ["x " * 200])], "Tables", ["s"], folder
+    )
+
+
+def sorting(folder):
+    rows = [
+        f'<tr><th scope="row">{name}</th><td data-value="{value}">{value}</td></tr>'
+        for name, value in (("a", 2), ("b", 10), ("c", 1))
+    ]
+    heads = f'<th scope="col">{sort_button("name")}</th><th scope="col">{sort_button("value")}</th>'
+    return document("t", table("about", heads, rows, label="t", is_sortable=True) + SORTABLE)
+
+
+@pytest.mark.parametrize("make", [run, tables, sorting])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_a_page_fits_fetches_nothing_and_has_no_errors(browser, tmp_path, make, width):
+    file = tmp_path / "page.html"
+    file.write_text(make(tmp_path), encoding="utf-8")
+    shown, said, fetched = browser.new_page(viewport={"width": width, "height": 900}), [], []
+    shown.on("console", lambda message: said.append(message.text))
+    shown.on("pageerror", lambda error: said.append(str(error)))
+    shown.on("request", lambda request: fetched.append(request.url))
+    shown.goto(file.as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") == width
+    assert said == [] and [url for url in fetched if not url.startswith("data:")] == [file.as_uri()]
+
+
+def test_headings_sort_by_value_and_back(browser, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(sorting(tmp_path), encoding="utf-8")
+    shown = browser.new_page()
+    shown.goto(file.as_uri())
+    orders = []
+    for _ in range(3):
+        shown.get_by_role("button", name="value").click()
+        orders.append("".join(shown.locator("tbody th").all_inner_texts()))
+    assert orders == ["bac", "cab", "abc"]
+
+
+@pytest.mark.parametrize("make", [run, tables])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, tmp_path, make, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    (tmp_path / "page.html").write_text(make(tmp_path), encoding="utf-8")
+    shown = browser.new_context(color_scheme=scheme).new_page()
+    shown.goto((tmp_path / "page.html").as_uri())
+    assert [violation["id"] for violation in axe.Axe().run(shown).response["violations"]] == []
