@@ -1,8 +1,10 @@
 """Networks read from ONNX files compute what onnxruntime computes, for batches, and can be bounded; bad files end in one line."""
 
 import gzip
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -215,6 +217,28 @@ def test_a_network_that_cannot_be_read_is_refused_in_one_line(message, tmp_path)
     with pytest.raises(InputError, match=message) as caught:
         interchange.read_onnx(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_message_is_one_line_whatever_the_names_in_the_file(tmp_path):
+    path = saved(onnx_cases.model_of([node("Relu\n", "x", "y", name="a\nb")]), tmp_path / "network.onnx")
+    with pytest.raises(InputError, match="node Relu \\(a b\\): this operation is not known"):
+        interchange.read_onnx(path)
+
+
+def test_networks_of_vnncomp_agree_with_onnxruntime():
+    shared = os.environ.get("DSRNA_SHARED")
+    if not shared:
+        pytest.skip("set DSRNA_SHARED to the folder that holds verification/acasxu and verification/mnistfc")
+    paths = sorted(Path(shared, "verification").glob("*/*.onnx"))
+    assert paths
+    for path in paths:
+        network = interchange.read_onnx(path)
+        session = onnxruntime.InferenceSession(path)
+        x = inputs(network.example_shape)
+        expected = [session.run(None, {network.input_name: example.reshape(network.input_shape)})[0] for example in x]
+        np.testing.assert_allclose(network(x), np.concatenate(expected), rtol=1e-5, atol=1e-5)
+        properties = [found for file in path.parent.glob("*.vnnlib") for found in interchange.read_vnnlib(file)]
+        assert all(found.lower.size == np.prod(network.input_shape) for found in properties)
 
 
 @pytest.mark.parametrize(

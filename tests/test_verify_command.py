@@ -99,6 +99,13 @@ def test_the_verifier_decides_what_bounds_alone_do_not(folder, monkeypatch):
     assert found.status == "unsat" and found.branches > 1
 
 
+def test_the_file_of_an_instance_that_cannot_be_read_says_error(folder, capsys):
+    assert run(folder / "n.onnx", folder / "absent.vnnlib", f"--results={folder / 'new' / 'out.txt'}") == 1
+    assert (folder / "new" / "out.txt").read_text() == "error\n" and "cannot read" in capsys.readouterr().err
+    assert run(folder / "n.onnx", folder / "holds.vnnlib", f"--results={folder / 'new'}") == 1
+    assert "is a folder: expected a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("point", "reason"),
     [([0.5, 0.5], "is none in float64"), ([2.0, 2.0], "outside of the box"), ([0.9, 0.9], "onnxruntime does not confirm")],

@@ -49,9 +49,15 @@ def _one(onnx: str, vnnlib: str, values: FlagValues) -> None:
     from dsrna_jax.evaluation.verify.instances import answer
     from dsrna_jax.files import expanded, write_whole
 
+    results = expanded(values.results) if values.results else None
+    if results is not None:
+        if results.is_dir():
+            raise InputError(f"results {results} is a folder: expected a file to write")
+        results.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(results, "error\n")  # until there is another answer
     found = answer(onnx, vnnlib, overridden(VerificationConfig(), values).timeout)
-    if values.results:
-        write_whole(expanded(values.results), found.text)
+    if results is not None:
+        write_whole(results, found.text)
     print(found.text.rstrip())
 
 

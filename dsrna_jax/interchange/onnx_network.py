@@ -118,7 +118,13 @@ def read(path: str | os.PathLike, output: str | None = None) -> OnnxNetwork:
     Raises: InputError for a file that `read_graph` refuses, and for an operation that is not known, does not fit its operands, or
       takes a shape from the values of the input; the message names the node.
     """
-    graph = read_graph(path, output)
+    try:
+        return _planned_network(read_graph(path, output))
+    except InputError as error:
+        raise InputError(" ".join(str(error).split())) from error  # names in a file may have line breaks
+
+
+def _planned_network(graph: OnnxGraph) -> OnnxNetwork:
     shape = tuple(1 if n is None else n for n in graph.input_shape)
     known, abstract = dict(graph.constants), {graph.input_name: (_abstract(shape), shape)}
     steps, weights = [], {}
