@@ -11,7 +11,7 @@ from garbled import NO_JSON, OTHER_JSON, assert_garbled_is_refused_or_makes_no_d
 from prepared_set import write_tfds
 
 from dsrna_jax import data, genotypes
-from dsrna_jax.commands import attack, certify, compare, search, train
+from dsrna_jax.commands import attack, certify, compare, search, train, verify
 from dsrna_jax.commands.flags import config_flags, define
 from dsrna_jax.commands.process import status
 from dsrna_jax.commands.processes import FLAGS as PROCESSES
@@ -28,7 +28,7 @@ from dsrna_jax.runtime.run_folder import configuration_of, resolved_configuratio
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.run import _saved_architecture
 
-COMMANDS = {module.COMMAND.name: module for module in (search, train, attack, certify)}
+COMMANDS = {module.COMMAND.name: module for module in (search, train, attack, certify, verify)}
 NUMBERS = ("", "x", "nan", "-1", "1e999", "[]", "None", "true", "0x", "1 2", "--", "1" * 5000)
 KINDS = {
     "integer": (*NUMBERS, "1.5", "inf", "1" * 50),
