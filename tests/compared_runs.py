@@ -79,6 +79,21 @@ class Runs:
         np.savez(folder / "radii.npz", minimum=radii)
         return folder
 
+    def verify(self, path, radius, **counts):
+        """The result of a verification; `counts` of verified images and so on."""
+        images = sum(counts.values())
+        content = {
+            "experiment": "verify",
+            "config": {"radius": radius, "timeout": 60.0, "split": "test"},
+            "checkpoint": {"path": str(path), "step": 7, "digest": self.networks[path].digest},
+            "examples": images,
+            "clean": share(1 - counts["misclassified"] / images),
+            "norm": "linf",
+            "verified": share(counts["verified"] / images),
+            "counts": counts,
+        }
+        return self.write(path / f"verify_linf_{radius:g}", "verify.json", content)
+
     @staticmethod
     def write(folder, name, content):
         folder.mkdir()

@@ -12,10 +12,11 @@ from linear_run import fitted, linear_network
 from onnx import helper, numpy_helper, save
 from onnx_cases import model_of
 
-from dsrna_jax import bounds
+from dsrna_jax import bounds, strict_json
 from dsrna_jax.bounds.verifier.api import verify as complete_verifier
 from dsrna_jax.commands import verify
 from dsrna_jax.commands.process import status
+from dsrna_jax.evaluation import shapes
 from dsrna_jax.evaluation.verify import instances
 from dsrna_jax.interchange import s_expressions
 from dsrna_jax.training import restore
@@ -165,6 +166,7 @@ def test_a_checkpoint_is_verified_around_images_and_resumed(linear, tmp_path, ca
     flags = ("--checkpoint=RUN", f"--out={out}", "--examples=12", "--radius=0.02")
     assert run(*flags) == 0
     text, report = capsys.readouterr().out, json.loads((out / "verify.json").read_text())
+    strict_json.check(report, shapes.VERIFY)
     digits = load("digits", "test")
     for row in report["rows"]:
         (distance,) = exact(digits.images[[row["index"]]] / 255.0, digits.labels[[row["index"]]])

@@ -58,6 +58,7 @@ def card(run: FinishedTraining, network: TrainedNetwork, file: Path, kind: str, 
         ["## Accuracy", "", *_accuracy(run)],
         ["## Under attack", "", *_attacks(run)],
         ["## Certificates", "", *_certificates(run)],
+        ["## Verified", "", *_verifications(run)],
         ["## File", "", *_table(("", ""), [
             ("name", file.name),
             ("SHA-256", hashlib.sha256(file.read_bytes()).hexdigest()),
@@ -122,6 +123,16 @@ def _certificates(run: FinishedTraining) -> list[str]:
         (result["method"], result["norm"], _mean(result["radius"]["mean"]), result["examples"]) for result in run.certificates
     ]
     return _table(("method", "norm", "mean certified radius", "images"), rows) if rows else ["Not measured."]
+
+
+def _verifications(run: FinishedTraining) -> list[str]:
+    rows = []
+    for result in run.verifications:
+        counts = ", ".join(f"{count} {status}" for status, count in result["counts"].items())
+        share, config = result["verified"]["accuracy"], result["config"]
+        rows.append((f"{config['radius']:.4g}", f"{share:.1%}", f"{counts} of {result['examples']}", f"{config['timeout']:g} s"))
+    heading = ("linf radius", "verified accuracy", "images", "time for an image")
+    return _table(heading, rows) if rows else ["Not measured."]
 
 
 def _mean(value: float | None) -> str:

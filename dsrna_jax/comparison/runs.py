@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.restore import TrainedNetwork
 from dsrna_jax.training.result import RESULT, saved_result
 
-_SHAPES = {"attack": shapes.ATTACK, "certify": shapes.CERTIFY}
+_SHAPES = {"attack": shapes.ATTACK, "certify": shapes.CERTIFY, "verify": shapes.VERIFY}
 _TIMES = {"setup_s": interval("[0, 1e9]"), "search_s": interval("[0, 1e9]"), "devices": Optional(str),
           "cores": Optional((int, interval("[1, 1e6]")))}  # fmt: skip
 # Values, such as names of measures, may be those of another version: only types are checked.
@@ -67,6 +68,7 @@ class FinishedTraining(NamedTuple):
     result: content of result.json; None for trainings of version 0.1.0, which had none.
     attacks, certificates: contents of attack.json and certify.json files, those on most images first.
     radii: by the position in `certificates`, the arrays of radii.npz.
+    verifications: contents of verify.json files.
     search: the search that found the architecture, if its folder is known.
     """
 
@@ -80,6 +82,7 @@ class FinishedTraining(NamedTuple):
     certificates: list[dict[str, Any]]
     radii: list[dict[str, np.ndarray]]
     search: FoundBy | None
+    verifications: Sequence[dict[str, Any]] = ()
 
 
 def read(path: str | os.PathLike) -> FinishedTraining:
@@ -110,6 +113,7 @@ def read(path: str | os.PathLike) -> FinishedTraining:
         [result for result, _ in evaluations["certify"]],
         [_arrays(folder / "radii.npz") for _, folder in evaluations["certify"]],
         _search(path, network.config.genotype, network.architecture),
+        [result for result, _ in evaluations["verify"]],
     )
 
 
@@ -121,7 +125,7 @@ def _of_another(where: Path, result: dict[str, Any], path: Path, network: Traine
 
 
 def _result(file: Path, kind: str) -> dict[str, Any]:
-    """The content of attack.json or certify.json. Raises: InputError if it is damaged."""
+    """The content of attack.json, certify.json or verify.json. Raises: InputError if it is damaged."""
     try:
         return strict_json.read(file, _SHAPES[kind])
     except InputError as error:

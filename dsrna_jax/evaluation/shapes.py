@@ -1,4 +1,4 @@
-"""The parts of attack.json and certify.json on which readers may rely, as shapes of `strict_json.check`; the files hold more."""
+"""The parts of attack.json, certify.json and verify.json on which readers may rely, as shapes of `strict_json.check`."""
 
 from dsrna_jax.runtime.options import interval
 from dsrna_jax.strict_json import Nullable, Optional
@@ -34,4 +34,13 @@ CERTIFY = {
     "norm": _NORM,
     "method": str,
     "radius": {"mean": Nullable(_RADIUS)},
+}
+
+VERIFY = {
+    "experiment": frozenset({"verify"}),
+    "config": {"radius": _RADIUS, "timeout": interval("(0, 1e6]"), "split": str},
+    **_COMMON,
+    "norm": frozenset({"linf"}),
+    "verified": {"accuracy": _SHARE},
+    "counts": {name: (int, interval("[0, 1e9]")) for name in ("verified", "counterexample", "unknown", "misclassified")},
 }
