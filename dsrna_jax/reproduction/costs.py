@@ -1,4 +1,4 @@
-"""Estimates of costs: seconds of each run, from those that have ended here, else from steps measured on two cores."""
+"""Estimates of costs: seconds of each run, from those that have ended here, else from the steps that a scale states for two cores."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -71,17 +71,23 @@ class Costs:
         return any(key in self._ratios for key in _keys(self.graph.nodes[name]))
 
     def left(self, names: Collection[str]) -> float:
-        """Seconds until runs have ended, if they run one after the other: those that are under way by the share that is done."""
+        """Seconds until runs have ended, if they run one after the other.
+
+        Runs that are under way count by the share that is done, once that is a fifth; one that takes longer than estimated counts
+        at least a tenth of the time that it has taken so far.
+        """
         self.refresh()
         total = 0.0
         for name in names:
-            state = self.states[name]
-            elapsed = time.time() - state.began if state.state == "running" and state.began else 0.0
-            seconds = self.seconds(name)
-            if elapsed and (share := self.share(name)) > 0.05:
-                seconds = max(seconds, elapsed) if share < 0.2 else elapsed / share
-            total += max(seconds - elapsed, 0.0)
+            elapsed, share = self.elapsed(name), self.share(name)
+            seconds = elapsed / share if share >= 0.2 else self.seconds(name)
+            total += max(seconds - elapsed, elapsed / 10)
         return total
+
+    def elapsed(self, name: str) -> float:
+        """Seconds since a run that is under way was started; 0 for others."""
+        state = self.states[name]
+        return time.time() - state.began if state.state == "running" and state.began else 0.0
 
     def share(self, name: str) -> float:
         """The share of a search or a training that is done, by its epochs; 0 for other runs."""

@@ -37,14 +37,20 @@ class Display:
         """Seconds until those runs have ended."""
         return self._costs.left(names) / max(1, min(self._capacity, len(names)))
 
+    def _far(self, name: str) -> str:
+        """The share of a run that is done, or else the time since it was started."""
+        share = self._costs.share(name)
+        return f"{100 * share:.0f} %" if share else f"for {in_words(self._costs.elapsed(name))}"
+
     def look(self, running: Collection[str], waiting: Collection[str]) -> None:
         """Shows the state, if it is time."""
         if not running or time.monotonic() - self._shown < _EVERY[self._is_live]:
             return
         self._shown = time.monotonic()
         total = len(self._costs.graph.nodes)
-        now = ", ".join(f"{name} {100 * self._costs.share(name):.0f} %" for name in running)
-        line = f"{total - len(running) - len(waiting)}/{total} done, {in_words(self.left([*running, *waiting]))} left; {now}"
+        left = in_words(self.left([*running, *waiting]))
+        now = ", ".join(f"{name} {self._far(name)}" for name in running)
+        line = f"{total - len(running) - len(waiting)}/{total} done, about {left} left; {now}"
         if self._is_live:
             self._line = shorten(line)
             self._file.write(f"\r\x1b[K{self._line}")

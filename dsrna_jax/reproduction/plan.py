@@ -113,7 +113,7 @@ class Plan:
             "",
             f"{len(costs.planned)} runs, {len(costs.planned) - len(to_do)} of them done",
             f"about {in_words(costs.left(to_do))} left, one run after the other ({measured} of {len(to_do)} estimated by runs of "
-            "their kind that have ended here, the others by steps measured on two cores)",
+            "their kind that have ended here, the others by the steps that the scale states for two cores)",
         ]
         try:
             check_same(self.graph, self.out)
