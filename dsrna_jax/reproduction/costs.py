@@ -1,4 +1,4 @@
-"""Estimates of costs: seconds of each run, from those that have ended here, else from the steps that a scale states for two cores."""
+"""Estimates of costs: seconds of each run, by those that have ended here, else by the steps that a scale states."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
