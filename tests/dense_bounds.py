@@ -117,7 +117,7 @@ def lower_bounds(method, layers, x, radius, norm, rows, iterations=0):
 
 
 def _climbed(layers, between, x, radius, norm, row, iterations):
-    """Adam on the lower slopes of one row, until it has not gained for three steps; gradients by complex steps."""
+    """Adam on the lower slopes of one row, until it has not gained for five steps; gradients by complex steps."""
     alphas = np.concatenate([adaptive(i, *between[i]) for i in range(len(layers) - 1)])
     starts = np.cumsum([0] + [len(between[i][0]) for i in range(len(layers) - 1)])
 
@@ -130,7 +130,7 @@ def _climbed(layers, between, x, radius, norm, row, iterations):
         now = bound(alphas)
         idle = 0 if now > best + 1e-3 * abs(best) else idle + 1
         best = max(best, now)
-        if idle == 3:
+        if idle == 5:
             return best
         gradient = -np.array([bound(alphas + 1e-30j * unit).imag / 1e-30 for unit in np.eye(len(alphas))])
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2

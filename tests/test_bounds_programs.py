@@ -45,7 +45,7 @@ def test_a_layer_more_adds_as_much_as_the_one_before(activation):
     for method in ("ibp", "crown_ibp", "hz_crown"):
         small, medium, large = (size(activation, depth, method) for depth in (2, 4, 6))
         assert large - medium <= 1.1 * (medium - small) + 20, method
-    for method, pair in (("crown", 120), ("alpha_crown", 180)):
+    for method, pair in (("crown", 120), ("alpha_crown", 240)):
         second = np.diff([size(activation, depth, method) for depth in (2, 4, 6, 8)], 2)
         assert second[1] <= 1.1 * second[0] + 20 and second[0] <= 4 * pair, method
 

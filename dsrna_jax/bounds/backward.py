@@ -13,7 +13,7 @@ from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.relaxations.planes import Penalty, Planes
 from dsrna_jax.bounds.rounding import gamma, total
 from dsrna_jax.bounds.rows import Rows
 from dsrna_jax.bounds.windows import Functional, Places, tracked
@@ -41,6 +41,18 @@ class Relaxed:
             planes = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
             self.made[node] = self.intervals.widened(node, planes)
         return self.made[node]
+
+    def planes_on(self, functional: Functional) -> Planes:
+        """The planes of a functional's node where its rows lie, with the axis of rows (or 1) in front of the batch axis."""
+        node, read = functional.node, functional.read_planes
+        planes = self.planes(node)
+
+        def of_parents(coefficients):
+            axes = (parent.value.ndim - node.value.ndim for parent in node.parents)
+            return tuple(None if c is None else read(c, ahead) for c, ahead in zip(coefficients, axes, strict=True))
+
+        penalty = None if planes.penalty is None else Penalty(*map(read, planes.penalty))
+        return Planes(of_parents(planes.lower), of_parents(planes.upper), read(planes.lower_gap), read(planes.upper_gap), penalty)
 
     def prepared(self, graph: Graph, target: Node) -> "Relaxed":
         """Itself, with all planes and errors that bounds of `target` need, so that loops over rows do not compute them again."""
@@ -111,10 +123,10 @@ def functionals_of_inputs(graph: Graph, relaxed: Relaxed, target: Node, start: F
             losses.append(by_example(jnp.where(rows >= 0, rows * -below, -rows * above), node))
             continue
         else:
-            planes = relaxed.planes(node)
+            planes = relaxed.planes_on(functional)
             passed, gaps = _pulled(functional, planes)
             if planes.penalty is not None:
-                below, loss = map(functional.read_planes, (planes.penalty.coefficients, planes.penalty.loss))
+                below, loss = planes.penalty
                 passed[0], gaps = dataclasses.replace(passed[0], rows=passed[0].rows + below), gaps + loss
             losses.append(signed_by_example(gaps, node) if relaxed.is_signed else by_example(gaps, node))
         for part in passed:
@@ -186,18 +198,17 @@ def _joined(parent: Node, whole: Linear, results: dict):
 
 def _pulled(functional: Functional, planes: Planes):
     """The functionals on the parents of a relaxed node that lie below the given ones, and the gap [..., row, batch, ...]."""
-    node, rows, read = functional.node, functional.rows, functional.read_planes
+    node, rows = functional.node, functional.rows
     from_below, passed = rows >= 0, []
     for lower, upper, parent in zip(planes.lower, planes.upper, node.parents, strict=True):
-        if lower is None:
+        if lower is None or upper is None:
             passed.append(None)
             continue
-        ahead = parent.value.ndim - node.value.ndim
-        leading = (None,) * ahead
-        pulled = rows[leading] * jnp.where(from_below[leading], read(lower, ahead), read(upper, ahead))
+        leading = (None,) * (parent.value.ndim - node.value.ndim)
+        pulled = rows[leading] * jnp.where(from_below[leading], lower, upper)
         passed.append(Functional(parent, pulled, leading + functional.frame, functional.places))
-    gaps = read(planes.lower_gap), read(planes.upper_gap)
-    return passed, jnp.where(from_below, rows * gaps[0], -rows * gaps[1])  # XLA sums this in one pass, and a product in two
+    # XLA sums this in one pass, and a product in two.
+    return passed, jnp.where(from_below, rows * planes.lower_gap, -rows * planes.upper_gap)
 
 
 def by_example(x, node: Node) -> jax.Array:

@@ -16,6 +16,7 @@ from dsrna_jax.bounds.checks import check_memory, traced
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.methods import Method, method_named
 from dsrna_jax.bounds.refinement import Given, intermediate_bounds, is_affine
+from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.rounding import Rounding
 
@@ -41,7 +42,7 @@ class OutputBounds:
         if not self.method.goes_back:
             return self._from_intervals(rows)
         lower = self._from_planes(rows)
-        if not self.method.optimises:
+        if not (self.method.optimises and any(isinstance(node.operation, Hinge) for node in self.graph.nodes)):
             return lower
         optimised = optimised_lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, self.iterations)
         return jnp.fmax(lower, optimised)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
@@ -57,16 +56,14 @@ def intermediate_bounds(
             sides.append(zonotopes.sides(node, intervals))
         if method.refined_by == "backward" or (ball.norm != "linf" and not is_exact and is_affine(node)):
             relaxed = Relaxed(intervals, method.slopes, planes).prepared(graph, node)
-            is_optimised = method.optimises and iterations
 
             def bound(rows):
-                by_crown = lower_bound(graph, ball, relaxed, node, rows)
-                if not is_optimised:
-                    return by_crown
-                return jnp.fmax(by_crown, optimised_lower_bound(graph, ball, relaxed, node, rows.array, iterations))
+                if method.optimises:
+                    return optimised_lower_bound(graph, ball, relaxed, node, rows, iterations)
+                return lower_bound(graph, ball, relaxed, node, rows)
 
             undecided = _undecided(node, users[node], intervals)
-            sides.append(sides_of(node, bound, chunk=chunk, graph=None if is_optimised else graph, wanted=undecided))
+            sides.append(sides_of(node, bound, chunk=chunk, graph=graph, wanted=undecided))
         return tightest(sides) if sides else None
 
     return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), method.slopes, planes)
