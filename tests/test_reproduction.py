@@ -74,7 +74,9 @@ def test_the_commands_of_every_method_are_valid_and_have_a_cost(name):
 
 def test_a_figure_under_attack_is_of_the_checkpoints_whose_clean_accuracy_stands_beside_it():
     for table in TABLES[:4]:
-        of = {column.training for column in table.columns if column.measure.split()[0] in ("attack", "fgsm", "series")}
+        of = {
+            column.training for column in table.columns if column.measure.split()[0] in ("attack", "fgsm", "series", "unattacked")
+        }
         assert of <= {"adversarial"} and (not of or ("clean", "adversarial") in {(c.measure, c.training) for c in table.columns})
 
 
@@ -110,6 +112,8 @@ def test_departures_name_every_field_that_differs_and_nothing_else():
     ours, theirs = (
         plan.costs.configs["/".join((data, "adversarial/dsrna_cb-0"))] for plan, data in ((small, "digits"), (full, "cifar10"))
     )
+    robnet = planned("digits", "robnet_large")
+    assert "cells of robnet_large: found by a search" in departures(robnet.graph, full.graph, reproduce.resolved, 1)[0]
     line = said.split("adversarial training: ")[1].splitlines()[0]
     for field in dataclasses.fields(ours):
         if field.name not in ("seed", "genotype", "data_dir", "precision"):
@@ -268,6 +272,19 @@ def test_runs_start_when_what_they_need_is_done_and_are_not_run_again(tmp_path, 
     assert instant(plan, "--scale=smoke") == (0, ["digits/search/dsrna_jacobian-0"])
 
 
+def test_rows_that_were_run_before_stay_on_the_page(tmp_path, instant, capsys):
+    plan = planned("smoke", "random", out=tmp_path / "r")
+    assert instant(plan, "--scale=smoke", "--methods=random")[0] == 0
+    assert "| DSRNA-Jacobian | not run" in (plan.out / "tables.md").read_text()
+    both = planned("smoke", out=plan.out)
+    code, order = instant(both, "--scale=smoke", "--methods=dsrna_jacobian")
+    lines = (plan.out / "tables.md").read_text().splitlines()
+    assert code == 0 and not [name for name in order if "random" in name]
+    for row in ("DSRNA-Jacobian", "random cells"):
+        found = [line for line in lines if line.startswith(f"| {row} |")]
+        assert len(found) == 5 and not [line for line in found if "not run" in line]
+
+
 def test_what_needs_a_failed_run_does_not_start_and_the_rest_goes_on(tmp_path, instant, capsys):
     plan = planned("smoke", out=tmp_path / "r")
     code, order = instant(plan, "--scale=smoke", "--retries=0", failing="search")
@@ -294,6 +311,9 @@ def test_figures_are_means_over_searches_beside_the_papers(runs, tmp_path):
     done = {name: read(path) for name, path in paths.items()}
     assert value(done["cifar10/adversarial/sdarts_adv-0"], "attack PGD-10") is None  # the stricter count is another row
     (cell,) = [c for c in plan.graph.cells if c.method.name == "sdarts_adv" and c.column.title == "PGD (10)"]
+    for measure, expected in (("unattacked", 90.0), ("clean", 90.0), ("series", None), ("fgsm 1", None)):
+        one = value(done["cifar10/adversarial/sdarts_adv-0"], measure)
+        assert (one and one.value) == (expected and pytest.approx(expected)), measure
     found = figure(cell, done)
     assert (found.value, found.std, found.count) == (pytest.approx(55), pytest.approx(5 * 2**0.5), 2)
     assert set(found.runs) == set(paths.values()) and printed(cell).value == 56.94

@@ -21,10 +21,16 @@ def departures(graph: Graph, full: Graph, resolve: Callable[[Node], Any], table:
       resolve: a run -> its configuration.
     """
     changes: dict[str, dict[str, dict[str, str]]] = {}  # by kind, method and field
+    sources: dict[str, bool] = {}  # by method, whether its cells are searched here alone
     for ours, theirs in _pairs(graph, full, table):
+        if ours.command == "train":
+            sources[ours.method.name] = bool(ours.needs) and not theirs.needs
         found = changes.setdefault(_KINDS[theirs.kind], {}).setdefault(ours.method.name, {})
         found |= _changed(resolve(theirs), resolve(ours))
     lines = []
+    for name, source in sources.items():
+        if source:
+            lines.append(f"cells of {name}: found by a search, in place of the published ones")
     for kind, by_method in changes.items():
         common = [field for field, text in next(iter(by_method.values())).items()
                   if all(own.get(field) == text for own in by_method.values())]  # fmt: skip

@@ -150,7 +150,7 @@ def _training(nodes, role, method, seed, section, scale, out, common) -> str:
 def _evaluation(nodes, measure, training, method, seed, section, out, common) -> None:
     """Adds the attack or the certificate of which a measure is read, if it is of one."""
     kind, *words = measure.split()
-    if kind in ("attack", "fgsm", "series"):
+    if kind in ("attack", "fgsm", "series", "unattacked"):
         command, name, more = "attack", f"{training}/attack", {}
     elif kind in ("radius", "attacked"):
         command, name, more = "certify", f"{training}/certify_{words[0]}", {"norm": words[0]}

@@ -11,6 +11,7 @@ from dsrna_jax.reproduction.costs import Costs, Resolve, in_words
 from dsrna_jax.reproduction.graph import Graph, check_same, graph
 from dsrna_jax.reproduction.protocols import Method, Scale, Table
 from dsrna_jax.runtime.invocation import command_line
+from dsrna_jax.sweeps.jobs import kept
 
 _STATES = {"waiting": "to do", "done": "to do"}  # a run is done if its last file is there too
 
@@ -43,6 +44,17 @@ class Plan:
         """The graph of other methods, tables or another scale, with the seeds and the folder of this plan."""
         return graph(tables, scale, methods, self.seeds, self.out, self.common)
 
+    def shown(self) -> Graph:
+        """The graph of all rows that have figures: those of this plan, and others that were run in the folder before."""
+        others = [method for method in protocols.methods().values() if method not in self.methods]
+        there = self.graph_of(self.scale, others, self.tables)
+        before = {job.name: job for job in kept(self.out)}
+        states = Costs(there, self.out, self.resolve)
+        same = {name for name, node in there.nodes.items() if before.get(name) == node.job and states.is_done(name)}
+        done = {cell.method.name for cell in there.cells if set(cell.trainings) <= same}
+        methods = [method for method in protocols.methods().values() if method in self.methods or method.name in done]
+        return self.graph_of(self.scale, methods, self.tables)
+
     def cost_of(self, scale: Scale, methods: Sequence[Method], table: Table) -> str:
         """The cost of a table by itself, in words."""
         there = self.graph_of(scale, methods, [table])
@@ -56,10 +68,15 @@ class Plan:
         cost = self.cost_of(full, protocols.chosen(full.methods), table)
         return f"{self.scale.left_out[table.number]}; at --scale=paper {cost}"
 
-    def rows_left_out(self, table: Table) -> dict[str, str]:
-        """The rows of a table that are not run, each with the reason and its cost; none for a table that is not run."""
+    def rows_left_out(self, table: Table, graph: Graph | None = None) -> dict[str, str]:
+        """The rows of a table that are not run, each with the reason and its cost; none for a table that is not run.
+
+        Args:
+          graph: of all that is run; by default that of this plan.
+        """
         left_out = {}
-        there = {cell.method.name for cell in self.graph.cells if cell.table == table.number}
+        cells = (self.graph if graph is None else graph).cells
+        there = {cell.method.name for cell in cells if cell.table == table.number}
         for method in protocols.chosen(table.rows) if table.number in self.scale.tables else ():
             if method.name in there:
                 continue

@@ -1,11 +1,14 @@
 """The report of a reproduction: its tables as HTML, Markdown, CSV and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dsrna_jax import __version__
+from dsrna_jax.comparison.runs import FinishedTraining
 from dsrna_jax.files import write_whole
 from dsrna_jax.reproduction import page, protocols
+from dsrna_jax.reproduction.costs import Costs
 from dsrna_jax.reproduction.departures import departures
+from dsrna_jax.reproduction.graph import Graph
 from dsrna_jax.reproduction.grid import Grid, grid
 from dsrna_jax.reproduction.plan import Plan
 from dsrna_jax.reproduction.results import trainings
@@ -21,13 +24,14 @@ def write(plan: Plan, command: str) -> str:
       command: the command line that asked for them.
     Raises: InputError if a result is damaged.
     """
-    plan.costs.refresh()
-    done = trainings(plan.graph, plan.out, {name for name in plan.graph.nodes if plan.costs.is_done(name)})
+    graph = plan.shown()
+    states = Costs(graph, plan.out, plan.resolve)
+    done = trainings(graph, plan.out, {name for name in graph.nodes if states.is_done(name)})
     title = f"Tables of the paper at scale {plan.scale.name}"
     seeds = "1 search" if plan.seeds == 1 else f"{plan.seeds} searches"
     how = f"{seeds} of each method, or as many trainings of a published cell. dsrna_jax {__version__}: {command}"
     summary = [plan.scale.says, how]
-    grids = _grids(plan, done)
+    grids = _grids(plan, graph, done)
     texts = {
         "html": page.html(grids, title, summary, plan.out),
         "md": page.markdown(grids, title, summary),
@@ -39,15 +43,16 @@ def write(plan: Plan, command: str) -> str:
     return texts["md"]
 
 
-def _grids(plan: Plan, done) -> Sequence[Grid]:
-    full = plan.graph_of(protocols.scale("paper"), plan.methods, plan.tables)
+def _grids(plan: Plan, graph: Graph, done: Mapping[str, FinishedTraining]) -> Sequence[Grid]:
+    methods = list({cell.method.name: cell.method for cell in graph.cells}.values())
+    full = plan.graph_of(protocols.scale("paper"), methods, plan.tables)
     grids = []
     for table in plan.tables:
         title = f"Table {table.number}. {table.title}"
         if reason := plan.table_left_out(table):
             grids.append(Grid(title, [], [], f"Not run: {reason}.", [], [], []))
             continue
-        changed = departures(plan.graph, full, plan.resolve, table.number)
-        left_out = {row: f"not run: {reason}" for row, reason in plan.rows_left_out(table).items()}
-        grids.append(grid(table, plan.scale, plan.graph, done, left_out, changed)._replace(title=title))
+        changed = departures(graph, full, plan.resolve, table.number)
+        left_out = {row: f"not run: {reason}" for row, reason in plan.rows_left_out(table, graph).items()}
+        grids.append(grid(table, plan.scale, graph, done, left_out, changed)._replace(title=title))
     return grids

@@ -70,6 +70,7 @@ def value(run: FinishedTraining, measure: str) -> Measured | None:
 
     Args:
       measure: "clean", "params" (in millions), "cost" (of the search, in days), "attack NAME" for a row of attack.json,
+        "unattacked" for the accuracy without attack on the images that were attacked,
         "fgsm SHARE" for FGSM within that share of the radius, "series" for AutoAttack or what ran of it, "radius NORM minimum",
         "radius NORM targets", the mean over `TARGETS`, or "attacked NORM", the attack's upper bound of the radius.
     """
@@ -83,14 +84,21 @@ def value(run: FinishedTraining, measure: str) -> Measured | None:
         return next((Measured(days, c.how, c.title) for c, days in run_measures(run).items() if c.title in COSTS), None)
     if kind in ("radius", "attacked"):
         return _certified(run, kind, *rest.split())
+    if kind == "unattacked":
+        first = run.attacks[0] if run.attacks else None
+        return Measured(100 * first["clean"]["accuracy"], _images(first)) if first else None
     for result in run.attacks:
         for row in result["rows"]:
             if _is_meant(kind, rest, row, result["config"].get("radius", 0.0)):
-                images = f"{result['examples']:,} {result['config']['split']} images"
+                images = _images(result)
                 ball = f"{row['norm']} {pixels(row['radius'], row['norm'])}"
                 return Measured(100 * row["accuracy"], f"{row['name']}, {ball}: {row['budget']}; {images}",
                                 row["name"] if kind == "series" else "")  # fmt: skip
     return None
+
+
+def _images(result: Mapping) -> str:
+    return f"{result['examples']:,} {result['config']['split']} images"
 
 
 def _is_meant(kind: str, rest: str, row: Mapping, radius: float) -> bool:
