@@ -140,6 +140,7 @@ def _moves():
     yield from (Case("Expand", whole(*shape), shape=(1, 1, 4)) for shape in ((1, 3, 4), (2, 1, 1), (2, 1, 3, 1), (4,)))
     yield from (Case("Tile", whole(*repeats), shape=(1, 1, 4)) for repeats in ((1, 2, 3), (2, 1, 1)))
     yield from (Case(operator) for operator in ("Identity", "Dropout"))
+    yield Case("Dropout", number(0.3), np.bool_(False))
 
 
 def _reductions():

@@ -197,6 +197,7 @@ BAD_MODELS = {
     "mixes examples": one(
         "BatchNormalization", "x a a a a", opset=14, training_mode=1, shape=(1, 3), constants={"a": np.ones(3, np.float32)}
     ),
+    "training_mode draws at random": one("Dropout", "x r t", constants={"r": np.float32(0.5), "t": np.bool_(True)}),
     "its shape depends on the input": one("Reshape", "x x"),
     "its operand x depends on the input": one("Tile", "x x"),
     "axis 1 of the input x has no fixed length": one("Relu", shape=(1, "width")),

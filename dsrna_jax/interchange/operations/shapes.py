@@ -60,6 +60,13 @@ def _kept(node, operands):
     return operands[0].shape
 
 
+def _undropped(node, operands):
+    mode = operands[2] if len(operands) > 2 else None
+    if mode is not None and (not mode.is_constant or np.any(mode.constant)):
+        raise InputError("training_mode draws at random: save the network for inference")
+    return operands[0].shape
+
+
 def _transpose(node, x):
     return jnp.transpose(x, node.get("perm") or range(x.ndim)[::-1])
 
@@ -211,7 +218,7 @@ def _space_to_depth(node, x):
 OPERATIONS = {
     "Concat": Operation(_concat, _concat_takes_batch),
     "DepthToSpace": Operation(_depth_to_space, first_is_batched),
-    "Dropout": Operation(reshapes=_kept),
+    "Dropout": Operation(reshapes=_undropped),
     "Expand": Operation(_expand, _expand_takes_batch, static=(1,)),
     "Flatten": Operation(reshapes=_flattened),
     "Gather": Operation(_gather, _axis_is_no_batch(0), static=(1,)),
