@@ -9,6 +9,7 @@ import pytest
 from compared_runs import PGD
 
 from dsrna_jax.commands import reproduce
+from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.runs import read
@@ -47,6 +48,14 @@ def test_a_table_has_the_rows_and_the_columns_of_the_paper(table):
         if found.table == table.number
     }
     assert titles <= {column.title for column in table.columns}
+
+
+def test_the_search_of_a_row_is_of_the_method_that_the_paper_names_so():
+    presets = {name: method.searches["cifar10"]["preset"] for name, method in protocols.methods().items()
+               if "preset" in method.searches.get("cifar10", {})}  # fmt: skip
+    assert len(presets) >= 12
+    for name, preset in presets.items():
+        assert paper_tables.method(vars(PRESETS[preset]), "cifar10") == protocols.methods()[name].row
 
 
 @pytest.mark.parametrize("name", protocols.scale_names())
