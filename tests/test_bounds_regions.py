@@ -1,6 +1,7 @@
 """Bounds over boxes, of specifications, and as linear functions of the input."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -123,6 +124,30 @@ def test_given_bounds_are_used_and_not_computed_again(monkeypatch):
         bound()
 
 
+@pytest.mark.parametrize("method", ["ibp", "crown", "hz_crown"])
+def test_bounds_under_l0_hold_and_are_exact_for_affine_functions(method):
+    """Every choice of two of four entries, each at an end of the range."""
+    x, clip = jnp.clip(BOX.middle, -1, 1), (-1.0, 1.0)
+    points = []
+    for pair in itertools.combinations(range(4), 2):
+        for ends in itertools.product(clip, repeat=2):
+            points.append(np.asarray(x).copy())
+            points[-1][:, pair] = ends
+    values = np.maximum(np.stack(points) @ np.asarray(FIRST), 0) @ np.asarray(SECOND)
+    lower, upper = bounds.bound(network, x, radius=2, norm="l0", clip=clip, method=method)
+    assert np.all(np.asarray(lower) <= values) and np.all(values <= np.asarray(upper))
+    affine = np.stack(points) @ np.asarray(FIRST)
+    got = bounds.bound(lambda x: x @ FIRST, x, radius=2, norm="l0", clip=clip, method=method)
+    np.testing.assert_allclose(got, (affine.min(0), affine.max(0)), rtol=1e-5, atol=1e-5)
+
+
+def test_channels_of_a_pixel_change_together_under_l0():
+    f = lambda x: x.reshape(len(x), -1) @ jnp.arange(1.0, 13.0)[:, None]  # noqa: E731
+    x = jnp.zeros((2, 2, 2, 3))
+    lower, upper = bounds.bound(f, x, radius=jnp.array([0, 1]), norm="l0", clip=(0.0, 1.0), method="crown")
+    np.testing.assert_allclose((lower[:, 0], upper[:, 0]), ([0, 0], [0, 10 + 11 + 12]), rtol=1e-5, atol=1e-3)
+
+
 ROWS = jnp.ones((1, 3))
 
 
@@ -132,6 +157,7 @@ ROWS = jnp.ones((1, 3))
         ({}, "expected a radius or a box, got neither"),
         ({"radius": 0.1, "box": BOX}, "expected a radius or a box, got both"),
         ({"box": BOX, "norm": "l2"}, "a box has no norm"),
+        ({"radius": 1, "norm": "l0"}, "norm=l0 needs the range"),
         ({"box": bounds.Box(BOX.upper, BOX.lower)}, r"lower end lies above its upper end at \(0, 0\)"),
         ({"box": bounds.Box(BOX.lower - 9, BOX.lower - 8)}, r"x lies outside of the box at \(0, 0\)"),
         ({"box": bounds.Box(BOX.lower[:1], BOX.upper)}, r"lower end has the shapes \[\(1, 4\)\]"),

@@ -37,7 +37,8 @@ def bound(
       f: maps x [batch, ...] (an array or a pytree of them) to [batch, ...], each example by itself.
       x: floating-point pixels, or whatever f takes.
       radius: of the ball, a number or [batch], in units of x, >= 0; may be traced.
-      norm: of the ball: "linf", "l2" or "l1", over all entries of an example together.
+      norm: of the ball: "linf", "l2" or "l1", over all entries of an example together; or "l0", with `clip`: the radius is then
+        the number of pixels that may take any valid value (all channels of images [batch, height, width, channel]).
       method: one of `METHODS`. The default is the tightest whose cost does not grow with the width of the network. The search's
         certificates, which are differentiated in every step, default to "ibp"; `certify`, which has time, to "hz_crown".
       clip: (low, high) that x' stays within, as pixels do in (0, 1); None for no limit, since x may be anything. Commands and

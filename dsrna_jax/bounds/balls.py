@@ -46,7 +46,7 @@ class Box:
 class Ball:
     """Deviations d of x with ||d||_p <= radius, and low <= x + d <= high if clipped; or all deviations in `boxes`.
 
-    radius: [batch]; of a box, the largest absolute deviation.
+    radius: [batch]; of a box, the largest absolute deviation; under "l0", the number of pixels that change.
     norm: over all leaves of an example together.
     boxes: the smallest box of each leaf that holds the ball.
     clip: (low, high), or None.
@@ -76,6 +76,8 @@ class Ball:
         )
         if self.norm == "linf":
             return box
+        if self.norm == "l0":
+            return jnp.maximum(box, self._least_l0(coefficients))
         flat = jnp.concatenate([c.reshape(*c.shape[:2], -1) for c in coefficients], -1)
         # In units of the radius, u = d / radius, so that tiny radii do not underflow.
         unit = jnp.where(self.radius > 0, self.radius, 1)[:, None]
@@ -85,6 +87,17 @@ class Ball:
         )
         least = _least_l2(flat, low, high) if self.norm == "l2" else _least_l1(flat, low, high)
         return jnp.maximum(unit[None, :, 0] * least, box)
+
+    def _least_l0(self, coefficients) -> jax.Array:
+        """Minimum of <coefficients, d> where `radius` pixels change, within their boxes: those that lower it most."""
+        gains = []
+        for c, box in zip(coefficients, self.boxes, strict=True):
+            gain = -jnp.minimum(c * box.lower[None], c * box.upper[None])
+            # The channels of an image [batch, height, width, channel] change together.
+            gains.append((total(gain, 4) if c.ndim == 5 else gain).reshape(*c.shape[:2], -1))
+        most = -jnp.sort(-jnp.concatenate(gains, -1), -1)
+        changes = jnp.arange(most.shape[-1])[None, None] < self.radius[None, :, None]
+        return -total(jnp.where(changes, most, 0), 2)
 
 
 def _least_l1(flat, low, high):
@@ -131,10 +144,26 @@ def region(leaves, *, radius, norm: str, clip, box: Box | None) -> Ball:
     if (radius is None) == (box is None):
         raise InputError(f"expected a radius or a box, got {'neither' if box is None else 'both'}")
     if box is None:
-        return ball(leaves, radius, norm, clip)
+        return sparse(leaves, radius, clip) if norm == "l0" else ball(leaves, radius, norm, clip)
     if norm != "linf":
         raise InputError(f"a box has no norm: leave out norm={norm!r}, or give a radius")
     return boxed(leaves, box, clip)
+
+
+def sparse(leaves, pixels, clip) -> Ball:
+    """The inputs that differ from leaves [batch, ...] in up to so many pixels, a number or [batch].
+
+    Changed pixels may take any valid value. A pixel is all channels of an array [batch, height, width, channel], and an entry of any other array.
+    Raises: InputError without the range of valid values, or as `ball`.
+    """
+    if clip is None:
+        raise InputError("norm=l0 needs the range that changed pixels stay in: give clip=(low, high)")
+    whole = ball(leaves, pixels, "linf", clip)
+    low, high = clip
+    boxes = (Interval(jnp.full_like(leaf, low) - leaf, jnp.full_like(leaf, high) - leaf) for leaf in leaves)
+    unchanged = [(whole.radius < 1).reshape(-1, *[1] * (leaf.ndim - 1)) for leaf in leaves]
+    held = tuple(Interval(*(jnp.where(none, 0, side) for side in box)) for none, box in zip(unchanged, boxes, strict=True))
+    return Ball(jnp.floor(whole.radius), "l0", held, clip)
 
 
 def boxed(leaves, box: Box, clip) -> Ball:

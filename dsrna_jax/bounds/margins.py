@@ -18,6 +18,7 @@ from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.refinement import Given
 from dsrna_jax.bounds.rounding import gamma, in_full_precision, rounding_of
 from dsrna_jax.bounds.specification import Specification, lowest
+from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import check_labels, check_radius, class_count
 
 SPARE = 32  # roundings
@@ -154,6 +155,8 @@ def _class_margins(logits_fn, images, labels, rounding, **options):
 def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, method, clip, chunk, iterations):
     """The functionals of all margins [classes - 1, batch, classes], and the map of any of them to radii [batch]."""
     method_named(method)
+    if norm == "l0":
+        raise InputError("a number of pixels has no radius to search for: bound the margin with norm=l0 and radius=1, 2 ...")
     graph = traced(logits_fn, images)
     logits, leaves = graph.output.value, [leaf.value for leaf in graph.inputs]
     check_radius(start, len(leaves[0]), name="start", is_finite=True, is_positive=True)

@@ -21,7 +21,7 @@ from dsrna_jax.bounds.checks import check_memory, traced
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.relaxations.hinge import adaptive_share
 from dsrna_jax.bounds.relaxations.planes import spans
-from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.rounding import EVALUATION, gamma, reach_of
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.beta_crown import Ends, OfSubproblems, Split, ends_of, flat, hinges_of, shaped
 from dsrna_jax.bounds.verifier.compiled import joined
@@ -95,6 +95,7 @@ def bounded(
     area = boxed([leaf.value for leaf in graph.inputs], whole, None)
     output, hinges = graph.output.value, hinges_of(graph)
     rows, offsets = specification.functionals(output)
+    has_alternatives = max(map(len, specification.of_every_row)) > 1
     of_clause = jnp.asarray(members_of(specification))[problems.clause]
 
     def by_hinge(entries):
@@ -112,8 +113,16 @@ def bounded(
 
     def bound(variables, sides):
         functional, offset = combined(variables)
-        lower = lower_bound(graph, area, relaxed(sides, variables), graph.output, functional)
-        return lowest(functional, offset, output, lower, area.radius)[0]
+        relaxation = relaxed(sides, variables)
+        lower = lower_bound(graph, area, relaxation, graph.output, functional)
+        least = lowest(functional, offset, output, lower, area.radius)[0]
+        if not has_alternatives:
+            return least
+        # The rounding of the combination itself, wherever the outputs are.
+        size = jnp.abs(output) + reach_of(relaxation.intervals[graph.output])
+        terms = jnp.einsum("rb,rb...,b...->b", variables["weights"].T, jnp.abs(rows), size)
+        terms = terms + jnp.einsum("rb,rb->b", variables["weights"].T, jnp.abs(offsets))
+        return least - 2 * gamma(len(rows) + output[0].size + 4, output.dtype) * lax.stop_gradient(terms)
 
     def projected(variables):
         weights = jnp.where(of_clause, jnp.maximum(variables["weights"], 0), 0)
