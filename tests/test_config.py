@@ -13,7 +13,7 @@ from dsrna_jax.commands.command import parsed_flags
 from dsrna_jax.data import loading
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import derivation
-from dsrna_jax.genotypes.search_spaces import SPACES
+from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime import compute_options
@@ -40,7 +40,7 @@ IMPLEMENTED = {
         "strategy": STRATEGIES,
         "mixture": mixing.MIXTURES,
         "temperature_schedule": mixing.TEMPERATURE_SCHEDULES,
-        "keep": derivation.DERIVATIONS,
+        "keep": derivation.DERIVATIONS[SearchSpace],
         "start": STEMS,
         "loading": loading.LOADING,
         "batch_norm": ("batch", "device"),

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.genotype import Genotype, edges
+from dsrna_jax.genotypes.genotype import Genotype, edges, reduction_positions
 from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.cell import Cell
-from dsrna_jax.networks.plan import edges_of, genotype_branches, reduction_positions, supernet_branches
+from dsrna_jax.networks.plan import edges_of, genotype_branches, supernet_branches
 
 CIFAR = {"classes": 10, "mean": (0.5,) * 3, "std": (0.25,) * 3}
 TINY = {"cells": 3, "channels": 8, "classes": 5, "mean": (0.5,), "std": (0.25,)}

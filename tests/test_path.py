@@ -15,8 +15,12 @@ from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.multiply_adds import multiply_adds, path_multiply_adds
 from dsrna_jax.networks.path import Path, path_network
+from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.sampled.coding import CellCoding, RobNetCoding
 from dsrna_jax.search.sampled.strategy import uniform
+from dsrna_jax.search.setup import draws_paths, searched_network
+from dsrna_jax.search.state import SearchBatch
+from dsrna_jax.search.step import search_functions
 
 NODES, CELLS = 2, 3
 SETTINGS = {"nodes": NODES, "cells": CELLS, "channels": 4, "classes": 3, "mean": (0.4,), "std": (0.3,)}
@@ -147,3 +151,46 @@ def test_a_robnet_code_without_an_edge_into_a_node_gets_a_convolution():
 def test_paths_refuse_operations_that_they_do_not_have():
     with pytest.raises(InputError, match="conv_7x1_1x7"):
         path_network(["conv_7x1_1x7"], **SETTINGS)
+
+
+def moved(functions, state, train, val):
+    """The compiled steps of a search, one after the other: gradients' norms, and weights and alphas after them."""
+
+    def steps(state, train, val):
+        state, of_alphas = functions.alpha_step(state, train, val, jax.random.key(3))
+        state, of_weights = functions.weight_step(state, train, jax.random.key(4))
+        return of_alphas | of_weights, state.weights, state.alphas
+
+    return jax.jit(steps)(state, train, val)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["none", "jacobian"])
+def test_a_search_that_computes_the_drawn_operations_alone_moves_as_one_that_masks_the_others(metric):
+    config = SearchConfig(
+        space="darts", cells=3, channels=4, nodes=1, metric=metric, gamma=0.1, mixture="hard_gumbel", temperature_start=5.0,
+        temperature_end=5.0, batch_size=6, alpha_lr=0.1,
+    )  # fmt: skip
+    supernet = searched_network(config, (8, 8, 1), 3, (0.4,), (0.3,))
+    assert supernet.draws
+    drawing, masking = (search_functions(config, supernet.clone(draws=draws), (8, 8, 1), 10) for draws in (True, False))
+    state = jax.jit(drawing.init)(jax.random.key(1, impl="rbg"))
+    batches = [SearchBatch(jax.random.uniform(jax.random.key(i), (6, 8, 8, 1)), jnp.arange(6) % 3) for i in (5, 6)]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        moved(drawing, state, *batches), moved(masking, state, *batches),
+    )  # fmt: skip
+    if metric == "none":  # the Hessian is that of mixtures of all operations in both
+        values = [jax.jit(functions.eigenvalue)(state, batches[0], jax.random.key(7)) for functions in (drawing, masking)]
+        np.testing.assert_allclose(*values, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True), ({"space": "s5"}, True), ({"space": "pcdarts"}, False), ({"metric": "certified"}, False),
+        ({"resource_weight": 0.1}, False), ({"mixture": "gumbel"}, False), ({"perturbation": "uniform"}, False),
+    ],
+)  # fmt: skip
+def test_a_search_computes_the_drawn_operations_alone_where_nothing_needs_the_others(changes, expected):
+    assert draws_paths(SearchConfig(**{"space": "darts", "mixture": "hard_gumbel"} | changes)) == expected

@@ -101,6 +101,15 @@ SEARCHES = {
             "temperature_schedule": "linear", "epochs": 250, "batch_size": 256, "weight_decay": 5e-4,
         },
     ),
+    "cifar10_proxyless": Recipe(
+        "Cai et al. 2019 (arXiv:1812.00332), section 3.2, and search/imagenet_arch_search.py of mit-han-lab/proxylessnas",
+        {
+            "space": "proxyless", "mixture": "binary", "order": "first", "metric": "none", "epochs": 120, "warmup_epochs": 40,
+            "batch_size": 256, "weight_lr": 0.025, "weight_lr_min": 0.0, "momentum": 0.9, "weight_decay": 4e-5, "alpha_lr": 1e-3,
+            "alpha_decay": 0.0, "dataset": "imagenet2012",
+        },
+        {"dataset": ("cifar10", "that of the other searches")},
+    ),
     "cifar10_asap": Recipe("Noy et al. 2020 (arXiv:1904.04123); no code of its search", DARTS_SEARCH | {"order": "first"}),
     "cifar10_darts_plus": Recipe(
         "Liang et al. 2019 (arXiv:1909.06035), section 3.2", {"dataset": "cifar10", "stop_skips": 2, "stop_stable": 10}
@@ -244,6 +253,7 @@ DIGITS = {
         "snas",
         "gdas",
         "asap",
+        "proxyless",
         "random",
         "evolution",
         "enas",

@@ -193,6 +193,19 @@ DIGITS_ASAP = replace(
     temperature_start=1.3, temperature_end=0.1, temperature_schedule="exponential", prune_below=0.4,
 )  # fmt: skip
 
+# Cai et al. 2019 (arXiv:1812.00332) and search/imagenet_arch_search.py of the published code: binarised paths in a space of
+# inverted bottlenecks. Rates, decay, warm-up, length are those of that code, which searches on ImageNet. Its penalty multiplies
+# the loss, and ours is added. Alphas move in every fifth step, by Adam without momentum, weights by Nesterov's momentum.
+# The widths double twice, as those of our cells, and not as those of MobileNetV2; its search on CIFAR-10 has yet another space.
+PROXYLESS = replace(
+    DARTS_FIRST, space="proxyless", mixture="binary", cells=18, channels=32, epochs=120, warmup_epochs=40, batch_size=256,
+    weight_lr=0.025, weight_lr_min=0.0, weight_decay=4e-5, alpha_lr=1e-3, alpha_decay=0.0, resource_weight=0.1,
+)  # fmt: skip
+DIGITS_PROXYLESS = replace(
+    DIGITS_DSRNA_JACOBIAN, space="proxyless", metric="none", gamma=0.0, mixture="binary", cells=6, channels=8, alpha_lr=0.02,
+    resource_weight=0.1,
+)  # fmt: skip
+
 # Li and Talwalkar 2019 (arXiv:1902.07638) and Real et al. 2019 (arXiv:1802.01548), on one supernet that learns on random
 # sub-networks; numbers are chosen here, for minutes on a CPU.
 DIGITS_RANDOM = replace(
@@ -288,6 +301,8 @@ PRESETS = {
     "digits_snas": DIGITS_SNAS,
     "digits_gdas": DIGITS_GDAS,
     "digits_asap": DIGITS_ASAP,
+    "cifar10_proxyless": PROXYLESS,
+    "digits_proxyless": DIGITS_PROXYLESS,
     "digits_random": DIGITS_RANDOM,
     "digits_evolution": DIGITS_EVOLUTION,
     "digits_enas": DIGITS_ENAS,

@@ -21,10 +21,12 @@ from dsrna_jax.commands.next_steps import flags_of, line
 from dsrna_jax.commands.planning import Part, planned
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling
+from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.search.config import SearchConfig
 
 if TYPE_CHECKING:
-    from dsrna_jax.genotypes import DenseGenotype, Genotype, RobNet
+    from dsrna_jax.genotypes import Architecture
+    from dsrna_jax.genotypes.architecture import Searched
     from dsrna_jax.series.members import Member
 
 DEFAULT = "digits_dsrna_jacobian"
@@ -67,26 +69,25 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     return planned(config, [part(member) for member in foreseen(config)])
 
 
-def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Genotype | DenseGenotype | RobNet":
+def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Architecture":
     disable_loop_unrolling()
     from dsrna_jax.series.run import run
 
     return run(config, run_dir, resume=values.resume, devices=values.devices)
 
 
-def _report(genotype: "Genotype | DenseGenotype | RobNet", run_dir: Path, values: FlagValues) -> str:
-    from dsrna_jax.genotypes import CELL_TYPES, RobNet
+def _report(genotype: "Architecture", run_dir: Path, values: FlagValues) -> str:
+    from dsrna_jax.genotypes import RobNet
+    from dsrna_jax.genotypes.genotype import called
     from dsrna_jax.runtime.run_folder import configuration
 
     config = configuration(run_dir, SearchConfig)
     another = dataclasses.replace(config, seed=config.seed + 1)
     lines = ["", "found:"]
-    for cell in CELL_TYPES:
-        if isinstance(genotype, RobNet):
-            break
-        names = [name for name, _, _ in genotype.genes(cell)]
+    for group, genes in [] if isinstance(genotype, RobNet) else [(group, genotype.genes(group)) for group in genotype.groups]:
+        names = [name for name, _, _ in genes]
         counts = sorted({name: names.count(name) for name in names}.items(), key=lambda item: -item[1])
-        lines.append(f"  {cell} cell: {', '.join(f'{count} {name}' for name, count in counts)}")
+        lines.append(f"  {called(group)}: {', '.join(f'{count} {name}' for name, count in counts)}")
     if not isinstance(genotype, RobNet) and (note := _collapse(genotype, run_dir)):
         lines += ["", f"WARN: {note}"]
     written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "front.png", "curves.png")
@@ -102,7 +103,7 @@ def _report(genotype: "Genotype | DenseGenotype | RobNet", run_dir: Path, values
     ])  # fmt: skip
 
 
-def _collapse(genotype: "Genotype | DenseGenotype", run_dir: Path) -> str | None:
+def _collapse(genotype: "Searched", run_dir: Path) -> str | None:
     from dsrna_jax.runtime.records import rows
     from dsrna_jax.search.collapse import collapse_note
 
@@ -117,7 +118,8 @@ def _training_flags(config: SearchConfig) -> list[str]:
 
     name = config.dataset if config.dataset in TRAINING_PRESETS else train.DEFAULT
     preset = TRAINING_PRESETS[name]
-    fields = ("dataset", "data_dir", "image_size", *(("cells",) if config.cell_free else ()))  # free codes fit their depth alone
+    has_depth = config.cell_free or "blocks" in SPACES[config.space].groups(config.nodes, config.cells)
+    fields = ("dataset", "data_dir", "image_size", *(("cells",) if has_depth else ()))  # free codes and blocks fit theirs
     data = {field: getattr(config, field) for field in fields}
     training = dataclasses.replace(preset, **data)
     return [*([] if name == train.DEFAULT else [f"--preset={name}"]), *flags_of(training, {name: preset}, name)]

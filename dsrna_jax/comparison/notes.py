@@ -3,6 +3,7 @@
 from dsrna_jax.comparison.columns import COSTS, Column
 from dsrna_jax.comparison.paper_tables import CLEAN, L2, LINF
 from dsrna_jax.comparison.rows import ComparisonRow
+from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
 from dsrna_jax.runtime.invocation import command_line
 
 PAPER_NOTE = (
@@ -24,6 +25,10 @@ def notes(rows: list[ComparisonRow], columns: list[Column]) -> list[str]:
             "Rows of several trainings: mean ± standard deviation; with several searches, over the searches, each the mean of "
             "its trainings; (k of n) if only k of n were measured."
         )
+    spaces = {run.search.config.get("space", "") for row in rows for run in row.runs if run.search} & SPACES.keys()
+    if len({type(SPACES[space]) for space in spaces}) > 1:
+        own = " and ".join(sorted(space for space in spaces if type(SPACES[space]) is not SearchSpace))
+        texts.append(f"Rows of space {own} are from searches that use a different search space: blocks in place of cells.")
     if any(column.title in (LINF, L2) for column in columns):
         texts.append("Certified bounds are means over all images, in pixel units; misclassified images count as 0.")
     for kind, results in (("attack", "attacks"), ("certify", "certificates")):

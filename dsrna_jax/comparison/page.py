@@ -10,8 +10,7 @@ from dsrna_jax.comparison.columns import NOT_ACCURACIES, RADIUS_TITLES, Column
 from dsrna_jax.comparison.pictures import pictures
 from dsrna_jax.comparison.table import Comparison
 from dsrna_jax.comparison.text import row_texts
-from dsrna_jax.genotypes.dense_genotype import DenseGenotype
-from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.genotypes.architecture import Searched
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.pages import SORTABLE, document, picture, safe, sort_button, table
 from dsrna_jax.plots.canvas import literal
@@ -36,7 +35,7 @@ def page(comparison: Comparison) -> str:
         heading = f'<th scope="row" title="{safe(paths)}">{safe(row.name)}</th>'
         rows.append(f"<tr{'' if row.runs else ' class=paper'}>{heading}{''.join(cells)}</tr>")
     figures = [_figure(caption, figure) for caption, figure in pictures(comparison)]
-    architectures: dict[Genotype | DenseGenotype, list[str]] = {}
+    architectures: dict[Searched, list[str]] = {}
     for row in comparison.rows:
         for architecture in dict.fromkeys(run.architecture for run in row.runs):
             if not isinstance(architecture, RobNet):

@@ -8,12 +8,14 @@ from typing import Any
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
+from dsrna_jax.genotypes.block_genotype import BlockGenotype
 from dsrna_jax.genotypes.darts_text import from_darts
 from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.robnet import RobNet
 
-Architecture = Genotype | DenseGenotype | RobNet
+Searched = Genotype | DenseGenotype | BlockGenotype  # those that are derived from alphas
+Architecture = Searched | RobNet
 
 _FIELDS = ("normal", "normal_concat", "reduction", "reduction_concat")
 _LONGEST_TEXT = 2**20  # characters
@@ -21,9 +23,11 @@ _FORMERLY = {"reduction": "reduce", "reduction_concat": "reduce_concat"}  # as D
 
 
 def to_json(architecture: Architecture) -> dict[str, list]:
-    """The architecture as a JSON value: a dict of lists, with the keys of a genotype, those of a dense one, or "robnet"."""
+    """The architecture as JSON: a dict of lists, with the keys of a genotype, those of a dense one, "blocks" or "robnet"."""
     if isinstance(architecture, RobNet):
         return {"robnet": [list(cell) for cell in architecture.cells]}
+    if isinstance(architecture, BlockGenotype):
+        return {"blocks": list(architecture.blocks)}
     if isinstance(architecture, DenseGenotype):
         return {f"{cell}_edges": list(getattr(architecture, cell)) for cell in CELL_TYPES}
     return {
@@ -47,6 +51,8 @@ def from_json(value: Mapping[str, Any] | str) -> Architecture:
         raise InputError(f"expected an architecture as a JSON object; got {shown(value)}")
     if "robnet" in value:
         return RobNet(value["robnet"])
+    if "blocks" in value:
+        return BlockGenotype(value["blocks"])
     if all(f"{cell}_edges" in value for cell in CELL_TYPES):
         return DenseGenotype(*(value[f"{cell}_edges"] for cell in CELL_TYPES))
     fields = {}

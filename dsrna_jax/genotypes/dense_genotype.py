@@ -21,6 +21,8 @@ class DenseGenotype:
     normal: tuple[str, ...]
     reduction: tuple[str, ...]
 
+    groups = CELL_TYPES
+
     def __post_init__(self):
         for cell in CELL_TYPES:
             object.__setattr__(self, cell, _checked(cell, getattr(self, cell)))

@@ -1,14 +1,16 @@
 """Derivation of genotypes from alphas: the operations and edges with the largest weights in the mixtures of a supernet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from dsrna_jax.genotypes.block_genotype import derive_blocks
 from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Gene, Genotype, edge_count
 from dsrna_jax.genotypes.operations import PRIMITIVES
+from dsrna_jax.genotypes.search_spaces import BlockSpace, SearchSpace
 
 
 def mixture(logits: Any) -> np.ndarray:
@@ -60,8 +62,16 @@ def derive_dense(
     return DenseGenotype(*(_dense_cell(cell, alphas, primitives, every[cell]) for cell in CELL_TYPES))
 
 
-# By the edges that a derived cell keeps: two into each node, or all.
-DERIVATIONS = {"two": derive, "all": derive_dense}
+# By the kind of space and, for cells, by the edges that a derived one keeps: two into each node, or all.
+DERIVATIONS: dict[type[SearchSpace], dict[str, Callable[..., Any]]] = {
+    SearchSpace: {"two": derive, "all": derive_dense},
+    BlockSpace: {"two": derive_blocks},
+}
+
+
+def derivation(space: SearchSpace, keep: str) -> Callable[..., Any]:
+    """The function (alphas, primitives, kept) -> genotype of a space, by the edges that a cell keeps."""
+    return DERIVATIONS[type(space)][keep]
 
 
 def _dense_cell(cell: str, alphas: Mapping[str, Any], primitives: Sequence[str], kept: Any) -> tuple[str, ...]:

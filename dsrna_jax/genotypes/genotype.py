@@ -40,6 +40,8 @@ class Genotype:
     reduction: tuple[Gene, ...]
     reduction_concat: tuple[int, ...]
 
+    groups = CELL_TYPES
+
     def __post_init__(self):
         for cell in CELL_TYPES:
             genes = _genes(cell, getattr(self, cell))
@@ -68,6 +70,16 @@ class Genotype:
     def __str__(self) -> str:
         """One line a cell, e.g. `normal: 2<-sep_conv_3x3(0)+skip_connect(1) 3<-...`."""
         return "\n".join(_line(cell, getattr(self, cell), getattr(self, f"{cell}_concat")) for cell in CELL_TYPES)
+
+
+def reduction_positions(cells: int) -> set[int]:
+    """Indices of the cells or blocks that halve the side and double the channels, at a third and at two thirds of the depth."""
+    return {cells // 3, 2 * cells // 3}
+
+
+def called(group: str) -> str:
+    """A group of choices as texts name it: "normal cell", "reduction cell" or "blocks"."""
+    return f"{group} cell" if group in CELL_TYPES else group
 
 
 def skip_count(genotype: Any, cell: str = "normal") -> int:

@@ -13,6 +13,7 @@ class Operation:
       colour: in pictures, "#rrggbb".
       side, dilation: of its kernel or window, in pixels.
       repeats: number of depthwise-separable convolutions in a row, 1 or 2; the second has stride and dilation 1.
+      expansion: of an inverted bottleneck, the channels of its depthwise convolution over those of its input.
       is_candidate: whether DARTS searches over it; the others occur in published genotypes only.
     """
 
@@ -22,6 +23,7 @@ class Operation:
     side: int = 1
     dilation: int = 1
     repeats: int = 1
+    expansion: int = 1
     is_candidate: bool = True
 
 
@@ -42,11 +44,20 @@ OPERATIONS: dict[str, Operation] = {
         Operation("conv_7x1_1x7", "crossed", "#882255", side=7, is_candidate=False),
         Operation("conv_3x1_1x3", "crossed", "#999933", side=3, is_candidate=False),
         Operation("noise", "noise", "#ddcc77", is_candidate=False),
+        Operation("mbconv_3x3_e3", "inverted", "#88ccee", side=3, expansion=3, is_candidate=False),
+        Operation("mbconv_3x3_e6", "inverted", "#4477aa", side=3, expansion=6, is_candidate=False),
+        Operation("mbconv_5x5_e3", "inverted", "#44aa99", side=5, expansion=3, is_candidate=False),
+        Operation("mbconv_5x5_e6", "inverted", "#117733", side=5, expansion=6, is_candidate=False),
+        Operation("mbconv_7x7_e3", "inverted", "#ee8866", side=7, expansion=3, is_candidate=False),
+        Operation("mbconv_7x7_e6", "inverted", "#aa4499", side=7, expansion=6, is_candidate=False),
     )
 }
 
 # The columns of alphas, unless a search space says otherwise.
 PRIMITIVES = tuple(operation.name for operation in OPERATIONS.values() if operation.is_candidate)
+
+# The columns of the alphas of blocks.
+BLOCK_OPERATIONS = ("skip_connect", *(operation.name for operation in OPERATIONS.values() if operation.family == "inverted"))
 
 
 def register(operation: Operation) -> None:

@@ -1,14 +1,21 @@
-"""The search spaces, as plain data: which operations an edge chooses from, and how a supernet weighs its edges."""
+"""The search spaces, as plain data: what is chosen, from which operations, and how a supernet weighs its edges."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.operations import PRIMITIVES
+from dsrna_jax.genotypes.operations import BLOCK_OPERATIONS, PRIMITIVES
+
+if TYPE_CHECKING:
+    from dsrna_jax.genotypes.kept_operations import Kept
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A search space.
+    """A search space of cells, a normal and a reduction cell, whose edges choose operations.
+
+    A space names the groups of its choices. Alphas are a dict of logits [row, primitive] by group; a row is an edge of a cell.
 
     Attributes:
       partial: K. One channel in K takes the operations of an edge; the others bypass them (PC-DARTS, arXiv:1907.05737,
@@ -21,6 +28,35 @@ class SearchSpace:
     has_edge_logits: bool = False
     primitives: tuple[str, ...] = PRIMITIVES
 
+    refused: ClassVar[tuple[str, ...]] = ()  # options of a search that such a space does not have
+
+    def groups(self, nodes: int, cells: int) -> dict[str, int]:
+        """The number of rows of each group of choices, in a supernet of `cells` cells of `nodes` nodes."""
+        from dsrna_jax.genotypes.genotype import CELL_TYPES, edge_count  # which need NumPy, as --help does not
+
+        return dict.fromkeys(CELL_TYPES, edge_count(nodes))
+
+    def kept(self, nodes: int, cells: int) -> "Kept | None":
+        """Truth values [row, primitive] by group, of the operations that fit a row; None if all do."""
+        return None
+
+
+@dataclass(frozen=True)
+class BlockSpace(SearchSpace):
+    """A search space of blocks, which choose operations each for itself: the rows are the cells of the supernet."""
+
+    primitives: tuple[str, ...] = BLOCK_OPERATIONS
+
+    refused: ClassVar[tuple[str, ...]] = ("operations", "most_skips", "stages", "keep")
+
+    def groups(self, nodes: int, cells: int) -> dict[str, int]:
+        return {"blocks": cells}
+
+    def kept(self, nodes: int, cells: int) -> "Kept":
+        from dsrna_jax.genotypes.block_genotype import possible
+
+        return {"blocks": possible(cells, self.primitives)}
+
 
 SPACES: dict[str, SearchSpace] = {
     "darts": SearchSpace(),
@@ -28,6 +64,7 @@ SPACES: dict[str, SearchSpace] = {
     "robnet": SearchSpace(primitives=("none", "skip_connect", "sep_conv_3x3")),
     "pcdarts": SearchSpace(partial=4, has_edge_logits=True),
     "pcdarts_k2": SearchSpace(partial=2, has_edge_logits=True),  # as on ImageNet
+    "proxyless": BlockSpace(),
 }
 
 
@@ -36,3 +73,17 @@ def search_space(name: str) -> SearchSpace:
     if name not in SPACES:
         raise InputError(f"unknown search space {name!r}: expected one of {', '.join(SPACES)}")
     return SPACES[name]
+
+
+def groups_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The groups among the names of alphas, sorted: all but the weights of edges."""
+    return tuple(sorted(name for name in names if not name.endswith("_edges")))
+
+
+def check_space(config: Any, defaults: Any) -> None:
+    """Raises: InputError if an option that the space of a search configuration lacks has another value than its default."""
+    for name in search_space(config.space).refused:
+        if getattr(config, name) != defaults[name]:
+            raise InputError(
+                f"{name}={getattr(config, name)!r} is of cells, which space={config.space} lacks: expected {defaults[name]!r}"
+            )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.genotypes.operations import OPERATIONS, Operation
-from dsrna_jax.networks import windowed
+from dsrna_jax.networks import inverted, windowed
 from dsrna_jax.networks.layers import Crossed, FactorizedReduce, Statistics
 from dsrna_jax.networks.maps import Kind, Maps
 
@@ -101,6 +101,7 @@ FAMILIES: dict[str, Family] = {
     "skip": Family(skip, skip_multiply_adds),
     "crossed": Family(crossed, crossed_multiply_adds),
     "noise": Family(noise),
+    "inverted": Family(inverted.inverted, inverted.multiply_adds),
 }
 
 

@@ -7,11 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dsrna_jax.genotypes.operations import OPERATIONS
-from dsrna_jax.networks.families import Size, family_of
 from dsrna_jax.networks.network import Mixture, Network
 from dsrna_jax.networks.path import Path, PathNetwork
-from dsrna_jax.networks.plan import Branch, Layout
 from dsrna_jax.networks.stem import STEMS
 
 
@@ -32,12 +29,12 @@ def expected_multiply_adds(
     An operation counts as in a derived network, on all channels of its edge. Differentiable in the mixtures.
     """
     fixed, branches = _counts(supernet, image_shape)
-    total = jnp.float32(fixed)
-    for kind, weights in mixtures.items():
-        own = [
-            counts for layout, counts in zip(supernet.layouts, branches, strict=True) if layout.reduction == (kind == "reduction")
-        ]
-        total += jnp.asarray(np.sum(own, axis=0), jnp.float32) @ jnp.asarray(weights.branches)
+    total, groups = jnp.float32(fixed), {}
+    for index in range(supernet.cells):
+        groups.setdefault(supernet.group(index), []).append(index)
+    for alike in groups.values():
+        own = np.sum([branches[index] for index in alike], axis=0)
+        total += jnp.asarray(own, jnp.float32) @ jnp.asarray(supernet.mixture_of(alike[0], mixtures).branches)
     return total
 
 
@@ -65,16 +62,9 @@ def _counts(network: Network, image_shape: tuple[int, int, int]) -> tuple[int, l
         size = (height, width)
         total = 9 * colours * 3 * network.channels * height * width
     for layout in network.layouts:
-        # Also where it halves the input before the last, preprocessing is a 1x1 convolution with an output of this cell's size.
-        total += (layout.before + layout.last) * layout.channels * math.prod(size)
         smaller = (-(-size[0] // 2), -(-size[1] // 2)) if layout.reduction else size
-        of_cells.append([_branch(branch, layout, size, smaller) for branch in layout.plan.branches])
+        others, of_branches = network.cell_multiply_adds(layout, size, smaller)
+        total += others
+        of_cells.append(of_branches)
         size = smaller
     return total + network.layouts[-1].output * network.classes, of_cells
-
-
-def _branch(branch: Branch, layout: Layout, size: Size, smaller: Size) -> int:
-    """Multiply-adds of one operation in a cell whose inputs have `size` and whose nodes have the size `smaller`."""
-    is_halving = layout.reduction and branch.source < 2
-    operation, count = OPERATIONS[branch.primitive], family_of(branch.primitive).multiply_adds
-    return count(operation, layout.channels, size if is_halving else smaller, smaller, 2 if is_halving else 1)

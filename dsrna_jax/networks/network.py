@@ -1,5 +1,7 @@
 """The network: stem, cells, head. Supernets and derived networks share one definition and differ in their branches."""
 
+import importlib
+import math
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -11,22 +13,27 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.architecture import Architecture
-from dsrna_jax.genotypes.genotype import CELL_TYPES
+from dsrna_jax.genotypes.block_genotype import BlockGenotype
+from dsrna_jax.genotypes.genotype import CELL_TYPES, reduction_positions
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.kernels.mixed_precision import wide
 from dsrna_jax.networks.cell import Cell
+from dsrna_jax.networks.families import family_of
 from dsrna_jax.networks.layers import Images, Map, Statistics, torch_uniform
-from dsrna_jax.networks.plan import Branch, CellPlan, Layout, edges_of, equal_runs, genotype_branches, reduction_positions
+from dsrna_jax.networks.plan import Branch, CellPlan, Layout, edges_of, equal_runs, genotype_branches
 from dsrna_jax.networks.repeated_cell import RepeatedCell
 from dsrna_jax.networks.shifts import shift
 from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
 
 
 class Mixture(NamedTuple):
-    """The weights in cells of one type: of branches and, for the bypass of partial channels, of edges; None for ones."""
+    """The weights in cells of one type: of branches and, for the bypass of partial channels, of edges; None for ones.
 
-    branches: Float[Array, "branch"] | None
+    Of blocks, those of the branches of all, [block, operation].
+    """
+
+    branches: Float[Array, "branch"] | Float[Array, "block branch"] | None
     edges: Float[Array, "edge"] | None
 
 
@@ -147,7 +154,7 @@ class Network(nn.Module):
         before, last = self.stem(images, statistics)
         reduced = last
         for (first, length), run in zip(self.runs, self.stack, strict=True):
-            weights = self._mixture(first, mixtures)
+            weights = self.mixture_of(first, mixtures)
             if paths is not None:
                 own = paths[first : first + length, : len(self.plans[first].branches)]
                 weights = weights._replace(branches=own if length > 1 else own[0])
@@ -159,9 +166,31 @@ class Network(nn.Module):
                 reduced = last
         return last, reduced
 
-    def _mixture(self, index, mixtures):
+    def group(self, index: int) -> str:
+        """The name of the cells that have the mixture of cell `index`: its cell type."""
+        return CELL_TYPES[self.layouts[index].reduction]
+
+    def cell_multiply_adds(self, layout: Layout, size: tuple[int, int], smaller: tuple[int, int]) -> tuple[int, list[int]]:
+        """Multiply-adds of a cell for one image: of all that is no branch, and of each branch.
+
+        Args:
+          size: (height, width) of the inputs of the cell.
+          smaller: those of its nodes.
+        """
+
+        def of_branch(branch: Branch) -> int:
+            is_halving = layout.reduction and branch.source < 2
+            operation, count = OPERATIONS[branch.primitive], family_of(branch.primitive).multiply_adds
+            return count(operation, layout.channels, size if is_halving else smaller, smaller, 2 if is_halving else 1)
+
+        # Also where it halves the input before the last, preprocessing is a 1x1 convolution with an output of this cell's size.
+        preprocessing = (layout.before + layout.last) * layout.channels * math.prod(size)
+        return preprocessing, [of_branch(branch) for branch in layout.plan.branches]
+
+    def mixture_of(self, index: int, mixtures: Any) -> Mixture:
+        """The weights in cell `index`, from the mixtures of the network; ones if these are None."""
         if mixtures is not None:
-            return mixtures[CELL_TYPES[self.layouts[index].reduction]]
+            return mixtures[self.group(index)]
         edge_count = len(edges_of(self.plans[index].branches))
         return Mixture(None, jnp.ones(edge_count, jnp.float32) if self.partial > 1 else None)
 
@@ -175,7 +204,7 @@ class Network(nn.Module):
 
     def cell(self, index: int, before: Map, last: Map, mixtures=None, statistics: Statistics = "running") -> Map:
         """Output of cell `index` from those of the two cells before it. Raises: IndexError if there is no such cell."""
-        weights = self._mixture(index, mixtures)
+        weights = self.mixture_of(index, mixtures)
         for (first, length), run in zip(self.runs, self.stack, strict=True):
             if length > 1 and first <= index < first + length:
                 return run.one(index - first, before, last, *weights, statistics)
@@ -189,10 +218,13 @@ class Network(nn.Module):
 
 
 def derived(architecture: Architecture, *, cells: int, **settings: Any) -> Network:
-    """The network of an architecture's cells; `settings` as those of a `Network`.
+    """The network of an architecture's cells or blocks; `settings` as those of a `Network`.
 
-    Raises: InputError if a RobNet has codes for another number of cells.
+    Raises: InputError if a RobNet or a block genotype is of another number of cells.
     """
+    if isinstance(architecture, BlockGenotype):
+        build = importlib.import_module("dsrna_jax.networks.blocks").derived_blocks  # from a module that builds on this one
+        return build(architecture, cells=cells, **settings)
     if isinstance(architecture, RobNet):
         architecture.check_depth(cells)
         every = tuple(range(2, 2 + architecture.nodes))

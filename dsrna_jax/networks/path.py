@@ -17,11 +17,11 @@ from jaxtyping import Array, Float, Int
 
 from dsrna_jax.data_parallel import batch_mean
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.genotype import edge_count, edges
+from dsrna_jax.genotypes.genotype import CELL_TYPES, edge_count, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, Operation
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.max_pool import max_pool
-from dsrna_jax.kernels.mixed_precision import wide
+from dsrna_jax.kernels.mixed_precision import scaled, wide
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.layers import FactorizedReduce, Map, Preprocess, Statistics, average_pool, torch_uniform
 from dsrna_jax.networks.network import Network
@@ -37,14 +37,16 @@ class Path(NamedTuple):
 
     edges: in the order of `genotype.edges`.
     operations: indices into the operations of the network; their number, or -1, for a step that does nothing.
+    weights: of the outputs of the operations; None for ones.
     """
 
     edges: Int[Array, "*cell step"]
     operations: Int[Array, "*cell step"]
+    weights: Float[Array, "*cell step"] | None = None
 
 
 class PathCell(nn.Module):
-    """A cell that adds up the operations of a path; each input of an operation is a node that the steps before have completed.
+    """A cell that adds up the operations of a path; the steps before an operation have completed the node that it reads.
 
     Batch norms have neither scale nor bias. Their statistics are those of the batch, recorded in the collection `moments`, or the
     recorded ones as constants ("frozen"); there are no running ones, which would mix those of all paths.
@@ -65,6 +67,7 @@ class PathCell(nn.Module):
         last: Map,
         chosen: Int[Array, "step"],
         operations: Int[Array, "step"],
+        step_weights: Float[Array, "step"] | None,
         statistics: Statistics,
     ) -> Map:
         """The output of the cell, all its nodes concatenated; arguments as those of a `Cell`, with a path in place of weights."""
@@ -96,7 +99,7 @@ class PathCell(nn.Module):
             return lax.switch(which, kinds, x, own, moments)
 
         def step(nodes, parts):
-            edge, operation, moments = parts
+            edge, operation, weight, moments = parts
             source, target = jnp.asarray(sources)[edge], jnp.asarray(targets)[edge]
             is_input, count = source < 2, len(self.operations)
             none = (operation < 0) | (operation >= count)
@@ -108,9 +111,9 @@ class PathCell(nn.Module):
                 x, which = (entering, jnp.where(is_input, entering, earlier)), operation
             own = jax.tree.map(lambda leaf: leaf[edge], weights)
             y, moments = computed(x, own, moments, jnp.where(none, len(kinds) - 1, which))
-            return nodes.at[target - 2].add(y), moments
+            return nodes.at[target - 2].add(y if weight is None else scaled(y, weight)), moments
 
-        nodes, moments = lax.scan(step, nodes, (chosen, operations, lax.stop_gradient(recorded)))
+        nodes, moments = lax.scan(step, nodes, (chosen, operations, step_weights, lax.stop_gradient(recorded)))
         if not is_frozen and self.is_mutable_collection("moments") and not self.is_initializing():
             self.put_variable("moments", "steps", moments)
         return nodes.reshape(-1, *nodes.shape[2:])
@@ -175,14 +178,34 @@ def _moments(y: Map, statistics: Statistics) -> tuple[Float[Array, " channel"], 
 
 
 class PathNetwork(Network):
-    """A network whose cells compute paths: its mixtures are a `Path` [cell, step]. Else as a `Network`, with the same `plans`."""
+    """A network whose cells compute paths: its mixtures are a `Path` [cell, step]. Else as a `Network`, with the same `plans`.
+
+    nodes: intermediate nodes of a cell.
+    operations: names of those that a path can have, without `none`.
+    draws: whether `mixture` takes one operation of each edge, the one with the largest share.
+    """
 
     nodes: int = 4
     operations: tuple[str, ...] = ()
+    draws: bool = False
+
+    def mixture(self, shares: Mapping[str, Float[Array, "edge primitive"]], primitives: Sequence[str]) -> Path:
+        """The path that computes the shares of the operations of every edge, by cell type; `none` computes nothing.
+
+        primitives: names of the columns of `shares`.
+        """
+        number = np.array([self.operations.index(name) if name in self.operations else -1 for name in primitives])
+        weights = jnp.stack([shares[kind] for kind in CELL_TYPES])
+        columns = weights.argmax(2, keepdims=True) if self.draws else np.arange(len(primitives))[None, None]
+        columns = jnp.broadcast_to(columns, (*weights.shape[:2], columns.shape[2]))
+        every = jnp.broadcast_to(jnp.arange(columns.shape[1])[None, :, None], columns.shape)
+        kinds = np.array([layout.reduction for layout in self.layouts], int)
+        weights = jnp.take_along_axis(weights, columns, axis=2)
+        return Path(*(part.reshape(len(CELL_TYPES), -1)[kinds] for part in (every, jnp.asarray(number)[columns], weights)))
 
     def setup(self):
         self.entry = STEMS[self.start](self.channels)
-        kind = nn.remat(PathCell, static_argnums=5) if self.remat else PathCell  # 5: `statistics`
+        kind = nn.remat(PathCell, static_argnums=6) if self.remat else PathCell  # 6: `statistics`
         self.stack = [
             kind(self.nodes, self.operations, layout.channels, layout.reduction, layout.after_reduction, name=f"cell_{index}")
             for index, layout in enumerate(self.layouts)
@@ -194,13 +217,13 @@ class PathNetwork(Network):
         """Each cell by itself, since paths differ from cell to cell."""
         return [(index, 1) for index in range(self.cells)]
 
-    def _mixture(self, index: int, mixtures: Any) -> Path:
+    def mixture_of(self, index: int, mixtures: Any) -> Path:
         if mixtures is None:
             return Path(jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32))
-        return Path(*(rows[index] for rows in mixtures))
+        return jax.tree.map(lambda rows: rows[index], mixtures)
 
 
-def path_network(operations: Sequence[str], *, nodes: int, cells: int, **settings: Any) -> PathNetwork:
+def path_network(operations: Sequence[str], *, nodes: int, cells: int, draws: bool = False, **settings: Any) -> PathNetwork:
     """The network that computes any path of `operations`, names without `none`; `settings` as those of a `Network`.
 
     Raises: InputError for an operation that paths do not have.
@@ -208,4 +231,4 @@ def path_network(operations: Sequence[str], *, nodes: int, cells: int, **setting
     if strange := [name for name in operations if OPERATIONS[name].family not in _FAMILIES]:
         raise InputError(f"paths have no operation {strange[0]!r}: expected one of the families {', '.join(_FAMILIES)}")
     plan = CellPlan(supernet_branches(nodes, operations), tuple(range(2, 2 + nodes)))
-    return PathNetwork((plan,) * cells, is_supernet=True, nodes=nodes, operations=tuple(operations), **settings)
+    return PathNetwork((plan,) * cells, is_supernet=True, nodes=nodes, operations=tuple(operations), draws=draws, **settings)

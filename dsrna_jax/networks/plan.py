@@ -55,11 +55,6 @@ def edges_of(branches: Sequence[Branch]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted({(b.source, b.target) for b in branches}, key=lambda e: (e[1], e[0])))
 
 
-def reduction_positions(cells: int) -> set[int]:
-    """Indices of the reduction cells, at a third and at two thirds of the depth."""
-    return {cells // 3, 2 * cells // 3}
-
-
 def equal_runs(layouts: Sequence[Layout]) -> list[tuple[int, int]]:
     """(first, length) of each run of equal layouts."""
     runs: list[tuple[int, int]] = []

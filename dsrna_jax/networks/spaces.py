@@ -1,7 +1,7 @@
 """Supernets of the search spaces, their alphas, and the mixtures of alphas."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,38 +9,48 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.genotype import CELL_TYPES, edges
+from dsrna_jax.genotypes.genotype import CELL_TYPES, reduction_positions
 from dsrna_jax.genotypes.operations import PRIMITIVES
-from dsrna_jax.genotypes.search_spaces import search_space
+from dsrna_jax.genotypes.search_spaces import BlockSpace, SearchSpace, groups_of, search_space
 from dsrna_jax.kernels.gather_rows import gather_rows
+from dsrna_jax.networks.blocks import block_supernet
 from dsrna_jax.networks.network import Mixture, Network
-from dsrna_jax.networks.plan import CellPlan, reduction_positions, supernet_branches
+from dsrna_jax.networks.plan import CellPlan, supernet_branches
 
-Kept = Mapping[str, np.ndarray]  # truth values [edge, primitive] by cell type
+Kept = Mapping[str, np.ndarray]  # truth values [row, primitive] by group
 
 
 def supernet(
     space: str, *, nodes: int, cells: int, primitives: Sequence[str] | None = None, kept: Kept | None = None, **settings: Any
 ) -> Network:
-    """The network that holds every candidate operation on every edge of a search space.
+    """The network that holds every candidate operation on every edge, or in every block, of a search space.
 
     Args:
       space: a name in `genotypes.search_spaces.SPACES`.
       nodes: intermediate nodes of a cell.
       primitives: names of the operations; by default those of the space.
-      kept: operations that the edges still have; the others are not built. By default all are.
+      kept: operations that the edges or blocks still have; the others are not built. By default all are.
       **settings: as those of a `Network`.
     Raises: InputError if there is no such space, or if its channels cannot be divided as it needs.
     """
     record = search_space(space)
     if settings["channels"] % (2 * record.partial):
         raise InputError(f"channels must be a multiple of {2 * record.partial} in the space {space}, got {settings['channels']}")
-    every, plans = supernet_branches(nodes, primitives or record.primitives), {}
+    own = BUILDERS[type(record)]
+    return own.supernet(primitives or record.primitives, kept, nodes=nodes, cells=cells, partial=record.partial, **settings)
+
+
+def _cell_supernet(primitives: Sequence[str], kept: Kept | None, *, nodes: int, cells: int, **settings: Any) -> Network:
+    every, plans = supernet_branches(nodes, primitives), {}
     for kind in CELL_TYPES:
-        columns = range(len(every)) if kept is None else _columns(kept[kind], primitives or record.primitives)
+        columns = range(len(every)) if kept is None else _columns(kept[kind], primitives)
         plans[kind] = CellPlan(tuple(every[column] for column in columns), tuple(range(2, 2 + nodes)))
     kinds = (CELL_TYPES[i in reduction_positions(cells)] for i in range(cells))
-    return Network(tuple(plans[kind] for kind in kinds), partial=record.partial, is_supernet=True, **settings)
+    return Network(tuple(plans[kind] for kind in kinds), is_supernet=True, **settings)
+
+
+def _block_supernet(primitives: Sequence[str], kept: Kept | None, *, nodes: int, **settings: Any) -> Network:
+    return block_supernet(primitives, kept, **settings)
 
 
 def _columns(kept: np.ndarray, primitives: Sequence[str]) -> list[int]:
@@ -50,21 +60,21 @@ def _columns(kept: np.ndarray, primitives: Sequence[str]) -> list[int]:
 
 
 def initial_alphas(
-    key: PRNGKeyArray, space: str, nodes: int, primitives: Sequence[str] | None = None
-) -> dict[str, Float[Array, "edge primitive"] | Float[Array, "edge"]]:
-    """Logits of the architecture, 1e-3 * normal: [edge, primitive] by cell type and, if the space has them, [edge] for edges."""
-    record, count, shapes = search_space(space), len(edges(nodes)), {}
-    for kind in CELL_TYPES:
-        shapes[kind] = (count, len(primitives or record.primitives))
+    key: PRNGKeyArray, space: str, nodes: int, primitives: Sequence[str] | None = None, *, cells: int = 8
+) -> dict[str, Float[Array, "row primitive"] | Float[Array, "row"]]:
+    """Logits of the architecture, 1e-3 * normal: [row, primitive] by group and, if the space has them, [row] for its edges."""
+    record, shapes = search_space(space), {}
+    for group, count in record.groups(nodes, cells).items():
+        shapes[group] = (count, len(primitives or record.primitives))
         if record.has_edge_logits:
-            shapes[f"{kind}_edges"] = (count,)
+            shapes[f"{group}_edges"] = (count,)
     keys = jax.random.split(key, len(shapes))
     return {name: 1e-3 * jax.random.normal(k, shape) for k, (name, shape) in zip(keys, sorted(shapes.items()), strict=True)}
 
 
-def shares(alphas: Mapping[str, Array]) -> dict[str, Float[Array, "edge primitive"]]:
-    """The softmax over each edge's primitives, by cell type."""
-    return {kind: jax.nn.softmax(alphas[kind]) for kind in CELL_TYPES}
+def shares(alphas: Mapping[str, Array]) -> dict[str, Float[Array, "row primitive"]]:
+    """The softmax over each row's primitives, by group."""
+    return {group: jax.nn.softmax(alphas[group]) for group in groups_of(alphas)}
 
 
 def mixtures(
@@ -73,18 +83,26 @@ def mixtures(
     primitives: Sequence[str] = PRIMITIVES,
     shares_of_edges: Mapping[str, Array] | None = None,
     kept: Kept | None = None,
+    *,
+    space: str = "darts",
 ) -> dict[str, Mixture]:
-    """Weights of the branches of a supernet, by cell type: `shares` of an edge's primitives, without that of `none`.
+    """The mixtures of a supernet, by group, from the shares of the primitives of each row.
 
-    Edge logits (PC-DARTS, section 3.2) become a softmax over the edges that enter a node, which multiplies these; without edge
-    logits an edge has weight one.
+    Of cells, the weights of the branches: shares of an edge without that of `none`. Edge logits (PC-DARTS, section 3.2) become a
+    softmax over the edges that enter a node, which multiplies these; without edge logits an edge has weight one. Of blocks, the
+    shares themselves.
 
     Args:
       shares_of_edges: in place of `shares(alphas)`, such as perturbed ones.
       kept: as that of `supernet`, which has branches for these operations alone; `shares_of_edges` should be 0 for the others.
+      space: one of the same kind.
     """
+    by_group = shares(alphas) if shares_of_edges is None else shares_of_edges
+    return BUILDERS[type(search_space(space))].mixtures(by_group, alphas, nodes, primitives, kept)
+
+
+def _cell_mixtures(by_kind: Mapping[str, Array], alphas, nodes: int, primitives, kept: Kept | None) -> dict[str, Mixture]:
     result, columns = {}, [i for i, p in enumerate(primitives) if p != "none"]
-    by_kind = shares(alphas) if shares_of_edges is None else shares_of_edges
     for kind in CELL_TYPES:
         operations = gather_rows(by_kind[kind].T, columns).T
         edge = jnp.ones(len(operations), operations.dtype)
@@ -94,3 +112,24 @@ def mixtures(
         branches = (edge[:, None] * operations).ravel()
         result[kind] = Mixture(branches if kept is None else gather_rows(branches, _columns(kept[kind], primitives)), edge)
     return result
+
+
+def _block_mixtures(by_group: Mapping[str, Array], *_: Any) -> dict[str, Mixture]:
+    return {group: Mixture(rows, None) for group, rows in by_group.items()}
+
+
+class Builder(NamedTuple):
+    """The functions that make the networks of a kind of spaces.
+
+    supernet(primitives, kept, nodes=, cells=, **settings) -> Network.
+    mixtures(shares by group, alphas, nodes, primitives, kept) -> its mixtures.
+    """
+
+    supernet: Callable[..., Network]
+    mixtures: Callable[..., dict[str, Mixture]]
+
+
+BUILDERS: dict[type[SearchSpace], Builder] = {
+    SearchSpace: Builder(_cell_supernet, _cell_mixtures),
+    BlockSpace: Builder(_block_supernet, _block_mixtures),
+}

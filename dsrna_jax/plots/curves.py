@@ -31,7 +31,7 @@ def search_curves(
         [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
         certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "perturbation_radius",
         "skip_dropout" (its rate), "temperature" and "operations_left" (of mixtures), "multiply_adds", "eigenvalue" (the
-        dominant one of the alphas' Hessian), "skips_normal", "skips_reduction".
+        dominant one of the alphas' Hessian), "skips_normal", "skips_reduction", "skips_blocks".
       metric: label of the axis of R.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       marks: words for the legend, by epochs at which every panel has a vertical line.
@@ -158,6 +158,7 @@ def _panels(metric):
             [
                 ("normal", of("skips_normal"), black),
                 ("reduction", of("skips_reduction"), val | dashed),
+                ("blocks", of("skips_blocks"), black),
             ],
         ),
     ]

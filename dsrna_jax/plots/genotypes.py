@@ -4,14 +4,17 @@ import os
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
-from matplotlib.path import Path as Curve
+from matplotlib.patches import Circle
 
+from dsrna_jax.genotypes.architecture import Searched
+from dsrna_jax.genotypes.block_genotype import BlockGenotype
 from dsrna_jax.genotypes.dense_genotype import DenseGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS
+from dsrna_jax.plots.blocks import blocks
 from dsrna_jax.plots.canvas import FAINT, GREY, INK, MARGIN, PALE, blank, save
 from dsrna_jax.plots.layout import Layout
+from dsrna_jax.plots.shapes import box, curve, ink_on
 
 _HEADING, _ROW = 0.48, 0.92
 _INPUT, _PILL, _PILL_HEIGHT, _NODE = 0.78, 1.16, 0.27, 0.19
@@ -38,13 +41,15 @@ def cell(
 
 
 def cells(
-    genotype: Genotype | DenseGenotype,
+    genotype: Searched,
     path: str | os.PathLike | None = None,
     *,
     title: str | None = None,
     width: int = 1500,
 ) -> Figure:
-    """Drawing of the normal cell above the reduction cell, as `cell` draws them."""
+    """Drawing of the normal cell above the reduction cell, as `cell` draws them, or of the blocks."""
+    if isinstance(genotype, BlockGenotype):
+        return blocks(genotype, path, title=title, width=width)
     return _cells(genotype, CELL_TYPES, path, title, width)
 
 
@@ -104,7 +109,7 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
 
     for node in concat:
         y = port(node, layout.rows[node])
-        _draw_curve(axes, [(exits[node] - _NODE, y), (output, y)], FAINT, 1.4, 1)
+        curve(axes, [(exits[node] - _NODE, y), (output, y)], FAINT, 1.4, 1)
     for index, (operation, source, target) in enumerate(layout.genes):
         lane, colour = layout.lanes[index], OPERATIONS[operation].colour
         pill, y = entries[target], height(lane)
@@ -114,54 +119,22 @@ def _draw_cell(axes, name, layout, concat, top, page_width):
         side = np.sign(lane - layout.rows[target])
         entry = (pill + _BLOCK - 2 * _NODE + 0.03, height(layout.rows[target]) + 0.06 * side)
         _draw_bend(axes, (pill + _PILL, y), entry, entry[0] + 0.05, colour)
-        _draw_box(axes, operation, pill, y, _PILL, _PILL_HEIGHT, colour, _ink_on(colour), 9, gid="gene")
+        box(axes, operation, pill, y, _PILL, _PILL_HEIGHT, colour, ink_on(colour), 9, gid="gene")
     for node, x in enumerate(exits):
         y = height(layout.rows[node])
         if node < 2:
             label = f"{node}:  {_INPUTS[node]}"
-            _draw_box(axes, label, x - _INPUT, y, _INPUT, 0.42, PALE, INK, 11)
+            box(axes, label, x - _INPUT, y, _INPUT, 0.42, PALE, INK, 11)
         else:
             axes.add_patch(Circle((x - _NODE, y), _NODE, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=4))
             axes.text(x - _NODE, y, str(node), ha="center", va="center_baseline", fontsize=11, color=INK, zorder=5)
     low, high = (height(extreme(layout.rows[node] for node in concat)) for extreme in (min, max))
     label, rotation = (_RESULT, 0) if len(concat) == 1 else (f"concat  =  {_RESULT}", 90)
-    _draw_box(axes, label, output, (low + high) / 2, _OUTPUT, high - low + 0.6, PALE, INK, 10, rotation)
-
-
-def _draw_box(axes, text, x, y, width, height, fill, ink, fontsize, rotation=0, gid=None):
-    """A rounded box with a label, from x to the right and centred at y."""
-    style = f"round,pad=0,rounding_size={min(height / 2, 0.13)}"
-    corner = (x, y - height / 2)
-    axes.add_patch(FancyBboxPatch(corner, width, height, style, fc=fill, ec="none", zorder=4, gid=gid))
-    axes.text(
-        x + width / 2,
-        y,
-        text,
-        ha="center",
-        va="center_baseline" if not rotation else "center",
-        rotation=rotation,
-        fontsize=fontsize,
-        color=ink,
-        zorder=5,
-        gid=gid,
-    )
+    box(axes, label, output, (low + high) / 2, _OUTPUT, high - low + 0.6, PALE, INK, 10, rotation)
 
 
 def _draw_bend(axes, start, turn, stop, colour):
     """An edge from `start` that swings into the height of `turn` and runs straight on to x = `stop`."""
     middle = (start[0] + turn[0]) / 2
     points = [start, (middle, start[1]), (middle, turn[1]), turn, (stop, turn[1])]
-    _draw_curve(axes, points, colour, 1.8, 2)
-
-
-def _draw_curve(axes, points, colour, linewidth, zorder):
-    """A line through two points, or a cubic curve through the first four and straight on; with a white rim."""
-    codes = [Curve.MOVETO] + [Curve.CURVE4] * 3 + [Curve.LINETO] * (len(points) - 4)
-    curve = Curve(points, codes if len(points) > 2 else None)
-    for edge, lw in (("white", linewidth + 2), (colour, linewidth)):
-        axes.add_patch(PathPatch(curve, fill=False, ec=edge, lw=lw, capstyle="butt", zorder=zorder))
-
-
-def _ink_on(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#111111"
+    curve(axes, points, colour, 1.8, 2)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsrna_jax.genotypes.dense_genotype import DenseGenotype
-from dsrna_jax.genotypes.genotype import Genotype, skip_count
+from dsrna_jax.genotypes.architecture import Searched
+from dsrna_jax.genotypes.genotype import called, skip_count
 
 MOST = 0.25
 """The share of skip connections in a normal cell up to which nothing is said: two of eight, as in DARTS+ and P-DARTS."""
@@ -12,20 +12,21 @@ FEW = 3
 """Fewer than that are no sign in a small cell, unless there is nothing else."""
 
 
-def collapse_note(genotype: Genotype | DenseGenotype, rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """A line if more than `MOST` of the normal cell are skip connections, with the dominant eigenvalue where it is known.
+def collapse_note(genotype: Searched, rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """A line if more than `MOST` of the normal cell, or of the blocks, are skip connections, with the eigenvalue if it is known.
 
     Zela et al. 2020 (arXiv:1909.09656) see such cells, which learn less when trained, after that eigenvalue has risen.
 
     Args:
       rows: those of metrics.jsonl.
     """
-    skips, genes = skip_count(genotype, "normal"), len(genotype.genes("normal"))
+    group = genotype.groups[0]
+    skips, genes = skip_count(genotype, group), len(genotype.genes(group))
     if skips <= MOST * genes or FEW > skips < genes:
         return None
     return (
-        f"{skips} of {genes} operations of the normal cell are skip connections, a sign of collapse{_eigenvalue(rows)}: compare "
-        "another seed, --stop_skips=2, --perturbation=adversarial, or a larger --weight_decay"
+        f"{skips} of {genes} operations of the {called(group)} are skip connections, a sign of collapse{_eigenvalue(rows)}: "
+        "compare another seed, --stop_skips=2, --perturbation=adversarial, or a larger --weight_decay"
     )
 
 

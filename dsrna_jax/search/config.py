@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dsrna_jax.bounds import METHODS, NORMS
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.search_spaces import SPACES
+from dsrna_jax.genotypes.search_spaces import SPACES, check_space
 from dsrna_jax.measures import CERTIFICATES, ESTIMABLE, MEASURES, RADIUS_SCHEDULES
 from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
@@ -123,15 +123,16 @@ class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions
 
     @property
     def kept(self) -> "Kept | None":
-        """The operations that the edges have, [edge, primitive] by cell type; None if they have all."""
+        """The operations that the rows of alphas have, [row, primitive] by group; None if they have all."""
         if not self.operations:
-            return None
+            return SPACES[self.space].kept(self.nodes, self.cells)
         from dsrna_jax.genotypes.kept_operations import kept_of
 
         return kept_of(self.operations, self.nodes, self.primitives)
 
     def __post_init__(self):
         check(self)
+        check_space(self, {field.name: field.default for field in dataclasses.fields(self)})
         part_count(self)
         check_mixture(self)
         check_sampled(self)

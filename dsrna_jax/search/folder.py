@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dsrna_jax import genotypes
-from dsrna_jax.genotypes.dense_genotype import DenseGenotype
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
+from dsrna_jax.genotypes.architecture import Searched
+from dsrna_jax.genotypes.search_spaces import groups_of
 from dsrna_jax.measures.measure import configured
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
@@ -44,7 +44,7 @@ class SearchFolder(RunFolder):
         """
         self.alphas.write({"epoch": epoch, "step": step, "alphas": alphas} | mixing)
 
-    def write_genotype(self, genotype: Genotype | DenseGenotype, epoch: int | None = None) -> None:
+    def write_genotype(self, genotype: Searched, epoch: int | None = None) -> None:
         """Writes genotype.json and, for an epoch, genotypes/epoch_NNN.json."""
         if not self.is_written:
             return
@@ -53,7 +53,7 @@ class SearchFolder(RunFolder):
         if epoch is not None:
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
 
-    def draw(self, genotype: Genotype | DenseGenotype, config: SearchConfig, marks: Mapping[float, str] | None = None) -> None:
+    def draw(self, genotype: Searched, config: SearchConfig, marks: Mapping[float, str] | None = None) -> None:
         """Draws cells.png, alphas.png and curves.png from the recorded alphas and metrics.
 
         Args:
@@ -100,7 +100,7 @@ def logits_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shape_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The shape of a row of alphas.jsonl: logits [edge, operation] of each cell, and [edge] of its edges if they have any."""
+    """The shape of a row of alphas.jsonl: logits [row, operation] of each group, and [edge] of edges if they have any."""
     names = row["alphas"] if isinstance(row.get("alphas"), dict) else ()
-    mixing = {"temperature": Optional(float), "kept": Optional({kind: [[bool]] for kind in CELL_TYPES})}
+    mixing = {"temperature": Optional(float), "kept": Optional({kind: [[bool]] for kind in groups_of(names)})}
     return {"epoch": int, "alphas": {name: [float] if name.endswith("_edges") else [[float]] for name in names}} | mixing

@@ -1,6 +1,7 @@
 """The losses of a supernet in a step of a search, as functions of weights and alphas, and the mixtures at which it has them."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from dsrna_jax.measures.measure import Measure
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.networks.multiply_adds import expected_multiply_adds
+from dsrna_jax.networks.path import PathNetwork
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.search import mixing, perturbations, skip_dropout
@@ -124,8 +126,11 @@ class SupernetLosses:
         shares = self.likely_shares(state, state.alphas, mixing.MIXTURES[self.config.mixture])
         return NetworkFunction(self.supernet, variables, self._mixtures(state.alphas, shares), "running")
 
-    def _mixtures(self, alphas, shares):
-        return spaces.mixtures(alphas, self.config.nodes, self.config.primitives, shares, self.config.kept)
+    def _mixtures(self, alphas, shares) -> Any:
+        if isinstance(self.supernet, PathNetwork):
+            return self.supernet.mixture(shares, self.config.primitives)
+        config = self.config
+        return spaces.mixtures(alphas, config.nodes, config.primitives, shares, config.kept, space=config.space)
 
     def forward(self, weights, batch_stats, alphas, images, mutable, shares, dropout: Dropout | None = None):
         variables, mixtures = {"params": weights, "batch_stats": batch_stats}, self._mixtures(alphas, shares)

@@ -6,7 +6,7 @@ from typing import Any
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import option
 
-MIXTURES = ("softmax", "gumbel", "hard_gumbel")
+MIXTURES = ("softmax", "gumbel", "hard_gumbel", "binary")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,7 @@ class MixtureOptions:
 
     mixture: str = option(
         "softmax",
-        "weights of operations: softmax of the alphas, the same with Gumbel noise (SNAS), or one operation drawn (GDAS)",
+        "weights of operations: the softmax, with Gumbel noise (SNAS), or one drawn (hard_gumbel: GDAS, binary: ProxylessNAS)",
         MIXTURES,
         before="softmax",
     )
@@ -57,7 +57,8 @@ class MixtureOptions:
 
 def check_mixture(config: Any) -> None:
     """Raises: InputError if options of the mixtures of a search configuration do not go together."""
-    _ = config.kept  # whose text may be wrong
+    if config.operations:
+        _ = config.kept  # whose text may be wrong
     if config.operations and config.perturbation != "none":
         raise InputError(f"perturbation={config.perturbation!r} moves shares of all operations: expected no --operations")
     if config.most_skips < 64 and config.keep != "two":

@@ -1,7 +1,6 @@
 """A search from beginning to end, or from where it stopped, with its records in a run folder."""
 
 import contextlib
-import dataclasses
 import math
 import os
 from typing import Any, NamedTuple, TextIO, cast
@@ -10,9 +9,10 @@ import jax
 import numpy as np
 
 from dsrna_jax import genotypes
-from dsrna_jax.genotypes.dense_genotype import DenseGenotype
-from dsrna_jax.genotypes.derivation import DERIVATIONS
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
+from dsrna_jax.genotypes.architecture import Searched
+from dsrna_jax.genotypes.derivation import derivation
+from dsrna_jax.genotypes.genotype import skip_count
+from dsrna_jax.genotypes.search_spaces import search_space
 from dsrna_jax.genotypes.skip_limit import derive_with_few_skips
 from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime.compilation import initial_state
@@ -36,7 +36,7 @@ def run(
     resume: bool = False,
     devices: int = 0,
     file: TextIO | None = None,
-) -> Genotype | DenseGenotype:
+) -> Searched:
     """Searches, with every genotype and record in the run folder `path`; returns the last genotype.
 
     Each step moves the alphas, except in the warm-up epochs, and then the weights. A checkpoint follows every epoch.
@@ -80,7 +80,7 @@ class SearchLoop(RunLoop):
     setup: SearchSetup
     folder: SearchFolder
     programs: SearchPrograms
-    genotype: Genotype | DenseGenotype
+    genotype: Searched
     rankings: list[stopping.Ranking]
     curvature: list[Measurement]
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
@@ -98,13 +98,13 @@ class SearchLoop(RunLoop):
         functions = self.setup.functions.given((0.0,), (1.0,), {})  # initial weights do not depend on them
         self.state = initial_state(functions.init, self.config.seed, self.mesh)
         alphas = jax.device_get(self.state.alphas)
-        self.folder.write_alphas(0, 0, alphas, **({"kept": jax.device_get(self.state.kept)} if self.config.operations else {}))
+        self.folder.write_alphas(0, 0, alphas, **({} if self.config.kept is None else {"kept": jax.device_get(self.state.kept)}))
         self.genotype, self.rankings, self.curvature = self._derived(alphas), [], []
 
     def resume(self, metadata: dict[str, Any]) -> None:
         self.rankings = metadata.get("rankings", [])
         self.curvature = [Measurement(*values) for values in metadata.get("curvature", [])]
-        self.genotype = cast(Genotype | DenseGenotype, genotypes.from_json(metadata["genotype"]))
+        self.genotype = cast(Searched, genotypes.from_json(metadata["genotype"]))
         self.folder.write_genotype(self.genotype)
 
     def needed(self, step: int) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class SearchLoop(RunLoop):
             **{name: means[name] for name in ("perturbation_radius", "skip_dropout", "multiply_adds") if name in means},
             **self._of_mixtures(epoch - 1),
             **self._eigenvalue(epoch),
-            **{f"skips_{cell}": skip_count(self.genotype, cell) for cell in CELL_TYPES},
+            **{f"skips_{group}": skip_count(self.genotype, group) for group in self.genotype.groups},
         }
         self._judge(epoch, alphas, row.get("eigenvalue"))
         return row
@@ -158,8 +158,7 @@ class SearchLoop(RunLoop):
     def _mixing(self, epoch: int) -> dict[str, Any]:
         """The temperature of the mixtures, if they have one, and what is left of the operations, if some are pruned."""
         config, kept = self.config, jax.device_get(self.state.kept)
-        is_plain = mixing.is_plain(dataclasses.replace(config, operations=""))
-        heat = {} if is_plain else {"temperature": mixing.temperature(config, epoch, config.epochs)}
+        heat = {"temperature": mixing.temperature(config, epoch, config.epochs)} if mixing.has_temperature(config) else {}
         return heat | ({} if kept is None else {"kept": kept})
 
     def _of_mixtures(self, epoch: int) -> dict[str, float]:
@@ -169,14 +168,14 @@ class SearchLoop(RunLoop):
             facts["operations_left"] = float(np.mean([kept.sum(axis=1).mean() for kept in facts.pop("kept").values()]))
         return facts
 
-    def _derived(self, alphas: dict[str, Any]) -> Genotype | DenseGenotype:
+    def _derived(self, alphas: dict[str, Any]) -> Searched:
         """The genotype of the alphas by the rule of the configuration."""
         config, kept = self.config, jax.device_get(self.state.kept)
         if config.operations:  # the others have no share of their edge
             alphas = mixing.likely_logits(alphas, kept=kept)
         if config.most_skips < 64:
             return derive_with_few_skips(alphas, config.primitives, kept, most=config.most_skips)
-        return DERIVATIONS[config.keep](alphas, config.primitives, kept)
+        return derivation(search_space(config.space), config.keep)(alphas, config.primitives, kept)
 
     def _judge(self, epoch: int, alphas: dict[str, Any], eigenvalue: float | None) -> None:
         """Ends the search by the rules of its configuration, once the alphas have moved."""
@@ -191,7 +190,7 @@ class SearchLoop(RunLoop):
             if rise := self.rise:
                 why = f"the dominant eigenvalue has risen by {rise.ratio:.2f}; the cells are those of epoch {rise.epoch}"
                 (kept,) = [genotype for epoch, _, genotype in self.curvature if epoch == rise.epoch]
-                self.genotype = cast(Genotype | DenseGenotype, genotypes.from_json(kept))
+                self.genotype = cast(Searched, genotypes.from_json(kept))
                 self.folder.write_genotype(self.genotype)
         if why:
             self.is_over = True
@@ -248,7 +247,7 @@ class SearchLoop(RunLoop):
             "val_acc": self.row.get("val_accuracy"),
             "R": means.get("robustness"),
             "radius": _radius(means) or means.get("radius"),
-            "skips": "+".join(str(skip_count(self.genotype, cell)) for cell in CELL_TYPES),
+            "skips": "+".join(str(skip_count(self.genotype, group)) for group in self.genotype.groups),
             "train_acc": means.get("train_accuracy"),
         }
 

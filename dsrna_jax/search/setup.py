@@ -9,7 +9,9 @@ from dsrna_jax.data.loading import images_of, training_statistics
 from dsrna_jax.data.splits import search_parts
 from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes.search_spaces import search_space
 from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks.path import path_network
 from dsrna_jax.networks.stem import LEAST_SIDE
 from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.runtime.setup import RunSetup
@@ -67,9 +69,24 @@ def search_setup(
 def searched_network(
     config: SearchConfig, image_shape: tuple[int, int, int], classes: int, mean: Any, std: Any
 ) -> network.Network:
-    """The supernet of a configuration. Raises: InputError if images of that shape are too small for it."""
+    """The supernet of a configuration, or the network of paths if its steps draw one. Raises: InputError for too small images."""
     check_images(config, image_shape)
-    return spaces.supernet(config.space, kept=config.kept, **network_settings(config, classes, mean, std))
+    settings = network_settings(config, classes, mean, std)
+    if draws_paths(config):
+        return path_network([name for name in config.primitives if name != "none"], draws=True, **settings)
+    return spaces.supernet(config.space, kept=config.kept, **settings)
+
+
+def draws_paths(config: SearchConfig) -> bool:
+    """Whether steps compute the operations that they draw, and no others.
+
+    Bounds need a mixture of all operations, and so does all that moves or counts the shares of operations that are not drawn.
+    Cells of partial channels, and weights of edges, are no paths.
+    """
+    space = search_space(config.space)
+    needs_all = config.metric == "certified" or config.resource_weight or config.skip_dropout or config.perturbation != "none"
+    has_paths = space.partial == 1 and not space.has_edge_logits and not config.operations
+    return config.mixture == "hard_gumbel" and has_paths and not needs_all
 
 
 def check_images(config: SearchConfig, image_shape: tuple[int, int, int]) -> None:

@@ -12,11 +12,12 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 
 from dsrna_jax.data import augment
 from dsrna_jax.data_parallel import batch_mean
-from dsrna_jax.genotypes.genotype import CELL_TYPES
+from dsrna_jax.genotypes.search_spaces import groups_of
 from dsrna_jax.losses import accuracy, cross_entropy
 from dsrna_jax.measures.measure import configured
 from dsrna_jax.measures.radius_schedules import RADIUS_SCHEDULES
 from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks.path import PathNetwork
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import Averaged, over_parts
 from dsrna_jax.runtime.options import with_arguments
@@ -48,8 +49,8 @@ class SearchFunctions(SupernetLosses):
         """The state before the first step."""
         weights_key, alphas_key = jax.random.split(key)
         variables = self.supernet.init(weights_key, jnp.zeros((1, *self.image_shape)))
-        alphas = spaces.initial_alphas(alphas_key, self.config.space, self.config.nodes)
-        kept = {kind: jnp.ones(alphas[kind].shape, bool) for kind in CELL_TYPES} if self.config.prune_below else None
+        alphas = spaces.initial_alphas(alphas_key, self.config.space, self.config.nodes, cells=self.config.cells)
+        kept = {kind: jnp.ones(alphas[kind].shape, bool) for kind in groups_of(alphas)} if self.config.prune_below else None
         if self.config.kept is not None:
             kept = jax.tree.map(jnp.asarray, self.config.kept)
         return SearchState(
@@ -173,9 +174,10 @@ class SearchFunctions(SupernetLosses):
         The mixtures have no noise, and a share for every operation. Maps are of float32 in any precision: second derivatives need
         its digits.
         """
-        exact = self
-        if self.config.precision != "float32":
-            exact = dataclasses.replace(self, supernet=self.supernet.clone(dtype=None))
+        supernet = self.supernet if self.config.precision == "float32" else self.supernet.clone(dtype=None)
+        if isinstance(supernet, PathNetwork):
+            supernet = supernet.clone(draws=False)
+        exact = dataclasses.replace(self, supernet=supernet)
 
         def loss(part, _, alphas):
             shares = self.likely_shares(state, alphas, mixing.shares)

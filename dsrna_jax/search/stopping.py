@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsrna_jax.genotypes.dense_genotype import DenseGenotype
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, skip_count
+from dsrna_jax.genotypes.architecture import Searched
+from dsrna_jax.genotypes.genotype import called, skip_count
 from dsrna_jax.genotypes.operations import OPERATIONS
+from dsrna_jax.genotypes.search_spaces import groups_of
 
 _WITHOUT_WEIGHTS = ("none", "skip", "max_pool", "average_pool", "noise")  # families of operations
 
@@ -24,7 +25,7 @@ Ranking = list[list[int]]
 def ranking(alphas: Mapping[str, Any], primitives: Sequence[str]) -> Ranking:
     """The operations with weights of every edge from the largest alpha to the smallest, as columns of alphas."""
     learnable = [i for i, name in enumerate(primitives) if OPERATIONS[name].family not in _WITHOUT_WEIGHTS]
-    orders = [np.argsort(-np.asarray(alphas[kind])[:, learnable], axis=1, kind="stable") for kind in CELL_TYPES]
+    orders = [np.argsort(-np.asarray(alphas[kind])[:, learnable], axis=1, kind="stable") for kind in groups_of(alphas)]
     return np.array(learnable)[np.concatenate(orders)].tolist()
 
 
@@ -33,7 +34,7 @@ def unchanged_epochs(rankings: Sequence[Ranking]) -> int:
     return max(0, len(list(itertools.takewhile(lambda earlier: earlier == rankings[-1], reversed(rankings)))) - 1)
 
 
-def reason(genotype: Genotype | DenseGenotype, rankings: Sequence[Ranking], skips: int, stable: int) -> str | None:
+def reason(genotype: Searched, rankings: Sequence[Ranking], skips: int, stable: int) -> str | None:
     """The rule by which a search stops now, in words; None if it goes on.
 
     Args:
@@ -41,8 +42,8 @@ def reason(genotype: Genotype | DenseGenotype, rankings: Sequence[Ranking], skip
       skips: number of skip connections in the normal cell at which it stops; 0 for none.
       stable: number of epochs without a change of the ranking after which it stops; 0 for none.
     """
-    if skips and (count := skip_count(genotype, "normal")) >= skips:
-        return f"the normal cell has {count} skip connections"
+    if skips and (count := skip_count(genotype, genotype.groups[0])) >= skips:
+        return f"the {called(genotype.groups[0])} has {count} skip connections"
     if stable and (count := unchanged_epochs(rankings)) >= stable:
         return f"the ranking of the operations has not changed for {count} epochs"
     return None

@@ -27,7 +27,8 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
 
     `compile_s` is wall time from traced to compiled of the weight step and the alpha step, compiled side by side as a search
     does. `forward_ms` is evaluation; `weight_gradient_ms` and `alpha_gradient_ms` (R included) each contain their optimiser's
-    update; `step_ms` is both. `operations` counts the instructions that XLA launches in a step, `peak_mb` what it allocates.
+    update; `step_ms` is both, `step_cpu_ms` the CPU time of both in all threads. `operations` counts the instructions that XLA
+    launches in a step, `peak_mb` what it allocates.
     """
     mesh = sharding.mesh(1)
     statistics_of = {"mean": (0.5,) * colours, "std": (0.25,) * colours}
@@ -51,10 +52,12 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
     compiled = time.perf_counter()
     forward = lowered[2].compile(compiler_options=options)
     parts = [weight_step, alpha_step]
+    whole_step = lambda: weight_step(alpha_step(state, batch, batch, draw)[0], batch, draw)  # noqa: E731
     return {
         "space": config.space,
         "metric": config.metric,
         "order": config.order,
+        "mixture": config.mixture,
         "perturbation": config.perturbation,
         "cells": config.cells,
         "channels": config.channels,
@@ -67,7 +70,8 @@ def search_step_cost(config: SearchConfig, size: int, colours: int = 3, classes:
         "forward_ms": median_ms(lambda: forward(state, batch), repeats),
         "weight_gradient_ms": median_ms(lambda: weight_step(state, batch, draw), repeats),
         "alpha_gradient_ms": median_ms(lambda: alpha_step(state, batch, batch, draw), repeats),
-        "step_ms": median_ms(lambda: weight_step(alpha_step(state, batch, batch, draw)[0], batch, draw), repeats),
+        "step_ms": median_ms(whole_step, repeats),
+        "step_cpu_ms": median_ms(whole_step, repeats, clock=time.process_time),
         "operations": sum(_launched(part.as_text()) for part in parts),
         "peak_mb": round(max(_megabytes(part) for part in parts)),
         "process_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -158,14 +162,14 @@ def _where(compiled):
     return {"peak_mb": round(_megabytes(compiled)), "device": sharding.described(sharding.mesh(1)), "jax": jax.__version__}
 
 
-def median_ms(call, repeats, digits=1):
+def median_ms(call, repeats, digits=1, clock=time.perf_counter):
     """Median time of `repeats` calls in milliseconds, rounded to `digits` decimals, after one that compiles."""
     jax.block_until_ready(call())
     times = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = clock()
         jax.block_until_ready(call())
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return round(1e3 * statistics.median(times), digits)
 
 

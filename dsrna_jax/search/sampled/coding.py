@@ -13,11 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count, edges
+from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count, edges, reduction_positions
 from dsrna_jax.genotypes.robnet import CODES, RobNet
 from dsrna_jax.networks.network import Mixture
 from dsrna_jax.networks.path import Path
-from dsrna_jax.networks.plan import reduction_positions
 
 Code = Int[Array, " position"]
 

@@ -1,0 +1,168 @@
+"""Compares all searches on the handwritten digits at an equal budget, with random cells as the control.
+
+    python -m experiments.studies.searches --seeds=3
+    python -m experiments.studies.searches --seeds=1 --methods=gdas,random_cells --epochs=2 --train_epochs=1 --images=2
+
+Every search passes `--epochs` times over its training half; those of a series share these passes. Its cell is then trained, and
+gets accuracy, accuracy under PGD, R (the exact Jacobian norm) and CROWN's certified radius on the same test images. A row that is
+there is not measured again: run the same command after a stop.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.commands.process import disable_loop_unrolling, enable_compilation_cache, execute
+from dsrna_jax.errors import InputError
+from dsrna_jax.files import write_whole
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.series_options import stages_of, weight_decays_of
+from dsrna_jax.training.config import TrainingConfig
+
+CONTROL = "random_cells"
+METHODS = (*(name.removeprefix("digits_") for name in PRESETS if name.startswith("digits_")), CONTROL)
+TRAINING = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, held_out=0.0, batch_size=128)
+RADIUS, STEPS = 0.1, 20  # of PGD (l_inf), in pixels
+COLUMNS = ("skips", "eigenvalue", "accuracy", "pgd_accuracy", "jacobian_norm", "crown_radius")
+
+
+class Budget(NamedTuple):
+    """The size of the supernets, the epochs of each search and of each training, and the test images that are certified."""
+
+    nodes: int
+    channels: int
+    epochs: int
+    train_epochs: int
+    images: int
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
+    values = no_flags()
+    own = {"flag_values": values, "module_name": "command"}
+    flags.DEFINE_list("methods", list(METHODS), "searches, and random_cells", **own)
+    flags.DEFINE_integer("seeds", 3, "seeds of each", **own)
+    flags.DEFINE_integer("epochs", 24, "passes over the training half in each search", **own)
+    flags.DEFINE_integer("train_epochs", 8, "epochs in which each cell is trained", **own)
+    flags.DEFINE_integer("nodes", 4, "nodes inside a cell", **own)
+    flags.DEFINE_integer("channels", 8, "channels of the first cell of a supernet", **own)
+    flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
+    flags.DEFINE_string("run_dir", "runs/searches", "where searches, trainings and results go", **own)
+    parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return
+    if strange := [name for name in values.methods if name not in METHODS]:
+        raise InputError(f"methods has {strange[0]!r}: expected some of {', '.join(METHODS)}")
+    counts = {name: getattr(values, name) for name in ("seeds", "epochs", "train_epochs", "images")}
+    if min(counts.values()) < 1:
+        raise InputError(f"{', '.join(f'{name}={count}' for name, count in counts.items())}: expected at least 1 of each")
+    disable_loop_unrolling()
+    enable_compilation_cache()
+    budget, rows = Budget(*(getattr(values, name) for name in Budget._fields)), []
+    for seed in range(values.seeds):
+        for method in values.methods:
+            folder = Path(values.run_dir) / f"{method}_{seed}"
+            rows.append(row(method, seed, folder, budget))
+            print(json.dumps(rows[-1]), flush=True)
+    print(f"\n{table(rows)}\n\n{values.run_dir} holds a folder for each row, with row.json.")
+
+
+def budgeted(method: str, seed: int, budget: Budget) -> SearchConfig:
+    """The search of a method by its preset on the digits, of the size and with the passes over its training half of a budget."""
+    preset = PRESETS[f"digits_{method}"]
+    searches = len(stages_of(preset)) if preset.stages else len(weight_decays_of(preset)) if preset.weight_decays else 1
+    own, size = max(2, budget.epochs // searches), {"nodes": budget.nodes, "channels": budget.channels}
+    passes = {"epochs": own, "warmup_epochs": min(preset.warmup_epochs, own // 2)} if preset.epochs else {}
+    every = preset.eigenvalue_every if preset.stop_eigenvalue else 0 if preset.strategy != "gradient" else own
+    retraining = {"retrain_epochs": own, "retrain_channels": budget.channels} if preset.weight_decays else {}
+    return dataclasses.replace(preset, seed=seed, **size, **passes, eigenvalue_every=every, **retraining)
+
+
+def row(method: str, seed: int, folder: Path, budget: Budget) -> dict[str, Any]:
+    """The results of one search and of the training of what it found, measured if they are not yet."""
+    from dsrna_jax.series import run as series_run
+    from dsrna_jax.training import run as training_run
+
+    file = folder / "row.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    result, genotype, cells = {"method": method, "seed": seed}, f"random:{seed}", TRAINING.cells
+    if method != CONTROL:
+        config, searched = budgeted(method, seed, budget), folder / "search"
+        if not (folder / "found").exists():
+            series_run.run(config, searched, resume=(searched / "config.json").exists())
+            (folder / "found").touch()
+        genotype, result = str(searched), result | of_search(searched)
+        cells = config.cells if config.cell_free or config.space == "proxyless" else cells
+    training = dataclasses.replace(TRAINING, genotype=genotype, epochs=budget.train_epochs, cells=cells, seed=seed)
+    trained = folder / "training"
+    training_run.run(training, trained, resume=(trained / "config.json").exists())
+    result |= of_network(trained, budget.images)
+    write_whole(file, json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def of_search(folder: Path) -> dict[str, Any]:
+    """The last eigenvalue and accuracy of a search, and the skip connections of what it found."""
+    from dsrna_jax import genotypes
+    from dsrna_jax.runtime.records import rows
+
+    found, epochs = genotypes.load(folder / "genotype.json"), rows(folder / "metrics.jsonl")
+    measured = [epoch["eigenvalue"] for epoch in epochs if epoch.get("eigenvalue") is not None]
+    groups = getattr(found, "groups", ())
+    skips = genotypes.skip_count(found, groups[0]) if groups else None
+    return {"genotype": genotypes.to_json(found), "skips": skips, "eigenvalue": measured[-1] if measured else None}
+
+
+def of_network(folder: Path, count: int) -> dict[str, float]:
+    """Accuracy and accuracy under PGD on all test images; Jacobian norm and CROWN radius on the first `count` that are right."""
+    import jax
+    import jax.numpy as jnp
+
+    from dsrna_jax import attacks, data
+    from dsrna_jax.measures.jacobian import jacobian_norm
+    from dsrna_jax.training import restore
+    from experiments.studies.ranking import crown_radius
+
+    loaded, test = restore.load(folder), data.load("digits", "test")
+    images, labels = jnp.asarray(test.images, jnp.float32) / 255, jnp.asarray(test.labels)
+    is_right = np.asarray(jax.jit(loaded.logits_fn)(images)).argmax(1) == test.labels
+    attack = jax.jit(lambda x: attacks.pgd(loaded.logits_fn, x, labels, jax.random.key(0), radius=RADIUS, steps=STEPS).success)
+    stays = is_right & ~np.asarray(attack(images))
+    right = np.flatnonzero(is_right)[:count]
+    results = {"accuracy": float(is_right.mean()), "pgd_accuracy": float(stays.mean())}
+    if not len(right):
+        return results
+    norm = jax.jit(lambda x: jacobian_norm(loaded.logits_fn, x, norm="row_l2", method="exact"))(images[right])
+    return results | {
+        "jacobian_norm": float(norm.mean()),
+        "crown_radius": crown_radius(loaded.logits_fn, images[right], labels[right]),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Means over the seeds of each method, with standard deviations where there are several, as a Markdown table."""
+    lines = [f"| search | seeds | {' | '.join(name.replace('_', ' ') for name in COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        cells = [_cell([row[name] for row in own if row.get(name) is not None]) for name in COLUMNS]
+        lines.append(f"| {method} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    return f"{np.mean(values):.4g}" + (f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    execute(main)
