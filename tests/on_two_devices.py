@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import re
 from collections import Counter
 
@@ -24,12 +25,13 @@ from dsrna_jax.measures import certificates
 from dsrna_jax.measures.jacobian import jacobian_norm
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.layers import BatchNorm
-from dsrna_jax.runtime import compilation, sharding
+from dsrna_jax.runtime import compilation, records, sharding
 from dsrna_jax.runtime.device_data import DeviceData, gathered, on_devices
 from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.search import bilevel, curvature
 from dsrna_jax.search.programs import arguments, search_programs
 from dsrna_jax.search.setup import search_setup
+from dsrna_jax.series.run import run
 from dsrna_jax.training.config import ADVERSARIES, TrainingConfig
 from dsrna_jax.training.step import training_functions
 
@@ -269,3 +271,27 @@ def three_steps(devices):
     assert len(jax.tree.leaves(state)[0].sharding.device_set) == devices
     trees = {"weights": state.weights, "alphas": state.alphas, "batch_stats": state.batch_stats}
     return {name: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for name, tree in trees.items()}
+
+
+SMALL = {"metric": "none", "space": "darts", "nodes": 1, "channels": 2, "epochs": 2, "batch_size": 240, "warmup_epochs": 0}
+RUNS = {
+    "perturbed": {"perturbation": "adversarial", "perturbation_steps": 2},
+    "sampled": {"strategy": "random", "children": 2, "round_size": 2, "reward": "pgd_accuracy", "attack_steps": 2},
+    "series": {"stages": "3:8:0,3:4:0.4"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_whole_search_on_two_devices_has_the_records_of_one(kind, tmp_path):
+    """To rounding, which differs in the order of sums and grows with the steps."""
+    config = dataclasses.replace(SMOKE, **SMALL | RUNS[kind])
+    for devices in (1, 2):
+        run(config, tmp_path / str(devices), devices=devices, file=io.StringIO())
+    one, two = (records.rows(tmp_path / str(devices) / "metrics.jsonl") for devices in (1, 2))
+    assert len(one) == len(two) > 1
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours.keys() == theirs.keys()
+        numbers = [name for name, value in ours.items() if isinstance(value, float)]
+        assert "train_loss" in numbers or "best_reward" in numbers
+        np.testing.assert_allclose(*([row[name] for name in numbers] for row in (ours, theirs)), rtol=0.02, atol=0.02)
