@@ -190,7 +190,7 @@ def both_ways(f, x, radius, norm, clip, chunk):
     for node in [*forward.relaxed_inputs(graph)][-1:] + [graph.output]:
         relaxed = Relaxed(intervals).prepared(graph, node)
         bound = lambda rows, node=node, relaxed=relaxed: lower_bound(graph, area, relaxed, node, rows)  # noqa: E731
-        results.append([sides_of(node, bound, chunk=chunk, graph=g) for g in (graph, None)])
+        results.append([sides_of(node, bound, chunk=chunk, graph=graph, axes=axes) for axes in (tracked(graph, node), ())])
     return results
 
 
@@ -244,7 +244,8 @@ def test_bounds_have_the_same_derivatives_by_weights_and_by_slopes_of_each_row()
                 slopes = jnp.square(jnp.sin(entry)).reshape(-1, 1, 1, 1, 1) * share[None]
                 return lower_bound(graph, area, Relaxed(intervals, {relu: slopes}), graph.output, rows)
 
-            sides = sides_of(graph.output, bound, chunk=10**6, graph=graph if with_windows else None)
+            axes = tracked(graph, graph.output) if with_windows else ()
+            sides = sides_of(graph.output, bound, chunk=10**6, graph=graph, axes=axes)
             order = jnp.arange(sides[0].size).reshape(sides[0].shape)
             return sum((jnp.sin(order) * side).sum() for side in sides)
 

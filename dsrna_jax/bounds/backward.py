@@ -15,8 +15,8 @@ from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Penalty, Planes
 from dsrna_jax.bounds.rounding import gamma, total
-from dsrna_jax.bounds.rows import Rows
-from dsrna_jax.bounds.windows import Functional, Places, tracked
+from dsrna_jax.bounds.rows import Rows, window_axes
+from dsrna_jax.bounds.windows import Functional, Places
 
 # Estimate of the number of arrays, of the size of a functional on the widest layer, that a backward pass holds at once.
 ROW_BUFFERS = 3
@@ -238,7 +238,13 @@ def dense(target: Node, functional) -> Functional:
 
 
 def sides_of(
-    node: Node, lower_bound: Callable, *, chunk: int, graph: Graph | None = None, wanted=None
+    node: Node,
+    lower_bound: Callable,
+    *,
+    chunk: int,
+    graph: Graph | None = None,
+    axes: tuple[int, ...] | None = None,
+    wanted=None,
 ) -> tuple[jax.Array, jax.Array]:
     """Lower and upper bounds of every entry of a node.
 
@@ -246,10 +252,13 @@ def sides_of(
       lower_bound: maps a `Functional` of the node to lower bounds [row, batch].
       chunk: entries bounded at a time, if their functionals hold all entries of the widest layer; more if these hold less.
       graph: of the node, to hold functionals on windows; None to hold all entries.
+      axes: along which functionals have windows; by default those that save much.
       wanted: mask of the node's shape, for all entries by default. Entries that no example wants may keep infinite bounds;
         the wanted ones are sorted to the front, and chunks without any are skipped.
     """
-    rows = Rows(node, () if graph is None else tracked(graph, node))
+    if axes is None:
+        axes = () if graph is None else window_axes(graph, node)
+    rows = Rows(node, axes)
     size, batch = node.size, node.value.shape[node.batch_axis]
     most = chunk if graph is None else rows.at_once(graph, chunk, batch)
     idle = jnp.zeros(size, bool)

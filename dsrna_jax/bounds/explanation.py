@@ -14,8 +14,8 @@ from dsrna_jax.bounds import METHODS
 from dsrna_jax.bounds.backward import ROW_BUFFERS
 from dsrna_jax.bounds.forward import relaxed_inputs
 from dsrna_jax.bounds.graph import Graph, Linear, Node
-from dsrna_jax.bounds.rows import Rows
-from dsrna_jax.bounds.windows import frames, held, tracked
+from dsrna_jax.bounds.rows import Rows, window_axes
+from dsrna_jax.bounds.windows import frames, held
 
 _given: contextvars.ContextVar[tuple[int | None] | None] = contextvars.ContextVar("free memory", default=None)
 
@@ -114,7 +114,7 @@ class _Backward(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph, node: Node, chunk: int, batch: int) -> "_Backward":
-        rows = Rows(node, tracked(graph, node))
+        rows = Rows(node, window_axes(graph, node))
         sizes = [(below, held(below, frame)) for below, frame in frames(graph, node, rows.frame)]
         widest = max(_unfolded(below) * size / below.size for below, size in sizes)
         return cls(min(node.size, rows.at_once(graph, chunk, batch)), widest, sum(size for _, size in sizes))

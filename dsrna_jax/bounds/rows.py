@@ -8,10 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.bounds.graph import Graph, Node
-from dsrna_jax.bounds.windows import Functional, Places, frames, held, single
+from dsrna_jax.bounds.windows import Functional, Places, frames, held, single, tracked
 
 BLOCK = 8  # entries that share a window, and the planes that are read there
 CACHED = 2**20  # entries of functionals that are assumed to fit a processor's cache
+
+
+def window_axes(graph: Graph, node: Node) -> tuple[int, ...]:
+    """The axes along which rows of a node go on windows; none if these would save less than half of the entries."""
+    axes = tracked(graph, node)
+    reached = list(frames(graph, node, single(node, axes))) if axes else []
+    return axes if 2 * sum(held(*pair) for pair in reached) <= sum(below.size for below, _ in reached) else ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -179,7 +179,7 @@ class Functional:
         return dataclasses.replace(self, rows=rows, frame=frame, is_clean=self.is_clean or not any(frame))
 
     def settled(self) -> "Functional":
-        """This functional, without windows if they are not smaller than the map."""
+        """This functional, without windows if they are not much smaller than the map."""
         return self if settled(self.node, self.frame) == self.frame else self.whole(range(len(self.frame)))
 
     def for_each_example(self) -> "Functional":
@@ -227,8 +227,8 @@ def held(node: Node, frame: Frame) -> int:
 
 
 def settled(node: Node, frame: Frame) -> Frame:
-    """The frame, or that of all entries if windows hold as many."""
-    return frame if held(node, frame) < node.size else (None,) * len(frame)
+    """The frame, or that of all entries if windows hold more than half as many, and so save little."""
+    return frame if 2 * held(node, frame) <= node.size else (None,) * len(frame)
 
 
 def frames(graph: Graph, target: Node, frame: Frame, *, to_relaxed: bool = False) -> Iterator[tuple[Node, Frame]]:

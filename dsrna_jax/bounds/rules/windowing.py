@@ -338,8 +338,7 @@ def convolved_by_channel(operands, *, primitive, taps, stride, size, **params):
         steps[rank - 2 + i] = Step(rank - 1 + i, stride, high - low + 1, low)
 
     def deviation(functional):
-        is_window = [span is not None for span in functional.frame[-2:]]
-        shifts = [low if w else 0 for w, (low, _) in zip(is_window, ends, strict=True)]
+        shifts = [low if span is not None else 0 for span, (low, _) in zip(functional.frame[-2:], ends, strict=True)]
         moved = tuple(tuple(o - s for o, s in zip(tap, shifts, strict=True)) for tap in taps)
         counts = functional.rows.shape[-2:]
 
@@ -349,7 +348,22 @@ def convolved_by_channel(operands, *, primitive, taps, stride, size, **params):
 
         return local
 
-    return stepped(steps, pull=derived(deviation))
+    def pull(functional):
+        """A product with one matrix for each channel, if windows are so small that it is faster than shifted sums."""
+        (frame,) = functional.node.operation.windowed.reach(functional.frame)
+        spans = [span for span in frame[-2:] if span is not None]
+        if len(spans) < 2 or math.prod(span.size for span in spans) > 8 * len(taps):
+            return transposed(functional, deviation(functional))
+        shifts = []
+        for side, (span, (low, _)) in enumerate(zip(spans, ends, strict=True)):
+            entries = (
+                stride * np.arange(functional.rows.shape[side - 2])[None] + np.array([tap[side] - low for tap in taps])[:, None]
+            )
+            shifts.append((entries[..., None] == np.arange(span.size)).astype(kernel.dtype))  # [tap, entry, entry of the image]
+        matrices = jnp.einsum("tgmc,thy,twx->gmchwyx", kernel, *shifts)
+        return [jnp.einsum("gmcrbhw,gmchwyx->gcrbyx", functional.rows, matrices)]
+
+    return stepped(steps, pull=pull)
 
 
 def mixed(operands, *, primitive, **params):
