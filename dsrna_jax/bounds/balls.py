@@ -153,7 +153,8 @@ def region(leaves, *, radius, norm: str, clip, box: Box | None) -> Ball:
 def sparse(leaves, pixels, clip) -> Ball:
     """The inputs that differ from leaves [batch, ...] in up to so many pixels, a number or [batch].
 
-    Changed pixels may take any valid value. A pixel is all channels of an array [batch, height, width, channel], and an entry of any other array.
+    Changed pixels may take any valid value. A pixel is all channels of an array [batch, height, width, channel], and an entry of
+    any other array.
     Raises: InputError without the range of valid values, or as `ball`.
     """
     if clip is None:
