@@ -14,13 +14,14 @@ from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier import hinge_splits, input_splits
-from dsrna_jax.bounds.verifier.beta_crown import has_hinges
+from dsrna_jax.bounds.verifier.beta_crown import hinge_count
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
 from dsrna_jax.bounds.verifier.verdict import Verdict
 from dsrna_jax.errors import InputError
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
+FEW_LAYERS = 8  # of hinges
 
 
 @in_full_precision
@@ -50,7 +51,7 @@ def verify(
       specification: its rows fit the shape of f(x).
       timeout: seconds, > 0; checked between batches, and compiling counts.
       method: one of `METHODS`: of the bounds of sub-boxes ("crown" by default), or of the intermediate bounds that all splits of
-        hinges share ("alpha_crown").
+        hinges share ("alpha_crown", whose programs grow with the square of the layers, and "hz_crown" for more than 8).
       split: "inputs", "hinges", or "auto" for inputs if there are up to 20, or no hinges.
       batch: sub-problems bounded at a time.
       iterations: steps of Adam for each sub-problem of hinges.
@@ -81,14 +82,14 @@ def verify(
     if least <= 0 and (confirmed := _confirmed(f, specification, exact, point)) is not None:
         return Verdict("counterexample", confirmed, "found by an attack", seconds(), 0)
     options = {"batch": batch, "is_over": lambda: seconds() > timeout}
+    hinges = hinge_count(f, box.middle)
     if split == "auto":
-        split = "hinges" if lower.size > FEW_INPUTS and has_hinges(f, box.middle) else "inputs"
+        split = "hinges" if lower.size > FEW_INPUTS and hinges else "inputs"
     if split == "inputs":
         outcome = input_splits.search(traceable, specification, box, method=method or "crown", **options)
     else:
-        outcome = hinge_splits.search(
-            traceable, specification, box, method=method or "alpha_crown", iterations=iterations, **options
-        )
+        shared = method or ("alpha_crown" if hinges <= FEW_LAYERS else "hz_crown")
+        outcome = hinge_splits.search(traceable, specification, box, method=shared, iterations=iterations, **options)
     if outcome.status != "counterexample":
         return Verdict(outcome.status, None, outcome.reason, seconds(), outcome.branches)
     confirmed = _confirmed(f, specification, exact, outcome.counterexample)

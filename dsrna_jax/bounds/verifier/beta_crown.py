@@ -31,11 +31,11 @@ def hinges_of(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if isinstance(node.operation, Hinge)]
 
 
-def has_hinges(f: Callable, x) -> bool:
-    """Whether f, at x [batch, ...], has any node whose side can be chosen. Computes nothing."""
+def hinge_count(f: Callable, x) -> int:
+    """Number of operations of f, at x [batch, ...], whose sides can be chosen. Computes nothing."""
     found: list[Node] = []
     jax.eval_shape(lambda x: found.extend(hinges_of(traced(f, x))), x)
-    return bool(found)
+    return len(found)
 
 
 def flat(x, node: Node) -> jax.Array:
