@@ -131,6 +131,18 @@ def test_smooth_functions_are_decided_by_splits_of_inputs():
     assert (found.status, found.counterexample, found.reason) == ("unknown", None, "f has no hinges to split")
 
 
+@pytest.mark.parametrize("is_tree", [True, False])
+def test_counterexamples_of_convolutions_in_float32_are_confirmed(is_tree):
+    kernel = jnp.ones((3, 3, 1, 1), jnp.float32)
+    convolve = functools.partial(jax.lax.conv, window_strides=(1, 1), padding="SAME")
+    tree = jax.tree_util.Partial(lambda k, x: convolve(x, k.transpose(3, 2, 0, 1)).reshape(len(x), -1), kernel)
+    f = tree if is_tree else lambda x: tree(x)
+    box = bounds.Box(jnp.zeros((1, 1, 4, 4)), jnp.ones((1, 1, 4, 4)))
+    below = bounds.Specification(-jnp.ones((1, 16)), jnp.array([50.0]))
+    found = bounds.verify(f, box, below)
+    assert found.status == "counterexample" and found.counterexample.shape == (1, 4, 4)
+
+
 def test_what_is_not_decided_in_time_is_unknown():
     f, box, specification, least = problem(next(seed for seed in range(12) if problem(seed)[3] > 0))
     assert least > 0

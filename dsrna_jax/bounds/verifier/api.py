@@ -117,8 +117,20 @@ def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _confirmed(f, specification, exact: Box, point) -> np.ndarray | None:
-    """The input as a counterexample in float64, moved into the exact box; None if it is none there."""
+    """The input as a counterexample in float64, moved into the exact box; None if it is none there.
+
+    The arrays of a pytree f are taken in float64 too. A function that takes no such inputs is evaluated as it is.
+    """
+    x = np.clip(np.asarray(point, np.float64)[None], exact.lower, exact.upper)
     with jax.enable_x64(True):
-        x = np.clip(np.asarray(point, np.float64)[None], exact.lower, exact.upper)
-        value = float(violations(values_of(f(jnp.asarray(x)), specification), specification).min())
+        wide = jax.tree.map(lambda a: jnp.asarray(a, float) if _is_float(a) else a, f)
+        try:
+            y = wide(jnp.asarray(x))
+        except TypeError:  # a convolution by float32 weights that f closes over
+            y = f(jnp.asarray(x, np.float32))
+        value = float(violations(values_of(y, specification), specification).min())
     return x[0] if value <= 0 else None
+
+
+def _is_float(leaf) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(leaf.dtype, jnp.floating)

@@ -21,7 +21,8 @@ class Verdict:
 
     status: "verified": the property holds at every input of the region; "counterexample": it does not at `counterexample`;
       "unknown": neither was found, for the `reason`.
-    counterexample: an input of the region at which the property fails, as f is evaluated in float64.
+    counterexample: an input of the region at which the property fails, as f is evaluated in float64, or in its own type if it
+      takes no other.
     reason: how the answer was found, or why none was.
     seconds: time taken, compiling included.
     branches: number of sub-problems that were bounded.
