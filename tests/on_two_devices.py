@@ -277,7 +277,6 @@ SMALL = {"metric": "none", "space": "darts", "nodes": 1, "channels": 2, "epochs"
 RUNS = {
     "perturbed": {"perturbation": "adversarial", "perturbation_steps": 2},
     "sampled": {"strategy": "random", "children": 2, "round_size": 2, "reward": "pgd_accuracy", "attack_steps": 2},
-    "series": {"stages": "3:8:0,3:4:0.4"},
 }
 
 

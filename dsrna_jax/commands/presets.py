@@ -203,7 +203,7 @@ PROXYLESS = replace(
 )  # fmt: skip
 DIGITS_PROXYLESS = replace(
     DIGITS_DSRNA_JACOBIAN, space="proxyless", metric="none", gamma=0.0, mixture="binary", cells=6, channels=8, alpha_lr=0.02,
-    resource_weight=0.1,
+    resource_weight=0.1, epochs=40, warmup_epochs=10,  # each path learns in one of some six steps
 )  # fmt: skip
 
 # Li and Talwalkar 2019 (arXiv:1902.07638) and Real et al. 2019 (arXiv:1802.01548), on one supernet that learns on random
