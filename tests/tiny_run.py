@@ -141,11 +141,12 @@ class TinyLoop(RunLoop):
         return {"loss": means.get("train_loss")}
 
 
-def run(config: TinyConfig, path: Path, *, resume: bool = False, devices: int = 0, file=None) -> TinyLoop:
+def run(config: TinyConfig, path: Path, *, resume: bool = False, devices: int = 0, file=None, log=()) -> TinyLoop:
     """Runs in the folder `path`; the loop at its end."""
     folder = TinyFolder(path, is_written=joined().is_first)
     with locked(folder.path, "run_dir"):
-        return runtime_run.run(lambda: setup_of(config), TinyLoop, folder, config, resume=resume, devices=devices, file=file)
+        setup = lambda: setup_of(config)  # noqa: E731
+        return runtime_run.run(setup, TinyLoop, folder, config, resume=resume, devices=devices, file=file, log=log)
 
 
 COMMAND = Command(

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from absl.flags import FlagValues
 
-from dsrna_jax.commands.command import Command, Flag, run_command
+from dsrna_jax.commands.command import LOG, Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import flags_of, line
 from dsrna_jax.commands.planning import Part, planned
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling
 from dsrna_jax.genotypes.search_spaces import SPACES
+from dsrna_jax.runtime.log_writers import log_names
 from dsrna_jax.search.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> None:
 def _settings(values: FlagValues) -> tuple[SearchConfig, Path]:
     from dsrna_jax.runtime.run_folder import configuration
 
+    log_names(values.log)
     run_dir = Path(values.run_dir or f"runs/{values.preset}")
     is_preset = values["preset"].present or not values.resume
     return overridden(PRESETS[values.preset] if is_preset else configuration(run_dir, SearchConfig), values), run_dir
@@ -73,7 +75,7 @@ def _run(config: SearchConfig, run_dir: Path, values: FlagValues) -> "Architectu
     disable_loop_unrolling()
     from dsrna_jax.series.run import run
 
-    return run(config, run_dir, resume=values.resume, devices=values.devices)
+    return run(config, run_dir, resume=values.resume, devices=values.devices, log=log_names(values.log))
 
 
 def _report(genotype: "Architecture", run_dir: Path, values: FlagValues) -> str:
@@ -137,6 +139,7 @@ COMMAND = Command(
     own={
         "preset": Flag("configuration that flags override", DEFAULT, tuple(PRESETS)),
         "run_dir": Flag("folder of the run; by default runs/PRESET"),
+        "log": LOG,
     },
     dry_run="show configuration, weights and memory, and train nothing",
     settings=_settings,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from absl.flags import FlagValues
 
-from dsrna_jax.commands.command import Command, Flag, run_command
+from dsrna_jax.commands.command import LOG, Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import line
 from dsrna_jax.commands.planning import Part, planned
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
+from dsrna_jax.runtime.log_writers import log_names
 from dsrna_jax.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def _answer(values: FlagValues) -> str | None:
 def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
     from dsrna_jax.runtime.run_folder import configuration
 
+    log_names(values.log)
     run_dir = Path(values.run_dir or f"runs/train_{values.preset}_{_name(values.genotype)}")
     is_preset = values["preset"].present or not values.resume
     kept = TRAINING_PRESETS[values.preset] if is_preset else configuration(run_dir, TrainingConfig)
@@ -84,7 +86,7 @@ def training_part(
 def _run(config: TrainingConfig, run_dir: Path, values: FlagValues) -> "Trained":
     from dsrna_jax.training.run import run
 
-    return run(config, run_dir, resume=values.resume, devices=values.devices)
+    return run(config, run_dir, resume=values.resume, devices=values.devices, log=log_names(values.log))
 
 
 def _report(trained: "Trained", run_dir: Path, values: FlagValues) -> str:
@@ -121,6 +123,7 @@ COMMAND = Command(
     own={
         "preset": Flag("configuration that flags override", DEFAULT, tuple(TRAINING_PRESETS)),
         "run_dir": Flag("folder of the run; by default runs/train_PRESET_GENOTYPE"),
+        "log": LOG,
     },
     dry_run="show configuration, weights, operations and memory, and train nothing",
     answer=_answer,

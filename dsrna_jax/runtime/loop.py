@@ -46,6 +46,7 @@ class RunLoop(ABC):
         self.sums: dict[str, float] = {}  # of the metrics of this epoch's steps
         self.unread: dict[str, jax.Array] | None = None  # the metrics of the last step, which may still be running
         self.row: dict[str, Any] = {}  # the metrics of the last epoch
+        self.after_epoch: list[Callable[[], None]] = []  # called when the row of an epoch and its checkpoint are written
         self.is_over = False  # whether it ends before its last epoch
         self._next_pictures = time.monotonic() + _PICTURES_EVERY
         self._saved = 0  # the step of the last checkpoint; there is none of step 0
@@ -227,6 +228,9 @@ class RunLoop(ABC):
         self.sums = {}
         self.folder.metrics.write(self.row)
         self.save()
+        with self.progress.paused():
+            for call in self.after_epoch:
+                call()
         self._show(epoch)
 
     def _show(self, epoch: int) -> None:

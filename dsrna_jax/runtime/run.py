@@ -1,15 +1,18 @@
 """A run from beginning to end, or from where it stopped, in its folder."""
 
 import contextlib
+import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO, TypeVar
 
 from jax.sharding import Mesh
 
 from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime.epoch_log import EpochLog
 from dsrna_jax.runtime.joining import joined
+from dsrna_jax.runtime.log_writers import check_installed
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.runtime.machine import machine
 from dsrna_jax.runtime.origin import origin
@@ -31,12 +34,14 @@ def run(
     resume: bool,
     devices: int,
     file: TextIO | None,
+    log: Sequence[str] = (),
 ) -> Loop:
     """Runs from beginning to end, or from where the run in `folder` stopped; returns the loop at its end.
 
     Args:
       setup_of: loads the data and builds the setup.
       loop_of: the subclass of `RunLoop`.
+      log: names in `log_writers.BACKENDS` of the logs that get the rows of metrics.jsonl too.
     Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
@@ -46,6 +51,7 @@ def run(
         if size := getattr(config, name, 0):
             sharding.check_divides(size, mesh, name)
     if processes.is_first:
+        check_installed(tuple(log))
         folder.check(resume)
     setup = setup_of()
     processes.agree("configuration or data set", identity(setup.resolved))
@@ -62,6 +68,11 @@ def run(
             loop.restore()
         else:
             loop.start()
+        log = log if processes.is_first else ()
+        epoch_log = EpochLog(log, folder.path, dataclasses.asdict(config), resume, progress.note)
+        stack.callback(epoch_log.close)
+        epoch_log.follow()
+        loop.after_epoch.append(epoch_log.follow)
         loop.wait()
         ready, first = time.monotonic(), loop.step
         progress.note(f"ready after {ready - began:.0f} s")

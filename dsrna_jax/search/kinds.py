@@ -13,7 +13,7 @@ class Kind(NamedTuple):
     network: (config, image shape, classes, mean, std) -> the network that is searched.
     setup: (config, stand-in for the data) -> a setup.
     report: setup -> text.
-    run: (config, path, resume, devices, file) -> genotype.
+    run: (config, path, resume, devices, file, log) -> genotype.
     """
 
     network: Callable[..., Any]

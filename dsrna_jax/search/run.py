@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TextIO, cast
 
 import jax
@@ -36,6 +37,7 @@ def run(
     resume: bool = False,
     devices: int = 0,
     file: TextIO | None = None,
+    log: Sequence[str] = (),
 ) -> Searched:
     """Searches, with every genotype and record in the run folder `path`; returns the last genotype.
 
@@ -49,12 +51,14 @@ def run(
       resume: go on with the run in `path`.
       devices: number of devices that share a batch; 0 for all.
       file: where progress is printed, by default standard output.
+      log: names of logs that follow metrics.jsonl, of "tensorboard", "wandb" and "mlflow"; whatever they lack is sent to them.
     Raises: InputError; FloatingPointError as soon as a loss or gradient is not finite; OSError if the disk is full;
       Stopped after SIGTERM or Ctrl-C, once the step has ended and been saved.
     """
     folder = SearchFolder(path, is_written=joined().is_first)
     with locked(folder.path, "run_dir"):
-        end = runtime_run.run(lambda: search_setup(config), SearchLoop, folder, config, resume=resume, devices=devices, file=file)
+        setup = lambda: search_setup(config)  # noqa: E731
+        end = runtime_run.run(setup, SearchLoop, folder, config, resume=resume, devices=devices, file=file, log=log)
         if folder.is_written:
             folder.draw(end.genotype, config, {} if end.rise is None else {end.rise.epoch: "the cells found"})
             note = collapse_note(end.genotype, rows(folder.metrics.path))

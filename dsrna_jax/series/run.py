@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from dsrna_jax import genotypes
@@ -10,6 +11,7 @@ from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.lock import locked
+from dsrna_jax.runtime.log_writers import check_installed
 from dsrna_jax.runtime.machine import machine
 from dsrna_jax.runtime.paths import is_begun
 from dsrna_jax.runtime.run_folder import identity
@@ -32,6 +34,7 @@ def run(
     resume: bool = False,
     devices: int = 0,
     file: TextIO | None = None,
+    log: Sequence[str] = (),
 ) -> Any:
     """Searches as the configuration says, in the run folder `path`; returns the genotype found.
 
@@ -39,13 +42,14 @@ def run(
     goes on with the one that was stopped, so that the series ends as if it had never stopped. Arguments and exceptions as those
     of `search.run.run`, which runs a search that is no series.
     """
-    options = {"devices": devices, "file": file}
+    options = {"devices": devices, "file": file, "log": log}
     if not config.is_series:
         return kind_of(config).run(config, path, resume=resume, **options)
     processes = joined()
     folder = SeriesFolder(path, is_written=processes.is_first)
     with locked(folder.path, "run_dir"):
         if processes.is_first:
+            check_installed(tuple(log))
             folder.check(resume)
         resolved = {**search_setup(first(config)).resolved, "config": dataclasses.asdict(config)}
         processes.agree("configuration or data set", identity(resolved))

@@ -1,6 +1,7 @@
 """A training from beginning to end, or from where it stopped: its steps, the choice of the best checkpoint, its records."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TextIO
 
 import jax
@@ -45,6 +46,7 @@ def run(
     resume: bool = False,
     devices: int = 0,
     file: TextIO | None = None,
+    log: Sequence[str] = (),
 ) -> Trained:
     """Trains, with checkpoints and records in the run folder `path`.
 
@@ -63,7 +65,7 @@ def run(
         return training_setup(config, _saved_architecture(path) if resume else None)
 
     with locked(folder.path, "run_dir"):
-        end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file)
+        end = runtime_run.run(setup, TrainingLoop, folder, config, resume=resume, devices=devices, file=file, log=log)
         result = None
         if processes.is_first:
             folder.draw(end.setup.architecture, f"{folder.path.name}: {config.genotype} on {config.dataset}")

@@ -1,6 +1,7 @@
 """A sampled search from beginning to end, or from where it stopped, with its records in a run folder."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TextIO
 
 import jax
@@ -29,6 +30,7 @@ def run(
     resume: bool = False,
     devices: int = 0,
     file: TextIO | None = None,
+    log: Sequence[str] = (),
 ) -> Genotype | RobNet:
     """Trains the supernet, tries the children of the strategy, and returns the genotype of the best; all records are in `path`.
 
@@ -37,9 +39,8 @@ def run(
     """
     folder = SampledFolder(path, is_written=joined().is_first)
     with locked(folder.path, "run_dir"):
-        end = runtime_run.run(
-            lambda: sampled_setup(config), SampledLoop, folder, config, resume=resume, devices=devices, file=file
-        )
+        setup = lambda: sampled_setup(config)  # noqa: E731
+        end = runtime_run.run(setup, SampledLoop, folder, config, resume=resume, devices=devices, file=file, log=log)
         if folder.is_written:
             assert end.best is not None
             folder.draw(end.genotype, config, end.best.child)
