@@ -40,8 +40,10 @@ def events_of(folder):
 
 def wandb_of(folder):
     """[(step, name, value)] of all offline files of a run, and its configuration: records as in LevelDB's log."""
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
+    wandb.teardown()  # returns when its service, which writes the files, has ended
     found, config, ids = [], {}, set()
     for file in sorted((folder / "wandb").glob("offline-run-*/*.wandb")):
         data, at = file.read_bytes(), 7
