@@ -165,7 +165,7 @@ def check_installed(names: tuple[str, ...]) -> None:
 
 
 def _kept(file: Path, shape: Any, is_resumed: bool) -> dict[str, Any] | None:
-    """What the writer before kept in its file; None if there is none, or if the run begins anew."""
+    """The content of the file of an earlier writer; None if there is none, or if the run begins anew, which removes it."""
     if not is_resumed:
         file.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
