@@ -7,6 +7,7 @@
     genotypes, zoo  cells as plain data; the published ones by name
     networks        supernets, and the networks that genotypes describe
     restore         trained networks from their checkpoints
+    pretrained      small trained networks that ship with the package, by name
     evaluation      accuracy under attack, certified radii
     interchange     networks of ONNX files, properties of VNNLIB files
     plots           cells, curves, attacked images
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.measures.jacobian import jacobian_norm
     from dsrna_jax.training import restore
+    from dsrna_jax.training.pretrained import pretrained
 
 __version__ = "0.1.0"
 
@@ -41,11 +43,17 @@ __all__ = [
     "measures",
     "networks",
     "plots",
+    "pretrained",
     "restore",
     "zoo",
 ]
 __getattr__, __dir__ = lazy.attach(
     __name__,
     __all__,
-    {"jacobian_norm": "measures.jacobian:jacobian_norm", "restore": "training.restore", "zoo": "genotypes.zoo"},
+    {
+        "jacobian_norm": "measures.jacobian:jacobian_norm",
+        "pretrained": "training.pretrained:pretrained",
+        "restore": "training.restore",
+        "zoo": "genotypes.zoo",
+    },
 )

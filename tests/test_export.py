@@ -14,7 +14,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.commands import export
 from dsrna_jax.commands.process import status
 from dsrna_jax.evaluation import exporting
-from dsrna_jax.training import restore
+from dsrna_jax.training import restore, weights_file
 
 IMAGES = np.random.default_rng(3).uniform(size=(5, 8, 8, 1)).astype(np.float32)
 
@@ -52,11 +52,22 @@ def test_safetensors_hold_every_array_by_name_and_the_genotype(trained_run, netw
     out = exported(trained_run, "safetensors", tmp_path / "network.safetensors")
     with safe_open(out, "numpy") as file:
         arrays, kept = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    named = exporting.named_arrays(network.variables)
+    named = weights_file.named(network.variables)
     assert set(arrays) == set(named) and "params.head_kernel" in arrays
     assert all(np.array_equal(arrays[name], named[name]) for name in named)
     assert genotypes.from_json(kept["genotype"]) == network.architecture
     assert json.loads(kept["data"])["mean"] == network.metadata["data"]["mean"]
+
+
+def test_a_safetensors_file_is_loaded_and_exported_as_the_run_is(trained_run, network, tmp_path):
+    file = exported(trained_run, "safetensors", tmp_path / "network.safetensors")
+    loaded = restore.load(file)
+    assert (loaded.digest, loaded.step, loaded.config) == (network.digest, network.step, network.config)
+    assert np.array_equal(logits(loaded), logits(network))
+    assert status(export.main, ["export", f"--checkpoint={file}", "--to=safetensors"]) == 0
+    (again,) = tmp_path.glob("network.safetensors_export/*.safetensors")
+    assert restore.load(again).digest == network.digest
+    assert "Not measured on test images" in again.with_suffix(".md").read_text()
 
 
 def test_the_genotype_is_darts_text(trained_run, network, tmp_path):

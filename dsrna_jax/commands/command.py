@@ -29,7 +29,7 @@ class Flag(NamedTuple):
 
 DEVICES = interval("[0, 65536]")
 LOG = Flag("tensorboard, wandb, mlflow, or several with commas between: logs that follow metrics.jsonl", "")
-CHECKPOINT = Flag("folder of a training, or of a checkpoint")
+CHECKPOINT = Flag("folder of a training, or of a checkpoint, or a file .safetensors that export wrote")
 
 
 @dataclasses.dataclass(frozen=True)

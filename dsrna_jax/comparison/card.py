@@ -20,9 +20,11 @@ _USES = {
 
 session = onnxruntime.InferenceSession("{file}")
 (logits,) = session.run(["logits"], {{"images": images}})  # float32 {shape} in [0, 1]""",
-    "safetensors": """from safetensors.numpy import load_file
+    "safetensors": """import dsrna_jax
 
-arrays = load_file("{file}")  # by name; genotype, configuration and pixel statistics are in the metadata""",
+logits_fn = dsrna_jax.restore.load("{file}").logits_fn  # float32 {shape} in [0, 1]
+
+# Or the arrays by name: safetensors.numpy.load_file("{file}")""",
     "jax_export": """from pathlib import Path
 
 from jax import export

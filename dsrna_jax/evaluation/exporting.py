@@ -1,6 +1,5 @@
 """Trained networks as files for other programs, each checked when it is written: ONNX, safetensors, jax.export, DARTS's text."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.files import replacing, write_whole
 from dsrna_jax.interchange.onnx_network import read
 from dsrna_jax.interchange.onnx_writer import write
+from dsrna_jax.training import weights_file
 from dsrna_jax.training.restore import TrainedNetwork
 
 TOLERANCE = 1e-5
@@ -52,23 +52,7 @@ def export_safetensors(network: TrainedNetwork, path: str | os.PathLike) -> str:
 
     Raises: InputError if the package safetensors is absent.
     """
-    try:
-        from safetensors.numpy import load_file, save_file
-    except ModuleNotFoundError:
-        raise InputError("writing safetensors needs the package safetensors: pip install 'dsrna_jax[safetensors]'") from None
-    arrays = {name: np.ascontiguousarray(array) for name, array in named_arrays(network.variables).items()}
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, facts(network))
-        saved = load_file(temporary)
-        if set(saved) != set(arrays) or any(not np.array_equal(saved[name], arrays[name]) for name in arrays):
-            raise InputError(f"{path} does not hold what was written to it: is the disk full?")
-    return f"{len(arrays)} arrays, read back as they are"
-
-
-def named_arrays(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The leaves of a nested dict by their keys joined with dots, such as "params.cell_0.preprocess_0.kernel"."""
-    leaves = jax.tree_util.tree_flatten_with_path(variables)[0]
-    return {".".join(str(key.key) for key in where): np.asarray(leaf) for where, leaf in leaves}
+    return f"{weights_file.write(path, network.variables, facts(network))} arrays, read back as they are"
 
 
 def export_jax(network: TrainedNetwork, path: str | os.PathLike) -> str:
@@ -95,8 +79,7 @@ def export_genotype(network: TrainedNetwork, path: str | os.PathLike) -> str:
 
 def facts(network: TrainedNetwork) -> dict[str, str]:
     """The network's description as texts: version, genotype, configuration and data as JSON, digest of the weights."""
-    described = {name: json.dumps(network.metadata[name], sort_keys=True) for name in ("genotype", "config", "data")}
-    return {"dsrna_jax": dsrna_jax.__version__, "digest": network.digest, "step": str(network.step), **described}
+    return {"dsrna_jax": dsrna_jax.__version__, **weights_file.description(network.metadata, network.step, network.variables)}
 
 
 def _checked(network: TrainedNetwork, logits: Callable[[np.ndarray], Any], judge: str) -> str:

@@ -1,7 +1,6 @@
-"""Trained networks from their checkpoints, for attacks, bounds and pictures."""
+"""Trained networks from their checkpoints or safetensors files, for attacks, bounds and pictures."""
 
 import dataclasses
-import hashlib
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +12,10 @@ from jax.tree_util import Partial
 from dsrna_jax import genotypes, strict_json
 from dsrna_jax.errors import InputError
 from dsrna_jax.networks.network import Network
-from dsrna_jax.runtime.checkpoint import BEST, restore_for_eval
+from dsrna_jax.runtime.checkpoint import BEST, Restored, restore_for_eval
 from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.run_folder import configuration_of, renewed
+from dsrna_jax.training import weights_file
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.setup import trained_network
 
@@ -51,10 +51,7 @@ class TrainedNetwork(NamedTuple):
     @property
     def digest(self) -> str:
         """Fingerprint of weights and statistics, in hexadecimal: equal for checkpoints that compute the same."""
-        digest = hashlib.sha256()
-        for where, leaf in jax.tree_util.tree_flatten_with_path(self.variables)[0]:
-            digest.update(jax.tree_util.keystr(where).encode() + np.asarray(leaf).tobytes())
-        return digest.hexdigest()[:16]
+        return weights_file.digest(self.variables)
 
     @property
     def weight_count(self) -> int:
@@ -78,21 +75,15 @@ class TrainedNetwork(NamedTuple):
 
 
 def load(path: str | os.PathLike) -> TrainedNetwork:
-    """The network in a checkpoint of a training.
+    """The network in a checkpoint of a training, or in a file that `dsrna_jax export --to=safetensors` wrote.
 
     Args:
       path: a run folder (its best checkpoint by held-out images if there is one, else the newest), a folder of
-        checkpoints (the newest), or the folder of one.
+        checkpoints (the newest), the folder of one, or a file *.safetensors.
     Raises: InputError if there is no checkpoint, or if it is damaged or not of a training.
     """
-    best = Path(path) / BEST
-    step, metadata, variables = restore_for_eval(best if best.is_dir() else path)
-    if metadata.get("experiment") != "training":
-        what = metadata.get("experiment", "something else")
-        raise InputError(
-            f"{path} holds the checkpoint of a {what}, expected that of a training: "
-            f"make one by {command_line('train')} --genotype={path}"
-        )
+    is_file = Path(path).suffix == weights_file.SUFFIX and not Path(path).is_dir()
+    step, metadata, variables = weights_file.read(path) if is_file else _trained_checkpoint(path)
     try:
         metadata = renewed(metadata, TrainingConfig)
         strict_json.check(metadata, {"genotype": {}})
@@ -103,14 +94,30 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
     classes = len(data["class_names"])
     network = trained_network(config, architecture, classes, data["mean"], data["std"])
     network = network.clone(auxiliary=False, dtype=None, remat=False)
-    chosen = variables.get("average") or variables
-    weights = {name: part for name, part in chosen["weights"].items() if name != "auxiliary_head"}
-    statistics = {name: part for name, part in chosen["batch_stats"].items() if name != "auxiliary_head"}
-    kept = {"params": weights, "batch_stats": statistics}
-    _check_fits(kept, network, tuple(data["image_shape"]), path)
+    _check_fits(variables, network, tuple(data["image_shape"]), path)
     pixels = np.array([data["mean"], data["std"]], np.float32)
-    logits_fn = Partial(_Applied(network.clone(mean=(), std=())), kept, pixels)
-    return TrainedNetwork(logits_fn, network, kept, metadata, step)
+    logits_fn = Partial(_Applied(network.clone(mean=(), std=())), variables, pixels)
+    return TrainedNetwork(logits_fn, network, variables, metadata, step)
+
+
+def _trained_checkpoint(path: str | os.PathLike) -> Restored:
+    """A checkpoint with the variables "params" and "batch_stats" that are evaluated: averages where there are, no auxiliary head.
+
+    Raises: InputError if there is none, or if it is damaged or not of a training.
+    """
+    best = Path(path) / BEST
+    step, metadata, variables = restore_for_eval(best if best.is_dir() else path)
+    if metadata.get("experiment") != "training":
+        what = metadata.get("experiment", "something else")
+        raise InputError(
+            f"{path} holds the checkpoint of a {what}, expected that of a training: "
+            f"make one by {command_line('train')} --genotype={path}"
+        )
+    chosen = variables.get("average") or variables
+    weights, statistics = (
+        {name: part for name, part in chosen[kind].items() if name != "auxiliary_head"} for kind in ("weights", "batch_stats")
+    )
+    return Restored(step, metadata, {"params": weights, "batch_stats": statistics})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,7 +43,7 @@ _SHAPE = {
 
 
 def saved_result(folder: str | os.PathLike) -> dict[str, Any] | None:
-    """The content of result.json in a run folder; None if there is none, as in runs of version 0.1.0.
+    """The content of result.json in a run folder; None if there is none, as in runs of version 0.1.0 or in a file.
 
     Raises: InputError if it is damaged.
     """
@@ -52,7 +52,7 @@ def saved_result(folder: str | os.PathLike) -> dict[str, Any] | None:
         content = strict_json.read(file, _SHAPE)
         if (test := content.get("test")) and abs(test["accuracy"] * test["images"] - test["correct"]) >= 1e-6 * test["images"]:
             raise InputError(f"{file}: expected test.accuracy to be correct / images, got {shown(test['accuracy'])}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except InputError as error:
         raise InputError(f"{error}; delete this result, and resume the training to measure it again") from None

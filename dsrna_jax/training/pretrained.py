@@ -1,0 +1,45 @@
+"""Small trained networks that ship with the package, by name."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from dsrna_jax.errors import InputError, shown
+
+if TYPE_CHECKING:
+    from dsrna_jax.training.restore import TrainedNetwork
+
+FOLDER = Path(__file__).with_name("networks")
+"""NAME.safetensors, as `dsrna_jax export` writes it, and its model card NAME.md; `experiments.pretrained` makes both."""
+
+
+@overload
+def pretrained() -> tuple[str, ...]:
+    """The names of all pretrained networks."""
+
+
+@overload
+def pretrained(name: str) -> "TrainedNetwork":
+    """The pretrained network of that name."""
+
+
+def pretrained(name: str | None = None) -> "tuple[str, ...] | TrainedNetwork":
+    """A small trained network that ships with the package; without a name, the names of all of them.
+
+    digits_dsrna_cb, digits_dsrna_jacobian: cells that DSRNA found on the handwritten digits (8x8 pixels).
+    digits_pcdarts: the cell that PC-DARTS published.
+    Each is there after standard training, and as NAME_adversarial after adversarial training (PGD-7, l-infinity 0.1).
+
+    Returns what `training.restore.load` does of a run: `pretrained(name).logits_fn` takes images [batch, 8, 8, 1] in [0, 1].
+    Raises: InputError if there is no network of that name, or if packages of the extra `search` are missing.
+    """
+    names = tuple(sorted(file.stem for file in FOLDER.glob("*.safetensors")))
+    if name is None:
+        return names
+    if name not in names:
+        raise InputError(f"there is no pretrained network {shown(name)}: expected one of {', '.join(names)}")
+    try:
+        from dsrna_jax.training import restore
+    except ModuleNotFoundError as error:
+        package = (error.name or "flax").partition(".")[0]
+        raise InputError(f"pretrained networks need the package {package}: pip install 'dsrna_jax[search]'") from None
+    return restore.load(FOLDER / f"{name}.safetensors")
