@@ -62,6 +62,12 @@ def test_the_answer_is_the_exact_one(split, seeds):
             assert np.asarray(specification.rows[0]) @ y + float(specification.offsets[0]) <= 0
 
 
+def test_inputs_without_a_coefficient_are_split_as_well():
+    """Network 234: the lower planes of a box had one input alone, and halving that helped no more."""
+    f, box, specification, least = problem(234)
+    assert least > 0 and bounds.verify(f, box, specification, split="inputs", batch=16).status == "verified"
+
+
 def test_one_program_serves_all_weights_of_one_shape():
     solve = functools.partial(bounds.verify, split="hinges", batch=16, method="crown", timeout=600)
     solve(*problem(0)[:3])
@@ -142,7 +148,7 @@ def test_counterexamples_of_convolutions_in_float32_are_confirmed(is_tree):
     box = bounds.Box(jnp.zeros((1, 1, 4, 4)), jnp.ones((1, 1, 4, 4)))
     below = bounds.Specification(-jnp.ones((1, 16)), jnp.array([50.0]))
     found = bounds.verify(f, box, below)
-    assert found.status == "counterexample" and np.shape(found.counterexample) == (1, 4, 4)
+    assert found.status == "counterexample" and np.asarray(found.counterexample).shape == (1, 4, 4)
 
 
 def test_what_is_not_decided_in_time_is_unknown():

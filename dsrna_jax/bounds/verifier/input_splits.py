@@ -23,6 +23,8 @@ from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
 from dsrna_jax.bounds.verifier.verdict import Outcome
 
+LEAST = 0.01  # the least coefficient that counts, relative to the largest
+
 
 class Bounded(NamedTuple):
     """The bounds of a batch of sub-boxes, and where to cut them.
@@ -70,9 +72,10 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     for place, clause in enumerate(specification.of_every_row):
         undecided = undecided.at[:, list(clause)].max((by_clause[:, place] <= 0)[:, None])
     weights = jnp.where(undecided.T.reshape(*undecided.T.shape, *[1] * (width.ndim - 1)), jnp.abs(slopes), 0).sum(0)
-    gain = (weights * width).reshape(len(width), -1)
-    widest = width.reshape(len(width), -1)
-    entry = jnp.where(gain.max(1) > 0, gain.argmax(1), widest.argmax(1))
+    weights, widths = weights.reshape(len(width), -1), width.reshape(len(width), -1)
+    # An entry without a coefficient matters too, by its planes: it has its turn when the others are narrow.
+    least = LEAST * weights.max(1, keepdims=True)
+    entry = (jnp.where(least > 0, jnp.maximum(weights, least), 1) * widths).argmax(1)
     corners = jnp.where(slopes > 0, box.lower[None], box.upper[None])
     points = jnp.concatenate([corners, box.middle[None]])
     tried = jax.vmap(lambda x: violations(values_of(f(x), specification), specification).min(1))(points)
