@@ -112,6 +112,16 @@ tbody tr:last-child > * { border-bottom: 0; }
 .best { background: var(--best); font-weight: 600; }
 .words { text-align: left; white-space: normal; min-width: 16rem; }
 td.value { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; max-width: 16rem; }
+.mixtures > div { margin: 1rem 0; }
+.mixtures td { background: linear-gradient(to right, var(--best) calc(var(--share, 0) * 1%), transparent 0); }
+.mixtures td.kept { text-align: left; font-weight: 600; }
+.mixtures th:first-child { min-width: 3rem; }
+.mixtures thead th:not(:first-child) { min-width: 4rem; max-width: 5.5rem; }
+.mixtures thead th:nth-child(2) { text-align: left; min-width: 8rem; }
+.slider { display: flex; gap: .7rem; align-items: center; position: sticky; top: 0; background: var(--paper); z-index: 1; }
+.slider[hidden] { display: none; }
+.slider input { flex: 1; accent-color: var(--link); }
+.slider output { min-width: 3ch; font-weight: 600; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--link); }
 [aria-sort=ascending] button::after { content: " \\25B2"; }

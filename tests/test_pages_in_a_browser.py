@@ -1,15 +1,19 @@
 """Pages in Chromium, where playwright and a browser are installed: they fit, fetch nothing, sort, and are accessible."""
 
 import dataclasses
+import json
+import re
 import shutil
 
 import pytest
+from test_mixtures_page import searched
 
 from dsrna_jax.pages import SORTABLE, document, sort_button, table
 from dsrna_jax.reproduction import page
 from dsrna_jax.reproduction.grid import Entry, Grid, Heading, Line
 from dsrna_jax.reproduction.results import Figure
 from dsrna_jax.runtime.run_page import run_page
+from dsrna_jax.search.mixtures_page import mixtures
 from dsrna_jax.training.config import TrainingConfig
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -61,7 +65,11 @@ def sorting(folder):
     return document("t", table("about", heads, rows, label="t", is_sortable=True) + SORTABLE)
 
 
-@pytest.mark.parametrize("make", [run, tables, sorting])
+def alphas(folder):
+    return document("t", mixtures(*searched(epochs=3)))
+
+
+@pytest.mark.parametrize("make", [run, tables, sorting, alphas])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_a_page_fits_fetches_nothing_and_has_no_errors(browser, tmp_path, make, width):
     file = tmp_path / "page.html"
@@ -87,7 +95,29 @@ def test_headings_sort_by_value_and_back(browser, tmp_path):
     assert orders == ["bac", "cab", "abc"]
 
 
-@pytest.mark.parametrize("make", [run, tables])
+def test_the_arrow_keys_move_the_mixtures_to_another_epoch_which_stays_when_the_page_is_loaded_again(browser, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(alphas(tmp_path), encoding="utf-8")
+    shown = browser.new_page()
+    shown.goto(file.as_uri())
+    slider, seen = shown.get_by_role("slider", name="Epoch"), []
+    slider.focus()
+    for key in ("ArrowLeft", "Home", "End"):
+        shown.keyboard.press(key)
+        cells = shown.locator(".mixtures td").all_inner_texts()
+        assert cells == [v if isinstance(v, str) else f"{v / 10:.1f}" for v in shown_at(tmp_path)[int(slider.input_value())]]
+        seen.append(slider.get_attribute("aria-valuetext"))
+    assert seen == [f"epoch {epoch} of 3" for epoch in (2, 1, 3)]
+    slider.fill("0")
+    shown.reload()
+    assert shown.get_by_role("status").inner_text() == "1"  # an output is a status
+
+
+def shown_at(folder):
+    return json.loads(re.search(r'application/json">(.*?)</script>', alphas(folder))[1])["shown"]
+
+
+@pytest.mark.parametrize("make", [run, tables, alphas])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser, tmp_path, make, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")

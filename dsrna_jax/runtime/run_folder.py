@@ -95,6 +95,10 @@ class RunFolder:
         """Command lines that use what a run has left."""
         return []
 
+    def page_part(self) -> str:
+        """HTML that this kind of run adds to its page."""
+        return ""
+
     def write_page(self, state: str, *, is_running: bool = False) -> None:
         """Writes index.html, the page of the run as it is recorded by now.
 
@@ -106,8 +110,8 @@ class RunFolder:
             return
         rows = records.rows(self.metrics.path) if self.metrics.path.exists() else []
         resolved = resolved_configuration(self.path, self.config_type) | {"origin": origin()}
-        commands = [] if is_running else self.next_commands
-        write_whole(self.path / NAME, run_page(self.path, resolved, self.config_type(), rows, state, commands, is_running))
+        commands, own = [] if is_running else self.next_commands, self.page_part()
+        write_whole(self.path / NAME, run_page(self.path, resolved, self.config_type(), rows, state, commands, is_running, own))
 
     def resume_command(self) -> str:
         """The command line that goes on with the run."""

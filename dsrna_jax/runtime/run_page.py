@@ -27,6 +27,7 @@ def run_page(
     state: str,
     next_commands: Sequence[str],
     is_running: bool,
+    own: str = "",
 ) -> str:
     """The page as HTML; it shows the pictures that are in the folder.
 
@@ -36,6 +37,7 @@ def run_page(
       rows: those of metrics.jsonl.
       state: of the run, in words.
       is_running: then the page loads itself again every `RELOAD` seconds.
+      own: HTML that a kind of run adds below the pictures.
     """
     written = time.strftime("%Y-%m-%d %H:%M:%S")
     parts = [f'<p role="status"><strong>{safe(state)}</strong> <small>(written {written})</small></p>']
@@ -43,6 +45,7 @@ def run_page(
         commands = "\n".join(map(safe, next_commands))
         parts.append(f"<h2>Next</h2>\n<pre><code>{commands}</code></pre>")
     parts += [_picture(folder / name, caption, rows) for name, caption in _PICTURES.items() if (folder / name).is_file()]
+    parts.append(own)
     if rows:
         parts.append(f"<h2>Epochs</h2>\n{_epochs(rows)}")
     parts.append(f"<h2>Configuration</h2>\n{_origin(resolved)}\n{_configuration(resolved['config'], defaults)}\n{SORTABLE}")

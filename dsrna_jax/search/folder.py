@@ -53,6 +53,18 @@ class SearchFolder(RunFolder):
         if epoch is not None:
             genotypes.save(genotype, self.path / "genotypes" / f"epoch_{epoch:03}.json")
 
+    def page_part(self) -> str:
+        """The mixtures of the edges with a slider over the epochs; none before the first has ended."""
+        from dsrna_jax.search.mixtures_page import mixtures
+
+        history = records.rows(self.alphas.path, _shape_of) if self.alphas.path.exists() else []
+        files = [self.path / "genotypes" / f"epoch_{row['epoch']:03}.json" for row in history]
+        derived: list[Any] = [genotypes.load(file) if file.exists() else None for file in files]
+        if not derived or derived[-1] is None:
+            return ""
+        names = configuration(self.path, SearchConfig).primitives
+        return mixtures([row["epoch"] for row in history], [logits_of(row) for row in history], derived, names)
+
     def draw(self, genotype: Searched, config: SearchConfig, marks: Mapping[float, str] | None = None) -> None:
         """Draws cells.png, alphas.png and curves.png from the recorded alphas and metrics.
 
