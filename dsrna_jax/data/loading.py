@@ -90,7 +90,9 @@ def images_of(config: Any, split: str = "train", published: Dataset | None = Non
     encoded = _Described(published) if published else pictures(config.dataset, split, **place)
     reason = _reason(config)
     if encoded is None and reason:
-        raise InputError(f"{config.dataset} cannot be streamed, but {reason}: expected a tfds set or a folder of images")
+        raise InputError(
+            f"{config.dataset} cannot be streamed, but {reason}: expected a tfds set, a folder of images or tar shards"
+        )
     if encoded is None or config.loading == "memory":
         framing = {"image_size": config.image_size, "center_crop": config.center_crop}
         return published or load(config.dataset, split, **framing, **place)

@@ -12,6 +12,7 @@ from dsrna_jax.data.digits import digits
 from dsrna_jax.data.folders import existing_folder, marked_folder
 from dsrna_jax.data.parts import Part, chosen, parsed
 from dsrna_jax.data.pictures import PictureReader, Pictures
+from dsrna_jax.data.shards import tar_shards
 from dsrna_jax.data.tfds import absent, prepared
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import expanded
@@ -19,7 +20,7 @@ from dsrna_jax.files import expanded
 Source = Callable[[str, Path], Reader | None]
 
 # A prepared tfds set wins over a folder of the same name.
-SOURCES: list[Source] = [digits, marked_folder, prepared, existing_folder]
+SOURCES: list[Source] = [digits, marked_folder, tar_shards, prepared, existing_folder]
 
 
 def load(
@@ -29,7 +30,8 @@ def load(
 
     Args:
       name: `digits`; a tfds name such as `cifar10`, `cifar10_corrupted/fog_1` or `mnist:3.0.1`; `folder:PATH`, or the
-        path of a folder; or a name of another source in `SOURCES`. A prepared tfds set wins over a folder of the same name.
+        path of a folder; `shards:PATH`, a folder of tar files; or a name of another source in `SOURCES`. A prepared tfds set
+        wins over a folder of the same name.
         A part in brackets, as in `mnist[:10%]`, is one of the training split: other splits stay whole.
       split: `train` or `test`, which never overlap, or a part of one (`test[:10%]`); for tfds any expression of its own. With
         PATH/train/<class>/ it names the sub-folder of PATH; folders without one, and `digits`, are split by a fixed

@@ -81,7 +81,7 @@ def absent(name: str, data_dir: Path) -> InputError:
         guess = f" (did you mean {' or '.join(dict.fromkeys(close))}?)" if close else ""
         return InputError(
             f"unknown data set {name!r}{guess}: expected {', '.join(SUGGESTIONS)}, any other tfds image classification"
-            " set by its name, or folder:PATH with one sub-folder of images a class"
+            " set by its name, folder:PATH with one sub-folder of images a class, or shards:PATH with tar files"
         )
     missing = "" if data_dir.is_dir() else ", which does not exist"
     return AbsentDataError(

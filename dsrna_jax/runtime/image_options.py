@@ -13,7 +13,9 @@ class ImageOptions:
     """The data set of a configuration, and the augmentation of its training images."""
 
     dataset: str = option(
-        "digits", "digits, a tfds name such as mnist or cifar10[:10%], or folder:PATH with one folder a class", in_programs="none"
+        "digits",
+        "digits, a tfds name such as mnist or cifar10[:10%], folder:PATH with one folder a class, or shards:PATH with tar files",
+        in_programs="none",
     )
     data_dir: str = option("", "prepared tfds folder", in_programs="none")
     examples: int = option(0, "most training images that are used; 0 for all", "[0, 1e9]", before=0, in_programs="none")

@@ -1,0 +1,181 @@
+"""Tar shards of images in the layout of WebDataset: `train-000000.tar` and so on, an image `KEY.jpg` beside its label `KEY.cls`.
+
+Shards are not unpacked: an index of all members is made once, and an image is read at its place when it is needed.
+"""
+
+import collections
+import functools
+import io
+import logging
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int32
+
+from dsrna_jax.data.dataset import Reader
+from dsrna_jax.data.decoding import Picture
+from dsrna_jax.data.formats import readable_suffixes
+from dsrna_jax.data.pictures import PictureReader, Pictures
+from dsrna_jax.errors import InputError, shown
+from dsrna_jax.files import expanded
+
+PREFIX = "shards:"
+CLASSES = "classes.txt"  # beside the shards, if classes have names: one a line, in the order of their labels
+MOST_CLASSES = 1_000_000
+_SHARD = re.compile(r"(?:.*[-_.])?(?P<split>[^-_.\d]+)(?:[-_.](?P<number>\d+))?\.tar")
+_log = logging.getLogger(__name__)
+
+
+def tar_shards(name: str, data_dir: Path) -> Reader | None:
+    """The source of `shards:PATH`, a folder of tar files; the last word of their names, before a number, is their split.
+
+    The folder need not exist: the reader raises InputError then.
+    """
+    if not name.startswith(PREFIX):
+        return None
+    return PictureReader(functools.partial(_members, name, expanded(name.removeprefix(PREFIX))))
+
+
+class _Image(NamedTuple):
+    """An image: `size` bytes from `start` on in shard number `shard`. key: its name without the suffix."""
+
+    key: str
+    shard: int
+    start: int
+    size: int
+    format: str
+    label: int
+
+
+class _Members(Pictures):
+    """Images inside the shards of a split; three channels in streams, since grey ones are known only when all are decoded."""
+
+    channels = 3
+
+    def __init__(self, name: str, source: str, classes: tuple[str, ...], shards: list[Path], images: list[_Image]):
+        self.name, self.source, self.class_names = name, source, classes
+        self._shards, self._keys = [str(shard) for shard in shards], [image.key for image in images]
+        self._places = np.array([(image.shard, image.start, image.size) for image in images], np.int64).reshape(-1, 3)
+        self._formats = sorted({image.format for image in images})
+        self._format_of = np.array([self._formats.index(image.format) for image in images], np.int8)
+        self._labels = np.array([image.label for image in images], np.int32)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> Picture:
+        shard, start, size = map(int, self._places[index])
+        try:
+            with open(self._shards[shard], "rb") as file:
+                file.seek(start)
+                content = file.read(size)
+        except OSError as error:
+            raise InputError(f"cannot read the shard {self._shards[shard]}: {error.strerror}") from error
+        origin = f"{self._keys[index]} in {self._shards[shard]}"
+        return Picture(origin, io.BytesIO(content), int(self._labels[index]), (self._formats[self._format_of[index]],))
+
+    @property
+    def labels(self) -> Int32[np.ndarray, " examples"]:
+        return self._labels
+
+
+def _members(name: str, path: Path, split: str) -> _Members:
+    if name == PREFIX:
+        raise InputError("expected shards:PATH, the path of a folder of tar files, got shards: alone")
+    shards = _shards_by_split(path)
+    for needed in ("train", split):
+        if needed not in shards:
+            some = ", ".join(shards) or "none"
+            raise InputError(f"expected shards {needed}-000000.tar, ... in {path}, but its splits are: {some}")
+    images = list(_images(shards[split]))
+    classes = _classes(path, images if split == "train" else None, shards["train"])
+    if strange := [image for image in images if image.label >= len(classes)]:
+        where = f"{strange[0].key} in {shards[split][strange[0].shard]}"
+        known = path / CLASSES if (path / CLASSES).exists() else "the shards of train"
+        raise InputError(f"{where} has the label {strange[0].label}, but {known} has {len(classes)} classes")
+    return _Members(name, f"{path} {split}", classes, shards[split], images)
+
+
+def _shards_by_split(path: Path) -> Mapping[str, list[Path]]:
+    """The shards of each split in the order of their numbers; logs which numbers are missing. Raises: InputError without any."""
+    if not path.is_dir():
+        raise InputError(f"expected a folder of tar shards, but {path} is not a folder")
+    if packed := sorted(path.glob("*.tar.*")):
+        raise InputError(
+            f"{packed[0]} is compressed, so that no image can be read by itself: unpack it to .tar (gunzip, zstd -d)"
+        )
+    numbered = collections.defaultdict(dict)
+    for file in sorted(path.glob("*.tar")):
+        if (parts := _SHARD.fullmatch(file.name)) is None:
+            raise InputError(f"cannot tell the split of {file}: expected a name such as train-000000.tar")
+        number = int(parts["number"] or 0)
+        if (other := numbered[parts["split"]].setdefault(number, file)) != file:
+            raise InputError(f"{other} and {file.name} are both shard {number} of {parts['split']}: remove one")
+    if not numbered:
+        raise InputError(f"{path} holds no tar file: expected shards such as train-000000.tar")
+    for split, shards in numbered.items():
+        if missing := sorted(set(range(max(shards))) - set(shards)):
+            _log.warning("%s holds %d shards of %s; numbers %s are missing", path, len(shards), split, shown(missing))
+    return {split: [shards[number] for number in sorted(shards)] for split, shards in numbered.items()}
+
+
+def _images(shards: list[Path]) -> Iterator[_Image]:
+    """All images of some shards, in the order in which they lie there. Raises: InputError if a shard or a label is damaged."""
+    suffixes = readable_suffixes()
+    for number, path in enumerate(shards):
+        images, labels = {}, {}
+        try:
+            with tarfile.open(path, "r:") as archive:
+                for key, suffix, member in _files(archive):
+                    if suffix == ".cls":
+                        labels[key] = _label(archive, member, path)
+                    elif suffix in suffixes and key in images:
+                        raise InputError(f"{path} has two images {key}: expected one beside each label")
+                    elif suffix in suffixes:
+                        images[key] = (member.offset_data, member.size, suffixes[suffix])
+        except (tarfile.TarError, OSError) as error:
+            raise InputError(f"cannot read the shard {path}: {error}; replace it") from error
+        if unlabelled := [key for key in images if key not in labels]:
+            key = unlabelled[0]
+            raise InputError(f"{key} in {path} has no label: expected its class, a number, in {key}.cls beside it")
+        if lone := len(labels.keys() - images.keys()):
+            _log.warning("passed over %d labels without an image in %s", lone, path)
+        for key, (start, size, kind) in images.items():
+            yield _Image(key, number, start, size, kind, labels[key])
+
+
+def _files(archive: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+    """Key, suffix and header of each file of a shard: its name up to the first dot after its folder, and what follows."""
+    for member in archive:
+        folder, slash, file = member.name.rpartition("/")
+        stem, dot, suffix = file.partition(".")
+        if member.isfile():
+            yield f"{folder}{slash}{stem}", f"{dot}{suffix.lower()}", member
+
+
+def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int:
+    file = archive.extractfile(member)
+    text = file.read(20).strip() if file else b""
+    if not text.isdigit() or int(text) >= MOST_CLASSES:
+        raise InputError(
+            f"{member.name} in {path} is no label: expected a number from 0 to {MOST_CLASSES - 1:,}, got {shown(text)}"
+        )
+    return int(text)
+
+
+def _classes(path: Path, images: list[_Image] | None, train: list[Path]) -> tuple[str, ...]:
+    """Names of the classes by `CLASSES`; without that file, their numbers, as many as the shards of train have."""
+    try:
+        names = (path / CLASSES).read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        count = 1 + max((image.label for image in (images if images is not None else _images(train))), default=-1)
+        names = [str(label) for label in range(count)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path / CLASSES}: {error}") from error
+    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names):
+        raise InputError(f"{path} has {len(names)} classes: expected two or more, each with a name of its own")
+    return tuple(names)
