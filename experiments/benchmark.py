@@ -6,6 +6,7 @@
     python -m experiments.benchmark --what=attack --cells=20 --channels=16 --batch_size=64            PGD-100
     python -m experiments.benchmark --what=training_step --cells=20 --channels=36 --batch_size=16
     python -m experiments.benchmark --what=sub_network --space=darts --batch_size=64 --size=8    beside the supernet
+    python -m experiments.benchmark --what=latency --preset=digits_proxyless --table=latency.json     for --latency_table
     python -m experiments.benchmark --what=kernels --repeats=30       beside what XLA has for the same
 
 Compiles cold, since the compilation cache is not used. Results: experiments/benchmarks/results.md.
@@ -14,11 +15,13 @@ Compiles cold, since the compilation cache is not used. Results: experiments/ben
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
 
 from dsrna_jax.commands.flags import config_flags, parse, typed
+from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling, execute
 from dsrna_jax.errors import InputError
 from dsrna_jax.search.config import SearchConfig
@@ -33,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_enum(
         "what",
         "search_step",
-        ["search_step", "bounds", "attack", "training_step", "kernels", "sub_network"],
+        ["search_step", "bounds", "attack", "training_step", "kernels", "sub_network", "latency"],
         "what to time",
         **own,
     )
@@ -43,6 +46,8 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_list("methods", ["ibp", "crown_ibp"], "methods of bounds that are timed", **own)
     flags.DEFINE_integer("steps_of_attack", 100, "steps of PGD", **own)
     flags.DEFINE_integer("repeats", 5, "runs of each part, of which the median is printed (of kernels the least)", **own)
+    flags.DEFINE_enum("preset", None, list(PRESETS), "search whose settings flags override, in place of the defaults", **own)
+    flags.DEFINE_string("table", "latency.json", "file of the latencies, for --latency_table of a search", **own)
     parse(values, argv, DEFAULT)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
@@ -50,32 +55,35 @@ def main(argv: Sequence[str]) -> None:
     if values.size < 4 or values.repeats < 1 or values.steps_of_attack < 1:
         given = f"size={values.size}, repeats={values.repeats}, steps_of_attack={values.steps_of_attack}"
         raise InputError(f"{given}: expected at least 4, 1 and 1")
-    from experiments.benchmarks import kernels, sub_networks, timing  # imports much, which --help need not wait for
+    config = dataclasses.replace(PRESETS[values.preset] if values.preset else DEFAULT, **typed(values, DEFAULT))
+    for row in _rows(config, values):
+        print(json.dumps(row), flush=True)
 
-    config = dataclasses.replace(DEFAULT, **typed(values, DEFAULT))
-    if values.what == "bounds":
-        for method in values.methods:
-            cost = timing.bounds_cost(config, values.size, values.genotype, method, repeats=values.repeats)
-            print(json.dumps(cost), flush=True)
-        return
-    if values.what == "kernels":
-        for cost in kernels.kernel_costs(values.repeats):
-            print(json.dumps(cost), flush=True)
-        return
-    if values.what == "sub_network":
-        for cost in sub_networks.sub_network_costs(config, values.size, values.repeats):
-            print(json.dumps(cost), flush=True)
-        return
-    if values.what == "attack":
-        cost = timing.attack_cost(config, values.size, values.genotype, values.steps_of_attack, repeats=values.repeats)
-        return print(json.dumps(cost))
-    if values.what == "training_step":
-        return print(json.dumps(timing.training_step_cost(config, values.size, values.genotype, repeats=values.repeats)))
-    disable_loop_unrolling()
-    axes = {f.name: f.metadata["choices"] for f in dataclasses.fields(config) if f.name in ("space", "metric", "order")}
-    for point in itertools.product(*axes.values()) if values.all else [()]:
-        chosen = dataclasses.replace(config, **dict(zip(axes, point, strict=False)))
-        print(json.dumps(timing.search_step_cost(chosen, values.size, repeats=values.repeats)), flush=True)
+
+def _rows(config: SearchConfig, values: flags.FlagValues) -> Iterator[dict[str, Any]]:
+    from experiments.benchmarks import kernels, latency, sub_networks, timing  # imports much, which --help need not wait for
+
+    size, repeats = values.size, values.repeats
+    match values.what:
+        case "bounds":
+            for method in values.methods:
+                yield timing.bounds_cost(config, size, values.genotype, method, repeats=repeats)
+        case "kernels":
+            yield from kernels.kernel_costs(repeats)
+        case "sub_network":
+            yield from sub_networks.sub_network_costs(config, size, repeats)
+        case "latency":
+            yield from latency.latency_rows(config, values.table, repeats)
+        case "attack":
+            yield timing.attack_cost(config, size, values.genotype, values.steps_of_attack, repeats=repeats)
+        case "training_step":
+            yield timing.training_step_cost(config, size, values.genotype, repeats=repeats)
+        case "search_step":
+            disable_loop_unrolling()
+            axes = {f.name: f.metadata["choices"] for f in dataclasses.fields(config) if f.name in ("space", "metric", "order")}
+            for point in itertools.product(*axes.values()) if values.all else [()]:
+                chosen = dataclasses.replace(config, **dict(zip(axes, point, strict=False)))
+                yield timing.search_step_cost(chosen, size, repeats=repeats)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
 from dsrna_jax.measures import certificates, radius_schedules
 from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime import compute_options
-from dsrna_jax.search import bilevel, mixing, perturbations
+from dsrna_jax.search import bilevel, mixing, perturbations, resources
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.sampled import STRATEGIES, objectives
 from dsrna_jax.search.sampled_options import OBJECTIVES
@@ -39,6 +39,7 @@ IMPLEMENTED = {
         "perturbation": perturbations.PERTURBATIONS,
         "strategy": STRATEGIES,
         "mixture": mixing.MIXTURES,
+        "resource": resources.RESOURCES,
         "temperature_schedule": mixing.TEMPERATURE_SCHEDULES,
         "keep": derivation.DERIVATIONS[SearchSpace],
         "start": STEMS,

@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dsrna_jax.genotypes.block_genotype import BlockGenotype, possible
-from dsrna_jax.genotypes.operations import BLOCK_OPERATIONS, OPERATIONS
+from dsrna_jax.genotypes.operations import BLOCK_OPERATIONS
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.kernels.mixed_precision import scaled
 from dsrna_jax.kernels.pointwise import pointwise
-from dsrna_jax.networks.inverted import Inverted, widened_multiply_adds
+from dsrna_jax.networks.inverted import Inverted
 from dsrna_jax.networks.layers import Map, Statistics
 from dsrna_jax.networks.network import Mixture, Network
-from dsrna_jax.networks.plan import Branch, CellPlan, Layout
+from dsrna_jax.networks.plan import Branch, CellPlan, Layout, Part, Side
 from dsrna_jax.networks.stem import STEMS
 
 
@@ -100,12 +100,10 @@ class BlockNetwork(Network):
         assert shares is not None, "blocks of a supernet have shares"
         return Mixture(gather_rows(shares[index], columns), None)
 
-    def cell_multiply_adds(self, layout: Layout, size: tuple[int, int], smaller: tuple[int, int]) -> tuple[int, list[int]]:
-        operations = [OPERATIONS[branch.primitive] for branch in layout.plan.branches]
-        return 0, [
-            widened_multiply_adds(operation, layout.last, layout.channels, size, smaller) if operation.family == "inverted" else 0
-            for operation in operations
-        ]
+    def cell_parts(self, layout: Layout, before: Side, last: Side) -> tuple[list[Part], list[Part]]:
+        stride = 2 if layout.reduction else 1
+        branches = layout.plan.branches
+        return [], [Part(branch.primitive, layout.last, layout.channels, *last, stride) for branch in branches]
 
 
 def block_network(blocks: Sequence[Sequence[str]], **settings) -> BlockNetwork:

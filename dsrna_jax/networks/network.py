@@ -1,7 +1,6 @@
 """The network: stem, cells, head. Supernets and derived networks share one definition and differ in their branches."""
 
 import importlib
-import math
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -19,9 +18,8 @@ from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.kernels.mixed_precision import wide
 from dsrna_jax.networks.cell import Cell
-from dsrna_jax.networks.families import family_of
 from dsrna_jax.networks.layers import Images, Map, Statistics, torch_uniform
-from dsrna_jax.networks.plan import Branch, CellPlan, Layout, edges_of, equal_runs, genotype_branches
+from dsrna_jax.networks.plan import Branch, CellPlan, Layout, Part, Side, edges_of, equal_runs, genotype_branches
 from dsrna_jax.networks.repeated_cell import RepeatedCell
 from dsrna_jax.networks.shifts import shift
 from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
@@ -170,22 +168,23 @@ class Network(nn.Module):
         """The name of the cells that have the mixture of cell `index`: its cell type."""
         return CELL_TYPES[self.layouts[index].reduction]
 
-    def cell_multiply_adds(self, layout: Layout, size: tuple[int, int], smaller: tuple[int, int]) -> tuple[int, list[int]]:
-        """Multiply-adds of a cell for one image: of all that is no branch, and of each branch.
+    def cell_parts(self, layout: Layout, before: Side, last: Side) -> tuple[list[Part], list[Part]]:
+        """The parts of a cell: those that are no branch, and the branches in the order of its plan.
 
         Args:
-          size: (height, width) of the inputs of the cell.
-          smaller: those of its nodes.
+          before, last: (height, width) of the two inputs of the cell.
         """
+        smaller = (-(-last[0] // 2), -(-last[1] // 2)) if layout.reduction else last
 
-        def of_branch(branch: Branch) -> int:
+        def of_branch(branch: Branch) -> Part:
             is_halving = layout.reduction and branch.source < 2
-            operation, count = OPERATIONS[branch.primitive], family_of(branch.primitive).multiply_adds
-            return count(operation, layout.channels, size if is_halving else smaller, smaller, 2 if is_halving else 1)
+            size, stride = (last, 2) if is_halving else (smaller, 1)
+            return Part(branch.primitive, layout.channels, layout.channels, *size, stride)
 
-        # Also where it halves the input before the last, preprocessing is a 1x1 convolution with an output of this cell's size.
-        preprocessing = (layout.before + layout.last) * layout.channels * math.prod(size)
-        return preprocessing, [of_branch(branch) for branch in layout.plan.branches]
+        name, size, stride = ("factorized_reduce", before, 2) if layout.after_reduction else ("preprocess", last, 1)
+        first = Part(name, layout.before, layout.channels, *size, stride)
+        second = Part("preprocess", layout.last, layout.channels, *last)
+        return [first, second], [of_branch(branch) for branch in layout.plan.branches]
 
     def mixture_of(self, index: int, mixtures: Any) -> Mixture:
         """The weights in cell `index`, from the mixtures of the network; ones if these are None."""

@@ -7,6 +7,9 @@ from typing import NamedTuple
 from dsrna_jax.genotypes.genotype import edges
 from dsrna_jax.genotypes.operations import PRIMITIVES
 
+Side = tuple[int, int]
+"""Height and width of a map."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
@@ -15,6 +18,23 @@ class Branch:
     source: int
     target: int
     primitive: str
+
+
+class Part(NamedTuple):
+    """A part of a network, by all that decides what it costs.
+
+    name: of an operation, or "stem_cifar" and the like, "preprocess", "factorized_reduce" (of a larger input) or "head".
+    entering, leaving: numbers of channels.
+    height, width: of its input.
+    stride: 1 or 2.
+    """
+
+    name: str
+    entering: int
+    leaving: int
+    height: int
+    width: int
+    stride: int = 1
 
 
 class CellPlan(NamedTuple):

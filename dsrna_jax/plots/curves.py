@@ -30,8 +30,9 @@ def search_curves(
       rows: one dict an epoch: "epoch" and any of "train_loss", "val_loss", "train_accuracy" and "val_accuracy" (in
         [0, 1]), "robustness" (R, higher is more robust), "gamma_times_robustness", "radius" and "certified_accuracy" (of
         certificates, at that radius), "radius_certifying_25", "_50" and "_75" (of the supernet), "perturbation_radius",
-        "skip_dropout" (its rate), "temperature" and "operations_left" (of mixtures), "multiply_adds", "eigenvalue" (the
-        dominant one of the alphas' Hessian), "skips_normal", "skips_reduction", "skips_blocks".
+        "skip_dropout" (its rate), "temperature" and "operations_left" (of mixtures), "multiply_adds" and "latency_ms" (expected
+        of the mixtures), "eigenvalue" (the dominant one of the alphas' Hessian), "skips_normal", "skips_reduction",
+        "skips_blocks".
       metric: label of the axis of R.
       warmup: epochs before this one, in which alphas are frozen, are shaded.
       marks: words for the legend, by epochs at which every panel has a vertical line.
@@ -142,6 +143,7 @@ def _panels(metric):
         ("temperature of the mixtures", "temperature", [("current", of("temperature"), black)]),
         ("pruning", "operations on an edge", [("left, mean of all edges", of("operations_left"), black)]),
         ("multiply-adds", "multiply-adds [million]", [("expected of the mixtures", of("multiply_adds", 1e-6), black)]),
+        ("latency", "time of a batch [ms]", [("expected of the mixtures", of("latency_ms"), black)]),
         (
             "dominant eigenvalue of the alphas' Hessian",
             "curvature of the loss",

@@ -1,7 +1,9 @@
 """The machine of a run: devices, cores and JAX, which decide the last bits of its results besides the code and the seeds."""
 
 import os
+import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +15,9 @@ from dsrna_jax.runtime.options import interval
 MACHINE = {"devices": str, "cores": (int, interval("[1, 1e9]")), "jax": str}
 """Its shape in files, for `strict_json.check`."""
 
+HARDWARE = {"device": str, "processor": str, "cores": (int, interval("[0, 1e9]"))}
+"""The shape of `hardware` in files."""
+
 
 def machine(mesh: Mesh) -> dict[str, Any]:
     """Its devices in words, the CPU cores that this process may use, and the version of JAX, as JSON.
@@ -20,6 +25,28 @@ def machine(mesh: Mesh) -> dict[str, Any]:
     XLA splits sums among the cores of a CPU, so their order, and with it the rounding, follows their number.
     """
     return {"devices": sharding.described(mesh), "cores": cores(), "jax": jax.__version__}
+
+
+def hardware() -> dict[str, Any]:
+    """The kind of the devices and, where they are CPUs, the processor and the cores that this process may use; else "" and 0.
+
+    What decides how long a program takes, besides the program.
+    """
+    mesh = sharding.mesh(1)
+    is_cpu = mesh.devices.flat[0].platform == "cpu"
+    return {
+        "device": mesh.devices.flat[0].device_kind,
+        "processor": _processor() if is_cpu else "",
+        "cores": cores() if is_cpu else 0,
+    }
+
+
+def _processor() -> str:
+    """The name of the CPU, as its maker gives it where the system tells."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8", errors="replace").splitlines() if facts.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def cores() -> int:

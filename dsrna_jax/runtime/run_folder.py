@@ -208,11 +208,12 @@ def configuration_of(resolved: dict[str, Any], kind: type, path: str | os.PathLi
 
 
 def identity(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The entries that must stay the same when a run is resumed: all except the folder and the decoding of the data."""
+    """The entries that must stay the same when a run is resumed: all except places of files and the decoding of the data."""
     return {
         **resolved["config"],
         "genotype": resolved.get("genotype"),
         **{f"data {k}": v for k, v in resolved["data"].items()},
         "data_dir": None,
+        "latency_table": None,
         "workers": None,
     }

@@ -24,6 +24,7 @@ OTHERS = (
     "levels",
     "keep",
     "resource_weight",
+    "resource",
     "stages",
     "weight_decays",
     "adapt_factor",

@@ -12,13 +12,14 @@ from dsrna_jax.losses import accuracy, cross_entropy
 from dsrna_jax.measures.measure import Measure
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.function import NetworkFunction
-from dsrna_jax.networks.multiply_adds import expected_multiply_adds
+from dsrna_jax.networks.parts import expected_cost
 from dsrna_jax.networks.path import PathNetwork
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.search import mixing, perturbations, skip_dropout
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.perturbations import PERTURBATIONS, Shares
+from dsrna_jax.search.resources import Resource
 from dsrna_jax.search.skip_dropout import Dropout
 from dsrna_jax.search.state import SearchBatch, SearchState
 
@@ -32,6 +33,7 @@ class SupernetLosses:
     image_shape: tuple[int, int, int]
     steps_per_epoch: int
     measure: Measure
+    resource: Resource | None
 
     def train_loss(self, weights, batch_stats, batch: SearchBatch, shares: Shares, alphas, dropout: Dropout | None = None):
         """Mean cross-entropy of a batch, by batch statistics: (loss, (logits, new running statistics)).
@@ -52,7 +54,7 @@ class SupernetLosses:
         return loss + rest, ({"val_batch_loss": loss, "val_batch_accuracy": accuracy(logits, batch.labels)} | metrics, slack)
 
     def regularizers(self, weights, alphas, state, batch, key, shares, moments):
-        """-gamma * R and the penalty of multiply-adds, with (metrics, slack) of the measure.
+        """-gamma * R and the penalty of a resource, with (metrics, slack) of the measure.
 
         R is computed for each image by itself, with the statistics of this batch, `moments`, as constants.
         """
@@ -60,10 +62,11 @@ class SupernetLosses:
         function = NetworkFunction(self.supernet, frozen, self._mixtures(alphas, shares), "frozen")
         measured = self.measure.apply(function, batch.images, batch.labels, key, log_radius=state.log_radius)
         metrics, value = self.measure.metrics(measured, state.log_radius), -self.config.gamma * measured.robustness.mean()
-        if self.config.resource_weight:
-            expected = expected_multiply_adds(self.supernet, self.image_shape, self._mixtures(alphas, shares))
+        if self.resource is not None:
+            mixtures, cost_of = self._mixtures(alphas, shares), self.resource.costs.__getitem__
+            expected = expected_cost(self.supernet, self.image_shape, mixtures, cost_of)
             value += self.config.resource_weight * jnp.log(expected)
-            metrics |= {"multiply_adds": expected}
+            metrics |= {self.resource.metric: expected}
         return value, metrics, measured.slack
 
     def noise(self, state: SearchState, key: PRNGKeyArray | None) -> mixing.Rows | None:

@@ -7,6 +7,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import option
 
 MIXTURES = ("softmax", "gumbel", "hard_gumbel", "binary")
+RESOURCES = ("multiply_adds", "latency")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,13 @@ class MixtureOptions:
         2, "1 to move alphas and weights at once, by one batch (SNAS); 2 for images of their own", "[1, 2]", before=2
     )
     resource_weight: float = option(
-        0.0, "weight of the logarithm of the expected multiply-adds in the objective of the alphas", "[0, 1e6]", before=0.0
+        0.0, "weight of the logarithm of the expected resource in the objective of the alphas", "[0, 1e6]", before=0.0
+    )
+    resource: str = option(
+        "multiply_adds", "that resource: multiply-adds, or latency by a table measured here", RESOURCES, before="multiply_adds"
+    )
+    latency_table: str = option(
+        "", "file of that table, by python -m experiments.benchmark --what=latency", before="", in_programs="none"
     )
     keep: str = option(
         "two", "edges of the derived cell: the two strongest into each node, or all, with one operation each", ("two", "all"),
@@ -67,5 +74,9 @@ def check_mixture(config: Any) -> None:
         raise InputError(f"levels=1 has no hypergradient of order={config.order!r}: expected order=first")
     if config.levels == 1 and config.perturbation != "none":
         raise InputError(f"perturbation={config.perturbation!r} changes the weight step alone: expected levels=2")
+    if config.resource == "latency" and not (config.resource_weight and config.latency_table):
+        raise InputError("resource=latency needs a resource_weight, such as 0.1, and the latency_table that has the times")
+    if config.latency_table and config.resource != "latency":
+        raise InputError(f"latency_table={config.latency_table!r} is of resource=latency; got resource={config.resource}")
     if config.mixture == "softmax" and config.keep == "all" and "none" not in config.primitives:
         raise InputError(f"keep=all needs an operation `none` on an edge; space={config.space} has none")

@@ -29,6 +29,8 @@ from dsrna_jax.search.optimizers import weight_rate
 from dsrna_jax.search.programs import SearchPrograms, arguments, search_programs
 from dsrna_jax.search.setup import SearchSetup, search_setup
 
+OPTIONAL = ("perturbation_radius", "skip_dropout", "multiply_adds", "latency_ms")  # metrics of steps that some searches have
+
 
 def run(
     config: SearchConfig,
@@ -151,7 +153,7 @@ class SearchLoop(RunLoop):
             "radius": _radius(means),
             **self._certified_radii(),
             "certified_accuracy": means.get("certified_accuracy"),
-            **{name: means[name] for name in ("perturbation_radius", "skip_dropout", "multiply_adds") if name in means},
+            **{name: means[name] for name in OPTIONAL if name in means},
             **self._of_mixtures(epoch - 1),
             **self._eigenvalue(epoch),
             **{f"skips_{group}": skip_count(self.genotype, group) for group in self.genotype.groups},

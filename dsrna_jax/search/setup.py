@@ -26,6 +26,17 @@ class SearchSetup(RunSetup):
     functions: SearchFunctions
 
     @property
+    def resolved(self) -> dict[str, Any]:
+        resolved, resource = super().resolved, self.functions.resource
+        if resource is not None and resource.digest is not None:
+            resolved["data"]["latency_table"] = resource.digest  # decides what is searched as the images do
+        return resolved
+
+    @property
+    def identity(self) -> Any:
+        return *super().identity, self.functions.resource
+
+    @property
     def summary(self) -> str:
         """The data, and the number of images in each part, in a line."""
         shares = (self.config.train_share, self.config.val_share)

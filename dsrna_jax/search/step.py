@@ -25,6 +25,7 @@ from dsrna_jax.search import bilevel, curvature, mixing
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.losses import SupernetLosses
 from dsrna_jax.search.optimizers import alpha_optimizer, weight_optimizer
+from dsrna_jax.search.resources import resource_of
 from dsrna_jax.search.state import SearchBatch, SearchState
 
 Metrics = dict[str, Float[Array, ""]]
@@ -223,13 +224,17 @@ class SearchFunctions(SupernetLosses):
 def search_functions(
     config: SearchConfig, supernet: network.Network, image_shape: tuple[int, int, int], steps_per_epoch: int
 ) -> SearchFunctions:
-    """The functions of a search with the given supernet on images of `image_shape` (height, width, channel)."""
+    """The functions of a search with the given supernet on images of `image_shape` (height, width, channel).
+
+    Raises: InputError if a table of latencies does not fit (`resources.resource_of`).
+    """
     return SearchFunctions(
         config,
         supernet,
         image_shape,
         steps_per_epoch,
         configured(config),
+        resource_of(config, supernet, image_shape),
         weight_optimizer(config, steps_per_epoch),
         alpha_optimizer(config),
     )
