@@ -23,6 +23,12 @@ FUNCTIONS = {
     "switch": jax.vmap(lambda x: lax.switch((x[0] > 0).astype(int) + (x[1] > 0.5), [jnp.sin, lambda x: x @ W, jnp.abs], x)),
     "interp": lambda x: jnp.interp(x @ W, PLACES, VALUES),
     "interp of vmap": jax.vmap(lambda x: jnp.interp(x @ W, PLACES, VALUES)),
+    "interp with jumps": lambda x: jnp.interp(x @ W, np.array([-1.0, 0, 0, 1, 1]), np.array([2.0, -1, 1, 0.5, 4]), left=-3.0),
+    "interp beyond": jax.vmap(lambda x: jnp.interp(x @ W, PLACES, VALUES, left="extrapolate", right=7.0)),
+    "places": lambda x: jnp.searchsorted(PLACES, x @ W, side="right") * x + jnp.digitize(x, PLACES[::-1]),
+    "places of vmap": jax.vmap(lambda x: jnp.digitize(x @ W, PLACES, right=True) + x),
+    "remainder": lambda x: jnp.mod(x @ W, 1.5 + jnp.square(x)) + lax.rem(x, jnp.minimum(x @ W, 0) - 0.3),
+    "bessel": lambda x: lax.bessel_i0e(x @ W) + lax.bessel_i1e(3 * x),
     "copysign": lambda x: jnp.copysign(x @ W, x),
     "signbit": lambda x: jnp.where(~jnp.signbit(x @ W), x, 1.0),
 }
@@ -45,6 +51,11 @@ def test_bounds_hold_and_are_those_of_the_values_where_nothing_is_undecided(name
 def test_a_choice_by_one_truth_value_is_the_hinge_that_jnp_where_makes_of_it():
     kinds = bounds.explain(lambda x: jnp.select([x > 0], [x], 0.1 * x), jnp.ones((2, 3))).operations
     assert {"relu"} == set(kinds) - {"affine"}
+
+
+def test_a_remainder_by_a_divisor_that_may_be_0_has_no_bounds():
+    lower, upper = quick(lambda x: bounds.bound(lambda x: lax.rem(x, x - 0.5), x, radius=1.0, method="crown"))(jnp.zeros((1, 2)))
+    assert np.all(lower == -np.inf) and np.all(upper == np.inf)
 
 
 def test_an_interpolation_has_the_range_of_its_points_as_its_interval():

@@ -160,13 +160,13 @@ def test_margins_need_logits_and_labels(f, labels, said):
 
 def test_a_primitive_without_a_rule_is_named_with_the_line_that_calls_it():
     def f(x):
-        return lax.bessel_i0e(linear(x))  # the line
+        return lax.zeta(linear(x), 2.0)  # the line
 
     with pytest.raises(NotImplementedError) as caught:
         bounds.bound(f, X, radius=0.1)
     said = str(caught.value)
     line = f.__code__.co_firstlineno + 1
-    assert "bessel_i0e" in said and f"{__file__}:{line}" in said and "register" in said and "\n" not in said
+    assert "zeta" in said and f"{__file__}:{line}" in said and "register" in said and "\n" not in said
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def _rules(monkeypatch):
 def test_the_advice_to_register_works_where_it_is_given():
     for name, f, rule, same in (
         ("double", lambda x: double_p.bind(linear(x)), lambda x: 2 * x, lambda x: 2 * linear(x)),
-        ("bessel_i0e", lambda x: lax.bessel_i0e(x), lambda x: jnp.exp(-jnp.abs(x)), lambda x: jnp.exp(-jnp.abs(x))),
+        ("zeta", lambda x: lax.zeta(x, 2.0), lambda x, q: jnp.exp(-jnp.abs(x)), lambda x: jnp.exp(-jnp.abs(x))),
     ):
         with pytest.raises(NotImplementedError, match=re.escape(f"bounds.register({name!r}, ...)")):
             bounds.bound(f, X, radius=0.1)
@@ -264,6 +264,14 @@ def test_registered_rules_take_the_place_of_others_and_refuse_truth_values():
         lower, upper = jax.jit(lambda x, method=method: bounds.bound(f, x, radius=0.1, method=method))(X)
         assert np.all(lower[:, None] <= values) and np.all(values <= upper[:, None])
     assert np.all(upper - lower < 3 * np.ptp(values, axis=1))
+
+
+@pytest.mark.usefixtures("_rules")
+def test_a_registered_rule_counts_also_where_its_operation_completes_a_known_function():
+    softplus = lambda x: jnp.log1p(jnp.exp(x))  # noqa: E731
+    assert "softplus" in bounds.explain(softplus, X).operations
+    bounds.register("log1p", bounds.Curve(jnp.log1p))
+    assert {"exp", "log1p"} <= set(bounds.explain(softplus, X).operations)
 
 
 def test_every_method_has_a_record_and_every_primitive_one_rule():

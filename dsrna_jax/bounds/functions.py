@@ -183,7 +183,8 @@ def _ways(tracer, dtype) -> dict[str, list]:
     """The patterns of all functions for operands of a type, by the name of their last operation, as (function, `Made`)."""
     if jnp.finfo(dtype).bits < 16:
         return {}
-    key = (dtype, jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+    # The operations of a pattern depend on the rules, which may be registered later.
+    key = (dtype, jax.config.jax_enable_x64, tuple(tracer.rules.items()))  # pyright: ignore[reportAttributeAccessIssue]
     if key not in _KNOWN_WAYS:
         ways: dict[str, list] = {}
         for function in WHOLES:

@@ -4,55 +4,130 @@ A call counts as one of them only if its jaxpr is, operation by operation and nu
 function for the same types.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrna_jax.bounds.graph import Node, Predicate
+from dsrna_jax.bounds.graph import Node, Predicate, Whole
 from dsrna_jax.bounds.jaxprs import called_jaxpr
+from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.interpolated import Interpolated
+from dsrna_jax.bounds.relaxations.step import Step
 from dsrna_jax.inputs import is_known
 
 
 def of_library(tracer, equation, inner, inputs) -> list | None:
     """Outputs of a call of a function of `FUNCTIONS`; None of other calls, and of operands that it has no rule for."""
-    known = FUNCTIONS.get(equation.params.get("name", ""))
-    if known is None or inner.consts:
-        return None
-    function, rule = known
+    ways = FUNCTIONS.get(equation.params.get("name", ""), ())
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type) for v in equation.invars]
-    if len(types) != function.__code__.co_argcount:
-        return None
-    return rule(tracer, *inputs) if any(str(inner) == own for own in _jaxprs(function, types)) else None
+    for arity, function, rule in ways if not inner.consts else ():
+        if len(types) == arity and any(str(inner) == own for own in _jaxprs(function, types)):
+            return rule(tracer, equation.outvars[0].aval, *inputs)
+    return None
 
 
-def _jaxprs(function: Callable, types):
-    """The jaxprs of a function, and of it under `vmap` over the axes of its first operand, as text."""
-    for _ in range(len(types[0].shape) + 1):
+def _jaxprs(function: Callable, types) -> Iterator[str]:
+    """The jaxprs of a function, and of it under `vmap` over the axes of its operands that have any, as text."""
+    axes = [0 if i == np.argmax([len(t.shape) for t in types]) else None for i in range(len(types))]
+    for _ in range(max(len(t.shape) for t in types) + 1):
         equations = jax.make_jaxpr(function)(*types).jaxpr.eqns
         if len(equations) == 1:
             yield str(called_jaxpr(equations[0].primitive.name, equations[0].params))
-        function = jax.vmap(function, [0] + [None] * (len(types) - 1))
+        function = jax.vmap(function, axes)
 
 
-def _sign_bit(tracer, x) -> list | None:
+def _sign_bit(tracer, result, x) -> list | None:
     return [Predicate("signbit", x, 0.0, x, jnp.signbit(x.value))] if isinstance(x, Node) else None
 
 
-def _interpolation(tracer, x, places, values) -> list | None:
-    """jnp.interp of x between known points; None if they are not known, or not ascending."""
-    if not isinstance(x, Node) or not is_known(places, values):
+def _interpolation(tracer, result, x, places, values, left=None, right=None) -> list | None:
+    """jnp.interp of x between known points; None if they are not known, or descend."""
+    ends = [end for end in (left, right) if not (end is None or isinstance(end, str))]
+    if not isinstance(x, Node) or not is_known(places, values) or any(number(end) is None for end in ends):
         return None
     places, values = np.asarray(places), np.asarray(values)
-    if places.ndim != 1 or not np.all(np.diff(places) > 0) or not np.all(np.isfinite([places, values])):
+    gaps = np.diff(places)
+    # jnp.interp is constant between places that are closer together.
+    if places.ndim != 1 or not np.all((gaps == 0) | (gaps > np.spacing(np.finfo(result.dtype).eps))):
         return None
-    operation = Interpolated(tuple(places.tolist()), tuple(values.tolist()))
-    return [tracer.node(operation, (x,), jnp.interp(x.value, places, values), x.batch_axis, "interp")]
+    if not np.all(np.isfinite([places, values])):
+        return None
+    left, right = (
+        own if end is None else end if isinstance(end, str) else float(number(end))
+        for end, own in ((left, float(values[0])), (right, float(values[-1])))
+    )
+    operation = Interpolated(tuple(places.tolist()), tuple(values.tolist()), left, right)
+    (x,) = tracer.inline(lambda x: x.astype(result.dtype), x)
+    return [tracer.node(operation, (x,), operation.function(x.value), x.batch_axis, "interp")]
 
 
-FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
-    "signbit": (lambda x: jnp.signbit(x), _sign_bit),
-    "_interp": (lambda x, xp, fp: jnp.interp(x, xp, fp), _interpolation),
+def _with_ends(left, right):
+    """The entry of `FUNCTIONS` of jnp.interp with such ends, of which "given" ones are operands."""
+
+    def ends(given):
+        given = iter(given)
+        return [next(given) if end == "given" else end for end in (left, right)]
+
+    def called(x, xp, fp, *given):
+        first, last = ends(given)
+        return jnp.interp(x, xp, fp, left=first, right=last)
+
+    def rule(tracer, result, x, xp, fp, *given):
+        return _interpolation(tracer, result, x, xp, fp, *ends(given))
+
+    return 3 + (left == "given") + (right == "given"), called, rule
+
+
+def _searched(tracer, result, places, x, side) -> list | None:
+    """jnp.searchsorted of x in known places; None if they are not known, or descend."""
+    if not isinstance(x, Node) or not is_known(places) or not np.all(np.diff(places) >= 0):
+        return None
+    return [_count(tracer, result, np.asarray(places), x, side)]
+
+
+def _digitized(tracer, result, x, bins, side) -> list | None:
+    """jnp.digitize of x by known bins, which ascend or descend; None if they are not known, or do neither."""
+    if not isinstance(x, Node) or not is_known(bins):
+        return None
+    if np.all(np.diff(bins) >= 0):
+        return [_count(tracer, result, np.asarray(bins), x, side)]
+    if not np.all(np.diff(bins) <= 0):
+        return None
+    below = _count(tracer, result, np.asarray(bins)[::-1], x, side)
+    (others,) = tracer.inline(lambda n: len(bins) - n, below.node)
+    return [Whole(others, len(bins) - below.value)]
+
+
+def _count(tracer, result, places, x, side) -> Whole:
+    """The number of places, which ascend, that are below x, or ("right") not above it."""
+    dtype = x.value.dtype
+
+    def function(x):
+        return jnp.searchsorted(places, x, side=side).astype(dtype)
+
+    value = function(x.value)
+    node = tracer.node(Step(function), (x,), value, x.batch_axis, "searchsorted")
+    return Whole(node, value.astype(result.dtype))
+
+
+def _by_side(function, rule):
+    """Entries of `FUNCTIONS` for both sides and all methods."""
+    return [
+        (2, functools.partial(function, side=side, method=method), functools.partial(rule, side=side))
+        for side in ("left", "right")
+        for method in ("scan", "scan_unrolled", "sort", "compare_all")
+    ]
+
+
+ENDS = (None, "given", "extrapolate")
+
+# By name: (number of operands, function, rule of (tracer, type of the result, *operands)).
+FUNCTIONS: dict[str, list[tuple[int, Callable, Callable]]] = {
+    "signbit": [(1, lambda x: jnp.signbit(x), _sign_bit)],
+    "_interp": [_with_ends(left, right) for left in ENDS for right in ENDS],
+    "searchsorted": _by_side(lambda a, v, side, method: jnp.searchsorted(a, v, side=side, method=method), _searched),
+    "digitize": _by_side(lambda x, bins, side, method: jnp.digitize(x, bins, side == "left", method=method), _digitized),
 }

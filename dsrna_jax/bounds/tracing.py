@@ -169,12 +169,14 @@ class Tracer:
             return by_parts(self, equation, twin, inputs)
         key = self._key(equation, inputs)
         if key is None or key not in self.known:
-            is_checked = not getattr(self.rules[name], "is_rewritten", False)
+            rule = self.rules[name]
+            is_checked = not getattr(rule, "is_rewritten", False)
+            finds_wholes = self.finds_wholes and not getattr(rule, "is_registered", False)
             axes = self.batch_axes(equation, twin, inputs) if is_checked else []
             before = self.other_shapes
             self.other_shapes = {id(i): v.aval.shape for i, v in zip(inputs, twin.invars, strict=True)}
-            outputs = whole(self, equation.primitive, inputs, equation.params, axes) if self.finds_wholes else None
-            outputs = outputs or self.rules[name](self, equation.primitive, inputs, equation.params, axes)
+            outputs = whole(self, equation.primitive, inputs, equation.params, axes) if finds_wholes else None
+            outputs = outputs or rule(self, equation.primitive, inputs, equation.params, axes)
             self.other_shapes = before
             self._remember(equation, inputs, outputs)
             if key is None:

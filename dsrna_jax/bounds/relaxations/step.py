@@ -1,10 +1,10 @@
 """Functions with jumps, between constants."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -105,30 +105,44 @@ def _part(x, axis, first, last):
     return jnp.take(x, jnp.arange(first, last), axis=axis)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Remainder:
-    """rem(x, divisor) by a constant: x minus a multiple of it where that multiple is certain, else the hull of all values."""
+    """rem(x, divisor): x minus a multiple of the divisor where that multiple is certain, else the hull of all values.
+
+    The parents are (x, divisor). A divisor that may be 0 leaves no bounds: the remainder is NaN there.
+    """
 
     roundings: ClassVar[int] = 1
 
-    divisor: jax.Array
+    def multiple(self, node, intervals):
+        """The whole number of divisors that is taken off at the trace point, and a mask of where it is certain."""
+        (x, divisor), (dx, dd) = (p.value for p in node.parents), intervals
+        quotients = [(x + a) / (divisor + b) for a in dx for b in dd]
+        low, high = functools.reduce(jnp.minimum, quotients), functools.reduce(jnp.maximum, quotients)
+        moves = (dx.upper > dx.lower) | (dd.upper > dd.lower)
+        unit = jnp.where(moves, 16 * jnp.finfo(x.dtype).eps * (jnp.abs(low) + jnp.abs(high)), 0)
+        sure = (jnp.trunc(low - unit) == jnp.trunc(high + unit)) | ~moves
+        return lax.stop_gradient(jnp.round((x - node.value) / divisor)), sure & ~self.is_broken(node, intervals)
 
-    def sure(self, low, high, x):
-        """Mask of where the multiple is certain."""
-        unit = jnp.where(high > low, 8 * jnp.finfo(x.dtype).eps * (jnp.abs(low) + jnp.abs(high)), 0)
-        return jnp.trunc((low - unit) / self.divisor) == jnp.trunc((high + unit) / self.divisor)
+    def is_broken(self, node, intervals):
+        """Mask of where the divisor may be 0."""
+        divisor, dd = node.parents[1].value, intervals[1]
+        return (outward_sum(divisor, dd.lower, -1) <= 0) & (outward_sum(divisor, dd.upper, 1) >= 0)
 
     def enclosure(self, node, intervals):
-        (interval,), x = intervals, node.parents[0].value
-        low, high = x + interval.lower, x + interval.upper
-        size, sure = jnp.abs(self.divisor), self.sure(low, high, x) | (high == low)
-        least = jnp.where(low < 0, -jnp.minimum(-low, size), 0) - node.value
-        most = jnp.where(high > 0, jnp.minimum(high, size), 0) - node.value
-        return Interval(jnp.where(sure, interval.lower, least), jnp.where(sure, interval.upper, most))
+        (x, divisor), (dx, dd) = (p.value for p in node.parents), intervals
+        low, high = outward_sum(x, dx.lower, -1), outward_sum(x, dx.upper, 1)
+        size = jnp.maximum(jnp.abs(outward_sum(divisor, dd.lower, -1)), jnp.abs(outward_sum(divisor, dd.upper, 1)))
+        least = outward_sum(jnp.where(low < 0, -jnp.minimum(-low, size), 0), -node.value, -1)
+        most = outward_sum(jnp.where(high > 0, jnp.minimum(high, size), 0), -node.value, 1)
+        count, sure = self.multiple(node, intervals)
+        shifts = -count * dd.lower, -count * dd.upper
+        below = outward_sum(dx.lower, jnp.minimum(*shifts), -1)
+        above = outward_sum(dx.upper, jnp.maximum(*shifts), 1)
+        sides = jnp.where(sure, below, least), jnp.where(sure, above, most)
+        return Interval(*(jnp.where(self.is_broken(node, intervals), jnp.nan, side) for side in sides))
 
     def planes(self, node, intervals, slopes="adaptive"):
-        (interval,), x = intervals, node.parents[0].value
-        low, high = x + interval.lower, x + interval.upper
-        hull, sure = self.enclosure(node, intervals), self.sure(low, high, x) | (high == low)
-        slope = jnp.where(sure, jnp.ones_like(x), 0)
-        return Planes((slope,), (slope,), jnp.where(sure, 0, -hull.lower), jnp.where(sure, 0, hull.upper))
+        hull, (count, sure) = self.enclosure(node, intervals), self.multiple(node, intervals)
+        coefficients = (jnp.where(sure, jnp.ones_like(node.value), 0), jnp.where(sure, -count, 0))
+        return Planes(coefficients, coefficients, jnp.where(sure, 0, -hull.lower), jnp.where(sure, 0, hull.upper))

@@ -12,7 +12,7 @@ from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.least import least
 from dsrna_jax.bounds.relaxations.curve import Curve
-from dsrna_jax.bounds.relaxations.wave import Angle, Wave
+from dsrna_jax.bounds.relaxations.wave import Angle, Limited, Wave
 from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of, rewritten
 
 
@@ -77,6 +77,25 @@ def angle(tracer, primitive, operands, params, axes):
     return [tracer.node(Angle(), broadcast_nodes(tracer, [y, x], axes), value, axes[0], "atan2")]
 
 
+def even(half: Curve):
+    """The rule of an even function, which is the curve `half` of |x|."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        return curve(half, primitive.name)(tracer, primitive, tracer.inline(jnp.abs, *operands), params, axes)
+
+    return rule
+
+
+def limited(known: Limited):
+    """The rule of an elementwise function of known range and steepest slope."""
+
+    def rule(tracer, primitive, operands, params, axes):
+        (x,) = operands
+        return [tracer.node(known, (x,), tracer.value(primitive, operands, params), axes[0], primitive.name)]
+
+    return rule
+
+
 def polynomial(x, *coefficients, **_):
     """The primitive polynomial, of coefficients of ascending powers."""
     return functools.reduce(lambda total, coefficient: total * x + coefficient, coefficients[::-1], jnp.zeros_like(x))
@@ -120,6 +139,10 @@ RULES = {
     "cbrt": curve(Curve(jnp.cbrt, (0.0,))),
     "lgamma": curve(Curve(above_zero(lax.lgamma), size=lambda x, f: 1 + f), function=lax.lgamma),
     "digamma": curve(Curve(above_zero(lax.digamma), size=lambda x, f: 1 + f), function=lax.digamma),
+    # A mixture of exp(-c |x|) for c >= 0 (DLMF 10.32.1).
+    "bessel_i0e": even(Curve(lax.bessel_i0e, signs=(1,))),
+    # Its greatest value is 0.21903; by the same integral its slope is at most 2 / pi.
+    "bessel_i1e": limited(Limited(lax.bessel_i1e, -0.2191, 0.2191, 0.637)),
     "sin": wave(np.pi / 2),
     "cos": wave(0.0),
     "tan": rewritten(lambda x, **_: jnp.sin(x) / jnp.cos(x)),

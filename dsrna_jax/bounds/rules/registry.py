@@ -28,5 +28,9 @@ def register(primitive: str, rule: Curve | Callable) -> None:
       primitive: its name, as `jax.make_jaxpr` shows it.
       rule: a `Curve`, for a smooth elementwise function of one value; or a function of the primitive's operands and, by keyword,
         its parameters, which computes the same by operations that have rules.
+
+    It also counts where the operation would complete a function that is bounded as a whole (`functions`).
     """
-    RULES[primitive] = curves.curve(rule) if isinstance(rule, Curve) else rewritten(rule)
+    made = curves.curve(rule) if isinstance(rule, Curve) else rewritten(rule)
+    made.is_registered = True
+    RULES[primitive] = made

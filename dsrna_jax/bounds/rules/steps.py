@@ -7,7 +7,7 @@ from jax import lax
 
 from dsrna_jax.bounds.graph import Linear, Node, Refused
 from dsrna_jax.bounds.relaxations.step import Remainder, Sorted, Step
-from dsrna_jax.bounds.rules.building import broadcast_nodes
+from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of
 
 
 def step(function):
@@ -22,13 +22,10 @@ def step(function):
 
 
 def remainder(tracer, primitive, operands, params, axes):
-    """The rule of rem. Raises: NotImplementedError for a bounded divisor."""
-    x, divisor = operands
-    if isinstance(divisor, Node):
-        raise NotImplementedError(f"no bounds of rem by a bounded value{tracer.where}")
+    """The rule of rem."""
     value = tracer.value(primitive, operands, params)
-    (x,) = broadcast_nodes(tracer, operands, axes)
-    return [tracer.node(Remainder(jnp.broadcast_to(divisor, value.shape)), (x,), value, axes[0], "rem")]
+    x, divisor = (o if isinstance(o, Node) else constant_node(tracer, o, nodes_of(operands)[0]) for o in operands)
+    return [tracer.node(Remainder(), broadcast_nodes(tracer, [x, divisor], axes), value, axes[0], "rem")]
 
 
 def sort(tracer, primitive, operands, params, axes):
