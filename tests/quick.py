@@ -4,6 +4,9 @@ import functools
 
 import jax
 
-quick = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-)
+OPTIONS = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+quick = functools.partial(jax.jit, compiler_options=OPTIONS)
