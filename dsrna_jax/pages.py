@@ -25,7 +25,7 @@ def document(title: str, body: str, *, reload: int = 0) -> str:
 
 
 def picture(data: bytes, kind: str, caption: str, seen: str = "") -> str:
-    """A picture with its caption.
+    """A picture with its caption, which scrolls sideways by itself, also by keyboard, on screens that are too narrow for it.
 
     Args:
       kind: of the data, such as png or svg+xml.
@@ -33,7 +33,7 @@ def picture(data: bytes, kind: str, caption: str, seen: str = "") -> str:
     """
     encoded = base64.b64encode(data).decode()
     image = f'<img src="data:image/{kind};base64,{encoded}" alt="{safe(seen or caption)}">'
-    return f"<figure>{image}<figcaption>{safe(caption)}</figcaption></figure>"
+    return f'<figure tabindex="0" aria-label="{safe(caption)}">{image}<figcaption>{safe(caption)}</figcaption></figure>'
 
 
 def png(file: Path, caption: str, seen: str = "") -> str:
@@ -105,11 +105,12 @@ td { white-space: nowrap; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); min-width: 9rem; max-width: 40vw; }
 thead th { font-weight: 600; }
 thead th:not(:first-child) { min-width: 5.5rem; }
-th small { display: block; color: var(--faint); font-weight: 400; }
+th small, small.ends { display: block; color: var(--faint); font-weight: 400; }
 tbody th { font-weight: 500; }
 tbody tr:last-child > * { border-bottom: 0; }
 .paper > *, .faint { color: var(--faint); font-style: italic; }
 .best { background: var(--best); font-weight: 600; }
+.best small.ends { color: var(--ink); }
 .words { text-align: left; white-space: normal; min-width: 16rem; }
 td.value { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; max-width: 16rem; }
 .mixtures > div { margin: 1rem 0; }

@@ -10,10 +10,16 @@ from garbled import assert_garbled_is_refused_or_makes_no_difference
 
 from dsrna_jax.commands import compare
 from dsrna_jax.commands.process import status
+from dsrna_jax.comparison.columns import RADIUS_TITLES
+from dsrna_jax.comparison.intervals import interval
+from dsrna_jax.comparison.latex import latex
 from dsrna_jax.comparison.page import page
+from dsrna_jax.comparison.pictures import pictures
 from dsrna_jax.comparison.runs import read
 from dsrna_jax.comparison.text import comma_separated, markdown
+from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
+from dsrna_jax.plots.comparison import colour
 
 
 def whole_table(runs):
@@ -28,20 +34,77 @@ def whole_table(runs):
 
 def test_markdown_has_one_line_a_row_of_equal_width(runs):
     table = whole_table(runs)
-    lines = [line for line in markdown(table).splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(table.rows) and len({len(line) for line in lines}) == 1
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(table.columns) + 2}
+    parts = re.split(r"^## .*$", markdown(table), flags=re.MULTILINE)[1:]
+    assert len(parts) == len(table.facets) == 2
+    for part, (_, facet) in zip(parts, table.facets, strict=True):
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        assert len(lines) == 2 + len(facet.rows) and len({len(line) for line in lines}) == 1
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(facet.columns) + 2}
 
 
 def test_csv_has_the_numbers_of_the_table(runs):
     table = whole_table(runs)
     rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
-    assert [row["architecture"] for row in rows] == [row.name for row in table.rows]
-    for read_back, row in zip(rows, table.rows, strict=True):
-        for column in table.columns:
-            text = read_back[", ".join(filter(None, (column.title, column.settings, column.budget)))]
-            assert text == "" if column not in row.cells else float(text) == row.cells[column].value
-    assert "Table 2, row DARTS (2nd)" in rows[2]["source"]
+    found = {tuple(row[name] for name in ("architecture", "measure", "settings", "budget")): row for row in rows}
+    assert len(found) == len(rows) and all(len(name) <= 12 for name in rows[0])
+    expected = {(row.name, c.title, c.settings, c.budget): (row, c) for row in table.rows for c in row.cells}
+    assert found.keys() == expected.keys()
+    for key, (row, column) in expected.items():
+        assert float(found[key]["value"]) == row.cells[column].value and found[key]["facet"] == row.facet
+        ends = tuple(float(found[key][end]) for end in ("low", "high") if found[key][end])
+        assert ends == (interval(row, column) or ())
+    assert "Table 2, row DARTS (2nd)" in {row["source"] for row in rows}
+
+
+def test_intervals_are_over_the_images_of_one_training_and_over_several_trainings(runs):
+    for seed, accuracy in enumerate((0.5, 0.6, 0.7)):
+        path = runs.make(f"r{seed}", seed=seed)
+        runs.attack(path, 0.9, [(PGD, accuracy)])
+        runs.certify(path, 0.9, [0.1, 0.2])
+    one, several = table_of(runs.root / "r0"), table_of(*(runs.root / f"r{seed}" for seed in range(3)))
+    column = next(column for column in one.columns if column.title == "PGD (100)")
+    assert interval(one.rows[0], column) == pytest.approx([100 * end for end in wilson(50, 100)])
+    half = 4.302653 * 10 / 3**0.5  # of Student's t with 2 degrees of freedom
+    assert interval(several.rows[0], column) == pytest.approx((60 - half, 60 + half))
+    radius = next(column for column in one.columns if column.title in RADIUS_TITLES)
+    assert interval(one.rows[0], radius) == pytest.approx((0, 0.15 + 12.7062 * 0.05), rel=1e-5)
+    assert all(interval(row, c) is None for row in one.rows for c in row.cells if c.title in ("Params (M)", "Mult-adds (M)"))
+
+
+def test_each_data_set_and_kind_of_training_has_its_table_pictures_and_best_figures(runs):
+    for name, training in (
+        ("a", {}),
+        ("b", {"lr": 0.5}),
+        ("c", {"adversarial": "pgd"}),
+        ("d", {"adversarial": "pgd", "lr": 0.5}),
+    ):
+        path = runs.make(name, **training)
+        runs.attack(path, 0.9, [(PGD, (ord(name) - 96) / 10)])
+    table = table_of(*(runs.root / name for name in "abcd"))
+    assert [name for name, _ in table.facets] == ["digits, standard training", "digits, adversarial training"]
+    for (name, facet), best in zip(table.facets, (20.0, 40.0), strict=True):
+        column = next(column for column in facet.columns if column.title == "PGD (100)")
+        assert facet.best(column) == best and len(facet.rows) == 2 and f"<h2>{name}</h2>" in page(table)
+        scatter = next(picture for picture in pictures(facet) if "robustness" in picture.caption)
+        assert all(f"{row.name}: PGD (100) {row.cells[column].value:.2f}, accuracy 90.00 %" in scatter.seen for row in facet.rows)
+        assert [picture.caption for picture in pictures(facet) if "Clean accuracy against cost" in picture.caption]
+
+
+def test_latex_marks_the_best_and_shows_every_sign_as_it_is(runs):
+    for name, accuracy in (("a_1", 0.5), ("b&%$#{}~^\\<>|", 0.6)):
+        path = runs.make(f"run{accuracy}", genotype=f"/x/{name}.json", lr=accuracy)
+        runs.attack(path, 0.9, [(PGD, accuracy)])
+    text = latex(table_of(runs.root / "run0.5", runs.root / "run0.6"))
+    assert r"\textbf{60.00}" in text and r"\textbf{50.00}" not in text and r"a\_1" in text
+    assert r"b\&\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}\textgreater{}\textbar{}" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") == 1
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len({len(re.findall(r"(?<!\\)&", line)) for line in rows}) == 1
+
+
+def test_colours_of_rows_are_unique_beyond_ten():
+    assert len({colour(index) for index in range(150)}) == 150
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour(index)) for index in range(150))
 
 
 def test_the_page_needs_no_other_file(runs):
@@ -50,8 +113,8 @@ def test_the_page_needs_no_other_file(runs):
     assert set(re.findall(r'src="([^,]*),', text)) == {"data:image/svg+xml;base64"}
     assert "<b>&amp;" not in text and "&lt;b&gt;&amp;|SNAS" in text
     assert "color-scheme: light dark" in text and text.count("<tr class=paper>") == 1
-    # accuracies, radii, a curve, two staircases, and the cell that both have
-    assert text.count("<figure>") == 6
+    # of each: accuracies, radii, a curve, two staircases; and the cell that both have
+    assert text.count("<figure ") == 2 * 5 + 1
 
 
 def test_the_page_marks_the_best_measured_figure_of_each_column(runs):
@@ -70,13 +133,13 @@ def run_command(*arguments):
     return status(compare.main, ["compare", *map(str, arguments)])
 
 
-def test_the_command_writes_three_files(runs, tmp_path, capsys):
+def test_the_command_writes_four_files(runs, tmp_path, capsys):
     path = runs.make("a", genotype="SNAS")
     runs.attack(path, 0.9, [(PGD, 0.5)])
     assert run_command(path, path, f"--out={tmp_path / 'new' / 'out'}") == 0
     out = capsys.readouterr().out
     folder = tmp_path / "new" / "out"
-    assert sorted(file.name for file in folder.iterdir()) == ["comparison.csv", "comparison.html", "comparison.md"]
+    assert sorted(file.name for file in folder.iterdir()) == [f"comparison.{kind}" for kind in ("csv", "html", "md", "tex")]
     assert out.startswith((folder / "comparison.md").read_text()) and f"open {folder}/comparison.html" in out
     assert run_command(path) == 0 and (tmp_path / "comparison.html").exists()
 

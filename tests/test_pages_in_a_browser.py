@@ -6,8 +6,10 @@ import re
 import shutil
 
 import pytest
+from compared_runs import PGD, table_of
 from test_mixtures_page import searched
 
+from dsrna_jax.comparison.page import page as comparison_page
 from dsrna_jax.pages import SORTABLE, document, sort_button, table
 from dsrna_jax.reproduction import page
 from dsrna_jax.reproduction.grid import Entry, Grid, Heading, Line
@@ -111,6 +113,39 @@ def test_the_arrow_keys_move_the_mixtures_to_another_epoch_which_stays_when_the_
     slider.fill("0")
     shown.reload()
     assert shown.get_by_role("status").inner_text() == "1"  # an output is a status
+
+
+def test_the_page_of_a_comparison_sorts_fits_fetches_nothing_and_is_accessible(browser, runs, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    pgd, accuracies = {"adversarial": "pgd", "radius": 0.1}, {}
+    for number in range(3):
+        for training in ({}, pgd):
+            path = runs.make(f"r{number}{len(training)}", genotype=f"/cells/cell_{number}.json", lr=0.1 + number, **training)
+            accuracies[path.name] = (0.2, 0.4, 0.3)[number]
+            runs.attack(path, 0.9, [(PGD | {"name": f"PGD-{steps}"}, accuracies[path.name]) for steps in range(12)])
+            runs.certify(path, 0.9, [accuracies[path.name] / 10, 0.1])
+    file = tmp_path / "page.html"
+    file.write_text(comparison_page(table_of(*sorted(path for path in runs.networks))), encoding="utf-8")
+    for width, scheme in ((400, "light"), (1400, "dark")):
+        said, fetched = [], []
+        shown = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+        shown.on("console", lambda message, said=said: said.append(message.text))
+        shown.on("pageerror", lambda error, said=said: said.append(str(error)))
+        shown.on("request", lambda request, fetched=fetched: fetched.append(request.url))
+        shown.goto(file.as_uri())
+        assert shown.evaluate("document.documentElement.scrollWidth") == width
+        assert said == [] and [url for url in fetched if not url.startswith("data:")] == [file.as_uri()]
+        assert [violation["id"] for violation in axe.Axe().run(shown).response["violations"]] == []
+    tables = shown.locator("table")
+    assert tables.count() == 2 and shown.locator("img").count() == 2 * 6 + 1  # of each: five kinds of pictures; the cell
+    names = tables.nth(1).locator("tbody th")
+    tables.nth(1).get_by_role("button", name="PGD-11").click()
+    assert [text.split(";")[0] for text in names.all_inner_texts()] == ["cell_1", "cell_2", "cell_0"]
+    assert [text.split(";")[0] for text in tables.nth(0).locator("tbody th").all_inner_texts()] == ["cell_0", "cell_1", "cell_2"]
+    region, place = shown.get_by_role("region", name="digits, adversarial training"), names.nth(0).bounding_box()["x"]
+    region.evaluate("element => element.scrollLeft = 300")
+    assert region.evaluate("element => element.scrollLeft") > 100
+    assert names.nth(0).bounding_box()["x"] == pytest.approx(place, abs=1)  # the first column stays
 
 
 def shown_at(folder):

@@ -155,7 +155,7 @@ def test_names_of_runs_and_classes_are_drawn_as_they_are(text, tmp_path, recwarn
     axes.plot([1, 1000], [0, 1], label=text)
     axes.legend()
     canvas.save(figure, tmp_path / "b.png")
-    page._figure(text.replace("\udcff", ""), figure)
+    page._figure(text.replace("\udcff", ""), figure, "")
     assert not recwarn.list and "mathdefault" in axes.get_xticklabels()[0].get_text()
     assert axes.get_xticklabels()[0].get_parse_math() and not axes.get_yticklabels()[0].get_parse_math()
 

@@ -237,7 +237,8 @@ def test_two_nodes_of_a_ray_cluster_run_jobs(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_stopped_goes_on_where_its_jobs_were(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_sweep_that_is_stopped_or_killed_goes_on_where_its_jobs_were(number, tmp_path):
     sweep = tmp_path / "s"
     line = [sys.executable, "-m", "dsrna_jax", "sweep", f"--run_dir={sweep}"]
     small = ["search", "--preset=smoke", "--epochs=40"]
@@ -246,10 +247,11 @@ def test_a_sweep_that_is_stopped_goes_on_where_its_jobs_were(tmp_path):
     while not (records.exists() and records.read_text()):
         assert process.poll() is None
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=600)
-    assert process.returncode == 130 and "go on by dsrna_jax sweep" in err.replace("python -m dsrna_jax", "dsrna_jax"), (out, err)
-    assert worker.state_of(sweep, "search").state == "stopped"
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and "go on by dsrna_jax sweep" in err.replace("python -m dsrna_jax", "dsrna_jax"), out
+        assert worker.state_of(sweep, "search").state == "stopped"
     subprocess.run(line, check=True, capture_output=True)
     assert "resuming after step" in worker.log_file(sweep, "search").read_text()
     done = worker.state_of(sweep, "search")

@@ -29,15 +29,16 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f"expected one or more RUN, folders of trainings by {command_line('train')} (--help says more)")
     out = Path(values.out or Path(runs[0]).parent)
     check_path(out, "out")
+    from dsrna_jax.comparison.latex import latex
     from dsrna_jax.comparison.page import page
     from dsrna_jax.comparison.runs import read
     from dsrna_jax.comparison.table import comparison
     from dsrna_jax.comparison.text import comma_separated, markdown
 
     table = comparison([read(path) for path in dict.fromkeys(map(Path, runs))])
-    contents = {"md": markdown(table), "csv": comma_separated(table), "html": page(table)}
+    contents = {"md": markdown(table), "csv": comma_separated(table), "tex": latex(table), "html": page(table)}
     out.mkdir(parents=True, exist_ok=True)
     for suffix, content in contents.items():
         write_whole(out / f"comparison.{suffix}", content)
     print(contents["md"])
-    print(f"{out} holds comparison.md, comparison.csv and comparison.html.\nnext: open {out}/comparison.html in a browser")
+    print(f"{out} holds comparison.md, .csv, .tex and .html.\nnext: open {out}/comparison.html in a browser")

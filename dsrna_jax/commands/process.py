@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dsrna_jax.errors import InputError, RefutedError
+from dsrna_jax.runtime.parent import end_with_parent
 from dsrna_jax.runtime.processes import EndedError, current
 from dsrna_jax.runtime.signals import Stopped
 
@@ -64,6 +65,7 @@ def _outcome(error: BaseException) -> tuple[int, str] | None:
 
 def execute(main: Callable[[Sequence[str]], None]) -> None:
     """Runs `main` as the command of this process, and ends the process."""
+    end_with_parent()
     # Until a run handles requests to stop, there is nothing to save: Ctrl-C ends the process at once.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

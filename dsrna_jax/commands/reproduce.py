@@ -103,7 +103,8 @@ def _run(plan: Plan, values: FlagValues, command: str) -> None:
             jobs, plan.out, place, values.retries, display, needs=plan.graph.needs, left=display.left, look=display.look
         )  # fmt: skip
     except Stopped as stopped:
-        raise Stopped(stopped.number, f"{stopped}; go on by {command}") from None
+        kept = f"{plan.out} keeps them, and what the others had saved"
+        raise Stopped(stopped.number, f"{stopped}; {kept}; go on by {command}") from None
     from dsrna_jax.reproduction import report
 
     files = f"{plan.out} holds {report.NAME}.html, .md, .csv and .tex"

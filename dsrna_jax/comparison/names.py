@@ -30,6 +30,11 @@ def names(groups: list[list[FinishedTraining]]) -> list[str]:
     return [n if labels.count(n) == 1 else f"{n} ({g[0].path})" for n, g in zip(labels, groups, strict=True)]
 
 
+def facet(run: FinishedTraining) -> str:
+    """The data and the kind of training of a run: trainings of one facet compare with each other."""
+    return f"{_data(asdict(run.config))}, {'adversarial' if run.config.is_adversarial else 'standard'} training"
+
+
 def _differs(field: str, settings: Iterable[dict[str, Any]]) -> bool:
     return len({repr(each[field]) for each in settings if field in each}) > 1
 

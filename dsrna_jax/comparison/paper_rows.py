@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.columns import COSTS, Column
+from dsrna_jax.comparison.names import facet
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, PARAMS
 from dsrna_jax.comparison.rows import ComparisonRow, TableCell
 from dsrna_jax.comparison.runs import STOPPED, FinishedTraining
@@ -50,7 +51,7 @@ def _printed(name: str, run: FinishedTraining, columns: Iterable[Column]) -> Com
     tables = sorted({cell.note.split(",")[0].removeprefix("Table ") for cell in cells.values()})
     kind = "adversarial" if config.is_adversarial else "standard"
     name = f"paper: {name}; {config.dataset}, {kind} (Table{'s' * (len(tables) > 1)} {', '.join(tables)})"
-    return ComparisonRow(name, (), cells) if cells else None
+    return ComparisonRow(name, (), cells, facet=facet(run)) if cells else None
 
 
 def _matches(column: Column, wanted: paper_tables.Protocol) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from dsrna_jax.comparison.columns import Column, run_measures
 from dsrna_jax.comparison.identity import kind, origin
-from dsrna_jax.comparison.names import names
+from dsrna_jax.comparison.names import facet, names
 from dsrna_jax.comparison.runs import FinishedTraining
 from dsrna_jax.errors import InputError
 
@@ -28,12 +28,14 @@ class ComparisonRow(NamedTuple):
     """Trainings that differ only in their seed and in that of their search, or a row of the paper, which has no runs.
 
     count: number of searches if there are several, else of trainings, over which means and standard deviations are taken.
+    facet: data and kind of training, of which a table of its own is made.
     """
 
     name: str
     runs: tuple[FinishedTraining, ...]
     cells: dict[Column, TableCell]
     count: int = 1
+    facet: str = ""
 
 
 def measured_rows(runs: Sequence[FinishedTraining]) -> list[ComparisonRow]:
@@ -61,7 +63,7 @@ def measured_rows(runs: Sequence[FinishedTraining]) -> list[ComparisonRow]:
             replicates = [_means(each) for each in measures]
         columns = dict.fromkeys(column for replicate in replicates for column in replicate)
         cells = {c: _cell([replicate[c] for replicate in replicates if c in replicate]) for c in columns}
-        rows.append(ComparisonRow(name, tuple(group), cells, len(replicates)))
+        rows.append(ComparisonRow(name, tuple(group), cells, len(replicates), facet(group[0])))
     return rows
 
 

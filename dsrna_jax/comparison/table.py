@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dsrna_jax.comparison.columns import MULTIPLY_ADDS, Column, Images, ordered
+from dsrna_jax.comparison.columns import MULTIPLY_ADDS, NOT_ACCURACIES, RADIUS_TITLES, Column, Images, ordered
 from dsrna_jax.comparison.notes import PAPER_NOTE, notes
 from dsrna_jax.comparison.paper_rows import PAPER_COST, with_paper_rows
 from dsrna_jax.comparison.paper_tables import CLEAN, PARAMS
@@ -28,6 +28,22 @@ class Comparison(NamedTuple):
         heads = [(column.title, column.settings) for column in self.columns]
         unclear = [heads.count(head) > 1 for head in heads]
         return [(c.title, f"{c.settings}; {c.budget}" if u else c.settings) for c, u in zip(self.columns, unclear, strict=True)]
+
+    @property
+    def facets(self) -> "list[tuple[str, Comparison]]":
+        """A table for each data set and kind of training, with its name, its rows, and the columns of which it has figures."""
+        found = []
+        for name in dict.fromkeys(row.facet for row in self.rows):
+            rows = [row for row in self.rows if row.facet == name]
+            columns = [column for column in self.columns if column in _ALWAYS or any(column in row.cells for row in rows)]
+            found.append((name, Comparison(columns, rows, [])))
+        return found
+
+    def best(self, column: Column) -> float | None:
+        """The best measured value of a column: the largest accuracy or radius, the least size or cost; None if one is alone."""
+        values = [row.cells[column].value for row in self.rows if row.runs and column in row.cells]
+        is_less = column.title in NOT_ACCURACIES and column.title not in RADIUS_TITLES
+        return None if len(values) < 2 else min(values) if is_less else max(values)
 
 
 def comparison(runs: Sequence[FinishedTraining]) -> Comparison:

@@ -8,7 +8,7 @@ from dsrna_jax.plots.alphas import alphas_over_time
 from dsrna_jax.plots.attacks import accuracy_against_radius, attacked_images
 from dsrna_jax.plots.canvas import save
 from dsrna_jax.plots.certificates import certified_accuracy
-from dsrna_jax.plots.comparison import compared_attacks, compared_certificates, compared_measures
+from dsrna_jax.plots.comparison import compared_attacks, compared_certificates, compared_measures, compared_points
 from dsrna_jax.plots.curves import search_curves, training_curves
 from dsrna_jax.plots.genotypes import cell, cells
 from dsrna_jax.plots.rewards import pareto_front, rewards
@@ -23,6 +23,7 @@ __all__ = [
     "compared_attacks",
     "compared_certificates",
     "compared_measures",
+    "compared_points",
     "pareto_front",
     "rewards",
     "save",

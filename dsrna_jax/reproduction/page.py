@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsrna_jax.comparison.latex import escaped
 from dsrna_jax.pages import document, safe, table
 from dsrna_jax.reproduction.grid import Entry, Grid, Line
 
@@ -56,8 +57,8 @@ def latex(grids: Sequence[Grid]) -> str:
     """All tables for booktabs; a row that does not run is a remark."""
     parts = []
     for grid in grids:
-        heads = " & ".join(["Method", *(_tex(f"{h.title} (paper)" if h.is_paper else h.title) for h in grid.headings)])
-        rows = [" & ".join([_tex(line.name), *(_tex(entry.text) for entry in line.entries)]) + r" \\" for line in grid.lines
+        heads = " & ".join(["Method", *(escaped(f"{h.title} (paper)" if h.is_paper else h.title) for h in grid.headings)])
+        rows = [" & ".join([escaped(line.name), *(escaped(entry.text) for entry in line.entries)]) + r" \\" for line in grid.lines
                 if line.entries]  # fmt: skip
         remarks = [f"% {line.name}: {line.reason}" for line in grid.lines if line.reason]
         parts.append("\n".join([
@@ -97,12 +98,3 @@ def _texts(line: Line, columns: int) -> list[str]:
     if line.reason:
         return [line.reason, *[""] * (columns - 1)] if columns else []
     return [entry.text for entry in line.entries]
-
-
-def _tex(text: str) -> str:
-    return text.translate(_TEX)
-
-
-_TEX = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "—": "---",
-})  # fmt: skip

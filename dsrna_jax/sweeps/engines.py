@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.runtime.parent import of_this_process
 from dsrna_jax.sweeps.worker import run_job
 
 ENGINES = ("local", "slurm", "ray")
@@ -60,7 +61,9 @@ class Local:
 
 class _Process:
     def __init__(self, command: list[str], environment: Mapping[str, str]):
-        self._process = subprocess.Popen(command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, env={**os.environ, **environment, **of_this_process()}, stdin=subprocess.DEVNULL
+        )
 
     def is_done(self) -> bool:
         return self._process.poll() is not None

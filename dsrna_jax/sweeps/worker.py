@@ -17,10 +17,13 @@ from typing import NamedTuple
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
+from dsrna_jax.runtime.lock import locked
+from dsrna_jax.runtime.parent import end_with_parent, of_this_process
 from dsrna_jax.runtime.paths import is_begun
 from dsrna_jax.strict_json import Nullable
 from dsrna_jax.sweeps.jobs import Job, directory, kept
 
+_PATIENCE = 60.0  # seconds that a process may take to save its work
 STATES = frozenset(["waiting", "running", "done", "failed", "stopped"])
 _SHAPE = {
     "state": STATES, "attempts": int, "began": Nullable(float), "ended": Nullable(float), "host": str, "message": str,
@@ -67,12 +70,19 @@ def run_job(sweep: str | os.PathLike, name: str) -> int:
     """Runs a job, or goes on with what it has done, and returns the exit status of its command.
 
     SIGTERM, or an exception such as KeyboardInterrupt, is passed on as one SIGTERM, after which the command saves its work.
-    Raises: InputError if the sweep has no such job; the exception.
+    A process of the job that is still saving its work, after the sweep that started it was killed, is waited for.
+    Raises: InputError if the sweep has no such job, or another process has it for too long; the exception.
     """
     sweep = Path(sweep).absolute()
     job = {job.name: job for job in kept(sweep)}.get(name)
     if job is None:
         raise InputError(f"{sweep} has no job {name}")
+    with _alone(sweep, name):
+        return _run(job, sweep)
+
+
+def _run(job: Job, sweep: Path) -> int:
+    name = job.name
     state = JobState("running", state_of(sweep, name).attempts + 1, time.time(), host=socket.gethostname())
     record(sweep, name, state)
     try:
@@ -86,6 +96,22 @@ def run_job(sweep: str | os.PathLike, name: str) -> int:
     return status
 
 
+@contextlib.contextmanager
+def _alone(sweep: Path, name: str):
+    """Holds the lock of a job in the block, for which it waits `_PATIENCE` seconds."""
+    limit = time.monotonic() + _PATIENCE
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(_file(sweep, name).with_suffix(".lock"), "run_dir"))
+                break
+            except InputError:
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.2)
+        yield
+
+
 def _status(job: Job, sweep: Path) -> int:
     command = [sys.executable, "-m", "dsrna_jax", *job.arguments(sweep)]
     command += ["--resume"] if is_begun(job.folder(sweep)) else []
@@ -94,8 +120,9 @@ def _status(job: Job, sweep: Path) -> int:
     with open(log, "ab") as output:
         # In a session of its own, so that Ctrl-C of a terminal does not reach it beside what is passed on: a second signal kills.
         process = subprocess.Popen(
-            command, cwd=directory(sweep), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+            command, cwd=directory(sweep), env={**os.environ, **of_this_process()}, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=output, start_new_session=True,
+        )  # fmt: skip
         with _passed_on(process):
             return process.wait()
 
@@ -138,5 +165,6 @@ def _last_line(log: Path) -> str:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the sweep decides, and sends SIGTERM
     sys.exit(min(abs(run_job(sys.argv[1], sys.argv[2])), 255))

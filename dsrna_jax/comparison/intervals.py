@@ -1,0 +1,57 @@
+"""Confidence intervals of the figures of a comparison."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from dsrna_jax.comparison.columns import NOT_ACCURACIES, RADIUS_TITLES, Column, radius_column
+from dsrna_jax.comparison.rows import ComparisonRow
+from dsrna_jax.confidence import wilson
+
+
+class Interval(NamedTuple):
+    """The ends of a 95 % confidence interval, in the unit of its figure."""
+
+    low: float
+    high: float
+
+
+def interval(row: ComparisonRow, column: Column) -> Interval | None:
+    """The 95 % interval of a figure; None of figures of the paper, of sizes and costs, and where images were not counted.
+
+    Of several trainings or searches: that of their mean, by Student's t. Of one training: over its images, Wilson's of an
+    accuracy, by Student's t of a mean radius; it says nothing of what another seed would give.
+    """
+    cell = row.cells.get(column)
+    if cell is None or not row.runs or (column.title in NOT_ACCURACIES and column.title not in RADIUS_TITLES):
+        return None
+    most = math.inf if column.title in RADIUS_TITLES else 100.0
+    if cell.count > 1 and cell.std is not None:
+        return _mean_interval(cell.value, cell.std, cell.count, most)
+    if column.title in RADIUS_TITLES:
+        values = radii(row, column)
+        if values is None or len(values) < 2 or not np.isfinite(values).all():
+            return None
+        return _mean_interval(float(np.mean(values)), float(np.std(values, ddof=1)), len(values), most)
+    if column.images is None or not (total := column.images.count):
+        return None
+    low, high = wilson(min(total, max(0, round(cell.value / 100 * total))), total)
+    return Interval(100 * low, 100 * high)
+
+
+def radii(row: ComparisonRow, column: Column) -> np.ndarray | None:
+    """The certified radii [image] of all trainings of a row, one after the other; None without any."""
+    found = [
+        arrays["minimum"]
+        for run in row.runs
+        for result, arrays in zip(run.certificates, run.radii, strict=True)
+        if arrays and radius_column(result, run) == column
+    ]
+    return np.concatenate(found) if found else None
+
+
+def _mean_interval(mean: float, std: float, count: int, most: float) -> Interval:
+    half = float(stdtrit(count - 1, 0.975)) * std / math.sqrt(count)
+    return Interval(max(mean - half, 0.0), min(mean + half, most))
