@@ -161,6 +161,7 @@ def _sizes():
         options = {"coordinate_transformation_mode": transformation, "nearest_mode": nearest, "mode": "nearest"}
         yield Case("Resize", roi, scales, **options)
         yield Case("Resize", None, None, whole(1, 4, 9, 3), **options)
+    yield Case("Resize", roi, np.array([1, 1, 0.3, 1.4], np.float32), mode="nearest")
     yield Case("Resize", scales, opset=10)
     yield Case("Resize", roi, empty, whole(1, 4, 3, 10), mode="nearest")
     yield Case("Upsample", scales, opset=9)

@@ -194,6 +194,20 @@ BAD_MODELS = {
     "axis 7 of a value with 2 axes": one("Concat", "x x", axis=7),
     "shape \\[5, -1\\] does not fit \\[1, 12\\]": one("Reshape", "x s", constants={"s": np.array([5, -1])}),
     "only mode='nearest'": one("Resize", "x s", opset=10, mode="linear", constants={"s": np.ones(2, np.float32)}),
+    "broadcast along axis, as before opset 7": one(
+        "Add", "x c", opset=6, axis=1, broadcast=1, shape=(1, 3, 3), constants={"c": np.ones(3, np.float32)}
+    ),
+    "keep_aspect_ratio_policy='not_larger'": one(
+        "Resize",
+        "x a a s",
+        opset=18,
+        mode="nearest",
+        keep_aspect_ratio_policy="not_larger",
+        constants={"a": np.zeros(0, np.float32), "s": np.array([1, 24])},
+    ),
+    "spatial=0": one(
+        "BatchNormalization", "x a a a a", opset=7, spatial=0, shape=(1, 3), constants={"a": np.ones(3, np.float32)}
+    ),
     "mixes examples": one(
         "BatchNormalization", "x a a a a", opset=14, training_mode=1, shape=(1, 3), constants={"a": np.ones(3, np.float32)}
     ),

@@ -100,6 +100,24 @@ def test_the_verifier_decides_what_bounds_alone_do_not(folder, monkeypatch):
     assert found.status == "unsat" and found.branches > 1
 
 
+@pytest.mark.parametrize(("factor", "weight", "dtype"), [(1, 1, "float32"), (0.1, 1, "float64"), (1, 1 + 1e-12, "float64")])
+def test_what_is_proved_is_of_the_numbers_in_the_files(factor, weight, dtype, tmp_path, monkeypatch):
+    """A factor or a weight that float32 would round has the instance computed in float64."""
+    matrix = numpy_helper.from_array(np.array([[weight]]), "w")
+    save(model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], [matrix], shape=(1, 1)), tmp_path / "n.onnx")
+    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 0))(assert (<= X_0 1))"
+    (tmp_path / "p.vnnlib").write_text(f"{declared}(assert (>= (* {factor} Y_0) 2))")
+    found = []
+
+    def recorded(f, region, specification, *, timeout):
+        found.append((specification.rows.dtype, specification.offsets.dtype, f(jnp.asarray(region.middle)).dtype))
+        return verdict("verified")
+
+    monkeypatch.setattr(bounds, "verify", recorded)
+    assert instances.answer(tmp_path / "n.onnx", tmp_path / "p.vnnlib", 60).status == "unsat"
+    assert found == [(np.dtype(dtype),) * 3]
+
+
 def test_the_file_of_an_instance_that_cannot_be_read_says_error(folder, capsys):
     assert run(folder / "n.onnx", folder / "absent.vnnlib", f"--results={folder / 'new' / 'out.txt'}") == 1
     assert (folder / "new" / "out.txt").read_text() == "error\n" and "cannot read" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_boxes_in_a_disjunction_are_properties_of_their_own():
 def test_comments_signs_and_packed_files_are_read(tmp_path):
     text = f"; a comment (with brackets\n(set-logic QF_LRA){DECLARED}{BOX}{UNSAFE}(check-sat)"
     path = tmp_path / "p.vnnlib.gz"
-    path.write_bytes(gzip.compress(text.encode()))
+    path.write_bytes(gzip.compress(text.replace("\n", "\r\n").encode("utf-8-sig")))  # as editors on Windows save it
     (found,) = vnnlib.read(path)
     np.testing.assert_array_equal(found.lower, [-2, -2])
     np.testing.assert_array_equal(found.rows, [[1, -1, 0]])

@@ -67,6 +67,12 @@ class OnnxNetwork:
         return _without_batch(self.input_shape)
 
     @property
+    def dtype(self) -> np.dtype:
+        """The type that holds all its numbers: float32, or float64 if some would be rounded."""
+        arrays = [a for a in (*self.weights.values(), *self._constants.values()) if a.dtype.kind == "f"]
+        return np.dtype(np.float32 if all(map(fits_float32, arrays)) else np.float64)
+
+    @property
     def function(self) -> Partial:
         """The network as a pytree, whose leaves are its weights: one compiled program serves all files of these operations."""
         return Partial(_Applied(self, self._digest()), self.weights)
@@ -107,6 +113,12 @@ class _Applied:
 
     def __call__(self, weights, x):
         return self.network.apply(weights, x)
+
+
+def fits_float32(array: np.ndarray) -> bool:
+    """Whether float32 holds all numbers of an array."""
+    with np.errstate(over="ignore"):
+        return np.array_equal(array.astype(np.float32), array, equal_nan=True)
 
 
 def read(path: str | os.PathLike, output: str | None = None) -> OnnxNetwork:

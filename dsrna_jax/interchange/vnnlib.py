@@ -53,7 +53,7 @@ def read(path: str | os.PathLike) -> tuple[Property, ...]:
     """
     path = expanded(path)
     try:
-        text = read_bytes(path).decode()
+        text = read_bytes(path).decode("utf-8-sig")
         return parsed_properties(text)
     except UnicodeDecodeError:
         raise InputError(f"{path} is no VNNLIB file: it is not UTF-8") from None

@@ -59,7 +59,9 @@ def verified_radii(
         specification = bounds.Specification.of_label(jnp.array([label]), classes)
 
         def verdict(radius, image=image, specification=specification):
-            region = bounds.Box.around(jnp.asarray(image[None]), radius, clip)
+            exact, wide = image[None].astype(np.float64), np.float64(radius)  # in float32 the ball would lose parts of its border
+            low, high = clip or (-np.inf, np.inf)
+            region = bounds.Box(np.clip(exact - wide, low, high), np.clip(exact + wide, low, high))
             return bounds.verify(network, region, specification, timeout=timeout, method=INTERMEDIATE)
 
         found.append(_bracketed(verdict, image, limit, steps, accuracy, pause) if is_correct else (0.0, 0.0))

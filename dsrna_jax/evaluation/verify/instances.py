@@ -17,6 +17,7 @@ from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import expanded, write_whole
 from dsrna_jax.interchange import OnnxNetwork, Property
 from dsrna_jax.interchange.onnx_file import read_bytes
+from dsrna_jax.interchange.onnx_network import fits_float32
 from dsrna_jax.interchange.vnnlib import witness
 
 STATUSES = ("unsat", "sat", "timeout", "unknown", "error")
@@ -81,12 +82,14 @@ def answer(onnx: str | os.PathLike, vnnlib: str | os.PathLike, timeout: float) -
 
 def _verdict(network: OnnxNetwork, found: Property, timeout: float):
     region = bounds.Box(*(side.reshape(1, *network.example_shape) for side in (found.lower, found.upper)))
-    rows = found.rows.reshape(-1, *_without_batch(network.output_shape))
-    offsets = found.offsets.astype(np.float32)  # rounded down: the property that is proved implies the one that is stated
-    offsets = np.where(offsets > found.offsets, np.nextafter(offsets, np.float32(-np.inf)), offsets)
-    specification = bounds.Specification(jnp.asarray(rows, jnp.float32), jnp.asarray(offsets), found.clauses)
+    dtype = network.dtype if fits_float32(found.rows) else np.dtype(np.float64)  # what is proved is of the numbers in the files
+    offsets = found.offsets.astype(dtype)  # rounded down: the property that is proved implies the one that is stated
+    offsets = np.where(offsets > found.offsets, np.nextafter(offsets, -np.inf, dtype=dtype), offsets)
+    rows = found.rows.reshape(-1, *_without_batch(network.output_shape)).astype(dtype)
     try:
-        return bounds.verify(network.function, region, specification, timeout=timeout)
+        with jax.enable_x64(dtype == np.float64):
+            specification = bounds.Specification(jnp.asarray(rows), jnp.asarray(offsets), found.clauses)
+            return bounds.verify(network.function, region, specification, timeout=timeout)
     except NotImplementedError as error:
         raise InputError(f"{network.path} cannot be bounded: {error}") from error
 
@@ -204,7 +207,7 @@ def _earlier(results: Path) -> list[dict[str, str]]:
 
 def _text(path: Path) -> str:
     try:
-        return read_bytes(path).decode()
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8") from None
 

@@ -26,6 +26,8 @@ def of_one_rank(*arrays):
 
 def _entrywise(function) -> Operation:
     def apply(node, *operands):
+        if "axis" in node.attributes:  # before opset 7
+            raise InputError("operands are broadcast along axis, as before opset 7, which is not read: convert it to opset 7")
         return function(*of_one_rank(*operands))
 
     return Operation(apply, _broadcasts_after_batch)

@@ -44,6 +44,8 @@ def _matmul_takes_batch(node, operands):
 def _batch_normalization(node, x, scale, shift, mean, variance):
     if node.get("training_mode", 0):
         raise InputError("training_mode=1 mixes examples: save the network for inference")
+    if not node.get("spatial", 1):
+        raise InputError("spatial=0, as before opset 9, is not read: convert it to opset 9")
     factor = scale / jnp.sqrt(variance + node.get("epsilon", 1e-5))
     along = (1, -1, *[1] * (x.ndim - 2))
     return x * factor.reshape(along) + (shift - mean * factor).reshape(along)

@@ -18,15 +18,15 @@ _ROUNDED = {
 def _places(node, size: int, scale: float, length: int) -> np.ndarray:
     """The entry of an axis of `size` that each of the `length` entries of the result repeats."""
     mode = node.get("coordinate_transformation_mode", "asymmetric" if node.opset < 11 else "half_pixel")
-    at = np.arange(length, dtype=np.float64)
+    at, factor = np.arange(length, dtype=np.float32), np.float32(scale)  # in float32, as onnxruntime: ties are common
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and length > 1):
-        at = (at + 0.5) / scale - 0.5
+        at = (at + 0.5) / factor - 0.5
     elif mode == "pytorch_half_pixel":
-        at = np.zeros(1)
+        at = np.zeros(1, np.float32)
     elif mode == "align_corners":
-        at = at * (size - 1) / (length - 1) if length > 1 else np.zeros(1)
+        at = at * np.float32(size - 1) / np.float32(length - 1) if length > 1 else np.zeros(1, np.float32)
     elif mode == "asymmetric":
-        at = at / scale
+        at = at / factor
     else:
         raise InputError(f"coordinate_transformation_mode={mode!r} is not read")
     rounded = _ROUNDED[node.get("nearest_mode", "floor" if node.opset < 11 else "round_prefer_floor")](at)
@@ -39,8 +39,8 @@ def _lengths(node, shape, operands):
     if np.size(sizes):
         lengths = [int(n) for n in np.ravel(sizes)]
         return [(m / n, m) for n, m in zip(shape, lengths, strict=True)]
-    scales = [float(s) for s in np.ravel(node.get("scales", scales))]
-    return [(s, math.floor(n * s)) for n, s in zip(shape, scales, strict=True)]
+    scales = np.ravel(node.get("scales", scales)).astype(np.float32)
+    return [(float(s), math.floor(s * np.float32(n))) for n, s in zip(shape, scales, strict=True)]
 
 
 def _resize(node, x, *operands):
@@ -61,6 +61,8 @@ def _scales_and_sizes(node, operands):
 def _keeps_batch(node, operands):
     if node.get("mode", "nearest") != "nearest" or node.get("axes") or node.get("antialias", 0):
         raise InputError(f"mode={node.get('mode')!r}, or axes, or antialias: only mode='nearest' of all axes is read")
+    if node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise InputError(f"keep_aspect_ratio_policy={node.get('keep_aspect_ratio_policy')!r}: only stretch is read")
     x, constants = operands[0], [None if o is None else o.constant for o in operands[1:]]
     (scale, length), *_ = _lengths(node, x.shape, _scales_and_sizes(node, constants))
     if not scale == 1 or length != x.shape[0]:
