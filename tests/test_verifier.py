@@ -16,6 +16,7 @@ from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.rounding import EVALUATION
 from dsrna_jax.bounds.verifier import subproblems
 from dsrna_jax.bounds.verifier.beta_crown import OfSubproblems, Split, ends_of, hinges_of
+from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.errors import InputError
 
 
@@ -66,6 +67,50 @@ def test_inputs_without_a_coefficient_are_split_as_well():
     """Network 234: the lower planes of a box had one input alone, and halving that helped no more."""
     f, box, specification, least = problem(234)
     assert least > 0 and bounds.verify(f, box, specification, split="inputs", batch=16).status == "verified"
+
+
+def test_a_closure_whose_weights_have_changed_is_another_function():
+    box, specification = bounds.Box(-np.ones((1, 2)), np.ones((1, 2))), bounds.Specification(jnp.ones((1, 1)), jnp.array([2.5]))
+    weights = np.ones(2, np.float32)
+
+    def f(x):
+        return (jax.nn.relu(x) * weights[None]).sum(1, keepdims=True)
+
+    assert bounds.verify(f, box, specification, batch=16).status == "verified"
+    weights = np.array([-4, 1], np.float32)
+    assert bounds.verify(f, box, specification, batch=16).status == "counterexample"
+    same, other = (
+        Traceable.of(lambda x, w=w: (jax.nn.relu(x) * w[None]).sum(1), box.lower).static for w in (weights, 2 * weights)
+    )
+    assert Traceable.of(lambda x: (jax.nn.relu(x) * weights[None]).sum(1), box.lower).static == same != other
+
+
+def test_inputs_that_float32_would_round_out_of_the_box_are_moved_into_it():
+    """f takes float32 alone, so that a counterexample is one of the inputs that it was evaluated at."""
+    kernel = jnp.ones((1, 1, 1, 1), jnp.float32)
+    f = lambda x: jax.lax.conv(x, kernel, (1, 1), "VALID").reshape(len(x), 1)  # noqa: E731
+    low, high = np.full((1, 1, 1, 1), 0.1), np.full((1, 1, 1, 1), 0.1 + 1e-8)
+    found = bounds.verify(f, bounds.Box(low, high), bounds.Specification(jnp.ones((1, 1)), jnp.array([-0.5])))
+    x = found.counterexample
+    assert found.status == "counterexample" and low[0] <= x <= high[0] and x == np.float32(x)
+
+
+def test_whole_numbers_rows_of_the_example_and_a_point_are_taken():
+    f, box = problem(0)[0], bounds.Box(np.zeros((1, 3), int), np.zeros((1, 3), int))
+    above = bounds.Specification(jnp.eye(2)[None], jnp.full(2, 10.0))
+    assert bounds.verify(f, box, above).status == "verified"
+    with pytest.raises(InputError, match=r"outputs \(1, 2\) has rows \(1, 2\) or"):
+        bounds.verify(f, box, bounds.Specification(jnp.ones((1, 3)), jnp.zeros(1)))
+    with pytest.raises(InputError, match="at least one row and one clause"):
+        bounds.verify(f, box, bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1), ()))
+
+
+def test_outputs_that_are_nan_somewhere_are_neither_verified_nor_hide_counterexamples():
+    """nan at x > 0.9, where no bound holds; below 0 at x = -1."""
+    f = lambda x: jnp.sqrt(0.9 - x) - jnp.where(x < -0.99, 5.0, 0.0)  # noqa: E731
+    row, box = bounds.Specification(jnp.ones((1, 1)), jnp.array([3.0])), bounds.Box(-np.ones((1, 1)), np.ones((1, 1)))
+    assert bounds.verify(f, box, row).status == "counterexample"
+    assert bounds.verify(lambda x: jnp.sqrt(0.9 - x), box, row, timeout=0.1).status == "unknown"
 
 
 def test_one_program_serves_all_weights_of_one_shape():
@@ -170,6 +215,7 @@ ONE = bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1))
         (np.zeros((1, 3)), np.full((1, 3), np.inf), {}, "must be finite"),
         ([np.zeros((1, 3))] * 2, [np.ones((1, 3))] * 2, {}, "a box of one array"),
         (np.zeros((1, 3)), np.ones((1, 3)), {"split": "relu"}, "unknown split 'relu'"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"batch": 0}, "a batch of at least 1"),
         (np.zeros((1, 3)), np.ones((1, 3)), {"method": "exact"}, "unknown method 'exact'"),
     ],
 )

@@ -6,15 +6,16 @@ import numpy as np
 
 from dsrna_jax.bounds.explanation import cost, shortage
 from dsrna_jax.bounds.graph import Graph
+from dsrna_jax.bounds.rules.building import Rule
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import is_known
 
 
-def traced(f: Callable, x) -> Graph:
-    """The graph of f at x. Raises: InputError if f(x) is known and not finite, or as `trace`."""
-    graph = trace(f, x, RULES)
+def traced(f: Callable, x, rules: dict[str, Rule] = RULES) -> Graph:
+    """The graph of f at x, by the rules of its primitives. Raises: InputError if f(x) is known and not finite, or as `trace`."""
+    graph = trace(f, x, rules)
     value = graph.output.value
     if is_known(value) and not np.all(np.isfinite(np.asarray(value))):
         if np.any(np.isneginf(np.asarray(value))):

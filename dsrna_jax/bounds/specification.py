@@ -62,6 +62,8 @@ class Specification:
                 f"a specification for outputs {output.shape} has rows {shapes[0]} or {shapes[1]} and as many offsets, "
                 f"got {np.shape(self.rows)} and {np.shape(self.offsets)}"
             )
+        if not self.of_every_row:
+            raise InputError("a specification must have at least one row and one clause")
         for clause in self.of_every_row:
             if not clause or not all(0 <= row < count for row in clause):
                 raise InputError(f"a clause must name some of the rows 0 to {count - 1}, got {clause}")

@@ -68,11 +68,13 @@ def verify(
         raise InputError(f"unknown split {split!r}: expected auto, inputs or hinges")
     if method is not None:
         method_named(method)
+    if batch < 1 or iterations < 0:
+        raise InputError(f"expected a batch of at least 1 and at least 0 iterations, got {batch} and {iterations}")
     lower, upper = _ends(region)
     box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
-    if np.ndim(specification.offsets) == 2 and len(specification.offsets) == 1:  # rows of the one example
-        specification = dataclasses.replace(specification, rows=specification.rows[0], offsets=specification.offsets[0])
-    traceable = Traceable.of(f)
+    hinges = hinge_count(f, box.middle)
+    specification = _of_the_example(specification, jax.eval_shape(f, box.middle))
+    traceable = Traceable.of(f, box.middle)
     key = jax.random.key(0) if key is None else key
 
     def seconds():
@@ -82,7 +84,6 @@ def verify(
     if least <= 0 and (confirmed := _confirmed(f, specification, exact, point)) is not None:
         return Verdict("counterexample", confirmed, "found by an attack", seconds(), 0)
     options = {"batch": batch, "is_over": lambda: seconds() > timeout}
-    hinges = hinge_count(f, box.middle)
     if split == "auto":
         split = "hinges" if lower.size > FEW_INPUTS and hinges else "inputs"
     if split == "inputs":
@@ -110,16 +111,25 @@ def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
     if not np.all(exact[0] <= exact[1]):
         place = tuple(map(int, np.argwhere(exact[0] > exact[1])[0]))
         raise InputError(f"the box's lower end lies above its upper end at {place}: {exact[0][place]:g} and {exact[1][place]:g}")
-    dtype = jax.dtypes.canonicalize_dtype(exact[0].dtype)  # float64 only where x64 is on
+    dtype = jax.dtypes.canonicalize_dtype(np.result_type(*exact, np.float32))  # float64 only where x64 is on
     low, high = (side.astype(dtype) for side in exact)
     low = np.where(low > exact[0], np.nextafter(low, np.array(-np.inf, dtype)), low)
     return low, np.where(high < exact[1], np.nextafter(high, np.array(np.inf, dtype)), high)
 
 
+def _of_the_example(specification: Specification, output) -> Specification:
+    """The specification with rows [row, *output] and offsets [row]. Raises: InputError if they do not fit the output."""
+    jax.eval_shape(lambda y: specification.functionals(y)[0], output)
+    rows, offsets = specification.rows, specification.offsets
+    rows = rows[0] if np.ndim(rows) > output.ndim else rows
+    return dataclasses.replace(specification, rows=rows, offsets=offsets[0] if np.ndim(offsets) > 1 else offsets)
+
+
 def _confirmed(f, specification, exact: Box, point) -> np.ndarray | None:
     """The input as a counterexample in float64, moved into the exact box; None if it is none there.
 
-    The arrays of a pytree f are taken in float64 too. A function that takes no such inputs is evaluated as it is.
+    The arrays of a pytree f are taken in float64 too. A function that takes no such inputs is evaluated as it is, at the next
+    input of float32.
     """
     x = np.clip(np.asarray(point, np.float64)[None], exact.lower, exact.upper)
     with jax.enable_x64(True):
@@ -127,9 +137,17 @@ def _confirmed(f, specification, exact: Box, point) -> np.ndarray | None:
         try:
             y = wide(jnp.asarray(x))
         except TypeError:  # a convolution by float32 weights that f closes over
+            x = _narrow(x, exact)
             y = f(jnp.asarray(x, np.float32))
         value = float(violations(values_of(y, specification), specification).min())
-    return x[0] if value <= 0 else None
+    return x[0] if value <= 0 and np.all((exact.lower <= x) & (x <= exact.upper)) else None
+
+
+def _narrow(x: np.ndarray, exact: Box) -> np.ndarray:
+    """x as numbers of float32, rounded towards the middle of a box where they would leave it."""
+    near = x.astype(np.float32)
+    near = np.where(near > exact.upper, np.nextafter(near, np.float32(-np.inf)), near)
+    return np.where(near < exact.lower, np.nextafter(near, np.float32(np.inf)), near).astype(np.float64)
 
 
 def _is_float(leaf) -> bool:

@@ -14,13 +14,13 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.backward import Relaxed
-from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.graph import Graph, Node
 from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Penalty, Planes
 from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of
+from dsrna_jax.bounds.verifier.pairwise import splittable
 
 # {index of a node: its lower end, upper end and error}, of one example, for the nodes of a graph.
 Ends = Mapping[int, tuple[jax.Array, jax.Array, jax.Array]]
@@ -34,7 +34,7 @@ def hinges_of(graph: Graph) -> list[Node]:
 def hinge_count(f: Callable, x) -> int:
     """Number of operations of f, at x [batch, ...], whose sides can be chosen. Computes nothing."""
     found: list[Node] = []
-    jax.eval_shape(lambda x: found.extend(hinges_of(traced(f, x))), x)
+    jax.eval_shape(lambda x: found.extend(hinges_of(splittable(f, x))), x)
     return len(found)
 
 
@@ -67,7 +67,6 @@ class OfSubproblems(Intervals):
         for node in graph.nodes:
             lower, upper, error = (jnp.broadcast_to(part, node.value.shape) for part in ends[node.index])
             self[node], self._errors[node] = Interval(lower, upper), error
-        self.whole = dict(self)
         for node, side in sides.items():
             parent = node.parents[0]
             lower, upper = self[parent]

@@ -50,7 +50,7 @@ def search(
         filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % count][3] for i in range(batch)), strict=True)))
         found = jax.device_get(bounded(f.arrays, f.static, specification, box, ends, filled, iterations=iterations))
         branches += count
-        least = found.value[:count].argmin()
+        least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
         if found.value[least] <= 0:
             return Outcome("counterexample", found.point[least], "found while branching", branches)
         for i in np.flatnonzero(~(found.bound[:count] > 0)):
@@ -62,6 +62,8 @@ def search(
                         sides[found.hinge[i]] = side
                         wait(bound, problem._replace(sides=sides))
                 continue
+            if is_over():
+                return Outcome("unknown", None, "the time was over", branches)
             linear = None if taken[i][2] else piece(f.arrays, f.static, specification, box, ends, problem.sides)
             solution = None if linear is None else solved(linear, box, np.asarray(problem.sides), np.asarray(problem.weights))
             if solution is None:

@@ -21,6 +21,7 @@ from dsrna_jax.bounds.rounding import EVALUATION
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
+from dsrna_jax.bounds.verifier.subproblems import ROUNDED
 from dsrna_jax.bounds.verifier.verdict import Outcome
 
 LEAST = 0.01  # the least coefficient that counts, relative to the largest
@@ -63,7 +64,7 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     graph = output_bounds.graph
     output = graph.output.value
     rows, offsets = specification.functionals(output)
-    lower = lowest(rows, offsets, output, output_bounds.lower(rows), output_bounds.ball.radius).T
+    lower = lowest(rows, offsets, output, output_bounds.lower(rows), ROUNDED).T
     by_clause = violations(lower, specification)
     coefficients, _ = linear_lower_bound(graph, output_bounds.relaxations[0], graph.output, rows)
     slopes = jnp.zeros((len(rows), *box.lower.shape), output.dtype) if coefficients is None else coefficients[0]
@@ -79,6 +80,7 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     corners = jnp.where(slopes > 0, box.lower[None], box.upper[None])
     points = jnp.concatenate([corners, box.middle[None]])
     tried = jax.vmap(lambda x: violations(values_of(f(x), specification), specification).min(1))(points)
+    tried = jnp.where(jnp.isnan(tried), jnp.inf, tried)
     best = tried.argmin(0)
     point = jnp.take_along_axis(points, best.reshape(1, -1, *[1] * (width.ndim - 1)), 0)[0]
     return Bounded((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
@@ -102,7 +104,7 @@ def search(f: Traceable, specification: Specification, box: Box, *, batch: int, 
         taken = Box(waiting.lower[filled], waiting.upper[filled])
         found = jax.device_get(bounded(f.arrays, f.static, specification, taken, method=method))
         branches += count
-        least = found.value[:count].argmin()
+        least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
         if found.value[least] <= 0:
             return Outcome("counterexample", found.point[least], "a corner of a sub-box", branches)
         left = ~found.is_certified[:count]

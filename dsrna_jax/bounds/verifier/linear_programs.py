@@ -14,11 +14,13 @@ from jaxtyping import Array, Float, Int8
 from scipy.optimize import linprog
 
 from dsrna_jax.bounds.balls import Box
-from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.relaxations.hinge import Hinge
+from dsrna_jax.bounds.relaxations.maximum import Larger
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier.beta_crown import Ends, flat, hinges_of, shaped
 from dsrna_jax.bounds.verifier.compiled import joined
+from dsrna_jax.bounds.verifier.pairwise import splittable
 
 PENALTY = 1e3  # of a violated restriction, in multiples of the size of the objective
 
@@ -37,18 +39,17 @@ class Piece(NamedTuple):
 
 
 def is_piecewise_linear(graph: Graph) -> bool:
-    """Whether all operations are affine or hinges."""
-    hinges = set(hinges_of(graph))
-    return all(node.operation is None or isinstance(node.operation, Linear) or node in hinges for node in graph.nodes)
+    """Whether all operations are affine, hinges, or maxima of two, which are sums with a hinge."""
+    return all(node.operation is None or isinstance(node.operation, Linear | Hinge | Larger) for node in graph.nodes)
 
 
 @functools.partial(jax.jit, static_argnames=("static",))
 def piece(arrays, static, specification: Specification, box: Box, ends: Ends, sides: Int8[Array, " hinge"]) -> Piece | None:
     """The affine piece of f on which the hinges have the given sides, and those without a side that of their interval.
 
-    Returns: None if f has other operations than affine ones and hinges.
+    Returns: None unless f `is_piecewise_linear`.
     """
-    graph = traced(joined(static, arrays), box.middle)
+    graph = splittable(joined(static, arrays), box.middle)
     if not is_piecewise_linear(graph):
         return None
     hinges = hinges_of(graph)
@@ -65,6 +66,9 @@ def piece(arrays, static, specification: Specification, box: Box, ends: Ends, si
             parents = [moved[parent] for parent in node.parents]
             if isinstance(node.operation, Linear):
                 moved[node] = _applied(node.operation, parents)
+                continue
+            if isinstance(node.operation, Larger):
+                moved[node] = parents[1] + parents[2]
                 continue
             operation, (parent,) = node.operation, node.parents
             t = parent.value - operation.at

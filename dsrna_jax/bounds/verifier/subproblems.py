@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Int8
 
 from dsrna_jax.bounds.backward import linear_lower_bound, lower_bound
 from dsrna_jax.bounds.balls import Box, boxed
-from dsrna_jax.bounds.checks import check_memory, traced
+from dsrna_jax.bounds.checks import check_memory
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.relaxations.hinge import adaptive_share
 from dsrna_jax.bounds.relaxations.planes import spans
@@ -26,10 +26,11 @@ from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.beta_crown import Ends, OfSubproblems, Split, ends_of, flat, hinges_of, shaped
 from dsrna_jax.bounds.verifier.compiled import joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
+from dsrna_jax.bounds.verifier.pairwise import splittable
 
 CANDIDATES = 4  # splits that are tried for each sub-problem (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718)
 RATE, DECAY = 0.1, 0.98  # of Adam
-
+ROUNDED = 1.0  # a radius for `lowest`, which takes values at radius 0 as they are: proofs allow for rounding there too
 
 Numbers = Array | np.ndarray
 
@@ -73,7 +74,7 @@ class Bounded(NamedTuple):
 @functools.partial(jax.jit, static_argnames=("static", "method"))
 def root(arrays, static, box: Box, *, method: str) -> tuple[Ends, Float[Array, " hinge"]]:
     """The intervals of the whole problem, which all sub-problems share, and CROWN's shares of the slopes of its hinges."""
-    graph = traced(joined(static, arrays), box.middle)
+    graph = splittable(joined(static, arrays), box.middle)
     check_memory(graph, method, chunk=64, iterations=20)
     area = boxed([leaf.value for leaf in graph.inputs], box, None)
     intervals = output_bounds(graph, area, EVALUATION, method, chunk=64, iterations=20).relaxations[0].intervals
@@ -90,7 +91,7 @@ def bounded(
     count = len(problems.clause)
     whole = Box(*(jnp.broadcast_to(side, (count, *side.shape[1:])) for side in (box.lower, box.upper)))
     f = joined(static, arrays)
-    graph = traced(f, whole.middle)
+    graph = splittable(f, whole.middle)
     check_memory(graph, "crown_ibp", chunk=64, iterations=iterations)
     area = boxed([leaf.value for leaf in graph.inputs], whole, None)
     output, hinges = graph.output.value, hinges_of(graph)
@@ -115,7 +116,7 @@ def bounded(
         functional, offset = combined(variables)
         relaxation = relaxed(sides, variables)
         lower = lower_bound(graph, area, relaxation, graph.output, functional)
-        least = lowest(functional, offset, output, lower, area.radius)[0]
+        least = lowest(functional, offset, output, lower, ROUNDED)[0]
         if not has_alternatives:
             return least
         # The rounding of the combination itself, wherever the outputs are.
