@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 from dsrna_jax import genotypes
 from dsrna_jax.data import load
 from dsrna_jax.genotypes.genotype import Genotype
-from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.training import restore
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.restore import TrainedNetwork
@@ -45,7 +45,7 @@ def linear_network(scale: float = 1.0, architecture: Genotype = TINY, **config) 
         "genotype": genotypes.to_json(architecture),
         "data": data,
     }
-    described = network.derived(architecture, cells=3, channels=4, classes=10, **STATISTICS)
+    described = derived_network(architecture, cells=3, channels=4, classes=10, **STATISTICS)
     return TrainedNetwork(Partial(affine, variables), described, variables, metadata, 7)
 
 

@@ -24,6 +24,7 @@ from dsrna_jax.losses import cross_entropy
 from dsrna_jax.measures import certificates
 from dsrna_jax.measures.jacobian import jacobian_norm
 from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.runtime import compilation, records, sharding
 from dsrna_jax.runtime.device_data import DeviceData, gathered, on_devices
@@ -65,7 +66,7 @@ def linear(x):
 
 def dropped_paths(x):
     cell = (("sep_conv_3x3", 0), ("skip_connect", 1))
-    net = network.derived(Genotype(cell, (2,), cell, (2,)), cells=3, channels=4, classes=3, mean=(0.5,), std=(0.25,))
+    net = derived_network(Genotype(cell, (2,), cell, (2,)), cells=3, channels=4, classes=3, mean=(0.5,), std=(0.25,))
     return jnp.moveaxis(network.drop_paths(net, KEY, 0.5, len(x)), 2, 0)
 
 

@@ -47,6 +47,8 @@ def imported(tree, known):
             assert node.level == 0, f"line {node.lineno}: expected an absolute import"
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
             names |= {name if name in known else node.module for name in inside}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names |= {part.value for part in node.args[:1] if isinstance(part, ast.Constant)}
     return names
 
 
@@ -122,6 +124,7 @@ def test_the_package_imports_no_experiment_and_nothing_private_of_jax():
         ("from dsrna_jax.attacks import pgd", True, False),
         ("from dsrna_jax.bounds.api import bound", False, True),
         ("def f():\n    from dsrna_jax.bounds import api", False, True),
+        ("def f():\n    return import_module('dsrna_jax.bounds.api').bound", False, True),
         ("if TYPE_CHECKING:\n    from dsrna_jax.runtime import loop", False, False),
         ("from dsrna_jax.errors import InputError\nimport jax", False, False),
     ],

@@ -11,7 +11,8 @@ from dsrna_jax import bounds, genotypes, plots
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.block_genotype import BlockGenotype, derive_blocks, has_shortcut, possible
 from dsrna_jax.genotypes.operations import BLOCK_OPERATIONS, OPERATIONS
-from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.function import NetworkFunction
 from dsrna_jax.networks.multiply_adds import expected_multiply_adds, multiply_adds
 from dsrna_jax.search import mixing
@@ -52,7 +53,7 @@ def derived_weights(weights, genotype):
 
 
 def test_a_derived_network_is_the_supernet_with_shares_of_one_operation():
-    net, derived = supernet(), network.derived(GENOTYPE, affine=False, **SETTINGS)
+    net, derived = supernet(), derived_network(GENOTYPE, affine=False, **SETTINGS)
     variables = jax.jit(net.init)(jax.random.key(1, impl="rbg"), IMAGES[:1])
     mixtures = spaces.mixtures({}, 4, BLOCK_OPERATIONS, shares_of(GENOTYPE), space="proxyless")
     shapes = jax.eval_shape(derived.init, jax.random.key(0), IMAGES[:1])
@@ -69,14 +70,14 @@ def test_multiply_adds_are_those_of_the_convolutions_counted_by_hand():
     first = 36 * (12 * 64 + (25 + 4) * 64)  # 12 -> 4 channels
     second = 24 * (4 * 64 + (9 + 8) * 16)  # 4 -> 8 channels, half the side
     third = 24 * (8 * 16 + (49 + 16) * 4)  # 8 -> 16
-    derived = network.derived(GENOTYPE, **SETTINGS)
+    derived = derived_network(GENOTYPE, **SETTINGS)
     assert multiply_adds(derived, (8, 8, 1)) == stem + first + second + third + head
     mixtures = spaces.mixtures({}, 4, BLOCK_OPERATIONS, shares_of(GENOTYPE), space="proxyless")
     assert expected_multiply_adds(supernet(), (8, 8, 1), mixtures) == multiply_adds(derived, (8, 8, 1))
 
 
 def test_a_skipped_block_is_its_shortcut_and_bounds_hold_for_the_rest():
-    derived = network.derived(GENOTYPE, **SETTINGS)
+    derived = derived_network(GENOTYPE, **SETTINGS)
     variables = jax.jit(derived.init)(jax.random.key(1, impl="rbg"), IMAGES[:1])
     function = NetworkFunction(derived, variables)
     maps = jax.random.normal(jax.random.key(2), (16, 6, 2, 2))
@@ -141,4 +142,4 @@ def test_options_of_cells_are_refused_in_one_line(changes):
 
 def test_a_genotype_of_another_depth_is_refused():
     with pytest.raises(InputError, match="has 4 blocks: expected cells=4"):
-        network.derived(GENOTYPE, **SETTINGS | {"cells": 8})
+        derived_network(GENOTYPE, **SETTINGS | {"cells": 8})

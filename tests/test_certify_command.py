@@ -22,7 +22,7 @@ from dsrna_jax.commands import certify
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import runs
 from dsrna_jax.evaluation.certify import report as certification_report
-from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.checkpoint import Checkpoints
 from dsrna_jax.training import restore
@@ -186,7 +186,7 @@ def test_a_method_that_exceeds_memory_is_refused_before_the_first_batch(linear, 
 
 def test_dry_run_prints_the_cost_of_each_method(tmp_path, capsys):
     """The network has convolutions, and is as a training leaves it."""
-    described = network.derived(TINY, cells=3, channels=4, classes=10, **STATISTICS)
+    described = derived_network(TINY, cells=3, channels=4, classes=10, **STATISTICS)
     shapes = jax.eval_shape(described.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 1), "float32"))
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), dict(shapes))
     metadata = linear_network(cells=3, channels=4, auxiliary_weight=0.0).metadata | {"genotype": genotypes.to_json(TINY)}

@@ -9,13 +9,14 @@ from quick import quick
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.plan import equal_runs
 from dsrna_jax.networks.stem import AuxiliaryHead, _ends
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1), ("dil_conv_3x3", 2))
 GENOTYPE = Genotype(CELL, (2, 3), CELL, (2, 3))
 SETTINGS = {"channels": 4, "classes": 5, "mean": (0.4,), "std": (0.3,)}
-DEEP = network.derived(GENOTYPE, cells=5, auxiliary=True, **SETTINGS)
+DEEP = derived_network(GENOTYPE, cells=5, auxiliary=True, **SETTINGS)
 
 
 def drawn(net, images):
@@ -35,16 +36,16 @@ def deep():
 
 def test_equal_runs_join_cells_of_equal_layout():
     assert equal_runs(DEEP.layouts) == [(i, 1) for i in range(5)]
-    deeper = network.derived(GENOTYPE, cells=20, **SETTINGS)
+    deeper = derived_network(GENOTYPE, cells=20, **SETTINGS)
     assert [run for run in equal_runs(deeper.layouts) if run[1] > 1] == [(2, 4), (8, 5), (15, 5)]
     reduction = Genotype(CELL, (2, 3), CELL, (3,))  # its output has fewer channels than that of a normal cell
-    runs = equal_runs(network.derived(reduction, cells=20, **SETTINGS).layouts)
+    runs = equal_runs(derived_network(reduction, cells=20, **SETTINGS).layouts)
     assert [run for run in runs if run[1] > 1] == [(2, 4), (9, 4), (16, 4)]
 
 
 @pytest.fixture(scope="module")
 def twelve():
-    net = network.derived(GENOTYPE, cells=12, **SETTINGS)
+    net = derived_network(GENOTYPE, cells=12, **SETTINGS)
     images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1))
     variables = quick(net.init)(jax.random.key(1, impl="rbg"), images)
     return net, variables, images
@@ -119,7 +120,7 @@ def test_both_heads_give_logits_and_only_the_first_counts_as_weights(deep):
     variables, images = deep
     logits, auxiliary = jax.eval_shape(lambda: DEEP.apply(variables, images, method="both_heads"))
     assert logits.shape == auxiliary.shape == (3, 5)
-    without = network.derived(GENOTYPE, cells=5, **SETTINGS)
+    without = derived_network(GENOTYPE, cells=5, **SETTINGS)
     assert jax.eval_shape(lambda: without.apply(variables, images)).shape == (3, 5)
     assert network.weight_count(DEEP, (8, 8, 1)) == network.weight_count(without, (8, 8, 1))
 
@@ -146,7 +147,7 @@ def test_the_auxiliary_head_refuses_a_single_pixel():
 
 @pytest.mark.parametrize(("start", "sides"), [("cifar", (64, 64)), ("imagenet", (16, 8))])
 def test_stems_give_maps_of_the_published_sides(start, sides):
-    net = network.derived(GENOTYPE, cells=5, start=start, **SETTINGS)
+    net = derived_network(GENOTYPE, cells=5, start=start, **SETTINGS)
     images = jnp.zeros((2, 64, 64, 1))
     variables = jax.eval_shape(net.init, jax.random.key(0), images)
     before, last = jax.eval_shape(lambda v: net.apply(v, images, method="stem"), variables)

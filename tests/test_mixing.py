@@ -12,7 +12,8 @@ from dsrna_jax import genotypes
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES
-from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.multiply_adds import expected_multiply_adds, multiply_adds
 from dsrna_jax.search import mixing
 
@@ -132,7 +133,7 @@ def test_one_hot_mixtures_expect_the_multiply_adds_of_the_network_that_they_choo
     primitives = genotypes.PRIMITIVES
     logits = {kind: 50 * jax.random.normal(jax.random.key(i), (5, 8)) for i, kind in enumerate(CELL_TYPES)}
     mixtures = spaces.mixtures(logits, 2, primitives, mixing.hard_shares(logits, 1.0))
-    derived = network.derived(genotypes.derive_dense(logits, primitives), **settings)
+    derived = derived_network(genotypes.derive_dense(logits, primitives), **settings)
     assert float(expected_multiply_adds(supernet, (8, 8, 1), mixtures)) == multiply_adds(derived, (8, 8, 1))
 
 

@@ -11,6 +11,7 @@ from dsrna_jax.genotypes.genotype import Genotype, edges, reduction_positions
 from dsrna_jax.genotypes.operations import PRIMITIVES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.cell import Cell
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.plan import edges_of, genotype_branches, supernet_branches
 
 CIFAR = {"classes": 10, "mean": (0.5,) * 3, "std": (0.25,) * 3}
@@ -58,7 +59,7 @@ PUBLISHED = {
 def test_a_derived_network_has_as_many_weights_as_the_published_one(name):
     normal, reduction, count = PUBLISHED[name]
     genotype = Genotype(normal, (2, 3, 4, 5), reduction, (2, 3, 4, 5))
-    assert network.weight_count(network.derived(genotype, cells=20, channels=36, **CIFAR), (32, 32, 3)) == count
+    assert network.weight_count(derived_network(genotype, cells=20, channels=36, **CIFAR), (32, 32, 3)) == count
 
 
 # ---- the weights of one branch among the stacked ones
@@ -234,7 +235,7 @@ ONE = Genotype(genes(SEP3, 0, DIL3, 1, SKIP, 1, MAX, 2), (2, 3), genes(SKIP, 0, 
 def test_the_derived_network_is_the_supernet_with_one_hot_mixtures():
     settings = {**TINY, "channels": 4}
     supernet = spaces.supernet("darts", nodes=2, **settings)
-    derived = network.derived(ONE, affine=False, is_supernet=True, **settings)
+    derived = derived_network(ONE, affine=False, is_supernet=True, **settings)
     images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
     everything = supernet_branches(2)
     chosen = {"normal": genotype_branches(ONE.genes("normal")), "reduction": genotype_branches(ONE.genes("reduction"))}

@@ -12,7 +12,7 @@ from dsrna_jax import interchange
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import Genotype, RobNet
 from dsrna_jax.interchange.emission.windows import EMISSIONS
-from dsrna_jax.networks.network import derived
+from dsrna_jax.networks.derived import derived_network
 
 onnxruntime.set_default_logger_severity(3)
 RANDOM = np.random.default_rng(0)
@@ -61,7 +61,7 @@ NETWORKS = {
 def test_a_network_of_cells_has_the_same_logits(name, tmp_path):
     architecture, settings, is_read = NETWORKS[name]
     sizes = {"channels": 2, "classes": 4, "mean": (0.5,) * 3, "std": (0.25,) * 3, "cells": 3}
-    network = derived(architecture, **sizes | settings)
+    network = derived_network(architecture, **sizes | settings)
     images = RANDOM.uniform(size=(4, 12, 12, 3)).astype(np.float32)
     shapes = dict(jax.eval_shape(network.init, jax.random.key(0), images))
     variables = jax.tree.map(lambda leaf: 0.3 * normal(*leaf.shape), shapes)

@@ -13,7 +13,8 @@ from dsrna_jax.genotypes import operations
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS, Operation
 from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
-from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.families import FAMILIES, Family
 from dsrna_jax.networks.fan import Fan
 from dsrna_jax.networks.maps import Kind, Maps
@@ -48,9 +49,9 @@ def added(monkeypatch):
 def test_an_added_operation_is_built_counted_and_drawn():
     genes = (("negation", 0), ("dil_conv_3x3_3", 1))
     genotype = Genotype(genes, (2,), genes, (2,))
-    derived = network.derived(genotype, **SETTINGS)
+    derived = derived_network(genotype, **SETTINGS)
     pools = (("max_pool_3x3", 0), ("max_pool_3x3", 1))
-    free = multiply_adds(network.derived(Genotype(pools, (2,), pools, (2,)), **SETTINGS), SHAPE)
+    free = multiply_adds(derived_network(Genotype(pools, (2,), pools, (2,)), **SETTINGS), SHAPE)
     per_pixel = [9 * c + c * c for c in (4, 8, 16)]
     expected = 64 * per_pixel[0] + 16 * per_pixel[1] + 4 * per_pixel[2] + 1000 * (1 + 2 + 2)
     assert multiply_adds(derived, SHAPE) - free == expected

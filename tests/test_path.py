@@ -12,7 +12,8 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import edges
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.search_spaces import SPACES
-from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.multiply_adds import multiply_adds, path_multiply_adds
 from dsrna_jax.networks.path import Path, path_network
 from dsrna_jax.search.config import SearchConfig
@@ -129,7 +130,7 @@ def test_a_robnet_code_costs_what_its_network_does(is_free):
         (code,) = uniform(key, 1, coding.choices)
         architecture = coding.architecture(np.asarray(code))
         assert isinstance(architecture, genotypes.RobNet) and len(architecture.cells) == (CELLS if is_free else 1)
-        expected = multiply_adds(network.derived(architecture, **settings), (8, 8, 1))
+        expected = multiply_adds(derived_network(architecture, **settings), (8, 8, 1))
         np.testing.assert_allclose(path_multiply_adds(paths("robnet"), (8, 8, 1), coding.path(code)), expected, rtol=1e-6)
 
 
@@ -137,7 +138,7 @@ def test_a_cell_code_costs_what_its_network_does():
     coding = CellCoding(NODES, SPACES["darts"].primitives, CELLS)
     settings = {name: value for name, value in SETTINGS.items() if name != "nodes"}
     (code,) = uniform(jax.random.key(4), 1, coding.choices)
-    expected = multiply_adds(network.derived(coding.architecture(np.asarray(code)), **settings), (8, 8, 1))
+    expected = multiply_adds(derived_network(coding.architecture(np.asarray(code)), **settings), (8, 8, 1))
     np.testing.assert_allclose(path_multiply_adds(paths("darts"), (8, 8, 1), coding.path(code)), expected, rtol=1e-6)
 
 

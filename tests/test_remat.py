@@ -7,13 +7,14 @@ import pytest
 from linear_run import TINY
 from quick import quick
 
-from dsrna_jax.networks import network, spaces
+from dsrna_jax.networks import spaces
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime.memory import estimates, peak_bytes
 
 SETTINGS = {"classes": 3, "mean": (0.5,), "std": (0.25,)}
 PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 SUPERNET = spaces.supernet("pcdarts", nodes=1, cells=3, channels=8, primitives=PRIMITIVES, **SETTINGS)
-DERIVED = network.derived(TINY, cells=15, channels=4, **SETTINGS)  # of loops over four equal cells, and others
+DERIVED = derived_network(TINY, cells=15, channels=4, **SETTINGS)  # of loops over four equal cells, and others
 IMAGES = jax.random.uniform(jax.random.key(0), (8, 12, 12, 1))
 
 

@@ -10,7 +10,7 @@ from dsrna_jax.commands import train
 from dsrna_jax.commands.process import status
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.genotypes import zoo
-from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.multiply_adds import multiply_adds
 
 MILLIONS = {  # multiply-adds with 20 cells and 36 channels for CIFAR-10, with 14 and 48 for ImageNet
@@ -28,8 +28,8 @@ MILLIONS = {  # multiply-adds with 20 cells and 36 channels for CIFAR-10, with 1
 @pytest.mark.parametrize("name", MILLIONS)
 def test_a_network_has_as_many_multiply_adds_as_the_published_one(name):
     settings = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
-    cifar = network.derived(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **settings)
-    imagenet = network.derived(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **settings)
+    cifar = derived_network(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **settings)
+    imagenet = derived_network(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **settings)
     counts = multiply_adds(cifar, (32, 32, 3)), multiply_adds(imagenet, (224, 224, 3))
     assert tuple(round(count / 1e6) for count in counts) == MILLIONS[name]
 

@@ -18,7 +18,7 @@ from smoke_run import restore_arrays
 
 from dsrna_jax import genotypes
 from dsrna_jax.errors import InputError
-from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints
 from dsrna_jax.runtime.signals import Stopped
@@ -171,7 +171,7 @@ def test_two_trainings_of_a_seed_are_one(tiny):
 
 def test_networks_that_differ_in_statistics_of_pixels_share_their_programs(tmp_path):
     """Two seeds hold out other images, hence other statistics: these are leaves, which the logits follow."""
-    described, key = network.derived(TINY, cells=3, channels=4, classes=10, **STATISTICS), jax.random.key(0)
+    described, key = derived_network(TINY, cells=3, channels=4, classes=10, **STATISTICS), jax.random.key(0)
     image = jax.ShapeDtypeStruct((1, 8, 8, 1), "float32")
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), jax.eval_shape(described.init, key, image))
     metadata = linear_network(cells=3, channels=4, auxiliary_weight=0.0).metadata | {"genotype": genotypes.to_json(TINY)}

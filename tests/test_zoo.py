@@ -14,6 +14,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 
 COLOUR = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
 
@@ -42,21 +43,21 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_network_has_as_many_weights_as_the_published_one(name):
-    net = network.derived(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **COLOUR)
+    net = derived_network(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **COLOUR)
     assert network.weight_count(net, (32, 32, 3)) == WEIGHTS[name][0]
 
 
 @pytest.mark.parametrize("name", ["AmoebaNet", "PC_DARTS_image"])
 def test_a_network_for_imagenet_has_as_many_weights_as_the_published_one(name):
-    net = network.derived(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **COLOUR)
+    net = derived_network(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **COLOUR)
     assert network.weight_count(net, (224, 224, 3)) == WEIGHTS[name][1]
 
 
 def test_the_other_robnets_have_as_many_weights_as_counted_by_hand():
     large = zoo.published("RobNet_large")
-    second = network.derived(large, cells=33, channels=64, classes=10, **COLOUR)
+    second = derived_network(large, cells=33, channels=64, classes=10, **COLOUR)
     assert network.weight_count(second, (32, 32, 3)) == 33_326_666
-    imagenet = network.derived(large, cells=20, channels=48, classes=1000, start="imagenet", **COLOUR)
+    imagenet = derived_network(large, cells=20, channels=48, classes=1000, start="imagenet", **COLOUR)
     assert network.weight_count(imagenet, (224, 224, 3)) == 12_756_448
 
 
@@ -82,7 +83,7 @@ def test_every_primitive_of_the_zoo_runs():
     """Also those that no search has: finite logits, which differ from example to example."""
     cell = [("conv_7x1_1x7", 0), ("noise", 1), ("conv_3x1_1x3", 2), ("sep_conv_7x7", 1)]
     architecture = genotypes.Genotype(cell, (2, 3), cell, (2, 3))
-    net = network.derived(architecture, cells=3, channels=4, classes=5, mean=(0.5,), std=(0.25,))
+    net = derived_network(architecture, cells=3, channels=4, classes=5, mean=(0.5,), std=(0.25,))
     images = jax.random.uniform(jax.random.key(0), (3, 9, 8, 1))
     quickly = {"compiler_options": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
     variables = jax.jit(net.init, **quickly)(jax.random.key(1, impl="rbg"), images)
@@ -155,7 +156,7 @@ def test_what_is_no_code_of_robnet_is_refused(cells):
 
 def test_a_robnet_of_codes_for_every_cell_has_that_depth():
     with pytest.raises(InputError, match="expected cells=20"):
-        network.derived(zoo.published("RobNet_free"), cells=19, channels=36, classes=10, **COLOUR)
+        derived_network(zoo.published("RobNet_free"), cells=19, channels=36, classes=10, **COLOUR)
     assert RobNet([["11", "01"]]).branches(7) == (
         (("sep_conv_3x3", 0), 2), (("skip_connect", 0), 2), (("sep_conv_3x3", 1), 2)
     )  # fmt: skip

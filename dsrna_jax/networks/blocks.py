@@ -6,7 +6,7 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Array, Float
 
-from dsrna_jax.genotypes.block_genotype import BlockGenotype, possible
+from dsrna_jax.genotypes.block_genotype import possible
 from dsrna_jax.genotypes.operations import BLOCK_OPERATIONS
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.kernels.mixed_precision import scaled
@@ -110,12 +110,6 @@ def block_network(blocks: Sequence[Sequence[str]], **settings) -> BlockNetwork:
     """The network whose blocks have these operations each; `settings` as those of a `Network`."""
     plans = (CellPlan(tuple(Branch(1, 2, name) for name in names), (2,)) for names in blocks)
     return BlockNetwork(tuple(plans), **settings)
-
-
-def derived_blocks(genotype: BlockGenotype, *, cells: int, **settings) -> BlockNetwork:
-    """The network of a block genotype. Raises: InputError if it has another number of blocks than `cells`."""
-    genotype.check_depth(cells)
-    return block_network([(name,) for name in genotype.blocks], **{"affine": True, **settings})
 
 
 def block_supernet(primitives: Sequence[str], kept: Mapping[str, np.ndarray] | None, *, cells: int, **settings) -> BlockNetwork:

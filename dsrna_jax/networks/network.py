@@ -1,6 +1,5 @@
 """The network: stem, cells, head. Supernets and derived networks share one definition and differ in their branches."""
 
-import importlib
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -11,15 +10,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.errors import InputError
-from dsrna_jax.genotypes.architecture import Architecture
-from dsrna_jax.genotypes.block_genotype import BlockGenotype
 from dsrna_jax.genotypes.genotype import CELL_TYPES, reduction_positions
 from dsrna_jax.genotypes.operations import OPERATIONS
-from dsrna_jax.genotypes.robnet import RobNet
 from dsrna_jax.kernels.mixed_precision import wide
 from dsrna_jax.networks.cell import Cell
 from dsrna_jax.networks.layers import Images, Map, Statistics, torch_uniform
-from dsrna_jax.networks.plan import Branch, CellPlan, Layout, Part, Side, edges_of, equal_runs, genotype_branches
+from dsrna_jax.networks.plan import Branch, CellPlan, Layout, Part, Side, edges_of, equal_runs
 from dsrna_jax.networks.repeated_cell import RepeatedCell
 from dsrna_jax.networks.shifts import shift
 from dsrna_jax.networks.stem import STEMS, AuxiliaryHead
@@ -214,24 +210,6 @@ class Network(nn.Module):
     def head(self, last: Map) -> Float[Array, "batch class"]:
         """Logits from the output of the last cell."""
         return jnp.einsum("cb,kc->bk", wide(last).mean((-2, -1)), self.head_kernel) + jnp.expand_dims(self.head_bias, 0)
-
-
-def derived(architecture: Architecture, *, cells: int, **settings: Any) -> Network:
-    """The network of an architecture's cells or blocks; `settings` as those of a `Network`.
-
-    Raises: InputError if a RobNet or a block genotype is of another number of cells.
-    """
-    if isinstance(architecture, BlockGenotype):
-        build = importlib.import_module("dsrna_jax.networks.blocks").derived_blocks  # from a module that builds on this one
-        return build(architecture, cells=cells, **settings)
-    if isinstance(architecture, RobNet):
-        architecture.check_depth(cells)
-        every = tuple(range(2, 2 + architecture.nodes))
-        plans = (CellPlan(tuple(Branch(s, t, p) for (p, s), t in architecture.branches(i)), every) for i in range(cells))
-        return Network(tuple(plans), **{"affine": False, **settings})
-    normal, reduction = (CellPlan(genotype_branches(architecture.genes(k)), architecture.concat(k)) for k in CELL_TYPES)
-    plans = (reduction if i in reduction_positions(cells) else normal for i in range(cells))
-    return Network(tuple(plans), **{"affine": True, **settings})
 
 
 def drop_paths(

@@ -12,6 +12,7 @@ from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.stem import LEAST_SIDE
 from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.runtime.setup import RunSetup
@@ -84,7 +85,7 @@ def trained_network(
     config: TrainingConfig, architecture: genotypes.Architecture, classes: int, mean: Any, std: Any
 ) -> network.Network:
     """The network that a configuration trains."""
-    return network.derived(
+    return derived_network(
         architecture,
         cells=config.cells,
         channels=config.channels,

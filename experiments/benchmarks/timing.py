@@ -11,6 +11,7 @@ import jax
 from dsrna_jax import attacks, bounds
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.search.config import SearchConfig
@@ -138,7 +139,7 @@ def training_step_cost(config: SearchConfig, size: int, genotype: str, repeats: 
 def _derived(config, size, genotype, colours=3):
     """A derived network with random weights, and a batch of random images with labels."""
     statistics_of = {"mean": (0.5,) * colours, "std": (0.25,) * colours}
-    net = network.derived(zoo.resolve(genotype), cells=config.cells, channels=config.channels, classes=10, **statistics_of)
+    net = derived_network(zoo.resolve(genotype), cells=config.cells, channels=config.channels, classes=10, **statistics_of)
     images = jax.random.uniform(jax.random.key(1), (config.batch_size, size, size, colours))
     variables = jax.jit(net.init)(jax.random.key(config.seed, impl="rbg"), images[:1])
     return net, variables, images, jax.numpy.zeros(config.batch_size, int)

@@ -14,7 +14,7 @@ from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.data.published import published_training_split
 from dsrna_jax.genotypes import zoo
-from dsrna_jax.networks import network
+from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.search import programs as search_programs
 from dsrna_jax.search.setup import search_setup
@@ -83,7 +83,7 @@ def _derived(function: Callable) -> Callable:
     """The builder of `function(logits_fn, images, labels, key, size)` on a derived network."""
 
     def build(size, mesh):
-        net = network.derived(zoo.resolve(GENOTYPE), **size.derived, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
+        net = derived_network(zoo.resolve(GENOTYPE), **size.derived, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
         split, whole = sharding.split(mesh), sharding.replicated(mesh)
         images = jax.ShapeDtypeStruct((size.batch_size, 32, 32, 3), jnp.float32, sharding=split)
         labels = jax.ShapeDtypeStruct((size.batch_size,), jnp.int32, sharding=split)
