@@ -9,9 +9,9 @@ from quick import quick
 
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
-from dsrna_jax.bounds.balls import ball
+from dsrna_jax.bounds.balls import ball, region
 from dsrna_jax.bounds.checks import traced
-from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.rounding import EVALUATION, EXACT_VALUES
 from dsrna_jax.bounds.windows import frames, single, tracked
 from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.pointwise import pointwise
@@ -184,7 +184,7 @@ def network(layers, x, seed):
 def both_ways(f, x, radius, norm, clip, chunk):
     """[(bounds with windows, bounds without)] of the input of the last relaxed operation, and of the output."""
     graph = traced(f, x)
-    area = ball([x], radius, norm, clip)
+    area = region([x], radius=radius, norm=norm, clip=clip, box=None)
     intervals = forward.intervals(graph, area, EVALUATION)
     results = []
     for node in [*forward.relaxed_inputs(graph)][-1:] + [graph.output]:
@@ -202,14 +202,56 @@ def test_windows_change_no_bound(number):
     """Over pairs of layers, norms and chunks: the same as rows that hold all entries, up to the order of sums."""
     other = LAYERS[(number + 7) % len(LAYERS)]
     layers = [plain_convolution, rectified, LAYERS[number], other]
-    norm, clip = [("linf", (0.0, 1.0)), ("l2", None), ("l2", (0.0, 1.0)), ("l1", (0.0, 1.0)), ("linf", None)][number % 5]
+    balls = [("linf", (0.0, 1.0)), ("l2", None), ("l2", (0.0, 1.0)), ("l1", (0.0, 1.0)), ("linf", None), ("l0", (0.0, 1.0))]
+    norm, clip = balls[number % 6]
+    radius = 3.0 if norm == "l0" else 0.05
     with jax.enable_x64(True):
         x = jnp.asarray(IMAGES)
         f = network(layers, x, number)
-        compared = quick(lambda x, radius: both_ways(f, x, radius, norm, clip, chunk=[40, 1000][number % 2]))(x, 0.05)
+        compared = quick(lambda x, radius: both_ways(f, x, radius, norm, clip, chunk=[40, 1000][number % 2]))(x, radius)
         for windows, dense in compared:
             for a, b in zip(windows, dense, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def test_bounds_on_windows_in_float32_hold_the_exact_minima_of_affine_layers():
+    """In every norm, and no looser than by rounding; the minima are those of the Jacobian in float64."""
+    x = jnp.asarray(np.tile(IMAGES, (1, 1, 2, 2)), jnp.float32)
+    rng = np.random.default_rng(5)
+    kernels = [jnp.asarray(normal(rng, *shape), jnp.float32) for shape in ((3, 2, 3, 3), (2, 3, 3, 2))]
+
+    def f(x):
+        first, second = (kernel.astype(x.dtype) for kernel in kernels)
+        return conv(conv(x, first, 1, (1, 1)), second, 2, (0, 1))
+
+    regions = {"linf": (1e-3, None), "l2": (0.7, None), "l1": (0.3, None), "l0": (3.0, (0.0, 1.0))}
+
+    def sides(x, norm):
+        radius, clip = regions[norm]
+        graph = traced(f, x)
+        area = region([x], radius=radius, norm=norm, clip=clip, box=None)
+        relaxed = Relaxed(forward.intervals(graph, area, EXACT_VALUES)).prepared(graph, graph.output)
+        axes = tracked(graph, graph.output)
+        assert axes == (2, 3)
+        return sides_of(
+            graph.output, lambda rows: lower_bound(graph, area, relaxed, graph.output, rows), chunk=64, graph=graph, axes=axes
+        )
+
+    found = quick(lambda x: {norm: sides(x, norm) for norm in regions})(x)
+    with jax.enable_x64(True):
+        jacobian = np.asarray(jax.jacobian(lambda x: f(x[None])[0])(jnp.asarray(x[0], float)))[None]
+    low, high = (end - np.asarray(x, float)[:, None, None, None] for end in (0.0, 1.0))
+    gains = np.maximum(-jacobian * low, -jacobian * high).sum(-1)  # the last axis counts as channels of a pixel
+    size = np.abs(jacobian)
+    falls = {
+        "linf": 1e-3 * size.sum((-3, -2, -1)),
+        "l2": 0.7 * np.sqrt(np.square(size).sum((-3, -2, -1))),
+        "l1": 0.3 * size.max((-3, -2, -1)),
+        "l0": np.sort(gains.reshape(*gains.shape[:-2], -1))[..., -3:].sum(-1),
+    }
+    for norm, fall in falls.items():
+        below = np.asarray(found[norm][0], float)
+        assert np.all(below <= -fall) and np.all(below >= -fall * (1 + 3e-4)), norm
 
 
 @pytest.mark.parametrize("layer", sorted(KEEP_WINDOWS, key=LAYERS.index))
