@@ -131,7 +131,7 @@ ROWS_OF_PRESETS = {
     "cifar10_rdarts_l2": "R-DARTS (L2)", "cifar10_pdarts": "P-DARTS", "cifar10_asap": "ASAP", "cifar10_darts_plus": "DARTS+",
     "cifar10_sdarts_rs": "SDARTS-RS", "cifar10_sdarts_adv": "SDARTS-ADV", "cifar10_pcdarts_adv": "PC-DARTS-ADV",
     "cifar10_robnet": "RobNet-large", "cifar10_robnet_free": "RobNet-free", "cifar10_dsrna_jacobian": "DSRNA-Jacobian",
-    "cifar10_dsrna_cb": "DSRNA-CB",
+    "cifar10_dsrna_cb": "DSRNA-CB", "cifar10_enas": "ENAS", "cifar10_nasnet": "NASNet-A", "cifar10_proxyless": "ProxylessNAS",
 }  # fmt: skip
 OF_CIFAR10 = {name: vars(preset) for name, preset in PRESETS.items() if preset.dataset == "cifar10"}
 

@@ -110,6 +110,30 @@ SEARCHES = {
         },
         {"dataset": ("cifar10", "that of the other searches")},
     ),
+    "cifar10_enas": Recipe(
+        "Pham et al. 2018 (arXiv:1802.03268) and scripts/cifar10_micro_search.sh of melodyguan/enas",
+        {
+            "dataset": "cifar10", "strategy": "reinforce", "nodes": 5, "cells": 8, "channels": 20, "epochs": 150,
+            "batch_size": 160, "weight_lr": 0.05, "weight_lr_min": 5e-4, "weight_decay": 1e-4, "train_share": 0.9,
+            "controller_lr": 3.5e-3, "controller_entropy": 1e-4, "round_size": 10, "children": 45000, **CROPS,
+        },
+        {"children": (4500, "each is judged on all images held out, not on a batch of 160")},
+    ),
+    "cifar10_pnas": Recipe(
+        "Liu et al. 2018 (arXiv:1712.00559), sections 5.1 and 5.2",
+        {
+            "dataset": "cifar10", "strategy": "pnas", "nodes": 5, "cells": 8, "channels": 24, "train_share": 0.9,
+            "round_size": 256, "children": 1160,
+        },
+        {"children": (1280, "five equal rounds; the 136 cells of one node are drawn, not listed")},
+    ),
+    "cifar10_nasnet": Recipe(
+        "Zoph et al. 2018 (arXiv:1707.07012), section 4.1 and appendix A",
+        {
+            "dataset": "cifar10", "strategy": "reinforce", "nodes": 5, "train_share": 0.9, "children": 20000, "epochs": 0,
+            "controller_lr": 3.5e-4, "controller_entropy": 1e-5, "fine_tune_steps": 14060,
+        },
+    ),
     "cifar10_asap": Recipe("Noy et al. 2020 (arXiv:1904.04123); no code of its search", DARTS_SEARCH | {"order": "first"}),
     "cifar10_darts_plus": Recipe(
         "Liang et al. 2019 (arXiv:1909.06035), section 3.2", {"dataset": "cifar10", "stop_skips": 2, "stop_stable": 10}

@@ -96,6 +96,9 @@ _ROBNET = _DARTS | {
 _SECOND = ("unrolled", "unrolled_fd")  # orders
 # The axes (`search.axes`) of the methods of searches; some have several.
 METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("ENAS", _DARTS | {"strategy": "reinforce"}),
+    ("NASNet-A", _DARTS | {"strategy": "reinforce", "fine_tune_steps": 14060}),
+    ("ProxylessNAS", _DARTS | {"space": "proxyless", "mixture": "binary", "resource_weight": 0.1}),
     ("DARTS (1st)", _DARTS),
     *(("DARTS (2nd)", _DARTS | {"order": order}) for order in _SECOND),
     ("SNAS (moderate)", _SNAS),
