@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, shown
 
 
 def is_known(*values: Any) -> bool:
@@ -123,10 +123,9 @@ def check_radius(
     expected = f"{name} must be a number" + (f" or one for each of the {batch} examples" if batch is not None else "")
     try:
         shape, dtype = np.shape(radius), jnp.result_type(radius if radius is not None else object)
-    except (TypeError, ValueError):
-        raise InputError(f"{expected}, got {radius!r}") from None
-    is_real = jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
-    if shape not in ((), (batch,)) or not is_real:
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{expected}, got {shown(radius)}") from None
+    if shape not in ((), (batch,)) or not is_real(radius):
         raise InputError(f"{expected}, got {dtype} of shape {list(shape)}")
     if not is_known(radius):
         return
@@ -139,11 +138,21 @@ def check_radius(
         raise InputError(f"{name} must be finite, got inf: in linf a radius of 1 is the whole range of pixels")
 
 
+def is_real(value: Any) -> bool:
+    """Whether a value is a real number or an array of such, traced or not."""
+    dtype = getattr(value, "dtype", None)
+    dtype = np.asarray(value).dtype if dtype is None else dtype
+    return jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
+
+
 def check_counts(least: int = 1, **counts: Any) -> None:
     """Raises: InputError unless the counts that are known are integers of at least `least`; None is not checked."""
     for name, count in counts.items():
-        if count is not None and is_known(count) and not (np.ndim(count) == 0 and count == int(count) and count >= least):
-            raise InputError(f"{name}={count}: expected at least {least}")
+        if count is None or not is_known(count):
+            continue
+        is_number = np.ndim(count) == 0 and np.asarray(count).dtype.kind in "iuf"
+        if not (is_number and np.isfinite(count) and count == int(count) and count >= least):
+            raise InputError(f"{name}={shown(count)}: expected at least {least}, a whole number")
 
 
 def checked_key(key: Any, *, is_single: bool = False) -> jax.Array:

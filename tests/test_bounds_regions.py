@@ -161,16 +161,31 @@ ROWS = jnp.ones((1, 3))
         ({"box": bounds.Box(BOX.upper, BOX.lower)}, r"lower end lies above its upper end at \(0, 0\)"),
         ({"box": bounds.Box(BOX.lower - 9, BOX.lower - 8)}, r"x lies outside of the box at \(0, 0\)"),
         ({"box": bounds.Box(BOX.lower[:1], BOX.upper)}, r"lower end has the shapes \[\(1, 4\)\]"),
-        ({"specification": bounds.Specification(jnp.ones((1, 4)), jnp.zeros(1))}, r"has rows \(1, 3\) or \(2, 1, 3\)"),
-        ({"specification": bounds.Specification(ROWS, jnp.zeros(1), ((1,),))}, r"some of the rows 0 to 0, got \(1,\)"),
-        ({"specification": bounds.Specification(ROWS, jnp.zeros(1), ((),))}, "a clause must name some"),
-        ({"specification": bounds.Specification(ROWS * jnp.nan, jnp.zeros(1))}, "must be finite"),
+        ({"specification": (jnp.ones((1, 4)), jnp.zeros(1))}, r"has rows \(1, 3\) or \(2, 1, 3\)"),
+        ({"specification": (ROWS, jnp.zeros(1), ((1,),))}, r"some of the rows 0 to 0, got \(1,\)"),
+        ({"specification": (ROWS, jnp.zeros(1), ((),))}, "a clause must name some"),
+        ({"specification": (ROWS, jnp.zeros(1), ())}, "at least one row and one clause"),
+        ({"specification": (ROWS, jnp.zeros(1), ((0.5,),))}, r"some of the rows 0 to 0, got \(0.5,\)"),
+        ({"specification": (ROWS * jnp.nan, jnp.zeros(1))}, "must be finite"),
+        ({"specification": (ROWS, 0.0)}, r"offsets of a specification must be an array .* got float64 \(\)"),
+        ({"specification": ("rows", jnp.zeros(1))}, "rows of a specification must be an array of numbers"),
+        ({"box": (BOX.lower, BOX.upper)}, "a box must be a bounds.Box"),
+        ({"box": bounds.Box(BOX.lower * 1j, BOX.upper)}, "ends of a box must be real numbers, got complex64"),
+        ({"radius": 0.1, "chunk": 0}, "chunk=0: expected at least 1, a whole number"),
+        ({"radius": 0.1, "iterations": -1}, "iterations=-1: expected at least 0, a whole number"),
+        ({"radius": 10**400}, "radius must be a number"),
+        ({"radius": True}, "radius must be a number"),
+        ({"radius": 0.1, "clip": (0.0,)}, r"clip must be \(low, high\), got \(0.0,\)"),
+        ({"radius": 0.1, "clip": (0.0, "1")}, r"clip must be \(low, high\)"),
+        ({"radius": 0.1, "given": {"relu_0": 1.0}}, "given must map names to"),
+        ({"radius": 0.1, "given": {"relu_0": (ROWS, ROWS)}}, r"given relu_0 must be \(lower, upper\) of shape"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_signatures")
 def test_regions_and_specifications_that_do_not_fit_are_refused_in_one_line(options, said):
     specification = options.pop("specification", None)
     with pytest.raises(InputError, match=said):
         if specification is None:
             bounds.bound(network, BOX.middle, **options)
         else:
-            bounds.specification_margins(network, BOX.middle, specification, radius=0.1)
+            bounds.specification_margins(network, BOX.middle, bounds.Specification(*specification), radius=0.1)

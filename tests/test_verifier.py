@@ -209,16 +209,21 @@ ONE = bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1))
 @pytest.mark.parametrize(
     ("lower", "upper", "options", "said"),
     [
-        (np.zeros((1, 3)), np.ones((1, 3)), {"timeout": 0}, "timeout must be a positive number"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"timeout": 0}, "timeout must be more than 0"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"timeout": "1"}, "timeout must be a number"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"batch": 0}, "batch=0: expected at least 1, a whole number"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"batch": 10**15}, "its boxes alone would take"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"key": 3}, r"expected a random key.* jax.random.key\(3\)"),
+        (np.zeros((1, 3)) * 1j, np.ones((1, 3)), {}, "must be real numbers, got complex128 and float64"),
         (np.zeros((2, 3)), np.ones((2, 3)), {}, "a box of one example"),
         (np.ones((1, 3)), np.zeros((1, 3)), {}, r"lower end lies above its upper end at \(0, 0\)"),
         (np.zeros((1, 3)), np.full((1, 3), np.inf), {}, "must be finite"),
         ([np.zeros((1, 3))] * 2, [np.ones((1, 3))] * 2, {}, "a box of one array"),
         (np.zeros((1, 3)), np.ones((1, 3)), {"split": "relu"}, "unknown split 'relu'"),
-        (np.zeros((1, 3)), np.ones((1, 3)), {"batch": 0}, "a batch of at least 1"),
         (np.zeros((1, 3)), np.ones((1, 3)), {"method": "exact"}, "unknown method 'exact'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_signatures")
 def test_bad_regions_and_options_are_refused_in_one_line(lower, upper, options, said):
     with pytest.raises(InputError, match=said):
         bounds.verify(problem(0)[0], bounds.Box(lower, upper), ONE, **options)

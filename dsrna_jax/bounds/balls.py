@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, PyTree
 from dsrna_jax.bounds import NORMS
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.rounding import gamma, outward_sum, reach_of, total
-from dsrna_jax.errors import InputError
-from dsrna_jax.inputs import check_radius, is_known
+from dsrna_jax.errors import InputError, shown
+from dsrna_jax.inputs import check_radius, is_known, is_real
 
 
 @jax.tree_util.register_dataclass
@@ -145,6 +145,9 @@ def region(leaves, *, radius, norm: str, clip, box: Box | None) -> Ball:
         raise InputError(f"expected a radius or a box, got {'neither' if box is None else 'both'}")
     if box is None:
         return sparse(leaves, radius, clip) if norm == "l0" else ball(leaves, radius, norm, clip)
+    check_clip(clip)
+    if not isinstance(box, Box):
+        raise InputError(f"a box must be a bounds.Box(lower, upper), got {type(box).__name__}")
     if norm != "linf":
         raise InputError(f"a box has no norm: leave out norm={norm!r}, or give a radius")
     return boxed(leaves, box, clip)
@@ -159,6 +162,7 @@ def sparse(leaves, pixels, clip) -> Ball:
     """
     if clip is None:
         raise InputError("norm=l0 needs the range that changed pixels stay in: give clip=(low, high)")
+    check_clip(clip)
     whole = ball(leaves, pixels, "linf", clip)
     low, high = clip
     boxes = (Interval(jnp.full_like(leaf, low) - leaf, jnp.full_like(leaf, high) - leaf) for leaf in leaves)
@@ -179,6 +183,8 @@ def boxed(leaves, box: Box, clip) -> Ball:
             raise InputError(f"the box's {name} end has the shapes {[np.shape(end) for end in side]}, and x has {shapes}")
     boxes = []
     for leaf, low, high in zip(leaves, *ends, strict=True):
+        if not (is_real(low) and is_real(high)):
+            raise InputError(f"the ends of a box must be real numbers, got {np.asarray(low).dtype} and {np.asarray(high).dtype}")
         if is_known(leaf, low, high):
             _check_order(np.asarray(leaf), np.asarray(low), np.asarray(high))
         low, high = (lax.optimization_barrier(jnp.asarray(end, leaf.dtype)) for end in (low, high))
@@ -186,6 +192,13 @@ def boxed(leaves, box: Box, clip) -> Ball:
     reach = jnp.stack([reach_of(each).reshape(len(each.lower), -1).max(1) for each in boxes]).max(0)
     area = Ball(reach, "linf", tuple(boxes), clip)
     return dataclasses.replace(area, boxes=tuple(area.clipped(leaf, each) for leaf, each in zip(leaves, boxes, strict=True)))
+
+
+def check_clip(clip) -> None:
+    """Raises: InputError unless clip is None or (low, high), numbers in that order."""
+    are_numbers = isinstance(clip, tuple | list) and len(clip) == 2 and all(np.ndim(c) == 0 and is_real(c) for c in clip)
+    if clip is not None and not (are_numbers and (not is_known(*clip) or clip[0] < clip[1])):
+        raise InputError(f"clip must be (low, high), got {shown(clip)}")
 
 
 def _check_order(x, low, high):
@@ -207,10 +220,9 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
     batch = leaves[0].shape[0]
     check_radius(radius, batch)
     radius = jnp.asarray(radius, leaves[0].dtype)
+    check_clip(clip)
     if clip is not None:
         low, high = clip
-        if not low < high:
-            raise InputError(f"clip must be (low, high), got {clip}")
         for leaf in leaves:
             if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
                 least, largest = np.asarray(leaf).min(), np.asarray(leaf).max()

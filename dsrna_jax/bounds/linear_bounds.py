@@ -71,5 +71,15 @@ def linear(
         return flat.reshape(*value.shape, *flat.shape[2:])
 
     (low, low_loss), (high, high_loss) = jax.tree.map(of_entries, lax.map(both, places))
-    coefficients = [jax.tree.unflatten(structure, side) for side in (low, jax.tree.map(jnp.negative, high))]
-    return LinearBounds(coefficients[0], lowered(value, low_loss), coefficients[1], -lowered(-value, high_loss))
+    offsets = lowered(value, low_loss), -lowered(-value, high_loss)
+    sides = [
+        jax.tree.unflatten(structure, [_where_known(offset, leaf) for leaf in side_of_leaves])
+        for offset, side_of_leaves in zip(offsets, (low, jax.tree.map(jnp.negative, high)), strict=True)
+    ]
+    return LinearBounds(sides[0], offsets[0], sides[1], offsets[1])
+
+
+def _where_known(offset, coefficients):
+    """The coefficients, and 0 where the offset is infinite: nothing is known there."""
+    known = jnp.isfinite(offset).reshape(*offset.shape, *[1] * (coefficients.ndim - offset.ndim))
+    return jnp.where(known, coefficients, 0)

@@ -19,7 +19,7 @@ from dsrna_jax.bounds.refinement import Given
 from dsrna_jax.bounds.rounding import gamma, in_full_precision, rounding_of
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.errors import InputError
-from dsrna_jax.inputs import check_labels, check_radius, class_count
+from dsrna_jax.inputs import check_counts, check_labels, check_radius, class_count
 
 SPARE = 32  # roundings
 
@@ -157,6 +157,8 @@ def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, m
     method_named(method)
     if norm == "l0":
         raise InputError("a number of pixels has no radius to search for: bound the margin with norm=l0 and radius=1, 2 ...")
+    check_counts(chunk=chunk)
+    check_counts(0, iterations=iterations, steps=steps)
     graph = traced(logits_fn, images)
     logits, leaves = graph.output.value, [leaf.value for leaf in graph.inputs]
     check_radius(start, len(leaves[0]), name="start", is_finite=True, is_positive=True)

@@ -19,6 +19,7 @@ from dsrna_jax.bounds.refinement import Given, intermediate_bounds, is_affine
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.rounding import Rounding
+from dsrna_jax.inputs import check_counts
 
 CACHED = 2**20  # entries of functionals that are assumed to fit a processor's cache
 
@@ -79,6 +80,8 @@ def bounded_output(
 ) -> OutputBounds:
     """`OutputBounds` of f around x; arguments and errors as in `bounds.bound`."""
     method_named(method)
+    check_counts(chunk=chunk)
+    check_counts(0, iterations=iterations)
     graph = traced(f, x)
     check_memory(graph, method, chunk, iterations)
     area = region([leaf.value for leaf in graph.inputs], radius=radius, norm=norm, clip=clip, box=box)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax
+import numpy as np
 
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
@@ -35,12 +36,18 @@ def intermediate_bounds(
       chunk: entries of a node bounded at a time in backward passes.
       iterations: steps that optimise the slopes of each of these passes, of methods that do.
       given: sound bounds of intermediate values by their names; the method does not bound these again.
-    Raises: InputError for unknown names in `given`.
+    Raises: InputError for unknown names in `given`, or sides that do not fit.
     """
     names = intermediate_names(graph)
-    unknown = set(given) - set(names.values())
+    if not isinstance(given, Mapping) or not all(isinstance(sides, tuple | list) for sides in given.values()):
+        raise InputError("given must map names to (lower, upper), as intermediate returns them")
+    unknown = {str(name) for name in given} - set(names.values())
     if unknown:
         raise InputError(f"unknown intermediate values {', '.join(sorted(unknown))}: f has {', '.join(names.values())}")
+    for node, name in names.items():
+        shapes = [np.shape(side) for side in given.get(name, ())]
+        if name in given and shapes != [node.value.shape] * 2:
+            raise InputError(f"given {name} must be (lower, upper) of shape {node.value.shape}, got shapes {shapes}")
     if method.refined_by is None and not given and ball.norm == "linf":
         return Relaxed(boxes, method.slopes)
     zonotopes = Zonotopes(graph, ball, boxes) if method.refined_by == "zonotopes" else None

@@ -12,8 +12,8 @@ from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.refinement import Given
 from dsrna_jax.bounds.rounding import in_full_precision, lowered, rounding_of
-from dsrna_jax.errors import InputError
-from dsrna_jax.inputs import check_labels, is_known
+from dsrna_jax.errors import InputError, shown
+from dsrna_jax.inputs import check_counts, check_labels, is_known, is_real
 
 
 @jax.tree_util.register_dataclass
@@ -34,6 +34,7 @@ class Specification:
     def of_label(cls, labels: Int[Array, " batch"], classes: int) -> "Specification":
         """The property that each logit but the label's is smaller: rows [batch, classes - 1, classes], in ascending order."""
         labels = jnp.asarray(labels)
+        check_counts(2, classes=classes)
         check_labels(labels, len(labels), classes)
         every = jnp.arange(classes)[None]
         others = every[:, :-1] + (every[:, :-1] >= labels[:, None])
@@ -50,11 +51,36 @@ class Specification:
         """Whether the property holds for values <row, y> + offset, or is certified by lower bounds of them."""
         return jnp.stack([(values[:, list(clause)] > 0).any(1) for clause in self.of_every_row]).all(0)
 
+    def checked(self) -> "Specification":
+        """A copy with arrays for rows and offsets.
+
+        Raises: InputError unless these are real numbers, finite where they are known, and the clauses name some of the rows.
+        """
+        parts = {}
+        for name in ("rows", "offsets"):
+            part = getattr(self, name)
+            part = part if hasattr(part, "dtype") else np.asarray(part)
+            if not is_real(part) or np.ndim(part) == 0:
+                raise InputError(f"{name} of a specification must be an array of numbers, got {part.dtype} {np.shape(part)}")
+            if is_known(part) and not np.isfinite(np.asarray(part)).all():
+                raise InputError("rows and offsets of a specification must be finite")
+            parts[name] = part
+        count = parts["offsets"].shape[-1]
+        clauses = self.clauses if self.clauses is not None else [(row,) for row in range(count)]
+        if not clauses:
+            raise InputError("a specification must have at least one row and one clause")
+        for clause in clauses:
+            is_named = isinstance(clause, tuple | list) and all(isinstance(row, int | np.integer) for row in clause)
+            if not is_named or not clause or not all(0 <= row < count for row in clause):
+                raise InputError(f"a clause must name some of the rows 0 to {count - 1}, got {shown(clause)}")
+        return dataclasses.replace(self, **parts)
+
     def functionals(self, output: Float[Array, "batch *output"]) -> tuple[jax.Array, jax.Array]:
         """The rows for every example [row, batch, *output], and their offsets [row, batch].
 
-        Raises: InputError for rows that do not fit the output, or clauses without rows or with rows that do not exist.
+        Raises: InputError for rows that do not fit the output, or as `checked`.
         """
+        self = self.checked()
         batch, count = len(output), np.shape(self.offsets)[-1]
         shapes = [(*lead, count, *output.shape[1:]) for lead in ((), (batch,))]
         if np.shape(self.rows) not in shapes or np.shape(self.offsets) not in ((count,), (batch, count)):
@@ -62,13 +88,6 @@ class Specification:
                 f"a specification for outputs {output.shape} has rows {shapes[0]} or {shapes[1]} and as many offsets, "
                 f"got {np.shape(self.rows)} and {np.shape(self.offsets)}"
             )
-        if not self.of_every_row:
-            raise InputError("a specification must have at least one row and one clause")
-        for clause in self.of_every_row:
-            if not clause or not all(0 <= row < count for row in clause):
-                raise InputError(f"a clause must name some of the rows 0 to {count - 1}, got {clause}")
-        if is_known(self.rows, self.offsets) and not (np.isfinite(self.rows).all() and np.isfinite(self.offsets).all()):
-            raise InputError("rows and offsets of a specification must be finite")
         rows, offsets = jnp.asarray(self.rows, output.dtype), jnp.asarray(self.offsets, output.dtype)
         rows = jnp.moveaxis(rows, 1, 0) if rows.ndim > output.ndim else jnp.broadcast_to(rows[:, None], (count, *output.shape))
         return rows, jnp.broadcast_to(offsets, (batch, count)).T

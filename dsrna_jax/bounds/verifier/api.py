@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.explanation import free_memory
 from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
@@ -19,6 +20,7 @@ from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
 from dsrna_jax.bounds.verifier.verdict import Verdict
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
 FEW_LAYERS = 8  # of hinges
@@ -62,20 +64,23 @@ def verify(
       `bound`.
     """
     started = time.monotonic()
-    if not timeout > 0:
-        raise InputError(f"timeout must be a positive number of seconds, got {timeout:g}")
+    check_radius(timeout, None, name="timeout", is_positive=True)
+    check_counts(batch=batch)
+    check_counts(0, iterations=iterations)
     if split not in ("auto", "inputs", "hinges"):
         raise InputError(f"unknown split {split!r}: expected auto, inputs or hinges")
     if method is not None:
         method_named(method)
-    if batch < 1 or iterations < 0:
-        raise InputError(f"expected a batch of at least 1 and at least 0 iterations, got {batch} and {iterations}")
     lower, upper = _ends(region)
     box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
+    specification = specification.checked()
     hinges = hinge_count(f, box.middle)
     specification = _of_the_example(specification, jax.eval_shape(f, box.middle))
     traceable = Traceable.of(f, box.middle)
-    key = jax.random.key(0) if key is None else key
+    key = checked_key(jax.random.key(0) if key is None else key, is_single=True)
+    free, boxes = free_memory(), batch * (2 * lower.nbytes + 16)
+    if free is not None and boxes > free:
+        raise InputError(f"batch={batch}: its boxes alone would take {boxes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
 
     def seconds():
         return time.monotonic() - started
@@ -101,11 +106,15 @@ def verify(
 
 def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
     """The ends of a box of one example in the type that bounds are computed in, rounded outwards."""
+    if not isinstance(region, Box):
+        raise InputError(f"the region must be a bounds.Box(lower, upper), got {type(region).__name__}")
     if len(jax.tree.leaves(region.lower)) != 1 or len(jax.tree.leaves(region.upper)) != 1:
         raise InputError("the region must be a box of one array: join the arrays of a tree inside of f")
     exact = [np.asarray(side) for side in (region.lower, region.upper)]
     if exact[0].shape != exact[1].shape or exact[0].ndim < 2 or len(exact[0]) != 1:
         raise InputError(f"the region must be a box of one example, [1, ...], got {exact[0].shape} and {exact[1].shape}")
+    if not all(map(is_real, exact)):
+        raise InputError(f"the ends of a region must be real numbers, got {exact[0].dtype} and {exact[1].dtype}")
     if not np.all(np.isfinite(exact[0]) & np.isfinite(exact[1])):
         raise InputError("the ends of a region must be finite")
     if not np.all(exact[0] <= exact[1]):
