@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from exact_programs import Program
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds.backward import lower_bound
@@ -61,6 +62,19 @@ def test_the_answer_is_the_exact_one(split, seeds):
             with jax.enable_x64(True):
                 y = np.asarray(f(jnp.asarray(x, jnp.float64)[None])[0])
             assert np.asarray(specification.rows[0]) @ y + float(specification.offsets[0]) <= 0
+
+
+@pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 500), marks=pytest.mark.slow)])
+def test_integer_programs_find_the_least_values_of_the_enumeration(seeds):
+    """The truth that answers are compared with, found in another way."""
+    for seed in seeds:
+        f, box, specification, least = problem(seed)
+        program = Program(*(np.asarray(side, float) for side in (box.lower, box.upper)))
+        values = program.inputs
+        for i, (w, b) in enumerate(f.args[0]):
+            values = program.affine(w.astype(float), b.astype(float), program.relu(values) if i else values)
+        row = program.affine(np.asarray(specification.rows, float), np.asarray(specification.offsets, float), values)[0]
+        assert abs(program.least(row) - least) < 1e-5, seed
 
 
 def test_inputs_without_a_coefficient_are_split_as_well():

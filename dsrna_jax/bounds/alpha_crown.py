@@ -5,6 +5,7 @@ before it do, so this is at least as tight as optimising all of them for the out
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,62 +16,128 @@ from jax import lax
 from dsrna_jax.bounds.backward import Relaxed, lower_bound
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Node
-from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.hinge import Hinge, adaptive_share
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.relaxations.shared import Seen
 from dsrna_jax.bounds.rounding import gamma, reach_of
 from dsrna_jax.bounds.windows import Functional
+from dsrna_jax.errors import InputError
 
 PATIENCE, GAIN = 5, 1e-3  # steps without a gain, relative to a bound, after which its optimisation ends
 
 
 def optimised_lower_bound(
-    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array | Functional, iterations: int
+    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array | Functional, iterations: int, *, shared=False
 ) -> jax.Array:
     """Lower bounds of functionals of the deviation of target, as `lower_bound`: those of `relaxed`, or better: [row, batch].
 
-    Adam takes up to `iterations` steps, from the slopes of CROWN; a bound that has not gained for `PATIENCE` steps is final. Any
-    slopes in [0, 1] are sound: the best bound of all steps counts, and its derivative is that at its own slopes. Planes of other
-    operations are those of `relaxed`.
+    Adam takes up to `iterations` steps, from the slopes of `relaxed`; a bound that has not gained for `PATIENCE` steps is final.
+    Any slopes in [0, 1] are sound: the best bound of all steps counts, and its derivative is that at its own slopes. Planes of
+    other operations are those of `relaxed`.
+
+    Args:
+      shared: whether all rows have the same slopes, those with the best sum, rather than slopes of their own. These take less
+        memory by the number of rows, and are looser.
     """
-    views: dict[Node, _View] = {}
-    first = lower_bound(graph, ball, _Viewed(relaxed.intervals, relaxed.slopes, relaxed.made, views=views), target, functional)
-    if not views or not iterations:
-        return first
-    fixed = {node: planes for node, planes in relaxed.made.items() if node not in views}
+    climb = _Climb.of(graph, ball, relaxed, target, functional, shared)
+    if not climb.views or not iterations:
+        return climb.first
+    state = climb.ended(iterations)
+    bound = climb.bound([lax.stop_gradient(shares) for shares in state.kept])
+    return jnp.fmax(climb.first, bound if shared else _with_derivative_of(state.best, bound))
 
-    def bound(shares):
-        sloped = _Sloped(relaxed.intervals, made=fixed, views=views, shares=dict(zip(views, shares, strict=True)))
-        return lower_bound(graph, ball, sloped, target, functional)
 
-    def total(shares):
-        lower = bound(shares)
-        return lower.sum(), lower
+def optimised_slopes(
+    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array, iterations: int
+) -> dict[Node, jax.Array]:
+    """Shares of the slopes of hinges, in the shapes of these, that rows have in `optimised_lower_bound` if they share them."""
+    climb = _Climb.of(graph, ball, relaxed, target, functional, True)
+    kept = climb.ended(iterations).kept if climb.views else []
+    return dict(zip(climb.views, kept, strict=True))
 
-    def goes_on(state: _State):
-        return (state.step <= iterations) & (state.idle < PATIENCE).any()
 
-    def climb(state: _State):
-        gradient, lower = jax.grad(total, has_aux=True)(state.shares)
-        is_better = (state.idle < PATIENCE) & (lower > state.best)
-        gains = is_better & (lower > state.best + GAIN * jnp.abs(state.best))
-        kept = [
-            jnp.where(_beside(is_better, node), now, old) for node, now, old in zip(views, state.shares, state.kept, strict=True)
-        ]
-        updates, adam = optimizer.update(jax.tree.map(jnp.negative, gradient), state.adam)
-        shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), state.shares, updates)
-        best = jnp.where(is_better, lower, state.best)
-        return _State(state.step + 1, jnp.where(gains, 0, state.idle + 1), shares, adam, best, kept)
+@dataclasses.dataclass(frozen=True)
+class _Climb:
+    """The optimisation of the slopes for the rows of a functional.
 
-    optimizer = optax.adam(optax.exponential_decay(0.5, 1, 0.98))
-    start = [lax.stop_gradient(view.share) for view in views.values()]
-    worst, idle = jnp.full(first.shape, -jnp.inf, first.dtype), jnp.zeros(first.shape, jnp.int32)
-    state = _State(jnp.zeros((), jnp.int32), idle, start, optimizer.init(start), worst, start)
-    state = lax.while_loop(goes_on, climb, state)
-    best = _with_derivative_of(state.best, bound([lax.stop_gradient(shares) for shares in state.kept]))
-    return jnp.fmax(first, best)
+    bound: maps shares, a list in the order of the views, to lower bounds [row, batch].
+    first: that of the slopes that are given.
+    start: shares of each view, with an axis of rows unless they are shared.
+    """
+
+    bound: Callable[[list[jax.Array]], jax.Array]
+    first: jax.Array
+    views: dict[Node, "_View"]
+    start: list[jax.Array]
+    shared: bool
+
+    @classmethod
+    def of(cls, graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, shared: bool) -> "_Climb":
+        views: dict[Node, _View] = {}
+        viewed = _Viewed(relaxed.intervals, relaxed.slopes, relaxed.made, views=views)
+        first = lower_bound(graph, ball, viewed, target, functional)
+        fixed = {node: planes for node, planes in relaxed.made.items() if node not in views}
+
+        def bound(shares):
+            sloped = _Sloped(relaxed.intervals, made=fixed, views=views, shares=dict(zip(views, shares, strict=True)))
+            return lower_bound(graph, ball, sloped, target, functional)
+
+        start = [shares_of(node, relaxed) if shared else view.share for node, view in views.items()]
+        return cls(bound, first, views, [lax.stop_gradient(share) for share in start], shared)
+
+    def score(self, lower: jax.Array) -> jax.Array:
+        """What slopes are to raise: the bound of each row, or the sum of an example's rows that share them, [1, batch]."""
+        return lower.sum(0, keepdims=True) if self.shared else lower
+
+    def ended(self, iterations: int) -> "_State":
+        """The state after up to so many steps."""
+
+        def total(shares):
+            score = self.score(self.bound(shares))
+            return score.sum(), score
+
+        def goes_on(state: _State):
+            return (state.step <= iterations) & (state.idle < PATIENCE).any()
+
+        def climb(state: _State):
+            gradient, score = jax.grad(total, has_aux=True)(state.shares)
+            is_better = (state.idle < PATIENCE) & (score > state.best)
+            gains = is_better & (score > state.best + GAIN * jnp.abs(state.best))
+            masks = [_beside(is_better[0] if self.shared else is_better, node) for node in self.views]
+            kept = [jnp.where(mask, now, old) for mask, now, old in zip(masks, state.shares, state.kept, strict=True)]
+            updates, adam = optimizer.update(jax.tree.map(jnp.negative, gradient), state.adam)
+            shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), state.shares, updates)
+            best = jnp.where(is_better, score, state.best)
+            return _State(state.step + 1, jnp.where(gains, 0, state.idle + 1), shares, adam, best, kept)
+
+        optimizer = optax.adam(optax.exponential_decay(0.5, 1, 0.98))
+        shape = self.score(self.first).shape
+        worst, idle = jnp.full(shape, -jnp.inf, self.first.dtype), jnp.zeros(shape, jnp.int32)
+        state = _State(jnp.zeros((), jnp.int32), idle, self.start, optimizer.init(self.start), worst, self.start)
+        return lax.while_loop(goes_on, climb, state)
+
+
+def shares_of(node: Node, relaxed: Relaxed) -> jax.Array:
+    """Shares of the slopes of a hinge in `relaxed`: 0 for that left of the kink, 1 for that right of it."""
+    if not isinstance(relaxed.slopes, str) and node in relaxed.slopes:
+        return relaxed.slopes[node]
+    _, low, high = node.operation.bounded_sides(node, relaxed.intervals[node.parents[0]])
+    return adaptive_share(low, high)
+
+
+def slopes_by_node(graph: Graph, slopes: Mapping[str, jax.Array]) -> dict[Node, jax.Array]:
+    """The caller's shares of slopes by the names of hinges, cut to 0 to 1, as `Relaxed.slopes`.
+
+    Raises: InputError for names that are of no hinge, and shapes that are not those of its value.
+    """
+    hinges = {node.name: node for node in graph.nodes if isinstance(node.operation, Hinge)}
+    for name, share in slopes.items():
+        if name not in hinges:
+            raise InputError(f"slopes of {name!r}: f has the hinges {', '.join(hinges) or 'none'}")
+        if jnp.shape(share) != hinges[name].value.shape:
+            raise InputError(f"slopes of {name} must be of shape {hinges[name].value.shape}, got {jnp.shape(share)}")
+    return {hinges[name]: jnp.clip(jnp.asarray(s, hinges[name].value.dtype), 0, 1) for name, s in slopes.items()}
 
 
 class _State(NamedTuple):
@@ -101,14 +168,13 @@ class _View(NamedTuple):
     inside: jax.Array
 
 
-def _view(functional: Functional, intervals: Intervals) -> _View:
-    node, read = functional.node, functional.read
+def _view(functional: Functional, relaxed: Relaxed) -> _View:
+    node, read, intervals = functional.node, functional.read, relaxed.intervals
     (parent,) = node.parents
     operation, interval = node.operation, intervals[parent]
     parts = {name: getattr(operation, name) for name in ("left", "right", "at")}
     on_windows = {name: read(jnp.broadcast_to(part, node.value.shape)) for name, part in parts.items() if jnp.ndim(part)}
-    _, low, high = operation.bounded_sides(node, interval)
-    share = read(adaptive_share(low, high))
+    share = read(shares_of(node, relaxed))
     shape = jnp.broadcast_shapes(share.shape, functional.rows.shape)
     error = intervals.error(parent) + gamma(intervals.uses[parent] + 4, node.value.dtype) * reach_of(interval)
     return _View(
@@ -130,21 +196,22 @@ class _Viewed(Relaxed):
 
     def planes_on(self, functional: Functional) -> Planes:
         if isinstance(functional.node.operation, Hinge):
-            self.views[functional.node] = _view(functional, self.intervals)
+            self.views[functional.node] = _view(functional, self)
         return super().planes_on(functional)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sloped(_Viewed):
-    """Relaxed nodes whose hinges have slopes of their own for every row."""
+    """Relaxed nodes whose hinges have slopes of their own for every row, or, in the shape of the node, the same for all."""
 
     shares: dict[Node, jax.Array] = dataclasses.field(default_factory=dict)
 
     def planes_on(self, functional: Functional) -> Planes:
         if functional.node not in self.shares:
             return Relaxed.planes_on(self, functional)
-        view = self.views[functional.node]
-        planes = view.operation.planes(view.node, [view.interval], self.shares[functional.node])
+        view, share = self.views[functional.node], self.shares[functional.node]
+        share = functional.read(share) if share.ndim == functional.node.value.ndim else share
+        planes = view.operation.planes(view.node, [view.interval], share)
         sides = []
         for (coefficient,), gap in ((planes.lower, planes.lower_gap), (planes.upper, planes.upper_gap)):
             widened = gap + view.error + jnp.abs(coefficient) * view.error_of_parent
@@ -154,9 +221,9 @@ class _Sloped(_Viewed):
 
 
 def _beside(mask, node: Node):
-    """A mask [row, batch] in the layout of rows of functionals of a node."""
-    shape = [1] * (node.value.ndim + 1)
-    shape[node.batch_axis : node.batch_axis + 2] = mask.shape
+    """A mask [row, batch] in the layout of rows of functionals of a node, or [batch] in that of the node."""
+    shape = [1] * (node.value.ndim + mask.ndim - 1)
+    shape[node.batch_axis : node.batch_axis + mask.ndim] = mask.shape
     return mask.reshape(shape)
 
 
