@@ -23,19 +23,16 @@ from dsrna_jax.commands.engines import check_engine, define_engine, engine
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.reproduction import protocols
-from dsrna_jax.reproduction.display import Display
 from dsrna_jax.reproduction.graph import Node, check_same
 from dsrna_jax.reproduction.plan import Plan
 from dsrna_jax.reproduction.protocols import Table
+from dsrna_jax.reproduction.running import run_graph
 from dsrna_jax.runtime.invocation import command_line, in_users_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.options import interval
 from dsrna_jax.runtime.paths import check_path
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.sweeps.engines import visible_gpus
-from dsrna_jax.sweeps.jobs import keep
-from dsrna_jax.sweeps.run import run
-from dsrna_jax.sweeps.worker import record
 
 _SEEDS = interval("[0, 1000]")
 
@@ -89,19 +86,10 @@ def _names() -> str:
 
 def _run(plan: Plan, values: FlagValues, command: str) -> None:
     """Runs what is not done, and writes the tables of what is. Raises: InputError if a run failed; Stopped."""
-    jobs = [node.job for node in plan.graph.nodes.values()]
-    keep(jobs, plan.out)
-    for name, state in plan.costs.states.items():
-        if state.state == "done" and not plan.costs.is_done(name):  # its results were removed
-            record(plan.out, name, state._replace(state="waiting"))
     if values.engine == "local" and not values.at_once and not visible_gpus():
         values.at_once = plan.scale.at_once
-    place = engine(values, plan.out)
-    display = Display(plan.costs, place.capacity)
     try:
-        swept = run(
-            jobs, plan.out, place, values.retries, display, needs=plan.graph.needs, left=display.left, look=display.look
-        )  # fmt: skip
+        swept = run_graph(plan.costs, engine(values, plan.out), values.retries)
     except Stopped as stopped:
         kept = f"{plan.out} keeps them, and what the others had saved"
         raise Stopped(stopped.number, f"{stopped}; {kept}; go on by {command}") from None
@@ -111,8 +99,9 @@ def _run(plan: Plan, values: FlagValues, command: str) -> None:
     print(f"\n{report.write(plan, command)}\n{files}.\nnext: open {plan.out}/{report.NAME}.html in a browser")
     if swept.failed:
         more = ", ..." if len(swept.failed) > 3 else ""
-        raise InputError(f"{len(swept.failed)} of {len(jobs)} runs are not done ({', '.join(swept.failed[:3])}{more}), and their "
-                         f"figures are missing: try them again by {command}")  # fmt: skip
+        names, count = f"{', '.join(swept.failed[:3])}{more}", f"{len(swept.failed)} of {len(swept.jobs)}"
+        raise InputError(f"{count} runs are not done ({names}), and their figures are missing: try "
+                         f"them again by {command}")  # fmt: skip
 
 
 def resolved(node: Node) -> Any:

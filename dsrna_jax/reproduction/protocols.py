@@ -144,7 +144,7 @@ def scale_names() -> tuple[str, ...]:
 def scale(name: str) -> Scale:
     """A scale by its name."""
     content = _read("scales", f"{name}.toml")
-    data = {key: _section(key, entry) for key, entry in content.pop("data").items()}
+    data = {key: section(key, entry) for key, entry in content.pop("data").items()}
     tables = {int(number): sections for number, sections in content.pop("tables").items()}
     left_out = {int(number): reason for number, reason in content.pop("left_out", {}).items()}
     content["methods"] = tuple(content["methods"])
@@ -159,7 +159,8 @@ def chosen(names: Sequence[str]) -> list[Method]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def _section(name: str, entry: dict[str, Any]) -> Section:
+def section(name: str, entry: Mapping[str, Any]) -> Section:
+    """A data set at a scale, from its part of the scale's file."""
     kinds = ("search", "attack", "certify", *ROLES)
     flags = {kind: entry[kind] for kind in kinds if isinstance(entry.get(kind), dict)}
     cost = {kind: tuple(pair) for kind, pair in entry["cost"].items() if kind != "of"}
