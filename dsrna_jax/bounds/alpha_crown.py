@@ -87,7 +87,7 @@ class _Climb:
         return cls(bound, first, views, [lax.stop_gradient(share) for share in start], shared)
 
     def score(self, lower: jax.Array) -> jax.Array:
-        """What slopes are to raise: the bound of each row, or the sum of an example's rows that share them, [1, batch]."""
+        """The goal of the climb: the bound of each row, or, of rows that share slopes, their sum by example, [1, batch]."""
         return lower.sum(0, keepdims=True) if self.shared else lower
 
     def ended(self, iterations: int) -> "_State":
