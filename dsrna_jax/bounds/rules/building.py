@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate, Whole
 from dsrna_jax.bounds.jaxprs import evaluated
-from dsrna_jax.bounds.rules.windowing import PARTS, WINDOWED, elementwise, repeated
+from dsrna_jax.bounds.rules.windowed import PARTS, WINDOWED
+from dsrna_jax.bounds.rules.windowed.form import elementwise
+from dsrna_jax.bounds.rules.windowed.moves import repeated
 
 Rule = Callable[..., list]  # (tracer, primitive, operands, params, axes) -> outputs
 

@@ -12,7 +12,7 @@ from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.building import evaluated_shape, values
 from dsrna_jax.bounds.rules.products import scaled
-from dsrna_jax.bounds.rules.windowing import convolved, convolved_by_channel, mixed
+from dsrna_jax.bounds.rules.windowed.convolutions import convolved, convolved_by_channel, mixed
 from dsrna_jax.kernels.depthwise import depthwise
 
 

@@ -13,7 +13,8 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.maximum import Larger, Largest, leader_of
 from dsrna_jax.bounds.rules.building import broadcast_nodes, nodes_of, rewritten, values, with_axes_in_front
-from dsrna_jax.bounds.rules.windowing import Step, entries_of_windows, stepped
+from dsrna_jax.bounds.rules.windowed.form import Step, stepped
+from dsrna_jax.bounds.rules.windowed.pools import entries_of_windows
 from dsrna_jax.bounds.univariate import difference
 from dsrna_jax.kernels import reductions
 from dsrna_jax.kernels.windows import windows

@@ -13,7 +13,7 @@ from dsrna_jax.bounds.relaxations.product import Product
 from dsrna_jax.bounds.rules.building import broadcast_nodes, evaluated_shape, linear, nodes_of, values
 from dsrna_jax.bounds.rules.comparisons import select
 from dsrna_jax.bounds.rules.curves import RECIPROCAL, curve
-from dsrna_jax.bounds.rules.windowing import contracted
+from dsrna_jax.bounds.rules.windowed.products import contracted
 
 
 def scaled(singleton=False, **kinds):
