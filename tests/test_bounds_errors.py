@@ -131,6 +131,8 @@ def test_bad_input_is_refused_in_one_line():
     assert "not finite" in error(lambda x: x @ (W * np.nan))
     assert "holds -inf" in error(lambda x: jnp.where(np.arange(4) > 1, -jnp.inf, x))
     assert "clip" in error(linear, X + 1, clip=(0.0, 1.0)) and "(low, high)" in error(linear, clip=(1.0, 0.0))
+    assert "chunk=0: expected at least 1" in error(linear, chunk=0)
+    assert "iterations=-1: expected at least 0" in error(linear, iterations=-1)
     assert "does not depend on x" in error(lambda x: jnp.ones((len(x), 2)))
     assert "one array, got 2" in error(lambda x: (x, x))
     assert "relu_0" in error(lambda x: jax.nn.relu(linear(x)), given={"relu_7": (X, X)})

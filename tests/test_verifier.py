@@ -11,8 +11,8 @@ from exact_programs import Program
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds.backward import lower_bound
-from dsrna_jax.bounds.balls import boxed
 from dsrna_jax.bounds.checks import traced
+from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.rounding import EVALUATION
 from dsrna_jax.bounds.verifier import subproblems
@@ -150,12 +150,11 @@ def test_bounds_of_a_sub_problem_hold_on_its_part_of_the_region_for_any_multipli
     @jax.jit
     def bound(sides, multipliers, shares):
         graph = traced(f, box.middle)
-        area = boxed([leaf.value for leaf in graph.inputs], box, None)
-        known = output_bounds(graph, area, EVALUATION, "crown", chunk=64, iterations=0).relaxations[0].intervals
+        known = output_bounds(graph, Options(method="crown", box=box))
         by_node = lambda parts: dict(zip(hinges_of(graph), parts, strict=True))  # noqa: E731
-        intervals = OfSubproblems(graph, EVALUATION, ends_of(graph, known), by_node(sides))
+        intervals = OfSubproblems(graph, EVALUATION, ends_of(graph, known.relaxations[0].intervals), by_node(sides))
         relaxed = Split(intervals, by_node(shares), sides=by_node(sides), multipliers=by_node(multipliers))
-        return lower_bound(graph, area, relaxed, graph.output, jnp.asarray(rows))[0, 0], (
+        return lower_bound(graph, known.ball, relaxed, graph.output, jnp.asarray(rows))[0, 0], (
             rows[0, 0] * graph.output.value[0]
         ).sum()
 

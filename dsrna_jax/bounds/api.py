@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.explanation import Explanation, explanation
-from dsrna_jax.bounds.output import OutputBounds, bounded_output
-from dsrna_jax.bounds.refinement import Given, intermediate_names
-from dsrna_jax.bounds.rounding import EVALUATION, EXACT_VALUES, in_full_precision, known_or, lowered
+from dsrna_jax.bounds.options import Given, Options
+from dsrna_jax.bounds.output import bounded_output
+from dsrna_jax.bounds.refinement import intermediate_names
+from dsrna_jax.bounds.rounding import in_full_precision
 
 Input = PyTree[Float[Array, "batch ..."]]
 Function = Callable[..., Float[Array, "batch *output"]]
@@ -52,23 +52,8 @@ def bound(
     Raises: InputError for wrong arguments, for an f that mixes examples, and if memory would not suffice, by estimate;
       NotImplementedError naming a primitive that has no rule, and the line that calls it.
     """
-    bounded = bounded_output(
-        f,
-        x,
-        EVALUATION,
-        radius=radius,
-        norm=norm,
-        method=method,
-        clip=clip,
-        box=box,
-        chunk=chunk,
-        iterations=iterations,
-        given=given,
-    )
-    value = bounded.graph.output.value
-    lower, upper = bounded.sides()
-    moves = bounded.ball.radius.reshape(-1, *[1] * (value.ndim - 1)) > 0
-    return jnp.where(moves, lowered(value, lower), value), jnp.where(moves, -lowered(-value, -upper), value)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given)
+    return bounded_output(f, x, options).values()
 
 
 @in_full_precision
@@ -95,20 +80,8 @@ def deviation(
 
     Returns: (lower, upper), each of the shape of f(x), or [row, batch].
     """
-    bounded = bounded_output(
-        f,
-        x,
-        EXACT_VALUES,
-        radius=radius,
-        norm=norm,
-        method=method,
-        clip=clip,
-        box=box,
-        chunk=chunk,
-        iterations=iterations,
-        given=given,
-    )
-    return _deviation(bounded, rows)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, "exact")
+    return bounded_output(f, x, options).deviations(rows)
 
 
 @in_full_precision
@@ -127,20 +100,9 @@ def value_and_deviation(
     given: Given | None = None,
 ) -> tuple[Float[Array, "batch *output"], tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """(f(x), `deviation`), as `jax.value_and_grad`: one evaluation of f, and one of its derivatives, serves both."""
-    bounded = bounded_output(
-        f,
-        x,
-        EXACT_VALUES,
-        radius=radius,
-        norm=norm,
-        method=method,
-        clip=clip,
-        box=box,
-        chunk=chunk,
-        iterations=iterations,
-        given=given,
-    )
-    return bounded.graph.output.value, _deviation(bounded, rows)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, "exact")
+    bounded = bounded_output(f, x, options)
+    return bounded.value, bounded.deviations(rows)
 
 
 @in_full_precision
@@ -157,8 +119,7 @@ def intermediate(
     given: Given | None = None,
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
-    options = {"radius": radius, "norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "given": given}
-    bounded = bounded_output(f, x, EVALUATION, iterations=0, **options)
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, 0, given))
     intervals = bounded.relaxations[0].intervals
     return {
         name: (node.value + intervals[node].lower, node.value + intervals[node].upper)
@@ -176,13 +137,3 @@ def explain(f: Function, x: PyTree, *, chunk: int = 64, iterations: int = 20) ->
     explained = []
     jax.eval_shape(lambda x: explained.append(explanation(traced(f, x), chunk, iterations)), x)
     return explained[0]
-
-
-def _deviation(bounded: OutputBounds, rows):
-    if rows is None:
-        lower, upper = bounded.sides()
-        moves = bounded.ball.radius.reshape(-1, *[1] * (lower.ndim - 1)) > 0
-    else:
-        both = bounded.lower(jnp.concatenate([rows, -rows]))
-        lower, upper, moves = both[: len(rows)], -both[len(rows) :], bounded.ball.radius > 0
-    return jnp.where(moves, known_or(lower, -jnp.inf), 0), jnp.where(moves, known_or(upper, jnp.inf), 0)

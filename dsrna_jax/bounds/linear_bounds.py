@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, PyTree
 
 from dsrna_jax.bounds.backward import linear_lower_bound, rows_of
 from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.options import Given, Options
 from dsrna_jax.bounds.output import bounded_output
-from dsrna_jax.bounds.refinement import Given
-from dsrna_jax.bounds.rounding import EVALUATION, gamma, in_full_precision, lowered
+from dsrna_jax.bounds.rounding import gamma, in_full_precision, lowered
 
 
 class LinearBounds(NamedTuple):
@@ -45,8 +45,7 @@ def linear(
     Arguments as in `bound`; "alpha_crown" gives the planes of "crown", and "ibp" those of "crown_ibp". The offsets include all
     allowances for rounding.
     """
-    options = {"radius": radius, "norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "given": given}
-    bounded = bounded_output(f, x, EVALUATION, iterations=0, **options)
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, 0, given))
     graph, relaxed = bounded.graph, bounded.relaxations[0].prepared(bounded.graph, bounded.graph.output)
     output, structure = graph.output, jax.tree.structure(x)
     value = output.value

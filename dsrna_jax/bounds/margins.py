@@ -4,19 +4,19 @@ The difference of two logits is bounded itself, which is tighter than the differ
 signature that attacks, margins and certificates share, and is ignored: bounds draw nothing.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from dsrna_jax.bounds.balls import Box, ball
+from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.checks import traced
-from dsrna_jax.bounds.methods import method_named
+from dsrna_jax.bounds.options import Given, Options
 from dsrna_jax.bounds.output import bounded_output, output_bounds
 from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
-from dsrna_jax.bounds.refinement import Given
-from dsrna_jax.bounds.rounding import gamma, in_full_precision, rounding_of
+from dsrna_jax.bounds.rounding import gamma, in_full_precision
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import check_counts, check_labels, check_radius, class_count
@@ -58,8 +58,8 @@ def margin(
     Returns: [batch], in units of the logits; -inf if nothing is known.
     Raises: InputError, NotImplementedError; as `bound`.
     """
-    options = {"norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "iterations": iterations, "given": given}
-    return _class_margins(logits_fn, images, labels, rounding_of(arithmetic), radius=radius, **options).min(1)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic)
+    return _class_margins(logits_fn, images, labels, options).min(1)
 
 
 @in_full_precision
@@ -83,8 +83,8 @@ def class_margins(
 
     Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
     """
-    options = {"norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "iterations": iterations, "given": given}
-    return _class_margins(logits_fn, images, labels, rounding_of(arithmetic), radius=radius, **options)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic)
+    return _class_margins(logits_fn, images, labels, options)
 
 
 @in_full_precision
@@ -115,8 +115,8 @@ def certified_radius(
 
     Returns: [batch], in units of pixels.
     """
-    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations}
-    rows, radius_of = _radius_search(logits_fn, images, labels, rounding_of(arithmetic), start, steps, **options)
+    options = Options(None, norm, method, clip, None, chunk, iterations, None, arithmetic)
+    rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return radius_of(rows)
 
 
@@ -140,34 +140,29 @@ def class_certified_radii(
 
     Returns: [batch, classes - 1], the other classes in ascending order, one search for each.
     """
-    options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "iterations": iterations}
-    rows, radius_of = _radius_search(logits_fn, images, labels, rounding_of(arithmetic), start, steps, **options)
+    options = Options(None, norm, method, clip, None, chunk, iterations, None, arithmetic)
+    rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return jax.lax.map(lambda row: radius_of(row[None]), rows).T
 
 
-def _class_margins(logits_fn, images, labels, rounding, **options):
-    bounded = bounded_output(logits_fn, images, rounding, **options)
-    logits = bounded.graph.output.value
-    rows = _margin_rows(logits, labels)
-    return lowest(rows, None, logits, bounded.lower(rows), bounded.ball.radius, terms=2).T
+def _class_margins(logits_fn, images, labels, options):
+    bounded = bounded_output(logits_fn, images, options)
+    rows = _margin_rows(bounded.value, labels)
+    return lowest(rows, None, bounded.value, bounded.lower(rows), bounded.ball.radius, terms=2).T
 
 
-def _radius_search(logits_fn, images, labels, rounding, start, steps, *, norm, method, clip, chunk, iterations):
+def _radius_search(logits_fn, images, labels, start, steps, options):
     """The functionals of all margins [classes - 1, batch, classes], and the map of any of them to radii [batch]."""
-    method_named(method)
-    if norm == "l0":
+    if options.norm == "l0":
         raise InputError("a number of pixels has no radius to search for: bound the margin with norm=l0 and radius=1, 2 ...")
-    check_counts(chunk=chunk)
-    check_counts(0, iterations=iterations, steps=steps)
+    check_counts(0, steps=steps)
     graph = traced(logits_fn, images)
     logits, leaves = graph.output.value, [leaf.value for leaf in graph.inputs]
     check_radius(start, len(leaves[0]), name="start", is_finite=True, is_positive=True)
 
     def radius_of(rows):
         def margin(radius):
-            area = ball(leaves, radius, norm, clip)
-            bounded = output_bounds(graph, area, rounding, method, chunk=chunk, iterations=iterations)
-            lower = bounded.lower(rows)
+            lower = output_bounds(graph, dataclasses.replace(options, radius=radius)).lower(rows)
             # A larger allowance than that of `margin`, so that `margin` certifies the radius too, however XLA rounds it.
             lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
             return lowest(rows, None, logits, lower, radius, terms=2).min(0)

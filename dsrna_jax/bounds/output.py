@@ -11,52 +11,74 @@ from jax import lax
 from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
-from dsrna_jax.bounds.balls import Ball, region
+from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.checks import check_memory, traced
 from dsrna_jax.bounds.graph import Graph
-from dsrna_jax.bounds.methods import Method, method_named
-from dsrna_jax.bounds.refinement import Given, intermediate_bounds, is_affine
+from dsrna_jax.bounds.options import Options
+from dsrna_jax.bounds.refinement import intermediate_bounds, is_affine
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
-from dsrna_jax.bounds.rounding import Rounding
-from dsrna_jax.inputs import check_counts
+from dsrna_jax.bounds.rounding import known_or, lowered
 
 CACHED = 2**20  # entries of functionals that are assumed to fit a processor's cache
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputBounds:
-    """Bounds of the deviation of a graph's output over a ball.
+    """Bounds of a graph's output, and of its deviation, over a ball.
 
     relaxations: of intermediate values. The first has the tightest intervals; the best bound of all counts.
     """
 
     graph: Graph
     ball: Ball
-    method: Method
+    options: Options
     relaxations: tuple[Relaxed, ...]
-    chunk: int
-    iterations: int
+
+    @property
+    def value(self) -> jax.Array:
+        """The output at the point of the trace, f(x)."""
+        return self.graph.output.value
 
     def lower(self, rows) -> jax.Array:
         """Lower bounds of functionals of the output's deviation: rows [row, *output shape] -> [row, batch]."""
-        if not self.method.goes_back:
+        graph, method = self.graph, self.options.record
+        if not method.goes_back:
             return self._from_intervals(rows)
         lower = self._from_planes(rows)
-        if not (self.method.optimises and any(isinstance(node.operation, Hinge) for node in self.graph.nodes)):
+        if not (method.optimises and any(isinstance(node.operation, Hinge) for node in graph.nodes)):
             return lower
-        optimised = optimised_lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, self.iterations)
-        return jnp.fmax(lower, optimised)
+        steps = self.options.iterations
+        return jnp.fmax(lower, optimised_lower_bound(graph, self.ball, self.relaxations[0], graph.output, rows, steps))
+
+    def values(self) -> tuple[jax.Array, jax.Array]:
+        """Lower and upper bounds of every entry of the output."""
+        value, (lower, upper) = self.value, self.sides()
+        moves = self._moves(value)
+        return jnp.where(moves, lowered(value, lower), value), jnp.where(moves, -lowered(-value, -upper), value)
+
+    def deviations(self, rows=None) -> tuple[jax.Array, jax.Array]:
+        """Lower and upper bounds of every entry of the output's deviation, or of functionals [row, *output shape] of it."""
+        if rows is None:
+            lower, upper = self.sides()
+            moves = self._moves(lower)
+        else:
+            both = self.lower(jnp.concatenate([rows, -rows]))
+            lower, upper, moves = both[: len(rows)], -both[len(rows) :], self.ball.radius > 0
+        return jnp.where(moves, known_or(lower, -jnp.inf), 0), jnp.where(moves, known_or(upper, jnp.inf), 0)
 
     def sides(self) -> tuple[jax.Array, jax.Array]:
-        """Lower and upper bounds of every entry of the output's deviation."""
+        """`deviations` of every entry, where the radius is positive and the bounds are no NaN."""
         output = self.graph.output
         interval = self.relaxations[0].intervals[output]
-        if not self.method.goes_back and (self.ball.norm == "linf" or not is_affine(output)):
-            return interval.lower, interval.upper
-        return tightest(
-            [(interval.lower, interval.upper), sides_of(output, lambda rows: self.lower(rows.array), chunk=self.chunk)]
-        )
+        ends = interval.lower, interval.upper
+        if not self.options.record.goes_back and (self.ball.norm == "linf" or not is_affine(output)):
+            return ends
+        return tightest([ends, sides_of(output, lambda rows: self.lower(rows.array), chunk=self.options.chunk)])
+
+    def _moves(self, output):
+        """Whether each example may move: the radii, in the shape of the output."""
+        return self.ball.radius.reshape(-1, *[1] * (output.ndim - 1)) > 0
 
     def _from_intervals(self, rows):
         return lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, stop=True)
@@ -75,29 +97,21 @@ class OutputBounds:
         return lax.map(best, rows.reshape(-1, count, *rows.shape[1:])).reshape(len(rows), -1)
 
 
-def bounded_output(
-    f: Callable, x, rounding: Rounding, *, radius, norm, method, clip, box, chunk, iterations, given
-) -> OutputBounds:
-    """`OutputBounds` of f around x; arguments and errors as in `bounds.bound`."""
-    method_named(method)
-    check_counts(chunk=chunk)
-    check_counts(0, iterations=iterations)
+def bounded_output(f: Callable, x, options: Options) -> OutputBounds:
+    """`OutputBounds` of f around x. Raises: as `bounds.bound`."""
     graph = traced(f, x)
-    check_memory(graph, method, chunk, iterations)
-    area = region([leaf.value for leaf in graph.inputs], radius=radius, norm=norm, clip=clip, box=box)
-    return output_bounds(graph, area, rounding, method, chunk=chunk, iterations=iterations, given=given)
+    check_memory(graph, options.method, options.chunk, options.iterations)
+    return output_bounds(graph, options)
 
 
-def output_bounds(
-    graph: Graph, ball: Ball, rounding: Rounding, method: str, *, chunk: int, iterations: int, given: Given | None = None
-) -> OutputBounds:
-    """`OutputBounds` of a graph; arguments as in `bounds.bound`."""
-    record = method_named(method)
-    boxes = forward.intervals(graph, ball, rounding)
+def output_bounds(graph: Graph, options: Options) -> OutputBounds:
+    """`OutputBounds` of a graph."""
+    ball, method = options.around([leaf.value for leaf in graph.inputs]), options.record
+    boxes = forward.intervals(graph, ball, options.rounding)
     boxes.error(graph.output)  # made here, since bounds may be computed in a loop over rows
-    relaxations = [intermediate_bounds(graph, ball, boxes, record, chunk=chunk, iterations=iterations, given=given or {})]
-    if record.tries_boxes:
+    relaxations = [intermediate_bounds(graph, ball, boxes, options)]
+    if method.tries_boxes:
         relaxations.append(Relaxed(boxes))
-    if record.goes_back:
+    if method.goes_back:
         relaxations = [relaxed.prepared(graph, graph.output) for relaxed in relaxations]
-    return OutputBounds(graph, ball, record, tuple(relaxations), chunk, iterations)
+    return OutputBounds(graph, ball, options, tuple(relaxations))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 
 from dsrna_jax.bounds import forward
@@ -11,7 +10,7 @@ from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.intervals import Intervals
-from dsrna_jax.bounds.methods import Method
+from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.relaxations.maximum import Largest
@@ -20,12 +19,8 @@ from dsrna_jax.bounds.rounding import outward_sum
 from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
 
-Given = Mapping[str, tuple[jax.Array, jax.Array]]
 
-
-def intermediate_bounds(
-    graph: Graph, ball: Ball, boxes: Intervals, method: Method, *, chunk: int, iterations: int, given: Given
-) -> Relaxed:
+def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Options) -> Relaxed:
     """Intervals of all nodes by a method, with the planes that backward passes made on the way.
 
     Under l2 and l1 every method bounds the operands of the first relaxed operations backwards: these are affine in the input and
@@ -33,12 +28,10 @@ def intermediate_bounds(
 
     Args:
       boxes: intervals of all nodes by interval arithmetic.
-      chunk: entries of a node bounded at a time in backward passes.
-      iterations: steps that optimise the slopes of each of these passes, of methods that do.
-      given: sound bounds of intermediate values by their names; the method does not bound these again.
+      options: `given` holds sound bounds of intermediate values by their names; the method does not bound these again.
     Raises: InputError for unknown names in `given`, or sides that do not fit.
     """
-    names = intermediate_names(graph)
+    method, given, names = options.record, options.given or {}, intermediate_names(graph)
     if not isinstance(given, Mapping) or not all(isinstance(sides, tuple | list) for sides in given.values()):
         raise InputError("given must map names to (lower, upper), as intermediate returns them")
     unknown = {str(name) for name in given} - set(names.values())
@@ -66,11 +59,11 @@ def intermediate_bounds(
 
             def bound(rows):
                 if method.optimises:
-                    return optimised_lower_bound(graph, ball, relaxed, node, rows, iterations)
+                    return optimised_lower_bound(graph, ball, relaxed, node, rows, options.iterations)
                 return lower_bound(graph, ball, relaxed, node, rows)
 
             undecided = _undecided(node, users[node], intervals)
-            sides.append(sides_of(node, bound, chunk=chunk, graph=graph, wanted=undecided))
+            sides.append(sides_of(node, bound, chunk=options.chunk, graph=graph, wanted=undecided))
         return tightest(sides) if sides else None
 
     return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), method.slopes, planes)

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.options import Given, Options
 from dsrna_jax.bounds.output import bounded_output
-from dsrna_jax.bounds.refinement import Given
-from dsrna_jax.bounds.rounding import in_full_precision, lowered, rounding_of
+from dsrna_jax.bounds.rounding import in_full_precision, lowered
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_labels, is_known, is_real
 
@@ -121,10 +121,9 @@ def specification_margins(
 
     Returns: [batch, row].
     """
-    options = {"norm": norm, "method": method, "clip": clip, "box": box, "chunk": chunk, "iterations": iterations, "given": given}
-    bounded = bounded_output(f, x, rounding_of(arithmetic), radius=radius, **options)
-    rows, offsets = specification.functionals(bounded.graph.output.value)
-    return lowest(rows, offsets, bounded.graph.output.value, bounded.lower(rows), bounded.ball.radius).T
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic))
+    rows, offsets = specification.functionals(bounded.value)
+    return lowest(rows, offsets, bounded.value, bounded.lower(rows), bounded.ball.radius).T
 
 
 def lowest(rows, offsets, output, lower, radius, *, terms: int | None = None) -> jax.Array:

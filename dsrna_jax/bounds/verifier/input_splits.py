@@ -16,8 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dsrna_jax.bounds.backward import linear_lower_bound
 from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import bounded_output
-from dsrna_jax.bounds.rounding import EVALUATION
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
@@ -48,25 +48,12 @@ class Bounded(NamedTuple):
 def bounded(arrays, static, specification: Specification, box: Box, *, method: str) -> Bounded:
     """Bounds a batch of sub-boxes. The corners at which linear bounds are least are tried as counterexamples."""
     f = joined(static, arrays)
-    output_bounds = bounded_output(
-        f,
-        box.middle,
-        EVALUATION,
-        radius=None,
-        norm="linf",
-        method=method,
-        clip=None,
-        box=box,
-        chunk=64,
-        iterations=20,
-        given=None,
-    )
-    graph = output_bounds.graph
-    output = graph.output.value
+    over_boxes = bounded_output(f, box.middle, Options(method=method, box=box))
+    graph, output = over_boxes.graph, over_boxes.value
     rows, offsets = specification.functionals(output)
-    lower = lowest(rows, offsets, output, output_bounds.lower(rows), ROUNDED).T
+    lower = lowest(rows, offsets, output, over_boxes.lower(rows), ROUNDED).T
     by_clause = violations(lower, specification)
-    coefficients, _ = linear_lower_bound(graph, output_bounds.relaxations[0], graph.output, rows)
+    coefficients, _ = linear_lower_bound(graph, over_boxes.relaxations[0], graph.output, rows)
     slopes = jnp.zeros((len(rows), *box.lower.shape), output.dtype) if coefficients is None else coefficients[0]
     width = box.upper - box.lower
     undecided = jnp.zeros(lower.shape, bool)

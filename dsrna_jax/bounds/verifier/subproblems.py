@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Int8
 from dsrna_jax.bounds.backward import linear_lower_bound, lower_bound
 from dsrna_jax.bounds.balls import Box, boxed
 from dsrna_jax.bounds.checks import check_memory
+from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.relaxations.hinge import adaptive_share
 from dsrna_jax.bounds.relaxations.planes import spans
@@ -76,8 +77,7 @@ def root(arrays, static, box: Box, *, method: str) -> tuple[Ends, Float[Array, "
     """The intervals of the whole problem, which all sub-problems share, and CROWN's shares of the slopes of its hinges."""
     graph = splittable(joined(static, arrays), box.middle)
     check_memory(graph, method, chunk=64, iterations=20)
-    area = boxed([leaf.value for leaf in graph.inputs], box, None)
-    intervals = output_bounds(graph, area, EVALUATION, method, chunk=64, iterations=20).relaxations[0].intervals
+    intervals = output_bounds(graph, Options(method=method, box=box)).relaxations[0].intervals
     sides = [node.operation.bounded_sides(node, intervals[node.parents[0]]) for node in hinges_of(graph)]
     shares = [adaptive_share(low, high).ravel() for _, low, high in sides]
     return ends_of(graph, intervals), jnp.concatenate(shares) if shares else jnp.zeros(0)

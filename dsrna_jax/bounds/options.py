@@ -1,0 +1,63 @@
+"""The keyword arguments that the functions of `bounds` share, checked in one place."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from dsrna_jax.bounds.balls import Ball, Box, region
+from dsrna_jax.bounds.methods import Method, method_named
+from dsrna_jax.bounds.rounding import Rounding, rounding_of
+from dsrna_jax.errors import InputError, shown
+from dsrna_jax.inputs import check_counts, is_known, is_real
+
+Given = Mapping[str, tuple[jax.Array, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The inputs that a bound holds for, and how it is computed: keyword arguments of `bounds.margin`, in its order.
+
+    Radius and box are checked where they meet x, by `region`.
+    Raises: InputError for unknown names, a chunk or iterations that are too small, or a clip that is no (low, high).
+    """
+
+    radius: float | Float[Array, "*batch"] | None = None
+    norm: str = "linf"
+    method: str = "crown_ibp"
+    clip: tuple[float, float] | None = None
+    box: Box | None = None
+    chunk: int = 64
+    iterations: int = 20
+    given: Given | None = None
+    arithmetic: str = "evaluated"
+
+    def __post_init__(self):
+        method_named(self.method)
+        rounding_of(self.arithmetic)
+        check_counts(chunk=self.chunk)
+        check_counts(0, iterations=self.iterations)
+        _check_clip(self.clip)
+
+    @property
+    def record(self) -> Method:
+        """The record of the method."""
+        return method_named(self.method)
+
+    @property
+    def rounding(self) -> Rounding:
+        """The rounding that the arithmetic allows for."""
+        return rounding_of(self.arithmetic)
+
+    def around(self, leaves: list[jax.Array]) -> Ball:
+        """The deviations from leaves [batch, ...] that the bound holds for. Raises: InputError, as `region`."""
+        return region(leaves, radius=self.radius, norm=self.norm, clip=self.clip, box=self.box)
+
+
+def _check_clip(clip) -> None:
+    """Raises: InputError unless clip is None or (low, high), numbers in that order."""
+    are_numbers = isinstance(clip, tuple | list) and len(clip) == 2 and all(np.ndim(c) == 0 and is_real(c) for c in clip)
+    if clip is not None and not (are_numbers and (not is_known(*clip) or clip[0] < clip[1])):
+        raise InputError(f"clip must be (low, high), got {shown(clip)}")
