@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from dsrna_jax.commands.flags import no_flags, parse
-from dsrna_jax.commands.presets import DIGITS_DSRNA_CB
+from dsrna_jax.commands.presets.dsrna import DIGITS_DSRNA_CB
 from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.architecture import save
