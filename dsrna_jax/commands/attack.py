@@ -16,10 +16,10 @@ from typing import Any
 
 from absl.flags import FlagValues
 
-from dsrna_jax.commands.command import CHECKPOINT, Command, Flag, checkpoint, run_command
-from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.command import run_command
+from dsrna_jax.commands.evaluating import evaluation_command
 from dsrna_jax.commands.next_steps import argument, line
-from dsrna_jax.evaluation.attack.config import TIERS, AttackConfig
+from dsrna_jax.evaluation.attack.config import TIERS
 
 DEFAULT = "paper"
 
@@ -27,25 +27,6 @@ DEFAULT = "paper"
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
     run_command(COMMAND, argv)
-
-
-def _settings(values: FlagValues) -> tuple[AttackConfig, Path]:
-    from dsrna_jax.evaluation.folder import home
-
-    config, run = overridden(TIERS[values.tier], values), checkpoint(values)
-    return config, Path(values.out) if values.out else home(run, f"attack_{config.tier}_{config.norm}")
-
-
-def _plan(config: AttackConfig, values: FlagValues) -> str:
-    from dsrna_jax.evaluation.attack.run import planned
-
-    return planned(config, values.checkpoint)
-
-
-def _run(config: AttackConfig, out: Path, values: FlagValues) -> dict[str, Any]:
-    from dsrna_jax.evaluation.attack.run import run
-
-    return run(config, values.checkpoint, out, resume=values.resume, devices=values.devices)
 
 
 def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
@@ -59,17 +40,13 @@ def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
     ])  # fmt: skip
 
 
-COMMAND = Command(
-    name="attack",
-    description=f"{__doc__}\nDefaults are those of the tier {DEFAULT}.",
+COMMAND = evaluation_command(
+    "attack",
+    f"{__doc__}\nDefaults are those of the tier {DEFAULT}.",
     defaults=TIERS[DEFAULT],
-    own={
-        "checkpoint": CHECKPOINT,
-        "out": Flag("folder of the results; by default attack_TIER_NORM in that of the training"),
-    },
+    base=lambda values: TIERS[values.tier],
+    folder=lambda config: f"attack_{config.tier}_{config.norm}",
+    out="folder of the results; by default attack_TIER_NORM in that of the training",
     dry_run="show attacks and budgets, and attack nothing",
-    settings=_settings,
-    plan=_plan,
-    run=_run,
     report=_report,
 )

@@ -17,8 +17,8 @@ from typing import Any
 
 from absl.flags import FlagValues
 
-from dsrna_jax.commands.command import CHECKPOINT, Command, Flag, checkpoint, run_command
-from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.command import run_command
+from dsrna_jax.commands.evaluating import evaluation_command
 from dsrna_jax.commands.next_steps import argument, line
 from dsrna_jax.evaluation.certify.config import CertificationConfig
 
@@ -26,26 +26,6 @@ from dsrna_jax.evaluation.certify.config import CertificationConfig
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
     run_command(COMMAND, argv)
-
-
-def _settings(values: FlagValues) -> tuple[CertificationConfig, Path]:
-    from dsrna_jax.evaluation.folder import home
-
-    config, run = overridden(CertificationConfig(), values), checkpoint(values)
-    exact = "_exact" if config.arithmetic == "exact" else ""
-    return config, Path(values.out) if values.out else home(run, f"certify_{config.method}_{config.norm}{exact}")
-
-
-def _plan(config: CertificationConfig, values: FlagValues) -> str:
-    from dsrna_jax.evaluation.certify.run import planned
-
-    return planned(config, values.checkpoint)
-
-
-def _run(config: CertificationConfig, out: Path, values: FlagValues) -> dict[str, Any]:
-    from dsrna_jax.evaluation.certify.run import run
-
-    return run(config, values.checkpoint, out, resume=values.resume, devices=values.devices)
 
 
 def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
@@ -58,17 +38,17 @@ def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
     ])  # fmt: skip
 
 
-COMMAND = Command(
-    name="certify",
-    description=__doc__ or "",
+def _folder(config: CertificationConfig) -> str:
+    return f"certify_{config.method}_{config.norm}{'_exact' if config.arithmetic == 'exact' else ''}"
+
+
+COMMAND = evaluation_command(
+    "certify",
+    __doc__ or "",
     defaults=CertificationConfig(),
-    own={
-        "checkpoint": CHECKPOINT,
-        "out": Flag("folder of the results; by default certify_METHOD_NORM in that of the training"),
-    },
+    base=lambda values: CertificationConfig(),
+    folder=_folder,
+    out="folder of the results; by default certify_METHOD_NORM in that of the training",
     dry_run="show the cost of each method, and certify nothing",
-    settings=_settings,
-    plan=_plan,
-    run=_run,
     report=_report,
 )

@@ -16,7 +16,8 @@ from typing import Any
 
 from absl.flags import FlagValues
 
-from dsrna_jax.commands.command import CHECKPOINT, Command, Flag, checkpoint, parsed_flags, run_command
+from dsrna_jax.commands.command import Flag, parsed_flags, run_command
+from dsrna_jax.commands.evaluating import evaluation_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import argument, line
 from dsrna_jax.commands.process import enable_compilation_cache
@@ -70,25 +71,10 @@ def _instances(values: FlagValues) -> None:
     print(f"{summary(rows)}\n{results} holds a row for each instance.")
 
 
-def _settings(values: FlagValues) -> tuple[VerificationConfig, Path]:
-    from dsrna_jax.evaluation.folder import home
-
+def _base(values: FlagValues) -> VerificationConfig:
     if values.results:
         raise InputError("results is of instances: expected --out=FOLDER with --checkpoint")
-    config, run = overridden(VerificationConfig(), values), checkpoint(values)
-    return config, Path(values.out) if values.out else home(run, f"verify_linf_{config.radius:g}")
-
-
-def _plan(config: VerificationConfig, values: FlagValues) -> str:
-    from dsrna_jax.evaluation.verify.run import planned
-
-    return planned(config, values.checkpoint)
-
-
-def _run(config: VerificationConfig, out: Path, values: FlagValues) -> dict[str, Any]:
-    from dsrna_jax.evaluation.verify.run import run
-
-    return run(config, values.checkpoint, out, resume=values.resume)
+    return VerificationConfig()
 
 
 def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
@@ -101,19 +87,17 @@ def _report(report: dict[str, Any], out: Path, values: FlagValues) -> str:
     ])  # fmt: skip
 
 
-COMMAND = Command(
-    name="verify",
-    description=__doc__ or "",
+COMMAND = evaluation_command(
+    "verify",
+    __doc__ or "",
     defaults=VerificationConfig(),
     own={
-        "checkpoint": CHECKPOINT,
         "instances": Flag("csv of instances: onnx,vnnlib,timeout in a line, paths relative to it"),
         "results": Flag("file of the answer to one instance, or csv of results, by default results.csv beside that of instances"),
-        "out": Flag("folder of the results of a checkpoint; by default verify_linf_RADIUS in that of the training"),
     },
+    base=_base,
+    folder=lambda config: f"verify_linf_{config.radius:g}",
+    out="folder of the results of a checkpoint; by default verify_linf_RADIUS in that of the training",
     dry_run="show images and the most time that they can take, and verify nothing",
-    settings=_settings,
-    plan=_plan,
-    run=_run,
     report=_report,
 )

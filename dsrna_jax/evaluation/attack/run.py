@@ -57,39 +57,28 @@ def run(
       file: where progress is printed, by default standard output.
     Raises: InputError, also if `out` holds an evaluation with other settings; Stopped after SIGTERM or Ctrl-C; OSError.
     """
+    out = Path(out)
     with locked(out, "out"):
-        return _attacked(config, checkpoint, Path(out), resume, devices, file)
-
-
-def _attacked(
-    config: AttackConfig,
-    checkpoint: str | os.PathLike,
-    out: Path,
-    resume: bool,
-    devices: int,
-    file: TextIO | None,
-) -> dict[str, Any]:
-    """`run`, in a locked folder."""
-    setup = evaluation_setup(config, checkpoint, devices)
-    capped = dataclasses.replace(config, batch_size=setup.batch_size(config.batch_size))
-    network, images = setup.network, setup.images
-    surrogate, total = _surrogate(config, network), work(config, len(network.class_names), setup.count)
-    batches = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
-    completed = CompletedBatches(completed_rows(batches, lambda record: shape_of(record, setup.count)), batches.write)
-    logits_fn = setup.on_devices(network.logits_in(maps_type(config.precision)))
-    with stop_requests() as requests, WorkProgress(total, file=file) as progress:
-        progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")
-        progress.note("the first batch of each kind of attack waits for a compiler")
-        evaluation = evaluate(
-            logits_fn, images.images, images.labels, capped, completed=completed, progress=progress,
-            place=setup.place, requests=requests, surrogate=surrogate and setup.on_devices(surrogate),
-        )  # fmt: skip
-    report = attack_report.report(evaluation, config, setup)
-    write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")
-    _write_flags(out / "flags.npz", evaluation, images)
-    _draw(out, evaluation, capped, setup, report, logits_fn)
-    attack_report.write_page(out, report)
-    return report
+        setup = evaluation_setup(config, checkpoint, devices)
+        capped = dataclasses.replace(config, batch_size=setup.batch_size(config.batch_size))
+        network, images = setup.network, setup.images
+        surrogate, total = _surrogate(config, network), work(config, len(network.class_names), setup.count)
+        batches = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
+        completed = CompletedBatches(completed_rows(batches, lambda record: shape_of(record, setup.count)), batches.write)
+        logits_fn = setup.on_devices(network.logits_in(maps_type(config.precision)))
+        with stop_requests() as requests, WorkProgress(total, file=file) as progress:
+            progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")
+            progress.note("the first batch of each kind of attack waits for a compiler")
+            evaluation = evaluate(
+                logits_fn, images.images, images.labels, capped, completed=completed, progress=progress,
+                place=setup.place, requests=requests, surrogate=surrogate and setup.on_devices(surrogate),
+            )  # fmt: skip
+        report = attack_report.report(evaluation, config, setup)
+        write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")
+        _write_flags(out / "flags.npz", evaluation, images)
+        _draw(out, evaluation, capped, setup, report, logits_fn)
+        attack_report.write_page(out, report)
+        return report
 
 
 def planned(config: AttackConfig, checkpoint: str | os.PathLike) -> str:

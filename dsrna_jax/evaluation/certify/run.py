@@ -55,49 +55,37 @@ def run(
     Raises: InputError, also if `out` holds a certification with other settings; Stopped after SIGTERM or Ctrl-C; OSError;
       RefutedError, after all is written, if an attack refutes a certificate.
     """
+    out = Path(out)
     with locked(out, "out"):
-        return _certified(config, checkpoint, Path(out), resume, devices, file)
+        setup = evaluation_setup(config, checkpoint, devices)
+        size = setup.batch_size(config.batch_size)
+        explained, problem = _explanation(config, setup)
+        if problem:
+            raise InputError(problem)
+        records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
+        parts = list(batches(np.arange(setup.count), size))
+        network = sharding.placed(setup.network.logits_fn, sharding.replicated(setup.mesh))
+        sizes = [len(positions) for positions, _ in parts]
+        completed = set(certified_rows(records, sizes))
+        with stop_requests() as requests, WorkProgress(len(parts), file=file) as progress:
+            progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}\n{explained}")
+            if completed:
+                progress.note(f"resuming after {len(completed)} of {len(parts)} batches")
+            progress.note("the first batch waits for a compiler (minutes the first time, seconds from the cache)")
 
+            def pause():
+                stop_if_requested(requests, f"{len(completed)} of {len(parts)} batches are done and kept", progress)
 
-def _certified(
-    config: CertificationConfig,
-    checkpoint: str | os.PathLike,
-    out: Path,
-    resume: bool,
-    devices: int,
-    file: TextIO | None,
-) -> dict[str, Any]:
-    """`run`, in a locked folder."""
-    setup = evaluation_setup(config, checkpoint, devices)
-    size = setup.batch_size(config.batch_size)
-    explained, problem = _explanation(config, setup)
-    if problem:
-        raise InputError(problem)
-    records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
-    parts = list(batches(np.arange(setup.count), size))
-    network = sharding.placed(setup.network.logits_fn, sharding.replicated(setup.mesh))
-    sizes = [len(positions) for positions, _ in parts]
-    completed = set(certified_rows(records, sizes))
-    with stop_requests() as requests, WorkProgress(len(parts), file=file) as progress:
-        progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}\n{explained}")
-        if completed:
-            progress.note(f"resuming after {len(completed)} of {len(parts)} batches")
-        progress.note("the first batch waits for a compiler (minutes the first time, seconds from the cache)")
-
-        def pause():
-            stop_if_requested(requests, f"{len(completed)} of {len(parts)} batches are done and kept", progress)
-
-        for number, (positions, padded) in enumerate(parts):
-            if number in completed:
-                continue
-            pause()
-            began = time.monotonic()
-            row = _batch_row(config, setup, network, positions, padded, pause)
-            records.write({"batch": number, **row, "seconds": round(time.monotonic() - began, 3)})
-            completed.add(number)
-            radius, attacked = row["radius"][MINIMUM], row["attack_radius"]
-            progress.update(number + 1, radius=float(radius.mean()), attacked=attacked if attacked is None else attacked.mean())
-    return certification_report.write(out, config, setup, list(certified_rows(records, sizes).values()))
+            for number in (number for number in range(len(parts)) if number not in completed):
+                pause()
+                began = time.monotonic()
+                row = _batch_row(config, setup, network, *parts[number], pause)
+                records.write({"batch": number, **row, "seconds": round(time.monotonic() - began, 3)})
+                completed.add(number)
+                radius, attacked = row["radius"][MINIMUM], row["attack_radius"]
+                shown = {"radius": float(radius.mean()), "attacked": attacked if attacked is None else attacked.mean()}
+                progress.update(number + 1, **shown)
+        return certification_report.write(out, config, setup, list(certified_rows(records, sizes).values()))
 
 
 def planned(config: CertificationConfig, checkpoint: str | os.PathLike) -> str:

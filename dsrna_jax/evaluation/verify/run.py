@@ -34,6 +34,7 @@ def run(
     out: str | os.PathLike,
     *,
     resume: bool = False,
+    devices: int = 0,
     file: TextIO | None = None,
 ) -> dict[str, Any]:
     """Verifies the network in a checkpoint around images, and writes verify.json and counterexamples.npz to `out`.
@@ -46,12 +47,29 @@ def run(
       checkpoint: as `restore.load` takes it.
       out: the folder of results.
       resume: go on with the verification in `out`.
+      devices: 0 or 1, as images are verified one after the other.
       file: where progress is printed, by default standard output.
     Returns: verify.json.
     Raises: InputError, also if `out` holds a verification with other settings; Stopped after SIGTERM or Ctrl-C; OSError.
     """
+    if devices > 1:
+        raise InputError(f"images are verified one after the other, on one device: leave out devices={devices}")
+    out = Path(out)
     with locked(out, "out"):
-        return _verified(config, checkpoint, Path(out), resume, file)
+        setup = evaluation_setup(config, checkpoint, 1)
+        records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
+        rows = _completed(records, setup)
+        with stop_requests() as requests, WorkProgress(setup.count, file=file) as progress:
+            progress.note(setup.heading)
+            if rows:
+                progress.note(f"resuming after {len(rows)} of {setup.count} images")
+            predictions = predicted(setup.network.logits_fn, setup.images.images, setup.count)
+            for number in (number for number in range(setup.count) if number not in rows):
+                stop_if_requested(requests, f"{len(rows)} of {setup.count} images are done and kept", progress)
+                rows[number] = {"batch": number, **_row(config, setup, number, int(predictions[number]))}
+                records.write(rows[number])
+                progress.update(number + 1, verified=sum(row["status"] == "verified" for row in rows.values()))
+        return _written(out, config, setup, [rows[number] for number in sorted(rows)])
 
 
 def planned(config: VerificationConfig, checkpoint: str | os.PathLike) -> str:
@@ -61,26 +79,6 @@ def planned(config: VerificationConfig, checkpoint: str | os.PathLike) -> str:
         f"{setup.heading}; {setup.network.weight_count:,} weights\n"
         f"l-infinity balls of {config.radius:g}; at most {setup.count * config.timeout:,.0f} s, {config.timeout:g} s an image"
     )
-
-
-def _verified(config: VerificationConfig, checkpoint, out: Path, resume: bool, file: TextIO | None) -> dict[str, Any]:
-    """`run`, in a locked folder."""
-    setup = evaluation_setup(config, checkpoint, 1)
-    records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
-    rows = _completed(records, setup)
-    with stop_requests() as requests, WorkProgress(setup.count, file=file) as progress:
-        progress.note(setup.heading)
-        if rows:
-            progress.note(f"resuming after {len(rows)} of {setup.count} images")
-        predictions = predicted(setup.network.logits_fn, setup.images.images, setup.count)
-        for number in range(setup.count):
-            if number in rows:
-                continue
-            stop_if_requested(requests, f"{len(rows)} of {setup.count} images are done and kept", progress)
-            rows[number] = {"batch": number, **_row(config, setup, number, int(predictions[number]))}
-            records.write(rows[number])
-            progress.update(number + 1, verified=sum(row["status"] == "verified" for row in rows.values()))
-    return _written(out, config, setup, [rows[number] for number in sorted(rows)])
 
 
 def _row(config: VerificationConfig, setup: EvaluationSetup, number: int, prediction: int) -> dict[str, Any]:
