@@ -8,9 +8,7 @@ tracebacks.
 """
 
 import contextlib
-import errno
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -18,44 +16,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.checkpoint_files import (
+    check_reads_back,
+    claim_space,
+    description,
+    is_disk_full,
+    loaded,
+    quiet_orbax,
+    saved_as,
+)
 from dsrna_jax.runtime.checksums import SUMS, damage, write_sums
 from dsrna_jax.runtime.paths import check_path
 from dsrna_jax.runtime.processes import current
-from dsrna_jax.runtime.sharding import placed
 
 FOLDER = "checkpoints"  # where a run folder keeps them
 BEST = "best"  # where a training keeps the one that did best on held-out images
 VARIABLES = ("weights", "batch_stats", "alphas", "average")  # the parts of a state that evaluation needs
 _UNFINISHED = ".unfinished"  # a folder for writing and deleting; nothing in it is ever read
-
-
-@contextlib.contextmanager
-def _orbax(alone: bool = False, partially: bool = False):
-    """Lets orbax read and write without its log of each, which absl prints at its default level (INFO) in a command.
-
-    alone: whether this process reads without the other processes of a run.
-    partially: whether it may read a part of the arrays.
-    """
-    logger = logging.getLogger("absl")
-    level = logger.level
-    if logger.getEffectiveLevel() == logging.INFO:
-        logger.setLevel(logging.WARNING)
-    context = ocp.Context()
-    context.pytree.loading.partial_load = partially
-    if alone and current().count > 1:
-        context.multiprocessing.primary_host = jax.process_index()
-        context.multiprocessing.active_processes = {jax.process_index()}
-        context.multiprocessing.barrier_sync_key_prefix = f"process_{jax.process_index()}"
-    try:
-        with context:
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 class Resumed(NamedTuple):
@@ -89,7 +70,7 @@ class Checkpoints:
         """The steps that have a finished checkpoint, ascending."""
         return _steps(self.folder)
 
-    @_orbax()
+    @quiet_orbax()
     def save(self, step: int, state: Any, metadata: dict) -> None:
         """Saves `state` as the checkpoint of `step`, in place of an older one of that step; returns when it is on the disk.
 
@@ -110,10 +91,10 @@ class Checkpoints:
             if processes.is_first:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(parents=True)
-                _claim_space(unfinished, size)
+                claim_space(unfinished, size)
             processes.decided(None)  # the others wait for the folder
             ocp.save(str(unfinished / str(step)), arrays, custom_metadata=custom)
-            _check_reads_back(unfinished / str(step), arrays)
+            check_reads_back(unfinished / str(step), arrays)
             processes.gathered(None)  # all have read it
             if processes.is_first:
                 write_sums(unfinished / str(step))
@@ -121,7 +102,7 @@ class Checkpoints:
         except Exception as error:
             if processes.is_first:
                 shutil.rmtree(unfinished, ignore_errors=True)
-            if not _is_disk_full(error):
+            if not is_disk_full(error):
                 raise
             good = [s for s in self.steps if not damage(self.folder / str(s))]
             last = f"the last good one, step {good[-1]}, is untouched" if good else "there is none before it"
@@ -150,7 +131,7 @@ class Checkpoints:
             os.replace(self.folder / str(old), unfinished / f"old-{old}")
         shutil.rmtree(unfinished, ignore_errors=True)
 
-    @_orbax()
+    @quiet_orbax()
     def latest(
         self, abstract_state: Any, misfit: Callable[[int, dict], str | None] = lambda step, metadata: None
     ) -> Resumed | None:
@@ -169,9 +150,9 @@ class Checkpoints:
             return None
         step, metadata, skipped = chosen
         path = self.folder / str(step)
-        return Resumed(step, _matched(ocp.load(str(path)), abstract_state, path), metadata, skipped)
+        return Resumed(step, loaded(path, abstract_state), metadata, skipped)
 
-    @_orbax()
+    @quiet_orbax()
     def at(self, step: int, abstract_state: Any) -> Resumed:
         """The checkpoint of that step, as `latest` gives the newest.
 
@@ -181,14 +162,14 @@ class Checkpoints:
         harm = "it is not there" if step not in self.steps else damage(path)
         if reason := current().decided(harm if current().is_first else None):
             raise InputError(f"the checkpoint of step {step} in {self.folder} cannot be used: {reason}")
-        return Resumed(step, _matched(ocp.load(str(path)), abstract_state, path), _saved_as(path)[1], [])
+        return Resumed(step, loaded(path, abstract_state), saved_as(path)[1], [])
 
     def _newest(self, misfit: Callable[[int, dict], str | None]) -> tuple[int, dict, list[str]] | None:
         """Step and metadata of what `latest` restores, and a line for each newer checkpoint."""
         skipped = []
         for step in reversed(self.steps):
             path = self.folder / str(step)
-            saved = None if (harm := damage(path)) else _saved_as(path)
+            saved = None if (harm := damage(path)) else saved_as(path)
             if saved is not None:
                 harm = misfit(step, saved[1]) if saved[0] == step else f"it is that of step {saved[0]}"
             if harm or saved is None:
@@ -203,13 +184,13 @@ class Checkpoints:
         return None
 
 
-@_orbax(alone=True)
+@quiet_orbax(alone=True)
 def metadata(path: str | os.PathLike) -> tuple[int, dict]:
     """The step and the metadata of a checkpoint; `path` and errors as in `restore_for_eval`."""
-    return _saved_as(_checkpoint(path))
+    return saved_as(_checkpoint(path))
 
 
-@_orbax(alone=True)
+@quiet_orbax(alone=True)
 def restore_for_eval(path: str | os.PathLike) -> Restored:
     """The variables and the metadata of a checkpoint, without the optimiser's state; needs nothing but the path.
 
@@ -219,26 +200,13 @@ def restore_for_eval(path: str | os.PathLike) -> Restored:
       evaluate something else than it believes), or if its state has no `weights`.
     """
     path = _checkpoint(path)
-    saved = _description(path)
+    saved = description(path)
     wanted = {name: saved.metadata[name] for name in VARIABLES if name in saved.metadata}
     if "weights" not in wanted:
         raise InputError(f"{path} holds {', '.join(saved.metadata)}: expected weights among them")
-    with _orbax(alone=True, partially=True):
+    with quiet_orbax(alone=True, partially=True):
         variables: Any = ocp.load(str(path), wanted)
     return Restored(saved.custom_metadata["step"], saved.custom_metadata["metadata"], variables)
-
-
-def _description(path: Path) -> Any:
-    """Orbax's description of a checkpoint: `metadata` of its arrays, and our `custom_metadata`."""
-    return ocp.metadata(str(path))
-
-
-def _saved_as(path: Path) -> tuple[int, dict]:
-    """The step and the metadata that a checkpoint was saved with. Raises: InputError if it is none of ours."""
-    custom: Any = _description(path).custom_metadata
-    if not isinstance(custom, dict) or not isinstance(custom.get("metadata"), dict) or "step" not in custom:
-        raise InputError(f"{path} is not a checkpoint of a run: expected its step and configuration in it; remove that folder")
-    return custom["step"], custom["metadata"]
 
 
 def _steps(folder: Path) -> list[int]:
@@ -258,57 +226,3 @@ def _checkpoint(path: str | os.PathLike) -> Path:
         hint = f"name the folder of another step: {', '.join(others)}" if others else "restore it from a copy"
         raise InputError(f"the checkpoint {checkpoint} is damaged: {harm}; {hint}")
     return checkpoint
-
-
-def _matched(saved: Any, abstract_state: Any, path: Path) -> Any:
-    """The arrays of `saved`, whose containers orbax made dicts and lists, in the containers of `abstract_state`."""
-    saved, wanted = _leaves(saved), _leaves(abstract_state)
-    for name in [*wanted, *saved]:
-        there, here = (f"{x[name].dtype}{list(x[name].shape)}" if name in x else "absent" for x in (saved, wanted))
-        if there != here:
-            raise InputError(
-                f"{path} was saved with another configuration: {name} is {there} in it, expected {here}; "
-                "resume with the configuration that saved it, or start a new run"
-            )
-    arrays = []
-    for name, leaf in wanted.items():
-        sharding = getattr(leaf, "sharding", None)
-        arrays.append(jnp.asarray(saved[name]) if sharding is None else placed(saved[name], sharding))
-    return jax.tree.unflatten(jax.tree.structure(abstract_state), arrays)
-
-
-def _leaves(tree: Any) -> dict[str, Any]:
-    """Leaves by path: "opt/0/mu/kernel", whatever the containers."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in paths}
-
-
-def _claim_space(folder: Path, size: int) -> None:
-    """Raises: OSError unless `size` bytes fit, quotas included: here, before orbax's threads run out of space."""
-    claim = folder / "claim"
-    with open(claim, "wb") as file:
-        file.write(bytes(size))
-    claim.unlink()
-
-
-def _check_reads_back(path: Path, arrays: Any) -> None:
-    """Raises: OSError unless the checkpoint at `path` holds those arrays."""
-    try:
-        saved = _leaves(ocp.load(str(path)))
-        is_whole = all(np.asarray(saved[name]).tobytes() == leaf.tobytes() for name, leaf in _leaves(arrays).items())
-        reason = "other numbers come back"
-    except Exception as error:  # orbax and tensorstore raise many types
-        if _is_disk_full(error):
-            raise
-        is_whole, reason = False, " ".join(str(error).split())[:150]
-    if not is_whole:
-        raise OSError(
-            f"the checkpoint in {path} cannot be read back ({reason}): give a --run_dir on another disk, or with a name of "
-            "letters and digits"
-        )
-
-
-def _is_disk_full(error: Exception) -> bool:
-    """Whether the disk or a quota is exhausted; tensorstore says so only in the text of a ValueError."""
-    codes = (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)
