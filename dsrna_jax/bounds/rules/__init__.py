@@ -2,7 +2,7 @@
 
 A rule is a function (tracer, primitive, operands, params, axes) -> outputs:
 
-    tracer      the `tracing.Tracer`: `node` makes a node, `inline` bounds a function by the rules of its operations
+    tracer      the `tracer.Tracer`: `node` makes a node, `inline` bounds a function by the rules of its operations
     primitive   as in a jaxpr; params are its parameters
     operands    `Node`s for values that depend on the input, `Predicate`s for comparisons of these, arrays for constants
     axes        the batch axis of each output
