@@ -1,5 +1,6 @@
 """Auto-PGD (Croce and Hein 2020, arXiv:2003.01690): PGD with momentum and a step size adapted for each example."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -11,8 +12,9 @@ from jaxtyping import Float, Int
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
-from dsrna_jax.attacks.losses import Loss, resolved, runner_up
+from dsrna_jax.attacks.losses import Loss, resolved
 from dsrna_jax.attacks.result import AttackResult, LogitsFn, climb, is_fooled, repeated, result
+from dsrna_jax.attacks.targets import towards_each
 from dsrna_jax.errors import InputError
 
 
@@ -69,7 +71,6 @@ def apgd(
     Raises: InputError, as all attacks, and for less than one step.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
-    ball.check_norm(norm)
     if steps < 1 or draws < 1:
         raise InputError(f"steps={steps}, draws={draws}: expected at least 1")
     loss, (is_check, windows) = resolved(loss, target), _schedule(steps)
@@ -154,16 +155,8 @@ def apgd_t(
     The worst of them counts for each example. The targeted dlr needs 4 classes; the other options are those of `apgd`, for each
     target.
     """
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
-    logits, keys = logits_fn(images), example_keys(key, len(images))
-
-    def run(i):
-        return apgd(
-            logits_fn, images, labels, folded(keys, i), radius=radius, norm=norm, steps=steps, loss=loss, restarts=restarts,
-            target=runner_up(logits, labels, i + 1), rho=rho,
-        )  # fmt: skip
-
-    return repeated(run, min(targets, logits.shape[1] - 1), images)
+    attack = functools.partial(apgd, radius=radius, norm=norm, steps=steps, loss=loss, restarts=restarts, rho=rho)
+    return towards_each(attack, targets, logits_fn, images, labels, key)
 
 
 def _schedule(steps):

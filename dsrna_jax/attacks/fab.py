@@ -1,5 +1,7 @@
 """Fast adaptive boundary attack (Croce and Hein 2020, arXiv:1907.02044): a minimum-norm attack for linf and l2."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -9,8 +11,8 @@ from jaxtyping import Float, Int
 from dsrna_jax.attacks import ball, nearest
 from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
-from dsrna_jax.attacks.losses import runner_up
 from dsrna_jax.attacks.result import AttackResult, LogitsFn, is_fooled, repeated
+from dsrna_jax.attacks.targets import towards_each
 from dsrna_jax.losses import of_class
 
 
@@ -41,7 +43,6 @@ def fab(
       largest_bias, overshoot, backward: alpha_max, eta and beta of the paper.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
-    ball.check_norm(norm)
     keys = example_keys(key, len(images)) if restarts > 1 else None
     reach = jnp.where(jnp.isinf(radius), {"linf": 0.3, "l2": 1.0}[norm], radius)
     classes = jax.eval_shape(logits_fn, images).shape[1]
@@ -87,15 +88,8 @@ def fab_t(
     restarts: int = 1,
 ) -> AttackResult:
     """`fab` towards each of the `targets` likeliest wrong classes; the other options are those of `fab`, for each target."""
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
-    logits = logits_fn(images)
-    keys = None if key is None else example_keys(key, len(images))
-
-    def run(i):
-        own, target = None if keys is None else folded(keys, i), runner_up(logits, labels, i + 1)
-        return fab(logits_fn, images, labels, own, radius=radius, norm=norm, steps=steps, restarts=restarts, target=target)
-
-    return repeated(run, min(targets, logits.shape[1] - 1), images)
+    attack = functools.partial(fab, radius=radius, norm=norm, steps=steps, restarts=restarts)
+    return towards_each(attack, targets, logits_fn, images, labels, key)
 
 
 def _nearest_boundary(logits_fn, points, labels, target, classes, norm):

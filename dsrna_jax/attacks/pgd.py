@@ -1,5 +1,7 @@
 """Projected gradient descent (Madry et al. 2018, arXiv:1706.06083)."""
 
+import functools
+
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -8,8 +10,9 @@ from jaxtyping import Float, Int
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
-from dsrna_jax.attacks.losses import Loss, resolved, runner_up
+from dsrna_jax.attacks.losses import Loss, resolved
 from dsrna_jax.attacks.result import AttackResult, LogitsFn, climb, is_fooled, known_loss, repeated, result
+from dsrna_jax.attacks.targets import towards_each
 from dsrna_jax.errors import InputError
 
 
@@ -49,7 +52,6 @@ def pgd(
     Raises: InputError, as all attacks, and for restarts without random starts.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
-    ball.check_norm(norm)
     if isinstance(keep, str) and keep not in ("fooled", "last"):
         raise InputError(f"keep={keep!r}: expected 'fooled' or 'last'")
     if restarts > 1 and not random_start:
@@ -110,15 +112,7 @@ def multi_targeted(
 
     The worst of them counts for each example. The other options are those of `pgd`; `steps` and `restarts` are for each target.
     """
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
-    logits = logits_fn(images)
-    keys = None if key is None else example_keys(key, len(images))
-
-    def run(i):
-        return pgd(
-            logits_fn, images, labels, None if keys is None else folded(keys, i), radius=radius, norm=norm, steps=steps,
-            step_size=step_size, loss=loss, restarts=restarts, random_start=random_start, target=runner_up(logits, labels, i + 1),
-        )  # fmt: skip
-
-    wrong = logits.shape[1] - 1
-    return repeated(run, min(targets or wrong, wrong), images)
+    attack = functools.partial(
+        pgd, radius=radius, norm=norm, steps=steps, step_size=step_size, loss=loss, restarts=restarts, random_start=random_start
+    )
+    return towards_each(attack, targets, logits_fn, images, labels, key)

@@ -39,7 +39,6 @@ def square(
     Raises: InputError, as all attacks, and unless images are [batch, height, width, channel].
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
-    ball.check_norm(norm)
     if images.ndim != 4:
         raise InputError(f"square needs images [batch, height, width, channel], got {images.shape}")
     keys, radius = example_keys(key, len(images)), jnp.broadcast_to(jnp.asarray(radius, images.dtype), len(images))
