@@ -14,6 +14,31 @@ def largest_radius(norm: str, image_shape: tuple[int, ...]) -> float:
     return 1.0 if norm == "linf" else float(np.sqrt(np.prod(image_shape)))
 
 
+def is_settled(low, high, *, limit: float, accuracy: float) -> Bool[np.ndarray, "*batch"]:
+    """Whether searches end between a radius that holds, 0 for none, and one that does not, infinite for none."""
+    return np.asarray((low >= limit) | (high <= low * (1 + accuracy)))
+
+
+def next_radius(
+    low, high, factor, *, start: float, limit: float
+) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
+    """The radius to try next, and the factor after it.
+
+    From `start` the radius goes up or down by growing factors (2, 4, 16 ...) until one radius holds and one does not; then its
+    logarithm is bisected.
+
+    Args:
+      low, high: as in `is_settled`.
+      factor: 2 at first.
+    """
+    has_low, has_high = np.asarray(low) > 0, np.isfinite(high)
+    known = np.where(has_high, high, 1)
+    radius = np.select(
+        [has_low & has_high, has_low, has_high], [np.sqrt(low * known), low * factor, known / factor], default=start
+    )
+    return np.asarray(np.minimum(radius, limit)), np.where(has_low ^ has_high, np.minimum(factor**2, 2.0**16), factor)
+
+
 def bisected(
     holds: Callable[[Float[np.ndarray, " batch"]], Bool[np.ndarray, "group batch"]],
     groups: int,
@@ -27,9 +52,9 @@ def bisected(
 ) -> Float[np.ndarray, "group batch"]:
     """The largest radius that was tried and at which `holds` is true, for each group and example; 0 if there is none.
 
-    From `start` the radius goes up or down by growing factors (2, 4, 16 ...) until one radius holds and one does not; then its
-    logarithm is bisected, until these two differ by less than `accuracy`, or `steps` radii were tried for the group. Radii tried
-    for one group count for the following ones. `holds` need not be monotone in the radius.
+    Radii follow each other as in `next_radius`, until one that holds and one that does not differ by less than `accuracy`, or
+    `steps` radii were tried for the group. Radii tried for one group count for the following ones. `holds` need not be monotone
+    in the radius.
 
     Args:
       holds: maps radii float32 [batch] to bool [group, batch].
@@ -44,15 +69,11 @@ def bisected(
     for group in range(groups):
         factor = np.full(len(correct), 2.0)
         for _ in range(steps):
-            below, above = low[group], high[group]
-            has_low, has_high = below > 0, np.isfinite(above)
-            is_settled = ~correct | (below >= limit) | has_high & (above <= below * (1 + accuracy))
-            if is_settled.all():
+            settled = ~correct | is_settled(low[group], high[group], limit=limit, accuracy=accuracy)
+            if settled.all():
                 break
-            above = np.where(has_high, above, 1)
-            ahead, between = [has_low & has_high, has_low, has_high], [np.sqrt(below * above), below * factor, above / factor]
-            factor = np.where(has_low ^ has_high, np.minimum(factor**2, 2.0**16), factor)
-            radius = np.where(is_settled, start, np.minimum(np.select(ahead, between, start), limit)).astype(np.float32)
+            following, factor = next_radius(low[group], high[group], factor, start=start, limit=limit)
+            radius = np.where(settled, start, following).astype(np.float32)
             tried.append(radius.astype(float))
             held.append(holds(radius) & correct)
             radii, held_so_far = np.stack(tried)[:, None], np.stack(held)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from dsrna_jax import bounds, inputs
 from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, largest_radius
+from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, is_settled, largest_radius, next_radius
 
 INTERMEDIATE = "hz_crown"  # the method of the bounds that all sub-problems share
 
@@ -70,23 +70,19 @@ def verified_radii(
 
 def _bracketed(verdict, image, limit, steps, accuracy, pause) -> tuple[float, float]:
     """(the largest radius verified, the distance of the nearest counterexample) of a correctly classified image."""
-    certified, attacked, undecided = 0.0, np.inf, np.inf
-    radius, factor = FIRST_RADIUS["linf"], 2.0
+    certified, attacked, ceiling, factor = 0.0, np.inf, np.inf, 2.0
     for _ in range(steps):
-        answer = verdict(np.float32(radius))
+        if is_settled(certified, ceiling, limit=limit, accuracy=accuracy):
+            break
+        radius, factor = next_radius(certified, ceiling, factor, start=FIRST_RADIUS["linf"], limit=limit)
+        radius = np.float32(radius)
+        if radius < np.finfo(np.float32).tiny:
+            break
+        answer = verdict(radius)
         pause()
         if answer.status == "verified":
-            certified = max(certified, float(np.float32(radius)))
+            certified = max(certified, float(radius))
         elif answer.status == "counterexample":
             attacked = min(attacked, float(np.abs(answer.counterexample - image.astype(float)).max()))
-        else:
-            undecided = min(undecided, radius)
-        ceiling = min(attacked, undecided)
-        if certified >= limit or ceiling <= certified * (1 + accuracy) or radius < np.finfo(np.float32).tiny:
-            break
-        if certified and np.isfinite(ceiling):
-            radius = np.sqrt(certified * ceiling)
-        else:
-            radius = min(certified * factor, limit) if certified else ceiling / factor
-            factor = min(factor**2, 2.0**16)
+        ceiling = min(ceiling, attacked, np.inf if answer.status == "verified" else float(radius))
     return certified, attacked
