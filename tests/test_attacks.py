@@ -237,6 +237,11 @@ def test_dlr_is_invariant_to_shift_and_scale_and_has_the_sign_of_the_margin_loss
         assert (np.diff([losses.of_class(z, c) for c in ranked], axis=0) <= 0).all() and all((c != labels).all() for c in ranked)
 
 
+def test_cross_entropy_is_invariant_to_a_shift_by_which_the_logits_lose_no_digit():
+    z, labels = np.array([[2.0, 1.0, -3.0], [0.0, 8.0, 9.0]], np.float32), np.array([0, 1])
+    np.testing.assert_array_equal(losses.cross_entropy(z + 2**20, labels), losses.cross_entropy(z, labels))
+
+
 def test_keep_may_be_traced_and_the_last_point_succeeds_at_most_as_often():
     def run(keep):
         return attacks.pgd(logits_fn, images, labels, KEY, radius=0.05, norm="linf", steps=5, step_size=0.05, keep=keep)

@@ -16,7 +16,7 @@ MASKED = 1e12  # a class this far below the highest logit is masked
 
 
 def cross_entropy(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
-    """-log softmax(logits)[label], in nats."""
+    """-log softmax(logits)[label], in nats, as precise for large logits as for small ones, unlike `dsrna_jax.losses`."""
     return -of_class(jax.nn.log_softmax(logits), labels)
 
 

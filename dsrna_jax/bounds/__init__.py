@@ -2,6 +2,7 @@
 
 Like `jax.grad`, they take a function that closes over its weights, such as a Flax or an Equinox network, and trace it; the
 function itself needs no change. All can be jitted, vmapped, and differentiated with respect to the arrays that it closes over.
+Compile bounds of deep networks by `jax.jit`: called without it, every operation is compiled by itself, and loops in every call.
 
     lower, upper = bounds.bound(f, x, radius=0.01, norm="linf", method="crown_ibp", clip=(0.0, 1.0))
     certified = bounds.margin(f, x, labels, radius=0.01, method="crown") > 0

@@ -97,9 +97,7 @@ def margin(
     log(clean margin / (clean margin - m)): positive for certified images. `key` and `entries` are ignored.
     """
     check_images(images)
-    log_factors = _log_factors(log_radius, len(logits_fn.cells))
-    log_unit = sum(log_factors) + np.log(ZOOM)
-    whole = logits_fn.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
+    whole, log_unit = _zoomed(logits_fn, log_radius)
     radius = jnp.exp(log_radius + np.log(ZOOM))
     options = {"norm": norm, "method": method, "clip": PIXELS, "arithmetic": "exact"}
     bound = bounds.margin(whole, ZOOM * images, labels, key, radius=radius, **options)
@@ -150,10 +148,15 @@ def log_certified_radius(
     return jnp.log(_zoomed_radius(logits_fn, images, labels, log_start, norm=norm, method=method)) - np.log(ZOOM)
 
 
+def _zoomed(net, log_radius):
+    """The network on images and radii scaled up by ZOOM, with states that shrink, and the logarithm of the unit of its logits."""
+    log_factors = _log_factors(log_radius, len(net.cells))
+    return net.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM), sum(log_factors) + np.log(ZOOM)
+
+
 def _zoomed_radius(net, images, labels, log_start, **options):
     check_images(images)
-    log_factors = _log_factors(log_start, len(net.cells))
-    whole = net.rescaled([jnp.exp(f) for f in log_factors], zoom=ZOOM)
+    whole, _ = _zoomed(net, log_start)
     start: Any = lax.stop_gradient(jnp.exp(log_start + np.log(ZOOM)))
     return bounds.certified_radius(whole, ZOOM * images, labels, clip=PIXELS, start=start, arithmetic="exact", **options)
 
