@@ -1,6 +1,6 @@
 """Sanity checks by attacks whose results have a known order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 from dsrna_jax.attacks import square
 from dsrna_jax.attacks.predictions import are_fooled, as_partial, clean_predictions, predicted
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import Stage, run_series
+from dsrna_jax.attacks.series import AttackBatch, Stage, run_series
 from dsrna_jax.evaluation.attack.sanity.check import Check, check
 from dsrna_jax.evaluation.attack.stages import fgsm_stage, noise_stage, pgd_stage
 
@@ -38,10 +38,8 @@ def attack_checks(
 
     def left(stages: Sequence[Stage], robust=clean, radius=radius):
         """The examples of `robust` that withstand the stages."""
-        return survivors(
-            network, images, labels, key, stages=stages, robust=robust, radius=radius, norm=norm, batch_size=batch_size,
-            place=place,
-        )  # fmt: skip
+        options = {"radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
+        return _survivors(robust, run_series(network, images, labels, key, stages=stages, robust=robust, **options))
 
     def is_more(share, least=0.005):
         return share > max(least, 1.5 / total)
@@ -99,38 +97,19 @@ def transfer_check(
     A warning means that the gradients of the surrogate are more useful than the network's own. Accuracies are those on all
     images.
     """
-    stages = [pgd_stage(20)]
+    options = {"stages": [pgd_stage(20)], "radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
     clean = clean_predictions(logits_fn, images, labels, batch_size, warns=False)[1] == labels
-    robust = survivors(
-        logits_fn, images, labels, key, stages=stages, robust=clean, radius=radius, norm=norm, batch_size=batch_size, place=place
-    )
-    moved = images.copy()
-    for batch in run_series(
-        surrogate, images, labels, key, stages=stages, robust=robust, radius=radius, norm=norm, batch_size=batch_size, place=place
-    ):
+    robust, moved = _survivors(clean, run_series(logits_fn, images, labels, key, robust=clean, **options)), images.copy()
+    for batch in run_series(surrogate, images, labels, key, robust=robust, **options):
         moved[batch.indices] = batch.result.x_adv
     fooled = (robust & are_fooled(predicted(logits_fn, moved, batch_size), labels)).mean()
     says = f"PGD-20 on the surrogate fools {fooled:.1%} of the images that PGD-20 on the network does not"
     return check("transfer", fooled <= max(0.002, 1.5 / len(images)), fooled, says)
 
 
-def survivors(
-    logits_fn: LogitsFn,
-    images: Float[np.ndarray, "examples *image"],
-    labels: Int[np.ndarray, " examples"],
-    key: PRNGKeyArray | None = None,
-    *,
-    stages: Sequence[Stage],
-    robust: Bool[np.ndarray, " examples"],
-    radius: float,
-    norm: str,
-    batch_size: int,
-    place: Callable[[Any], Any],
-) -> Bool[np.ndarray, " examples"]:
-    """The examples of `robust` that withstand all stages."""
+def _survivors(robust: Bool[np.ndarray, " examples"], series: Iterable[AttackBatch]) -> Bool[np.ndarray, " examples"]:
+    """The examples of `robust` that withstand a series of attacks."""
     left = robust.copy()
-    for batch in run_series(
-        logits_fn, images, labels, key, stages=stages, robust=robust, radius=radius, norm=norm, batch_size=batch_size, place=place
-    ):
+    for batch in series:
         left[batch.fallen] = False
     return left
