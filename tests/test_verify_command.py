@@ -228,6 +228,7 @@ def test_a_dry_run_states_the_most_time(linear, capsys):
         (["--instances={0}/absent.csv"], "cannot read"),
         (["--instances={0}/good.csv", "--results={0}/bad.csv"], "is no csv of results"),
         (["--checkpoint=RUN", "--results=x.csv"], "expected --out=FOLDER"),
+        (["--checkpoint=RUN", "--devices=2"], "on one device: leave out devices=2"),
         (["--checkpoint=RUN", "--radius=2"], "radius=2.0: expected at most 1"),
         (["--checkpoint={0}/absent"], "no checkpoint in"),
         (["extra"], "unexpected argument 'extra'"),
