@@ -13,9 +13,9 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import is_known
 
 
-def traced(f: Callable, x, rules: dict[str, Rule] = RULES) -> Graph:
-    """The graph of f at x, by the rules of its primitives. Raises: InputError if f(x) is known and not finite, or as `trace`."""
-    graph = trace(f, x, rules)
+def traced(f: Callable, x, rules: dict[str, Rule] | None = None) -> Graph:
+    """The graph of f at x, by `RULES` or others. Raises: InputError if f(x) is known and not finite, or as `trace`."""
+    graph = trace(f, x, RULES if rules is None else rules)
     value = graph.output.value
     if is_known(value) and not np.all(np.isfinite(np.asarray(value))):
         if np.any(np.isneginf(np.asarray(value))):
