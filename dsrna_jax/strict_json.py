@@ -28,8 +28,23 @@ class Optional(NamedTuple):
 def read(path: str | os.PathLike, shape: Any = object) -> Any:
     """The value in a JSON file, checked to have the shape (as in `check`).
 
+    Raises: as `content_of`; InputError, which names the file, if it is not UTF-8, not JSON as `parsed` has it, or has another
+      shape.
+    """
+    content = content_of(path)
+    try:
+        value = parsed(content)
+        check(value, shape)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return value
+
+
+def content_of(path: str | os.PathLike) -> bytes:
+    """The bytes of a small file.
+
     Raises: FileNotFoundError or NotADirectoryError if there is no such file; InputError, which names the file, if it is no
-      regular file, cannot be read, is not UTF-8, not JSON as `parsed` has it, or has another shape.
+      regular file, cannot be read, or is larger than 64 MiB.
     """
     path = Path(path)
     try:
@@ -38,17 +53,13 @@ def read(path: str | os.PathLike, shape: Any = object) -> Any:
             raise InputError(f"{path} is not a regular file")
         if status.st_size > _LONGEST:
             raise InputError(f"{path} has {status.st_size:,} bytes: expected a file of at most {_LONGEST:,}")
-        content = path.read_bytes()
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        value = parsed(content)
-        check(value, shape)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    return value
+        raise InputError(f"cannot read {shown(str(path))}: {error.strerror}") from error
+    except ValueError as error:  # NUL in a path
+        raise InputError(f"cannot read {shown(str(path))}: {error}") from None
 
 
 def parsed(text: str | bytes) -> Any:

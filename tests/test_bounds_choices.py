@@ -71,3 +71,14 @@ def test_a_function_that_is_only_called_interp_is_not_taken_for_the_one_of_jax()
     x = jnp.full((1, 1), 0.125)
     _, upper = bounds.bound(lambda x: _interp(x, PLACES, VALUES), x, radius=0.01, method="ibp")
     assert upper[0, 0] >= _interp(0.123, PLACES, VALUES) > 1.5
+
+
+@pytest.mark.parametrize("length", [4, 12])
+def test_imaginary_parts_that_vanish_are_bounded_with_the_rounding_of_a_fast_transform(length):
+    """Theirs is relative to the sum of all |x|, and may have either sign, by which an angle jumps from -pi to pi."""
+    x = np.random.default_rng(0).normal(size=(4, length)).astype(np.float32)
+    x = np.concatenate([x - 2, x - 4 * np.cos(np.pi * np.arange(length, dtype=np.float32))])
+    angles = lambda x: jnp.angle(jnp.fft.fft(x.astype(jnp.complex64)))  # noqa: E731
+    lower, upper = quick(lambda x: bounds.bound(angles, x, radius=1e-6, method="ibp"))(x)
+    for values in (quick(angles)(x), np.angle(np.fft.fft(x.astype(np.float64)))):
+        assert np.all(lower <= values) and np.all(values <= upper)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from dsrna_jax import bounds, measures
 from dsrna_jax.commands import train
 from dsrna_jax.commands.command import parsed_flags
+from dsrna_jax.commands.config_files import read_config
 from dsrna_jax.data import loading
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import derivation
@@ -90,7 +92,7 @@ def test_a_configuration_is_given_back_and_flags_override_it(tmp_path):
     fields = dataclasses.asdict(config)
     (tmp_path / "config.json").write_text(json.dumps({"experiment": "training", "config": fields, "data": {}}))
     (tmp_path / "own.json").write_text(json.dumps({"epochs": 3, "adversarial": "pgd", "radius": 0.1, "auxiliary_weight": 0}))
-    (tmp_path / "own.yaml").write_text("epochs: 3  # few\nadversarial: pgd\nradius: 0.1\nauxiliary_weight: 0\n")
+    (tmp_path / "own.yaml").write_text("epochs: 3  # few\nadversarial: pgd\nradius: 1e-1\nauxiliary_weight: 0\n")
     for file in (tmp_path, tmp_path / "config.json", tmp_path / "own.json", tmp_path / "own.yaml"):
         assert read(f"--config={file}") == config
     assert read(f"--config={tmp_path}", "--epochs=4", "--seed=2") == dataclasses.replace(config, epochs=4, seed=2)
@@ -105,6 +107,12 @@ def test_a_configuration_is_given_back_and_flags_override_it(tmp_path):
         ("a.json", "[]", "expected"),
         ("a.yaml", "- 1", "expected a field and its value in each line"),
         ("a.yaml", "a: [", "expected YAML"),
+        ("a.yaml", "epochs: " + "[" * 5000, "expected YAML"),
+        ("a.yaml", "epochs: &a {b: *a}", "expected YAML"),
+        ("a.yaml", "epochs: 2020-99-99", "epochs='2020-99-99': expected a whole number"),
+        ("a.yaml", "epochs: " + "1" * 5000, "epochs=inf: expected a whole number"),
+        ("a.yaml", "epochs: 1:30", "epochs='1:30': expected a whole number"),
+        ("a.yaml", "epochs: 5\nepochs: 6", "expected each field once, got 'epochs' twice"),
         ("b.json", "{}", "no such file"),
     ],
 )
@@ -113,6 +121,16 @@ def test_a_configuration_that_is_none_is_refused_in_one_line(tmp_path, name, tex
     with pytest.raises(InputError) as caught:
         read(f"--config={tmp_path / name.replace('b.json', 'none.json')}")
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_a_configuration_is_read_from_regular_files_alone(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for path in (tmp_path / name, tmp_path / f"\0{name}", tmp_path / ("a" * 300 + name)):
+        with pytest.raises(InputError) as caught:
+            read_config(str(path), TrainingConfig)
+        (line,) = str(caught.value).splitlines()
+        assert "not a regular file" in line or "NUL" in line or "null" in line or "too long" in line
 
 
 def test_a_configuration_beside_a_preset_is_refused(tmp_path):

@@ -275,6 +275,17 @@ def test_a_damaged_file_is_refused_in_one_line(name, content, message, tmp_path,
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_constant_is_refused_in_one_line(tmp_path):
+    constant = numpy_helper.from_array(np.zeros(2, np.float32))
+    constant.raw_data = b"123"
+    nodes = [helper.make_node("Constant", [], ["c"], value=constant), helper.make_node("Add", ["x", "c"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    (tmp_path / "a.onnx").write_bytes(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:])).SerializeToString())
+    with pytest.raises(InputError, match="a.onnx: the attribute value of Constant is damaged") as caught:
+        interchange.read_onnx(tmp_path / "a.onnx")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("x", [np.zeros((2, 11), np.float32), np.zeros(12, np.float32), np.zeros((2, 12), np.int32)])
 def test_an_input_of_another_shape_or_type_is_refused(x, dense):
     with pytest.raises(InputError, match="x is .* expected"):

@@ -32,6 +32,7 @@ def passed(node: Node, known: Intervals) -> Interval:
     if operation.terms == 0:
         return rounding.outwards(node, Interval(middle - half, middle + half), 1)
     half = half + rounding.of_result(node, parents[0])
+    half = half if operation.errors is None else half + operation.errors(*errors)
     return Interval(middle - half, middle + half)
 
 

@@ -28,6 +28,8 @@ class Linear:
     singleton: whether each entry of the result depends on one entry of the parent, and no two on the same one.
     power: maps q to the operation with coefficients |A|^q; of operations with one parent.
     one_of: (i, whole) for result i of an operation with several results, whose `deviation` and `magnitude` return lists.
+    errors: maps bounds of the absolute errors of the parents to that of the result, where it exceeds |A| times these: a fast
+      Fourier transform adds what cancels exactly in the matrix. None for `magnitude`.
     windowed: the operation between windows; None if functionals are to hold all entries.
     """
 
@@ -43,6 +45,7 @@ class Linear:
     singleton: bool = False
     power: Callable[[int], Callable] | None = None
     one_of: tuple[int, "Linear"] | None = None
+    errors: Callable | None = None
     windowed: "Windowed | None" = None
 
 

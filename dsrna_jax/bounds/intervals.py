@@ -41,7 +41,7 @@ class Intervals(dict[Node, Interval]):
             # The transposed operation's result is summed with those of the other users of the parent.
             backward = operation.shares + self.uses[parent] + 1
             errors.append(self.error(parent) + rounding.of_interval(parent, self[parent], operation.terms or 0, backward))
-        passed = operation.magnitude(*errors)
+        passed = (operation.errors or operation.magnitude)(*errors)
         return passed if operation.terms is None else passed + rounding.of_result(node, self[node])
 
     def evaluated(self, node: Node, enclosure: Interval) -> Interval:

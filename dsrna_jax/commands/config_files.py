@@ -9,6 +9,7 @@ from dsrna_jax.runtime.options import in_todays_names
 
 Config = TypeVar("Config")
 _YAML = (".yaml", ".yml")
+_TRUTHS = {"true": True, "false": False}
 
 
 def read_config(path: str, kind: type[Config]) -> Config:
@@ -19,11 +20,17 @@ def read_config(path: str, kind: type[Config]) -> Config:
       kind: the dataclass of the configuration.
     Raises: InputError if there is none, or if it is that of another command, has unknown fields, or values that are not allowed.
     """
-    file = Path(path) / "config.json" if Path(path).is_dir() else Path(path)
+    file = Path(path)
     try:
-        content = _yaml(file) if file.suffix in _YAML else strict_json.read(file, {})
+        file = file / "config.json" if file.is_dir() else file
+        is_yaml = file.suffix in _YAML
+        content = _yaml(file) if is_yaml else strict_json.read(file, {})
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"config={shown(path)}: no such file") from None
+    except (OSError, ValueError) as error:  # a name that is too long, or holds NUL
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"config={shown(path)}: {getattr(error, 'strerror', None) or error}") from None
     experiment, own = content.get("experiment"), getattr(kind, "experiment", None)
     if experiment is not None and own is not None and experiment != own:
         raise InputError(f"config={shown(path)} is of a {shown(experiment)}, not of a {own}")
@@ -31,22 +38,51 @@ def read_config(path: str, kind: type[Config]) -> Config:
     known = kind.__dataclass_fields__  # type: ignore[attr-defined]
     if strange := sorted(set(fields) - set(known) - {"experiment"}):
         raise InputError(f"config={shown(path)} has {shown(strange[0])}, which is no field: expected some of {', '.join(known)}")
+    values = {name: value for name, value in fields.items() if name != "experiment"}
+    if is_yaml:
+        values = {name: _of_type(value, known[name].type) for name, value in values.items()}
     try:
-        return kind(**{name: value for name, value in fields.items() if name != "experiment"})
+        return kind(**values)
     except InputError as error:
         raise InputError(f"config={shown(path)}: {error}") from None
 
 
+def _of_type(value: Any, kind: type) -> Any:
+    """A text as a truth value or a number where a field has one, as flags are read; what is none stays a text."""
+    if kind is bool and isinstance(value, str):
+        return _TRUTHS.get(value.lower(), value)
+    for read in (int, float) if kind in (int, float) and isinstance(value, str) else ():
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    return value
+
+
 def _yaml(file: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises: FileNotFoundError; InputError if it is none, or if PyYAML is not installed."""
+    """The mapping in a YAML file, all values as texts.
+
+    Raises: as `strict_json.content_of`; InputError if it is none, if it has a field twice, or if PyYAML is not installed.
+    """
     try:
         import yaml
     except ModuleNotFoundError:
         raise InputError(f"{file} needs PyYAML: pip install pyyaml, or give JSON") from None
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = yaml.compose(strict_json.content_of(file).decode("utf-8"), Loader=yaml.BaseLoader)
+        return _mapping(tree, file)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file}: expected YAML: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+
+
+def _mapping(tree: Any, file: Path) -> dict[str, Any]:
+    """The fields of a mapping of YAML, and those of mappings in it. Raises: InputError for all else, and for a field twice."""
+    found: dict[str, Any] = {}
+    pairs = tree.value if getattr(tree, "id", "") == "mapping" else None
+    if pairs is None or not all(name.id == "scalar" and value.id in ("scalar", "mapping") for name, value in pairs):
         raise InputError(f"{file}: expected a field and its value in each line, such as `epochs: 5`")
-    return content
+    for name, value in pairs:
+        if name.value in found:
+            raise InputError(f"{file}: expected each field once, got {shown(name.value)} twice")
+        found[name.value] = value.value if value.id == "scalar" else _mapping(value, file)
+    return found

@@ -83,7 +83,7 @@ def read_graph(path: str | os.PathLike, output: str | None = None) -> OnnxGraph:
         raise InputError(f"{path} has {len(outputs)} outputs ({', '.join(outputs) or 'none'}): name one by output=")
     if output is not None and output not in outputs:
         raise InputError(f"{path} has no output {output!r}: expected one of {', '.join(outputs)}")
-    nodes = tuple(_node(node, opset) for node in graph.node)
+    nodes = tuple(_node(node, opset, path) for node in graph.node)
     return OnnxGraph(nodes, constants, inputs[0].name, _shape(inputs[0], path), output or outputs[0], opset, Path(path))
 
 
@@ -120,15 +120,16 @@ def _model(path: Path):
 
 
 def _arrays(graph, path) -> dict[str, np.ndarray]:
+    return {tensor.name: _array(tensor, f"{path}: the initialiser {tensor.name}") for tensor in graph.initializer}
+
+
+def _array(tensor, what: str) -> np.ndarray:
     from onnx import numpy_helper
 
-    arrays = {}
-    for tensor in graph.initializer:
-        try:
-            arrays[tensor.name] = numpy_helper.to_array(tensor)
-        except Exception as error:  # of many types: types without a NumPy equivalent, missing or surplus bytes
-            raise InputError(f"{path}: the initialiser {tensor.name} is damaged: {str(error).splitlines()[0]}") from error
-    return arrays
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # of many types: types without a NumPy equivalent, missing or surplus bytes
+        raise InputError(f"{what} is damaged: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
 
 
 def _shape(value, path) -> tuple[int | None, ...]:
@@ -152,14 +153,14 @@ def _shape(value, path) -> tuple[int | None, ...]:
     return tuple(shape)
 
 
-def _node(proto, opset: int) -> Node:
-    from onnx import AttributeProto, helper, numpy_helper
+def _node(proto, opset: int, path) -> Node:
+    from onnx import AttributeProto, helper
 
     attributes = {}
     for attribute in proto.attribute:
         value = helper.get_attribute_value(attribute)
         if attribute.type == AttributeProto.TENSOR:
-            value = numpy_helper.to_array(value)
+            value = _array(value, f"{path}: the attribute {attribute.name} of {proto.op_type}")
         elif isinstance(value, bytes):
             value = value.decode(errors="replace")
         attributes[attribute.name] = value

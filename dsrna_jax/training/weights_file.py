@@ -14,6 +14,7 @@ from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import replacing
 from dsrna_jax.runtime.checkpoint import Restored
+from dsrna_jax.runtime.options import interval
 
 SUFFIX = ".safetensors"
 _JSON = ("genotype", "config", "data")
@@ -62,7 +63,7 @@ def read(path: str | os.PathLike) -> Restored:
     try:
         metadata = {name: strict_json.parsed(texts[name]) for name in _JSON}
         step = strict_json.parsed(texts["step"])
-        strict_json.check(step, int, "step")
+        strict_json.check(step, (int, interval("[0, 1e15]")), "step")
         variables = nested(arrays)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -3,6 +3,7 @@
 A transform is linear: along each of its axes it is a product with the real and the imaginary part of its matrix.
 """
 
+import dataclasses
 import functools
 
 import jax.numpy as jnp
@@ -46,7 +47,8 @@ def _matrix(n, kind, dtype):
     """The real and imaginary part of the matrix of a transform of n values: [value, result]."""
     turns = np.outer(np.arange(n), np.arange(n)) % n / n
     scale, sign = (1 / n, 1) if kind == IFFT else (1, -1)
-    return tuple((scale * part).astype(dtype) for part in (np.cos(2 * np.pi * turns), sign * np.sin(2 * np.pi * turns)))
+    parts = np.cos(2 * np.pi * turns), sign * np.sin(2 * np.pi * turns)
+    return tuple((scale * np.where(np.abs(part) < 1e-12, 0, part)).astype(dtype) for part in parts)  # 0 is exactly 0
 
 
 def _half_inverse(n, dtype):
@@ -69,11 +71,20 @@ def _along(tracer, real, imaginary, place, matrix):
 def _product_with(tracer, real, imaginary, place, pair):
     """real @ first + imaginary @ second, along an axis."""
 
-    def function(*parts):
-        products = [jnp.tensordot(part, jnp.asarray(m), (place, 0)) for part, m in zip(parts, pair, strict=False)]
-        return jnp.moveaxis(functools.reduce(jnp.add, products), -1, place)
+    products = [_product(tracer, part, place, m) for part, m in zip((real, imaginary), pair, strict=True) if part is not None]
+    return tracer.inline(lambda *p: jnp.moveaxis(functools.reduce(jnp.add, p), -1, place), *products)[0]
 
-    return tracer.inline(function, *(part for part in (real, imaginary) if part is not None))[0]
+
+def _product(tracer, x, place, matrix):
+    """x @ matrix along an axis, which becomes the last one, with the rounding of a fast transform: relative to the sum of |x|."""
+    (product,) = tracer.inline(lambda x: jnp.tensordot(x, jnp.asarray(matrix), (place, 0)), x)
+    greatest = float(np.abs(matrix).max())
+
+    def errors(e):
+        return jnp.broadcast_to(greatest * e.sum(place)[..., None], product.value.shape)
+
+    operation = dataclasses.replace(product.operation, errors=errors)
+    return tracer.node(operation, product.parents, product.value, product.batch_axis)
 
 
 def absolute(tracer, x):
