@@ -140,23 +140,31 @@ def _climbed(layers, between, x, radius, norm, row, iterations):
 
 
 def exact_least(layers, x, radius, row):
-    """Exact minimum of row @ (last layer) over the l-infinity ball, by a linear program for each pattern of active relus."""
-    sizes = [len(offset) for _, offset in layers[:-1]]
-    best = np.inf
-    for pattern in itertools.product((0, 1), repeat=sum(sizes)):
-        slope, offset, upper, limit, place = np.eye(len(x)), np.zeros(len(x)), [], [], 0
-        for weights, bias in layers[:-1]:
-            slope, offset = weights @ slope, weights @ offset + bias
-            active = np.array(pattern[place : place + len(bias)])
-            place += len(bias)
+    """Exact minimum of row @ (last layer) over the l-infinity ball, by a linear program for each pattern of active relus.
+
+    A pattern is followed from layer to layer, until no input of the ball has it.
+    """
+    box = np.stack([x - radius, x + radius], 1)
+
+    def least(layers, slope, offset, upper, limit):
+        """The minimum where upper @ input <= limit: there slope @ input + offset is what the first of these layers is given."""
+        (weights, bias), *rest = layers
+        slope, offset = weights @ slope, weights @ offset + bias
+        goal = np.zeros(len(x)) if rest else row @ slope
+        solution = linprog(goal, upper, limit, bounds=box)
+        if solution.status != 0:
+            return np.inf
+        if not rest:
+            return solution.fun + row @ offset
+        middle, half = slope @ x + offset, radius * np.abs(slope).sum(1)
+        ranges = zip(middle - half, middle + half, strict=True)
+        sides = [[side for side, has in ((0, low <= 0), (1, high > 0)) if has] for low, high in ranges]
+        best = np.inf
+        for pattern in itertools.product(*sides):
+            active = np.array(pattern)
             sign = np.where(active, -1.0, 1.0)
-            upper.append(sign[:, None] * slope)
-            limit.append(-sign * offset)
-            slope, offset = active[:, None] * slope, active * offset
-        weights, bias = layers[-1]
-        solution = linprog(
-            row @ weights @ slope, np.concatenate(upper), np.concatenate(limit), bounds=np.stack([x - radius, x + radius], 1)
-        )
-        if solution.status == 0:
-            best = min(best, solution.fun + row @ (weights @ offset + bias))
-    return best
+            rows, ends = np.concatenate([upper, sign[:, None] * slope]), np.concatenate([limit, -sign * offset])
+            best = min(best, least(rest, active[:, None] * slope, active * offset, rows, ends))
+        return best
+
+    return least(layers, np.eye(len(x)), np.zeros(len(x)), np.zeros((0, len(x))), np.zeros(0))
