@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick
 
 from dsrna_jax import bounds, genotypes, plots
 from dsrna_jax.errors import InputError
@@ -78,14 +79,15 @@ def test_multiply_adds_are_those_of_the_convolutions_counted_by_hand():
 
 def test_a_skipped_block_is_its_shortcut_and_bounds_hold_for_the_rest():
     derived = derived_network(GENOTYPE, **SETTINGS)
-    variables = jax.jit(derived.init)(jax.random.key(1, impl="rbg"), IMAGES[:1])
+    variables = quick(derived.init)(jax.random.key(1, impl="rbg"), IMAGES[:1])
     function = NetworkFunction(derived, variables)
     maps = jax.random.normal(jax.random.key(2), (16, 6, 2, 2))
     np.testing.assert_array_equal(function.cells[3](maps, maps), maps)
-    lower = bounds.margin(function, IMAGES, jnp.zeros(6, int), radius=0.01, method="ibp")
+    lower = quick(lambda x: bounds.margin(function, x, jnp.zeros(6, int), radius=0.01, method="ibp"))(IMAGES)
+    apply = quick(lambda x: function(x))
     for number in range(4):
         noise = jax.random.uniform(jax.random.key(number), IMAGES.shape, minval=-0.01, maxval=0.01)
-        logits = function(jnp.clip(IMAGES + noise, 0, 1))
+        logits = apply(jnp.clip(IMAGES + noise, 0, 1))
         assert (logits[:, 0] - logits[:, 1:].max(1) >= lower).all()
 
 

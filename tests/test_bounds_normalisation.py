@@ -16,7 +16,7 @@ EPS = 1e-3
 
 
 def layer(module):
-    variables = module.init(jax.random.key(0), jnp.ones(SHAPE))
+    variables = quick(module.init)(jax.random.key(0), jnp.ones(SHAPE))
     return lambda x: module.apply(variables, x)
 
 
@@ -125,16 +125,17 @@ def test_networks_with_normalisations_have_sound_bounds_by_planes(method):
             return nn.Dense(2)(nn.relu(nn.LayerNorm(epsilon=EPS)(nn.Dense(5)(x))))
 
     network = Network()
-    weights = network.init(jax.random.key(0), jnp.ones((1, 3)))
+    weights = quick(network.init)(jax.random.key(0), jnp.ones((1, 3)))
     x = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 
     def f(x):
         return jnp.asarray(network.apply(weights, x))
 
     compute = quick(lambda r: bounds.bound(f, x, radius=r, method=method, iterations=2))
+    evaluate = quick(jax.vmap(f))
     for radius in (1e-6, 1e-2, 0.5, 30.0):
         lower, upper = map(np.asarray, compute(radius))
-        values = np.asarray(jax.vmap(f)(jnp.asarray(points(x, 0.999 * radius), jnp.float32)))
+        values = np.asarray(evaluate(jnp.asarray(points(x, 0.999 * radius), jnp.float32)))
         assert np.all(lower <= values) and np.all(values <= upper) and np.max(upper - lower) < 1e3, radius
 
 

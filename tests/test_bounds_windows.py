@@ -171,7 +171,7 @@ def network(layers, x, seed):
     rng, parts, value = np.random.default_rng(seed), [], x
     for layer in layers:
         parts.append(layer(rng, value))
-        value = parts[-1](value)
+        value = jax.eval_shape(parts[-1], value)
 
     def f(x):
         for part in parts:
@@ -197,10 +197,13 @@ def both_ways(f, x, radius, norm, clip, chunk):
 IMAGES = np.random.default_rng(3).uniform(0.2, 0.8, (2, 2, 7, 6))
 
 
-@pytest.mark.parametrize("number", range(len(LAYERS)))
+HALF = (len(LAYERS) + 1) // 2  # so many pairs hold every layer
+
+
+@pytest.mark.parametrize("number", [*range(HALF), *(pytest.param(n, marks=pytest.mark.slow) for n in range(HALF, len(LAYERS)))])
 def test_windows_change_no_bound(number):
     """Over pairs of layers, norms and chunks: the same as rows that hold all entries, up to the order of sums."""
-    other = LAYERS[(number + 7) % len(LAYERS)]
+    other = LAYERS[(number + HALF) % len(LAYERS)]
     layers = [plain_convolution, rectified, LAYERS[number], other]
     balls = [("linf", (0.0, 1.0)), ("l2", None), ("l2", (0.0, 1.0)), ("l1", (0.0, 1.0)), ("linf", None), ("l0", (0.0, 1.0))]
     norm, clip = balls[number % 6]
@@ -239,7 +242,7 @@ def test_bounds_on_windows_in_float32_hold_the_exact_minima_of_affine_layers():
 
     found = quick(lambda x: {norm: sides(x, norm) for norm in regions})(x)
     with jax.enable_x64(True):
-        jacobian = np.asarray(jax.jacobian(lambda x: f(x[None])[0])(jnp.asarray(x[0], float)))[None]
+        jacobian = np.asarray(quick(jax.jacobian(lambda x: f(x[None])[0]))(jnp.asarray(x[0], float)))[None]
     low, high = (end - np.asarray(x, float)[:, None, None, None] for end in (0.0, 1.0))
     gains = np.maximum(-jacobian * low, -jacobian * high).sum(-1)  # the last axis counts as channels of a pixel
     size = np.abs(jacobian)
@@ -263,7 +266,7 @@ def test_rows_hold_no_more_than_their_receptive_field(layer):
     axes = tracked(graph, graph.output)
     assert axes == (2, 3)
     reached = dict(frames(graph, graph.output, single(graph.output, axes)))
-    depends = jax.jacobian(lambda x: f(x)[0, 0, 3, 3])(x)
+    depends = quick(jax.jacobian(lambda x: f(x)[0, 0, 3, 3]))(x)
     spread = [np.ptp(np.nonzero(np.asarray(depends).any((0, 1, 3 - i)))[0]) + 1 for i in range(2)]
     first = next(n for n in graph.nodes if n.parents == graph.inputs)
     assert [reached[first][2 + i].size for i in range(2)] == spread

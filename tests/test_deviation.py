@@ -1,9 +1,12 @@
 """Bounds of f(x') - f(x), on a small convolutional network."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick
 
 from dsrna_jax import bounds
 
@@ -22,35 +25,35 @@ def f(x):
 def test_bounds_are_the_value_plus_the_deviation(method):
     with jax.enable_x64():
         x = X.astype(np.float64)
-        lower, upper = bounds.bound(f, x, radius=0.05, method=method)
-        value, (below, above) = bounds.value_and_deviation(f, x, radius=0.05, method=method)
-        np.testing.assert_allclose(value, f(x), rtol=1e-12)
-        np.testing.assert_allclose([lower, upper], [f(x) + below, f(x) + above], rtol=1e-9)
+        of = [f, *(functools.partial(b, f, radius=0.05, method=method) for b in (bounds.bound, bounds.value_and_deviation))]
+        logits, (lower, upper), (value, (below, above)) = quick(lambda x: [each(x) for each in of])(x)
+        np.testing.assert_allclose(value, logits, rtol=1e-12)
+        np.testing.assert_allclose([lower, upper], [logits + below, logits + above], rtol=1e-9)
         assert (below < 0).all() and (above > 0).all()
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp"])
 def test_tiny_radii_keep_their_precision(method):
     """Away from kinks deviations are proportional to the radius, down to 1e-30 in float32."""
-    small, tiny = (bounds.deviation(f, X, radius=radius, method=method) for radius in (1e-7, 1e-30))
-    np.testing.assert_allclose(np.array(small) * 1e7, np.array(tiny) * 1e30, rtol=1e-3)
-    assert not np.array(bounds.deviation(f, X, radius=0.0, method=method)).any()
+    deviation = quick(lambda radius: bounds.deviation(f, X, radius=radius, method=method))
+    np.testing.assert_allclose(np.array(deviation(1e-7)) * 1e7, np.array(deviation(1e-30)) * 1e30, rtol=1e-3)
+    assert not np.array(deviation(0.0)).any()
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp", "crown"])
 def test_rows_are_functionals_of_each_example(method):
-    whole = np.array(bounds.deviation(f, X, radius=0.02, method=method))
     picks = np.array([[0, 1, 2], [3, 3, 0]])  # [row, example]
     rows = np.eye(4, dtype=np.float32)[picks]
-    by_row = np.array(bounds.deviation(f, X, radius=0.02, rows=rows, method=method))
+    deviation = functools.partial(bounds.deviation, f, radius=0.02, method=method)
+    of_rows = quick(lambda x: [deviation(x), deviation(x, rows=rows), deviation(x, rows=rows[:1] - rows[1:])])
+    whole, by_row, differences = map(np.array, of_rows(X))
     np.testing.assert_allclose(by_row, whole[:, np.arange(3), picks], rtol=1e-5)
-    differences = bounds.deviation(f, X, radius=0.02, rows=rows[:1] - rows[1:], method=method)
     assert (differences[0] >= by_row[0, :1] - by_row[1, 1:] - 1e-4).all()
 
 
 def test_deviations_contain_the_changes_at_corners_of_the_ball():
-    below, above = bounds.deviation(f, X, radius=0.03, method="crown_ibp")
+    below, above = quick(lambda x: bounds.deviation(f, x, radius=0.03, method="crown_ibp"))(X)
     moves = 0.03 * np.random.default_rng(3).choice([-1.0, 1.0], size=(200, *X.shape)).astype(np.float32)
-    change = jax.vmap(lambda d: f(X + d) - f(X))(moves)
+    change = quick(jax.vmap(lambda d: f(X + d) - f(X)))(moves)
     assert (below[None] <= change + 1e-3).all() and (change <= above[None] + 1e-3).all()
     assert jnp.isfinite(below).all()

@@ -1,5 +1,7 @@
 """Bounds in float32 hold what f takes in float64, and in float32 by another compilation, at radii from 1e-8 to 1e4."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,28 +89,38 @@ def test_bounds_hold_at_every_scale(name, norm):
 
 def test_allowances_are_small_beside_the_radius():
     """Bounds of an affine f are its range, but for rounding."""
+    bounded, value = quick(lambda radius: bounds.bound(hidden, X, radius=radius, method="crown")), hidden(X)
     for radius in np.float32(RADII[2:]):
-        lower, upper = bounds.bound(hidden, X, radius=radius, method="crown")
+        lower, upper = bounded(radius)
         reach = radius * np.abs(FIRST).sum(0)
-        np.testing.assert_allclose(
-            np.stack([hidden(X) - lower, upper - hidden(X)]), [np.broadcast_to(reach, (2, 8))] * 2, rtol=0.1
-        )
+        np.testing.assert_allclose(np.stack([value - lower, upper - value]), [np.broadcast_to(reach, (2, 8))] * 2, rtol=0.1)
+
+
+ORIGIN, LABEL = np.zeros((1, 1), np.float32), np.array([0])
+
+
+@functools.cache
+def margin_of_two_logits(method):
+    return quick(lambda radius: bounds.margin(two_logits, ORIGIN, LABEL, radius=radius, method=method))
+
+
+@functools.cache
+def radius_of_two_logits(method, steps):
+    return quick(lambda start: bounds.certified_radius(two_logits, ORIGIN, LABEL, method=method, start=start, steps=steps))
 
 
 @pytest.mark.parametrize("method", bounds.METHODS)
 def test_a_network_with_an_exponential_is_not_certified_beyond_its_boundary(method):
-    origin = jnp.zeros((1, 1))
-    assert two_logits(origin - 1).argmax() == 1
-    assert bounds.margin(two_logits, origin, jnp.array([0]), radius=1.0, method=method) < 0
+    assert two_logits(ORIGIN - 1).argmax() == 1
+    assert margin_of_two_logits(method)(1.0) < 0
 
 
 @pytest.mark.parametrize("method, start", [("ibp", 1.0), ("crown", 1e-6), ("crown", 1.0), ("crown", 100.0)])
 def test_a_certified_radius_is_certified_wherever_its_search_starts(method, start):
-    origin, label = jnp.zeros((1, 1)), jnp.array([0])
-    radius = bounds.certified_radius(two_logits, origin, label, method=method, start=start, steps=25)
-    assert bounds.margin(two_logits, origin, label, radius=radius, method=method) > 0
-    assert two_logits(origin - 0.999 * radius.item()).argmax() == 0
-    reference = bounds.certified_radius(two_logits, origin, label, method=method, start=0.02, steps=40)
+    radius = radius_of_two_logits(method, 25)(start)
+    assert margin_of_two_logits(method)(radius) > 0
+    assert two_logits(ORIGIN - np.float32(0.999 * radius.item())).argmax() == 0
+    reference = radius_of_two_logits(method, 40)(0.02)
     np.testing.assert_allclose(radius, reference, rtol=0.02)
 
 
@@ -137,9 +149,8 @@ def test_exact_arithmetic_certifies_what_the_worst_case_of_rounding_hides():
         return x @ layers[-1][:, :3]
 
     x = jnp.asarray(rng.uniform(size=(1, 16)), jnp.float32)
-    options = {"method": "ibp", "steps": 30}
-    evaluated = bounds.certified_radius(f, x, f(x).argmax(1), **options)
-    exact = bounds.certified_radius(f, x, f(x).argmax(1), arithmetic="exact", **options)
+    certified = functools.partial(bounds.certified_radius, f, x, f(x).argmax(1), method="ibp", steps=30)
+    evaluated, exact = quick(certified)(), quick(functools.partial(certified, arithmetic="exact"))()
     assert 0 < 1.05 * evaluated < exact
     with pytest.raises(InputError, match="unknown arithmetic 'real'"):
         bounds.margin(f, x, f(x).argmax(1), radius=0.1, arithmetic="real")
@@ -147,4 +158,5 @@ def test_exact_arithmetic_certifies_what_the_worst_case_of_rounding_hides():
 
 def test_nothing_is_certified_where_rounding_may_change_the_class():
     f = lambda x: jnp.concatenate([x + 1e6 - 1e6, x + 2e6 - 2e6], 1)  # noqa: E731
-    assert bounds.certified_radius(f, jnp.full((1, 1), 0.5), jnp.array([0]), method="ibp", steps=60) == 0
+    certified = quick(lambda x: bounds.certified_radius(f, x, LABEL, method="ibp", steps=60))
+    assert certified(jnp.full((1, 1), 0.5)) == 0

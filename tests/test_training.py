@@ -181,8 +181,9 @@ def test_networks_that_differ_in_statistics_of_pixels_share_their_programs(tmp_p
         loaded.append(restore.load(tmp_path / f"{mean}"))
     first, second = (trained.logits_fn for trained in loaded)
     assert jax.tree.structure(first) == jax.tree.structure(second)
-    images = jax.random.uniform(key, (2, 8, 8, 1))
+    images, apply = jax.random.uniform(key, (2, 8, 8, 1)), jax.jit(lambda logits_fn, images: logits_fn(images))
     for trained in loaded:
-        expected = trained.network.apply(trained.variables, images)
-        np.testing.assert_allclose(trained.logits_fn(images), expected, rtol=1e-5)
-    assert not np.allclose(first(images), second(images))
+        expected = jax.jit(trained.network.apply)(trained.variables, images)
+        np.testing.assert_allclose(apply(trained.logits_fn, images), expected, rtol=1e-5)
+    assert apply._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
+    assert not np.allclose(apply(first, images), apply(second, images))
