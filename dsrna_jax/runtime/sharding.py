@@ -5,6 +5,7 @@ of sums.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -159,12 +160,18 @@ def compiler_options(mesh: Mesh, is_rare: bool = False) -> dict[str, Any]:
     if mesh.devices.flat[0].platform != "cpu":
         return {}
     least = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    older = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
-    try:
-        jax.jit(lambda: 0).lower().compile(compiler_options=older)
-    except jax.errors.JaxRuntimeError:
-        older = {}
+    older = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1} if _has_older_emitters() else {}
     return older | least if is_rare else older
+
+
+@functools.cache
+def _has_older_emitters() -> bool:
+    """Whether XLA of this process knows the option of its older emitters, which only compiling with it tells."""
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options={"xla_cpu_use_fusion_emitters": False})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def described(mesh: Mesh) -> str:
