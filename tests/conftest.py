@@ -30,7 +30,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-pytest_plugins = ["compared_runs", "finished_runs"]  # fixtures of several files of tests
+pytest_plugins = ["checkpoint_states", "compared_runs", "finished_runs"]  # fixtures of several files of tests
 
 # Tracing makes many objects, and most of them stay: a process of the suite spent a tenth of its time on looking for garbage.
 gc.set_threshold(100_000, 50, 100)
