@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsrna_jax import genotypes
 from dsrna_jax.pages import SORTABLE, document, png, safe, sort_button, table
 
 NAME = "index.html"
@@ -16,6 +17,11 @@ _PICTURES = {
     "alphas.png": "Mixtures of the edges over the epochs",
     "rewards.png": "Rewards of the children",
     "front.png": "Children that no other beats",
+}
+_KINDS = {
+    "alphas.png": "A panel for each edge, with a line over the epochs for each operation; the tables below have the figures",
+    "rewards.png": "A mark for each child in the order of their draws, at the height of its reward; children.jsonl has them",
+    "front.png": "A mark for each child, with a line through those of the front; front.json has their figures",
 }
 
 
@@ -53,9 +59,17 @@ def run_page(
 
 
 def _picture(file: Path, caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    names = rows[-1] if rows and file.name == "curves.png" else {}
-    last = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in names.items() if name != "step")
-    return png(file, caption, f"{caption}; after the last epoch: {last}" if last else caption)
+    return png(file, caption, ". ".join(filter(None, (caption, _seen(file, rows)))))
+
+
+def _seen(file: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The text for those who do not see a picture: the last figures of curves, the operations and edges of cells."""
+    if file.name == "curves.png" and rows:
+        figures = {name.replace("_", " "): value for name, value in rows[-1].items() if name != "step" and value is not None}
+        return f"After the last epoch: {', '.join(f'{name} {_text(value)}' for name, value in figures.items())}"
+    if file.name == "cells.png" and (found := file.with_name("genotype.json")).is_file():
+        return str(genotypes.load(found))
+    return _KINDS.get(file.name, "")
 
 
 def _epochs(rows: Sequence[Mapping[str, Any]]) -> str:
