@@ -80,7 +80,7 @@ def deviation(
 
     Returns: (lower, upper), each of the shape of f(x), or [row, batch].
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, "exact")
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact")
     return bounded_output(f, x, options).deviations(rows)
 
 
@@ -100,7 +100,7 @@ def value_and_deviation(
     given: Given | None = None,
 ) -> tuple[Float[Array, "batch *output"], tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """(f(x), `deviation`), as `jax.value_and_grad`: one evaluation of f, and one of its derivatives, serves both."""
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, "exact")
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact")
     bounded = bounded_output(f, x, options)
     return bounded.value, bounded.deviations(rows)
 
@@ -119,7 +119,7 @@ def intermediate(
     given: Given | None = None,
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, 0, given))
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given))
     intervals = bounded.relaxations[0].intervals
     return {
         name: (node.value + intervals[node].lower, node.value + intervals[node].upper)

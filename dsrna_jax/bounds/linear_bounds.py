@@ -45,7 +45,7 @@ def linear(
     Arguments as in `bound`; "alpha_crown" gives the planes of "crown", and "ibp" those of "crown_ibp". The offsets include all
     allowances for rounding.
     """
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, 0, given))
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given))
     graph, relaxed = bounded.graph, bounded.relaxations[0].prepared(bounded.graph, bounded.graph.output)
     output, structure = graph.output, jax.tree.structure(x)
     value = output.value

@@ -115,7 +115,7 @@ def certified_radius(
 
     Returns: [batch], in units of pixels.
     """
-    options = Options(None, norm, method, clip, None, chunk, iterations, None, arithmetic)
+    options = Options(norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic)
     rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return radius_of(rows)
 
@@ -140,7 +140,7 @@ def class_certified_radii(
 
     Returns: [batch, classes - 1], the other classes in ascending order, one search for each.
     """
-    options = Options(None, norm, method, clip, None, chunk, iterations, None, arithmetic)
+    options = Options(norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic)
     rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return jax.lax.map(lambda row: radius_of(row[None]), rows).T
 
