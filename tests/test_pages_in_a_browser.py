@@ -8,6 +8,7 @@ import shutil
 import pytest
 from compared_runs import PGD, table_of
 from test_mixtures_page import searched
+from test_question import MATCHES, SMOKE, network
 
 from dsrna_jax.comparison.page import page as comparison_page
 from dsrna_jax.pages import SORTABLE, document, sort_button, table
@@ -17,6 +18,7 @@ from dsrna_jax.reproduction.results import Figure
 from dsrna_jax.runtime.run_page import run_page
 from dsrna_jax.search.mixtures_page import mixtures
 from dsrna_jax.training.config import TrainingConfig
+from experiments.studies.question import page as question_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -71,7 +73,14 @@ def alphas(folder):
     return document("t", mixtures(*searched(epochs=3)))
 
 
-@pytest.mark.parametrize("make", [run, tables, sorting, alphas])
+def experiment(folder):
+    rows = [network(method, i, 0.5 + i / 9) for method in SMOKE.methods for i in range(2)]
+    gammas = [{"kind": "dsrna_jacobian", "gamma": gamma, "seed": 0, "held_out": 0.4 + gamma} for gamma in (0.0, 0.01)]
+    sheets = question_page.sheets(SMOKE, rows, gammas, [], MATCHES)
+    return question_page.html(SMOKE, question_page.answered(SMOKE, rows, MATCHES), sheets, [SMOKE.says])
+
+
+@pytest.mark.parametrize("make", [run, tables, sorting, alphas, experiment])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_a_page_fits_fetches_nothing_and_has_no_errors(browser, tmp_path, make, width):
     file = tmp_path / "page.html"
@@ -152,7 +161,7 @@ def shown_at(folder):
     return json.loads(re.search(r'application/json">(.*?)</script>', alphas(folder))[1])["shown"]
 
 
-@pytest.mark.parametrize("make", [run, tables, alphas])
+@pytest.mark.parametrize("make", [run, tables, alphas, experiment])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser, tmp_path, make, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
