@@ -11,6 +11,7 @@ from dsrna_jax import genotypes
 from dsrna_jax.comparison.columns import COSTS, CPU_COST, OTHER_COST
 from dsrna_jax.comparison.page import page
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, L2, LINF
+from dsrna_jax.comparison.runs import read
 from dsrna_jax.comparison.text import markdown
 from dsrna_jax.errors import InputError
 
@@ -127,3 +128,11 @@ def test_searches_of_one_method_merge_into_mean_and_deviation(runs):
     assert cell(table_of(*paths[:2]).rows[0], "PGD (100)")[:3] == (pytest.approx(55), pytest.approx(np.std([50, 60], ddof=1)), 2)
     with pytest.raises(InputError, match="are the same training with seed 0"):
         table_of(*paths, runs.make("twin", 1, cells[0], genotype=str(runs.root / "search_0")))
+
+
+def test_a_search_is_found_from_any_folder_above_the_training(runs):
+    """The training was started in a folder above, and the comparison elsewhere."""
+    (runs.root / "searches").mkdir()
+    found = runs.search("searches/one")
+    path = runs.make("training", genotype=f"{runs.root.name}/searches/one")
+    assert read(path).search.path == found

@@ -150,10 +150,13 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 def _search(path: Path, genotype: str, architecture: genotypes.Architecture) -> FoundBy | None:
     """The search in the folder that `--genotype` named, or that holds the file it named, if it found this cell; else None.
 
+    A relative name is looked for from here, beside the training, and from every folder above it: it was started in one of them.
+
     Raises: InputError if one of its files is damaged.
     """
     named = Path(os.path.expanduser(genotype))
-    for folder in (named, path.parent / named.name, *([named.parent] if named.suffix == ".json" else [])):
+    above = [parent / named for parent in path.absolute().parents]  # an absolute name stays as it is
+    for folder in (named, path.parent / named.name, *above, *([named.parent] if named.suffix == ".json" else [])):
         files = [folder / file for file in ("config.json", "genotype.json", "timing.jsonl")]
         if not all(file.is_file() for file in files):
             continue
