@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dsrna_jax import bounds
 from dsrna_jax.attacks import ATTACKS
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.commands.presets import PRESETS
@@ -36,6 +37,11 @@ def blocks(text, *languages):
     """The code blocks in one of the languages; "" for indented ones."""
     fenced = [code for language, _, code in _BLOCK.findall(text) if language in languages]
     return fenced + (re.findall(r"(?:^    .+\n)+", text, re.MULTILINE) if "" in languages else [])
+
+
+def test_the_reference_has_every_public_name_of_bounds():
+    entries = re.findall(r"^::: dsrna_jax\.bounds\.(\w+)$", TEXTS["docs/reference/bounds.md"], re.MULTILINE)
+    assert sorted(entries) == sorted(name for name in bounds.__all__ if not name.isupper())
 
 
 def snippets():

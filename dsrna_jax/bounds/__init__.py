@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dsrna_jax.bounds.margins import certified_radius, class_certified_radii, class_margins, margin
     from dsrna_jax.bounds.relaxations.curve import Curve
     from dsrna_jax.bounds.rules.registry import register
+    from dsrna_jax.bounds.slopes import optimised_slopes
     from dsrna_jax.bounds.specification import Specification, specification_margins
     from dsrna_jax.bounds.verifier.api import verify
     from dsrna_jax.bounds.verifier.verdict import Verdict
@@ -68,6 +69,7 @@ __all__ = [
     "intermediate",
     "linear",
     "margin",
+    "optimised_slopes",
     "register",
     "specification_margins",
     "value_and_deviation",
@@ -94,6 +96,7 @@ __getattr__, __dir__ = lazy.attach(
         "intermediate": "api:intermediate",
         "linear": "linear_bounds:linear",
         "margin": "margins:margin",
+        "optimised_slopes": "slopes:optimised_slopes",
         "register": "rules.registry:register",
         "specification_margins": "specification:specification_margins",
         "value_and_deviation": "api:value_and_deviation",

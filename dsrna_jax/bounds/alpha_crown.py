@@ -48,7 +48,7 @@ def optimised_lower_bound(
     return jnp.fmax(climb.first, bound if shared else _with_derivative_of(state.best, bound))
 
 
-def optimised_slopes(
+def shared_slopes(
     graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array, iterations: int
 ) -> dict[Node, jax.Array]:
     """Shares of the slopes of hinges, in the shapes of these, that rows have in `optimised_lower_bound` if they share them."""

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PyTree
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.explanation import Explanation, explanation
-from dsrna_jax.bounds.options import Given, Options
+from dsrna_jax.bounds.options import Given, Options, Slopes
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.refinement import intermediate_names
 from dsrna_jax.bounds.rounding import in_full_precision
@@ -30,6 +30,7 @@ def bound(
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
+    slopes: Slopes = "neuron",
 ) -> tuple[Float[Array, "batch *output"], Float[Array, "batch *output"]]:
     """Lower and upper bounds of every entry of f(x') for all x' within `radius` of x, or in `box`.
 
@@ -47,12 +48,15 @@ def bound(
       chunk: entries bounded at a time in backward passes; memory grows with it.
       iterations: optimisation steps of alpha_crown.
       given: sound bounds of intermediate values by name, {"relu_0": (lower, upper)}, as `intermediate` returns them.
+      slopes: of hinges such as relu. "neuron": each bound has its own, which alpha_crown optimises; "shared": bounds of a value
+        that are computed at a time have the same, which takes less memory and is looser; or shares by name, {"relu_0": [batch,
+        ...]}, as `optimised_slopes` returns them: crown takes them as they are, and alpha_crown starts there.
 
     Returns: (lower, upper), each of the shape of f(x).
     Raises: InputError for wrong arguments, for an f that mixes examples, and if memory would not suffice, by estimate;
       NotImplementedError naming a primitive that has no rule, and the line that calls it.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes)
     return bounded_output(f, x, options).values()
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from dsrna_jax.bounds.backward import linear_lower_bound, rows_of
 from dsrna_jax.bounds.balls import Box
-from dsrna_jax.bounds.options import Given, Options
+from dsrna_jax.bounds.options import Given, Options, Slopes
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.rounding import gamma, in_full_precision, lowered
 
@@ -39,13 +39,14 @@ def linear(
     box: Box | None = None,
     chunk: int = 64,
     given: Given | None = None,
+    slopes: Slopes = "neuron",
 ) -> LinearBounds:
     """Linear bounds of every entry of f(x') over a ball or a box around x, such as CROWN's (Zhang et al. 2018, equation 3).
 
     Arguments as in `bound`; "alpha_crown" gives the planes of "crown", and "ibp" those of "crown_ibp". The offsets include all
     allowances for rounding.
     """
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given))
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given, slopes=slopes))
     graph, relaxed = bounded.graph, bounded.relaxations[0].prepared(bounded.graph, bounded.graph.output)
     output, structure = graph.output, jax.tree.structure(x)
     value = output.value

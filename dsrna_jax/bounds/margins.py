@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.checks import traced
-from dsrna_jax.bounds.options import Given, Options
+from dsrna_jax.bounds.options import Given, Options, Slopes
 from dsrna_jax.bounds.output import bounded_output, output_bounds
 from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.rounding import gamma, in_full_precision
@@ -41,6 +41,7 @@ def margin(
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
+    slopes: Slopes = "neuron",
     arithmetic: str = "evaluated",
 ) -> Float[Array, " batch"]:
     """Lower bound of the logit margin, min over j != label of logits_label - logits_j, over the ball; positive means certified.
@@ -50,7 +51,7 @@ def margin(
       images: [batch, ...], floating-point pixels.
       labels: [batch], integers in 0 .. classes - 1.
       key: ignored.
-      radius, norm, method, clip, box, chunk, iterations, given: as in `bound`.
+      radius, norm, method, clip, box, chunk, iterations, given, slopes: as in `bound`.
       arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
         takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network are positive
         in the latter alone.
@@ -58,7 +59,7 @@ def margin(
     Returns: [batch], in units of the logits; -inf if nothing is known.
     Raises: InputError, NotImplementedError; as `bound`.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes)
     return _class_margins(logits_fn, images, labels, options).min(1)
 
 
@@ -77,13 +78,14 @@ def class_margins(
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
+    slopes: Slopes = "neuron",
     arithmetic: str = "evaluated",
 ) -> Float[Array, "batch others"]:
     """Lower bounds of logits_label - logits_j over the ball, for each other class j; arguments as in `margin`.
 
     Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes)
     return _class_margins(logits_fn, images, labels, options)
 
 

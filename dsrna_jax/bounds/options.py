@@ -14,6 +14,7 @@ from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, is_known, is_real
 
 Given = Mapping[str, tuple[jax.Array, jax.Array]]
+Slopes = str | Mapping[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Options:
     iterations: int = 20
     given: Given | None = None
     arithmetic: str = "evaluated"
+    slopes: Slopes = "neuron"
 
     def __post_init__(self):
         method_named(self.method)
@@ -40,6 +42,10 @@ class Options:
         check_counts(chunk=self.chunk)
         check_counts(0, iterations=self.iterations)
         _check_clip(self.clip)
+        if not isinstance(self.slopes, Mapping) and self.slopes not in ("neuron", "shared"):
+            raise InputError(f"slopes must be neuron, shared, or a dict of shares by hinge, got {shown(self.slopes)}")
+        if isinstance(self.slopes, Mapping) and self.record.slopes == "parallel":
+            raise InputError(f"method {self.method} has slopes of its own: give slopes to crown or alpha_crown")
 
     @property
     def record(self) -> Method:

@@ -48,8 +48,9 @@ class OutputBounds:
         lower = self._from_planes(rows)
         if not (method.optimises and any(isinstance(node.operation, Hinge) for node in graph.nodes)):
             return lower
-        steps = self.options.iterations
-        return jnp.fmax(lower, optimised_lower_bound(graph, self.ball, self.relaxations[0], graph.output, rows, steps))
+        steps, shared = self.options.iterations, self.options.slopes == "shared"
+        optimised = optimised_lower_bound(graph, self.ball, self.relaxations[0], graph.output, rows, steps, shared=shared)
+        return jnp.fmax(lower, optimised)
 
     def values(self) -> tuple[jax.Array, jax.Array]:
         """Lower and upper bounds of every entry of the output."""

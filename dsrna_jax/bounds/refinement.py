@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dsrna_jax.bounds import forward
-from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
+from dsrna_jax.bounds.alpha_crown import optimised_lower_bound, slopes_by_node
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
@@ -32,6 +32,8 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
     Raises: InputError for unknown names in `given`, or sides that do not fit.
     """
     method, given, names = options.record, options.given or {}, intermediate_names(graph)
+    slopes = slopes_by_node(graph, options.slopes) if isinstance(options.slopes, Mapping) else method.slopes
+    shared = options.slopes == "shared"
     if not isinstance(given, Mapping) or not all(isinstance(sides, tuple | list) for sides in given.values()):
         raise InputError("given must map names to (lower, upper), as intermediate returns them")
     unknown = {str(name) for name in given} - set(names.values())
@@ -42,7 +44,7 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
         if name in given and shapes != [node.value.shape] * 2:
             raise InputError(f"given {name} must be (lower, upper) of shape {node.value.shape}, got shapes {shapes}")
     if method.refined_by is None and not given and ball.norm == "linf":
-        return Relaxed(boxes, method.slopes)
+        return Relaxed(boxes, slopes)
     zonotopes = Zonotopes(graph, ball, boxes) if method.refined_by == "zonotopes" else None
     planes: dict[Node, Planes] = {}
     users = forward.relaxed_inputs(graph)
@@ -55,18 +57,18 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
         if zonotopes is not None:
             sides.append(zonotopes.sides(node, intervals))
         if method.refined_by == "backward" or (ball.norm != "linf" and not is_exact and is_affine(node)):
-            relaxed = Relaxed(intervals, method.slopes, planes).prepared(graph, node)
+            relaxed = Relaxed(intervals, slopes, planes).prepared(graph, node)
 
             def bound(rows):
                 if method.optimises:
-                    return optimised_lower_bound(graph, ball, relaxed, node, rows, options.iterations)
+                    return optimised_lower_bound(graph, ball, relaxed, node, rows, options.iterations, shared=shared)
                 return lower_bound(graph, ball, relaxed, node, rows)
 
             undecided = _undecided(node, users[node], intervals)
             sides.append(sides_of(node, bound, chunk=options.chunk, graph=graph, wanted=undecided))
         return tightest(sides) if sides else None
 
-    return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), method.slopes, planes)
+    return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), slopes, planes)
 
 
 def intermediate_names(graph: Graph) -> dict[Node, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from dsrna_jax.bounds.balls import Box
-from dsrna_jax.bounds.options import Given, Options
+from dsrna_jax.bounds.options import Given, Options, Slopes
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.rounding import in_full_precision, lowered
 from dsrna_jax.errors import InputError, shown
@@ -107,6 +107,7 @@ def specification_margins(
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
+    slopes: Slopes = "neuron",
     arithmetic: str = "evaluated",
 ) -> Float[Array, "batch row"]:
     """Lower bounds of <row, f(x')> + offset for every row of a specification, over all x' of the ball or box.
@@ -121,7 +122,7 @@ def specification_margins(
 
     Returns: [batch, row].
     """
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic))
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes))
     rows, offsets = specification.functionals(bounded.value)
     return lowest(rows, offsets, bounded.value, bounded.lower(rows), bounded.ball.radius).T
 

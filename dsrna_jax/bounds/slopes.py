@@ -1,0 +1,50 @@
+"""Slopes of hinges, optimised once for bounds of other inputs, radii or weights."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from dsrna_jax.bounds.alpha_crown import shared_slopes
+from dsrna_jax.bounds.backward import rows_of
+from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.options import Given, Options
+from dsrna_jax.bounds.output import bounded_output
+from dsrna_jax.bounds.rounding import in_full_precision
+
+
+@in_full_precision
+def optimised_slopes(
+    f: Callable[..., Float[Array, "batch *output"]],
+    x: PyTree[Float[Array, "batch ..."]],
+    *,
+    radius: float | Float[Array, "*batch"] | None = None,
+    rows: Float[Array, "row batch *output"] | None = None,
+    norm: str = "linf",
+    method: str = "crown",
+    clip: tuple[float, float] | None = None,
+    box: Box | None = None,
+    chunk: int = 64,
+    iterations: int = 20,
+    given: Given | None = None,
+) -> dict[str, Float[Array, "..."]]:
+    """Shares of the slopes of hinges that alpha-CROWN (Xu et al. 2021, arXiv:2011.13824) finds for all outputs together.
+
+    A share is 0 for the slope left of the kink, and 1 for that right of it: the lower plane of relu has the share as its slope.
+    Any shares are sound, for other inputs, radii and weights too: give them to `bound`, `margin` and the others as `slopes`.
+
+    Args:
+      rows: [row, batch, ...], functionals of f's output, whose lower bounds are raised in sum; by default both sides of every
+        entry.
+      method: of the intermediate bounds.
+      The rest as in `bound`.
+
+    Returns: {"relu_0": [batch, ...]}, of the shapes of the hinges' values.
+    """
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given))
+    output = bounded.graph.output
+    if rows is None:
+        every = rows_of(output, jnp.arange(output.size))
+        rows = jnp.concatenate([every, -every])
+    found = shared_slopes(bounded.graph, bounded.ball, bounded.relaxations[0], output, rows, iterations)
+    return {node.name: share for node, share in found.items()}
