@@ -41,6 +41,15 @@ def test_every_run_is_a_valid_command_with_a_cost(name, tmp_path, capsys):
     assert "about" in out and not (tmp_path / "q").exists()  # each configuration was made by its command
 
 
+@pytest.mark.parametrize("name", names())
+def test_gamma_is_chosen_by_searches_and_trainings_of_other_seeds_than_those_of_the_experiment(name, tmp_path):
+    own = protocol(name)
+    chosen = stages.gamma_stage(own, tmp_path, {}, ()).nodes.values()
+    searches = stages.cell_stage(own, dict.fromkeys(own.kinds, 0.1), {}, ()).nodes.values()
+    trainings = [node for node in stages.network_stage(own, tmp_path, {}, ()).nodes.values() if node.command == "train"]
+    assert not {node.flags["seed"] for node in chosen} & {node.flags["seed"] for node in [*searches, *trainings]}
+
+
 def test_random_cells_have_the_nearest_number_of_weights_each_once():
     drawn = {0: 100, 1: 205, 2: 195, 3: 400}
     found = matched(drawn, {"a": 200, "b": 100}, 3)
@@ -130,7 +139,7 @@ def test_the_page_says_the_answer_and_how_far_the_experiment_is():
     said, sheets = page.answered(SMOKE, rows[1:], MATCHES), page.sheets(SMOKE, rows, gammas, [], MATCHES)
     assert "(5 of 6 networks are measured.)" in said
     text = page.html(SMOKE, said, sheets, [SMOKE.says])
-    assert "50.00 (50.00 to 50.00)" in text and "attack: AutoAttack. Certificate: crown." in text and "<td>chosen</td>" in text
+    assert "50.00 (50.00 to 50.00)" in text and "Attack: AutoAttack. Certificate: crown; " in text and "<td>chosen</td>" in text
     assert "random-1 (draw 1)" in text and text.count("<table") == len(sheets) == 4
     assert all(f"| {line[0]} |" in page.markdown(said, sheets) for sheet in sheets for line in sheet.lines)
 

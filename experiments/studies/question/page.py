@@ -139,12 +139,13 @@ def _interval(values: Sequence[float], measure: str) -> str:
     if len(values) < 2 or measure == "weights":
         return show(mean)
     half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return f"{show(mean)} ({show(mean - half)} to {show(mean + half)})"
+    most = math.inf if measure == "radius" else 100.0
+    return f"{show(mean)} ({show(max(mean - half, 0.0))} to {show(min(mean + half, most))})"
 
 
 def _how(rows: Sequence[Row], training: str) -> str:
     ways = dict.fromkeys((row["attack"], row["bound"]) for row in rows if row["training"] == training)
-    return "; ".join(f"attack: {attack}. Certificate: {bound}." for attack, bound in ways)
+    return " ".join(f"Attack: {attack}. Certificate: {bound}; misclassified images count as 0." for attack, bound in ways)
 
 
 def _sweep(protocol: Protocol, gammas: Sequence[Row]) -> Sheet:

@@ -29,9 +29,9 @@ def gamma_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[
                 if name in known:
                     continue
                 flags = {**search_flags(kind, protocol.section.family), "gamma": gamma} | ({} if gamma else {"metric": "none"})
-                search = _search(protocol, f"{name}/search", kind, seed, flags, common)
-                nodes[search.name] = search
                 # Seeds from 100 on: neither searches nor trainings of the experiment itself have them.
+                search = _search(protocol, f"{name}/search", kind, 100 + seed, flags, common)
+                nodes[search.name] = search
                 training = _training(protocol, "adversarial", f"{name}/train", kind, 100 + seed, str(out / search.name), common)
                 nodes[training.name] = training._replace(needs=(search.name,))
     return Graph(nodes, ())

@@ -75,7 +75,7 @@ def answer(comparisons: Sequence[Compared]) -> str:
     return (
         "No: at this size, cells of a search with R are not shown to be more robust. In no measure do they differ from all "
         f"controls in one direction at 5 % after correction for {len(comparisons)} comparisons; the largest effect is that of "
-        f"{largest.method} against {largest.control} in {largest.measure}: {_difference(largest)}, p {largest.p:.2g} before it."
+        f"{largest.method} against {largest.control} in {largest.measure}: {_difference(largest)}, p {largest.p:.2g} uncorrected."
     )
 
 
