@@ -176,6 +176,8 @@ def test_every_primitive_is_walked():
         (lambda x: jnp.sort(x, 1), "the operation sort cannot"),
         (lambda x: x[:1], "a part of the batch|long for|expected a function with one output"),
         (lambda x: x @ x.T, "two axes of a value follow the batch"),
+        (lambda x: x / len(x), "other numbers at other batch sizes"),
+        (lambda x: x + jnp.asarray(np.arange(len(x), dtype=np.float32))[:, None], "other numbers at other batch sizes"),
         (lambda x: jnp.ones(3), "with one output \\[batch, ...\\]"),
         (lambda x: (x, x), "got 2 outputs"),
         (lambda x: x.astype(jnp.bfloat16) * 1, "conversion to bfloat16"),

@@ -81,13 +81,25 @@ def _interpreted(writer: GraphWriter, closed, other, inputs: Sequence[Value]) ->
 
     values.update(zip(closed.jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
     values.update(zip(closed.jaxpr.invars, inputs, strict=True))
-    if len(closed.jaxpr.eqns) != len(other.jaxpr.eqns):
+    if [e.primitive for e in closed.jaxpr.eqns] != [e.primitive for e in other.jaxpr.eqns]:
         raise InputError("the function does other operations at other batch sizes")
+    if not all(map(_is_same, _numbers(closed), _numbers(other))):
+        raise InputError("the function computes with other numbers at other batch sizes: expected one of each example by itself")
     for equation, twin in zip(closed.jaxpr.eqns, other.jaxpr.eqns, strict=True):
         operands = [of(atom) for atom in equation.invars]
         shapes = [_shape(*pair) for pair in zip(equation.outvars, twin.outvars, strict=True)]
         values.update(zip(equation.outvars, _emitted(writer, equation, twin, operands, shapes), strict=True))
     return [of(atom) for atom in closed.jaxpr.outvars]
+
+
+def _numbers(closed) -> list[np.ndarray]:
+    """The arrays and numbers that a closed jaxpr, without those inside of it, computes with."""
+    literals = [atom.val for equation in closed.jaxpr.eqns for atom in equation.invars if isinstance(atom, core.Literal)]
+    return [np.asarray(value) for value in [*closed.consts, *literals]]
+
+
+def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and bool(np.all((a == b) | (a != a)))
 
 
 def _shape(variable, twin) -> tuple[int, ...]:
