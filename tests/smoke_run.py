@@ -7,7 +7,8 @@ import numpy as np
 
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.runtime.checkpoint import Checkpoints
-from dsrna_jax.search.run import SearchLoop, run
+from dsrna_jax.search.loop import SearchLoop
+from dsrna_jax.search.run import run
 
 SMOKE = PRESETS["smoke"]
 

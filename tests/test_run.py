@@ -24,7 +24,8 @@ from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.runtime.signals import Stopped, stop_requests
 from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search.config import SearchConfig
-from dsrna_jax.search.run import SearchLoop, run
+from dsrna_jax.search.loop import SearchLoop
+from dsrna_jax.search.run import run
 from dsrna_jax.search.setup import search_setup
 
 

@@ -14,7 +14,8 @@ from dsrna_jax import genotypes
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.signals import Stopped
-from dsrna_jax.search.sampled.run import SampledLoop, run
+from dsrna_jax.search.run import run
+from dsrna_jax.search.sampled.loop import SampledLoop
 
 pytestmark = pytest.mark.slow
 SMALL = {

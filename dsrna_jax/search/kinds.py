@@ -1,4 +1,4 @@
-"""The kinds of searches by their strategy: the functions that set one up, report its size and run it."""
+"""The kinds of searches by their strategy: what sets one up, reports its size and runs it."""
 
 import importlib
 from collections.abc import Callable
@@ -13,29 +13,33 @@ class Kind(NamedTuple):
     network: (config, image shape, classes, mean, std) -> the network that is searched.
     setup: (config, stand-in for the data) -> a setup.
     report: setup -> text.
-    run: (config, path, resume, devices, file, log) -> genotype.
+    loop: the subclass of `RunLoop`, with the `genotype` found and `conclude()`, which writes what the search leaves at its end.
+    folder: the subclass of `RunFolder`.
     """
 
     network: Callable[..., Any]
     setup: Callable[..., Any]
     report: Callable[[Any], str]
-    run: Callable[..., Any]
+    loop: Callable[..., Any]
+    folder: Callable[..., Any]
 
 
-# The homes of these functions.
-_BY_GRADIENTS = tuple(
-    f"dsrna_jax.search.{home}" for home in ("setup:searched_network", "setup:search_setup", "report:report", "run:run")
-)
-_SAMPLED = tuple(
-    f"dsrna_jax.search.sampled.{home}" for home in ("setup:sampled_network", "setup:sampled_setup", "report:report", "run:run")
+# The homes of these functions and classes.
+_BY_GRADIENTS = ("setup:searched_network", "setup:search_setup", "report:report", "loop:SearchLoop", "folder:SearchFolder")
+_SAMPLED = (
+    "sampled.setup:sampled_network",
+    "sampled.setup:sampled_setup",
+    "sampled.report:report",
+    "sampled.loop:SampledLoop",
+    "sampled.folder:SampledFolder",
 )
 
 
 def kind_of(config: Any) -> Kind:
     """The kind of search that a configuration describes."""
 
-    def function(home):
+    def at(home):
         module, _, name = home.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(f"dsrna_jax.search.{module}"), name)
 
-    return Kind(*map(function, _SAMPLED if STRATEGIES[config.strategy] else _BY_GRADIENTS))
+    return Kind(*map(at, _SAMPLED if STRATEGIES[config.strategy] else _BY_GRADIENTS))

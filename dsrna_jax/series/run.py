@@ -17,7 +17,6 @@ from dsrna_jax.runtime.paths import is_begun
 from dsrna_jax.runtime.run_folder import identity
 from dsrna_jax.search import run as search_run
 from dsrna_jax.search.config import SearchConfig
-from dsrna_jax.search.kinds import kind_of
 from dsrna_jax.search.setup import search_setup
 from dsrna_jax.series.branch import branch_off
 from dsrna_jax.series.folder import SeriesFolder
@@ -44,7 +43,7 @@ def run(
     """
     options = {"devices": devices, "file": file, "log": log}
     if not config.is_series:
-        return kind_of(config).run(config, path, resume=resume, **options)
+        return search_run.run(config, path, resume=resume, **options)
     processes = joined()
     folder = SeriesFolder(path, is_written=processes.is_first)
     with locked(folder.path, "run_dir"):

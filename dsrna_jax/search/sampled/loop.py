@@ -1,53 +1,20 @@
-"""A sampled search from beginning to end, or from where it stopped, with its records in a run folder."""
+"""A sampled search between two steps: what it does in a step, records of an epoch or a round, and leaves at its end."""
 
-import os
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from dsrna_jax import genotypes
 from dsrna_jax.genotypes import Genotype, RobNet
-from dsrna_jax.runtime import run as runtime_run
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.compilation import initial_state
-from dsrna_jax.runtime.joining import joined
-from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.loop import RunLoop
-from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.optimizers import weight_rate
 from dsrna_jax.search.sampled.folder import SampledFolder
 from dsrna_jax.search.sampled.programs import MOVED, SampledPrograms, arguments, sampled_programs
-from dsrna_jax.search.sampled.setup import SampledSetup, sampled_setup
+from dsrna_jax.search.sampled.setup import SampledSetup
 from dsrna_jax.search.sampled_options import front_objectives, objectives_of
-
-
-def run(
-    config: SearchConfig,
-    path: str | os.PathLike,
-    *,
-    resume: bool = False,
-    devices: int = 0,
-    file: TextIO | None = None,
-    log: Sequence[str] = (),
-) -> Genotype | RobNet:
-    """Trains the supernet, tries the children of the strategy, and returns the genotype of the best; all records are in `path`.
-
-    A checkpoint follows every epoch of the supernet and every round of children. Arguments, errors and what `resume` promises are
-    those of `search.run.run`.
-    """
-    folder = SampledFolder(path, is_written=joined().is_first)
-    with locked(folder.path, "run_dir"):
-        setup = lambda: sampled_setup(config)  # noqa: E731
-        end = runtime_run.run(setup, SampledLoop, folder, config, resume=resume, devices=devices, file=file, log=log)
-        if folder.is_written:
-            assert end.best is not None
-            folder.draw(end.genotype, config, end.best.child)
-            if config.objectives:
-                folder.write_front(front_objectives(config.objectives), end.setup.functions.coding)
-            folder.write_page(f"ended; child {end.best.child} has the highest reward, {end.best.reward:.4g}")
-    return end.genotype
 
 
 class Best(NamedTuple):
@@ -148,6 +115,14 @@ class SampledLoop(RunLoop):
 
     def draw(self) -> None:
         """Nothing: the pictures of children are drawn when all are known."""
+
+    def conclude(self) -> None:
+        """Draws the pictures and writes the front and the page of the search that has ended."""
+        assert self.best is not None
+        self.folder.draw(self.genotype, self.config, self.best.child)
+        if self.config.objectives:
+            self.folder.write_front(front_objectives(self.config.objectives), self.setup.functions.coding)
+        self.folder.write_page(f"ended; child {self.best.child} has the highest reward, {self.best.reward:.4g}")
 
     def metadata(self) -> dict[str, Any]:
         if self.best is None:
