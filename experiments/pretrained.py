@@ -6,6 +6,7 @@ A command whose results are there already is not run again. The model cards list
 """
 
 import importlib
+import json
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from absl import flags
 
 from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.process import execute
+from dsrna_jax.comparison.card import attacked, certified
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
 from dsrna_jax.training import pretrained
@@ -22,6 +24,9 @@ OUT = pretrained.FOLDER.relative_to(Path(__file__).parents[1])
 SEARCHES = ("digits_dsrna_cb", "digits_dsrna_jacobian")
 PUBLISHED = {"digits_pcdarts": "PC_DARTS_cifar"}
 SIZE = ("--cells=3", "--channels=6", "--auxiliary_weight=0")
+# Small budgets: AutoAttack on 128 of the 360 test images, radii on 32 of them.
+ATTACK = ("--tier=standard", "--radius=0.1", "--examples=128", "--probe_examples=32")
+CERTIFY = ("--method=crown_ibp", "--examples=32", "--batch_size=32", "--attack=none")
 TRAININGS = {"": (), "_adversarial": ("--adversarial=pgd", "--radius=0.1")}
 
 
@@ -42,6 +47,7 @@ def main(argv: Sequence[str]) -> None:
             if not Path(result).exists():
                 print(f"dsrna_jax {shlex.join(command)}", flush=True)
                 importlib.import_module(f"dsrna_jax.commands.{command[0]}").main(command)
+        write_measures(OUT / f"{network}.md", f"{values.runs}/{network}")
         add_commands(OUT / f"{network}.md", steps.values())
 
 
@@ -59,15 +65,27 @@ def commands(network: str, runs: str) -> dict[str, list[str]]:
     return search | {
         f"{trained}/result.json": ["train", genotype, *SIZE, *TRAININGS[network.removeprefix(cell)], f"--run_dir={trained}"],
         str(file): ["export", f"--checkpoint={trained}", "--to=safetensors", f"--out={file}", "--licence=apache-2.0"],
+        f"{trained}/attack/attack.json": ["attack", f"--checkpoint={file}", *ATTACK, f"--out={trained}/attack"],
+        f"{trained}/certify/certify.json": ["certify", f"--checkpoint={file}", *CERTIFY, f"--out={trained}/certify"],
     }
 
 
+def write_measures(card: Path, trained: str) -> None:
+    """Writes what the attack and the certificates of the folder of a training say to the sections of a model card."""
+    text = card.read_text(encoding="utf-8")
+    for heading, command, lines in (("Under attack", "attack", attacked), ("Certificates", "certify", certified)):
+        result = json.loads(Path(trained, command, f"{command}.json").read_text(encoding="utf-8"))
+        before, rest = text.split(f"## {heading}\n")
+        section = "\n".join(lines([result]))
+        text = f"{before}## {heading}\n\n{section}\n\n## {rest.partition('## ')[2]}"
+    write_whole(card, text)
+
+
 def add_commands(card: Path, lines: Iterable[Sequence[str]]) -> None:
-    """Lists the command lines at the end of a model card, unless they are there."""
-    text, heading = card.read_text(encoding="utf-8"), "## Made by"
-    if heading not in text:
-        shown = "\n".join(f"dsrna_jax {shlex.join(line)}" for line in lines)
-        write_whole(card, f"{text}\n{heading}\n\n```sh\n{shown}\n```\n")
+    """Lists the command lines at the end of a model card."""
+    heading, shown = "\n## Made by\n", "\n".join(f"dsrna_jax {shlex.join(line)}" for line in lines)
+    text = card.read_text(encoding="utf-8").partition(heading)[0]
+    write_whole(card, f"{text}{heading}\n```sh\n{shown}\n```\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from dsrna_jax.training import restore, weights_file
 from dsrna_jax.training.pretrained import FOLDER
 
 NAMES = dsrna_jax.pretrained()
+SECTIONS = ["Network", "Data", "Training", "Accuracy", "Under attack", "Certificates", "Verified", "File", "Licence", "Made by"]
 DIGITS = data.load("digits", "test")
 IMAGES = DIGITS.images.astype(np.float32) / 255
 SHIPPED = FOLDER / "digits_dsrna_cb.safetensors"
@@ -67,6 +68,10 @@ def test_model_cards_are_of_these_files_and_say_how_they_were_made(networks):
     for name, network in networks.items():
         assert hashlib.sha256((FOLDER / f"{name}.safetensors").read_bytes()).hexdigest() in card(name)
         assert network.digest in card(name) and f"dsrna_jax train --genotype={network.config.genotype} " in card(name)
+        is_measured = "dsrna_jax attack --checkpoint=" in card(name)
+        assert bool(re.search(r"\| AutoAttack \| linf \| 0\.1 \| .* \| 128 \|", card(name))) == is_measured
+        assert ("| crown_ibp | linf | " in card(name)) == is_measured
+        assert re.findall("^## (.*)$", card(name), re.MULTILINE) == SECTIONS
     assert {file.stem for file in FOLDER.glob("*.md")} == set(NAMES)
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 800_000
 

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,8 @@ def card(run: FinishedTraining, network: TrainedNetwork, file: Path, kind: str, 
         ])],
         ["## Training", "", *_table(("option", "value"), _training(run.config))],
         ["## Accuracy", "", *_accuracy(run)],
-        ["## Under attack", "", *_attacks(run)],
-        ["## Certificates", "", *_certificates(run)],
+        ["## Under attack", "", *attacked(run.attacks)],
+        ["## Certificates", "", *certified(run.certificates)],
         ["## Verified", "", *_verifications(run)],
         ["## File", "", *_table(("", ""), [
             ("name", file.name),
@@ -110,19 +110,21 @@ def _accuracy(run: FinishedTraining) -> list[str]:
     return [f"{test['accuracy']:.2%} of all {test['images']:,} {test['split']} images ({test['correct']:,} are right)."]
 
 
-def _attacks(run: FinishedTraining) -> list[str]:
+def attacked(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of the section about attacks, from contents of attack.json."""
     rows = [
         (row["name"], row["norm"], f"{row['radius']:.4g}", row["budget"], f"{row['accuracy']:.1%}", result["examples"])
-        for result in run.attacks
+        for result in results
         for row in result["rows"]
     ]
     note = "Accuracy under attack is an upper bound of robust accuracy: a stronger attack may leave less."
     return [*_table(("attack", "norm", "radius", "budget", "accuracy", "images"), rows), "", note] if rows else ["Not measured."]
 
 
-def _certificates(run: FinishedTraining) -> list[str]:
+def certified(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of the section about certificates, from contents of certify.json."""
     rows = [
-        (result["method"], result["norm"], _mean(result["radius"]["mean"]), result["examples"]) for result in run.certificates
+        (result["method"], result["norm"], _mean(result["radius"]["mean"]), result["examples"]) for result in results
     ]
     return _table(("method", "norm", "mean certified radius", "images"), rows) if rows else ["Not measured."]
 
