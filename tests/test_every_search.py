@@ -1,6 +1,7 @@
 """Every method runs with every robustness measure, and resumes where it was stopped: all presets of the digits, made small."""
 
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -29,29 +30,40 @@ METHODS = sorted(
 )
 
 
-def small(name, **changes):
-    return dataclasses.replace(PRESETS[name], **SMALL | SMALL_SERIES.get(name, {}) | changes)
+def small(name, metric):
+    return dataclasses.replace(PRESETS[name], **SMALL | SMALL_SERIES.get(name, {}), metric=metric, gamma=0.01)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """(method, measure) -> the folder of a search that was never stopped, and what it found; each is run once."""
+
+    @functools.cache
+    def searched(name, metric):
+        folder = tmp_path_factory.mktemp("whole")
+        return folder, run(small(name, metric), folder, devices=1, file=io.StringIO())
+
+    return searched
 
 
 @pytest.mark.parametrize("metric", [name for name in MEASURES if name != "none"])
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_runs_with_every_measure(name, metric, tmp_path):
-    found = run(small(name, metric=metric, gamma=0.01), tmp_path, devices=1, file=io.StringIO())
-    searches = [path for path in tmp_path.rglob("metrics.jsonl") if (path.parent / "alphas.jsonl").exists()]
+def test_every_method_runs_with_every_measure(name, metric, whole):
+    folder, found = whole(name, metric)
+    searches = [path for path in folder.rglob("metrics.jsonl") if (path.parent / "alphas.jsonl").exists()]
     for path in searches:
         rows = records.rows(path)
         assert all(row["robustness"] is not None and row["alpha_gradient"] > 0 for row in rows) and len(rows) >= 2
     assert len(searches) >= 1
-    assert found.nodes == 1 and json.loads((tmp_path / "genotype.json").read_text())
-    assert {"cells.png", "alphas.png", "curves.png"} <= {path.name for path in tmp_path.iterdir()}
+    assert found.nodes == 1 and json.loads((folder / "genotype.json").read_text())
+    assert {"cells.png", "alphas.png", "curves.png"} <= {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if not PRESETS[name].is_series])  # of these: test_series
-def test_every_method_ends_the_same_when_it_was_stopped_before(name, tmp_path, monkeypatch):
-    config = small(name)
-    run(config, tmp_path / "whole", devices=1, file=io.StringIO())
+def test_every_method_ends_the_same_when_it_was_stopped_before(name, whole, tmp_path, monkeypatch):
+    config = small(name, "jacobian")
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         at_step(patch, 3, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         run(config, tmp_path / "run", devices=1, file=io.StringIO())
     run(config, tmp_path / "run", resume=True, devices=1, file=io.StringIO())
-    assert_same_end(tmp_path / "run", tmp_path / "whole")
+    assert_same_end(tmp_path / "run", whole(name, "jacobian")[0])
