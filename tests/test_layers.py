@@ -1,14 +1,19 @@
 """The building blocks against small matrices, XLA's convolution and numpy's moments; their derivatives too."""
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 
+from dsrna_jax import data
 from dsrna_jax.kernels.max_pool import max_pool
 from dsrna_jax.networks import layers
+from dsrna_jax.networks.fan import Fan
+from dsrna_jax.networks.maps import Kind
+from dsrna_jax.runtime import sharding
 
 SIZES, STRIDES = [(8, 8), (7, 5)], [1, 2]
 
@@ -90,6 +95,28 @@ def test_max_pool_derivatives_map_over_directions_images_or_both():
 def test_the_first_of_tied_pixels_has_the_derivative_of_max_pool():
     gradient = jax.grad(lambda x: max_pool(x, 2, 2).sum())(jnp.array([[1.0, 1, 0, 5], [1, 1, 5, 5]]))
     np.testing.assert_array_equal(gradient, [[1, 0, 0, 1], [0, 0, 0, 0]])
+
+
+class Pooled(nn.Module):
+    """Two preprocessed maps and a max pool of each, as in a reduction cell of a supernet."""
+
+    @nn.compact
+    def __call__(self, x):
+        y = jnp.stack([layers.Preprocess(4, False, name=name)(x, "batch") for name in ("first", "second")])
+        out = Fan((Kind("max_pool_3x3", 2),), 2, affine=False, is_supernet=True)(y, jnp.full((2, 1), 0.3), "batch")[2]
+        return (out * np.arange(1.0, 5).reshape(4, 1, 1, 1) * np.arange(64.0).reshape(1, 64, 1, 1)).sum()
+
+
+def test_the_derivative_of_max_pool_is_the_same_however_xla_fuses_and_rounds():
+    """Of the digits, whose black borders tie; compiled as runs are, and hardly optimised."""
+    images = jnp.moveaxis(jnp.asarray(data.load("digits", "train").images[:64], jnp.float32) / 255, -1, 0)
+    x, net = jnp.concatenate([images, 1 - images, images**2]), Pooled()
+    weights = net.init(jax.random.key(0), x)["params"]
+    total = lambda weights: net.apply({"params": weights}, x, mutable=["batch_stats", "moments"])[0]  # noqa: E731
+    lowered = jax.jit(jax.grad(total)).lower(weights)
+    least = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    ours, plain = (lowered.compile(compiler_options=o)(weights) for o in (sharding.compiler_options(sharding.mesh(1)), least))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.01 * float(jnp.abs(b).max())), ours, plain)
 
 
 def test_the_padding_of_max_pool_never_wins():

@@ -41,10 +41,21 @@ def _max_pool_jvp(window, stride, padding, primals, tangents):
     (x,), (direction,) = primals, tangents
     y = max_pool(x, window, stride, padding)
     grid = {"window": window, "stride": stride, "padding": padding}
-    place, entries = jnp.zeros(y.shape, int), list(_to_windows(x, y.shape[-2:], -np.inf, **grid))
-    for tap in reversed(range(len(entries))):
-        place = jnp.where(entries[tap] == y, tap, place)
+    place = _first_largest(_to_windows(x, y.shape[-2:], -np.inf, **grid))
     return y, routed_p.bind(direction, place, solve="output", size=y.shape[-2:], **grid)
+
+
+def _first_largest(entries):
+    """The tap of the first of the largest entries of each window.
+
+    Entries are compared with one another and not with the maximum: XLA computes x again where it fuses, with other roundings, and
+    then none of them may equal a maximum that it has computed elsewhere.
+    """
+    largest = next(entries)
+    place = jnp.zeros(largest.shape, int)
+    for tap, entry in enumerate(entries, start=1):
+        place, largest = jnp.where(entry > largest, tap, place), jnp.maximum(largest, entry)
+    return place
 
 
 def _borders(size, window, stride, padding):
