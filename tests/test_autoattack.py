@@ -65,6 +65,17 @@ def test_another_radius_or_checkpoint_compiles_nothing():
     assert (series.stage_result._cache_size(), compiled_logits._cache_size()) == programs
 
 
+def test_a_closure_whose_weights_have_changed_is_attacked_as_it_is_now():
+    """A compiled program of its first weights would call every image robust."""
+    current = [WEIGHTS]
+    closure = lambda x: network(current[0], x)  # noqa: E731
+    labels = np.asarray(closure(images[:4])).argmax(1)
+    for factor, success in ((1.0, 0.0), (-1.0, 1.0)):
+        current[0] = jax.tree.map(lambda w, factor=factor: factor * w, WEIGHTS)
+        result = attacks.autoattack(closure, images[:4], labels, KEY, radius=1e-6, batch_size=4, **BUDGET)
+        assert result.success.mean() == success
+
+
 def test_a_series_skips_completed_batches():
     settings = {"radius": 0.07, "norm": "linf", "batch_size": 16}
     clean = np.asarray(logits_fn(images)).argmax(1) == labels

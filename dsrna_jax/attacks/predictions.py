@@ -71,9 +71,20 @@ def as_partial(logits_fn: LogitsFn) -> Partial:
     """`logits_fn` as a pytree, which compiled programs take as an argument.
 
     The arguments of a `jax.tree_util.Partial`, such as the weights, are traced, so that another checkpoint compiles nothing.
-    Arrays that any other function closes over are constants of the program.
+    Arrays that any other function closes over are constants of the program. They may have changed since an earlier call, so that
+    every call counts as another function, and compiles anew.
     """
-    return logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
+    return logits_fn if isinstance(logits_fn, Partial) else Partial(_OfOneCall(logits_fn))
+
+
+class _OfOneCall:
+    """A function that equals no other wrapping of it."""
+
+    def __init__(self, logits_fn: LogitsFn):
+        self._logits_fn = logits_fn
+
+    def __call__(self, *arguments):
+        return self._logits_fn(*arguments)
 
 
 def with_fixed_key(logits_fn: LogitsFn, key: PRNGKeyArray, images: Array) -> Array:
