@@ -1,5 +1,6 @@
 """Backward rows on windows against rows that hold all entries, on random networks over the operations that keep windows."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from jax import lax
 from quick import quick
 
-from dsrna_jax.bounds import forward
+from dsrna_jax.bounds import bound, forward
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import ball, region
 from dsrna_jax.bounds.checks import traced
@@ -298,3 +299,16 @@ def test_bounds_have_the_same_derivatives_by_weights_and_by_slopes_of_each_row()
         gradient = jax.grad(bounds, (0, 1))
         windows, dense = quick(lambda k, s: [gradient(k, s, way) for way in (True, False)])(kernels, share)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), windows, dense)
+
+
+@pytest.mark.parametrize("mode", ["edge", "mean", "linear_ramp"])
+def test_padded_entries_have_the_bounds_of_the_matrix_that_pads(mode):
+    """`jnp.pad` joins the batch with empty borders along the axis of the batch."""
+    w, x = normal(np.random.default_rng(0), 6, 3), jnp.asarray(IMAGES[:, 0, 0, :4], jnp.float32)
+    pad = lambda x: jnp.pad(x, ((0, 0), (1, 1)), mode=mode)  # noqa: E731
+    matrix = pad(jnp.eye(4))
+    found, expected = (
+        quick(lambda x, padded=padded: bound(lambda x: jax.nn.relu(padded(x) - 0.5) @ w, x, radius=0.2, method="crown"))(x)
+        for padded in (pad, lambda x: x @ matrix)
+    )
+    chex.assert_trees_all_close(found, expected, atol=1e-5)

@@ -108,7 +108,7 @@ class Pooled(nn.Module):
 
 
 def test_the_derivative_of_max_pool_is_the_same_however_xla_fuses_and_rounds():
-    """Of the digits, whose black borders tie; compiled as runs are, and hardly optimised."""
+    """Images are digits, whose black borders tie; programs are compiled as runs are, and hardly optimised."""
     images = jnp.moveaxis(jnp.asarray(data.load("digits", "train").images[:64], jnp.float32) / 255, -1, 0)
     x, net = jnp.concatenate([images, 1 - images, images**2]), Pooled()
     weights = net.init(jax.random.key(0), x)["params"]

@@ -178,7 +178,7 @@ def test_full_disk_keeps_the_checkpoint_before(monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is full.*step 5, is untouched"):
-        at_step(patch, 6, lambda _: patch.setattr(checkpoint, "_claim_space", no_space))
+        at_step(patch, 6, lambda _: patch.setattr(checkpoint, "claim_space", no_space))
         run(SMOKE, tmp_path, devices=1, file=io.StringIO())
     assert Checkpoints(tmp_path / "checkpoints").steps == [5]
 

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import stat
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def read(file: Path | None) -> bytes | None:
         _log.warning("%s was damaged: its program is traced anew, and replaces it", file)
         return None
     with contextlib.suppress(OSError):
-        file.touch()
+        _note_use(file)
     return content
 
 
@@ -108,9 +109,16 @@ def write(file: Path | None, content: bytes, module: str) -> None:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(whole)
-        newest = sorted(file.parent.glob("program-*"), key=lambda f: f.stat().st_mtime, reverse=True)
+        _note_use(file)
+        newest = sorted(file.parent.glob("program-*"), key=lambda f: f.stat().st_mtime_ns, reverse=True)
         for old in newest[KEPT:]:
             old.unlink(missing_ok=True)
+
+
+def _note_use(file: Path) -> None:
+    """Dates a program by the clock itself: the time that a file system gives stands still for milliseconds."""
+    now = time.time_ns()
+    os.utime(file, ns=(now, now))
 
 
 def _is_private(path: Path) -> bool:

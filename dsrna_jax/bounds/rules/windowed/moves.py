@@ -94,6 +94,8 @@ def joined(operands, *, dimension, **_):
     def pull(functional):
         if functional.frame[dimension] is not None:
             return [functional.rows] * len(places)
+        if dimension == functional.node.batch_axis:  # of the whole batch and nothing, as `jnp.pad` writes it
+            functional = functional.for_each_example()
         axis = axis_of_rows(functional, dimension)
         return [lax.slice_in_dim(functional.rows, start, start + size, axis=axis) for start, size in places]
 
