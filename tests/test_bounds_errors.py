@@ -10,6 +10,7 @@ import pytest
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
+from quick import quick
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds import checks, explanation
@@ -117,6 +118,22 @@ def test_float32_inputs_are_bounded_in_float32_also_where_x64_is_on(f):
         for method in ("ibp", "crown"):
             lower, upper = bounds.bound(lambda x: f(x), jnp.asarray(X, jnp.float32), radius=0.1, method=method)
             assert lower.dtype == jnp.float32 and np.all(lower <= f(X)) and np.all(f(X) <= upper)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jnp.where(x > 0.5, x, np.zeros((1, 4))),
+        lambda x: jax.nn.one_hot(x.argmax(1), 4) + x,
+        lambda x: jnp.select([x > 0.5, x > 0.2], [x, 2 * x], np.zeros((1, 4))),
+    ],
+    ids=["where", "one_hot", "select"],
+)
+def test_choices_between_values_of_two_types_are_bounded_where_x64_is_on(f):
+    with jax.enable_x64(True):
+        x = jnp.asarray(X, jnp.float32)
+        lower, upper = quick(lambda x: bounds.bound(f, x, radius=0.1, method="crown"))(x)
+        assert lower.dtype == upper.dtype == f(x).dtype == jnp.float64 and np.all(lower <= f(x)) and np.all(f(x) <= upper)
 
 
 def test_bad_input_is_refused_in_one_line():

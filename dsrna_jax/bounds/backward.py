@@ -110,6 +110,8 @@ def functionals_of_inputs(graph: Graph, relaxed: Relaxed, target: Node, start: F
         if node not in pending or node.operation is None:
             continue
         functional = pending.pop(node).settled()
+        # Planes of an operation on values of several types, such as a choice between them, have the widest one.
+        functional = dataclasses.replace(functional, rows=functional.rows.astype(node.value.dtype))
         if isinstance(node.operation, Linear):
             if functional.is_dense and functional.is_of_each and node.operation.one_of is not None:
                 place, whole = node.operation.one_of

@@ -75,7 +75,9 @@ class Intervals(dict[Node, Interval]):
         gap = self.error(node)
         for coefficient, parent in zip(coefficients, node.parents, strict=True):
             if coefficient is not None:
-                size = self.error(parent) + gamma(self.uses[parent] + 4, node.value.dtype) * reach_of(self[parent])
+                # A functional takes the type of each node that it meets, so that coefficients are rounded to that of the parent.
+                dtype = max(node.value.dtype, parent.value.dtype, key=lambda dtype: jnp.finfo(dtype).eps)
+                size = self.error(parent) + gamma(self.uses[parent] + 4, dtype) * reach_of(self[parent])
                 product = jnp.abs(coefficient) * jax.lax.stop_gradient(jax.lax.broadcast_to_rank(size, coefficient.ndim))
                 rows = coefficient.ndim - size.ndim  # optimised slopes have an axis of rows in front of those of the node
                 ahead = size.ndim - node.value.ndim  # and the entries of a maximum lie ahead of the axes of the node

@@ -100,10 +100,9 @@ def broadcast_nodes(tracer, operands, axes) -> list[Node]:
 def constant_node(tracer, constant, like):
     """A constant as a node that deviates by 0, of the shape of the node `like`."""
     value = jnp.broadcast_to(constant, like.value.shape)
-    windowed = elementwise(lambda functional: jnp.zeros_like(functional.rows))
-    return tracer.node(
-        Linear(jnp.zeros_like, jnp.zeros_like, increasing=True, windowed=windowed), (like,), value, like.batch_axis
-    )
+    windowed = elementwise(lambda functional: jnp.zeros_like(functional.rows, like.value.dtype))
+    zero = functools.partial(jnp.zeros_like, dtype=value.dtype)
+    return tracer.node(Linear(zero, zero, increasing=True, windowed=windowed), (like,), value, like.batch_axis)
 
 
 def rewritten(function: Callable) -> Rule:
