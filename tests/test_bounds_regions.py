@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,6 +52,15 @@ def test_a_box_of_one_width_bounds_as_the_ball_does(method):
     np.testing.assert_allclose(
         clipped, bounds.bound(network, x, radius=radius, method=method, clip=(-1.0, 1.0)), rtol=1e-5, atol=1e-5
     )
+
+
+def test_a_box_around_an_array_holds_its_whole_ball():
+    x = jnp.asarray(rng.normal(size=(2, 50)), jnp.float32)
+    box, exact = bounds.Box.around(x, jnp.array([0.1, 1e-9])), np.asarray(x, np.float64)
+    radius = np.float32([[0.1], [1e-9]]).astype(np.float64)
+    assert np.all(box.lower < exact - radius) and np.all(exact + radius < box.upper) and np.all(box.upper - box.lower < 0.201)
+    point = bounds.Box.around(x, 0.0)
+    chex.assert_trees_all_equal((point.lower, point.upper), (x, x))
 
 
 @pytest.mark.parametrize("method", bounds.METHODS)

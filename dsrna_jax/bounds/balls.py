@@ -31,10 +31,12 @@ class Box:
     def around(
         cls, x: Float[Array, "batch ..."], radius: float | Float[Array, " batch"], clip: tuple[float, float] | None = None
     ) -> "Box":
-        """The inputs within `radius` of an array x in every entry, and in the range `clip`."""
+        """The inputs within `radius` of an array x in every entry, and in the range `clip`; ends are rounded outwards."""
         wide = jnp.reshape(jnp.asarray(radius, x.dtype), (-1, *[1] * (x.ndim - 1)))
+        wide = jnp.where(wide > 0, jnp.nextafter(wide, jnp.inf), wide)
+        ends = (jnp.where(wide > 0, jnp.nextafter(x + sign * wide, sign * jnp.inf), x) for sign in (-1, 1))
         low, high = (-jnp.inf, jnp.inf) if clip is None else clip
-        return cls(jnp.clip(x - wide, low, high), jnp.clip(x + wide, low, high))
+        return cls(*(jnp.clip(end, low, high) for end in ends))
 
     @property
     def middle(self) -> PyTree[Float[Array, "batch ..."]]:
