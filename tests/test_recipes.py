@@ -120,7 +120,7 @@ SEARCHES = {
         {"children": (4500, "each is judged on all images held out, not on a batch of 160")},
     ),
     "cifar10_pnas": Recipe(
-        "Liu et al. 2018 (arXiv:1712.00559), sections 5.1 and 5.2",
+        "Liu et al. 2018 (arXiv:1712.00559); not checked against its text",
         {
             "dataset": "cifar10", "strategy": "pnas", "nodes": 5, "cells": 8, "channels": 24, "train_share": 0.9,
             "round_size": 256, "children": 1160,
@@ -128,7 +128,7 @@ SEARCHES = {
         {"children": (1280, "five equal rounds; the 136 cells of one node are drawn, not listed")},
     ),
     "cifar10_nasnet": Recipe(
-        "Zoph et al. 2018 (arXiv:1707.07012), section 4.1 and appendix A",
+        "Zoph et al. 2018 (arXiv:1707.07012); not checked against its text",
         {
             "dataset": "cifar10", "strategy": "reinforce", "nodes": 5, "train_share": 0.9, "children": 20000, "epochs": 0,
             "controller_lr": 3.5e-4, "controller_entropy": 1e-5, "fine_tune_steps": 14060,

@@ -32,14 +32,14 @@ CIFAR10_ENAS = replace(
     weight_lr_min=5e-4, weight_decay=1e-4, train_share=0.9, val_share=0.1, controller_lr=3.5e-3, children=4500, round_size=10,
 )  # fmt: skip
 
-# PNAS, section 5.1: cells of five nodes, two of them between reductions, of 24 channels, and 256 children of each size. They were
+# PNAS: cells of five nodes, two of them between reductions, of 24 channels, and 256 children of each size. They were
 # trained for 20 epochs each; here they share the supernet of random search, with its rates. Its last 256 children are those of
 # five nodes; those of one node are all 136 there, and drawn here. These numbers were not checked against the paper's text.
 CIFAR10_PNAS = replace(
     CIFAR10_RANDOM, strategy="pnas", nodes=5, channels=24, train_share=0.9, val_share=0.1, children=1280, round_size=256
 )
 
-# NASNet, appendix A: 20000 children of five nodes, each trained by itself for 20 epochs (of 703 steps); no supernet. Its
+# NASNet: 20000 children of five nodes, each trained by itself for 20 epochs (of 703 steps); no supernet. Its
 # controller learns by proximal policy optimisation and its children's rate falls; here by REINFORCE, and it is that of DARTS.
 # These numbers were not checked against the paper's text.
 CIFAR10_NASNET = replace(
