@@ -265,6 +265,9 @@ DIGITS = {
     for name in (
         "dsrna_jacobian",
         "dsrna_cb",
+        "darts_first",
+        "darts_second",
+        "pcdarts",
         "darts_plus",
         "pdarts",
         "rdarts_l2",

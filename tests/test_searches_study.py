@@ -18,19 +18,37 @@ def test_every_search_has_the_passes_of_the_budget(method):
     assert (config.nodes, config.channels) == (1, 8) and config.warmup_epochs < max(1, config.epochs)
 
 
-def test_rows_that_are_there_are_not_measured_again(tmp_path, capsys):
-    for seed, accuracy in enumerate((0.9, 0.8)):
-        for method in ("gdas", "random_cells"):
-            folder = tmp_path / f"{method}_{seed}"
-            folder.mkdir()
-            skips = {"skips": 2 + seed} if method == "gdas" else {}
-            row = {"method": method, "seed": seed, "accuracy": accuracy, "crown_radius": 0.01, **skips}
-            (folder / "row.json").write_text(json.dumps(row))
-    arguments = ["searches", "--seeds=2", "--methods=gdas,random_cells", f"--run_dir={tmp_path}"]
-    assert status(searches.main, arguments) == 0
+def written(file, *rows):
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["searches", f"--rows={file}", *(f"--{name}={value}" for name, value in SMALL._asdict().items())]
+
+
+def test_rows_of_the_same_budget_are_not_measured_again(tmp_path, capsys):
+    rows = [
+        {"method": method, "seed": seed, **SMALL._asdict(), "accuracy": accuracy, "crown_radius": 0.01, **skips}
+        for seed, accuracy in enumerate((0.9, 0.8))
+        for method, skips in (("gdas", {"skips": 2 + seed}), ("random_cells", {}))
+    ]
+    arguments = written(tmp_path / "rows", *rows, rows[0] | {"nodes": 4, "accuracy": 0.1})
+    before = (tmp_path / "rows").read_text()
+    assert status(searches.main, [*arguments, "--seeds=2", "--methods=gdas,random_cells"]) == 0
     out = capsys.readouterr().out
     assert "| gdas | 2 | 2.5 ± 0.71 | – | 0.85 ± 0.071 | – | – | 0.01 ± 0 |" in out
     assert "| random_cells | 2 | – | – | 0.85 ± 0.071 | – | – | 0.01 ± 0 |" in out
+    assert (tmp_path / "rows").read_text() == before
+
+
+def test_a_row_that_is_missing_is_measured_and_kept(tmp_path, monkeypatch):
+    arguments = written(tmp_path / "rows", {"method": "gdas", "seed": 0, **SMALL._asdict(), "nodes": 4})
+    monkeypatch.setattr(searches, "row", lambda method, seed, folder, of: {"method": method, "seed": seed, **of._asdict()})
+    assert status(searches.main, [*arguments, "--seeds=1", "--methods=gdas"]) == 0
+    assert list(searches.measured(tmp_path / "rows", SMALL)) == [("gdas", 0)]
+
+
+def test_a_garbled_row_is_named(tmp_path, capsys):
+    arguments = written(tmp_path / "rows", {"method": "gdas", "seed": "0", **SMALL._asdict()})
+    assert status(searches.main, arguments) == 1
+    assert "line 1 of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -46,5 +64,5 @@ def test_a_search_and_the_control_have_all_columns(tmp_path):
     for method in ("darts_plus", searches.CONTROL):
         row = searches.row(method, 0, tmp_path / method, SMALL)
         assert row == searches.row(method, 0, tmp_path / method, SMALL)
-        wanted = set(searches.COLUMNS) - (set() if method == "darts_plus" else {"skips", "eigenvalue"})
+        wanted = set(searches.COLUMNS) - (set() if method == "darts_plus" else {"eigenvalue"})
         assert all(row[name] is not None for name in wanted) and 0 < row["crown_radius"] < 1

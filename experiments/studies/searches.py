@@ -1,15 +1,16 @@
 """Compares all searches on the handwritten digits at an equal budget, with random cells as the control.
 
     python -m experiments.studies.searches --seeds=3
-    python -m experiments.studies.searches --seeds=1 --methods=gdas,random_cells --epochs=2 --train_epochs=1 --images=2
+    python -m experiments.studies.searches --methods=gdas,random_cells --epochs=2 --train_epochs=1 --images=2 --rows=FILE
 
 Every search passes `--epochs` times over its training half; those of a series share these passes. Its cell is then trained, and
-gets accuracy, accuracy under PGD, R (the exact Jacobian norm) and CROWN's certified radius on the same test images. A row that is
-there is not measured again: run the same command after a stop.
+gets accuracy, accuracy under PGD, R (the exact Jacobian norm) and CROWN's certified radius on the same test images.
+
+`--rows` is a file of small results, by default the one of the repository. A row of the same budget that is there is not measured
+again: run the same command after a stop, or on another machine.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling, enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
-from dsrna_jax.files import write_whole
+from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.series_options import stages_of, weight_decays_of
 from dsrna_jax.training.config import TrainingConfig
@@ -30,6 +31,7 @@ CONTROL = "random_cells"
 METHODS = (*(name.removeprefix("digits_") for name in PRESETS if name.startswith("digits_")), CONTROL)
 TRAINING = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, held_out=0.0, batch_size=128)
 RADIUS, STEPS = 0.1, 20  # of PGD (l_inf), in pixels
+ROWS = Path(__file__).with_suffix(".jsonl")
 COLUMNS = ("skips", "eigenvalue", "accuracy", "pgd_accuracy", "jacobian_norm", "crown_radius")
 
 
@@ -51,10 +53,11 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_integer("seeds", 3, "seeds of each", **own)
     flags.DEFINE_integer("epochs", 24, "passes over the training half in each search", **own)
     flags.DEFINE_integer("train_epochs", 8, "epochs in which each cell is trained", **own)
-    flags.DEFINE_integer("nodes", 4, "nodes inside a cell", **own)
+    flags.DEFINE_integer("nodes", 2, "nodes inside a cell", **own)
     flags.DEFINE_integer("channels", 8, "channels of the first cell of a supernet", **own)
     flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
-    flags.DEFINE_string("run_dir", "runs/searches", "where searches, trainings and results go", **own)
+    flags.DEFINE_string("run_dir", "runs/searches", "where searches and trainings go", **own)
+    flags.DEFINE_string("rows", str(ROWS), "file of the results", **own)
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
@@ -66,13 +69,23 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f"{', '.join(f'{name}={count}' for name, count in counts.items())}: expected at least 1 of each")
     disable_loop_unrolling()
     enable_compilation_cache()
-    budget, rows = Budget(*(getattr(values, name) for name in Budget._fields)), []
+    budget = Budget(*(getattr(values, name) for name in Budget._fields))
+    known, records = measured(Path(values.rows), budget), Records(values.rows)
     for seed in range(values.seeds):
         for method in values.methods:
-            folder = Path(values.run_dir) / f"{method}_{seed}"
-            rows.append(row(method, seed, folder, budget))
-            print(json.dumps(rows[-1]), flush=True)
-    print(f"\n{table(rows)}\n\n{values.run_dir} holds a folder for each row, with row.json.")
+            if (method, seed) not in known:
+                known[method, seed] = row(method, seed, Path(values.run_dir) / f"{method}_{seed}", budget)
+                records.write(known[method, seed])
+            print(" ".join(f"{name} {value}" for name, value in known[method, seed].items() if name != "genotype"), flush=True)
+    wanted = [row for (method, seed), row in known.items() if method in values.methods and seed < values.seeds]
+    print(f"\n{table(wanted)}\n\n{values.rows} holds the rows, {values.run_dir} the searches and trainings.")
+
+
+def measured(file: Path, budget: Budget) -> dict[tuple[str, int], dict[str, Any]]:
+    """The rows of a budget in a file, by method and seed. Raises: InputError if the file is garbled."""
+    shape = {"method": str, "seed": int, **dict.fromkeys(Budget._fields, int)}
+    found = rows(file, lambda row: shape) if file.exists() else []
+    return {(row["method"], row["seed"]): row for row in found if budget == Budget(*(row[name] for name in Budget._fields))}
 
 
 def budgeted(method: str, seed: int, budget: Budget) -> SearchConfig:
@@ -87,39 +100,37 @@ def budgeted(method: str, seed: int, budget: Budget) -> SearchConfig:
 
 
 def row(method: str, seed: int, folder: Path, budget: Budget) -> dict[str, Any]:
-    """The results of one search and of the training of what it found, measured if they are not yet."""
+    """The results of one search and of the training of what it found, after the searches and trainings that `folder` lacks."""
+    from dsrna_jax import genotypes
+    from dsrna_jax.genotypes import zoo
     from dsrna_jax.series import run as series_run
     from dsrna_jax.training import run as training_run
 
-    file = folder / "row.json"
-    if file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
-    result, genotype, cells = {"method": method, "seed": seed}, f"random:{seed}", TRAINING.cells
-    if method != CONTROL:
-        config, searched = budgeted(method, seed, budget), folder / "search"
+    cells, searched = TRAINING.cells, folder / "search"
+    if method == CONTROL:
+        found, results = zoo.random(seed, budget.nodes), {}
+        searched.mkdir(parents=True, exist_ok=True)
+        genotypes.save(found, searched / "genotype.json")
+    else:
+        config = budgeted(method, seed, budget)
         if not (folder / "found").exists():
             series_run.run(config, searched, resume=(searched / "config.json").exists())
             (folder / "found").touch()
-        genotype, result = str(searched), result | of_search(searched)
+        found, results = genotypes.load(searched / "genotype.json"), of_search(searched)
         cells = config.cells if config.cell_free or config.space == "proxyless" else cells
-    training = dataclasses.replace(TRAINING, genotype=genotype, epochs=budget.train_epochs, cells=cells, seed=seed)
+    training = dataclasses.replace(TRAINING, genotype=str(searched), epochs=budget.train_epochs, cells=cells, seed=seed)
     trained = folder / "training"
     training_run.run(training, trained, resume=(trained / "config.json").exists())
-    result |= of_network(trained, budget.images)
-    write_whole(file, json.dumps(result, indent=2) + "\n")
-    return result
-
-
-def of_search(folder: Path) -> dict[str, Any]:
-    """The last eigenvalue and accuracy of a search, and the skip connections of what it found."""
-    from dsrna_jax import genotypes
-    from dsrna_jax.runtime.records import rows
-
-    found, epochs = genotypes.load(folder / "genotype.json"), rows(folder / "metrics.jsonl")
-    measured = [epoch["eigenvalue"] for epoch in epochs if epoch.get("eigenvalue") is not None]
     groups = getattr(found, "groups", ())
-    skips = genotypes.skip_count(found, groups[0]) if groups else None
-    return {"genotype": genotypes.to_json(found), "skips": skips, "eigenvalue": measured[-1] if measured else None}
+    skips = {"skips": genotypes.skip_count(found, groups[0])} if groups else {}
+    results = skips | results | of_network(trained, budget.images)
+    return {"method": method, "seed": seed, **budget._asdict(), "genotype": genotypes.to_json(found), **results}
+
+
+def of_search(folder: Path) -> dict[str, float]:
+    """The last eigenvalue of a search, if it was measured."""
+    eigenvalues = [epoch["eigenvalue"] for epoch in rows(folder / "metrics.jsonl") if epoch.get("eigenvalue") is not None]
+    return {"eigenvalue": eigenvalues[-1]} if eigenvalues else {}
 
 
 def of_network(folder: Path, count: int) -> dict[str, float]:

@@ -9,6 +9,8 @@ DARTS_SECOND = replace(
     CIFAR10_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0, order="unrolled_fd", warmup_epochs=0, batch_size=64
 )
 DARTS_FIRST = replace(DARTS_SECOND, order="first")
+DIGITS_DARTS_FIRST = replace(DIGITS_DSRNA_JACOBIAN, space="darts", metric="none", gamma=0.0)
+DIGITS_DARTS_SECOND = replace(DIGITS_DARTS_FIRST, order="unrolled")
 
 # Xu et al. 2020 (arXiv:1907.05737), section 4.2 and the published code.
 PCDARTS = replace(
@@ -21,6 +23,7 @@ PCDARTS = replace(
     weight_lr_min=0.0,
     alpha_lr=6e-4,
 )
+DIGITS_PCDARTS = replace(DIGITS_DARTS_FIRST, space="pcdarts")
 
 # Liang et al. 2019 (arXiv:1909.06035): DARTS of first order with two rules by which it stops; no code was published.
 DARTS_PLUS = replace(DARTS_FIRST, stop_skips=2, stop_stable=10)
@@ -125,6 +128,9 @@ PRESETS = {
     "darts_first": DARTS_FIRST,
     "darts_second": DARTS_SECOND,
     "pcdarts": PCDARTS,
+    "digits_darts_first": DIGITS_DARTS_FIRST,
+    "digits_darts_second": DIGITS_DARTS_SECOND,
+    "digits_pcdarts": DIGITS_PCDARTS,
     "cifar10_darts_plus": DARTS_PLUS,
     "digits_darts_plus": DIGITS_DARTS_PLUS,
     "cifar10_pdarts": PDARTS,
