@@ -14,12 +14,13 @@ from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.runs import read
 from dsrna_jax.reproduction import page, protocols
-from dsrna_jax.reproduction.costs import Costs, in_words
+from dsrna_jax.reproduction.costs import Costs
 from dsrna_jax.reproduction.departures import departures
 from dsrna_jax.reproduction.graph import RESULTS, check_same, graph, role_of
 from dsrna_jax.reproduction.grid import ABSENT, grid
 from dsrna_jax.reproduction.plan import Plan
 from dsrna_jax.reproduction.results import figure, printed, value
+from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.sweeps import worker
 from dsrna_jax.sweeps.jobs import keep

@@ -93,6 +93,15 @@ def test_dry_run_shows_all_and_trains_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_measures_every_program_of_the_search_on_demand(tmp_path, capsys):
+    assert status(search.main, ["search", "--preset=smoke", "--dry_run", "--measure", f"--run_dir={tmp_path / 'run'}"]) == 0
+    calls = dict(re.findall(r"^  (.+): \S+ s, (\d+) calls$", capsys.readouterr().out, re.MULTILINE))
+    assert calls == {"weight step": "15", "evaluate": "18", "alpha step": "10"}  # 5 in each of 3 epochs, one of warm-up
+    assert not (tmp_path / "run").exists()
+    assert status(search.main, ["search", "--preset=smoke", "--measure"]) == 1
+    assert "measure goes with --dry_run" in capsys.readouterr().err
+
+
 def test_dry_run_needs_no_data(tmp_path, capsys):
     small = ["--cells=3", "--nodes=1"]  # the whole is traced
     assert status(search.main, ["search", "--preset=darts_first", *small, f"--data_dir={tmp_path}", "--dry_run"]) == 0

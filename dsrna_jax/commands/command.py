@@ -20,10 +20,10 @@ from dsrna_jax.runtime.signals import Stopped, ending
 
 
 class Flag(NamedTuple):
-    """A flag that takes a text."""
+    """A flag that takes a text, or with a default of False none."""
 
     text: str
-    default: str | None = None
+    default: str | bool | None = None
     choices: Sequence[str] | None = None
 
 

@@ -6,7 +6,12 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from absl.flags import FlagValues
+
+from dsrna_jax.commands.command import Flag
 from dsrna_jax.errors import AbsentDataError, InputError, TooMuchDataError
+
+MEASURE = Flag("with --dry_run: compile, call each program a few times, and estimate the time of the run", False)
 
 
 class Part(NamedTuple):
@@ -14,6 +19,7 @@ class Part(NamedTuple):
 
     setup_of: published -> the setup of the run, on its data or, if that is given, on a stand-in for them.
     report: setup -> text.
+    times: setup -> lines about the time that the run takes, which are measured; None if they are not asked for.
     without_data: (image shape, classes) -> the report if the number of images is not known.
     heading: a line above its report, which is then indented; empty for a run that is planned by itself.
     """
@@ -21,7 +27,14 @@ class Part(NamedTuple):
     setup_of: Callable[[Any], Any]
     report: Callable[[Any], str]
     without_data: Callable[[tuple[int, int, int], int], str]
+    times: Callable[[Any], list[str]] | None = None
     heading: str = ""
+
+
+def check_measure(values: FlagValues) -> None:
+    """Raises: InputError if --measure was given without --dry_run."""
+    if values.measure and not values.dry_run:
+        raise InputError("measure goes with --dry_run: a run shows how long it takes")
 
 
 def planned(config: Any, parts: Sequence[Part]) -> str:
@@ -63,7 +76,10 @@ def _reports(parts: Sequence[Part], stand_in: Any) -> list[str]:
     for part in parts:
         setup = part.setup_of(stand_in)
         first = known.setdefault(repr(setup.identity), part.heading)
-        lines.append(_under(part.heading, part.report(setup) if first == part.heading else f"as {first}"))
+        if first != part.heading:
+            lines.append(_under(part.heading, f"as {first}"))
+            continue
+        lines.append(_under(part.heading, "\n".join([part.report(setup), *(part.times(setup) if part.times else [])])))
     return lines
 
 

@@ -18,7 +18,7 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.command import LOG, Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import flags_of, line
-from dsrna_jax.commands.planning import Part, planned
+from dsrna_jax.commands.planning import MEASURE, Part, check_measure, planned
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling
 from dsrna_jax.genotypes.search_spaces import SPACES
@@ -42,6 +42,7 @@ def _settings(values: FlagValues) -> tuple[SearchConfig, Path]:
     from dsrna_jax.runtime.run_folder import configuration
 
     log_names(values.log)
+    check_measure(values)
     run_dir = Path(values.run_dir or f"runs/{values.preset}")
     is_preset = values["preset"].present or not values.resume
     return overridden(PRESETS[values.preset] if is_preset else configuration(run_dir, SearchConfig), values), run_dir
@@ -59,14 +60,15 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     def part(member: "Member") -> Part:
         own, shares = member.config, (config.train_share, config.val_share)
         if isinstance(own, TrainingConfig):
-            return training_part(own, member.genotype, shares)._replace(heading=member.heading)
+            return training_part(own, values, member.genotype, shares)._replace(heading=member.heading)
         kind = kind_of(own)
 
         def without_data(shape: tuple[int, int, int], classes: int) -> str:
             supernet = kind.network(own, shape, classes, *[(0.5,) * shape[-1]] * 2)
             return f"weights: {network.weight_count(supernet, shape):,}"
 
-        return Part(lambda published: kind.setup(own, published), kind.report, without_data, member.heading)
+        times = (lambda setup: kind.times(setup, values.devices)) if values.measure else None
+        return Part(lambda published: kind.setup(own, published), kind.report, without_data, times, member.heading)
 
     return planned(config, [part(member) for member in foreseen(config)])
 
@@ -140,6 +142,7 @@ COMMAND = Command(
         "preset": Flag("configuration that flags override", DEFAULT, tuple(PRESETS)),
         "run_dir": Flag("folder of the run; by default runs/PRESET"),
         "log": LOG,
+        "measure": MEASURE,
     },
     dry_run="show configuration, weights and memory, and train nothing",
     settings=_settings,

@@ -10,14 +10,14 @@ dsrna_jax train --run_dir=runs/... --resume                    go on with a run 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import LOG, Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import line
-from dsrna_jax.commands.planning import Part, planned
+from dsrna_jax.commands.planning import MEASURE, Part, check_measure, planned
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.runtime.log_writers import log_names
 from dsrna_jax.training.config import TrainingConfig
@@ -46,6 +46,7 @@ def _settings(values: FlagValues) -> tuple[TrainingConfig, Path]:
     from dsrna_jax.runtime.run_folder import configuration
 
     log_names(values.log)
+    check_measure(values)
     run_dir = Path(values.run_dir or f"runs/train_{values.preset}_{_name(values.genotype)}")
     is_preset = values["preset"].present or not values.resume
     kept = TRAINING_PRESETS[values.preset] if is_preset else configuration(run_dir, TrainingConfig)
@@ -61,11 +62,14 @@ def _name(genotype: str) -> str:
 
 def _plan(config: TrainingConfig, values: FlagValues) -> str:
     """The resolved configuration, steps and memory; by the published size of the data set if that is absent."""
-    return planned(config, [training_part(config)])
+    return planned(config, [training_part(config, values)])
 
 
 def training_part(
-    config: TrainingConfig, architecture: "Architecture | None" = None, shares: tuple[float, float] | None = None
+    config: TrainingConfig,
+    values: FlagValues,
+    architecture: "Architecture | None" = None,
+    shares: tuple[float, float] | None = None,
 ) -> Part:
     """The plan of a training; arguments as those of `training_setup`."""
     from dsrna_jax.genotypes import zoo
@@ -78,9 +82,11 @@ def training_part(
         check_fits(network, config, shape)
         return training_report.network_report(network, shape)
 
-    return Part(
-        lambda published: training_setup(config, architecture, published, shares), training_report.training_report, without_data
-    )
+    def setup(published: Any) -> Any:
+        return training_setup(config, architecture, published, shares)
+
+    times = (lambda setup: training_report.times(setup, values.devices)) if values.measure else None
+    return Part(setup, training_report.training_report, without_data, times)
 
 
 def _run(config: TrainingConfig, run_dir: Path, values: FlagValues) -> "Trained":
@@ -124,6 +130,7 @@ COMMAND = Command(
         "preset": Flag("configuration that flags override", DEFAULT, tuple(TRAINING_PRESETS)),
         "run_dir": Flag("folder of the run; by default runs/train_PRESET_GENOTYPE"),
         "log": LOG,
+        "measure": MEASURE,
     },
     dry_run="show configuration, weights, operations and memory, and train nothing",
     answer=_answer,

@@ -5,7 +5,8 @@ import time
 from collections.abc import Collection
 from typing import TextIO
 
-from dsrna_jax.reproduction.costs import Costs, in_words
+from dsrna_jax.reproduction.costs import Costs
+from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.progress import shorten
 
 _EVERY = {True: 2.0, False: 120.0}  # seconds, on a terminal or elsewhere

@@ -7,9 +7,10 @@ from typing import Any
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.reproduction import protocols
-from dsrna_jax.reproduction.costs import Costs, Resolve, in_words
+from dsrna_jax.reproduction.costs import Costs, Resolve
 from dsrna_jax.reproduction.graph import Graph, check_same, graph
 from dsrna_jax.reproduction.protocols import Method, Scale, Table
+from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.sweeps.jobs import kept
 

@@ -13,6 +13,7 @@ class Kind(NamedTuple):
     network: (config, image shape, classes, mean, std) -> the network that is searched.
     setup: (config, stand-in for the data) -> a setup.
     report: setup -> text.
+    times: (setup, number of devices) -> lines about the time that the search takes.
     loop: the subclass of `RunLoop`, with the `genotype` found and `conclude()`, which writes what the search leaves at its end.
     folder: the subclass of `RunFolder`.
     """
@@ -20,16 +21,25 @@ class Kind(NamedTuple):
     network: Callable[..., Any]
     setup: Callable[..., Any]
     report: Callable[[Any], str]
+    times: Callable[[Any, int], list[str]]
     loop: Callable[..., Any]
     folder: Callable[..., Any]
 
 
 # The homes of these functions and classes.
-_BY_GRADIENTS = ("setup:searched_network", "setup:search_setup", "report:report", "loop:SearchLoop", "folder:SearchFolder")
+_BY_GRADIENTS = (
+    "setup:searched_network",
+    "setup:search_setup",
+    "report:report",
+    "report:times",
+    "loop:SearchLoop",
+    "folder:SearchFolder",
+)
 _SAMPLED = (
     "sampled.setup:sampled_network",
     "sampled.setup:sampled_setup",
     "sampled.report:report",
+    "sampled.report:times",
     "sampled.loop:SampledLoop",
     "sampled.folder:SampledFolder",
 )

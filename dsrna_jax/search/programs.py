@@ -1,5 +1,6 @@
 """The programs of a search: gather a batch from the data on the devices, augment it, move alphas or weights."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -89,4 +90,16 @@ def arguments(setup: SearchSetup, mesh: Mesh) -> dict[str, tuple]:
         **({"alpha_step": (state, data, indices, indices, key)} if setup.config.levels == 2 else {}),
         **({"certify": (state, data, indices)} if setup.functions.certifies else {}),
         **({"eigenvalue": (state, data, indices, key)} if setup.config.eigenvalue_every else {}),
+    }
+
+
+def calls(setup: SearchSetup) -> dict[str, int]:
+    """The number of calls of each program in a whole search."""
+    config, steps = setup.config, setup.steps_per_epoch
+    return {
+        "weight_step": config.epochs * steps,
+        "evaluate": config.epochs * math.ceil(len(setup.parts["search_val"]) / config.batch_size),
+        "alpha_step": (config.epochs - config.warmup_epochs) * steps,
+        "certify": config.epochs,
+        "eigenvalue": config.epochs // max(1, config.eigenvalue_every),
     }

@@ -1,9 +1,10 @@
-"""The size of a search before it runs: weights, steps, memory."""
+"""The size of a search before it runs: weights, steps, memory, time."""
 
 from dsrna_jax.networks import network
-from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime import durations, sharding
 from dsrna_jax.runtime.memory import estimates
-from dsrna_jax.search.programs import arguments, search_programs
+from dsrna_jax.search.loop import SearchLoop
+from dsrna_jax.search.programs import arguments, calls, search_programs
 from dsrna_jax.search.setup import SearchSetup
 
 
@@ -18,3 +19,10 @@ def report(setup: SearchSetup) -> str:
         setup.loading,
         *estimates({name: (getattr(programs, name), shapes[name]) for name in large}, config.remat),
     ])  # fmt: skip
+
+
+def times(setup: SearchSetup, devices: int) -> list[str]:
+    """Lines of text: the time that the search takes, from calls of its programs (`durations.foretold`)."""
+    mesh = sharding.mesh(devices)
+    programs, shapes = search_programs(setup.functions), arguments(setup, mesh)
+    return durations.foretold(programs, shapes, calls(setup), mesh, setup.identity, SearchLoop.rare)

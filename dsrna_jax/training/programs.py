@@ -1,5 +1,6 @@
 """The programs of a training: gather a batch from the data on the devices, then train on it or evaluate it."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,3 +42,10 @@ def arguments(setup: TrainingSetup, mesh: Mesh) -> dict[str, tuple]:
     """Shapes and shardings of the arguments of each program, in the order in which a training needs the programs."""
     state, data, key, indices, counts = argument_shapes(setup, mesh)
     return {"train_step": (state, data, indices, key), "evaluate": (state, data, indices, counts, key)}
+
+
+def calls(setup: TrainingSetup) -> dict[str, int]:
+    """The number of calls of each program in a whole training, without its last evaluation, on test images."""
+    config = setup.config
+    batches = math.ceil(len(setup.parts["held_out"]) / config.batch_size)
+    return {"train_step": config.epochs * setup.steps_per_epoch, "evaluate": config.epochs * batches}

@@ -1,10 +1,10 @@
-"""The size of a training before it runs: weights, multiply-adds, steps, memory."""
+"""The size of a training before it runs: weights, multiply-adds, steps, memory, time."""
 
 from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
-from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime import durations, sharding
 from dsrna_jax.runtime.memory import estimates
-from dsrna_jax.training.programs import arguments, training_programs
+from dsrna_jax.training.programs import arguments, calls, training_programs
 from dsrna_jax.training.setup import TrainingSetup
 
 
@@ -18,6 +18,12 @@ def training_report(setup: TrainingSetup) -> str:
         setup.loading,
         *estimates({"train_step": (step, shapes)}, setup.config.remat),
     ])  # fmt: skip
+
+
+def times(setup: TrainingSetup, devices: int) -> list[str]:
+    """Lines of text: the time that the training takes, from calls of its programs (`durations.foretold`)."""
+    mesh = sharding.mesh(devices)
+    return durations.foretold(training_programs(setup.functions), arguments(setup, mesh), calls(setup), mesh, setup.identity)
 
 
 def network_report(net: network.Network, image_shape: tuple[int, int, int]) -> str:

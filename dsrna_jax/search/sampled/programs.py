@@ -1,5 +1,6 @@
 """The programs of a sampled search: a step of the supernet, the proposal of a round, the judgement of a child."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -89,4 +90,16 @@ def arguments(setup: RunSetup, mesh: Mesh) -> dict[str, tuple]:
         "judge": (state, data, indices, counts, number, key),
         "propose_step": (state, data, indices, key),
         "record_step": (state, number, values),
+    }
+
+
+def calls(setup: RunSetup) -> dict[str, int]:
+    """The number of calls of each program in a whole search."""
+    config, batches = setup.config, math.ceil(len(setup.parts["search_val"]) / setup.config.batch_size)
+    return {
+        "weight_step": config.epochs * setup.steps_per_epoch,
+        "tune": config.children * config.fine_tune_steps,
+        "judge": config.children * batches,
+        "propose_step": config.children // config.round_size,
+        "record_step": config.children,
     }

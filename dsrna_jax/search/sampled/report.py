@@ -1,9 +1,9 @@
-"""The size of a sampled search before it runs: weights, steps, memory."""
+"""The size of a sampled search before it runs: weights, steps, memory, time."""
 
 from dsrna_jax.networks import network
-from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime import durations, sharding
 from dsrna_jax.runtime.memory import estimates
-from dsrna_jax.search.sampled.programs import arguments, sampled_programs
+from dsrna_jax.search.sampled.programs import arguments, calls, sampled_programs
 from dsrna_jax.search.sampled.setup import SampledSetup
 
 
@@ -20,3 +20,9 @@ def report(setup: SampledSetup) -> str:
         setup.loading,
         *estimates({name: (getattr(programs, name), shapes[name]) for name in large}, config.remat),
     ])  # fmt: skip
+
+
+def times(setup: SampledSetup, devices: int) -> list[str]:
+    """Lines of text: the time that the search takes, from calls of its programs (`durations.foretold`)."""
+    mesh = sharding.mesh(devices)
+    return durations.foretold(sampled_programs(setup.functions), arguments(setup, mesh), calls(setup), mesh, setup.identity)

@@ -20,9 +20,10 @@ from dsrna_jax.commands.process import enable_compilation_cache
 from dsrna_jax.commands.reproduce import resolved
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
-from dsrna_jax.reproduction.costs import Costs, in_words
+from dsrna_jax.reproduction.costs import Costs
 from dsrna_jax.reproduction.graph import Graph, check_same
 from dsrna_jax.reproduction.running import run_graph
+from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.signals import Stopped
 from experiments.studies.question import page, stages

@@ -1,0 +1,43 @@
+"""The time that a run will take: every program is called on its own arguments, and counts as often as the run calls it."""
+
+import re
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dsrna_jax.errors import InputError
+from dsrna_jax.runtime import durations, sharding
+
+
+class Programs(NamedTuple):
+    move_step: Any
+    judge: Any
+
+
+def foretold(move_step, calls):
+    mesh = sharding.mesh(1)
+    whole = sharding.replicated(mesh)
+    state = {"step": jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)}
+    key = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), jax.eval_shape(lambda: jax.random.key(0)))
+    programs = Programs(move_step, lambda state: state["step"].sum())
+    return durations.foretold(programs, {"move_step": (state, key), "judge": (state,)}, calls, mesh, move_step.__name__)
+
+
+def move(state, key):
+    return {"step": state["step"] + 1}, jax.random.uniform(key)
+
+
+def test_the_time_of_a_run_is_that_of_all_calls():
+    first, *rows, last = foretold(move, {"move_step": 10**9, "judge": 0})
+    assert first.startswith("time on 1 cpu device")
+    times = [re.fullmatch(r"  (.+): (\S+) s, (\S+) calls", row).groups() for row in rows]
+    assert [(name, calls) for name, _, calls in times] == [("move step", "1,000,000,000"), ("judge", "0")]
+    assert f"about {durations.in_words(float(times[0][1]) * 10**9)} in all" in last
+
+
+def test_a_program_that_cannot_be_built_leaves_the_time_unknown():
+    def refused(state, key):
+        raise InputError("needs 9 GB")
+
+    assert foretold(refused, {"move_step": 1, "judge": 1}) == ["WARN: its time is not known: needs 9 GB"]
