@@ -19,7 +19,7 @@ def foretold(move_step, calls):
     mesh = sharding.mesh(1)
     whole = sharding.replicated(mesh)
     state = {"step": jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)}
-    key = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), jax.eval_shape(lambda: jax.random.key(0)))
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=whole)
     programs = Programs(move_step, lambda state: state["step"].sum())
     return durations.foretold(programs, {"move_step": (state, key), "judge": (state,)}, calls, mesh, move_step.__name__)
 
