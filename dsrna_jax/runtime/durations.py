@@ -22,8 +22,8 @@ def foretold(
 ) -> list[str]:
     """Lines of text: the time of a call of each program, how often a run calls it, and an estimate of the time of all calls.
 
-    Compiles the programs, which the run itself then finds (`program_cache`). Weights and images are zeros: a run whose cost depends
-    on them takes another time. Pictures and checkpoints are not counted, nor is what waits for the data.
+    Compiles the programs, which the run itself then finds (`program_cache`). Weights and images are zeros: a run whose cost
+    depends on them takes another time. Pictures and checkpoints are not counted, nor is what waits for the data.
 
     Args:
       programs, arguments, identity, rare: as `compilation.compiled` takes them.
