@@ -133,11 +133,11 @@ def test_dry_run_says_whether_data_will_be_streamed_and_warns_if_they_will_not_b
 @pytest.mark.parametrize("metric", ["certified", "jacobian"])
 def test_dry_run_prints_all_that_can_be_known_when_memory_is_short(capsys, metric):
     with memory_of_device(1_000_000):
-        assert status(search.main, ["search", "--preset=smoke", "--dry_run", f"--metric={metric}"]) == 0
+        assert status(search.main, ["search", "--preset=smoke", "--dry_run", "--measure", f"--metric={metric}"]) == 0
     out = capsys.readouterr().out
     assert "weights: 6,282\n" in out and "weight step: " in out and "alpha step: " in out
-    warnings = [line for line in out.splitlines() if line.startswith("WARN")]
-    assert "1.0 MB are free" in warnings[-1] and "give a smaller batch_size" in warnings[-1]
+    *warnings, unmeasured = [line for line in out.splitlines() if line.startswith("WARN")]
+    assert "1.0 MB are free" in warnings[-1] and "give a smaller batch_size" in warnings[-1] and "not measured" in unmeasured
     assert (len(warnings) == 2 and "alpha step cannot run here" in warnings[0]) == (metric == "certified")
 
 

@@ -79,7 +79,12 @@ def _reports(parts: Sequence[Part], stand_in: Any) -> list[str]:
         if first != part.heading:
             lines.append(_under(part.heading, f"as {first}"))
             continue
-        lines.append(_under(part.heading, "\n".join([part.report(setup), *(part.times(setup) if part.times else [])])))
+        report = part.report(setup)
+        if part.times and "\nWARN" in report:
+            report += "\nWARN: the time is not measured, since the memory may not suffice"
+        elif part.times:
+            report = "\n".join([report, *part.times(setup)])
+        lines.append(_under(part.heading, report))
     return lines
 
 
