@@ -80,7 +80,7 @@ def test_moving_entries_within_examples_is_allowed_and_exact():
         lambda x: jax.vmap(lambda row: jnp.convolve(row, jnp.ones(2)))(x),
         lambda x: jax.vmap(lambda row: row[PERMUTATION] @ W)(x),
     ):
-        lower, upper = bounds.bound(f, X, radius=0.1, method="crown")
+        lower, upper = quick(lambda x, f=f: bounds.bound(f, x, radius=0.1, method="crown"))(X)
         np.testing.assert_allclose((lower + upper) / 2, f(jnp.asarray(X)), rtol=1e-5, atol=1e-6)
 
 
@@ -90,7 +90,8 @@ def test_what_the_output_does_not_depend_on_may_have_no_bounds():
         (lambda x: jnp.concatenate([x[:0], x + x.sum(0)[None][:, :0].sum()]), lambda x: x),
         (lambda x: lax.cond(True, lambda a, b: a, lambda a, b: b, x, x[::-1]), lambda x: x),
     ):
-        np.testing.assert_allclose(bounds.bound(f, X, radius=0.1), bounds.bound(same, X, radius=0.1), rtol=1e-5)
+        sides = quick(lambda x, f=f, same=same: [bounds.bound(each, x, radius=0.1) for each in (f, same)])(X)
+        np.testing.assert_allclose(*sides, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn])
@@ -115,8 +116,8 @@ def test_functions_that_compute_in_narrow_floats_are_refused(dtype):
 )
 def test_float32_inputs_are_bounded_in_float32_also_where_x64_is_on(f):
     with jax.enable_x64(True):
-        for method in ("ibp", "crown"):
-            lower, upper = bounds.bound(lambda x: f(x), jnp.asarray(X, jnp.float32), radius=0.1, method=method)
+        sides = lambda x: [bounds.bound(lambda x: f(x), x, radius=0.1, method=method) for method in ("ibp", "crown")]  # noqa: E731
+        for lower, upper in quick(sides)(jnp.asarray(X, jnp.float32)):
             assert lower.dtype == jnp.float32 and np.all(lower <= f(X)) and np.all(f(X) <= upper)
 
 
@@ -277,8 +278,7 @@ def test_registered_rules_take_the_place_of_others_and_refuse_truth_values():
     f = lambda x: jnp.sort(jnp.sin(linear(x)[:, :2] / 2), axis=1)  # noqa: E731
     points = X[:, None] + np.random.default_rng(0).uniform(-0.1, 0.1, size=(3, 200, 4)).astype(np.float32)
     values = np.asarray(f(points.reshape(-1, 4))).reshape(3, 200, 2)
-    for method in ("ibp", "crown"):
-        lower, upper = jax.jit(lambda x, method=method: bounds.bound(f, x, radius=0.1, method=method))(X)
+    for lower, upper in quick(lambda x: [bounds.bound(f, x, radius=0.1, method=method) for method in ("ibp", "crown")])(X):
         assert np.all(lower[:, None] <= values) and np.all(values <= upper[:, None])
     assert np.all(upper - lower < 3 * np.ptp(values, axis=1))
 

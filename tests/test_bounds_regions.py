@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds import refinement
@@ -46,12 +47,10 @@ def test_a_box_of_one_width_bounds_as_the_ball_does(method):
     x, radius = BOX.middle, jnp.array([0.1, 0.3])
     width = jnp.broadcast_to(radius[:, None], x.shape)
     box = bounds.Box(x - width, x + width)
-    of_box = bounds.bound(network, x, box=box, method=method)
-    np.testing.assert_allclose(of_box, bounds.bound(network, x, radius=radius, method=method), rtol=1e-5, atol=1e-5)
-    clipped = bounds.bound(network, x, box=box, method=method, clip=(-1.0, 1.0))
-    np.testing.assert_allclose(
-        clipped, bounds.bound(network, x, radius=radius, method=method, clip=(-1.0, 1.0)), rtol=1e-5, atol=1e-5
-    )
+    for clip in (None, (-1.0, 1.0)):
+        bound = functools.partial(bounds.bound, network, x, method=method, clip=clip)
+        of_box, of_ball = quick(lambda box, radius, bound=bound: (bound(box=box), bound(radius=radius)))(box, radius)
+        np.testing.assert_allclose(of_box, of_ball, rtol=1e-5, atol=1e-5)
 
 
 def test_a_box_around_an_array_holds_its_whole_ball():
@@ -66,7 +65,7 @@ def test_a_box_around_an_array_holds_its_whole_ball():
 @pytest.mark.parametrize("method", bounds.METHODS)
 def test_an_affine_function_has_its_exact_range_over_a_box(method):
     f = lambda x: x @ FIRST + 1  # noqa: E731
-    lower, upper = bounds.bound(f, BOX.lower, box=BOX, method=method)
+    lower, upper = quick(lambda box: bounds.bound(f, box.lower, box=box, method=method))(BOX)
     low, high = (np.asarray(side)[..., None] * np.asarray(FIRST) for side in (BOX.lower, BOX.upper))
     np.testing.assert_allclose(lower, 1 + np.minimum(low, high).sum(1), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(upper, 1 + np.maximum(low, high).sum(1), rtol=1e-5, atol=1e-5)
@@ -92,7 +91,7 @@ def test_linear_bounds_enclose_the_function_and_their_minimum_is_the_bound(metho
 def test_linear_bounds_keep_the_shapes_of_trees_and_chunks():
     f = lambda x: jnp.tanh(x["a"].sum((1, 2)))[:, None] + x["b"]  # noqa: E731
     x = {"a": jnp.ones((2, 2, 2)) / 8, "b": jnp.zeros((2, 3))}
-    whole, parts = (bounds.linear(f, x, radius=0.1, chunk=chunk) for chunk in (64, 2))
+    whole, parts = quick(lambda x: [bounds.linear(f, x, radius=0.1, chunk=chunk) for chunk in (64, 2)])(x)
     assert whole.lower_coefficients["a"].shape == (2, 3, 2, 2) and whole.upper_coefficients["b"].shape == (2, 3, 3)
     np.testing.assert_array_equal(whole.upper_coefficients["b"], np.broadcast_to(np.eye(3), (2, 3, 3)))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), whole, parts)
@@ -101,10 +100,10 @@ def test_linear_bounds_keep_the_shapes_of_trees_and_chunks():
 @pytest.mark.parametrize("method", ["ibp", "crown"])
 def test_margins_are_those_of_the_specification_of_the_labels(method):
     specification = bounds.Specification.of_label(LABELS, 3)
-    margins = bounds.specification_margins(network, BOX.middle, specification, radius=0.1, method=method)
-    np.testing.assert_allclose(
-        margins, bounds.class_margins(network, BOX.middle, LABELS, radius=0.1, method=method), rtol=1e-5, atol=1e-5
-    )
+    options = {"radius": 0.1, "method": method}
+    of_rows = quick(lambda x: bounds.specification_margins(network, x, specification, **options))(BOX.middle)
+    of_labels = quick(lambda x: bounds.class_margins(network, x, LABELS, **options))(BOX.middle)
+    np.testing.assert_allclose(of_rows, of_labels, rtol=1e-5, atol=1e-5)
 
 
 def test_a_specification_holds_if_every_clause_has_a_positive_row():
@@ -116,14 +115,15 @@ def test_a_specification_holds_if_every_clause_has_a_positive_row():
         False,
     ]
     x = jnp.array([[0.5, -2.0, 3.0]])
-    margins = bounds.specification_margins(lambda x: 2 * x, x, specification, box=bounds.Box(x - 0.25, x))
+    margins = quick(lambda x: bounds.specification_margins(lambda x: 2 * x, x, specification, box=bounds.Box(x - 0.25, x)))(x)
     np.testing.assert_allclose(margins, [[0.5, -3.5, 4.5]], rtol=1e-5)
 
 
 def test_given_bounds_are_used_and_not_computed_again(monkeypatch):
     f = lambda x: network(jax.nn.relu(network(x) @ SECOND.T) @ FIRST.T)  # noqa: E731
-    bound = functools.partial(bounds.bound, f, BOX.middle, box=BOX, method="crown")
-    given = bounds.intermediate(f, BOX.middle, box=BOX, method="crown")
+    options = {"box": BOX, "method": "crown"}
+    bound = lambda given=None: quick(lambda given: bounds.bound(f, BOX.middle, given=given, **options))(given)  # noqa: E731
+    given = quick(lambda: bounds.intermediate(f, BOX.middle, **options))()
     np.testing.assert_allclose(bound(given=given), bound(), rtol=1e-5)
     wide = given | {"relu_2": (given["relu_2"][0] - 1, given["relu_2"][1] + 1)}
     loose, tight = bound(given=wide), bound()
@@ -144,17 +144,18 @@ def test_bounds_under_l0_hold_and_are_exact_for_affine_functions(method):
             points.append(np.asarray(x).copy())
             points[-1][:, pair] = ends
     values = np.maximum(np.stack(points) @ np.asarray(FIRST), 0) @ np.asarray(SECOND)
-    lower, upper = bounds.bound(network, x, radius=2, norm="l0", clip=clip, method=method)
+    options = {"radius": 2, "norm": "l0", "clip": clip, "method": method}
+    (lower, upper), got = quick(lambda x: [bounds.bound(f, x, **options) for f in (network, lambda x: x @ FIRST)])(x)
     assert np.all(np.asarray(lower) <= values) and np.all(values <= np.asarray(upper))
     affine = np.stack(points) @ np.asarray(FIRST)
-    got = bounds.bound(lambda x: x @ FIRST, x, radius=2, norm="l0", clip=clip, method=method)
     np.testing.assert_allclose(got, (affine.min(0), affine.max(0)), rtol=1e-5, atol=1e-5)
 
 
 def test_channels_of_a_pixel_change_together_under_l0():
     f = lambda x: x.reshape(len(x), -1) @ jnp.arange(1.0, 13.0)[:, None]  # noqa: E731
     x = jnp.zeros((2, 2, 2, 3))
-    lower, upper = bounds.bound(f, x, radius=jnp.array([0, 1]), norm="l0", clip=(0.0, 1.0), method="crown")
+    options = {"norm": "l0", "clip": (0.0, 1.0), "method": "crown"}
+    lower, upper = quick(lambda x, radius: bounds.bound(f, x, radius=radius, **options))(x, jnp.array([0, 1]))
     np.testing.assert_allclose((lower[:, 0], upper[:, 0]), ([0, 0], [0, 10 + 11 + 12]), rtol=1e-5, atol=1e-3)
 
 

@@ -41,11 +41,17 @@ def test_affine_functions_map_boxes_exactly_also_off_centre(f):
     with jax.enable_x64(True):
         x, radius, clip = jnp.asarray(RNG.uniform(size=(2, 5, 4, 3))), 0.3, (0.0, 1.0)
         low, high = jnp.maximum(x - radius, clip[0]), jnp.minimum(x + radius, clip[1])
-        matrix = jax.vmap(jax.jacobian(lambda x: f(x[None]).ravel()))(x).reshape(2, -1, x[0].size)
+
+        @quick
+        def computed(x):
+            matrix = jax.vmap(jax.jacobian(lambda x: f(x[None]).ravel()))(x).reshape(2, -1, x[0].size)
+            return matrix, bounds.bound(f, x, radius=radius, clip=clip, method="ibp"), f(x)
+
+        matrix, sides, value = computed(x)
         middle, half = (side.reshape(2, -1, 1) for side in ((low + high) / 2 - x, (high - low) / 2))
         moved, size = (matrix @ middle)[..., 0], (jnp.abs(matrix) @ half)[..., 0]
-        for side, sign in zip(bounds.bound(f, x, radius=radius, clip=clip, method="ibp"), (-1, 1), strict=True):
-            np.testing.assert_allclose((side - f(x)).reshape(2, -1), moved + sign * size, rtol=1e-9, atol=1e-9)
+        for side, sign in zip(sides, (-1, 1), strict=True):
+            np.testing.assert_allclose((side - value).reshape(2, -1), moved + sign * size, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("left, right", [(0.0, 1.0), (0.1, 1.0), (1.0, 0.0), (-1.0, 1.0)])
@@ -61,9 +67,8 @@ def test_the_change_of_a_hinge_and_its_derivatives_are_those_of_the_plain_formul
         arguments = t, d, jnp.full(50, left), jnp.full(50, right)
         np.testing.assert_allclose(change(*arguments), plainly(*arguments), rtol=1e-12, atol=1e-15)
         for derive in (jax.jacobian, jax.jacfwd):
-            for ours, theirs in zip(
-                derive(change, (0, 1, 2, 3))(*arguments), derive(plainly, (0, 1, 2, 3))(*arguments), strict=True
-            ):
+            derived = quick(lambda *a, derive=derive: [derive(each, (0, 1, 2, 3))(*a) for each in (change, plainly)])
+            for ours, theirs in zip(*derived(*arguments), strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
@@ -86,7 +91,7 @@ def test_leads_that_no_method_has_narrowed_do_not_tighten_a_maximum():
     np.testing.assert_allclose(with_leads, without, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("double", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", ["relu", "max", pytest.param("silu", marks=pytest.mark.slow)])
 def test_derivatives_are_finite_where_entries_are_always_0(name, double):
     """Their intervals are nothing but the allowance for rounding, whose square leaves the type."""
