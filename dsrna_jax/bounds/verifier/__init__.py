@@ -5,6 +5,7 @@ falsification    searches for an input that violates the property, by gradients
 input_splits     branch and bound that cuts the box, for functions of few inputs
 hinge_splits     branch and bound over the sides of hinges such as relu
 pairwise         maxima of many values, such as max pools, as hinges
+operand_bounds   tighter bounds of the operands of hinges, by branch and bound for each
 subproblems      the batches of sub-problems that it bounds
 beta_crown       the bounds of these
 linear_programs  the decision of those without an open hinge

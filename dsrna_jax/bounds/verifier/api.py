@@ -15,7 +15,7 @@ from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier import hinge_splits, input_splits
-from dsrna_jax.bounds.verifier.beta_crown import hinge_count
+from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
 from dsrna_jax.bounds.verifier.verdict import Verdict
@@ -43,8 +43,9 @@ def verify(
 
     f is attacked first. Then branch and bound divides the box, or the sides of hinges such as relu, and bounds batches of
     sub-problems by one compiled program. Splits of inputs suit any function of few inputs, splits of hinges piecewise linear
-    networks. Bounds allow for rounding, as `bound` does, so that "verified" holds for f in real arithmetic and as it is evaluated
-    in the type of the region; a counterexample is confirmed in float64, and "unknown" promises nothing.
+    networks: bounds of the hinges' operands are tightened in the same way where the property is not decided soon. Bounds allow
+    for rounding, as `bound` does, so that "verified" holds for f in real arithmetic and as it is evaluated in the type of the
+    region; a counterexample is confirmed in float64, and "unknown" promises nothing.
 
     Args:
       f: maps x [batch, ...], one array, to [batch, ...], each example by itself. A pytree such as
@@ -74,7 +75,7 @@ def verify(
     lower, upper = _ends(region)
     box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
     specification = specification.checked()
-    hinges = hinge_count(f, box.middle)
+    layers = hinge_layers(f, box.middle)
     specification = _of_the_example(specification, jax.eval_shape(f, box.middle))
     traceable = Traceable.of(f, box.middle)
     key = checked_key(jax.random.key(0) if key is None else key, is_single=True)
@@ -88,14 +89,14 @@ def verify(
     point, least = jax.device_get(attacked(traceable.arrays, traceable.static, specification, box, key))
     if least <= 0 and (confirmed := _confirmed(f, specification, exact, point)) is not None:
         return Verdict("counterexample", confirmed, "found by an attack", seconds(), 0)
-    options = {"batch": batch, "is_over": lambda: seconds() > timeout}
+    options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
     if split == "auto":
-        split = "hinges" if lower.size > FEW_INPUTS and hinges else "inputs"
+        split = "hinges" if lower.size > FEW_INPUTS and layers else "inputs"
     if split == "inputs":
         outcome = input_splits.search(traceable, specification, box, method=method or "crown", **options)
     else:
-        shared = method or ("alpha_crown" if hinges <= FEW_LAYERS else "hz_crown")
-        outcome = hinge_splits.search(traceable, specification, box, method=shared, iterations=iterations, **options)
+        shared = method or ("alpha_crown" if len(layers) <= FEW_LAYERS else "hz_crown")
+        outcome = hinge_splits.search(traceable, specification, box, layers, method=shared, iterations=iterations, **options)
     if outcome.status != "counterexample":
         return Verdict(outcome.status, None, outcome.reason, seconds(), outcome.branches)
     confirmed = _confirmed(f, specification, exact, outcome.counterexample)

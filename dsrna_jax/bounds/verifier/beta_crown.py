@@ -16,6 +16,7 @@ from jax import lax
 from dsrna_jax.bounds.backward import Relaxed
 from dsrna_jax.bounds.graph import Graph, Node
 from dsrna_jax.bounds.intervals import Intervals
+from dsrna_jax.bounds.refinement import is_affine
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Penalty, Planes
@@ -31,11 +32,14 @@ def hinges_of(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if isinstance(node.operation, Hinge)]
 
 
-def hinge_count(f: Callable, x) -> int:
-    """Number of operations of f, at x [batch, ...], whose sides can be chosen. Computes nothing."""
+def hinge_layers(f: Callable, x) -> list[tuple[int, bool]]:
+    """The operations of f whose sides can be chosen: the number of entries of each, and whether its operand is affine in x.
+
+    x: [batch, ...]; nothing is computed.
+    """
     found: list[Node] = []
     jax.eval_shape(lambda x: found.extend(hinges_of(splittable(f, x))), x)
-    return len(found)
+    return [(node.size, is_affine(node.parents[0])) for node in found]
 
 
 def flat(x, node: Node) -> jax.Array:
@@ -82,10 +86,12 @@ class Split(Relaxed):
 
     sides: of each hinge, 1 where its operand is at least at the kink, -1 where it is at most there, 0 where it is open.
     multipliers: >= 0, of the restrictions, in the shape of the sides.
+    objectives: coefficients of the operands' deviations in what is bounded, beside the functional of the output.
     """
 
     sides: Mapping[Node, jax.Array] = dataclasses.field(default_factory=dict)
     multipliers: Mapping[Node, jax.Array] = dataclasses.field(default_factory=dict)
+    objectives: Mapping[Node, jax.Array] = dataclasses.field(default_factory=dict)
     is_signed: bool = True
 
     def planes(self, node: Node) -> Planes:
@@ -97,7 +103,7 @@ class Split(Relaxed):
         return self.made[node]
 
     def penalty(self, node: Node) -> Penalty:
-        """The restrictions of a hinge's operand, weighed by their multipliers, with what rounding may add to it."""
+        """The objective and the restrictions of a hinge's operand, these by their multipliers, with what rounding may add."""
         (parent,) = node.parents
         pull = self.multipliers[node] * self.sides[node].astype(parent.value.dtype)
         t = parent.value - node.operation.at
@@ -105,4 +111,5 @@ class Split(Relaxed):
         error = self.intervals.error(parent) + gamma(self.intervals.uses[parent] + 8, pull.dtype) * (
             reach_of(interval) + jnp.abs(t)
         )
-        return Penalty(-pull, pull * t + jnp.abs(pull) * lax.stop_gradient(error))
+        objective = self.objectives.get(node, jnp.zeros_like(pull))
+        return Penalty(objective - pull, pull * t + (jnp.abs(objective) + jnp.abs(pull)) * lax.stop_gradient(error))

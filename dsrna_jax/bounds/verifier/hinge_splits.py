@@ -2,7 +2,8 @@
 
 import heapq
 import itertools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 import jax
 import numpy as np
@@ -10,67 +11,142 @@ import numpy as np
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.explanation import free_memory
 from dsrna_jax.bounds.specification import Specification
+from dsrna_jax.bounds.verifier import subproblems
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import value_at
 from dsrna_jax.bounds.verifier.linear_programs import piece, solved
-from dsrna_jax.bounds.verifier.subproblems import Subproblems, bounded, members_of, root
+from dsrna_jax.bounds.verifier.operand_bounds import refined
+from dsrna_jax.bounds.verifier.subproblems import Bounded, Root, Subproblems, members_of
 from dsrna_jax.bounds.verifier.verdict import Outcome
+
+FIRST = 0.05  # share of the time after which bounds of operands are refined; each later stage lasts longer by a factor of 2
 
 
 def search(
-    f: Traceable, specification: Specification, box: Box, *, batch: int, method: str, iterations: int, is_over: Callable
+    f: Traceable,
+    specification: Specification,
+    box: Box,
+    layers: list[tuple[int, bool]],
+    *,
+    batch: int,
+    method: str,
+    iterations: int,
+    seconds_left: Callable[[], float],
 ) -> Outcome:
     """Splits hinges until the property is certified everywhere, fails somewhere, or the time is over.
 
+    A property that is not decided in the first part of the time is left for tighter bounds of the operands of hinges, and then
+    branched on anew.
+
     Args:
+      layers: of the hinges, as `beta_crown.hinge_layers` gives them.
       method: of the intermediate bounds.
       iterations: steps of Adam for each batch.
       The rest as in `input_splits.search`.
     """
-    ends, shares = root(f.arrays, f.static, box, method=method)
-    shares = np.asarray(shares)
-    if not len(shares):
+    if not layers:
         return Outcome("unknown", None, "f has no hinges to split", 0)
-    members = members_of(specification)
-    waiting: list[tuple[float, int, bool, Subproblems]] = []
-    order, branches = itertools.count(), 0
+    stage = FIRST * seconds_left()
+    branching = _Branching(f, specification, box, batch, iterations)
+    root = subproblems.root(f.arrays, f.static, box, method=method)
+    clauses = set(range(len(branching.members)))
+    while branching.outcome is None and seconds_left() > 0:
+        until = max(seconds_left() - stage, 0.0)
+        clauses = branching.run(root, clauses, lambda until=until: seconds_left() < until)
+        if branching.outcome is None:
+            root = refined(
+                root,
+                layers,
+                branching.bounded,
+                lambda root, low, high: jax.device_get(subproblems.tightened(f.arrays, f.static, box, root.ends, low, high)),
+                batch=batch,
+                rows=branching.members.shape[1],
+                seconds=min(2 * stage, seconds_left() / 2),
+                seconds_of_batch=branching.seconds_of_batch,
+            )
+        stage *= 2
+    return branching.outcome or Outcome("unknown", None, "the time was over", branching.branches)
 
-    def wait(bound, problem, is_solved=False):
-        heapq.heappush(waiting, (float(bound), next(order), is_solved, problem))
 
-    for clause, rows in enumerate(members):
-        sides, multipliers = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
-        wait(-np.inf, Subproblems(np.array(clause, np.int32), sides, shares, multipliers, rows.astype(np.float32)))
-    room = (free_memory() or np.inf) / 2 // sum(part.nbytes for part in waiting[0][3])
-    while waiting:
-        if is_over() or len(waiting) > room:
-            return Outcome("unknown", None, "the time was over" if is_over() else "no memory is left for sub-problems", branches)
-        taken = [heapq.heappop(waiting) for _ in range(min(batch, len(waiting)))]
-        count = len(taken)
-        filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % count][3] for i in range(batch)), strict=True)))
-        found = jax.device_get(bounded(f.arrays, f.static, specification, box, ends, filled, iterations=iterations))
-        branches += count
-        least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
-        if found.value[least] <= 0:
-            return Outcome("counterexample", found.point[least], "found while branching", branches)
-        for i in np.flatnonzero(~(found.bound[:count] > 0)):
-            problem = Subproblems(*(part[i] for part in found.problems))
-            if found.has_open[i]:
-                for bound, side in zip(found.children[:, i], (1, -1), strict=True):
-                    if not bound > 0:
-                        sides = problem.sides.copy()
-                        sides[found.hinge[i]] = side
-                        wait(bound, problem._replace(sides=sides))
-                continue
+class _Branching:
+    """A branch and bound, which may be run again from another root.
+
+    outcome: None until there is one.
+    branches: number of sub-problems that were bounded.
+    seconds_of_batch: the least that a batch took.
+    """
+
+    def __init__(self, f: Traceable, specification: Specification, box: Box, batch: int, iterations: int):
+        self.f, self.specification, self.box, self.batch, self.iterations = f, specification, box, batch, iterations
+        self.members = members_of(specification)
+        self.outcome: Outcome | None = None
+        self.branches, self.seconds_of_batch = 0, np.inf
+
+    def bounded(self, root: Root, problems: Subproblems) -> Bounded:
+        """Bounds a batch of sub-problems."""
+        began, f = time.monotonic(), self.f
+        found = subproblems.bounded(
+            f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=self.iterations
+        )
+        found = jax.device_get(found)
+        self.branches += len(problems.clause)
+        self.seconds_of_batch = min(self.seconds_of_batch, time.monotonic() - began)
+        return found
+
+    def end(self, status: str, point, reason: str) -> set[int]:
+        """Sets the outcome; no clause is left."""
+        self.outcome = Outcome(status, point, reason, self.branches)
+        return set()
+
+    def run(self, root: Root, clauses: Iterable[int], is_over: Callable[[], bool]) -> set[int]:
+        """Branches on clauses until there is an outcome or the time is over. Returns: the clauses that are not certified yet."""
+        f, specification, box, batch = self.f, self.specification, self.box, self.batch
+        shares = np.asarray(root.shares)
+        waiting: list[tuple[float, int, bool, Subproblems]] = []
+        order, undecided = itertools.count(), ""
+
+        def wait(bound, problem, is_solved=False):
+            heapq.heappush(waiting, (float(bound), next(order), is_solved, problem))
+
+        for clause in clauses:
+            sides, multipliers = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
+            weights = self.members[clause].astype(np.float32)
+            wait(-np.inf, Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights))
+        room = (free_memory() or np.inf) / 2 // sum(part.nbytes for part in waiting[0][3])
+        while waiting:
             if is_over():
-                return Outcome("unknown", None, "the time was over", branches)
-            linear = None if taken[i][2] else piece(f.arrays, f.static, specification, box, ends, problem.sides)
-            solution = None if linear is None else solved(linear, box, np.asarray(problem.sides), np.asarray(problem.weights))
-            if solution is None:
-                reason = "a linear sub-problem is too close to call" if taken[i][2] else "no hinge is left to split"
-                return Outcome("unknown", None, reason, branches)
-            point, multipliers = solution
-            if value_at(f.arrays, f.static, specification, point[None].astype(box.lower.dtype)) <= 0:
-                return Outcome("counterexample", point, "the solution of a linear sub-problem", branches)
-            wait(found.bound[i], problem._replace(multipliers=multipliers), is_solved=True)
-    return Outcome("verified", None, "every sub-problem is certified", branches)
+                return {int(problem.clause) for *_, problem in waiting}
+            if len(waiting) > room:
+                return self.end("unknown", None, "no memory is left for sub-problems")
+            taken = [heapq.heappop(waiting) for _ in range(min(batch, len(waiting)))]
+            count = len(taken)
+            filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % count][3] for i in range(batch)), strict=True)))
+            found = self.bounded(root, filled)
+            self.branches -= batch - count
+            least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
+            if found.value[least] <= 0:
+                return self.end("counterexample", found.point[least], "found while branching")
+            for i in np.flatnonzero(~(found.bound[:count] > 0)):
+                problem = Subproblems(*(part[i] for part in found.problems))
+                if found.has_open[i]:
+                    for bound, side in zip(found.children[:, i], (1, -1), strict=True):
+                        if not bound > 0:
+                            sides = problem.sides.copy()
+                            sides[found.hinge[i]] = side
+                            wait(bound, problem._replace(sides=sides))
+                    continue
+                if is_over():
+                    wait(found.bound[i], problem, taken[i][2])
+                    continue
+                linear = None if taken[i][2] else piece(f.arrays, f.static, specification, box, root.ends, problem.sides)
+                solution = None if linear is None else solved(linear, box, np.asarray(problem.sides), np.asarray(problem.weights))
+                if solution is None:  # a counterexample may lie in another sub-problem
+                    undecided = "a linear sub-problem is too close to call" if taken[i][2] else "no hinge is left to split"
+                    continue
+                point, multipliers = solution
+                if value_at(f.arrays, f.static, specification, point[None].astype(box.lower.dtype)) <= 0:
+                    return self.end("counterexample", point, "the solution of a linear sub-problem")
+                wait(found.bound[i], problem._replace(multipliers=multipliers), is_solved=True)
+        if undecided:
+            return self.end("unknown", None, undecided)
+        return self.end("verified", None, "every sub-problem is certified")

@@ -73,17 +73,19 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     return Bounded((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
 
 
-def search(f: Traceable, specification: Specification, box: Box, *, batch: int, method: str, is_over: Callable) -> Outcome:
+def search(
+    f: Traceable, specification: Specification, box: Box, *, batch: int, method: str, seconds_left: Callable[[], float]
+) -> Outcome:
     """Halves a box until the property is certified everywhere, fails somewhere, or the time is over.
 
     Args:
       box: of one example, arrays of NumPy.
       batch: sub-boxes bounded at a time, by one compiled program.
-      is_over: whether the time is over.
+      seconds_left: the seconds that are left.
     """
     waiting, waiting_bounds, branches = box, np.full(1, -np.inf, np.float32), 0
     while len(waiting_bounds):
-        if is_over():
+        if seconds_left() <= 0:
             return Outcome("unknown", None, "the time was over", branches)
         first = np.argsort(waiting_bounds)[:batch]  # the worst first
         rest = np.setdiff1d(np.arange(len(waiting_bounds)), first, assume_unique=True)

@@ -18,11 +18,13 @@ from jaxtyping import Array, Bool, Float, Int, Int8
 from dsrna_jax.bounds.backward import linear_lower_bound, lower_bound
 from dsrna_jax.bounds.balls import Box, boxed
 from dsrna_jax.bounds.checks import check_memory
+from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.relaxations.hinge import adaptive_share
+from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import spans
-from dsrna_jax.bounds.rounding import EVALUATION, gamma, reach_of
+from dsrna_jax.bounds.rounding import EVALUATION, gamma, outward_sum, reach_of
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.beta_crown import Ends, OfSubproblems, Split, ends_of, flat, hinges_of, shaped
 from dsrna_jax.bounds.verifier.compiled import joined
@@ -40,6 +42,8 @@ class Subproblems(NamedTuple):
     """A batch of sub-problems; `hinge` counts the entries of all hinges.
 
     clause: number of the clause that is to be certified.
+    target: 0, or the number of the hinge's entry, from 1 on, whose operand is to be bounded in place of the clause: from below,
+      or, with a minus, from above.
     sides: as in `beta_crown.Split`.
     shares: of the slopes of open hinges, 0 to 1.
     multipliers: at least 0.
@@ -47,6 +51,7 @@ class Subproblems(NamedTuple):
     """
 
     clause: Int[Numbers, " batch"]
+    target: Int[Numbers, " batch"]
     sides: Int8[Numbers, "batch hinge"]
     shares: Float[Numbers, "batch hinge"]
     multipliers: Float[Numbers, "batch hinge"]
@@ -56,10 +61,11 @@ class Subproblems(NamedTuple):
 class Bounded(NamedTuple):
     """The bounds of a batch of sub-problems, and where to split them.
 
-    bound: lower bound of the combined rows; positive where the clause is certified.
+    bound: lower bound of the combined rows, positive where the clause is certified; of a target, of its operand less the kink,
+      or of minus that.
     problems: with the slopes, multipliers and weights of that bound.
     hinge: the entry to split next, and `children`, [2, batch], bounds of the sub-problems above and below its kink.
-    has_open: whether any entry is left to split.
+    has_open: whether any entry is left to split; of a target, any that it depends on.
     point, value: the input where the linear bound is least, and the least `violations` there.
     """
 
@@ -72,15 +78,49 @@ class Bounded(NamedTuple):
     value: Float[Numbers, " batch"]
 
 
+class Root(NamedTuple):
+    """The parts that all sub-problems share.
+
+    ends: intervals of the whole problem.
+    low, high: bounds of the operands of hinges, less their kinks.
+    shares: of CROWN's slopes.
+    """
+
+    ends: Ends
+    low: Float[Numbers, " hinge"]
+    high: Float[Numbers, " hinge"]
+    shares: Float[Numbers, " hinge"]
+
+
 @functools.partial(jax.jit, static_argnames=("static", "method"))
-def root(arrays, static, box: Box, *, method: str) -> tuple[Ends, Float[Array, " hinge"]]:
-    """The intervals of the whole problem, which all sub-problems share, and CROWN's shares of the slopes of its hinges."""
+def root(arrays, static, box: Box, *, method: str) -> Root:
+    """Bounds the whole problem."""
     graph = splittable(joined(static, arrays), box.middle)
     check_memory(graph, method, chunk=64, iterations=20)
-    intervals = output_bounds(graph, Options(method=method, box=box)).relaxations[0].intervals
-    sides = [node.operation.bounded_sides(node, intervals[node.parents[0]]) for node in hinges_of(graph)]
-    shares = [adaptive_share(low, high).ravel() for _, low, high in sides]
-    return ends_of(graph, intervals), jnp.concatenate(shares) if shares else jnp.zeros(0)
+    return _root(graph, ends_of(graph, output_bounds(graph, Options(method=method, box=box)).relaxations[0].intervals))
+
+
+@functools.partial(jax.jit, static_argnames=("static",))
+def tightened(arrays, static, box: Box, ends: Ends, low: Float[Array, " hinge"], high: Float[Array, " hinge"]) -> Root:
+    """The root with bounds of operands, less their kinks, that hold beside its intervals. A bound of 0 is the kink exactly."""
+    graph, ends = splittable(joined(static, arrays), box.middle), dict(ends)
+    hinges = hinges_of(graph)
+    for node, below, above in zip(hinges, *(shaped(side[None], hinges) for side in (low, high)), strict=True):
+        (parent,) = node.parents
+        t = parent.value - node.operation.at
+        lower, upper, error = ends[parent.index]
+        lower = jnp.fmax(lower, jnp.where(below >= 0, -t, outward_sum(below, -t, -1)))
+        upper = jnp.fmin(upper, jnp.where(above <= 0, -t, outward_sum(above, -t, 1)))
+        ends[parent.index] = lower, upper, error
+    return _root(graph, ends)
+
+
+def _root(graph: Graph, ends: Ends) -> Root:
+    sides = [node.operation.bounded_sides(node, Interval(*ends[node.parents[0].index][:2])) for node in hinges_of(graph)]
+    if not sides:
+        return Root(ends, *[jnp.zeros(0)] * 3)
+    low, high = (jnp.concatenate([side[place].ravel() for side in sides]) for place in (1, 2))
+    return Root(ends, low, high, adaptive_share(low, high))
 
 
 @functools.partial(jax.jit, static_argnames=("static", "iterations"))
@@ -97,7 +137,11 @@ def bounded(
     output, hinges = graph.output.value, hinges_of(graph)
     rows, offsets = specification.functionals(output)
     has_alternatives = max(map(len, specification.of_every_row)) > 1
-    of_clause = jnp.asarray(members_of(specification))[problems.clause]
+    of_clause = jnp.asarray(members_of(specification))[problems.clause] & (jnp.asarray(problems.target) == 0)[:, None]
+    signs = jnp.sign(problems.target).astype(output.dtype)[:, None]
+    objective = signs * jax.nn.one_hot(jnp.abs(problems.target) - 1, problems.sides.shape[1], dtype=output.dtype)
+    operands = jnp.concatenate([flat(node.parents[0].value - node.operation.at, node) for node in hinges], 1)
+    to_kink = (objective * operands).sum(1)
 
     def by_hinge(entries):
         return dict(zip(hinges, shaped(entries, hinges), strict=True))
@@ -105,12 +149,16 @@ def bounded(
     def relaxed(sides, variables):
         intervals = OfSubproblems(graph, EVALUATION, ends, by_hinge(sides))
         return Split(
-            intervals, by_hinge(variables["shares"]), sides=by_hinge(sides), multipliers=by_hinge(variables["multipliers"])
+            intervals,
+            by_hinge(variables["shares"]),
+            sides=by_hinge(sides),
+            multipliers=by_hinge(variables["multipliers"]),
+            objectives=by_hinge(objective),
         )
 
     def combined(variables):
         weights = variables["weights"].T
-        return jnp.einsum("rb,rb...->b...", weights, rows)[None], jnp.einsum("rb,rb->b", weights, offsets)[None]
+        return jnp.einsum("rb,rb...->b...", weights, rows)[None], (jnp.einsum("rb,rb->b", weights, offsets) + to_kink)[None]
 
     def bound(variables, sides):
         functional, offset = combined(variables)
@@ -132,7 +180,7 @@ def bounded(
             "shares": jnp.clip(variables["shares"], 0, 1),
             "multipliers": jnp.maximum(variables["multipliers"], 0),
             "weights": jnp.where(
-                total > 0, weights / jnp.where(total > 0, total, 1), of_clause / of_clause.sum(1, keepdims=True)
+                total > 0, weights / jnp.where(total > 0, total, 1), of_clause / jnp.maximum(of_clause.sum(1, keepdims=True), 1)
             ),
         }
 
@@ -175,10 +223,10 @@ def bounded(
     value = violations(values_of(f(point), specification), specification).min(1)
     return Bounded(
         least,
-        Subproblems(problems.clause, problems.sides, best["shares"], best["multipliers"], best["weights"]),
+        problems._replace(shares=best["shares"], multipliers=best["multipliers"], weights=best["weights"]),
         jnp.take_along_axis(places, chosen[:, None], 1)[:, 0],
         jnp.take_along_axis(children, chosen[None, None], 0)[0],
-        is_open.any(1),
+        (is_open & ((scores > 0) | (jnp.asarray(problems.target) == 0)[:, None])).any(1),
         point,
         value,
     )
