@@ -70,7 +70,29 @@ def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, v
         return Bounded(bound, problems, np.zeros(1, int), children, is_open, point, np.array([value if is_last else 1.0]))
 
     search.bounded = bounded
+    assert search.run(root, {0}, lambda: len(asked) == 2) == {0}  # the part that is left for the next stage
+    asked.clear()
     assert search.run(root, {0}, lambda: False) == set()
     assert asked == [0, 1, -1]
     assert search.outcome is not None and search.outcome.status == status
     assert (search.outcome.counterexample is None) == (value > 0)
+
+
+def test_a_clause_with_an_undecided_leaf_is_left_for_the_next_stage(monkeypatch):
+    """The first of two clauses has a leaf that no linear program decides, then the time of the stage is over."""
+    f, box, specification, _ = problem(0)
+    monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
+    parts = Traceable.of(f, box.middle)
+    search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
+    search.members = np.repeat(search.members[:1], 2, axis=0)
+    root, asked = subproblems.root(parts.arrays, parts.static, box, method="crown"), []
+
+    def bounded(root, problems):
+        asked.append(int(problems.clause[0]))
+        one, point = np.ones(1), np.zeros((1, 3), np.float32)
+        return Bounded(-one, problems, np.zeros(1, int), -np.ones((2, 1)), np.zeros(1, bool), point, one)
+
+    search.bounded = bounded
+    is_over = iter([False, False, True]).__next__  # before the first batch, before its linear program, before the second batch
+    assert search.run(root, {0, 1}, is_over) == {0, 1}
+    assert len(asked) == 1 and search.outcome is None

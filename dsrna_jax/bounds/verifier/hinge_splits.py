@@ -103,7 +103,7 @@ class _Branching:
         f, specification, box, batch = self.f, self.specification, self.box, self.batch
         shares = np.asarray(root.shares)
         waiting: list[tuple[float, int, bool, Subproblems]] = []
-        order, undecided = itertools.count(), ""
+        order, undecided = itertools.count(), {}  # why, by clause
 
         def wait(bound, problem, is_solved=False):
             heapq.heappush(waiting, (float(bound), next(order), is_solved, problem))
@@ -115,7 +115,7 @@ class _Branching:
         room = (free_memory() or np.inf) / 2 // sum(part.nbytes for part in waiting[0][3])
         while waiting:
             if is_over():
-                return {int(problem.clause) for *_, problem in waiting}
+                return {int(problem.clause) for *_, problem in waiting} | set(undecided)
             if len(waiting) > room:
                 return self.end("unknown", None, "no memory is left for sub-problems")
             taken = [heapq.heappop(waiting) for _ in range(min(batch, len(waiting)))]
@@ -141,12 +141,13 @@ class _Branching:
                 linear = None if taken[i][2] else piece(f.arrays, f.static, specification, box, root.ends, problem.sides)
                 solution = None if linear is None else solved(linear, box, np.asarray(problem.sides), np.asarray(problem.weights))
                 if solution is None:  # a counterexample may lie in another sub-problem
-                    undecided = "a linear sub-problem is too close to call" if taken[i][2] else "no hinge is left to split"
+                    why = "a linear sub-problem is too close to call" if taken[i][2] else "no hinge is left to split"
+                    undecided[int(problem.clause)] = why
                     continue
                 point, multipliers = solution
                 if value_at(f.arrays, f.static, specification, point[None].astype(box.lower.dtype)) <= 0:
                     return self.end("counterexample", point, "the solution of a linear sub-problem")
                 wait(found.bound[i], problem._replace(multipliers=multipliers), is_solved=True)
         if undecided:
-            return self.end("unknown", None, undecided)
+            return self.end("unknown", None, next(iter(undecided.values())))
         return self.end("verified", None, "every sub-problem is certified")
