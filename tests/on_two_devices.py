@@ -170,7 +170,13 @@ def test_the_dominant_eigenvalue_is_that_of_the_whole_batch():
     assert_alike(eigenvalue, (PIXELS, LABELS), rtol=1e-3)
 
 
-@pytest.mark.parametrize(("kind", "statistics"), [*((kind, "running") for kind in ADVERSARIES), ("pgd", "batch")])
+KINDS = [*((kind, "running") for kind in ADVERSARIES), ("pgd", "batch")]
+QUICK = {("free", "running"), ("trades", "running"), ("pgd", "batch")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "statistics"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in KINDS]
+)
 def test_a_training_step_is_that_of_the_whole_batch(kind, statistics):
     config = TrainingConfig(
         adversarial=kind, attack_statistics=statistics, batch_size=12, auxiliary_weight=0.0, radius=0.1, attack_steps=2,
@@ -222,8 +228,9 @@ def test_attacks_and_certificates_divide_the_examples_of_a_batch():
 
 
 STEPS = [
-    ("weight_step", {}),
+    ("weight_step", {"space": "darts", "nodes": 1, "channels": 2}),
     *(pytest.param(*step, marks=pytest.mark.slow) for step in (
+        ("weight_step", {}),
         ("evaluate", {}),
         ("weight_step", {"batch_norm": "device"}),
         ("alpha_step", {}),

@@ -50,7 +50,7 @@ def test_report_and_arrays_agree_with_each_other(trained_run, attacked):
     network = restore.load(trained_run)
     assert report["experiment"] == "attack" and report["examples"] == 24 and report["weights"] == network.weight_count
     assert report["checkpoint"] == {"path": str(trained_run), "step": network.step, "digest": network.digest}
-    assert report["config"]["radius"] == 0.1 and report["training"]["adversarial"] == "none"
+    assert report["config"]["radius"] == 0.1 and report["training"]["adversarial"] == "fast"
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == ["FGSM 0.025", "FGSM 0.1", "PGD-10", "PGD-20", "C&W-l2", "APGD-CE+Square", "worst case"]
     for name, row in {"clean": report["clean"], **rows}.items():

@@ -14,11 +14,11 @@ from dsrna_jax.attacks.predictions import compiled_logits
 
 KEY = jax.random.key(5)
 BUDGET = {"steps": 10, "queries": 50, "targets": 3}
-images, labels = IMAGES[:40], LABELS[:40]
+images, labels = IMAGES[:20], LABELS[:20]
 
 
 @functools.cache
-def attacked(batch_size=16, order=None, radius=0.07, factor=1.0):
+def attacked(batch_size=8, order=None, radius=0.07, factor=1.0):
     order = slice(None) if order is None else list(order)
     weights = jax.tree.map(lambda w: factor * w, WEIGHTS)
     options = {"radius": radius, "norm": "linf", "batch_size": batch_size, **BUDGET}
@@ -29,7 +29,7 @@ def test_robust_examples_are_those_that_withstand_every_member():
     """Each member on all examples, not only on those that are still robust."""
     fooled = np.asarray(logits_fn(images)).argmax(1) != labels
     for stage in stages("standard", **BUDGET):
-        keys = attacks.example_keys(series.stage_key(KEY, stage), 40)
+        keys = attacks.example_keys(series.stage_key(KEY, stage), 20)
         for run in range(stage.runs):
             options = {"radius": np.float32(0.07), "stage": stage, "norm": "linf"}
             member = series.stage_result(Partial(network, WEIGHTS), images, labels, keys, run, **options)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from quick import quick
 
 from dsrna_jax import bounds
 
@@ -53,29 +54,28 @@ class Module:  # a callable pytree for one example, as in Equinox
 
 def test_linen_and_nnx_networks_and_callable_pytrees_are_bounded_as_they_are():
     linen = Linen()
-    variables = linen.init(jax.random.key(0), X)
+    variables = quick(linen.init)(jax.random.key(0), X)
     module = Module([W, W[:3]])
     for f in (lambda x: linen.apply(variables, x), Nnx(nnx.Rngs(0)), jax.vmap(module)):
-        margin = jax.jit(lambda x, f=f: bounds.margin(f, x, np.array([0, 1, 2]), radius=0.01, method="crown"))(X)
-        clean = np.asarray(f(X))
+        margin_of = lambda x, f=f: bounds.margin(f, x, np.array([0, 1, 2]), radius=0.01, method="crown_ibp")  # noqa: E731
+        margin, clean = map(np.asarray, quick(lambda x, f=f, margin_of=margin_of: (margin_of(x), f(x)))(X))
         gaps = np.array([min(clean[i, i] - clean[i, j] for j in range(3) if j != i) for i in range(3)])
         assert np.all(margin < gaps) and np.all(margin > gaps - 0.5)
 
 
 def test_intermediate_bounds_are_named_and_tighten_other_methods_when_given():
     f = lambda x: jnp.maximum(jax.nn.relu(linear(x)) @ W, jnp.tanh(x)) @ W  # noqa: E731
-    intermediate = bounds.intermediate(f, X, radius=0.2, method="crown")
+    bound = lambda method, given=None: quick(lambda given: bounds.bound(f, X, radius=0.2, method=method, given=given))(given)  # noqa: E731
+    intermediate = quick(lambda x: bounds.intermediate(f, x, radius=0.2, method="crown"))(X)
     assert set(intermediate) == {"relu_0", "relu_1", "max_0.0", "max_0.1"}  # the operand of tanh is the input
     hidden = np.asarray(linear(X))
     lower, upper = intermediate["relu_0"]
     assert np.all(lower <= hidden) and np.all(hidden <= upper)
-    mixed = bounds.bound(f, X, radius=0.2, method="crown_ibp", given=intermediate)
-    loose = bounds.bound(f, X, radius=0.2, method="crown_ibp")
-    tight = bounds.bound(f, X, radius=0.2, method="crown")
+    mixed, loose, tight = bound("crown_ibp", intermediate), bound("crown_ibp"), bound("crown")
     width = lambda sides: float((sides[1] - sides[0]).mean())  # noqa: E731
     assert width(tight) <= 1.00001 * width(mixed) < 0.99 * width(loose)
     narrow = {"relu_0": (hidden - 1e-4, hidden + 1e-4)}  # trusted: the bounds are of those points alone
-    assert width(bounds.bound(f, X, radius=0.2, method="ibp", given=narrow)) < width(bounds.bound(f, X, radius=0.2, method="ibp"))
+    assert width(bound("ibp", narrow)) < width(bound("ibp"))
 
 
 def test_explain_counts_operations_neurons_and_outputs():

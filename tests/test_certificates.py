@@ -160,7 +160,7 @@ def test_wrongly_classified_images_have_no_radius_and_no_slack():
 # ---- whatever the depth
 
 
-@pytest.mark.parametrize("name", certificates.CERTIFICATES)
+@pytest.mark.parametrize("name", ["cell", *(pytest.param(name, marks=pytest.mark.slow) for name in ("margin", "radius"))])
 @pytest.mark.parametrize(
     ("cells", "gain"),
     [pytest.param(8, 1e6, id="8 cells"), pytest.param(12, 1e5, id="12 cells", marks=pytest.mark.slow)],

@@ -113,8 +113,14 @@ SUPPORTS = {
 }
 
 
-@pytest.mark.parametrize("size, stride", [((6, 5), 1), ((7, 6), 2)])
-@pytest.mark.parametrize("name", SUPPORTS)
+@pytest.mark.parametrize(
+    "name, size, stride",
+    [
+        pytest.param(name, *grid, marks=pytest.mark.slow if (name == "all") == (grid[1] == 1) else [])
+        for name in SUPPORTS
+        for grid in (((6, 5), 1), ((7, 6), 2))
+    ],
+)
 def test_the_form_for_accelerators_equals_that_for_cpus_within_the_support_of_each_kernel(name, size, stride):
     taps, support = square_taps(5), SUPPORTS[name]
     image, kernel = operands(size, taps, 3)

@@ -53,7 +53,8 @@ def snippets():
             if title:
                 modules = modules | {title: code}
             elif language == "python":
-                seen.setdefault(code, pytest.param(code, modules, id=f"{name}-{number}"))
+                slow = name == "docs/library.md"  # its programs are many: five of them take as long as all others
+                seen.setdefault(code, pytest.param(code, modules, id=f"{name}-{number}", marks=pytest.mark.slow if slow else []))
     return list(seen.values())
 
 

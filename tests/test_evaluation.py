@@ -27,8 +27,8 @@ from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.runtime import machine, sharding
 from dsrna_jax.runtime.signals import Stopped
 
-images, labels = IMAGES[:40], LABELS[:40]
-CONFIG = dataclasses.replace(TIERS["smoke"], radius=0.07, cw_radius=0.4, batch_size=16, probe_examples=20)
+images, labels = IMAGES[:20], LABELS[:20]
+CONFIG = dataclasses.replace(TIERS["smoke"], radius=0.07, cw_radius=0.4, batch_size=8, probe_examples=10)
 NETWORK = Partial(network, WEIGHTS)
 
 
@@ -50,12 +50,12 @@ def test_rows_equal_each_attack_run_by_itself():
         fooled = np.asarray(jax.jit(functools.partial(attacks.fgsm, logits_fn))(images, labels, radius=radius).success)
         np.testing.assert_array_equal(rows()[name].robust, clean & ~fooled)
     stage = budgets.cw_row(0.4, **budgets.SMOKE_CW).stages[0]._replace(name="")
-    keys = attacks.example_keys(jax.random.key(0), 16)  # C&W draws nothing
+    keys = attacks.example_keys(jax.random.key(0), 8)  # C&W draws nothing
     options = {"radius": np.float32(np.inf), "stage": stage, "norm": "l2"}
-    result = series.stage_result(NETWORK, images[:16], labels[:16], keys, np.int32(0), {}, **options)
+    result = series.stage_result(NETWORK, images[:8], labels[:8], keys, np.int32(0), {}, **options)
     row = rows()["C&W-l2"]
-    expected = np.where(clean[:16], np.where(result.success, result.distance, np.inf), 0)
-    np.testing.assert_allclose(row.distance[:16], expected, rtol=1e-3)
+    expected = np.where(clean[:8], np.where(result.success, result.distance, np.inf), 0)
+    np.testing.assert_allclose(row.distance[:8], expected, rtol=1e-3)
     np.testing.assert_array_equal(row.robust, clean & (row.distance > 0.4))
     assert (row.distance[~clean] == 0).all() and 0 < row.robust.mean() < clean.mean()
 
@@ -78,19 +78,19 @@ def test_accuracy_falls_along_the_curve_and_agrees_with_the_table():
     assert np.all(np.diff([outcome.row.radius for outcome in curve]) > 0)
     assert np.all(np.diff([outcome.robust.mean() for outcome in curve]) <= 0) and curve[-1].robust.mean() == 0
     (same,) = (outcome for outcome in curve if outcome.row.radius == CONFIG.size)
-    np.testing.assert_array_equal(same.robust, rows()["PGD-20"].robust[:20])
+    np.testing.assert_array_equal(same.robust, rows()["PGD-20"].robust[:10])
 
 
 def test_another_radius_compiles_nothing():
     whole()
     programs = series.stage_result._cache_size()
     config = dataclasses.replace(CONFIG, radius=0.03, cw_radius=0.2, restarts=2, seed=1)
-    other = evaluate(NETWORK, images[:20], labels[:20], config)
+    other = evaluate(NETWORK, images[:8], labels[:8], config)
     assert series.stage_result._cache_size() == programs
-    assert other.worst.mean() > whole()[0].worst[:20].mean()
+    assert other.worst.mean() > whole()[0].worst[:8].mean()
 
 
-@pytest.mark.parametrize("kept", [1, pytest.param(7, marks=pytest.mark.slow), -2])
+@pytest.mark.parametrize("kept", [*(pytest.param(kept, marks=pytest.mark.slow) for kept in (1, 7)), -2])
 def test_completed_batches_are_not_run_again(kept):
     evaluation, records = whole()
     again = []
@@ -126,7 +126,7 @@ def test_misclassified_images_are_not_attacked():
         (np.where(images > 0.5, np.nan, images), labels, network, "images must be in [0, 1]"),
         (np.uint8(255 * images), labels, network, "images must be floating point"),
         (images[:0], labels[:0], network, "no images to attack"),
-        (images, labels[:3], network, "one for each of 40 images"),
+        (images, labels[:3], network, "one for each of 20 images"),
         (images, labels + 1, network, "labels go from 1 to 10, but the network has 10 classes: expected 0 to 9"),
         (
             images,
@@ -136,8 +136,8 @@ def test_misclassified_images_are_not_attacked():
         ),
         (images, labels, lambda w, images: network(w, images) / 0.0, "logits are not finite"),
         (  # only in the second batch
-            np.concatenate([images[:20], 0 * images[:1]]),
-            labels[:21],
+            np.concatenate([images, 0 * images[:1]]),
+            LABELS[:21],
             lambda w, images: jnp.where(images.sum((1, 2, 3))[:, None] > 0, network(w, images), jnp.nan),
             "logits are not finite for 1 of 21 images, first for image 20",
         ),
@@ -315,7 +315,7 @@ def test_progress_never_exceeds_the_work():
 
     evaluate(NETWORK, images, labels, CONFIG, completed=CompletedBatches(whole()[1][-1:]), progress=Progress())
     counts = [step for step, _ in steps]
-    assert counts == sorted(counts) and counts[-1] <= work(CONFIG, 10, 40)
+    assert counts == sorted(counts) and counts[-1] <= work(CONFIG, 10, 20)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,9 @@ def stepped(config):
 
 
 @pytest.mark.parametrize(
-    "config", [SEARCH, dataclasses.replace(TRAINING, adversarial="trades")], ids=lambda config: config.experiment
+    "config",
+    [dataclasses.replace(SEARCH, order="first"), dataclasses.replace(TRAINING, adversarial="trades")],
+    ids=lambda config: config.experiment,
 )
 def test_maps_are_bfloat16_and_weights_statistics_alphas_and_losses_float32(config):
     results, maps = stepped(dataclasses.replace(config, precision="bfloat16"))
@@ -159,7 +161,7 @@ def test_certificates_are_computed_in_float32_whatever_the_precision():
     """R of a supernet whose maps are bfloat16 is the program of one whose maps are float32."""
 
     def program(precision):
-        config = dataclasses.replace(SEARCH, metric="certified", precision=precision)
+        config = dataclasses.replace(SEARCH, space="darts", channels=2, metric="certified", precision=precision)
         functions, labels = functions_of(config), jnp.zeros(2, int)
         state = jax.eval_shape(functions.init, jax.random.key(0))
 

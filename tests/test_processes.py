@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_run
 
+from dsrna_jax.commands.command import run_command
+from dsrna_jax.commands.process import status
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.checkpoint import restore_for_eval
 from dsrna_jax.runtime.joining import _parsed
@@ -122,7 +125,8 @@ def test_a_lost_process_ends_the_other_with_a_line(tmp_path, lost):
     assert restore_for_eval(folder).step == 15
 
 
-@pytest.mark.parametrize("frozen", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [0, 1])
 def test_a_process_that_is_stopped_ends_the_other_with_a_line_and_itself_once_it_goes_on(tmp_path, frozen):
     folder, address = tmp_path / "run", f"127.0.0.1:{port()}"
     code = """if True:
@@ -159,7 +163,12 @@ def test_a_process_that_is_stopped_ends_the_other_with_a_line_and_itself_once_it
             "process 1 has another version than process 0 (x64: False -> True)",
             marks=pytest.mark.slow,
         ),
-        ((("--batch_size=63",), ("--batch_size=63",)), ({}, {}), "batch_size=63 does not divide among 2 devices"),
+        pytest.param(
+            (("--batch_size=63",), ("--batch_size=63",)),
+            ({}, {}),
+            "batch_size=63 does not divide among 2 devices",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             (("--devices=1",), ("--devices=1",)),
             ({}, {}),
@@ -196,12 +205,18 @@ def test_processes_that_wait_in_vain_say_for_whom(tmp_path):
         (("--num_processes=2",), "num_processes needs coordinator_address"),
         (("--coordinator_address=here",), "expected HOST:PORT of process 0"),
         (("--coordinator_address=127.0.0.1:1", "--num_processes=2"), "process_id=-1: expected 0 to num_processes - 1"),
-        (("--coordinator_address=auto",), "no cluster is detected here"),
     ],
 )
-def test_flags_that_do_not_fit_together_are_refused(tmp_path, flags, said):
-    statuses, _, err = ended(started(f"--run_dir={tmp_path / 'run'}", *flags))
-    assert statuses == [1] and err.count("\n") == 1 and said in err
+def test_flags_that_do_not_fit_together_are_refused(tmp_path, capsys, flags, said):
+    command = lambda argv: run_command(tiny_run.COMMAND, argv)  # noqa: E731
+    assert status(command, ["tiny", f"--run_dir={tmp_path / 'run'}", *flags]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and said in err
+
+
+def test_without_a_cluster_there_is_none_to_join(tmp_path):
+    statuses, _, err = ended(started(f"--run_dir={tmp_path / 'run'}", "--coordinator_address=auto"))
+    assert statuses == [1] and err.count("\n") == 1 and "no cluster is detected here" in err
 
 
 @pytest.mark.parametrize("text", ["", "x", ":1", "x:", "x:0", "x:65536", "x:1.5", "x:-1"])

@@ -194,7 +194,8 @@ def test_a_step_takes_over_the_memory_of_its_state_and_draws_by_its_key():
 
 
 def search_of(metric="none", **changes):
-    setup = search_setup(dataclasses.replace(PRESETS["smoke"], metric=metric, **changes))
+    small = {"space": "darts", "operations": "036,036;036,036", "channels": 2}
+    setup = search_setup(dataclasses.replace(PRESETS["smoke"], metric=metric, **small | changes))
     return setup, search_programs.search_programs(setup.functions), search_programs.arguments(setup, sharding.mesh(1))
 
 
@@ -247,7 +248,7 @@ NOT_CONSTANT = {
 def test_options_that_are_no_constants_of_programs_leave_them_as_they_are(kind, tmp_path):
     def run(number, changes):
         if kind == "search":
-            return search_of(space="darts", channels=2, **changes)
+            return search_of(operations="", **changes)  # stages begin with all of them
         return training_of(tmp_path, number, **{name: value for name, value in changes.items() if name != "genotype"})
 
     plain = run(0, {"eigenvalue_every": 1} if kind == "search" else {})
@@ -267,7 +268,7 @@ def test_weight_decays_share_a_compiled_step_that_follows_each(traced, jaxs_cach
     monkeypatch.setattr(compilation, "exported", lambda *a: compiled.append(a) or exported.exported(*a))
     jax.monitoring.register_event_listener(lambda event, **_: kept.append(event))
     for decay in (0.0, 0.5):
-        setup, programs, arguments = search_of(space="darts", channels=2, weight_decay=decay, clip=1e9)
+        setup, programs, arguments = search_of(weight_decay=decay, clip=1e9)
         mesh, shapes = sharding.mesh(1), {"weight_step": arguments["weight_step"]}
         misses = kept.count("/jax/compilation_cache/cache_misses")
         step = compilation.compiled(Weighing(programs.weight_step), shapes, mesh, setup.identity).weight_step.result()

@@ -102,8 +102,16 @@ def renamed_checkpoint(path):
     [
         (without("metrics.jsonl", 0), "no checkpoint in .* can be used .*metrics.jsonl does not hold the rows recorded"),
         (without("metrics.jsonl", 0.5), "WARN: skipped .* of step 15: metrics.jsonl .*\n.*\n.*resuming after step 5 of 15"),
-        (without("alphas.jsonl", 0.99), "WARN: skipped .* of step 15: alphas.jsonl .*\n.*resuming after step 10 of 15"),
-        (with_text("metrics.jsonl", '"train_loss": 2', '"train_loss": 1'), "no checkpoint in .* can be used"),
+        pytest.param(
+            without("alphas.jsonl", 0.99),
+            "WARN: skipped .* of step 15: alphas.jsonl .*\n.*resuming after step 10 of 15",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            with_text("metrics.jsonl", '"train_loss": 2', '"train_loss": 1'),
+            "no checkpoint in .* can be used",
+            marks=pytest.mark.slow,
+        ),
         (with_text("metrics.jsonl", '"step": 5', '"step": "5"'), "line 1 of .*metrics.jsonl is damaged"),
         pytest.param(
             with_text("config.json", '"warmup_epochs": 1', '"warmup_epochs": 2'), "warmup_epochs: 1 -> 2", marks=pytest.mark.slow

@@ -91,6 +91,7 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, smoke_run, n
     assert_same_end(tmp_path, smoke_run[0])
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_stops_the_run_after_a_step_that_is_saved(monkeypatch, tmp_path, smoke_run):
     class Pipe(io.StringIO):
         is_open = True

@@ -56,7 +56,7 @@ def test_dry_run_shows_all_and_trains_nothing(tiny, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--genotype=PC_DARTS_cifar", "--dataset=cifar10", "--cells=20", "--channels=36"], "weights: 3,634,678 "),
+        (["--genotype=PC_DARTS_cifar", "--dataset=cifar10", "--cells=3", "--channels=36"], "weights: 532,990 "),
         pytest.param(["--genotype=DARTS_V2", "--preset=imagenet"], "for an image of 224x224", marks=pytest.mark.slow),
     ],
 )

@@ -30,9 +30,9 @@ from dsrna_jax.training.setup import training_setup
 def test_one_row_an_epoch_and_the_most_robust_is_best(tiny_run):
     path, said, end = tiny_run
     rows = records.rows(path / "metrics.jsonl")
-    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 5), (2, 10), (3, 15)]
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 10), (2, 20), (3, 30)]
     assert all(np.isfinite([value for value in row.values()]).all() for row in rows)
-    assert [row["learning_rate"] for row in rows] == pytest.approx([0.05, 0.0375, 0.0125])
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.1, 0.075, 0.025])
     assert all(row["val_robust_accuracy"] <= row["val_accuracy"] for row in rows)
     assert end.last == rows[-1] and end.best in rows and end.epochs == 3
     assert end.best["val_robust_accuracy"] == max(row["val_robust_accuracy"] for row in rows)
@@ -52,7 +52,7 @@ def test_a_trained_network_needs_nothing_but_the_path(tiny, tiny_run):
     logits = jax.jit(found.logits_fn)(jnp.float32(setup.dataset.images[part]) / 255)
     accuracy = np.mean(np.argmax(logits, axis=1) == setup.dataset.labels[part])
     assert accuracy == pytest.approx(end.best["val_accuracy"], abs=1.5 / len(part))
-    assert restore.load(path / "checkpoints").step == 15
+    assert restore.load(path / "checkpoints").step == 30
     alone = jax.jit(found.logits_fn)(jnp.float32(setup.dataset.images[part[:1]]) / 255)
     np.testing.assert_allclose(alone, logits[:1], rtol=1e-4, atol=1e-5)  # images do not see each other
     assert "auxiliary_head" not in found.variables["params"]
@@ -99,13 +99,13 @@ def test_stopped_and_resumed_equals_unbroken(monkeypatch, tmp_path, tiny, tiny_r
     file = tmp_path / "other.json"
     genotypes.save(TINY, file)
     config = dataclasses.replace(tiny, genotype=str(file))
-    with monkeypatch.context() as patch, pytest.raises(Stopped, match=f"SIGTERM after step {saved} of 15"):
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=f"SIGTERM after step {saved} of 30"):
         at_step(patch, step, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         training_run.run(config, tmp_path / "run", devices=1, file=io.StringIO())
     file.unlink()
     said = io.StringIO()
     training_run.run(config, tmp_path / "run", resume=True, devices=1, file=said)
-    assert f"resuming after step {saved} of 15" in said.getvalue()
+    assert f"resuming after step {saved} of 30" in said.getvalue()
     resolved = json.loads((tmp_path / "run" / "config.json").read_text())
     resolved["config"]["genotype"] = tiny.genotype
     (tmp_path / "run" / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")

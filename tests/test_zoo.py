@@ -41,18 +41,22 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+QUICK = ("NASNet", "PNAS", "PC_DARTS_cifar", "RobNet_free")  # of every kind of cell one
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in WEIGHTS])
 def test_a_network_has_as_many_weights_as_the_published_one(name):
     net = derived_network(zoo.published(name), cells=20, channels=36, classes=10, auxiliary=True, **COLOUR)
     assert network.weight_count(net, (32, 32, 3)) == WEIGHTS[name][0]
 
 
-@pytest.mark.parametrize("name", ["AmoebaNet", "PC_DARTS_image"])
+@pytest.mark.parametrize("name", [pytest.param("AmoebaNet", marks=pytest.mark.slow), "PC_DARTS_image"])
 def test_a_network_for_imagenet_has_as_many_weights_as_the_published_one(name):
     net = derived_network(zoo.published(name), cells=14, channels=48, classes=1000, start="imagenet", **COLOUR)
     assert network.weight_count(net, (224, 224, 3)) == WEIGHTS[name][1]
 
 
+@pytest.mark.slow
 def test_the_other_robnets_have_as_many_weights_as_counted_by_hand():
     large = zoo.published("RobNet_large")
     second = derived_network(large, cells=33, channels=64, classes=10, **COLOUR)
