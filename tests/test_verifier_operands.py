@@ -29,7 +29,7 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
     for seed in range(6):
         f, box, specification, _ = problem(seed)
         parts = Traceable.of(f, box.middle)
-        search = hinge_splits._Branching(parts, specification, box, BATCH, iterations=20)
+        search = hinge_splits._Branching(parts, specification, box, BATCH, iterations=5)
         root = subproblems.root(parts.arrays, parts.static, box, method="crown")
         tighten = lambda root, low, high, p=parts, b=box: subproblems.tightened(p.arrays, p.static, b, root.ends, low, high)  # noqa: E731
         options = {"batch": BATCH, "rows": 1, "seconds_of_batch": 0.0}
@@ -55,6 +55,7 @@ def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, v
     """The root has two parts: one without an open hinge, which no linear program decides, and one with an input of the value."""
     f, box, specification, _ = problem(0)
     monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
+    monkeypatch.setattr(hinge_splits, "AT_ROOT", 1)
     parts = Traceable.of(f, box.middle)
     search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
     root = subproblems.root(parts.arrays, parts.static, box, method="crown")
@@ -82,6 +83,7 @@ def test_a_clause_with_an_undecided_leaf_is_left_for_the_next_stage(monkeypatch)
     """The first of two clauses has a leaf that no linear program decides, then the time of the stage is over."""
     f, box, specification, _ = problem(0)
     monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
+    monkeypatch.setattr(hinge_splits, "AT_ROOT", 1)
     parts = Traceable.of(f, box.middle)
     search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
     search.members = np.repeat(search.members[:1], 2, axis=0)

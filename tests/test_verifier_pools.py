@@ -77,7 +77,7 @@ OVERLAPPING = (3, 2, (1, 1))
 def test_answers_about_max_pools_are_the_exact_ones(grid, seeds):
     for seed in seeds:
         f, box, specification, least = problem(grid, seed)
-        found = bounds.verify(f, box, specification, split="hinges", batch=16, method="crown", iterations=10, timeout=600)
+        found = bounds.verify(f, box, specification, split="hinges", batch=16, method="crown", timeout=600)
         assert found.status == ("verified" if least > 0 else "counterexample"), (seed, least, found)
 
 
@@ -99,7 +99,7 @@ def test_answers_about_maxout_networks_are_the_exact_ones():
         offset = np.float32(rng.choice([-1, 1]) * 10 ** rng.uniform(-2.5, -0.5) - least)
         f = jax.tree_util.Partial(maxout, (first, bias, last))
         specification = bounds.Specification(jnp.ones((1, 1)), jnp.array([offset]))
-        found = bounds.verify(f, box, specification, split="hinges", batch=16, method="crown_ibp", iterations=10, timeout=600)
+        found = bounds.verify(f, box, specification, split="hinges", batch=16, method="crown_ibp", timeout=600)
         assert found.status == ("verified" if least + offset > 0 else "counterexample"), (seed, least + offset, found)
 
 

@@ -36,7 +36,7 @@ def verify(
     method: str | None = None,
     split: str = "auto",
     batch: int = 64,
-    iterations: int = 20,
+    iterations: int = 5,
     key: PRNGKeyArray | None = None,
 ) -> Verdict:
     """Whether a property of f(x') holds for every x' of a box: a proof, a counterexample, or neither within the time.
@@ -57,7 +57,7 @@ def verify(
         hinges share ("alpha_crown", whose programs grow with the square of the layers, and "hz_crown" for more than 8).
       split: "inputs", "hinges", or "auto" for inputs if there are up to 20, or no hinges.
       batch: sub-problems bounded at a time.
-      iterations: steps of Adam for each sub-problem of hinges.
+      iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended.
       key: of the attack's random points.
 
     Returns: a `Verdict`.

@@ -20,6 +20,7 @@ from dsrna_jax.bounds.verifier.subproblems import Bounded, Root, Subproblems, me
 from dsrna_jax.bounds.verifier.verdict import Outcome
 
 FIRST = 0.05  # share of the time after which bounds of operands are refined; each later stage lasts longer by a factor of 2
+AT_ROOT = 4  # times that a whole clause is bounded, each from the slopes before: children need fewer steps
 
 
 def search(
@@ -48,20 +49,21 @@ def search(
         return Outcome("unknown", None, "f has no hinges to split", 0)
     stage = FIRST * seconds_left()
     branching = _Branching(f, specification, box, batch, iterations)
-    root = subproblems.root(f.arrays, f.static, box, method=method)
+    root = jax.block_until_ready(subproblems.root(f.arrays, f.static, box, method=method))
     clauses = set(range(len(branching.members)))
     while branching.outcome is None and seconds_left() > 0:
-        until = max(seconds_left() - stage, 0.0)
-        clauses = branching.run(root, clauses, lambda until=until: seconds_left() < until)
-        if branching.outcome is None:
+        is_last = seconds_left() < 5 * stage  # too little for this stage, a refinement of two, and the next stage
+        until = 0.0 if is_last else seconds_left() - stage
+        clauses = branching.run(root, clauses, lambda until=until: seconds_left() <= until)
+        if branching.outcome is None and not is_last:
             root = refined(
                 root,
                 layers,
                 branching.bounded,
-                lambda root, low, high: jax.device_get(subproblems.tightened(f.arrays, f.static, box, root.ends, low, high)),
+                lambda root, low, high: subproblems.tightened(f.arrays, f.static, box, root.ends, low, high),
                 batch=batch,
                 rows=branching.members.shape[1],
-                seconds=min(2 * stage, seconds_left() / 2),
+                seconds=2 * stage,
                 seconds_of_batch=branching.seconds_of_batch,
             )
         stage *= 2
@@ -102,17 +104,19 @@ class _Branching:
         """Branches on clauses until there is an outcome or the time is over. Returns: the clauses that are not certified yet."""
         f, specification, box, batch = self.f, self.specification, self.box, self.batch
         shares = np.asarray(root.shares)
-        waiting: list[tuple[float, int, bool, Subproblems]] = []
+        waiting: list[tuple[float, int, bool, int, Subproblems]] = []
         order, undecided = itertools.count(), {}  # why, by clause
 
-        def wait(bound, problem, is_solved=False):
-            heapq.heappush(waiting, (float(bound), next(order), is_solved, problem))
+        def wait(bound, problem, is_solved=False, turns=0):
+            """Adds a sub-problem, which is to be bounded so many times more before it is split."""
+            heapq.heappush(waiting, (float(bound), next(order), is_solved, turns, problem))
 
         for clause in clauses:
             sides, multipliers = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
             weights = self.members[clause].astype(np.float32)
-            wait(-np.inf, Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights))
-        room = (free_memory() or np.inf) / 2 // sum(part.nbytes for part in waiting[0][3])
+            whole = Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights)
+            wait(-np.inf, whole, turns=AT_ROOT - 1)
+        room = (free_memory() or np.inf) / 2 // sum(part.nbytes for part in waiting[0][-1])
         while waiting:
             if is_over():
                 return {int(problem.clause) for *_, problem in waiting} | set(undecided)
@@ -120,7 +124,7 @@ class _Branching:
                 return self.end("unknown", None, "no memory is left for sub-problems")
             taken = [heapq.heappop(waiting) for _ in range(min(batch, len(waiting)))]
             count = len(taken)
-            filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % count][3] for i in range(batch)), strict=True)))
+            filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % count][-1] for i in range(batch)), strict=True)))
             found = self.bounded(root, filled)
             self.branches -= batch - count
             least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
@@ -128,6 +132,9 @@ class _Branching:
                 return self.end("counterexample", found.point[least], "found while branching")
             for i in np.flatnonzero(~(found.bound[:count] > 0)):
                 problem = Subproblems(*(part[i] for part in found.problems))
+                if taken[i][3]:
+                    wait(found.bound[i], problem, turns=taken[i][3] - 1)
+                    continue
                 if found.has_open[i]:
                     for bound, side in zip(found.children[:, i], (1, -1), strict=True):
                         if not bound > 0:
