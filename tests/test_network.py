@@ -41,25 +41,6 @@ def genes(*names_and_sources):
 
 
 SEP3, SEP5, DIL3, SKIP, MAX, AVG = "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "skip_connect", "max_pool_3x3", "avg_pool_3x3"
-PUBLISHED = {
-    "DARTS_V2": (
-        genes(SEP3, 0, SEP3, 1, SEP3, 0, SEP3, 1, SEP3, 1, SKIP, 0, SKIP, 0, DIL3, 2),
-        genes(MAX, 0, MAX, 1, SKIP, 2, MAX, 1, MAX, 0, SKIP, 2, SKIP, 2, MAX, 1),
-        3_349_342,
-    ),
-    "PC_DARTS_cifar": (
-        genes(SEP3, 1, SKIP, 0, SEP3, 0, DIL3, 1, SEP5, 0, SEP3, 1, AVG, 0, DIL3, 1),
-        genes(SEP5, 1, MAX, 0, SEP5, 1, SEP5, 2, SEP3, 0, SEP3, 3, SEP3, 1, SEP3, 2),
-        3_634_678,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_derived_network_has_as_many_weights_as_the_published_one(name):
-    normal, reduction, count = PUBLISHED[name]
-    genotype = Genotype(normal, (2, 3, 4, 5), reduction, (2, 3, 4, 5))
-    assert network.weight_count(derived_network(genotype, cells=20, channels=36, **CIFAR), (32, 32, 3)) == count
 
 
 # ---- the weights of one branch among the stacked ones
@@ -303,9 +284,7 @@ def test_initial_alphas_are_small_and_differ():
 # ---- shapes and errors
 
 
-@pytest.mark.parametrize(
-    "space, nodes, shape", [("darts", 3, (2, 9, 7, 1)), ("pcdarts", 4, (3, 8, 8, 3)), ("pcdarts", 3, (1, 5, 4, 1))]
-)
+@pytest.mark.parametrize("space, nodes, shape", [("darts", 3, (2, 9, 7, 1)), ("pcdarts", 4, (3, 5, 4, 3))])
 def test_logits_of_any_size_and_number_of_colours(space, nodes, shape):
     colours = (0.5,) * shape[-1]
     net = spaces.supernet(space, nodes=nodes, **{**TINY, "mean": colours, "std": colours})

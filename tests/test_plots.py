@@ -97,7 +97,7 @@ def test_every_gene_has_its_own_label(genotype, name):
     check_drawing(plots.cell(genotype, name), getattr(genotype, name))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=4)
 @given(st.lists(st.sampled_from(["none", "skip_connect", "sep_conv_5x5"]), min_size=28, max_size=28))
 def test_cells_in_which_no_edge_is_pruned_are_drawn_likewise(names):
     names = [name if source > 0 else "skip_connect" for name, (source, _) in zip(names, 2 * edges(4), strict=True)]
@@ -105,7 +105,7 @@ def test_cells_in_which_no_edge_is_pruned_are_drawn_likewise(names):
     check_drawing(plots.cells(genotype), genotype.genes("normal") + genotype.genes("reduction"))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(genotypes())
 def test_labels_and_edges_never_overlap(genotype):
     check_drawing(plots.cells(genotype, title="any"), genotype.normal + genotype.reduction)
