@@ -72,7 +72,7 @@ def log(radius):
     return jnp.log(jnp.float32(radius))
 
 
-@functools.partial(jax.jit, static_argnames=("name", "method", "entries"))
+@functools.partial(jax.jit, static_argnames=("name", "method", "entries", "unit"))
 def measured(name, net, images, labels, log_radius, **options):
     """(logits, R, slack) of a chain."""
     return certificates.CERTIFICATES[name](Chain(*net), images, labels, KEY, log_radius=log_radius, **options)

@@ -16,10 +16,10 @@ from dsrna_jax.data import loading
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import derivation
 from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
-from dsrna_jax.measures import certificates, radius_schedules
+from dsrna_jax.measures import certificates, radius_schedules, units
 from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime import compute_options
-from dsrna_jax.search import bilevel, mixing, perturbations, resources
+from dsrna_jax.search import bilevel, gamma, mixing, perturbations, resources, robustness_options
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.sampled import STRATEGIES, objectives
 from dsrna_jax.search.sampled_options import OBJECTIVES
@@ -37,6 +37,9 @@ IMPLEMENTED = {
         "certificate_method": bounds.METHODS,
         "certificate_norm": bounds.NORMS,
         "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
+        "metric_unit": units.UNITS,
+        "metric_network": robustness_options.NETWORKS,
+        "gamma_schedule": gamma.GAMMA_SCHEDULES,
         "order": bilevel.HYPERGRADIENTS,
         "perturbation": perturbations.PERTURBATIONS,
         "strategy": STRATEGIES,

@@ -47,7 +47,7 @@ class BlockSpace(SearchSpace):
 
     primitives: tuple[str, ...] = BLOCK_OPERATIONS
 
-    refused: ClassVar[tuple[str, ...]] = ("operations", "most_skips", "stages", "keep")
+    refused: ClassVar[tuple[str, ...]] = ("operations", "most_skips", "stages", "keep", "metric_network")
 
     def groups(self, nodes: int, cells: int) -> dict[str, int]:
         return {"blocks": cells}

@@ -35,8 +35,9 @@ ESTIMABLE = {
 
 CERTIFICATES = ("cell", "margin", "radius")
 RADIUS_SCHEDULES = ("controller", "fixed", "ramp")
+UNITS = ("one", "margin", "deviation")
 
-__all__ = ["CERTIFICATES", "ESTIMABLE", "MEASURES", "RADIUS_SCHEDULES", "Measure", "Measured", "jacobian_norm"]
+__all__ = ["CERTIFICATES", "ESTIMABLE", "MEASURES", "RADIUS_SCHEDULES", "UNITS", "Measure", "Measured", "jacobian_norm"]
 __getattr__, __dir__ = lazy.attach(
     __name__,
     __all__,

@@ -4,7 +4,7 @@ The paper composes bounds of building blocks along the DAG to one lower bound of
 cell, so that this bound leaves the range of float32 in a deep network. Each certificate here is finite at any depth, and grows as
 a logarithm, so that no example dominates the mean.
 
-A certificate is a function (logits_fn, images, labels, key=None, *, log_radius, norm, method, entries) -> `Measured`, of a
+A certificate is a function (logits_fn, images, labels, key=None, *, log_radius, norm, method, entries, unit) -> `Measured`, of a
 `NetworkFunction` whose batch statistics are constants. Its `slack`, in nats, is the log-factor by which the certified deviation
 may grow before the certificate is vacuous; 0 for misclassified images. A radius schedule follows it. Radii are passed as
 logarithms, since those of deep supernets are too small for float32. The default method is "ibp", not "crown_ibp" as in `bounds`:
@@ -26,6 +26,7 @@ from dsrna_jax import bounds, losses
 from dsrna_jax.data_parallel import example_numbers
 from dsrna_jax.inputs import check_images, checked_key
 from dsrna_jax.measures.measure import Measured, known
+from dsrna_jax.measures.units import UNITS
 from dsrna_jax.networks.function import NetworkFunction
 
 # To bound a whole network in float32, states shrink by the log-factor GROWTH ahead of each cell, as their widths grow there, and
@@ -49,6 +50,7 @@ def cell(
     norm: str = "linf",
     method: str = "ibp",
     entries: int = 4,
+    unit: str = "one",
 ) -> Measured:
     """R = -sum over cells of log(width of the cell's certified output / width of its input).
 
@@ -60,6 +62,10 @@ def cell(
     Methods other than `ibp` need a backward pass for every output entry, so `entries` of them are drawn for each image,
     stratified over the map: the width is then an unbiased estimate, and `key` is needed. Slack compares widths with the
     standard deviation of the clean output, as the mean of the logarithm over cells.
+
+    With a `unit` of the logits other than "one" (`measures.units`), the head is bounded as a cell is, and R = log(unit) - sum
+    over cells and head of log(width of the output / width of the input): the logarithm of the deviation ahead of the first
+    cell that would move the logits by one unit, if every stage amplified it by as much as is certified at the current radius.
     """
     check_images(images)
     radius = jnp.exp(jnp.maximum(log_radius, -60.0))
@@ -74,8 +80,13 @@ def cell(
         width = jnp.maximum(width, np.finfo(width.dtype).tiny)
         growth.append(jnp.log(width) - jnp.log(radius))
         slack.append(jnp.log(jnp.maximum(std, np.finfo(std.dtype).tiny)) - jnp.log(width))
-    growth, slack = functools.reduce(operator.add, growth), functools.reduce(operator.add, slack)
     logits = logits_fn.head(last)
+    if unit != "one":
+        head = lambda state: logits_fn.head(jnp.moveaxis(state, 0, 1))  # noqa: E731
+        width = _with_half_width(head, _front(last), radius, None, norm=norm, method=method)[1]
+        units = UNITS[unit](logits, labels)
+        growth.append(jnp.log(jnp.maximum(width, np.finfo(width.dtype).tiny)) - jnp.log(radius) - jnp.log(units))
+    growth, slack = functools.reduce(operator.add, growth), functools.reduce(operator.add, slack)
     return Measured(logits, known(-growth, logits), lax.stop_gradient(slack / len(logits_fn.cells)))
 
 
@@ -89,12 +100,15 @@ def margin(
     norm: str = "linf",
     method: str = "ibp",
     entries: int = 4,
+    unit: str = "one",
 ) -> Measured:
     """R = -log(1 + softplus(-m)), m the lower bound of the whole network's margin at the current radius, in [0, 1] pixels.
 
     The states of the bounded network shrink as fast as widths usually grow, which changes only the unit. For m far below
     zero, R is about -log(-m); an image that is certified by a wide margin has R close to 0 and little gradient. Slack is
     log(clean margin / (clean margin - m)): positive for certified images. `key` and `entries` are ignored.
+
+    With a `unit` of the logits (`measures.units`), m is divided by it.
     """
     check_images(images)
     whole, log_unit = _zoomed(logits_fn, log_radius)
@@ -104,11 +118,12 @@ def margin(
     bound = jnp.maximum(bound, np.finfo(bound.dtype).min)
     logits = logits_fn(images)
     clean = losses.margin(logits, labels)
-    unit = jnp.exp(log_unit)
-    is_far = -bound > 20 * unit
-    far = jnp.logaddexp(jnp.log(jnp.where(is_far, -bound, 1)), log_unit) - log_unit
-    near = jnp.log1p(jax.nn.softplus(jnp.where(is_far, 0, -bound) / jnp.where(unit > 0, unit, 1)))
-    deviation = jnp.maximum(clean * unit - bound, np.finfo(bound.dtype).tiny)
+    log_units = log_unit + jnp.log(UNITS[unit](logits, labels))
+    units = jnp.exp(log_units)
+    is_far = -bound > 20 * units
+    far = jnp.logaddexp(jnp.log(jnp.where(is_far, -bound, 1)), log_units) - log_units
+    near = jnp.log1p(jax.nn.softplus(jnp.where(is_far, 0, -bound) / jnp.where(units > 0, units, 1)))
+    deviation = jnp.maximum(clean * jnp.exp(log_unit) - bound, np.finfo(bound.dtype).tiny)
     slack = jnp.log(jnp.where(clean > 0, clean, 1)) - (jnp.log(deviation) - log_unit)
     return Measured(logits, known(-jnp.where(is_far, far, near), logits), lax.stop_gradient(jnp.where(clean > 0, slack, 0)))
 
@@ -123,11 +138,13 @@ def radius(
     norm: str = "linf",
     method: str = "ibp",
     entries: int = 4,
+    unit: str = "one",
 ) -> Measured:
     """R = log(current radius + certified radius), differentiated implicitly; the bisection starts at the current radius.
 
     Misclassified images, and those that cannot be certified at all, stay at the current radius and have no gradient.
-    Slack is log(certified radius / current radius). `key` and `entries` are ignored.
+    Slack is log(certified radius / current radius). `key` and `entries` are ignored, and so is `unit`: no unit of the logits
+    changes a radius.
     """
     current = jnp.exp(log_radius + np.log(ZOOM))
     certified = _zoomed_radius(logits_fn, images, labels, log_radius, norm=norm, method=method)

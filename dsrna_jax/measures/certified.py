@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 from dsrna_jax.errors import InputError
 from dsrna_jax.measures.certificates import CERTIFICATES, log_certified_radius
 from dsrna_jax.measures.measure import Measure, Measured, mean_robustness
+from dsrna_jax.measures.units import in_unit
 
 
 def measure(config: Any) -> Measure:
-    """The measure of a configuration's `certificate`, `certificate_norm`, `certificate_method` and `entries`.
+    """The measure of a configuration's `certificate`, with its norm, method, `entries` and `metric_unit`.
 
     It takes a `NetworkFunction`, whose stages it bounds, in float32 whatever the type of its maps.
     Raises: InputError for an unknown certificate.
@@ -21,9 +22,10 @@ def measure(config: Any) -> Measure:
     if config.certificate not in CERTIFICATES:
         raise InputError(f"unknown certificate {config.certificate!r}; expected one of {', '.join(CERTIFICATES)}")
     ball = {"norm": config.certificate_norm, "method": config.certificate_method}
+    options = {"entries": config.entries, "unit": config.metric_unit, **ball}
     return Measure(
-        _in_float32(functools.partial(CERTIFICATES[config.certificate], entries=config.entries, **ball)),
-        f"R {config.certificate} {config.certificate_method} {config.certificate_norm}",
+        _in_float32(functools.partial(CERTIFICATES[config.certificate], **options)),
+        f"R {config.certificate} {config.certificate_method} {config.certificate_norm}{in_unit(config.metric_unit)}",
         # The slack of cells is not that of the whole network.
         radius_metrics if config.certificate == "cell" else certified_metrics,
         _in_float32(functools.partial(log_certified_radius, norm=config.certificate_norm)),

@@ -13,6 +13,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import checked_key
 from dsrna_jax.measures import ESTIMABLE
 from dsrna_jax.measures.measure import Measure, Measured, without_slack
+from dsrna_jax.measures.units import UNITS, in_unit
 
 
 def jacobian_norm(
@@ -195,23 +196,29 @@ def robustness(
     norm: str = "row_l2",
     method: str = "rows",
     n_proj: int = 1,
+    unit: str = "one",
     log_radius: Float[Array, ""] | None = None,
 ) -> Measured:
     """R = -(1/K) sum_k ||J_k||_q: minus the Jacobian norm bound of DSRNA Eq. (15), for delta = 1.
 
     `row_l2` is q = 2, against l2 attacks; `row_l1` is q = 1, against l_inf ones; `fro` and `fro_squared` are divided by K too.
     Per pixel unit: the scale depends on the norm (`row_l1` is about sqrt(2 D / pi) times `row_l2` for normally distributed
-    gradients of D inputs), and gamma with it. Options as in `jacobian_norm`; labels and radius are ignored.
+    gradients of D inputs), and gamma with it. Options as in `jacobian_norm`; the radius is ignored.
+
+    With a `unit` other than "one", R_i = -(1/K) sum_k ||J_k||_q / unit_i (`measures.units`): how far, to first order, a change of
+    length 1 of the image moves its logits, in mean clean margins or in standard deviations of its logits. Labels are used by
+    `margin` alone.
     """
     logits, norms = value_and_jacobian_norm(logits_fn, images, key, norm=norm, method=method, n_proj=n_proj)
-    return without_slack(logits, -norms / logits.shape[1])
+    return without_slack(logits, -norms / logits.shape[1] / UNITS[unit](logits, labels))
 
 
 def measure(config: Any) -> Measure:
-    """The measure of a configuration's `jacobian_norm`, `jacobian_method` and `n_proj`.
+    """The measure of a configuration's `jacobian_norm`, `jacobian_method`, `n_proj` and `metric_unit`.
 
     Raises: InputError if that method cannot estimate that norm.
     """
     norm, method = config.jacobian_norm, config.jacobian_method
     check_estimable(norm, method)
-    return Measure(partial(robustness, norm=norm, method=method, n_proj=config.n_proj), label=f"R {norm}")
+    options = {"norm": norm, "method": method, "n_proj": config.n_proj, "unit": config.metric_unit}
+    return Measure(partial(robustness, **options), label=f"R {norm}{in_unit(config.metric_unit)}")

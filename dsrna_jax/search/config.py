@@ -14,6 +14,7 @@ from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
 from dsrna_jax.search.mixture_options import MixtureOptions, check_mixture
+from dsrna_jax.search.robustness_options import RobustnessOptions, check_robustness
 from dsrna_jax.search.sampled_options import SampledOptions, check_sampled
 from dsrna_jax.search.series_options import SeriesOptions, check_series
 
@@ -25,7 +26,7 @@ _STARTS = ("cifar", "imagenet", "imagenet_wide")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions, ImageOptions):
+class SearchConfig(SampledOptions, RobustnessOptions, MixtureOptions, SeriesOptions, ComputeOptions, ImageOptions):
     """The settings of a search; by default DSRNA-Jacobian on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "search"
@@ -53,7 +54,6 @@ class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions
     entries: int = option(4, "output entries of a cell that are bounded, by methods other than ibp", "[1, 4096]")
     radius: float = option(0.03, "radius of certificates at the start", "[1e-30, 1e4]")
     radius_schedule: str = option("controller", "radius: by the slack of certificates, fixed, or growing", RADIUS_SCHEDULES)
-    gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)", "[0, 1e9]")
     order: str = option("first", "hypergradient", ("first", "unrolled", "unrolled_fd"))
     perturbation: str = option(
         "none",
@@ -135,6 +135,7 @@ class SearchConfig(SampledOptions, MixtureOptions, SeriesOptions, ComputeOptions
         check_space(self, {field.name: field.default for field in dataclasses.fields(self)})
         part_count(self)
         check_mixture(self)
+        check_robustness(self)
         check_sampled(self)
         check_series(self)
         if self.train_share + self.val_share > 1:

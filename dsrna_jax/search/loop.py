@@ -19,6 +19,7 @@ from dsrna_jax.runtime.records import rows
 from dsrna_jax.search import mixing, stopping
 from dsrna_jax.search.collapse import collapse_note
 from dsrna_jax.search.folder import SearchFolder
+from dsrna_jax.search.gamma import gamma_of
 from dsrna_jax.search.optimizers import weight_rate
 from dsrna_jax.search.programs import SearchPrograms, arguments, search_programs
 from dsrna_jax.search.setup import SearchSetup
@@ -105,7 +106,7 @@ class SearchLoop(RunLoop):
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
             "robustness": robustness,
-            "gamma_times_robustness": None if robustness is None else self.config.gamma * robustness,
+            "gamma_times_robustness": None if robustness is None else float(gamma_of(self.config, epoch - 1)) * robustness,
             "weight_gradient": means["weight_gradient"],
             "alpha_gradient": means.get("alpha_gradient"),
             "radius": _radius(means),

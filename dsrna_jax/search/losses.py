@@ -18,6 +18,8 @@ from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import over_parts
 from dsrna_jax.search import mixing, perturbations, skip_dropout
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.derived import derived_mixtures
+from dsrna_jax.search.gamma import gamma_of
 from dsrna_jax.search.perturbations import PERTURBATIONS, Shares
 from dsrna_jax.search.resources import Resource
 from dsrna_jax.search.skip_dropout import Dropout
@@ -56,12 +58,17 @@ class SupernetLosses:
     def regularizers(self, weights, alphas, state, batch, key, shares, moments):
         """-gamma * R and the penalty of a resource, with (metrics, slack) of the measure.
 
-        R is computed for each image by itself, with the statistics of this batch, `moments`, as constants.
+        R is computed for each image by itself, with the statistics of this batch, `moments`, as constants. That of the derived
+        cells has statistics of its own, those of the same batch there.
         """
-        frozen = {"params": weights, "batch_stats": state.batch_stats, **moments}
-        function = NetworkFunction(self.supernet, frozen, self._mixtures(alphas, shares), "frozen")
+        variables, mixtures = {"params": weights, "batch_stats": state.batch_stats}, self._mixtures(alphas, shares)
+        if self.config.metric_network == "derived":
+            mixtures = derived_mixtures(alphas, self.config.nodes, self.config.primitives, state.kept)
+            _, moments = self.supernet.apply(variables, batch.images, mixtures, self.config.batch_norm, mutable=["moments"])
+        function = NetworkFunction(self.supernet, {**variables, **moments}, mixtures, "frozen")
         measured = self.measure.apply(function, batch.images, batch.labels, key, log_radius=state.log_radius)
-        metrics, value = self.measure.metrics(measured, state.log_radius), -self.config.gamma * measured.robustness.mean()
+        gamma = gamma_of(self.config, state.step // self.steps_per_epoch)
+        metrics, value = self.measure.metrics(measured, state.log_radius), -gamma * measured.robustness.mean()
         if self.resource is not None:
             mixtures, cost_of = self._mixtures(alphas, shares), self.resource.costs.__getitem__
             expected = expected_cost(self.supernet, self.image_shape, mixtures, cost_of)

@@ -77,7 +77,7 @@ def reward_weights(text: str) -> dict[str, float]:
 # Options of the searches by gradients alone, and of sampled ones alone: any other value than the default is a mistake.
 _OF_GRADIENTS = (
     "perturbation", "mixture", "prune_below", "levels", "resource_weight", "resource", "keep", "operations", "most_skips",
-    "skip_dropout", "stop_skips", "stop_stable", "stop_eigenvalue",
+    "skip_dropout", "stop_skips", "stop_stable", "stop_eigenvalue", "metric_network", "gamma_schedule",
 )  # fmt: skip
 _OF_SAMPLES = tuple(field.name for field in dataclasses.fields(SampledOptions) if field.name != "strategy")
 

@@ -95,7 +95,8 @@ def draws_paths(config: SearchConfig) -> bool:
     Cells of partial channels, and weights of edges, are no paths.
     """
     space = search_space(config.space)
-    needs_all = config.metric == "certified" or config.resource_weight or config.skip_dropout or config.perturbation != "none"
+    needs_all = config.metric == "certified" or config.metric_network == "derived" or config.perturbation != "none"
+    needs_all = needs_all or config.resource_weight or config.skip_dropout
     has_paths = space.partial == 1 and not space.has_edge_logits and not config.operations
     return config.mixture == "hard_gumbel" and has_paths and not needs_all
 

@@ -32,21 +32,27 @@ def alphas_of(cell: Genotype, primitives: Sequence[str], has_edge_logits: bool) 
 def supernet(config: SearchConfig, steps: int) -> Any:
     """The setup of a search and its state after some steps of the weights at the first alphas, which stay."""
     import jax
-    import jax.numpy as jnp
 
     from dsrna_jax.runtime import sharding
     from dsrna_jax.search.setup import search_setup
-    from dsrna_jax.search.state import SearchBatch
 
     setup = search_setup(config)
     options = sharding.compiler_options(sharding.mesh(1))
     weight_step = jax.jit(setup.functions.weight_step, compiler_options=options)
     state = jax.jit(setup.functions.init)(jax.random.key(config.seed, impl="rbg"))
     for step in range(steps):
-        chosen, data = setup.batch("search_train", step), setup.dataset
-        batch = SearchBatch(jnp.asarray(data.images[chosen], jnp.float32) / 255, jnp.asarray(data.labels[chosen]))
-        state, _ = weight_step(state, batch)
+        state, _ = weight_step(state, batch_of(setup, "search_train", step))
     return setup, state
+
+
+def batch_of(setup: Any, half: str, step: int) -> Any:
+    """The batch of a half of the training images in a step of a search, not augmented."""
+    import jax.numpy as jnp
+
+    from dsrna_jax.search.state import SearchBatch
+
+    chosen, data = setup.batch(half, step), setup.dataset
+    return SearchBatch(jnp.asarray(data.images[chosen], jnp.float32) / 255, jnp.asarray(data.labels[chosen]))
 
 
 def scores(folder: Path, searches: Mapping[str, SearchConfig], trained: Any, count: int) -> dict[str, float]:
