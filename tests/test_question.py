@@ -1,5 +1,6 @@
 """The experiment on R: pairs, tests, the answer in all its forms, the choice of gamma, what is not run again, the page."""
 
+import dataclasses
 import json
 import math
 
@@ -16,7 +17,7 @@ from experiments import question
 from experiments.studies.question import page, rank, stages
 from experiments.studies.question.experiment import Experiment
 from experiments.studies.question.matching import matched
-from experiments.studies.question.protocol import METHODS, RANK, names, protocol
+from experiments.studies.question.protocol import METHODS, PAPER, RANK, VARIANTS, names, protocol
 from experiments.studies.question.rows import Rows
 from experiments.studies.question.statistics import Compared, answer, chosen_gamma, compared, corrected, kendall
 
@@ -29,7 +30,7 @@ def test_a_protocol_is_whole(name):
     assert set(own.methods) <= set(METHODS) - {RANK} and {"gamma_0", "random"} < set(own.methods) and own.kinds
     assert own.random_cells >= len(own.kinds) * own.search_seeds and own.draws > own.random_cells
     if name != "smoke":
-        assert set(own.methods) == set(METHODS) - {RANK} and own.random_cells >= 8 and own.rank_cells >= 40
+        assert set(own.methods) == set(METHODS) - {RANK, *VARIANTS} and own.random_cells >= 8 and own.rank_cells >= 40
         assert own.trainings == ("standard", "adversarial") and (own.search_seeds, own.training_seeds) == (3, 2)
         assert len(own.gammas) >= 3 and own.section.flags["attack"]["tier"] == "standard"
 
@@ -39,6 +40,20 @@ def test_every_run_is_a_valid_command_with_a_cost(name, tmp_path, capsys):
     assert status(question.main, ["question", f"--protocol={name}", f"--out={tmp_path / 'q'}", "--dry_run"]) == 0
     out = capsys.readouterr().out
     assert "about" in out and not (tmp_path / "q").exists()  # each configuration was made by its command
+
+
+def test_a_protocol_may_list_variants_of_r(tmp_path):
+    """Each is the search of its method but for one option, with a gamma of its own."""
+    own = SMOKE._replace(methods=(*PAPER, *VARIANTS, "gamma_0", "random"))
+    found = stages.cell_stage(own, {name: index / 100 for index, name in enumerate(own.kinds, 1)}, {}, ()).nodes
+    configs = {name: resolved(found[f"search/{name}-0"]) for name in own.kinds}
+    assert len({config.gamma for config in configs.values()}) == len(own.kinds) == 10
+    for name, (_, of, flags) in VARIANTS.items():
+        same = dataclasses.replace(configs[of], gamma=configs[name].gamma)
+        assert configs[name] == dataclasses.replace(same, **flags) != same
+    assert {stages.gamma_name(name, 0.01, 0) + "/search" for name in VARIANTS} < {
+        *stages.gamma_stage(own, tmp_path, {}, ()).nodes
+    }
 
 
 @pytest.mark.parametrize("name", names())

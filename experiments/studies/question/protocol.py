@@ -8,7 +8,22 @@ from typing import Any, NamedTuple
 from dsrna_jax.reproduction import protocols
 from dsrna_jax.reproduction.protocols import Method, Section
 
-KINDS = {"dsrna_cb": "DSRNA-CB", "dsrna_jacobian": "DSRNA-Jacobian"}
+PAPER = {"dsrna_cb": "DSRNA-CB", "dsrna_jacobian": "DSRNA-Jacobian"}
+"""The searches of the paper, each with its name on the page."""
+OPTIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "relative": ("R relative to the clean margin", {"metric_unit": "margin"}),
+    "normalised": ("R of normalised logits", {"metric_unit": "deviation"}),
+    "ramped": ("γ growing", {"gamma_schedule": "linear"}),
+    "derived": ("R at the derived cells", {"metric_network": "derived"}),
+}
+"""Other ways of R to enter the objective, by the end of a method's name: words for the page, and flags of the search."""
+VARIANTS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    f"{name}_{end}": (f"{title}, {words}", name, flags)
+    for name, title in PAPER.items()
+    for end, (words, flags) in OPTIONS.items()
+}
+"""The searches of the paper with one of `OPTIONS`, which a protocol may list: entries of `METHODS`."""
+KINDS = PAPER | {name: title for name, (title, _, _) in VARIANTS.items()}
 """The searches with R, each with its name on the page."""
 GAMMA_0, RANDOM = "gamma_0", "random"
 """The controls: the same search without R, and random cells of as many weights."""
@@ -17,7 +32,8 @@ RANK = "rank"
 
 # By name: name on the page, the method of the reproduction that it is, and flags of its search that are others.
 METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
-    **{name: (title, name, {}) for name, title in KINDS.items()},
+    **{name: (title, name, {}) for name, title in PAPER.items()},
+    **VARIANTS,
     GAMMA_0: ("γ = 0 of the same search", "dsrna_jacobian", {"metric": "none", "gamma": 0.0}),
     "pcdarts": ("PC-DARTS", "pcdarts", {"order": "first"}),
     "sdarts_adv": ("SDARTS-ADV", "sdarts_adv", {}),
