@@ -80,8 +80,9 @@ def test_the_paired_test_is_that_of_the_differences():
     assert (one.difference, one.effect, one.pairs) == (3.0, 3.0, 3)
     assert (one.low, one.high) == pytest.approx((3 - half, 3 + half)) and one.p == pytest.approx(0.0351, abs=1e-4)
     assert compared("m", "c", "x", pairs[:1]) is None
-    same = compared("m", "c", "x", [(1.0, 1.0), (2.0, 2.0)])
-    assert (same.p, same.effect) == (1.0, 0.0) and compared("m", "c", "x", [(2.0, 1.0), (3.0, 2.0)]).effect == math.inf
+    for difference in (0.0, 1.0):  # two equal differences are no evidence
+        same = compared("m", "c", "x", [(1.0 + difference, 1.0), (2.0 + difference, 2.0)])
+        assert (same.difference, same.p, same.effect) == (difference, 1.0, 0.0)
 
 
 def one(method, control, difference, p, measure="accuracy"):
@@ -96,6 +97,7 @@ def one(method, control, difference, p, measure="accuracy"):
         ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.03)], "No: at this size"),  # 0.06 after correction
         ([one("A", "g", 2, 0.001), one("A", "r", -3, 0.001)], "No: at this size"),  # of two minds
         ([one("A", "g", -2, 0.001), one("A", "r", -3, 0.001)], "The contrary: cells of A have less accuracy"),
+        ([one("A", "g", 2, 0.001), one("B", "g", 0, 0.9), one("B", "r", 0, 0.9)], "No: at this size"),  # A lacks a control
     ],
 )
 def test_the_answer_follows_from_the_comparisons(found, expected):

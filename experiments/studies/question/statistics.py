@@ -34,15 +34,14 @@ class Compared(NamedTuple):
 def compared(method: str, control: str, measure: str, pairs: Sequence[tuple[float, float]]) -> Compared | None:
     """The comparison of pairs (of the method, of the control); None for fewer than two, of which no test can be made.
 
-    Differences that are all equal have p 1 if they are 0, and else 0.
+    Differences that are all equal leave no spread to test by, as when few images are attacked: their p is 1, their effect 0.
     """
     if len(pairs) < 2:
         return None
     ours, theirs = np.array(pairs, float).T
     mean, std = float(np.mean(ours - theirs)), float(np.std(ours - theirs, ddof=1))
     if std < 1e-12 * max(1.0, abs(mean)):
-        return Compared(method, control, measure, len(pairs), mean, mean, mean, float(mean == 0), math.copysign(math.inf, mean)
-                        if mean else 0.0)  # fmt: skip
+        return Compared(method, control, measure, len(pairs), mean, mean, mean, 1.0, 0.0)
     found: Any = stats.ttest_rel(ours, theirs)
     low, high = found.confidence_interval(0.95)
     return Compared(method, control, measure, len(pairs), mean, float(low), float(high), float(found.pvalue), mean / std)
@@ -56,13 +55,16 @@ def corrected(comparisons: Sequence[Compared]) -> list[float]:
 def answer(comparisons: Sequence[Compared]) -> str:
     """The plain answer to the question, in the words that the comparisons allow.
 
-    A method is more robust if it beats every control in some measure, at the level of 5 % after correction for all comparisons.
+    A method is more robust if it beats every control in some measure, at the level of 5 % after correction for all comparisons;
+    where a control is not measured yet, nothing follows.
     """
     if not comparisons:
         return "The question has no answer yet: no two pairs of cells are measured."
     verdicts: dict[tuple[str, str], list[tuple[Compared, float]]] = {}
     for one, p in zip(comparisons, corrected(comparisons), strict=True):
         verdicts.setdefault((one.method, one.measure), []).append((one, p))
+    controls = {one.control for one in comparisons}
+    verdicts = {key: of for key, of in verdicts.items() if {one.control for one, _ in of} == controls}
     better = {key: of for key, of in verdicts.items() if all(p < LEVEL and one.difference > 0 for one, p in of)}
     worse = {key: of for key, of in verdicts.items() if all(p < LEVEL and one.difference < 0 for one, p in of)}
     said = [f"Yes: cells of {method} have more {measure} than {_listed(of)}." for (method, measure), of in better.items()]
