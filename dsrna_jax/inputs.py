@@ -46,7 +46,11 @@ def check_images(images: Any) -> None:
 
 
 def check_labels(labels: Any, batch: int, classes: int | None = None, *, name: str = "labels") -> None:
-    """Raises: InputError unless labels are one integer for each of `batch` images, in 0 .. classes - 1 where they are known."""
+    """Raises: InputError unless labels are one integer for each of `batch` images, in 0 .. classes - 1 where they are known.
+
+    Labels are checked as they are given: made a JAX array before, those of 64 bits would be cut to 32.
+    """
+    labels = _as_array(labels, name)
     is_integer = jnp.issubdtype(labels.dtype, jnp.integer)
     if labels.shape != (batch,) or not is_integer:
         advice = ""
@@ -135,7 +139,8 @@ def check_radius(
     if not numbers.min() >= 0:
         raise InputError(f"{name} must be at least 0, got {numbers.min():g}")
     if is_finite and numbers.max() == np.inf:
-        raise InputError(f"{name} must be finite, got inf: in linf a radius of 1 is the whole range of pixels")
+        advice = ": in linf a radius of 1 is the whole range of pixels" if name == "radius" else ""
+        raise InputError(f"{name} must be finite, got inf{advice}")
 
 
 def is_real(value: Any) -> bool:
@@ -171,6 +176,16 @@ def checked_key(key: Any, *, is_single: bool = False) -> jax.Array:
         seed = key if is_known(key) else "seed"
         raise InputError(f"expected a random key, got the integer {seed}: give jax.random.key({seed})")
     raise InputError(f"expected a random key such as jax.random.key(0), got {dtype or type(key).__name__} {np.shape(key)}")
+
+
+def _as_array(values: Any, name: str) -> Any:
+    """The values themselves if they are an array, traced or not, else one of NumPy. Raises: InputError if they are none."""
+    if hasattr(values, "dtype"):
+        return values
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be an array: {str(error).splitlines()[0]}") from None
 
 
 def _numbers(values: Any) -> np.ndarray:

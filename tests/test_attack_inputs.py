@@ -1,5 +1,6 @@
 """Arguments of attacks: every attack refuses what it cannot read, in one line."""
 
+import inspect
 import warnings
 
 import jax
@@ -29,6 +30,12 @@ def test_every_attack_is_tried():
 
 # ---- what is refused
 
+NUMBERS = [
+    (name, option)
+    for name in BUDGETS
+    for option, parameter in inspect.signature(attacks.attack(name)).parameters.items()
+    if isinstance(parameter.default, float) and option != "radius"
+]
 BAD = {
     "in [0, 1], got values from -0.5 to 0.5": {"images": np.linspace(-0.5, 0.5, X.size, dtype=np.float32).reshape(X.shape)},
     "divide bytes by 255": {"images": np.uint8(255 * X)},
@@ -41,6 +48,7 @@ BAD = {
     "labels.argmax(1)": {"labels": np.eye(CLASSES)[Y]},
     "labels.astype(int)": {"labels": np.float32(Y)},
     "one for each of 6 images": {"labels": Y[:3]},
+    "go from 4294967": {"labels": Y.astype(np.int64) + 2**32},  # the labels themselves in 32 bits
     "of 2 classes or more": {"logits_fn": lambda x: linear(W[:, :1], x), "labels": 0 * Y},
     "jnp.stack": {"logits_fn": lambda x: linear(W[:, 0], x), "labels": 0 * Y},
     "and nothing else": {"logits_fn": lambda x: (linear(W, x), None)},
@@ -99,10 +107,19 @@ def test_what_is_no_random_key_is_refused(name):
         ("pgd", {"x_init": X[:2]}, "x_init must have the shape of the images"),
         ("pgd", {"x_init": X * np.nan}, "x_init must be finite"),
         ("apgd", {"target": np.full(6, 9)}, "target go from 9 to 9, but the network has 5 classes"),
+        ("apgd", {"target": [9] * 6}, "target go from 9 to 9, but the network has 5 classes"),
+        ("apgd", {"loss": lambda logits, labels: logits.sum()}, "a loss must be one number for each of 6 images, got shape ()"),
+        *[(name, {option: bad}, f"{option} must be ") for name, option in NUMBERS for bad in (np.nan, np.inf, -0.1, "0.1")],
     ],
 )
 def test_options_that_would_leave_every_image_robust_are_refused(name, options, message):
     assert message in refused(lambda: attacked(name, **options))
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd"])
+def test_runs_begin_in_the_ball(name):
+    result = attacked(name, x_init=1 - X, radius=0.01)
+    assert np.abs(result.x_adv - X).max() < 0.010001
 
 
 @pytest.mark.parametrize(

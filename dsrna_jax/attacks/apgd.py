@@ -63,7 +63,7 @@ def apgd(
       loss: "ce", "dlr" (3 classes or more; 4 with `target`), "margin" (minus the margin), or a function of
         logits and labels.
       restarts: runs from as many random starts, on the sphere of the radius; the worst of them counts for each example.
-      x_init: the first run begins here instead, only cut to the box.
+      x_init: the first run begins here instead, projected (the published code only cuts it to the box).
       target: classes to pull towards; by default away from the label.
       rho: the step size is halved where at most this share of the steps since the last check raised the loss.
       draws: gradients averaged in each step, for stochastic networks: with draws > 1 the call is `logits_fn(images, key)`, with
@@ -79,7 +79,7 @@ def apgd(
     def run(restart):
         start = ball.on_sphere(folded(keys, restart), images, radius, norm) if x_init is None or restarts > 1 else images
         if x_init is not None:
-            start = jnp.where(restart == 0, jnp.clip(jnp.asarray(x_init, images.dtype), 0, 1), start)
+            start = jnp.where(restart == 0, ball.project(jnp.asarray(x_init, images.dtype), images, radius, norm), start)
 
         def climbed(points, step):
             if draws == 1:

@@ -112,12 +112,13 @@ def autoattack(
 
 def _in_one_program(network, judge, images, labels, key, members, radius, norm, batch_size) -> AttackResult:
     """`autoattack` where anything is traced: batch by batch, each through all members until none of its examples is robust."""
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
+    images = jnp.asarray(images)
     inputs.check_images(images)
     inputs.check_radius(radius, None, is_finite=True)
     logits = jax.eval_shape(judge, images)
     classes = inputs.class_count(logits, len(images))
     inputs.check_labels(labels, len(images), classes)
+    labels = jnp.asarray(labels)
     dtype, size = widest(images, logits), min(batch_size, len(images))
 
     def attacked(indices: Array) -> AttackResult:

@@ -47,6 +47,7 @@ def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arg
       -inf may mask classes. Warns if they are probabilities.
     """
     signature = inspect.signature(attack)
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
 
     @functools.wraps(attack)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> AttackResult:
@@ -55,12 +56,13 @@ def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arg
         given = bound.arguments
         if isinstance(given["logits_fn"], Network):
             return attack(*args, **kwargs)
-        images, labels = _arrays(given["images"], given["labels"])
+        images = _images(given["images"])
         inputs.check_images(images)
-        inputs.check_labels(labels, len(images))
-        _check_options(given, images, has_default_radius=signature.parameters["radius"].default is not inspect.Parameter.empty)
-        network = _checked_network(given, images, labels)
-        given |= {"logits_fn": network, "images": images.astype(network.dtype), "labels": labels}
+        inputs.check_labels(given["labels"], len(images))
+        _check_options(given, images, defaults)
+        network = _checked_network(given, images)
+        given |= {"logits_fn": network, "images": images.astype(network.dtype)}
+        given |= {name: jnp.asarray(given[name]) for name in ("labels", "target") if given.get(name) is not None}
         result = attack(*bound.args, **bound.kwargs)
         if images.dtype == network.dtype:
             return result
@@ -70,19 +72,25 @@ def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arg
     return checked
 
 
-def _arrays(images: Any, labels: Any) -> tuple[Array, Array]:
+def _images(images: Any) -> Array:
     try:
-        return jnp.asarray(images), jnp.asarray(labels)
+        return jnp.asarray(images)
     except (TypeError, ValueError) as error:
-        raise InputError(f"images and labels must be arrays: {str(error).splitlines()[0]}") from None
+        raise InputError(f"images must be an array: {str(error).splitlines()[0]}") from None
 
 
-def _check_options(given: dict[str, Any], images: Array, has_default_radius: bool) -> None:
-    """Raises: InputError unless norm, radius, counts, `step_size` and `x_init` are as attacks take them."""
+def _check_options(given: dict[str, Any], images: Array, defaults: dict[str, Any]) -> None:
+    """Raises: InputError unless norm, radius, counts, numbers and `x_init` are as attacks take them.
+
+    Numbers are all options of which the default is one: NaN, infinity or less than 0 would leave every image robust.
+    """
     ball.check_norm(given["norm"])
-    inputs.check_radius(given["radius"], len(images), is_finite=not has_default_radius)
+    inputs.check_radius(given["radius"], len(images), is_finite=defaults["radius"] != jnp.inf)
     if given.get("step_size") is not None:
         inputs.check_radius(given["step_size"], len(images), name="step_size", is_finite=True)
+    for name, default in defaults.items():
+        if isinstance(default, float) and name != "radius":
+            inputs.check_radius(given[name], None, name=name, is_finite=True)
     counts = ("restarts", "targets", "searches", "draws")
     inputs.check_counts(1, **{name: given.get(name) for name in counts})
     inputs.check_counts(0, steps=given.get("steps"))
@@ -94,7 +102,7 @@ def _check_options(given: dict[str, Any], images: Array, has_default_radius: boo
             raise InputError("x_init must be finite, got NaN or infinity")
 
 
-def _checked_network(given: dict[str, Any], images: Array, labels: Array) -> Network:
+def _checked_network(given: dict[str, Any], images: Array) -> Network:
     """The wrapped network. Raises: InputError unless its outputs are logits, of classes to which labels and targets belong."""
     logits_fn, call = given["logits_fn"], given["logits_fn"]
     if (given.get("draws") or 1) > 1:  # a stochastic network
@@ -107,7 +115,7 @@ def _checked_network(given: dict[str, Any], images: Array, labels: Array) -> Net
     else:
         logits = jax.jit(call)(images)
     classes = inputs.class_count(logits, len(images))
-    inputs.check_labels(labels, len(images), classes)
+    inputs.check_labels(given["labels"], len(images), classes)
     if given.get("target") is not None:
         inputs.check_labels(given["target"], len(images), classes, name="target")
     if not is_staged:

@@ -83,7 +83,7 @@ def _ratio(difference, scale):
 
 
 def _named(loss, losses):
-    if loss not in losses:
+    if not isinstance(loss, str) or loss not in losses:
         raise InputError(f"unknown loss {loss!r}: expected one of {', '.join(losses)}, or a function of logits and labels")
     return losses[loss]
 

@@ -52,7 +52,7 @@ def pgd(
     Raises: InputError, as all attacks, and for restarts without random starts.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
-    if isinstance(keep, str) and keep not in ("fooled", "last"):
+    if keep is None or (isinstance(keep, str) and keep not in ("fooled", "last")):
         raise InputError(f"keep={keep!r}: expected 'fooled' or 'last'")
     if restarts > 1 and not random_start:
         raise InputError(f"restarts={restarts} without random_start would all be the same: expected random_start=True")

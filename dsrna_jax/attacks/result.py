@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.losses import Loss
+from dsrna_jax.errors import InputError
 
 LogitsFn = Callable[..., Array]
 """Maps images [batch, ...] in [0, 1] to logits [batch, class], each image by itself."""
@@ -57,11 +58,16 @@ def repeated(run: Callable[[Array | int], AttackResult], times: int, images: Arr
 
 
 def climb(logits_fn: LogitsFn, loss: Loss, images: Array, labels: Array) -> tuple[Array, Array, Array]:
-    """Logits [batch, class], loss [batch], and its gradient [batch, ...] with respect to the images, made `finite`."""
+    """Logits [batch, class], loss [batch], and its gradient [batch, ...] with respect to the images, made `finite`.
+
+    Raises: InputError unless the loss is one number for each image.
+    """
 
     def total(images):
         logits = logits_fn(images)
         values = loss(logits, labels)
+        if np.shape(values) != labels.shape:
+            raise InputError(f"a loss must be one number for each of {len(labels)} images, got shape {np.shape(values)}")
         return values.sum(), (logits, values)
 
     gradient, (logits, values) = jax.grad(total, has_aux=True)(images)

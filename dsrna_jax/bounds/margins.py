@@ -178,5 +178,5 @@ def _radius_search(logits_fn, images, labels, start, steps, options):
 def _margin_rows(logits, labels):
     """The functionals logits[label] - logits[other] of every example: [classes - 1, batch, classes]."""
     classes = class_count(logits, len(logits))
-    check_labels(jnp.asarray(labels), len(logits), classes)
+    check_labels(labels, len(logits), classes)
     return Specification.of_label(labels, classes).functionals(logits)[0]

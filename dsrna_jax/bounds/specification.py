@@ -33,9 +33,9 @@ class Specification:
     @classmethod
     def of_label(cls, labels: Int[Array, " batch"], classes: int) -> "Specification":
         """The property that each logit but the label's is smaller: rows [batch, classes - 1, classes], in ascending order."""
-        labels = jnp.asarray(labels)
         check_counts(2, classes=classes)
-        check_labels(labels, len(labels), classes)
+        check_labels(labels, np.size(labels), classes)
+        labels = jnp.asarray(labels)
         every = jnp.arange(classes)[None]
         others = every[:, :-1] + (every[:, :-1] >= labels[:, None])
         is_label, is_other = (every == labels[:, None])[:, None], every[None] == others[..., None]
