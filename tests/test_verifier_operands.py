@@ -55,7 +55,6 @@ def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, v
     """The root has two parts: one without an open hinge, which no linear program decides, and one with an input of the value."""
     f, box, specification, _ = problem(0)
     monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
-    monkeypatch.setattr(hinge_splits, "AT_ROOT", 1)
     parts = Traceable.of(f, box.middle)
     search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
     root = subproblems.root(parts.arrays, parts.static, box, method="crown")
@@ -83,7 +82,6 @@ def test_a_clause_with_an_undecided_leaf_is_left_for_the_next_stage(monkeypatch)
     """The first of two clauses has a leaf that no linear program decides, then the time of the stage is over."""
     f, box, specification, _ = problem(0)
     monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
-    monkeypatch.setattr(hinge_splits, "AT_ROOT", 1)
     parts = Traceable.of(f, box.middle)
     search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
     search.members = np.repeat(search.members[:1], 2, axis=0)

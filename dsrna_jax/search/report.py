@@ -1,7 +1,7 @@
 """The size of a search before it runs: weights, steps, memory, time."""
 
 from dsrna_jax.networks import network
-from dsrna_jax.runtime import durations, sharding
+from dsrna_jax.runtime import foretelling, sharding
 from dsrna_jax.runtime.memory import estimates
 from dsrna_jax.search.loop import SearchLoop
 from dsrna_jax.search.programs import arguments, calls, search_programs
@@ -22,7 +22,7 @@ def report(setup: SearchSetup) -> str:
 
 
 def times(setup: SearchSetup, devices: int) -> list[str]:
-    """Lines of text: the time that the search takes, from calls of its programs (`durations.foretold`)."""
+    """Lines of text: the time that the search takes, from calls of its programs (`foretelling.foretold`)."""
     mesh = sharding.mesh(devices)
     programs, shapes = search_programs(setup.functions), arguments(setup, mesh)
-    return durations.foretold(programs, shapes, calls(setup), mesh, setup.identity, SearchLoop.rare)
+    return foretelling.foretold(programs, shapes, calls(setup), mesh, setup.identity, SearchLoop.rare)

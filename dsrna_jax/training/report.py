@@ -2,7 +2,7 @@
 
 from dsrna_jax.networks import network
 from dsrna_jax.networks.multiply_adds import multiply_adds
-from dsrna_jax.runtime import durations, sharding
+from dsrna_jax.runtime import foretelling, sharding
 from dsrna_jax.runtime.memory import estimates
 from dsrna_jax.training.programs import arguments, calls, training_programs
 from dsrna_jax.training.setup import TrainingSetup
@@ -21,9 +21,9 @@ def training_report(setup: TrainingSetup) -> str:
 
 
 def times(setup: TrainingSetup, devices: int) -> list[str]:
-    """Lines of text: the time that the training takes, from calls of its programs (`durations.foretold`)."""
+    """Lines of text: the time that the training takes, from calls of its programs (`foretelling.foretold`)."""
     mesh = sharding.mesh(devices)
-    return durations.foretold(training_programs(setup.functions), arguments(setup, mesh), calls(setup), mesh, setup.identity)
+    return foretelling.foretold(training_programs(setup.functions), arguments(setup, mesh), calls(setup), mesh, setup.identity)
 
 
 def network_report(net: network.Network, image_shape: tuple[int, int, int]) -> str:

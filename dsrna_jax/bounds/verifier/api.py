@@ -36,7 +36,7 @@ def verify(
     method: str | None = None,
     split: str = "auto",
     batch: int = 64,
-    iterations: int = 5,
+    iterations: int = 20,
     key: PRNGKeyArray | None = None,
 ) -> Verdict:
     """Whether a property of f(x') holds for every x' of a box: a proof, a counterexample, or neither within the time.

@@ -20,7 +20,6 @@ from dsrna_jax.bounds.verifier.subproblems import Bounded, Root, Subproblems, me
 from dsrna_jax.bounds.verifier.verdict import Outcome
 
 FIRST = 0.05  # share of the time after which bounds of operands are refined; each later stage lasts longer by a factor of 2
-AT_ROOT = 4  # times that a whole clause is bounded, each from the slopes before: children need fewer steps
 
 
 def search(
@@ -104,18 +103,16 @@ class _Branching:
         """Branches on clauses until there is an outcome or the time is over. Returns: the clauses that are not certified yet."""
         f, specification, box, batch = self.f, self.specification, self.box, self.batch
         shares = np.asarray(root.shares)
-        waiting: list[tuple[float, int, bool, int, Subproblems]] = []
+        waiting: list[tuple[float, int, bool, Subproblems]] = []
         order, undecided = itertools.count(), {}  # why, by clause
 
-        def wait(bound, problem, is_solved=False, turns=0):
-            """Adds a sub-problem, which is to be bounded so many times more before it is split."""
-            heapq.heappush(waiting, (float(bound), next(order), is_solved, turns, problem))
+        def wait(bound, problem, is_solved=False):
+            heapq.heappush(waiting, (float(bound), next(order), is_solved, problem))
 
         for clause in clauses:
             sides, multipliers = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
             weights = self.members[clause].astype(np.float32)
-            whole = Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights)
-            wait(-np.inf, whole, turns=AT_ROOT - 1)
+            wait(-np.inf, Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights))
         room = (free_memory() or np.inf) / 2 // sum(part.nbytes for part in waiting[0][-1])
         while waiting:
             if is_over():
@@ -132,9 +129,6 @@ class _Branching:
                 return self.end("counterexample", found.point[least], "found while branching")
             for i in np.flatnonzero(~(found.bound[:count] > 0)):
                 problem = Subproblems(*(part[i] for part in found.problems))
-                if taken[i][3]:
-                    wait(found.bound[i], problem, turns=taken[i][3] - 1)
-                    continue
                 if found.has_open[i]:
                     for bound, side in zip(found.children[:, i], (1, -1), strict=True):
                         if not bound > 0:

@@ -1,7 +1,7 @@
 """The size of a sampled search before it runs: weights, steps, memory, time."""
 
 from dsrna_jax.networks import network
-from dsrna_jax.runtime import durations, sharding
+from dsrna_jax.runtime import foretelling, sharding
 from dsrna_jax.runtime.memory import estimates
 from dsrna_jax.search.sampled.programs import arguments, calls, sampled_programs
 from dsrna_jax.search.sampled.setup import SampledSetup
@@ -23,6 +23,6 @@ def report(setup: SampledSetup) -> str:
 
 
 def times(setup: SampledSetup, devices: int) -> list[str]:
-    """Lines of text: the time that the search takes, from calls of its programs (`durations.foretold`)."""
+    """Lines of text: the time that the search takes, from calls of its programs (`foretelling.foretold`)."""
     mesh = sharding.mesh(devices)
-    return durations.foretold(sampled_programs(setup.functions), arguments(setup, mesh), calls(setup), mesh, setup.identity)
+    return foretelling.foretold(sampled_programs(setup.functions), arguments(setup, mesh), calls(setup), mesh, setup.identity)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime import durations, sharding
+from dsrna_jax.runtime import foretelling, sharding
+from dsrna_jax.runtime.durations import in_words
 
 
 class Programs(NamedTuple):
@@ -21,7 +22,7 @@ def foretold(move_step, calls):
     state = {"step": jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)}
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=whole)
     programs = Programs(move_step, lambda state: state["step"].sum())
-    return durations.foretold(programs, {"move_step": (state, key), "judge": (state,)}, calls, mesh, move_step.__name__)
+    return foretelling.foretold(programs, {"move_step": (state, key), "judge": (state,)}, calls, mesh, move_step.__name__)
 
 
 def move(state, key):
@@ -33,7 +34,7 @@ def test_the_time_of_a_run_is_that_of_all_calls():
     assert first.startswith("time on 1 cpu device")
     times = [re.fullmatch(r"  (.+): (\S+) s, (\S+) calls", row).groups() for row in rows]
     assert [(name, calls) for name, _, calls in times] == [("move step", "1,000,000,000"), ("judge", "0")]
-    assert f"about {durations.in_words(float(times[0][1]) * 10**9)} in all" in last
+    assert f"about {in_words(float(times[0][1]) * 10**9)} in all" in last
 
 
 def test_a_program_that_cannot_be_built_leaves_the_time_unknown():
