@@ -17,7 +17,17 @@ from experiments.gpu import rates
 from experiments.gpu.programs import CERTIFIED, GENOTYPE, JACOBIAN, SIZES, Size
 
 PARTS = ("see", "tests", "steps", "search")
-TESTED = ("depthwise", "pointwise", "precision", "mixed_precision", "remat", "jacobian", "bounds_truth", "attacks", "checkpoint")
+TESTED = (
+    "kernels/test_depthwise.py",
+    "kernels/test_pointwise.py",
+    "kernels/test_precision.py",
+    "kernels/test_mixed_precision.py",
+    "networks/test_remat.py",
+    "measures/test_jacobian.py",
+    "bounds/test_bounds_truth.py",
+    "attacks/test_attacks.py",
+    "runtime/test_checkpoint.py",
+)
 """Files of tests of what a GPU can break."""
 IMAGES = 25_000  # of CIFAR-10, in each half
 
@@ -37,7 +47,7 @@ def measured(name: str, size: str) -> dict[str, Any]:
 def _tests(size: Size, side: int) -> dict[str, Any]:
     """Numbers of tests that pass and fail, and the names of the first of these."""
     root = Path(__file__).parents[2]
-    files = [f"tests/test_{name}.py" for name in (TESTED if side > 8 else TESTED[:1])]
+    files = [f"tests/{name}" for name in (TESTED if side > 8 else TESTED[:1])]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|error)", done.stdout)}

@@ -10,8 +10,8 @@ DIGITS_DSRNA_JACOBIAN = SearchConfig()
 # The same with certified bounds of cells; gamma for an effect within 15 epochs (docs/paper.md has a table).
 DIGITS_DSRNA_CB = replace(DIGITS_DSRNA_JACOBIAN, metric="certified", certificate="cell", gamma=0.1)
 
-# DSRNA, section 4.2.2, whose numbers tests/test_recipes.py lists. It leaves open the warm-up (15 epochs, as in PC-DARTS), the
-# clipping, and the end of the cosine (DSRNA-Jacobian has the weight rate of DARTS, whose cosine ends at 0.001).
+# DSRNA, section 4.2.2, whose numbers tests/commands/test_recipes.py lists. It leaves open the warm-up (15 epochs, as PC-DARTS),
+# the clipping, and the end of the cosine (DSRNA-Jacobian has the weight rate of DARTS, whose cosine ends at 0.001).
 CIFAR10_DSRNA_JACOBIAN = SearchConfig(
     dataset="cifar10",
     space="pcdarts",

@@ -1,0 +1,214 @@
+"""The complete verifier against exact answers by enumeration, and against points of the region."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact_programs import Program
+from verifier_problems import problem
+
+from dsrna_jax import bounds
+from dsrna_jax.bounds.backward import lower_bound
+from dsrna_jax.bounds.checks import traced
+from dsrna_jax.bounds.options import Options
+from dsrna_jax.bounds.output import output_bounds
+from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.verifier import subproblems
+from dsrna_jax.bounds.verifier.beta_crown import OfSubproblems, Split, ends_of, hinges_of
+from dsrna_jax.bounds.verifier.compiled import Traceable
+from dsrna_jax.errors import InputError
+
+
+@pytest.mark.parametrize("seeds", [range(6), pytest.param(range(6, 500), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("split", ["inputs", "hinges"])
+def test_the_answer_is_the_exact_one(split, seeds):
+    for seed in seeds:
+        f, box, specification, least = problem(seed)
+        found = bounds.verify(f, box, specification, split=split, batch=16, method="crown", timeout=600)
+        assert found.status == ("verified" if least > 0 else "counterexample"), (seed, least, found)
+        if least <= 0:
+            x = found.counterexample
+            assert np.all(box.lower[0] <= x) and np.all(x <= box.upper[0])
+            with jax.enable_x64(True):
+                y = np.asarray(f(jnp.asarray(x, jnp.float64)[None])[0])
+            assert np.asarray(specification.rows[0]) @ y + float(specification.offsets[0]) <= 0
+
+
+@pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 500), marks=pytest.mark.slow)])
+def test_integer_programs_find_the_least_values_of_the_enumeration(seeds):
+    """The truth that answers are compared with, found in another way."""
+    for seed in seeds:
+        f, box, specification, least = problem(seed)
+        program = Program(*(np.asarray(side, float) for side in (box.lower, box.upper)))
+        values = program.inputs
+        for i, (w, b) in enumerate(f.args[0]):
+            values = program.affine(w.astype(float), b.astype(float), program.relu(values) if i else values)
+        row = program.affine(np.asarray(specification.rows, float), np.asarray(specification.offsets, float), values)[0]
+        assert abs(program.least(row) - least) < 1e-5, seed
+
+
+def test_inputs_without_a_coefficient_are_split_as_well():
+    """Network 234: the lower planes of a box had one input alone, and halving that helped no more."""
+    f, box, specification, least = problem(234)
+    assert least > 0 and bounds.verify(f, box, specification, split="inputs", batch=16).status == "verified"
+
+
+def test_a_closure_whose_weights_have_changed_is_another_function():
+    box, specification = bounds.Box(-np.ones((1, 2)), np.ones((1, 2))), bounds.Specification(jnp.ones((1, 1)), jnp.array([2.5]))
+    weights = np.ones(2, np.float32)
+
+    def f(x):
+        return (jax.nn.relu(x) * weights[None]).sum(1, keepdims=True)
+
+    assert bounds.verify(f, box, specification, batch=16).status == "verified"
+    weights = np.array([-4, 1], np.float32)
+    assert bounds.verify(f, box, specification, batch=16).status == "counterexample"
+    same, other = (
+        Traceable.of(lambda x, w=w: (jax.nn.relu(x) * w[None]).sum(1), box.lower).static for w in (weights, 2 * weights)
+    )
+    assert Traceable.of(lambda x: (jax.nn.relu(x) * weights[None]).sum(1), box.lower).static == same != other
+
+
+def test_inputs_that_float32_would_round_out_of_the_box_are_moved_into_it():
+    """f takes float32 alone, so that a counterexample is one of the inputs that it was evaluated at."""
+    kernel = jnp.ones((1, 1, 1, 1), jnp.float32)
+    f = lambda x: jax.lax.conv(x, kernel, (1, 1), "VALID").reshape(len(x), 1)  # noqa: E731
+    low, high = np.full((1, 1, 1, 1), 0.1), np.full((1, 1, 1, 1), 0.1 + 1e-8)
+    found = bounds.verify(f, bounds.Box(low, high), bounds.Specification(jnp.ones((1, 1)), jnp.array([-0.5])))
+    x = found.counterexample
+    assert found.status == "counterexample" and low[0] <= x <= high[0] and x == np.float32(x)
+
+
+def test_whole_numbers_rows_of_the_example_and_a_point_are_taken():
+    f, box = problem(0)[0], bounds.Box(np.zeros((1, 3), int), np.zeros((1, 3), int))
+    above = bounds.Specification(jnp.eye(2)[None], jnp.full(2, 10.0))
+    assert bounds.verify(f, box, above).status == "verified"
+    with pytest.raises(InputError, match=r"outputs \(1, 2\) has rows \(1, 2\) or"):
+        bounds.verify(f, box, bounds.Specification(jnp.ones((1, 3)), jnp.zeros(1)))
+    with pytest.raises(InputError, match="at least one row and one clause"):
+        bounds.verify(f, box, bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1), ()))
+
+
+def test_outputs_that_are_nan_somewhere_are_neither_verified_nor_hide_counterexamples():
+    """nan at x > 0.9, where no bound holds; below 0 at x = -1."""
+    f = lambda x: jnp.sqrt(0.9 - x) - jnp.where(x < -0.99, 5.0, 0.0)  # noqa: E731
+    row, box = bounds.Specification(jnp.ones((1, 1)), jnp.array([3.0])), bounds.Box(-np.ones((1, 1)), np.ones((1, 1)))
+    assert bounds.verify(f, box, row).status == "counterexample"
+    assert bounds.verify(lambda x: jnp.sqrt(0.9 - x), box, row, timeout=0.1).status == "unknown"
+
+
+def test_one_program_serves_all_weights_of_one_shape():
+    solve = functools.partial(bounds.verify, split="hinges", batch=16, method="crown", timeout=600)
+    solve(*problem(0)[:3])
+    compiled = subproblems.bounded._cache_size  # pyright: ignore[reportAttributeAccessIssue]
+    before = compiled()
+    for seed in (1, 2):
+        solve(*problem(seed)[:3])
+    assert compiled() == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_of_a_sub_problem_hold_on_its_part_of_the_region_for_any_multipliers(seed):
+    rng = np.random.default_rng(seed)
+    f, box, _, _ = problem(seed)
+    weights = f.args[0]
+    points = rng.uniform(box.lower, box.upper, size=(4000, 3)).astype(np.float32)
+    layers = [points @ weights[0][0].T + weights[0][1]]
+    layers.append(np.maximum(layers[0], 0) @ weights[1][0].T + weights[1][1])
+    rows = rng.normal(size=(1, 1, 2)).astype(np.float32)
+
+    @jax.jit
+    def bound(sides, multipliers, shares):
+        graph = traced(f, box.middle)
+        known = output_bounds(graph, Options(method="crown", box=box))
+        by_node = lambda parts: dict(zip(hinges_of(graph), parts, strict=True))  # noqa: E731
+        intervals = OfSubproblems(graph, EVALUATION, ends_of(graph, known.relaxations[0].intervals), by_node(sides))
+        relaxed = Split(intervals, by_node(shares), sides=by_node(sides), multipliers=by_node(multipliers))
+        return lower_bound(graph, known.ball, relaxed, graph.output, jnp.asarray(rows))[0, 0], (
+            rows[0, 0] * graph.output.value[0]
+        ).sum()
+
+    tightened = 0
+    for _ in range(30):
+        sides = [np.where(rng.uniform(size=(1, 5)) < 0.3, rng.choice([-1, 1], size=(1, 5)), 0).astype(np.int8) for _ in layers]
+        shares = [rng.uniform(size=(1, 5)).astype(np.float32) for _ in layers]
+        multipliers = [rng.exponential(0.1, size=(1, 5)).astype(np.float32) for _ in layers]
+        inside = np.all([np.all(side * layer >= 0, 1) for side, layer in zip(sides, layers, strict=True)], 0)
+        if not inside.any():
+            continue
+        below, value = bound(sides, multipliers, shares)
+        true = np.maximum(layers[1][inside], 0) @ weights[2][0].T + weights[2][1]
+        assert value + below <= (true @ rows[0, 0]).min() + 1e-6
+        free, _ = bound([0 * side for side in sides], [0 * m for m in multipliers], shares)
+        tightened += below > free
+    assert tightened > 0
+
+
+def test_alternatives_are_verified_where_none_holds_everywhere():
+    """y0 > 0 or y1 > 0 for y = (x, 0.1 - x): each fails somewhere, and one always holds."""
+    f = lambda x: jnp.concatenate([x[:, :1], 0.1 - x[:, :1]], 1) + jax.nn.relu(x).sum(1, keepdims=True)  # noqa: E731
+    box = bounds.Box(-jnp.ones((1, 2)), jnp.ones((1, 2)))
+    either = bounds.Specification(jnp.eye(2), jnp.zeros(2), clauses=((0, 1),))
+    for split in ("inputs", "hinges"):
+        assert bounds.verify(f, box, either, split=split, method="crown", batch=16).status == "verified"
+        both = bounds.Specification(jnp.eye(2), jnp.zeros(2))
+        assert bounds.verify(f, box, both, split=split, method="crown", batch=16).status == "counterexample"
+
+
+def test_smooth_functions_are_decided_by_splits_of_inputs():
+    f = lambda x: jnp.sin(3 * x).sum(1, keepdims=True) * jnp.tanh(x)  # noqa: E731
+    box = bounds.Box(jnp.full((1, 2), -1.0), jnp.full((1, 2), 1.0))
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 400)] * 2), -1).reshape(-1, 2)
+    least = (np.sin(3 * grid).sum(1) * np.tanh(grid[:, 0])).min()
+    above, below = (bounds.Specification(jnp.eye(2)[:1], jnp.array([-least + d])) for d in (0.02, -0.02))
+    assert bounds.verify(f, box, above).status == "verified"
+    assert bounds.verify(f, box, below).status == "counterexample"
+    found = bounds.verify(f, box, above, split="hinges")
+    assert (found.status, found.counterexample, found.reason) == ("unknown", None, "f has no hinges to split")
+
+
+@pytest.mark.parametrize("is_tree", [True, False])
+def test_counterexamples_of_convolutions_in_float32_are_confirmed(is_tree):
+    kernel = jnp.ones((3, 3, 1, 1), jnp.float32)
+    convolve = functools.partial(jax.lax.conv, window_strides=(1, 1), padding="SAME")
+    tree = jax.tree_util.Partial(lambda k, x: convolve(x, k.transpose(3, 2, 0, 1)).reshape(len(x), -1), kernel)
+    f = tree if is_tree else lambda x: tree(x)
+    box = bounds.Box(jnp.zeros((1, 1, 4, 4)), jnp.ones((1, 1, 4, 4)))
+    below = bounds.Specification(-jnp.ones((1, 16)), jnp.array([50.0]))
+    found = bounds.verify(f, box, below)
+    assert found.status == "counterexample" and np.asarray(found.counterexample).shape == (1, 4, 4)
+
+
+def test_what_is_not_decided_in_time_is_unknown():
+    f, box, specification, least = problem(next(seed for seed in range(12) if problem(seed)[3] > 0))
+    assert least > 0
+    found = bounds.verify(f, box, specification, timeout=1e-9)
+    assert (found.status, found.reason) == ("unknown", "the time was over")
+
+
+ONE = bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "options", "said"),
+    [
+        (np.zeros((1, 3)), np.ones((1, 3)), {"timeout": 0}, "timeout must be more than 0"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"timeout": "1"}, "timeout must be a number"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"batch": 0}, "batch=0: expected at least 1, a whole number"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"batch": 10**15}, "its boxes alone would take"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"key": 3}, r"expected a random key.* jax.random.key\(3\)"),
+        (np.zeros((1, 3)) * 1j, np.ones((1, 3)), {}, "must be real numbers, got complex128 and float64"),
+        (np.zeros((2, 3)), np.ones((2, 3)), {}, "a box of one example"),
+        (np.ones((1, 3)), np.zeros((1, 3)), {}, r"lower end lies above its upper end at \(0, 0\)"),
+        (np.zeros((1, 3)), np.full((1, 3), np.inf), {}, "must be finite"),
+        ([np.zeros((1, 3))] * 2, [np.ones((1, 3))] * 2, {}, "a box of one array"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"split": "relu"}, "unknown split 'relu'"),
+        (np.zeros((1, 3)), np.ones((1, 3)), {"method": "exact"}, "unknown method 'exact'"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked_signatures")
+def test_bad_regions_and_options_are_refused_in_one_line(lower, upper, options, said):
+    with pytest.raises(InputError, match=said):
+        bounds.verify(problem(0)[0], bounds.Box(lower, upper), ONE, **options)

@@ -1,0 +1,246 @@
+"""The command verify: instances of VNN-COMP and trained networks, by a small verifier of random points and bounds."""
+
+import csv
+import gzip
+import json
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from linear_run import exact_radii, fitted, linear_network
+from onnx import helper, numpy_helper, save
+from onnx_cases import model_of
+
+from dsrna_jax import bounds, strict_json
+from dsrna_jax.bounds.verifier.api import verify as complete_verifier
+from dsrna_jax.commands import verify
+from dsrna_jax.commands.process import status
+from dsrna_jax.evaluation import shapes
+from dsrna_jax.evaluation.verify import instances
+from dsrna_jax.interchange import s_expressions
+from dsrna_jax.training import restore
+
+CALLS = []
+
+
+def small_verifier(f, region, specification, *, timeout):
+    """1,000 random points, then bounds; records its calls."""
+    CALLS.append(timeout)
+    low, high = (np.asarray(side)[0] for side in (region.lower, region.upper))
+    points = np.random.default_rng(0).uniform(low, high, (1000, *low.shape))
+    y = np.asarray(f(jnp.asarray(points, jnp.float32))).reshape(1000, -1)
+    rows = np.asarray(specification.rows).reshape(-1, y.shape[1])
+    holds = np.asarray(specification.holds(jnp.asarray(y @ rows.T + np.asarray(specification.offsets).reshape(1, -1))))
+    if not holds.all():
+        return verdict("counterexample", points[np.argmin(holds)])
+    x = jnp.asarray(region.middle, jnp.float32)
+    box = bounds.Box(jnp.asarray(region.lower, jnp.float32), jnp.asarray(region.upper, jnp.float32))
+    margins = bounds.specification_margins(f, x, specification, box=box, method="crown_ibp")
+    return verdict("verified" if bool(specification.holds(margins)[0]) else "unknown")
+
+
+def verdict(answer, counterexample=None):
+    fields = {"status": answer, "counterexample": counterexample, "reason": "as it came", "seconds": 0.5, "branches": 3}
+    return types.SimpleNamespace(**fields)
+
+
+@pytest.fixture(autouse=True)
+def verifier(monkeypatch):
+    CALLS.clear()
+    monkeypatch.setattr(bounds, "verify", small_verifier, raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The network y = (x0 + x1, x0 - x1), and properties of it on the box [0, 1]^2, with disjunctions of inputs."""
+    matrix = numpy_helper.from_array(np.array([[1, 1], [1, -1]], np.float32), "w")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    save(model_of([node], [matrix], shape=(1, 2)), tmp_path / "n.onnx")
+    declared = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))
+    box = "(assert (>= X_0 0))(assert (<= X_0 1))(assert (>= X_1 0))(assert (<= X_1 1))"
+    unsafe = {
+        "holds": "(assert (>= Y_0 2.5))",
+        "fails": "(assert (>= Y_0 1.5))",
+        "one_box_fails": "(assert (or (and (<= X_0 0.25) (<= Y_0 1)) (and (>= X_0 0.75) (>= Y_0 5))))",
+        "both_boxes_hold": "(assert (or (and (<= X_0 0.25) (<= Y_1 -2)) (and (>= X_0 0.75) (>= Y_0 5))))",
+        "two_rows": "(assert (>= Y_0 1.5))(assert (>= Y_1 0.75))",
+    }
+    for name, text in unsafe.items():
+        (tmp_path / f"{name}.vnnlib").write_text(declared + box + text)
+    (tmp_path / "packed.vnnlib.gz").write_bytes(gzip.compress((declared + box + unsafe["fails"]).encode()))
+    return tmp_path
+
+
+def run(*arguments):
+    return status(verify.main, ["verify", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(("name", "expected"), [("holds", "unsat"), ("both_boxes_hold", "unsat"), ("two_rows", "unknown")])
+def test_an_instance_that_holds_is_unsat(name, expected, folder, capsys):
+    """No point has y0 >= 1.5 and y1 >= 0.75, which the bounds of each row do not show."""
+    assert run(folder / "n.onnx", folder / f"{name}.vnnlib", "--timeout=7") == 0
+    assert capsys.readouterr().out == f"{expected}\n" and all(0 < seconds <= 7 for seconds in CALLS)
+
+
+@pytest.mark.parametrize("name", ["fails.vnnlib", "one_box_fails.vnnlib", "packed.vnnlib.gz"])
+def test_a_counterexample_is_printed_as_vnncomp_has_it(name, folder, capsys):
+    assert run(folder / "n.onnx", folder / name, f"--results={folder / 'out.txt'}") == 0
+    printed = capsys.readouterr().out
+    assert printed == (folder / "out.txt").read_text() and printed.startswith("sat\n((X_0 ")
+    (form,) = s_expressions.parsed(printed.removeprefix("sat\n"))
+    x0, x1, y0, y1 = (float(pair.items[1].text) for pair in form.items)
+    np.testing.assert_allclose([y0, y1], [x0 + x1, x0 - x1], atol=1e-6)
+    assert y0 >= 1.5 if "one" not in name else x0 <= 0.25 and y0 <= 1
+
+
+def test_the_verifier_decides_what_bounds_alone_do_not(folder, monkeypatch):
+    monkeypatch.setattr(bounds, "verify", complete_verifier)
+    found = instances.answer(folder / "n.onnx", folder / "two_rows.vnnlib", 600)
+    assert found.status == "unsat" and found.branches > 1
+
+
+@pytest.mark.parametrize(("factor", "weight", "dtype"), [(1, 1, "float32"), (0.1, 1, "float64"), (1, 1 + 1e-12, "float64")])
+def test_what_is_proved_is_of_the_numbers_in_the_files(factor, weight, dtype, tmp_path, monkeypatch):
+    """A factor or a weight that float32 would round has the instance computed in float64."""
+    matrix = numpy_helper.from_array(np.array([[weight]]), "w")
+    save(model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], [matrix], shape=(1, 1)), tmp_path / "n.onnx")
+    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 0))(assert (<= X_0 1))"
+    (tmp_path / "p.vnnlib").write_text(f"{declared}(assert (>= (* {factor} Y_0) 2))")
+    found = []
+
+    def recorded(f, region, specification, *, timeout):
+        found.append((specification.rows.dtype, specification.offsets.dtype, f(jnp.asarray(region.middle)).dtype))
+        return verdict("verified")
+
+    monkeypatch.setattr(bounds, "verify", recorded)
+    assert instances.answer(tmp_path / "n.onnx", tmp_path / "p.vnnlib", 60).status == "unsat"
+    assert found == [(np.dtype(dtype),) * 3]
+
+
+def test_the_file_of_an_instance_that_cannot_be_read_says_error(folder, capsys):
+    assert run(folder / "n.onnx", folder / "absent.vnnlib", f"--results={folder / 'new' / 'out.txt'}") == 1
+    assert (folder / "new" / "out.txt").read_text() == "error\n" and "cannot read" in capsys.readouterr().err
+    assert run(folder / "n.onnx", folder / "holds.vnnlib", f"--results={folder / 'new'}") == 1
+    assert "is a folder: expected a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("point", "reason"),
+    [([0.5, 0.5], "is none in float64"), ([2.0, 2.0], "outside of the box"), ([0.9, 0.9], "onnxruntime does not confirm")],
+)
+def test_a_counterexample_that_is_none_is_not_called_sat(point, reason, folder, monkeypatch):
+    monkeypatch.setattr(bounds, "verify", lambda *_, **__: verdict("counterexample", np.array(point)))
+    if "onnxruntime" in reason:
+        monkeypatch.setattr(instances, "TOLERANCE", -1.0)
+    found = instances.answer(folder / "n.onnx", folder / "fails.vnnlib", 60)
+    assert found.status == "unknown" and reason in found.reason
+
+
+def test_a_time_that_is_over_is_a_timeout(folder, monkeypatch):
+    clock = iter(range(0, 1000, 40))
+    monkeypatch.setattr(instances, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    found = instances.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 60)
+    assert found.status == "timeout" and "before box 2 of 2" in found.reason
+
+
+def test_a_csv_is_answered_and_resumed(folder, capsys):
+    (folder / "deep").mkdir()
+    lines = ["n.onnx,holds.vnnlib,5", "n.onnx, fails.vnnlib, 6", "", "n.onnx,absent.vnnlib,7", "n.onnx,two_rows.vnnlib,8"]
+    (folder / "instances.csv").write_text("\n".join(lines[:2]))
+    results = folder / "deep" / "out.csv"
+    assert run(f"--instances={folder / 'instances.csv'}", f"--results={results}") == 0
+    assert "2 instances: 1 unsat, 1 sat; " in capsys.readouterr().out
+    assert (folder / "deep" / "out_counterexamples" / "2.txt").read_text().startswith("sat\n((X_0")
+    first = len(CALLS)
+    (folder / "instances.csv").write_text("\n".join(lines))
+    assert run(f"--instances={folder / 'instances.csv'}", f"--results={results}", "--timeout=3") == 0
+    out = capsys.readouterr().out
+    assert "holds.vnnlib" not in out and "4 instances: 1 unsat, 1 sat, 1 unknown, 1 error" in out
+    assert len(CALLS) == first + 1 and CALLS[-1] <= 3
+    rows = list(csv.DictReader(results.read_text().splitlines()))
+    assert [row["result"] for row in rows] == ["unsat", "sat", "error", "unknown"]
+    assert "cannot read" in rows[2]["reason"] and rows[3]["timeout"] == "3" and rows[0]["timeout"] == "5"
+
+
+def test_results_lie_beside_the_instances_by_default(folder, capsys):
+    (folder / "instances.csv").write_text("n.onnx,holds.vnnlib,5\n")
+    assert run("--instances", folder / "instances.csv") == 0
+    assert f"{folder / 'results.csv'} holds a row" in capsys.readouterr().out and (folder / "results.csv").is_file()
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    monkeypatch.setattr(restore, "load", lambda path: linear_network())
+
+
+def test_a_checkpoint_is_verified_around_images_and_resumed(linear, tmp_path, capsys):
+    """The answers follow the exact distance of each image to the boundary of the linear classifier."""
+    from dsrna_jax.data import load
+
+    out = tmp_path / "out"
+    flags = ("--checkpoint=RUN", f"--out={out}", "--examples=12", "--radius=0.02")
+    assert run(*flags) == 0
+    text, report = capsys.readouterr().out, json.loads((out / "verify.json").read_text())
+    strict_json.check(report, shapes.VERIFY)
+    digits = load("digits", "test")
+    for row in report["rows"]:
+        (distance,) = exact_radii(digits.images[[row["index"]]] / 255.0, digits.labels[[row["index"]]])
+        assert row["label"] == digits.labels[row["index"]] and (row["status"] == "misclassified") == (distance == 0)
+        assert distance > 0.019 or row["status"] != "verified"
+    counts = report["counts"]
+    assert counts["verified"] > 0 and sum(counts.values()) == report["examples"] == 12
+    assert report["verified"]["accuracy"] == counts["verified"] / 12 and f"{counts['verified']} verified" in text
+    with np.load(out / "counterexamples.npz") as found:
+        assert found["image"].shape == (counts["counterexample"], 8, 8, 1)
+        weights = fitted()
+        labels = digits.labels[found["index"]]
+        assert ((found["image"].reshape(-1, 64) @ weights[:-1] + weights[-1]).argmax(1) != labels).all()
+    calls, lines = len(CALLS), (out / "batches.jsonl").read_text().splitlines(keepends=True)
+    (out / "batches.jsonl").write_text("".join(lines[:-1]))
+    before = (out / "verify.json").read_text()
+    assert run(*flags) == 1 and "give --resume" in capsys.readouterr().err
+    assert run(*flags, "--resume") == 0 and "resuming after 11 of 12" in capsys.readouterr().out
+    assert (out / "verify.json").read_text() == before and len(CALLS) <= calls + 1
+    assert run(*flags, "--resume", "--radius=0.03") == 1 and "radius: 0.02 -> 0.03" in capsys.readouterr().err
+
+
+def test_a_dry_run_states_the_most_time(linear, capsys):
+    assert run("--checkpoint=RUN", "--dry_run", "--examples=10", "--timeout=3") == 0
+    assert "digits test: 10 images" in (out := capsys.readouterr().out) and "at most 30 s, 3 s an image" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected --checkpoint=RUN"),
+        (["{0}/n.onnx"], "expected a network and a property"),
+        (["{0}/holds.vnnlib", "{0}/n.onnx"], "expected a network and a property"),
+        (["{0}/n.onnx", "{0}/holds.vnnlib", "--timeout=0"], "timeout=0.0: expected more than 0"),
+        (["{0}/n.onnx", "{0}/holds.vnnlib", "--checkpoint=RUN"], "expected one of NETWORK.onnx"),
+        (["{0}/n.onnx", "{0}/absent.vnnlib"], "cannot read"),
+        (["{0}/three.onnx", "{0}/holds.vnnlib"], "declares X_0 to X_1, but"),
+        (["{0}/outputs.onnx", "{0}/holds.vnnlib"], "declares Y_0 to Y_1, but"),
+        (["--instances={0}/bad.csv"], "line 2: expected onnx,vnnlib,timeout"),
+        (["--instances={0}/empty.csv"], "has no instances"),
+        (["--instances={0}/absent.csv"], "cannot read"),
+        (["--instances={0}/good.csv", "--results={0}/bad.csv"], "is no csv of results"),
+        (["--checkpoint=RUN", "--results=x.csv"], "expected --out=FOLDER"),
+        (["--checkpoint=RUN", "--devices=2"], "on one device: leave out devices=2"),
+        (["--checkpoint=RUN", "--radius=2"], "radius=2.0: expected at most 1"),
+        (["--checkpoint={0}/absent"], "no checkpoint in"),
+        (["extra"], "unexpected argument 'extra'"),
+    ],
+)
+def test_bad_input_ends_in_one_line(arguments, expected, folder, capsys):
+    (folder / "bad.csv").write_text("n.onnx,holds.vnnlib,5\nn.onnx,holds.vnnlib,0\n")
+    (folder / "good.csv").write_text("n.onnx,holds.vnnlib,5\n")
+    (folder / "empty.csv").write_text("\n")
+    for name, shape in (("three", (3, 2)), ("outputs", (2, 3))):
+        matrix = numpy_helper.from_array(np.ones(shape, np.float32), "w")
+        save(model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], [matrix], shape=(1, shape[0])), folder / f"{name}.onnx")
+    before = sorted(folder.rglob("*"))
+    assert run(*(argument.format(folder) for argument in arguments)) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and expected in err
+    assert sorted(folder.rglob("*")) == before

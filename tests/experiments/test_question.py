@@ -1,0 +1,217 @@
+"""The experiment on R: pairs, tests, the answer in all its forms, the choice of gamma, what is not run again, the page."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from question_rows import MATCHES, SMOKE, network
+
+from dsrna_jax import genotypes
+from dsrna_jax.commands.process import status
+from dsrna_jax.commands.reproduce import resolved
+from dsrna_jax.genotypes import zoo
+from dsrna_jax.reproduction.graph import RESULTS
+from dsrna_jax.sweeps.worker import JobState, record
+from experiments import question
+from experiments.studies.question import page, rank, stages
+from experiments.studies.question.experiment import Experiment
+from experiments.studies.question.matching import matched
+from experiments.studies.question.protocol import METHODS, PAPER, RANK, VARIANTS, names, protocol
+from experiments.studies.question.rows import Rows
+from experiments.studies.question.statistics import Compared, answer, chosen_gamma, compared, corrected, kendall
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_protocol_is_whole(name):
+    own = protocol(name)
+    assert set(own.methods) <= set(METHODS) - {RANK} and {"gamma_0", "random"} < set(own.methods) and own.kinds
+    assert own.random_cells >= len(own.kinds) * own.search_seeds and own.draws > own.random_cells
+    if name != "smoke":
+        assert set(own.methods) == set(METHODS) - {RANK, *VARIANTS} and own.random_cells >= 8 and own.rank_cells >= 40
+        assert own.trainings == ("standard", "adversarial") and (own.search_seeds, own.training_seeds) == (3, 2)
+        assert len(own.gammas) >= 3 and own.section.flags["attack"]["tier"] == "standard"
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_run_is_a_valid_command_with_a_cost(name, tmp_path, capsys):
+    assert status(question.main, ["question", f"--protocol={name}", f"--out={tmp_path / 'q'}", "--dry_run"]) == 0
+    out = capsys.readouterr().out
+    assert "about" in out and not (tmp_path / "q").exists()  # each configuration was made by its command
+
+
+def test_a_protocol_may_list_variants_of_r(tmp_path):
+    """Each is the search of its method but for one option, with a gamma of its own."""
+    own = SMOKE._replace(methods=(*PAPER, *VARIANTS, "gamma_0", "random"))
+    found = stages.cell_stage(own, {name: index / 100 for index, name in enumerate(own.kinds, 1)}, {}, ()).nodes
+    configs = {name: resolved(found[f"search/{name}-0"]) for name in own.kinds}
+    assert len({config.gamma for config in configs.values()}) == len(own.kinds) == 10
+    for name, (_, of, flags) in VARIANTS.items():
+        same = dataclasses.replace(configs[of], gamma=configs[name].gamma)
+        assert configs[name] == dataclasses.replace(same, **flags) != same
+    assert {stages.gamma_name(name, 0.01, 0) + "/search" for name in VARIANTS} < {
+        *stages.gamma_stage(own, tmp_path, {}, ()).nodes
+    }
+
+
+@pytest.mark.parametrize("name", names())
+def test_gamma_is_chosen_by_searches_and_trainings_of_other_seeds_than_those_of_the_experiment(name, tmp_path):
+    own = protocol(name)
+    chosen = stages.gamma_stage(own, tmp_path, {}, ()).nodes.values()
+    searches = stages.cell_stage(own, dict.fromkeys(own.kinds, 0.1), {}, ()).nodes.values()
+    trainings = [node for node in stages.network_stage(own, tmp_path, {}, ()).nodes.values() if node.command == "train"]
+    assert not {node.flags["seed"] for node in chosen} & {node.flags["seed"] for node in [*searches, *trainings]}
+
+
+def test_random_cells_have_the_nearest_number_of_weights_each_once():
+    drawn = {0: 100, 1: 205, 2: 195, 3: 400}
+    found = matched(drawn, {"a": 200, "b": 100}, 3)
+    assert [(m.draw, m.to) for m in found] == [(1, "a"), (0, "b"), (2, "a")]
+    with pytest.raises(ValueError, match="4 draws, of which 5"):
+        matched(drawn, {"a": 1}, 5)
+
+
+def test_the_paired_test_is_that_of_the_differences():
+    pairs = [(52.0, 50.0), (53.0, 49.0), (51.0, 48.0)]
+    one = compared("m", "c", "x", pairs)
+    half = 4.302653 * 1 / 3**0.5  # the differences 2, 4, 3 have mean 3 and deviation 1
+    assert (one.difference, one.effect, one.pairs) == (3.0, 3.0, 3)
+    assert (one.low, one.high) == pytest.approx((3 - half, 3 + half)) and one.p == pytest.approx(0.0351, abs=1e-4)
+    assert compared("m", "c", "x", pairs[:1]) is None
+    for difference in (0.0, 1.0):  # two equal differences are no evidence
+        same = compared("m", "c", "x", [(1.0 + difference, 1.0), (2.0 + difference, 2.0)])
+        assert (same.difference, same.p, same.effect) == (difference, 1.0, 0.0)
+
+
+def one(method, control, difference, p, measure="accuracy"):
+    return Compared(method, control, measure, 3, difference, difference - 1, difference + 1, p, difference)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], "The question has no answer yet"),
+        ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.002)], "Yes: cells of A have more accuracy than g (+2"),
+        ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.03)], "No: at this size"),  # 0.06 after correction
+        ([one("A", "g", 2, 0.001), one("A", "r", -3, 0.001)], "No: at this size"),  # of two minds
+        ([one("A", "g", -2, 0.001), one("A", "r", -3, 0.001)], "The contrary: cells of A have less accuracy"),
+        ([one("A", "g", 2, 0.001), one("B", "g", 0, 0.9), one("B", "r", 0, 0.9)], "No: at this size"),  # A lacks a control
+    ],
+)
+def test_the_answer_follows_from_the_comparisons(found, expected):
+    assert answer(found).startswith(expected) and "\n" not in answer(found)
+    assert corrected(found) == [min(1.0, each.p * len(found)) for each in found]
+
+
+def test_gamma_is_the_one_with_the_best_held_out_accuracy_but_never_0():
+    assert chosen_gamma({0.0: [0.9], 0.01: [0.3, 0.5], 0.1: [0.5, 0.5], 1.0: [0.5, 0.5]}) == 0.1
+
+
+def test_tau_of_an_order_is_1_within_its_interval():
+    assert kendall([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx((1, 1, 1))
+    assert kendall([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx((-1, -1, -1))
+    assert all(math.isnan(value) for value in kendall([1, 1, 1], [1, 2, 3]))
+    rows = [{"scores": {"R": index, "attacked": index / 9, "radius": None if index else 0.1}} for index in range(5)]
+    ((name, truth, found),) = rank.correlations(rows)  # of one radius there is no order
+    assert (name, truth) == ("R", "accuracy under attack") and found == pytest.approx((1, 1, 1))
+
+
+@pytest.mark.parametrize("has_edges", [False, True])
+def test_a_cell_is_the_one_that_is_derived_of_its_alphas(has_edges):
+    cell = zoo.random(3, 3)
+    alphas = rank.alphas_of(cell, genotypes.PRIMITIVES, has_edges)
+    derived = genotypes.derive(alphas)
+    assert {kind: sorted(derived.genes(kind)) for kind in cell.groups} == {kind: sorted(cell.genes(kind)) for kind in cell.groups}
+    chosen = [edges.max(axis=1) for edges in (alphas["normal"], alphas["reduction"])]
+    assert all((row == chosen[0][0]).all() for row in chosen)
+
+
+def test_pairs_are_of_one_seed_or_of_as_many_weights_and_means_over_trainings():
+    rows = [network("dsrna_jacobian", i, 0.5 + i / 10, seed=seed) for i in range(2) for seed in range(2)]
+    rows += [network("gamma_0", i, 0.4 + i / 5) for i in range(2)] + [network("random", i, 0.3 + 0.2 * i) for i in range(2)]
+    rows.append(network("dsrna_jacobian", 0, 0.7, seed=2))  # the mean of the first cell is 56.7 %
+    rows.append(network("rank", 0, 0.1))
+    found = {(c.control, c.measure): c for c in page.comparisons(SMOKE, rows, MATCHES)}
+    assert len(found) == 4
+    one = found["γ = 0 of the same search", "accuracy under attack [%], standard training"]
+    assert one.pairs == 2 and one.difference == pytest.approx((56.6667 - 40 + 60 - 60) / 2, abs=1e-3)
+    random = found["random cells of as many weights", "accuracy under attack [%], standard training"]
+    assert random.difference == pytest.approx((56.6667 - 30 + 60 - 50) / 2, abs=1e-3)
+
+
+def test_the_page_says_the_answer_and_how_far_the_experiment_is():
+    rows = [network(method, i, 0.5) for method in SMOKE.methods for i in range(2)]
+    gammas = [{"kind": "dsrna_jacobian", "gamma": gamma, "seed": 0, "held_out": 0.4 + gamma} for gamma in (0.0, 0.01)]
+    assert "are measured" not in page.answered(SMOKE, rows, MATCHES)
+    said, sheets = page.answered(SMOKE, rows[1:], MATCHES), page.sheets(SMOKE, rows, gammas, [], MATCHES)
+    assert "(5 of 6 networks are measured.)" in said
+    text = page.html(SMOKE, said, sheets, [SMOKE.says])
+    assert "50.00 (50.00 to 50.00)" in text and "Attack: AutoAttack. Certificate: crown; " in text and "<td>chosen</td>" in text
+    assert "random-1 (draw 1)" in text and text.count("<table") == len(sheets) == 4
+    assert all(f"| {line[0]} |" in page.markdown(said, sheets) for sheet in sheets for line in sheet.lines)
+
+
+def test_what_has_a_row_or_a_cell_is_not_run_again(tmp_path, capsys):
+    """A folder with the small results alone goes on with what they lack."""
+    rows = Rows(tmp_path)
+    for gamma in (0.0, 0.01):
+        name = stages.gamma_name("dsrna_jacobian", gamma, 0)
+        rows.add("gamma", name, kind="dsrna_jacobian", gamma=gamma, seed=0, held_out=0.5)
+    for name, (training, method, cell, seed) in stages.network_names(SMOKE).items():
+        if name != "standard/gamma_0-1-0":
+            rows.add("network", name, **network(method, cell, 0.5, training, seed))
+    (tmp_path / "cells").mkdir()
+    for name in ("dsrna_jacobian-0", "dsrna_jacobian-1", "gamma_0-0", "gamma_0-1", "random-0", "random-1"):
+        genotypes.save(zoo.random(0, 1), tmp_path / "cells" / f"{name}.json")
+    (tmp_path / "matches.json").write_text(json.dumps(MATCHES))
+    experiment = Experiment(SMOKE, tmp_path, {})
+    every = [[*graph.nodes] for graph in experiment.stages()]
+    assert every == [[], [], ["standard/gamma_0-1-0", *(f"standard/gamma_0-1-0/{end}" for end in ("attack", "certify_linf"))]]
+    assert status(question.main, ["question", "--protocol=smoke", f"--out={tmp_path}", "--dry_run"]) == 0
+    assert "search          6 runs, 6 of them there" in capsys.readouterr().out
+    again = Rows(tmp_path)
+    again.add("network", "standard/gamma_0-0-0", **network("gamma_0", 0, 0.1))
+    assert again.by_name == Rows(tmp_path).by_name and again.by_name["standard/gamma_0-0-0"]["attacked"] == 0.5
+
+
+def test_the_results_of_searches_are_kept_as_small_files(tmp_path):
+    node = stages.cell_stage(SMOKE, {"dsrna_jacobian": 0.01}, {}, ()).nodes["search/gamma_0-1"]
+    (tmp_path / node.name).mkdir(parents=True)
+    genotypes.save(zoo.random(5, 1), tmp_path / node.name / RESULTS["search"])
+    record(tmp_path, node.name, JobState("done", 1, 0.0, 1.0))
+    experiment = Experiment(SMOKE, tmp_path, {})
+    experiment.collect()
+    assert experiment.cells == {"gamma_0-1"} and genotypes.load(tmp_path / "cells" / "gamma_0-1.json") == zoo.random(5, 1)
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    (tmp_path / "rows.jsonl").write_text('{"row": "network", "name": "x"}\n')
+    for arguments, expected in (
+        (["--protocol=huge"], "flag --protocol=huge"),
+        (["--protocol=mnist", "--data_dir=/nowhere"], "mnist not found in /nowhere"),
+        (["--protocol=smoke", f"--out={tmp_path}"], "line 1 of"),
+    ):
+        assert status(question.main, ["question", *arguments]) == 1
+        err = capsys.readouterr().err
+        assert expected in err and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_smallest_experiment_runs_to_its_end_and_answers(tmp_path, capsys):
+    out = tmp_path / "q"
+    assert status(question.main, ["question", "--protocol=smoke", f"--out={out}"]) == 0
+    rows = Rows(out)
+    assert len(rows.of("gamma")) == 2 and len(rows.of("network")) == 6
+    assert all(row["attacked"] is not None and row["radius"] is not None for row in rows.of("network"))
+    said = capsys.readouterr().out
+    assert any(word in said for word in ("No: at this size", "Yes: cells", "The contrary: cells")) and "are measured" not in said
+    assert np.isfinite([row["weights"] for row in rows.of("network")]).all() and (out / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_r_is_measured_at_each_stage_of_a_network(trained_run):
+    node = stages.cell_stage(SMOKE, {"dsrna_jacobian": 0.01}, {}, ()).nodes["search/dsrna_jacobian-0"]
+    searches = {"DSRNA-Jacobian": resolved(node)}
+    found = rank.scores(trained_run, searches, rank.supernet(searches["DSRNA-Jacobian"], 1), 8)
+    assert set(found) == {f"DSRNA-Jacobian at {stage}" for stage in rank.STAGES} and all(map(math.isfinite, found.values()))
