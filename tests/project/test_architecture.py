@@ -4,6 +4,7 @@ Read from the source, so that imports inside functions count as well. Imports un
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders}
+
+
+def test_contributors_are_told_the_floors():
+    rows = [line for line in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    told = [set(re.findall("`([a-z_]+)`", row.split("|")[1])) for row in rows]
+    assert told == [set(floor) for floor in reversed(FLOORS) if floor != ("__main__",)]
 
 
 def modules(root):
