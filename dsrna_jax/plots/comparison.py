@@ -49,7 +49,7 @@ def compared_measures(
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(label, color=INK)
     if is_log:
-        axes.set_xscale("log")
+        _scale_by_powers(axes, [value for points in series.values() for value, _ in points])
     axes.legend(fontsize=8.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.03))
     return figure
 
@@ -75,7 +75,7 @@ def compared_points(points: Mapping[str, tuple[Interval, Interval]], x: str, y: 
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
     if is_log:
-        axes.set_xscale("log")
+        _scale_by_powers(axes, [along[0] for along, _ in points.values()])
     axes.legend(fontsize=8.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.03))
     return figure
 
@@ -110,6 +110,16 @@ def compared_certificates(curves: Mapping[str, Float[np.ndarray, " image"]], lab
         axes.plot(radii, shares, drawstyle="steps-pre", color=colour(index), lw=1.8, label=_wrapped(name))
     axes.set_xscale("log")
     return _labelled(figure, axes, label)
+
+
+def _scale_by_powers(axes, values):
+    """A logarithmic axis; where there are zeros, with a linear part below the least positive value that keeps them in view."""
+    known = np.asarray(values, float)[np.isfinite(values)]
+    positive = known[known > 0]
+    if len(positive) == len(known):
+        axes.set_xscale("log")
+    elif len(positive):
+        axes.set_xscale("symlog", linthresh=positive.min())
 
 
 def _wrapped(name):

@@ -290,3 +290,15 @@ def test_pyplot_is_not_imported(tmp_path):
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True).stdout == b"False\n"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(("values", "scale"), [((1e-4, 0.1), "log"), ((0.0, 1e-4, 0.1), "symlog"), ((0.0, 0.0), "linear")])
+def test_every_row_is_in_view_on_an_axis_of_powers(values, scale, tmp_path):
+    names = [f"row {index}" for index in range(len(values))]
+    points = {name: ((value, value, value), (50.0, 40.0, 60.0)) for name, value in zip(names, values, strict=True)}
+    measures = {"radius": [(value, np.nan) for value in values]}
+    for figure in (plots.compared_points(points, "x", "y", True), plots.compared_measures(names, measures, "radius", True)):
+        figure.savefig(tmp_path / "figure.png")
+        (axes,) = figure.axes
+        places = axes.transAxes.inverted().transform(axes.transData.transform([(value, axes.get_ylim()[0]) for value in values]))
+        assert axes.get_xscale() == scale and ((0 <= places[:, 0]) & (places[:, 0] <= 1)).all()
