@@ -15,12 +15,10 @@ from absl import flags
 
 from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.process import execute
-from dsrna_jax.comparison.card import attacked, certified
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
-from dsrna_jax.training import pretrained
 
-OUT = pretrained.FOLDER.relative_to(Path(__file__).parents[1])
+OUT = Path("dsrna_jax/training/networks")
 SEARCHES = ("digits_dsrna_cb", "digits_dsrna_jacobian")
 PUBLISHED = {"digits_pcdarts": "PC_DARTS_cifar"}
 SIZE = ("--cells=3", "--channels=6", "--auxiliary_weight=0")
@@ -72,6 +70,8 @@ def commands(network: str, runs: str) -> dict[str, list[str]]:
 
 def write_measures(card: Path, trained: str) -> None:
     """Writes what the attack and the certificates of the folder of a training say to the sections of a model card."""
+    from dsrna_jax.comparison.card import attacked, certified
+
     text = card.read_text(encoding="utf-8")
     for heading, command, lines in (("Under attack", "attack", attacked), ("Certificates", "certify", certified)):
         result = json.loads(Path(trained, command, f"{command}.json").read_text(encoding="utf-8"))

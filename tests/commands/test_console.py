@@ -61,15 +61,16 @@ def test_messages_name_commands_as_the_user_called_this_one(module, expected, mo
     assert in_users_words("dsrna_jax attack --resume\nof dsrna_jax") == f"{expected} --resume\nof dsrna_jax"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_imports_no_jax(name):
+@pytest.mark.parametrize("module", [*(f"dsrna_jax.commands.{name}" for name in COMMANDS), "experiments.question"])
+def test_help_imports_no_jax(module):
     """Flags are made from configurations, presets and names alone: importing JAX would take seconds."""
+    name = module.rpartition(".")[2]
     code = f"""
 import sys
-from dsrna_jax.commands.{name} import main
+from {module} import main
 main(["{name}", "--help"])
 heavy = {{"jax", "flax", "optax", "orbax", "numpy", "scipy", "matplotlib", "sklearn", "tensorflow_datasets"}}
 print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"dsrna_jax {name}" in done.stdout and done.stderr == "[]\n"
+    assert name in done.stdout and done.stderr == "[]\n"

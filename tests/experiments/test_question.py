@@ -93,7 +93,7 @@ def one(method, control, difference, p, measure="accuracy"):
     [
         ([], "The question has no answer yet"),
         ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.002)], "Yes: cells of A have more accuracy than g (+2"),
-        ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.03)], "No: at this size"),  # 0.06 after correction
+        ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.06)], "No: at this size"),
         ([one("A", "g", 2, 0.001), one("A", "r", -3, 0.001)], "No: at this size"),  # of two minds
         ([one("A", "g", -2, 0.001), one("A", "r", -3, 0.001)], "The contrary: cells of A have less accuracy"),
         ([one("A", "g", 2, 0.001), one("B", "g", 0, 0.9), one("B", "r", 0, 0.9)], "No: at this size"),  # A lacks a control
@@ -101,7 +101,15 @@ def one(method, control, difference, p, measure="accuracy"):
 )
 def test_the_answer_follows_from_the_comparisons(found, expected):
     assert answer(found).startswith(expected) and "\n" not in answer(found)
-    assert corrected(found) == [min(1.0, each.p * len(found)) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([], []), ([0.3], [0.3]), ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]), ([0.6, 0.01, 0.01], [0.6, 0.03, 0.03])],
+)
+def test_p_is_corrected_by_holm(given, expected):
+    """The first table is the example of Holm's method in Wikipedia's article on the Holm-Bonferroni method."""
+    assert corrected([one("A", "g", 1, p) for p in given]) == pytest.approx(expected)
 
 
 def test_gamma_is_the_one_with_the_best_held_out_accuracy_but_never_0():

@@ -11,6 +11,7 @@ files, rows.jsonl, matches.json and cells/, are enough to go on elsewhere.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl.flags import FlagValues
 
@@ -26,9 +27,10 @@ from dsrna_jax.reproduction.running import run_graph
 from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.signals import Stopped
-from experiments.studies.question import page, stages
-from experiments.studies.question.experiment import Experiment
 from experiments.studies.question.protocol import names, protocol
+
+if TYPE_CHECKING:
+    from experiments.studies.question.experiment import Experiment
 
 COMMAND = "python -m experiments.question"
 
@@ -40,6 +42,8 @@ def main(argv: Sequence[str]) -> None:
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
+    from experiments.studies.question.experiment import Experiment  # which imports SciPy
+
     check_engine(values)
     own = protocol(values.protocol)
     out = Path(values.out or f"runs/question_{own.name}")
@@ -65,8 +69,10 @@ def main(argv: Sequence[str]) -> None:
         print(f"\n{_report(experiment)}\n{out} holds index.html and rows.jsonl.\nnext: open {out}/index.html in a browser")
 
 
-def plan(experiment: Experiment) -> str:
+def plan(experiment: "Experiment") -> str:
     """The runs of each stage that are not there yet, and their cost on two cores."""
+    from experiments.studies.question import stages
+
     whole = stages.whole(experiment.protocol, experiment.out, experiment.common)
     left = stages.left(whole, experiment.protocol, experiment.rows.by_name, experiment.cells)
     costs = Costs(whole, experiment.out, resolved)
@@ -81,7 +87,7 @@ def plan(experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
-def _run(graph: Graph, out: Path, values: FlagValues, experiment: Experiment) -> None:
+def _run(graph: Graph, out: Path, values: FlagValues, experiment: "Experiment") -> None:
     if not graph.nodes:
         return
     check_same(graph, out)
@@ -96,7 +102,7 @@ def _run(graph: Graph, out: Path, values: FlagValues, experiment: Experiment) ->
         )
 
 
-def _check_data(experiment: Experiment) -> None:
+def _check_data(experiment: "Experiment") -> None:
     from dsrna_jax.data.sources import is_there
 
     name = experiment.protocol.section.flags["search"].get("dataset", "digits")
@@ -106,7 +112,9 @@ def _check_data(experiment: Experiment) -> None:
                          "--protocol=digits needs no data")  # fmt: skip
 
 
-def _report(experiment: Experiment) -> str:
+def _report(experiment: "Experiment") -> str:
+    from experiments.studies.question import page
+
     own, rows, matches = experiment.protocol, experiment.rows, experiment.matches
     networks = [row for row in rows.of("network") if row["method"] in own.methods]
     said = page.answered(own, networks, matches)

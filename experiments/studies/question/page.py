@@ -73,9 +73,7 @@ def sheets(
          f"{one.low:.3g} to {one.high:.3g}", f"{one.p:.2g}", f"{p:.2g}", f"{one.effect:.2g}"]
         for one, p in zip(every, corrected(every), strict=True)
     ]  # fmt: skip
-    about = (
-        "Paired t tests over cells; p is corrected by the number of comparisons (Bonferroni); the effect is Cohen's d of pairs."
-    )
+    about = "Paired t tests over cells; p is corrected for the number of comparisons (Holm); the effect is Cohen's d of pairs."
     heads = ["comparison", "measure", "pairs", "difference", "95 % interval", "p", "corrected p", "effect"]
     found.append(Sheet("Paired comparisons", about, heads, lines))
     found.append(_sweep(protocol, gammas))

@@ -48,8 +48,14 @@ def compared(method: str, control: str, measure: str, pairs: Sequence[tuple[floa
 
 
 def corrected(comparisons: Sequence[Compared]) -> list[float]:
-    """The p values times the number of comparisons (Bonferroni), at most 1."""
-    return [min(1.0, one.p * len(comparisons)) for one in comparisons]
+    """The p values corrected for the number of comparisons by Holm's method (1979), in the order of the comparisons.
+
+    The least of n is multiplied by n, the next by n - 1, and so on; none is less than one before it, nor more than 1.
+    """
+    p = np.array([one.p for one in comparisons])
+    order = np.argsort(p, kind="stable")
+    grown = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
+    return np.minimum(grown, 1.0)[np.argsort(order)].tolist()
 
 
 def answer(comparisons: Sequence[Compared]) -> str:
