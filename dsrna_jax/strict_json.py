@@ -4,12 +4,11 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.files import content_of
 
-_LONGEST = 64 * 2**20  # bytes
 _DEEPEST = 64
 
 
@@ -28,8 +27,8 @@ class Optional(NamedTuple):
 def read(path: str | os.PathLike, shape: Any = object) -> Any:
     """The value in a JSON file, checked to have the shape (as in `check`).
 
-    Raises: as `content_of`; InputError, which names the file, if it is not UTF-8, not JSON as `parsed` has it, or has another
-      shape.
+    Raises: as `files.content_of`; InputError, which names the file, if it is not UTF-8, not JSON as `parsed` has it, or has
+      another shape.
     """
     content = content_of(path)
     try:
@@ -38,28 +37,6 @@ def read(path: str | os.PathLike, shape: Any = object) -> Any:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return value
-
-
-def content_of(path: str | os.PathLike) -> bytes:
-    """The bytes of a small file.
-
-    Raises: FileNotFoundError or NotADirectoryError if there is no such file; InputError, which names the file, if it is no
-      regular file, cannot be read, or is larger than 64 MiB.
-    """
-    path = Path(path)
-    try:
-        status = path.stat()
-        if not path.is_file():
-            raise InputError(f"{path} is not a regular file")
-        if status.st_size > _LONGEST:
-            raise InputError(f"{path} has {status.st_size:,} bytes: expected a file of at most {_LONGEST:,}")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise InputError(f"cannot read {shown(str(path))}: {error.strerror}") from error
-    except ValueError as error:  # NUL in a path
-        raise InputError(f"cannot read {shown(str(path))}: {error}") from None
 
 
 def parsed(text: str | bytes) -> Any:

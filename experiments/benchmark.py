@@ -20,10 +20,10 @@ from typing import Any
 
 from absl import flags
 
-from dsrna_jax.commands.flags import config_flags, parse, typed
+from dsrna_jax.commands.flags import config_flags, define, parse, typed
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling, execute
-from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.paths import check_file
 from dsrna_jax.search.config import SearchConfig
 
 DEFAULT = SearchConfig(cells=8, channels=16, batch_size=16, order="first", metric="jacobian", jacobian_norm="row_l1")
@@ -32,29 +32,20 @@ DEFAULT = SearchConfig(cells=8, channels=16, batch_size=16, order="first", metri
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = config_flags(DEFAULT)
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_enum(
-        "what",
-        "search_step",
-        ["search_step", "bounds", "attack", "training_step", "kernels", "sub_network", "latency"],
-        "what to time",
-        **own,
-    )
-    flags.DEFINE_boolean("all", False, "every combination of space, metric and order", **own)
-    flags.DEFINE_integer("size", 32, "side of the images in pixels", **own)
-    flags.DEFINE_string("genotype", "PC_DARTS_cifar", "cells of the derived network: as --genotype of experiments.train", **own)
-    flags.DEFINE_list("methods", ["ibp", "crown_ibp"], "methods of bounds that are timed", **own)
-    flags.DEFINE_integer("steps_of_attack", 100, "steps of PGD", **own)
-    flags.DEFINE_integer("repeats", 5, "runs of each part, of which the median is printed (of kernels the least)", **own)
-    flags.DEFINE_enum("preset", None, list(PRESETS), "search whose settings flags override, in place of the defaults", **own)
-    flags.DEFINE_string("table", "latency.json", "file of the latencies, for --latency_table of a search", **own)
+    parts = ["search_step", "bounds", "attack", "training_step", "kernels", "sub_network", "latency"]
+    define(values, "what", "search_step", "what to time", parts)
+    define(values, "all", False, "every combination of space, metric and order")
+    define(values, "size", 32, "side of the images in pixels", "[4, 4096]")
+    define(values, "genotype", "PC_DARTS_cifar", "cells of the derived network: as --genotype of experiments.train")
+    define(values, "methods", ["ibp", "crown_ibp"], "methods of bounds that are timed")
+    define(values, "steps_of_attack", 100, "steps of PGD", "[1, 1e6]")
+    define(values, "repeats", 5, "runs of each part, of which the median is printed (of kernels the least)", "[1, 1e6]")
+    define(values, "preset", None, "search whose settings flags override, in place of the defaults", list(PRESETS))
+    define(values, "table", "latency.json", "file of the latencies, for --latency_table of a search")
     parse(values, argv, DEFAULT)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
-    if values.size < 4 or values.repeats < 1 or values.steps_of_attack < 1:
-        given = f"size={values.size}, repeats={values.repeats}, steps_of_attack={values.steps_of_attack}"
-        raise InputError(f"{given}: expected at least 4, 1 and 1")
     config = dataclasses.replace(PRESETS[values.preset] if values.preset else DEFAULT, **typed(values, DEFAULT))
     for row in _rows(config, values):
         print(json.dumps(row), flush=True)
@@ -73,6 +64,7 @@ def _rows(config: SearchConfig, values: flags.FlagValues) -> Iterator[dict[str, 
         case "sub_network":
             yield from sub_networks.sub_network_costs(config, size, repeats)
         case "latency":
+            check_file(values.table, "table")
             yield from latency.latency_rows(config, values.table, repeats)
         case "attack":
             yield timing.attack_cost(config, size, values.genotype, values.steps_of_attack, repeats=repeats)

@@ -8,11 +8,10 @@ A command whose results are there already is not run again.
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
 from dsrna_jax.commands import attack, certify, search, train
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.process import execute
+from dsrna_jax.runtime.paths import check_path
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 WIDTH, COLOURS = 1200, 256
@@ -21,11 +20,12 @@ WIDTH, COLOURS = 1200, 256
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
     values = no_flags()
-    flags.DEFINE_string("runs", "runs/pictures", "folder of the runs", flag_values=values, module_name="command")
+    define(values, "runs", "runs/pictures", "folder of the runs")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
+    check_path(values.runs, "runs")
     searched, trained = f"{values.runs}/search", f"{values.runs}/train"
     commands = {
         f"{searched}/curves.png": (search, f"--run_dir={searched}"),

@@ -11,12 +11,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from absl import flags
-
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.process import execute
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
+from dsrna_jax.runtime.paths import check_path
 
 OUT = Path("dsrna_jax/training/networks")
 SEARCHES = ("digits_dsrna_cb", "digits_dsrna_jacobian")
@@ -31,12 +30,13 @@ TRAININGS = {"": (), "_adversarial": ("--adversarial=pgd", "--radius=0.1")}
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError for bad input."""
     values = no_flags()
-    flags.DEFINE_string("runs", "runs/pretrained", "folder of the runs", flag_values=values, module_name="command")
-    flags.DEFINE_list("networks", networks(), "names of networks", flag_values=values, module_name="command")
+    define(values, "runs", "runs/pretrained", "folder of the runs")
+    define(values, "networks", networks(), "names of networks")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
+    check_path(values.runs, "runs")
     if strange := sorted(set(values.networks) - set(networks())):
         raise InputError(f"networks={','.join(strange)}: expected some of {', '.join(networks())}")
     for network in values.networks:

@@ -10,24 +10,26 @@ from pathlib import Path
 
 from dsrna_jax.commands.flags import no_flags, parse
 from dsrna_jax.commands.process import execute
+from dsrna_jax.errors import InputError, shown
 from experiments.pictures import COLOURS
 
 FOLDER = Path(__file__).parent / "notebooks"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command with the arguments `argv[1:]`."""
+    """Runs the command with the arguments `argv[1:]`. Raises: InputError if there is no such notebook."""
     values = no_flags()
-    names = parse(values, argv, takes_arguments=True)
+    names, known = parse(values, argv, takes_arguments=True), [path.stem for path in sorted(FOLDER.glob("[a-z]*.py"))]
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
+    if strange := sorted(set(names) - set(known)):
+        raise InputError(f"there is no notebook {shown(strange[0])}: expected some of {', '.join(known)}")
     import nbformat
 
-    for path in sorted(FOLDER.glob("[a-z]*.py")):
-        if not names or path.stem in names:
-            nbformat.write(rendered(path), path.with_suffix(".ipynb"))
-            print(path.with_suffix(".ipynb"))
+    for path in (FOLDER / f"{name}.py" for name in names or known):
+        nbformat.write(rendered(path), path.with_suffix(".ipynb"))
+        print(path.with_suffix(".ipynb"))
 
 
 def rendered(path: Path):

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.files import text_of
 from dsrna_jax.runtime.options import in_todays_names
 
 Config = TypeVar("Config")
@@ -62,16 +63,16 @@ def _of_type(value: Any, kind: type) -> Any:
 def _yaml(file: Path) -> dict[str, Any]:
     """The mapping in a YAML file, all values as texts.
 
-    Raises: as `strict_json.content_of`; InputError if it is none, if it has a field twice, or if PyYAML is not installed.
+    Raises: as `files.text_of`; InputError if it is none, if it has a field twice, or if PyYAML is not installed.
     """
     try:
         import yaml
     except ModuleNotFoundError:
         raise InputError(f"{file} needs PyYAML: pip install pyyaml, or give JSON") from None
     try:
-        tree = yaml.compose(strict_json.content_of(file).decode("utf-8"), Loader=yaml.BaseLoader)
+        tree = yaml.compose(text_of(file), Loader=yaml.BaseLoader)
         return _mapping(tree, file)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{file}: expected YAML: {' '.join(str(error).split())[:200]}") from None
 
 

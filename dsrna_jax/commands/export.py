@@ -17,7 +17,7 @@ from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import expanded, write_whole
 from dsrna_jax.runtime.invocation import in_users_words
-from dsrna_jax.runtime.paths import check_path
+from dsrna_jax.runtime.paths import check_file
 
 SUFFIXES = {"onnx": ".onnx", "safetensors": ".safetensors", "jax_export": ".jax_export", "genotype": ".txt"}
 
@@ -41,9 +41,9 @@ def main(argv: Sequence[str]) -> None:
     from dsrna_jax.training import restore
 
     out = expanded(values.out) if values.out else home(run, "export") / f"network{SUFFIXES[values.to]}"
-    if out.is_dir() or out.suffix == ".md":
-        raise InputError(f"out {out} is {'a folder' if out.is_dir() else 'the name of the model card'}: expected a file to write")
-    check_path(out.parent, "out")
+    check_file(out, "out")
+    if out.suffix == ".md":
+        raise InputError(f"out {out} is the name of the model card: expected another name for the network")
     network, finished = restore.load(Path(run)), runs.read(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     checked, beside = FORMATS[values.to](network, out), out.with_suffix(".md")

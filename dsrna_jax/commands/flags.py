@@ -9,9 +9,15 @@ from absl import flags
 
 from dsrna_jax.commands.config_files import read_config
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.runtime.options import mistaken_text
+from dsrna_jax.runtime.options import interval, mistaken_text
 
-_DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_DEFINE = {
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    list: flags.DEFINE_list,
+}
 
 
 def no_flags() -> flags.FlagValues:
@@ -32,12 +38,24 @@ def config_flags(default: Any) -> flags.FlagValues:
 
 
 def define(
-    values: flags.FlagValues, name: str, default: Any, text: str, choices: Sequence[str] | None = None, section: str = "command"
+    values: flags.FlagValues,
+    name: str,
+    default: Any,
+    text: str,
+    allowed: Sequence[str] | str | None = None,
+    section: str = "command",
 ) -> None:
-    """Adds a flag of the type of its default (None: a string), in a section of --help."""
+    """Adds a flag of the type of its default (None: a string), in a section of --help.
+
+    allowed: the choices of a text, or the interval of a number, such as "[0, 1)"; `parse` refuses all else.
+    """
     place = {"flag_values": values, "module_name": section}
-    if choices:
-        flags.DEFINE_enum(name, default, choices, text, **place)
+    if isinstance(allowed, str):
+        within = interval(allowed)
+        _DEFINE[type(default)](name, default, f"{text}, in {within}", **place)
+        flags.register_validator(name, within.__contains__, f"expected a number in {within}", flag_values=values)
+    elif allowed:
+        flags.DEFINE_enum(name, default, allowed, text, **place)
     else:
         _DEFINE[str if default is None else type(default)](name, default, text, **place)
 

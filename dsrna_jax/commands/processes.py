@@ -7,29 +7,24 @@ from typing import Any
 from absl.flags import FlagValues
 
 from dsrna_jax.commands.flags import define
-from dsrna_jax.errors import InputError, shown
-from dsrna_jax.runtime.options import interval
+from dsrna_jax.errors import InputError
 
 FLAGS = {
     "coordinator_address": (
         "",
         "HOST:PORT of process 0, if several processes share a batch; auto: Slurm, Open MPI, Kubernetes tell",
+        None,
     ),
-    "num_processes": (0, "number of processes that share a batch"),
-    "process_id": (-1, "number of this process, from 0: the one flag in which they differ"),
-    "join_timeout": (300, "seconds in which all processes must come"),
-}
-_WITHIN = {
-    "num_processes": interval("[0, 65536]"),
-    "process_id": interval("[-1, 65535]"),
-    "join_timeout": interval("[1, 86400]"),
+    "num_processes": (0, "number of processes that share a batch", "[0, 65536]"),
+    "process_id": (-1, "number of this process, from 0: the one flag in which they differ", "[-1, 65535]"),
+    "join_timeout": (300, "seconds in which all processes must come", "[1, 86400]"),
 }
 
 
 def define_processes(values: FlagValues) -> None:
     """Adds the flags of processes."""
-    for name, (default, text) in FLAGS.items():
-        define(values, name, default, text, section="processes")
+    for name, (default, text, allowed) in FLAGS.items():
+        define(values, name, default, text, allowed, section="processes")
 
 
 def join_processes(values: FlagValues) -> None:
@@ -37,9 +32,6 @@ def join_processes(values: FlagValues) -> None:
 
     Raises: InputError if the flags do not fit together, or as `joining.join`.
     """
-    for name, within in _WITHIN.items():
-        if values[name].value not in within:
-            raise InputError(f"{name}={shown(values[name].value)}: expected a number in {within}")
     address = values.coordinator_address
     typed = [name for name in ("num_processes", "process_id") if values[name].present]
     if not address and typed:

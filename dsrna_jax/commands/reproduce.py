@@ -19,7 +19,7 @@ from typing import Any
 from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import parsed_flags
-from dsrna_jax.commands.engines import check_engine, define_engine, engine
+from dsrna_jax.commands.engines import define_engine, engine
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.reproduction import protocols
@@ -29,12 +29,9 @@ from dsrna_jax.reproduction.protocols import Table
 from dsrna_jax.reproduction.running import run_graph
 from dsrna_jax.runtime.invocation import command_line, in_users_words
 from dsrna_jax.runtime.lock import locked
-from dsrna_jax.runtime.options import interval
 from dsrna_jax.runtime.paths import check_path
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.sweeps.engines import visible_gpus
-
-_SEEDS = interval("[0, 1000]")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -47,9 +44,6 @@ def main(argv: Sequence[str]) -> None:
     if values.help:
         print(f"{in_users_words(__doc__ or '')}\n{_names()}\n{values.get_help()}")
         return
-    check_engine(values)
-    if values.seeds not in _SEEDS:
-        raise InputError(f"seeds={shown(values.seeds)}: expected a number in {_SEEDS}, 0 for that of the scale")
     out, scale = Path(values.out or f"runs/reproduce_{values.scale}"), protocols.scale(values.scale)
     check_path(out, "out")
     names = [name for name in values.methods.split(",") if name]
@@ -70,7 +64,7 @@ def _flags() -> FlagValues:
     values = no_flags()
     define(values, "table", "all", "tables of the paper: all, or numbers separated by commas")
     define(values, "scale", "digits", "size of all runs", protocols.scale_names())
-    define(values, "seeds", 0, "searches of each method; 0 for the number of the scale")
+    define(values, "seeds", 0, "searches of each method; 0 for the number of the scale", "[0, 1000]")
     define(values, "methods", "", "rows, separated by commas; by default those of the scale")
     define(values, "out", None, "folder of all runs and of the page; by default runs/reproduce_SCALE")
     define(values, "data_dir", "", "prepared tfds folder")

@@ -20,7 +20,7 @@ from pathlib import Path
 from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import parsed_flags
-from dsrna_jax.commands.engines import check_engine, define_engine, engine
+from dsrna_jax.commands.engines import define_engine, engine
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.invocation import COMMANDS, command_line, in_users_words
@@ -40,7 +40,6 @@ def main(argv: Sequence[str]) -> None:
     if values.help or "--help" in argv[count:]:
         print(f"{in_users_words(__doc__ or '')}\n{values.get_help()}")
         return
-    check_engine(values)
     sweep = Path(values.run_dir)
     check_path(sweep, "run_dir")
     given = _given(argv[count:])

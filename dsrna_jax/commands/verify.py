@@ -23,6 +23,8 @@ from dsrna_jax.commands.next_steps import argument, line
 from dsrna_jax.commands.process import enable_compilation_cache
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.verify.config import VerificationConfig
+from dsrna_jax.files import expanded, write_whole
+from dsrna_jax.runtime.paths import check_file
 
 _SUFFIXES = (".onnx", ".onnx.gz", ".vnnlib", ".vnnlib.gz")
 
@@ -48,12 +50,10 @@ def main(argv: Sequence[str]) -> None:
 
 def _one(onnx: str, vnnlib: str, values: FlagValues) -> None:
     from dsrna_jax.evaluation.verify.instances import answer
-    from dsrna_jax.files import expanded, write_whole
 
     results = expanded(values.results) if values.results else None
     if results is not None:
-        if results.is_dir():
-            raise InputError(f"results {results} is a folder: expected a file to write")
+        check_file(results, "results")
         results.parent.mkdir(parents=True, exist_ok=True)
         write_whole(results, "error\n")  # until there is another answer
     found = answer(onnx, vnnlib, overridden(VerificationConfig(), values).timeout)
@@ -66,7 +66,8 @@ def _instances(values: FlagValues) -> None:
     from dsrna_jax.evaluation.verify.instances import run_instances, summary
 
     timeout = overridden(VerificationConfig(), values).timeout if values["timeout"].present else None
-    results = values.results or Path(values.instances).with_name("results.csv")
+    results = expanded(values.results or Path(values.instances).parent / "results.csv")
+    check_file(results, "results")
     rows = run_instances(values.instances, results, timeout)
     print(f"{summary(rows)}\n{results} holds a row for each instance.")
 

@@ -21,7 +21,7 @@ from dsrna_jax.data.decoding import Picture
 from dsrna_jax.data.formats import readable_suffixes
 from dsrna_jax.data.pictures import PictureReader, Pictures
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.files import expanded
+from dsrna_jax.files import expanded, text_of
 
 PREFIX = "shards:"
 CLASSES = "classes.txt"  # beside the shards, if classes have names: one a line, in the order of their labels
@@ -170,12 +170,10 @@ def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int
 def _classes(path: Path, images: list[_Image] | None, train: list[Path]) -> tuple[str, ...]:
     """Names of the classes by `CLASSES`; without that file, their numbers, as many as the shards of train have."""
     try:
-        names = (path / CLASSES).read_text("utf-8").splitlines()
+        names = text_of(path / CLASSES).splitlines()
     except FileNotFoundError:
         count = 1 + max((image.label for image in (images if images is not None else _images(train))), default=-1)
         names = [str(label) for label in range(count)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path / CLASSES}: {error}") from error
     if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names):
         raise InputError(f"{path} has {len(names)} classes: expected two or more, each with a name of its own")
     return tuple(names)

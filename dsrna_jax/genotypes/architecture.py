@@ -7,7 +7,7 @@ from typing import Any
 
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.files import write_whole
+from dsrna_jax.files import text_of, write_whole
 from dsrna_jax.genotypes.block_genotype import BlockGenotype
 from dsrna_jax.genotypes.darts_text import from_darts
 from dsrna_jax.genotypes.dense_genotype import DenseGenotype
@@ -18,7 +18,7 @@ Searched = Genotype | DenseGenotype | BlockGenotype  # those that are derived fr
 Architecture = Searched | RobNet
 
 _FIELDS = ("normal", "normal_concat", "reduction", "reduction_concat")
-_LONGEST_TEXT = 2**20  # characters
+_LONGEST_TEXT = 2**20  # bytes
 _FORMERLY = {"reduction": "reduce", "reduction_concat": "reduce_concat"}  # as DARTS's code spells them
 
 
@@ -77,18 +77,10 @@ def load(path: str | os.PathLike) -> Architecture:
     """
     is_text = os.fspath(path).endswith((".txt", ".py"))
     try:
-        value = _text(path) if is_text else strict_json.read(path)
+        value = text_of(path, _LONGEST_TEXT) if is_text else strict_json.read(path)
     except OSError as error:
         raise InputError(f"cannot read a genotype from {path}: {error.strerror}") from error
     try:
         return from_darts(value) if is_text else from_json(value)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _text(path: str | os.PathLike) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read(_LONGEST_TEXT)
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8") from None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.files import expanded
+from dsrna_jax.files import content_of, expanded
 
 _OWN_DOMAINS = ("", "ai.onnx")
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -90,7 +90,7 @@ def read_graph(path: str | os.PathLike, output: str | None = None) -> OnnxGraph:
 def read_bytes(path: Path) -> bytes:
     """The contents of a file, unpacked if its name ends in .gz. Raises: InputError if it cannot be read."""
     try:
-        content = path.read_bytes()
+        content = content_of(path, longest=float("inf"))
         return gzip.decompress(content) if path.suffix == ".gz" else content
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is no gzip file: {error}") from error

@@ -31,8 +31,18 @@ def check_path(path: str | os.PathLike, flag: str) -> None:
             f"{flag} {whole} has {misread.group()!r} in its path, under which checkpoints cannot be read again: give a path "
             "without backslashes, brackets [...] and parts such as gs:"
         )
-    if os.path.lexists(path) and not os.path.isdir(path):
-        raise InputError(f"{flag} {path} is a file: expected a folder, or a path where one can be made")
+    there = next(part for part in (Path(whole), *Path(whole).parents) if os.path.lexists(part))
+    if not there.is_dir():
+        where = path if there == Path(whole) else there
+        raise InputError(f"{flag} {where} is a file: expected a folder, or a path where one can be made")
+
+
+def check_file(path: str | os.PathLike, flag: str) -> None:
+    """Raises: InputError if the path is no name for a file of results: that of a folder or a device, or as `check_path`."""
+    if not Path(path).name or os.path.lexists(path) and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "no regular file"
+        raise InputError(f"{flag} {path} is {what}: expected a file to write")
+    check_path(Path(path).parent, flag)
 
 
 def is_begun(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.files import write_whole
+from dsrna_jax.files import text_of, write_whole
 
 FOLDER_FLAGS = {"search": "run_dir", "train": "run_dir", "attack": "out", "certify": "out"}  # by command
 FILE = "sweep.json"
@@ -89,10 +89,9 @@ def lines_of(path: str) -> list[list[str]]:
     Raises: InputError if it cannot be read, or has a line with an open quotation mark.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise InputError(f"cannot read the commands of a sweep in {shown(path)}: {why}") from None
+        text = text_of(path)
+    except OSError as error:
+        raise InputError(f"cannot read the commands of a sweep in {shown(path)}: {error.strerror}") from None
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         try:

@@ -14,9 +14,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.process import execute
 from dsrna_jax.errors import InputError, shown
 from experiments.gpu.apart import row_of
@@ -25,11 +23,10 @@ from experiments.gpu.apart import row_of
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_boolean("full", False, "all programs, at the sizes of the paper", **own)
-    flags.DEFINE_list("only", [], "names of the programs that are compiled", **own)
-    flags.DEFINE_string("texts", "", "folder for the compiled programs as XLA writes them", **own)
-    flags.DEFINE_boolean("here", False, "in this process, which an abort of the compiler ends", **own)
+    define(values, "full", False, "all programs, at the sizes of the paper")
+    define(values, "only", [], "names of the programs that are compiled")
+    define(values, "texts", "", "folder for the compiled programs as XLA writes them")
+    define(values, "here", False, "in this process, which an abort of the compiler ends")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")

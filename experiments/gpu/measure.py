@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.process import disable_loop_unrolling, execute
 from dsrna_jax.errors import InputError, shown
 from experiments.gpu.apart import row_of
@@ -25,13 +23,12 @@ from experiments.gpu.apart import row_of
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong, or a figure fails."""
     values = no_flags()
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_list("parts", [], "parts that are measured: see, tests, steps, search; by default all", **own)
-    flags.DEFINE_list("only", [], "names of the figures that are measured", **own)
-    flags.DEFINE_boolean("tiny", False, "small networks and images, for a CPU", **own)
-    flags.DEFINE_float("limit", 1800.0, "seconds that a figure may take", **own)
-    flags.DEFINE_string("out", "", "file to which lines are added", **own)
-    flags.DEFINE_boolean("here", False, "in this process, which an abort of the compiler ends", **own)
+    define(values, "parts", [], "parts that are measured: see, tests, steps, search; by default all")
+    define(values, "only", [], "names of the figures that are measured")
+    define(values, "tiny", False, "small networks and images, for a CPU")
+    define(values, "limit", 1800.0, "seconds that a figure may take", "(0, 1e6]")
+    define(values, "out", "", "file to which lines are added")
+    define(values, "here", False, "in this process, which an abort of the compiler ends")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
@@ -43,6 +40,9 @@ def main(argv: Sequence[str]) -> None:
     for flag, given, known in (("parts", parts, PARTS), ("only", only, FIGURES)):
         if unknown := [name for name in given if name not in known]:
             raise InputError(f"{flag}={shown(unknown[0])}: expected one of {', '.join(known)}")
+    if values.out and not values.here:
+        Path(values.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(values.out).touch()  # fails here, and not after the first measurement
     failed = []
     for name in only or [n for n, figure in FIGURES.items() if figure.part in parts]:
         row = _row(name, values.tiny) if values.here else row_of("experiments.gpu.measure", name, argv[1:], limit=values.limit)
@@ -50,7 +50,6 @@ def main(argv: Sequence[str]) -> None:
         line = json.dumps(row)
         print(line, flush=True)
         if values.out and not values.here:
-            Path(values.out).parent.mkdir(parents=True, exist_ok=True)
             with open(values.out, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
     if failed:

@@ -11,15 +11,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.presets.dsrna import DIGITS_DSRNA_CB
 from dsrna_jax.commands.process import enable_compilation_cache, execute
-from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.architecture import save
 from dsrna_jax.genotypes.derivation import derive
 from dsrna_jax.genotypes.genotype import Genotype
+from dsrna_jax.runtime.paths import check_path
 from experiments.studies.ranking import row
 
 CONFIG = dataclasses.replace(DIGITS_DSRNA_CB, channels=8, warmup_epochs=0)
@@ -29,18 +27,16 @@ SIGNS = {"along": 1, "against": -1}
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_integer("seeds", 3, "how many supernets, each of which gives a cell along dR/dalpha and one against it", **own)
-    flags.DEFINE_integer("steps", 100, "steps of the alphas", **own)
-    flags.DEFINE_float("rate", 0.02, "by which each alpha moves in a step", **own)
-    flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
-    flags.DEFINE_string("run_dir", "runs/following", "where cells, trainings and results go", **own)
+    define(values, "seeds", 3, "how many supernets, each of which gives a cell along dR/dalpha and one against it", "[1, 1000]")
+    define(values, "steps", 100, "steps of the alphas", "[1, 1e6]")
+    define(values, "rate", 0.02, "by which each alpha moves in a step", "(0, 100]")
+    define(values, "images", 8, "test images on which networks are certified", "[1, 1e6]")
+    define(values, "run_dir", "runs/following", "where cells, trainings and results go")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
-    if min(values.seeds, values.steps, values.images) < 1:
-        raise InputError(f"seeds={values.seeds}, steps={values.steps}, images={values.images}: expected at least 1 of each")
+    check_path(values.run_dir, "run_dir")
     enable_compilation_cache()
     radii = {name: [] for name in SIGNS}
     for seed in range(values.seeds):

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
 from dsrna_jax.commands.config_files import read_config
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
@@ -45,18 +44,15 @@ class Gradients(NamedTuple):
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_enum("preset", "digits_dsrna_cb", [*PRESETS], "search whose supernet is made anew", **own)
-    flags.DEFINE_string("run_dir", "", "folder of a search, in place of a preset", **own)
-    flags.DEFINE_integer("steps", 0, "steps of the weights of a preset", **own)
-    flags.DEFINE_integer("batches", 4, "batches of the alphas' half over which gradients are averaged", **own)
-    flags.DEFINE_integer("seed", 0, "seed of the draws of R", **own)
+    define(values, "preset", "digits_dsrna_cb", "search whose supernet is made anew", [*PRESETS])
+    define(values, "run_dir", "", "folder of a search, in place of a preset")
+    define(values, "steps", 0, "steps of the weights of a preset", "[0, 1e6]")
+    define(values, "batches", 4, "batches of the alphas' half over which gradients are averaged", "[1, 1e6]")
+    define(values, "seed", 0, "seed of the draws of R", "[0, 4294967295]")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
-    if values.batches < 1 or values.steps < 0:
-        raise InputError(f"batches={values.batches}, steps={values.steps}: expected at least 1, and at least 0")
     config = read_config(values.run_dir, SearchConfig) if values.run_dir else PRESETS[values.preset]
     if config.metric == "none" or config.strategy != "gradient" or config.is_series:
         raise InputError("a search with R by gradients is needed: expected one such as --preset=digits_dsrna_jacobian")

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import flags
 
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.process import enable_compilation_cache, execute
-from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
+from dsrna_jax.runtime.paths import check_path
 from dsrna_jax.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, epochs=8, held_out=0.0, batch_size=128)
@@ -29,18 +28,16 @@ RADII = (0.03, 1e-3)  # of the certificates, in pixels; for `cell` in the units 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_integer("networks", 20, "how many random cells", **own)
-    flags.DEFINE_integer("first", 0, "seed of the first of them", **own)
-    flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
-    flags.DEFINE_integer("epochs", CONFIG.epochs, "epochs of each training", **own)
-    flags.DEFINE_string("run_dir", "runs/ranking", "where trainings and results go", **own)
+    define(values, "networks", 20, "how many random cells", "[3, 10000]")
+    define(values, "first", 0, "seed of the first of them", "[0, 4e9]")
+    define(values, "images", 8, "test images on which networks are certified", "[1, 1e6]")
+    define(values, "epochs", CONFIG.epochs, "epochs of each training", "[1, 1e6]")
+    define(values, "run_dir", "runs/ranking", "where trainings and results go")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
-    if values.networks < 3 or values.images < 1:
-        raise InputError(f"networks={values.networks}, images={values.images}: expected at least 3 and 1")
+    check_path(values.run_dir, "run_dir")
     enable_compilation_cache()
     rows = []
     for seed in range(values.first, values.first + values.networks):

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from dsrna_jax.commands.flags import no_flags, parse
+from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling, enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
+from dsrna_jax.runtime.paths import check_file, check_path
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.series_options import stages_of, weight_decays_of
@@ -48,25 +48,23 @@ class Budget(NamedTuple):
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError if they are wrong."""
     values = no_flags()
-    own = {"flag_values": values, "module_name": "command"}
-    flags.DEFINE_list("methods", list(METHODS), "searches, and random_cells", **own)
-    flags.DEFINE_integer("seeds", 3, "seeds of each", **own)
-    flags.DEFINE_integer("epochs", 24, "passes over the training half in each search", **own)
-    flags.DEFINE_integer("train_epochs", 8, "epochs in which each cell is trained", **own)
-    flags.DEFINE_integer("nodes", 2, "nodes inside a cell", **own)
-    flags.DEFINE_integer("channels", 8, "channels of the first cell of a supernet", **own)
-    flags.DEFINE_integer("images", 8, "test images on which networks are certified", **own)
-    flags.DEFINE_string("run_dir", "runs/searches", "where searches and trainings go", **own)
-    flags.DEFINE_string("rows", str(ROWS), "file of the results", **own)
+    define(values, "methods", list(METHODS), "searches, and random_cells")
+    define(values, "seeds", 3, "seeds of each", "[1, 1000]")
+    define(values, "epochs", 24, "passes over the training half in each search", "[1, 1e6]")
+    define(values, "train_epochs", 8, "epochs in which each cell is trained", "[1, 1e6]")
+    define(values, "nodes", 2, "nodes inside a cell", "[1, 16]")
+    define(values, "channels", 8, "channels of the first cell of a supernet", "[1, 4096]")
+    define(values, "images", 8, "test images on which networks are certified", "[1, 1e6]")
+    define(values, "run_dir", "runs/searches", "where searches and trainings go")
+    define(values, "rows", str(ROWS), "file of the results")
     parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
+    check_path(values.run_dir, "run_dir")
+    check_file(values.rows, "rows")
     if strange := [name for name in values.methods if name not in METHODS]:
         raise InputError(f"methods has {strange[0]!r}: expected some of {', '.join(METHODS)}")
-    counts = {name: getattr(values, name) for name in ("seeds", "epochs", "train_epochs", "images")}
-    if min(counts.values()) < 1:
-        raise InputError(f"{', '.join(f'{name}={count}' for name, count in counts.items())}: expected at least 1 of each")
     disable_loop_unrolling()
     enable_compilation_cache()
     budget = Budget(*(getattr(values, name) for name in Budget._fields))

@@ -57,7 +57,7 @@ def flags(command):
         define(values, name, flag.default, flag.text, flag.choices)
     kinds = {"int": "integer", "float": "float", "bool": "boolean", "string enum": "enum", "string": "text"}
     own = {name: kinds[values[name].flag_type()] for name in values if name not in ("help", "h")}
-    processes = {name: "text" if isinstance(default, str) else "integer" for name, (default, _) in PROCESSES.items()}
+    processes = {name: "text" if isinstance(default, str) else "integer" for name, (default, *_) in PROCESSES.items()}
     return own | processes | {"devices": "integer", "resume": "boolean", "dry_run": "boolean"}
 
 

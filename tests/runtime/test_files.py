@@ -1,8 +1,11 @@
-"""Files are replaced as a whole or not at all, and nothing else is left in their folder."""
+"""Files are replaced as a whole or not at all, nothing else is left in their folder, and no pipe is read or replaced."""
+
+import os
 
 import pytest
 
-from dsrna_jax.files import replacing, write_whole
+from dsrna_jax.errors import InputError
+from dsrna_jax.files import content_of, replacing, text_of, write_whole
 
 
 def test_a_written_file_replaces_the_one_before(tmp_path):
@@ -28,3 +31,21 @@ def test_a_block_that_writes_nothing_is_an_error_and_replaces_nothing(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(file):
         pass
     assert file.read_text() == "before"
+
+
+def test_what_is_no_regular_file_is_neither_read_nor_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("pipe", tmp_path / "link")
+    for name in ("pipe", "link"):
+        for use in (lambda path: write_whole(path, "x"), content_of, text_of):
+            with pytest.raises(InputError, match=f"{name}.* is not a regular file"):
+                use(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"] and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_text_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "text").write_bytes("\ufeffé".encode())
+    assert text_of(tmp_path / "text") == "é"
+    (tmp_path / "text").write_bytes("é".encode("latin-1"))
+    with pytest.raises(InputError, match="text' is not UTF-8"):
+        text_of(tmp_path / "text")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl.flags import FlagValues
 
-from dsrna_jax.commands.engines import check_engine, define_engine, engine
+from dsrna_jax.commands.engines import define_engine, engine
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.process import enable_compilation_cache
 from dsrna_jax.commands.reproduce import resolved
@@ -44,7 +44,6 @@ def main(argv: Sequence[str]) -> None:
         return
     from experiments.studies.question.experiment import Experiment  # which imports SciPy
 
-    check_engine(values)
     own = protocol(values.protocol)
     out = Path(values.out or f"runs/question_{own.name}")
     common = {"data_dir": values.data_dir} if values.data_dir else {}
