@@ -8,16 +8,19 @@ is done is not done again: run the same command after a stop.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dsrna_jax import strict_json
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime.paths import check_path
+from dsrna_jax.strict_json import Nullable
 from dsrna_jax.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, epochs=8, held_out=0.0, batch_size=128)
@@ -56,11 +59,14 @@ def row(genotype: str, folder: Path, images: int, epochs: int = CONFIG.epochs) -
 
     file = folder / "ranking.json"
     if file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
+        found = strict_json.read(file, {str: Nullable(float)})
+        return {name: math.nan if value is None else value for name, value in found.items()}
     config = dataclasses.replace(CONFIG, genotype=genotype, epochs=epochs)
     training_run.run(config, folder, resume=(folder / "config.json").exists())
     results = certified(folder, images)
-    write_whole(file, json.dumps(results, indent=2) + "\n")
+    write_whole(
+        file, json.dumps({name: None if math.isnan(value) else value for name, value in results.items()}, indent=2) + "\n"
+    )
     return results
 
 

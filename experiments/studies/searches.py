@@ -25,6 +25,7 @@ from dsrna_jax.runtime.paths import check_file, check_path
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.series_options import stages_of, weight_decays_of
+from dsrna_jax.strict_json import Nullable, Optional
 from dsrna_jax.training.config import TrainingConfig
 
 CONTROL = "random_cells"
@@ -81,7 +82,12 @@ def main(argv: Sequence[str]) -> None:
 
 def measured(file: Path, budget: Budget) -> dict[tuple[str, int], dict[str, Any]]:
     """The rows of a budget in a file, by method and seed. Raises: InputError if the file is garbled."""
-    shape = {"method": str, "seed": int, **dict.fromkeys(Budget._fields, int)}
+    shape = {
+        "method": str,
+        "seed": int,
+        **dict.fromkeys(Budget._fields, int),
+        **dict.fromkeys(COLUMNS, Optional(Nullable(float))),
+    }
     found = rows(file, lambda row: shape) if file.exists() else []
     return {(row["method"], row["seed"]): row for row in found if budget == Budget(*(row[name] for name in Budget._fields))}
 

@@ -11,6 +11,7 @@ from question_rows import MATCHES, SMOKE, network
 from dsrna_jax import genotypes
 from dsrna_jax.commands.process import status
 from dsrna_jax.commands.reproduce import resolved
+from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.reproduction.graph import RESULTS
 from dsrna_jax.sweeps.worker import JobState, record
@@ -194,7 +195,11 @@ def test_the_results_of_searches_are_kept_as_small_files(tmp_path):
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):
-    (tmp_path / "rows.jsonl").write_text('{"row": "network", "name": "x"}\n')
+    known = {"row": "network", "name": "x", **network("random", 0, 0.5)}
+    for wrong in {}, {"attacked": 50.0}, {"radius": -1}, {"weights": 1.5}, {"row": "rank", "scores": {"R": []}}, {"row": "x"}:
+        (tmp_path / "rows.jsonl").write_text(json.dumps(known | wrong if wrong else {"row": "network", "name": "x"}) + "\n")
+        with pytest.raises(InputError, match="line 1 of"):
+            Rows(tmp_path)
     for arguments, expected in (
         (["--protocol=huge"], "flag --protocol=huge"),
         (["--protocol=mnist", "--data_dir=/nowhere"], "mnist not found in /nowhere"),

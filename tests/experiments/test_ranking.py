@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from garbled import assert_garbled_is_refused_or_makes_no_difference
 
 from dsrna_jax.commands.process import status
 from experiments.studies import ranking
@@ -33,6 +34,17 @@ def test_the_table_has_the_rank_correlations_of_measured_networks(finished, caps
         assert line in out
     assert "CROWN radius 0.0250 on average, 0.0100 to 0.0400; accuracy 90% to 93%" in out
     assert len(list(finished.iterdir())) == 4  # no network was trained
+
+
+def test_a_garbled_result_is_refused_by_name(finished):
+    file = finished / "random_0" / "ranking.json"
+
+    def is_allowed(done):  # a figure that could not be measured, and those of another version
+        return done.endswith(("left out", "=None")) or done == "is no fields"
+
+    assert_garbled_is_refused_or_makes_no_difference(
+        file, lambda: ranking.row("random:0", file.parent, 8), named="ranking.json", allowed=is_allowed
+    )
 
 
 def test_too_few_networks_to_rank_are_refused(tmp_path, capsys):

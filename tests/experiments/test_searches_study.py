@@ -46,9 +46,10 @@ def test_a_row_that_is_missing_is_measured_and_kept(tmp_path, monkeypatch):
 
 
 def test_a_garbled_row_is_named(tmp_path, capsys):
-    arguments = written(tmp_path / "rows", {"method": "gdas", "seed": "0", **SMALL._asdict()})
-    assert status(searches.main, arguments) == 1
-    assert "line 1 of" in capsys.readouterr().err
+    for wrong in {"seed": "0"}, {"accuracy": "x"}, {"skips": {}}:
+        arguments = written(tmp_path / "rows", {"method": "gdas", "seed": 0, **SMALL._asdict(), **wrong})
+        assert status(searches.main, arguments) == 1
+        assert "line 1 of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

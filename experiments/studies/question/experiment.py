@@ -48,7 +48,8 @@ class Experiment:
         """The gamma of each search with R, by the rule."""
         found: dict[str, dict[float, list[float]]] = {kind: {} for kind in self.protocol.kinds}
         for row in self.rows.of("gamma"):
-            found[row["kind"]].setdefault(row["gamma"], []).append(row["held_out"])
+            if row["kind"] in found:
+                found[row["kind"]].setdefault(row["gamma"], []).append(row["held_out"])
         return {kind: chosen_gamma(of) for kind, of in found.items()}
 
     def collect(self) -> None:

@@ -105,7 +105,8 @@ def correlations(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, tupl
     found = []
     for name in rows[0]["scores"] if rows else ():
         for truth, title in TRUTHS.items():
-            both = [(row["scores"][name], row["scores"][truth]) for row in rows if row["scores"].get(truth) is not None]
+            pairs = [(row["scores"].get(name), row["scores"].get(truth)) for row in rows]
+            both = [pair for pair in pairs if None not in pair]
             if name not in TRUTHS and len(both) >= 3:
                 found.append((name, title, kendall([score for score, _ in both], [value for _, value in both])))
     return found

@@ -8,17 +8,18 @@ from typing import Any
 from dsrna_jax import genotypes, strict_json
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime import records
+from dsrna_jax.runtime.options import interval
 from dsrna_jax.strict_json import Nullable
 
 FILE = "rows.jsonl"
-_FIGURE = Nullable(float)
+_SHARE, _RADIUS, _COUNT = interval("[0, 1]"), interval("[0, 1e4]"), (int, interval("[0, 1e15]"))
 _SHAPES = {
-    "gamma": {"name": str, "kind": str, "gamma": float, "seed": int, "held_out": float},
+    "gamma": {"name": str, "kind": str, "gamma": float, "seed": int, "held_out": _SHARE},
     "network": {
-        "name": str, "training": str, "method": str, "cell": int, "seed": int, "weights": int, "clean": _FIGURE,
-        "attacked": _FIGURE, "attack": str, "radius": _FIGURE, "bound": str,
+        "name": str, "training": str, "method": str, "cell": int, "seed": int, "weights": _COUNT,
+        "clean": Nullable(_SHARE), "attacked": Nullable(_SHARE), "attack": str, "radius": Nullable(_RADIUS), "bound": str,
     },
-    "rank": {"name": str, "scores": {}},
+    "rank": {"name": str, "scores": {str: Nullable(float)}},
 }  # fmt: skip
 
 
