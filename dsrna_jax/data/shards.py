@@ -112,6 +112,8 @@ def _shards_by_split(path: Path) -> Mapping[str, list[Path]]:
     for file in sorted(path.glob("*.tar")):
         if (parts := _SHARD.fullmatch(file.name)) is None:
             raise InputError(f"cannot tell the split of {file}: expected a name such as train-000000.tar")
+        if not file.is_file():
+            raise InputError(f"cannot read the shard {file}: it is not a regular file; replace or remove it")
         number = int(parts["number"] or 0)
         if (other := numbered[parts["split"]].setdefault(number, file)) != file:
             raise InputError(f"{other} and {file.name} are both shard {number} of {parts['split']}: remove one")
@@ -131,12 +133,15 @@ def _images(shards: list[Path]) -> Iterator[_Image]:
         try:
             with tarfile.open(path, "r:") as archive:
                 for key, suffix, member in _files(archive):
-                    if suffix == ".cls":
+                    if suffix == ".cls" and key in labels:
+                        raise InputError(f"{path} has two labels {key}: expected one beside each image")
+                    elif suffix == ".cls":
                         labels[key] = _label(archive, member, path)
                     elif suffix in suffixes and key in images:
                         raise InputError(f"{path} has two images {key}: expected one beside each label")
                     elif suffix in suffixes:
                         images[key] = (member.offset_data, member.size, suffixes[suffix])
+                _check_end(path, archive.offset)
         except (tarfile.TarError, OSError) as error:
             raise InputError(f"cannot read the shard {path}: {error}; replace it") from error
         if unlabelled := [key for key in images if key not in labels]:
@@ -148,19 +153,39 @@ def _images(shards: list[Path]) -> Iterator[_Image]:
             yield _Image(key, number, start, size, kind, labels[key])
 
 
+def _check_end(path: Path, end: int) -> None:
+    """Raises: InputError unless all bytes of a shard from `end` on, where its members end, are 0; logs if there are none.
+
+    At a damaged header, and between shards that were joined as files, tarfile stops without a word.
+    """
+    with open(path, "rb") as file:
+        file.seek(end)
+        if not (block := file.read(2**20)):
+            _log.warning("%s has no mark of its end: it may have been cut short", path)
+        while block:
+            if block.strip(b"\0"):
+                raise InputError(
+                    f"cannot read the shard {path} from byte {end:,} on: its header is damaged there, or it is of several shards "
+                    "in one file; replace it"
+                )
+            block = file.read(2**20)
+
+
 def _files(archive: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
     """Key, suffix and header of each file of a shard: its name up to the first dot after its folder, and what follows."""
     for member in archive:
         folder, slash, file = member.name.rpartition("/")
         stem, dot, suffix = file.partition(".")
+        if member.issparse() or member.islnk() or member.issym():
+            raise InputError(f"{member.name} in {archive.name} is a link, or has holes: pack the files as they are")
         if member.isfile():
             yield f"{folder}{slash}{stem}", f"{dot}{suffix.lower()}", member
 
 
 def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int:
     file = archive.extractfile(member)
-    text = file.read(20).strip() if file else b""
-    if not text.isdigit() or int(text) >= MOST_CLASSES:
+    text = file.read(100).strip() if file else b""
+    if not text.isdigit() or member.size > 100 or int(text) >= MOST_CLASSES:
         raise InputError(
             f"{member.name} in {path} is no label: expected a number from 0 to {MOST_CLASSES - 1:,}, got {shown(text)}"
         )

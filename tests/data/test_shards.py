@@ -1,6 +1,7 @@
 """Tar shards hold the images of the folder that they were made from; a damaged shard is named in one line."""
 
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -108,6 +109,23 @@ def replace(*entries):
     return damage
 
 
+def join(root):
+    with open(root / "train-000001.tar", "ab") as file:
+        file.write((root / "train-000000.tar").read_bytes())
+
+
+def pipe(root):
+    (root / "train-000001.tar").unlink()
+    os.mkfifo(root / "train-000001.tar")
+
+
+def link(root):
+    with tarfile.open(root / "train-000001.tar", "a") as archive:
+        member = tarfile.TarInfo("c02/twin.cls")
+        member.type, member.linkname = tarfile.LNKTYPE, archive.getnames()[0]
+        archive.addfile(member)
+
+
 def remove(root):
     for file in root.glob("*.tar"):
         file.unlink()
@@ -123,9 +141,28 @@ def remove(root):
         (replace(("a.png", b"")), "a in .*train-000001.tar has no label: expected its class, a number, in a.cls"),
         (replace(("a.png", b""), ("a.cls", b"cat")), "a.cls in .*train-000001.tar is no label: .* got b'cat'"),
         (replace(("a.png", b""), ("a.jpg", b""), ("a.cls", b"0")), "train-000001.tar has two images a"),
+        (replace(("a.png", b""), ("a.cls", b"0"), ("a.cls", b"1")), "train-000001.tar has two labels a"),
+        (replace(("a.png", b""), ("a.cls", b"0" * 100 + b"1")), "a.cls in .*train-000001.tar is no label"),
+        (join, "cannot read the shard .*train-000001.tar from byte .* on: its header is damaged there, or it is of several"),
+        (pipe, "cannot read the shard .*train-000001.tar: it is not a regular file"),
+        (link, "c02/.*.cls in .*train-000001.tar is a link, or has holes: pack the files as they are"),
         (replace(("a.png", b"broken"), ("a.cls", b"0")), "cannot read the image a in .*train-000001.tar: it is no PNG"),
     ],
-    ids=["cut", "compressed", "duplicate", "none", "no label", "word", "two images", "no image"],
+    ids=[
+        "cut",
+        "compressed",
+        "duplicate",
+        "none",
+        "no label",
+        "word",
+        "two images",
+        "two labels",
+        "long label",
+        "joined",
+        "pipe",
+        "link",
+        "no image",
+    ],
 )
 def test_a_damaged_shard_is_named_in_one_line(tmp_path, folder, damage, message):
     name = write_shards(tmp_path, folder / "train")
@@ -133,6 +170,33 @@ def test_a_damaged_shard_is_named_in_one_line(tmp_path, folder, damage, message)
     with pytest.raises(InputError, match=message) as error:
         data.load(name, "train", image_size=8)
     assert "\n" not in str(error.value)
+
+
+def test_no_image_is_lost_in_silence_where_a_shard_is_damaged(tmp_path, folder, caplog):
+    """A header is damaged at any of its bytes, or the file is cut at any member: an error, a warning, or the same images."""
+    name = write_shards(tmp_path, folder / "train", shards=1)
+    shard, whole = tmp_path / "train-000000.tar", data.load(name, "train", image_size=8)
+    good = shard.read_bytes()
+    with tarfile.open(shard) as archive:
+        headers = [member.offset for member in archive]
+    copies = [good[:header] for header in headers[1:]]
+    for place in range(0, 512, 7):
+        header = headers[place % len(headers)]
+        copies.append(good[: header + place] + bytes([good[header + place] ^ 0x11]) + good[header + place + 1 :])
+    lost = 0
+    for content in copies:
+        shard.write_bytes(content)
+        caplog.clear()
+        try:
+            read = data.load(name, "train", image_size=8)
+        except InputError as error:
+            lost += "\n" not in str(error)
+        else:
+            assert caplog.text or (read.images.tobytes(), read.labels.tobytes()) == (
+                whole.images.tobytes(),
+                whole.labels.tobytes(),
+            )
+    assert lost > len(copies) / 3
 
 
 @pytest.mark.parametrize(
