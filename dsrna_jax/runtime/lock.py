@@ -37,7 +37,7 @@ def locked(path: str | os.PathLike, flag: str) -> Iterator[None]:
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _held(folder / LOCK, flag):
+        with held(folder / LOCK, folder, flag):
             yield
     finally:
         with contextlib.suppress(OSError):
@@ -46,7 +46,8 @@ def locked(path: str | os.PathLike, flag: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(file: Path, flag: str) -> Iterator[None]:
+def held(file: Path, what: Path, flag: str) -> Iterator[None]:
+    """Holds the lock of `what` in the block, by the lock file `file`; arguments and errors as those of `locked`."""
     try:
         import fcntl
     except ImportError:  # not Unix: no lock
@@ -61,10 +62,10 @@ def _held(file: Path, flag: str) -> Iterator[None]:
             os.close(descriptor)
             if error.errno in _HELD:
                 raise InputError(
-                    f"{file.parent} is in use by {holder}: wait until that has ended, stop it, or give another --{flag}"
+                    f"{what} is in use by {holder}: wait until that has ended, stop it, or give another --{flag}"
                 ) from None
             print(
-                f"WARN: {file.parent} cannot be locked ({error.strerror}): start no second process in it while this one runs",
+                f"WARN: {what} cannot be locked ({error.strerror}): start no second process in it while this one runs",
                 file=sys.stderr,
             )
             yield

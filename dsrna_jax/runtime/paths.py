@@ -20,29 +20,34 @@ def check_path(path: str | os.PathLike, flag: str) -> None:
     Args:
       flag: the flag that gave the path, for the message.
     """
+    _check_folder(Path(path), flag)
     whole = str(Path(path).absolute())
-    if strange := [c for c in whole if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
-        raise InputError(
-            f"{flag} {whole!r} has the character {strange[0]!r} in its name, a line break, control character or no "
-            "character of UTF-8: give another name"
-        )
     if misread := _MISREAD.search(whole):
         raise InputError(
             f"{flag} {whole} has {misread.group()!r} in its path, under which checkpoints cannot be read again: give a path "
             "without backslashes, brackets [...] and parts such as gs:"
         )
+
+
+def check_file(path: str | os.PathLike, flag: str) -> None:
+    """Raises: InputError if the path is no name for a file of results: that of a folder or a device, or in no folder."""
+    path = Path(path)
+    if not path.name or os.path.lexists(path) and not path.is_file():
+        raise InputError(f"{flag} {path} is {'a folder' if path.is_dir() else 'no regular file'}: expected a file to write")
+    _check_folder(path.parent, flag)
+
+
+def _check_folder(path: Path, flag: str) -> None:
+    whole = str(path.absolute())
+    if strange := [c for c in whole if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
+        raise InputError(
+            f"{flag} {whole!r} has the character {strange[0]!r} in its name, a line break, control character or no "
+            "character of UTF-8: give another name"
+        )
     there = next(part for part in (Path(whole), *Path(whole).parents) if os.path.lexists(part))
     if not there.is_dir():
         where = path if there == Path(whole) else there
         raise InputError(f"{flag} {where} is a file: expected a folder, or a path where one can be made")
-
-
-def check_file(path: str | os.PathLike, flag: str) -> None:
-    """Raises: InputError if the path is no name for a file of results: that of a folder or a device, or as `check_path`."""
-    if not Path(path).name or os.path.lexists(path) and not os.path.isfile(path):
-        what = "a folder" if os.path.isdir(path) else "no regular file"
-        raise InputError(f"{flag} {path} is {what}: expected a file to write")
-    check_path(Path(path).parent, flag)
 
 
 def is_begun(folder: Path) -> bool:

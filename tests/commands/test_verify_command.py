@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import types
 
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from dsrna_jax.commands.process import status
 from dsrna_jax.evaluation import shapes
 from dsrna_jax.evaluation.verify import instances
 from dsrna_jax.interchange import s_expressions
+from dsrna_jax.runtime.lock import held
 from dsrna_jax.training import restore
 
 CALLS = []
@@ -167,6 +169,39 @@ def test_results_lie_beside_the_instances_by_default(folder, capsys):
     (folder / "instances.csv").write_text("n.onnx,holds.vnnlib,5\n")
     assert run("--instances", folder / "instances.csv") == 0
     assert f"{folder / 'results.csv'} holds a row" in capsys.readouterr().out and (folder / "results.csv").is_file()
+
+
+@pytest.mark.parametrize("name", ["instances", "results"])
+def test_a_garbled_csv_is_refused_by_name_and_stays(folder, capsys, name):
+    heading = ",".join(instances._HEADING)
+    garbled = [
+        "",
+        "\0",
+        "x",
+        "a,b",
+        "a,b,nan",
+        "a,b,-1",
+        "a,b,1,2",
+        '"',
+        "a" * 200_000,
+        "\ufffd",
+        heading + "\nn,v,5,sat,x,1,why",
+    ]
+    garbled += [f"{heading}\nn,v,5,{status},1.000,1" for status in ("sat", "maybe")]
+    (folder / "instances.csv").write_text("n.onnx,holds.vnnlib,5\n")
+    for content in [*(text.encode() for text in garbled), b"\xff\xfe"]:
+        (folder / f"{name}.csv").write_bytes(content)
+        assert run(f"--instances={folder / 'instances.csv'}") == 1
+        err = capsys.readouterr().err
+        assert f"{name}.csv" in err and err.count("\n") == 1 and (folder / f"{name}.csv").read_bytes() == content, content
+
+
+def test_a_second_process_does_not_write_the_same_results(folder, capsys):
+    (folder / "instances.csv").write_text("n.onnx,holds.vnnlib,5\n")
+    with held(folder / ".results.csv.lock", folder / "results.csv", "results"):
+        assert run(f"--instances={folder / 'instances.csv'}") == 1
+    assert f"results.csv is in use by process {os.getpid()} on" in capsys.readouterr().err
+    assert run(f"--instances={folder / 'instances.csv'}") == 0 and not list(folder.glob(".*"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ import numpy as np
 
 from dsrna_jax import bounds, interchange
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.files import expanded, write_whole
+from dsrna_jax.files import expanded, text_of, write_whole
 from dsrna_jax.interchange import OnnxNetwork, Property
 from dsrna_jax.interchange.onnx_file import read_bytes
 from dsrna_jax.interchange.onnx_network import fits_float32
 from dsrna_jax.interchange.vnnlib import witness
+from dsrna_jax.runtime.lock import held
 
 STATUSES = ("unsat", "sat", "timeout", "unknown", "error")
 TOLERANCE = 1e-4
@@ -148,26 +150,35 @@ def run_instances(
       results: of the csv of results.
       timeout: of every instance, in place of the csv's.
       say: takes a line for each instance.
-    Raises: InputError if one of the two csv files is damaged.
+    Raises: InputError if one of the two csv files is damaged, or if another process writes these results.
     """
     path, results = expanded(path), expanded(results)
-    instances, rows = _instances(path), _earlier(results)
+    instances = _instances(path)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with held(results.with_name(f".{results.name}.lock"), results, "results"):
+        return _answered(instances, path.parent, results, timeout, say)
+
+
+def _answered(
+    instances: Sequence[tuple[str, str, float]], folder: Path, results: Path, timeout: float | None, say: Callable[[str], None]
+) -> list[dict[str, str]]:
+    """The rows of the results, after the instances that have none yet."""
+    rows = _earlier(results)
     done = {(row["onnx"], row["vnnlib"]) for row in rows}
     for number, (onnx, vnnlib, seconds) in enumerate(instances, start=1):
         if (onnx, vnnlib) in done:
             continue
         allowed = seconds if timeout is None else timeout
         try:
-            found = answer(path.parent / onnx, path.parent / vnnlib, allowed)
+            found = answer(folder / onnx, folder / vnnlib, allowed)
         except InputError as error:
             found = Answer("error", str(error), 0.0)
         if found.counterexample:
-            folder = results.with_name(f"{results.stem}_counterexamples")
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / f"{number}.txt", found.text)
+            examples = results.with_name(f"{results.stem}_counterexamples")
+            examples.mkdir(parents=True, exist_ok=True)
+            write_whole(examples / f"{number}.txt", found.text)
         values = (onnx, vnnlib, f"{allowed:g}", found.status, f"{found.seconds:.3f}", str(found.branches), found.reason)
         rows.append(dict(zip(_HEADING, values, strict=True)))
-        results.parent.mkdir(parents=True, exist_ok=True)
         write_whole(results, _csv(rows))
         say(f"{number}/{len(instances)} {onnx} {vnnlib}: {found.status} in {found.seconds:.1f} s ({found.reason})")
         done.add((onnx, vnnlib))
@@ -177,7 +188,7 @@ def run_instances(
 def _instances(path: Path) -> list[tuple[str, str, float]]:
     """The lines of a csv of instances. Raises: InputError, which names the line."""
     instances = []
-    for number, row in enumerate(csv.reader(_text(path).splitlines()), start=1):
+    for number, row in enumerate(_csv_rows(path), start=1):
         given = shown(",".join(row))
         cells = [cell.strip() for cell in row]
         if not any(cells):
@@ -199,17 +210,23 @@ def _earlier(results: Path) -> list[dict[str, str]]:
     """The rows of a csv of results; none if there is no file. Raises: InputError if it is another file."""
     if not results.exists():
         return []
-    lines = list(csv.reader(_text(results).splitlines()))
-    if not lines or tuple(lines[0]) != _HEADING or any(len(row) != len(_HEADING) or row[3] not in STATUSES for row in lines[1:]):
+    lines = _csv_rows(results)
+    if not lines or tuple(lines[0]) != _HEADING or not all(map(_is_result, lines[1:])):
         raise InputError(f"{results} is no csv of results with the columns {','.join(_HEADING)}: give another --results")
     return [dict(zip(_HEADING, row, strict=True)) for row in lines[1:]]
 
 
-def _text(path: Path) -> str:
+def _is_result(row: Sequence[str]) -> bool:
+    return len(row) == len(_HEADING) and row[3] in STATUSES and re.fullmatch(r"\d+\.\d{3}", row[4]) is not None
+
+
+def _csv_rows(path: Path) -> list[list[str]]:
     try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8") from None
+        return list(csv.reader(text_of(path).splitlines()))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except csv.Error as error:
+        raise InputError(f"{path} is no csv: {error}") from None
 
 
 def _csv(rows: Sequence[dict[str, str]]) -> str:
