@@ -47,7 +47,10 @@ def locked(path: str | os.PathLike, flag: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held(file: Path, what: Path, flag: str) -> Iterator[None]:
-    """Holds the lock of `what` in the block, by the lock file `file`. Raises: InputError, which names the process that holds it."""
+    """Holds the lock of `what` in the block, by the lock file `file`.
+
+    Raises: InputError, which names the process that holds it.
+    """
     try:
         import fcntl
     except ImportError:  # not Unix: no lock
