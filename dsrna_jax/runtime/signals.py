@@ -6,9 +6,11 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_LOST = 255  # in the place of a signal's number: Python has dropped the exception that it raised
 GRACE = 10.0  # seconds that work has to come to an end after a signal
 
 
@@ -43,7 +45,8 @@ def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
 
     Such a signal raises Stopped, or is a request inside `stop_requests`. Both need Python code to run, which XLA may not do for
     minutes while it compiles. So a thread ends the process with status 128 + n if it is still in the block `grace` seconds after
-    the signal, or when a second signal comes. Unsaved work is then lost.
+    the signal, or when a second signal comes. Unsaved work is then lost. Where Python drops exceptions, as in the callbacks of
+    garbage collection that JAX has, the thread sends the signal again.
 
     Args:
       advice: returns the end of the thread's last line on standard error: where the work is kept and how to go on.
@@ -55,6 +58,14 @@ def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    hook = sys.unraisablehook
+
+    def resend(lost):
+        if isinstance(lost.exc_value, Stopped):
+            os.write(writing, bytes([_LOST]))
+        else:
+            hook(lost)
+
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     watch = threading.Thread(target=_end_after_signal, args=(reading, advice, grace), name="signals", daemon=True)
@@ -62,9 +73,11 @@ def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
         # The C code that receives a signal writes its number there at once, even while the main thread is outside of Python.
         before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         watch.start()
+        sys.unraisablehook = resend
         try:
             yield
         finally:
+            sys.unraisablehook = hook
             signal.set_wakeup_fd(before)
             os.write(writing, b"\0")
             watch.join()
@@ -97,7 +110,17 @@ def _end_after_signal(reading: int, advice: Callable[[], str], grace: float) -> 
     """Reads numbers of signals; ends the process, unless a zero says in time that the block is over."""
     while (number := os.read(reading, 1)[0]) not in (0, *SIGNALS):
         pass
-    if number and not (select.select([reading], [], [], grace)[0] and os.read(reading, 1) == b"\0"):
+    limit, expected, received = time.monotonic() + grace, 0, number
+    while received and select.select([reading], [], [], max(0.0, limit - time.monotonic()))[0]:
+        received = os.read(reading, 1)[0]
+        if received == _LOST and not select.select([reading], [], [], 0.05)[0]:
+            expected += 1
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+        elif received in SIGNALS:
+            if not expected:
+                break
+            expected -= 1
+    if received:
         with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
             name = signal.Signals(number).name
             print(f"stopped by {name} while busy; what was saved is kept{advice()}", file=sys.stderr, flush=True)

@@ -68,6 +68,23 @@ def test_a_signal_stops_python_code_at_once_and_is_a_request_where_a_run_reads_t
     assert signal.getsignal(number) == before and "signals" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_a_signal_is_heard_where_python_drops_exceptions(monkeypatch):
+    """As in callbacks of garbage collection: JAX has one, in which a SIGTERM was lost, and a traceback printed."""
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+
+    class Signalled:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    with pytest.raises(Stopped) as stopped, ending(str):
+        Signalled()
+        time.sleep(60)
+    assert stopped.value.number == signal.SIGTERM and not said
+    assert "signals" not in {thread.name for thread in threading.enumerate()}
+
+
 def as_command(body, shell="{}", **environment):
     """The exit status, standard output and error of a command whose main function has that body, inside a line of shell."""
     code = f"from dsrna_jax.commands.process import execute\ndef main(argv):\n    {body}\nexecute(main)"
