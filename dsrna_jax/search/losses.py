@@ -115,7 +115,7 @@ class SupernetLosses:
 
         epoch = state.step // self.steps_per_epoch
         radius = perturbations.radius(epoch, config.epochs, config.perturbation_start, config.perturbation_radius)
-        perturbed = perturb(loss_and_gradient, shares, key, radius, config.perturbation_steps)
+        perturbed = perturb(loss_and_gradient, shares, key, radius, config.perturbation_steps, state.kept)
         return perturbed, {"perturbation_radius": radius}
 
     def temperature(self, step):

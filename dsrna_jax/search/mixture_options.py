@@ -66,8 +66,6 @@ def check_mixture(config: Any) -> None:
     """Raises: InputError if options of the mixtures of a search configuration do not go together."""
     if config.operations:
         _ = config.kept  # whose text may be wrong
-    if config.operations and config.perturbation != "none":
-        raise InputError(f"perturbation={config.perturbation!r} moves shares of all operations: expected no --operations")
     if config.most_skips < 64 and config.keep != "two":
         raise InputError(f"most_skips={config.most_skips} chooses two edges into each node: expected keep=two")
     if config.levels == 1 and config.order != "first":

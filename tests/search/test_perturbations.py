@@ -1,11 +1,18 @@
-"""Perturbed mixtures are those of SmoothDARTS: by hand, by an implementation in numpy, and at radius 0."""
+"""Perturbed mixtures are those of SmoothDARTS: by hand, in numpy, at radius 0, and without what is pruned."""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax.search import perturbations
+from dsrna_jax.commands.presets import PRESETS
+from dsrna_jax.networks import spaces
+from dsrna_jax.search import losses, mixing, perturbations
+from dsrna_jax.search.state import SearchBatch
 
 KEY = jax.random.key(0)
 SHARES = {
@@ -24,7 +31,7 @@ GRADIENT = jax.value_and_grad(distance)
 
 
 def test_rows_are_cut_and_divided_by_their_sums():
-    rows = np.array([[0.5, 0.7, -0.2], [-0.3, -0.1, -0.2], [1.5, 0.5, 0.0]], np.float32)
+    rows = jnp.array([[0.5, 0.7, -0.2], [-0.3, -0.1, -0.2], [1.5, 0.5, 0.0]], jnp.float32)
     expected = [[5 / 12, 7 / 12, 0], [0, 1, 0], [2 / 3, 1 / 3, 0]]
     np.testing.assert_allclose(perturbations.probabilities({"a": rows})["a"], expected, rtol=1e-6)
 
@@ -81,3 +88,49 @@ def test_shares_stay_where_every_step_would_lower_the_loss():
 def test_the_radius_rises_from_epoch_to_epoch():
     radii = [perturbations.radius(epoch, 50, 0.03, 0.3) for epoch in (0, 25, 49)]
     np.testing.assert_allclose(radii, [0.03, 0.165, 0.03 + 0.27 * 49 / 50], rtol=1e-6)
+
+
+@pytest.mark.parametrize("perturb", [perturbations.uniform, perturbations.adversarial])
+def test_perturbations_of_radius_0_leave_the_shares_but_for_rounding(perturb):
+    for kind, rows in perturb(GRADIENT, SHARES, KEY, 0.0).items():
+        np.testing.assert_allclose(rows, SHARES[kind], rtol=3e-7)
+
+
+def test_a_row_without_a_positive_share_takes_the_largest_that_is_kept():
+    rows, kept = {"a": jnp.array([[-0.2, 0.0, -0.1]], np.float32)}, {"a": jnp.array([[True, False, True]])}
+    np.testing.assert_array_equal(perturbations.probabilities(rows, kept)["a"], [[0, 0, 1]])
+
+
+# Every preset whose edges or blocks do not have all operations, and a stage of P-DARTS.
+FEWER = {
+    name: config
+    for name, config in PRESETS.items()
+    if name.startswith("digits_") and config.strategy == "gradient" and (config.prune_below or config.kept is not None)
+} | {"stage": dataclasses.replace(PRESETS["digits_pdarts"], stages="", nodes=1, operations="023,345;0367,1234")}
+
+
+@pytest.mark.parametrize("perturbation", ["uniform", "adversarial"])
+@pytest.mark.parametrize("name", FEWER)
+def test_perturbations_give_no_share_to_an_operation_that_is_not_kept(name, perturbation, monkeypatch):
+    """The perturbation of a weight step, whose loss grows with some shares."""
+
+    def rising(_, __, mixtures, ___):
+        return lambda images: (
+            images[:, 0, 0]
+            * sum(leaf.ravel() @ jnp.sin(jnp.arange(leaf.size)) for leaf in jax.tree.leaves(mixtures))
+            * jnp.arange(2.0)[None]
+        )
+
+    monkeypatch.setattr(losses, "NetworkFunction", rising)
+    config = dataclasses.replace(FEWER[name], perturbation=perturbation, perturbation_start=0.3, perturbation_steps=2)
+    alphas = spaces.initial_alphas(KEY, config.space, config.nodes, cells=config.cells)
+    kept: Any = config.kept or {kind: np.arange(8) % 3 == np.arange(14)[:, None] % 3 for kind in alphas}
+    state: Any = SimpleNamespace(step=0, weights={}, batch_stats={}, alphas=alphas, kept=kept)
+    shares = mixing.MIXTURES[config.mixture](alphas, 1.0, None, kept)
+    batch = SearchBatch(jnp.ones((2, 1, 1, 1)), jnp.zeros(2, int))
+    unused: Any = None
+    moved, _ = losses.SupernetLosses(config, unused, (1, 1, 1), 1, unused, None).perturbed(state, batch, KEY, shares)
+    for group, rows in moved.items():
+        np.testing.assert_array_equal(np.asarray(rows)[~np.asarray(kept[group])], 0)
+        np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
+        assert np.abs(rows - shares[group]).max() > 0.01

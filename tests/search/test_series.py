@@ -62,7 +62,6 @@ def test_stages_hand_the_strongest_operations_on_and_start_anew():
         ({"stages": "3:8:0,4:3:0,5:4:0"}, "stages have 4 operations after 3: expected no more than before"),
         ({"stages": "3:8:0,4:1:0"}, "expected at least 2, of which a search chooses"),
         ({"stages": "3:8:0", "warmup_epochs": 2}, "stages with warmup_epochs=2 of epochs=2: expected fewer"),
-        ({"stages": "3:8:0", "perturbation": "uniform"}, "perturbation='uniform' with stages"),
         ({"stages": "3:8:0", "weight_decays": "1,2"}, "stages and weight_decays are kinds of series"),
         ({"stages": "3:8:0", "strategy": "random", "children": 4}, "strategy='random' is no search of a series"),
         ({"adapt_factor": 10.0, "weight_decays": "1,2"}, "weight_decays and adapt_factor are kinds of series"),

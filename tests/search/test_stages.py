@@ -204,7 +204,6 @@ def test_a_skip_stays_where_nothing_else_is_left():
     ("changes", "expected"),
     [
         ({"most_skips": 2, "keep": "all", "space": "darts"}, "most_skips=2 chooses two edges into each node: expected keep=two"),
-        ({"operations": FEWER, "nodes": 1, "perturbation": "uniform"}, "perturbation='uniform' moves shares of all operations"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(changes, expected):
