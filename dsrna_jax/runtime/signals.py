@@ -107,7 +107,7 @@ def _handled(signals, handler):
 
 
 def _end_after_signal(reading: int, advice: Callable[[], str], grace: float) -> None:
-    """Reads numbers of signals; ends the process, unless a zero says in time that the block is over."""
+    """Reads numbers of signals; ends the process, unless a zero says in time that the block is over. Sends lost ones again."""
     while (number := os.read(reading, 1)[0]) not in (0, *SIGNALS):
         pass
     limit, expected, received = time.monotonic() + grace, 0, number

@@ -69,7 +69,7 @@ def test_a_signal_stops_python_code_at_once_and_is_a_request_where_a_run_reads_t
 
 
 def test_a_signal_is_heard_where_python_drops_exceptions(monkeypatch):
-    """As in callbacks of garbage collection: JAX has one, in which a SIGTERM was lost, and a traceback printed."""
+    """Callbacks of garbage collection are such a place: in that of JAX a SIGTERM was lost, and a traceback printed."""
     said = []
     monkeypatch.setattr(sys, "unraisablehook", said.append)
 
