@@ -19,6 +19,7 @@ from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots import canvas
 from dsrna_jax.plots.layout import Layout
+from dsrna_jax.search.loop import OPTIONAL
 
 # NASNet-A and DARTS_V2 as in darts/cnn/genotypes.py:16 and :75; NASNet has two edges between the same nodes, twice.
 NASNET = Genotype(
@@ -263,6 +264,19 @@ def test_search_curves_show_radius_and_accuracy_of_certificates():
     lines = {line.get_label(): line.get_ydata() for axes in figure.axes for line in axes.lines}
     assert lines["certified at the radius"][1] == 25 and list(lines["current"]) == [1e-50, 1e-20]
     assert figure.axes[3].get_yscale() == figure.axes[4].get_yscale() == "log" and lines["50 % certified"][1] == 1e-9
+
+
+@pytest.mark.parametrize("name", [*OPTIONAL, "temperature", "operations_left", "eigenvalue", "radius", "skips_blocks"])
+def test_a_number_that_some_searches_have_gets_a_panel(name):
+    (axes,) = plots.search_curves([{"epoch": 0, name: 1.0}, {"epoch": 1, name: 3.0}]).axes
+    (line,) = axes.lines
+    assert line.get_ydata()[1] == pytest.approx(3 * line.get_ydata()[0]) and axes.get_title("left") and axes.get_ylabel()
+
+
+def test_marks_are_lines_in_every_panel_and_words_in_the_first():
+    figure = plots.search_curves([ROW, {**ROW, "epoch": 9}], marks={4.5: "stage 2 begins"})
+    lines = [line for axes in figure.axes for line in axes.lines if set(line.get_xdata()) == {4.5}]
+    assert len(lines) == len(figure.axes) == 4 and "stage 2 begins" in figure.axes[0].get_legend_handles_labels()[1]
 
 
 def test_curves_show_numbers_in_their_units():

@@ -19,7 +19,8 @@ from dsrna_jax.runtime import records
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.search import run as search_run
 from dsrna_jax.search.config import SearchConfig
-from dsrna_jax.series.members import Outcome, members
+from dsrna_jax.series import folder
+from dsrna_jax.series.members import Member, Outcome, members
 from dsrna_jax.series.run import run
 from dsrna_jax.training.config import TrainingConfig
 
@@ -48,6 +49,18 @@ def test_stages_hand_the_strongest_operations_on_and_start_anew():
     with pytest.raises(StopIteration) as end:
         series.send(Outcome("the last", alphas[2], {}))
     assert end.value.value == "the last" and [m.name for m in (first, second, third)] == ["stage_1", "stage_2", "stage_3"]
+
+
+def test_the_curves_of_a_series_are_marked_where_a_stage_begins(tmp_path):
+    """And joined nowhere: a row between two stages has no number."""
+    stages = [Member(f"stage_{number}", "", SMALL) for number in (1, 2, 3)]
+    for member in stages:
+        (tmp_path / member.name).mkdir()
+        (tmp_path / member.name / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
+        (tmp_path / member.name / "alphas.jsonl").write_text("")
+    story = folder._story(folder.SeriesFolder(tmp_path), stages)
+    assert story.marks == {2.5: "stage 2 begins", 4.5: "stage 3 begins"}
+    assert [row["epoch"] for row in story.rows] == [1, 2, 2.5, 3, 4, 4.5, 5, 6]
 
 
 @pytest.mark.parametrize(
