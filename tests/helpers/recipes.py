@@ -62,8 +62,10 @@ SOURCE_OF_ROBNET = "Guo et al. 2020 (arXiv:1911.10695), section 4.1; the rates a
 ROBNET = {
     "dataset": "cifar10", "space": "robnet", "strategy": "random", "children": 1000, "reward": "pgd_accuracy", "cells": 20,
     "channels": 36, "epochs": 300, "batch_size": 1536, "supernet_attack_steps": 7, "attack_steps": 7, "attack_radius": 8 / 255,
-    "weight_lr": 1.2, "weight_lr_warmup_epochs": 20, "weight_decay": 1e-4, **CROPS,
+    "weight_lr": 1.2, "weight_lr_min": 0.001, "weight_lr_warmup_epochs": 20, "weight_decay": 1e-4, "momentum": 0.9, "clip": None,
+    **CROPS,
 }  # fmt: skip
+UNCLIPPED = {"clip": (5.0, "that of the other searches")}
 
 SEARCHES = {
     **{
@@ -79,7 +81,7 @@ SEARCHES = {
         {"dataset": "cifar10", "strategy": "evolution", "children": 20000, "population": 100, "tournament": 25},
     ),
     **{
-        f"cifar10_robnet{name}": Recipe(SOURCE_OF_ROBNET, ROBNET | {"cell_free": bool(name)}) for name in ("", "_free")
+        f"cifar10_robnet{name}": Recipe(SOURCE_OF_ROBNET, ROBNET | {"cell_free": bool(name)}, UNCLIPPED) for name in ("", "_free")
     },
     "cifar10_gdas": Recipe(
         "Dong and Yang 2019 (arXiv:1910.04465) and configs/search-opts/GDAS-NASNet-CIFAR.config of D-X-Y/AutoDL-Projects",
