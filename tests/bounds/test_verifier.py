@@ -99,13 +99,13 @@ def test_outputs_that_are_nan_somewhere_are_neither_verified_nor_hide_counterexa
     assert bounds.verify(lambda x: jnp.sqrt(0.9 - x), box, row, timeout=0.1).status == "unknown"
 
 
-def test_one_program_serves_all_weights_of_one_shape():
+def test_one_program_serves_all_weights_of_one_shape_and_any_number_of_steps():
     solve = functools.partial(bounds.verify, split="hinges", batch=16, method="crown", timeout=600)
     solve(*problem(0)[:3])
     compiled = subproblems.bounded._cache_size  # pyright: ignore[reportAttributeAccessIssue]
     before = compiled()
     for seed in (1, 2):
-        solve(*problem(seed)[:3])
+        solve(*problem(seed)[:3], iterations=10 * seed)
     assert compiled() == before
 
 

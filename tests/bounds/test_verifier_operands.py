@@ -60,7 +60,7 @@ def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, v
     root = subproblems.root(parts.arrays, parts.static, box, method="crown")
     asked = []
 
-    def bounded(root, problems):
+    def bounded(root, problems, effort=1.0):
         asked.append(problems.sides[0, 0])
         is_last = len(asked) == 3
         point = np.full((1, 3), len(asked), np.float32)
@@ -87,7 +87,7 @@ def test_a_clause_with_an_undecided_leaf_is_left_for_the_next_stage(monkeypatch)
     search.members = np.repeat(search.members[:1], 2, axis=0)
     root, asked = subproblems.root(parts.arrays, parts.static, box, method="crown"), []
 
-    def bounded(root, problems):
+    def bounded(root, problems, effort=1.0):
         asked.append(int(problems.clause[0]))
         one, point = np.ones(1), np.zeros((1, 3), np.float32)
         return Bounded(-one, problems, np.zeros(1, int), -np.ones((2, 1)), np.zeros(1, bool), point, one)

@@ -57,7 +57,8 @@ def verify(
         hinges share ("alpha_crown", whose programs grow with the square of the layers, and "hz_crown" for more than 8).
       split: "inputs", "hinges", or "auto" for inputs if there are up to 20, or no hinges.
       batch: sub-problems bounded at a time.
-      iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended.
+      iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
+        bounds of operands, and five times as many where no hinge is left to split.
       key: of the attack's random points.
 
     Returns: a `Verdict`.

@@ -1,7 +1,9 @@
 """Branch and bound over the sides of hinges, such as relu: complete for networks that are piecewise linear."""
 
+import functools
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -19,6 +21,8 @@ from dsrna_jax.bounds.verifier.operand_bounds import refined
 from dsrna_jax.bounds.verifier.subproblems import Bounded, Root, Subproblems, members_of
 from dsrna_jax.bounds.verifier.verdict import Outcome
 
+OF_OPERANDS = 0.25  # of the steps of a sub-problem: many sub-problems of few steps bound operands best
+OF_LEAVES = 5.0  # of the steps of a sub-problem: one in which no hinge is left to split is not to fail for want of steps
 FIRST = 0.05  # share of the time after which bounds of operands are refined; each later stage lasts longer by a factor of 2
 
 
@@ -58,7 +62,7 @@ def search(
             root = refined(
                 root,
                 layers,
-                branching.bounded,
+                functools.partial(branching.bounded, effort=OF_OPERANDS),
                 lambda root, low, high: subproblems.tightened(f.arrays, f.static, box, root.ends, low, high),
                 batch=batch,
                 rows=branching.members.shape[1],
@@ -83,12 +87,11 @@ class _Branching:
         self.outcome: Outcome | None = None
         self.branches, self.seconds_of_batch = 0, np.inf
 
-    def bounded(self, root: Root, problems: Subproblems) -> Bounded:
-        """Bounds a batch of sub-problems."""
+    def bounded(self, root: Root, problems: Subproblems, effort: float = 1.0) -> Bounded:
+        """Bounds a batch of sub-problems by `effort` times the steps of Adam."""
         began, f = time.monotonic(), self.f
-        found = subproblems.bounded(
-            f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=self.iterations
-        )
+        steps = math.ceil(effort * self.iterations)
+        found = subproblems.bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps)
         found = jax.device_get(found)
         self.branches += len(problems.clause)
         self.seconds_of_batch = min(self.seconds_of_batch, time.monotonic() - began)
@@ -122,7 +125,7 @@ class _Branching:
             taken = [heapq.heappop(waiting) for _ in range(min(batch, len(waiting)))]
             count = len(taken)
             filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % count][-1] for i in range(batch)), strict=True)))
-            found = self.bounded(root, filled)
+            found = self.bounded(root, filled, OF_LEAVES if any(is_solved for *_, is_solved, _ in taken) else 1.0)
             self.branches -= batch - count
             least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
             if found.value[least] <= 0:

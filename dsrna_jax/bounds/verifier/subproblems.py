@@ -123,16 +123,26 @@ def _root(graph: Graph, ends: Ends) -> Root:
     return Root(ends, low, high, adaptive_share(low, high))
 
 
-@functools.partial(jax.jit, static_argnames=("static", "iterations"))
+@functools.partial(jax.jit, static_argnames=("static",))
 def bounded(
-    arrays, static, specification: Specification, box: Box, ends: Ends, problems: Subproblems, *, iterations: int
+    arrays,
+    static,
+    specification: Specification,
+    box: Box,
+    ends: Ends,
+    problems: Subproblems,
+    *,
+    iterations: Int[Numbers, ""] | int,
 ) -> Bounded:
-    """Bounds a batch of sub-problems: Adam on slopes, multipliers and weights, then the choice of the next split."""
+    """Bounds a batch of sub-problems: Adam on slopes, multipliers and weights, then the choice of the next split.
+
+    One program takes any number of `iterations`.
+    """
     count = len(problems.clause)
     whole = Box(*(jnp.broadcast_to(side, (count, *side.shape[1:])) for side in (box.lower, box.upper)))
     f = joined(static, arrays)
     graph = splittable(f, whole.middle)
-    check_memory(graph, "crown_ibp", chunk=64, iterations=iterations)
+    check_memory(graph, "crown_ibp", chunk=64, iterations=20)
     area = boxed([leaf.value for leaf in graph.inputs], whole, None)
     output, hinges = graph.output.value, hinges_of(graph)
     rows, offsets = specification.functionals(output)
@@ -184,7 +194,7 @@ def bounded(
             ),
         }
 
-    def climb(carry, _):
+    def climb(_, carry):
         variables, state, best, least = carry
         value, gradient = jax.value_and_grad(lambda v: (lambda b: (b.sum(), b))(bound(v, problems.sides)), has_aux=True)(
             variables
@@ -194,12 +204,12 @@ def bounded(
         best = jax.tree.map(lambda old, new: jnp.where(better[:, None], new, old), best, variables)
         updates, state = optimizer.update(jax.tree.map(jnp.negative, gradient), state)
         variables = projected(optax.apply_updates(variables, updates))
-        return (variables, state, best, jnp.fmax(least, value)), None
+        return variables, state, best, jnp.fmax(least, value)
 
     optimizer = optax.adam(optax.exponential_decay(RATE, 1, DECAY))
     start = projected({"shares": problems.shares, "multipliers": problems.multipliers, "weights": problems.weights})
     least = jnp.full(count, -jnp.inf, output.dtype)
-    (_, _, best, least), _ = lax.scan(climb, (start, optimizer.init(start), start, least), length=iterations)
+    _, _, best, least = lax.fori_loop(0, iterations, climb, (start, optimizer.init(start), start, least))
 
     functional = combined(best)[0]
     scores, is_open = _scores(graph, area, relaxed(problems.sides, best), by_hinge(best["shares"]), functional)
