@@ -33,10 +33,14 @@ class Family(NamedTuple):
         the same `maps` are built by one call.
       multiply_adds: (operation, channels, size, output_size, stride) -> those of one branch and one image; sizes are (height,
         width) of its input and of its output.
+      is_learnable: whether the operations have weights of their own, in cells that keep the size of their maps.
+      is_of_paths: whether the networks of paths (`networks.path`) compute it.
     """
 
     maps: Callable[[Any, jax.Array, Sequence[Kind], Statistics], list[Maps]]
     multiply_adds: Callable[[Operation, int, Size, Size, int], int] = _free
+    is_learnable: bool = False
+    is_of_paths: bool = False
 
 
 def nothing(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
@@ -95,13 +99,13 @@ def noise(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics)
 # In the order in which a node adds them up.
 FAMILIES: dict[str, Family] = {
     "none": Family(nothing),
-    "max_pool": Family(windowed.windowed),
-    "average_pool": Family(windowed.windowed),
-    "depthwise": Family(windowed.windowed, windowed.multiply_adds),
-    "skip": Family(skip, skip_multiply_adds),
-    "crossed": Family(crossed, crossed_multiply_adds),
+    "max_pool": Family(windowed.windowed, is_of_paths=True),
+    "average_pool": Family(windowed.windowed, is_of_paths=True),
+    "depthwise": Family(windowed.windowed, windowed.multiply_adds, is_learnable=True, is_of_paths=True),
+    "skip": Family(skip, skip_multiply_adds, is_of_paths=True),
+    "crossed": Family(crossed, crossed_multiply_adds, is_learnable=True),
     "noise": Family(noise),
-    "inverted": Family(inverted.inverted, inverted.multiply_adds),
+    "inverted": Family(inverted.inverted, inverted.multiply_adds, is_learnable=True),
 }
 
 

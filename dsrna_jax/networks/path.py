@@ -23,13 +23,13 @@ from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.max_pool import max_pool
 from dsrna_jax.kernels.mixed_precision import scaled, wide
 from dsrna_jax.kernels.pointwise import pointwise
+from dsrna_jax.networks.families import family_of
 from dsrna_jax.networks.layers import FactorizedReduce, Map, Preprocess, Statistics, average_pool, torch_uniform
 from dsrna_jax.networks.network import Network
 from dsrna_jax.networks.plan import CellPlan, supernet_branches
 from dsrna_jax.networks.stem import STEMS
 
 _EPSILON = 1e-5  # of batch norms
-_FAMILIES = ("max_pool", "average_pool", "skip", "depthwise")
 
 
 class Path(NamedTuple):
@@ -228,7 +228,8 @@ def path_network(operations: Sequence[str], *, nodes: int, cells: int, draws: bo
 
     Raises: InputError for an operation that paths do not have.
     """
-    if strange := [name for name in operations if OPERATIONS[name].family not in _FAMILIES]:
-        raise InputError(f"paths have no operation {strange[0]!r}: expected one of the families {', '.join(_FAMILIES)}")
+    if strange := [name for name in operations if not family_of(name).is_of_paths]:
+        known = ", ".join(name for name in OPERATIONS if family_of(name).is_of_paths)
+        raise InputError(f"paths have no operation {strange[0]!r}: expected one of {known}")
     plan = CellPlan(supernet_branches(nodes, operations), tuple(range(2, 2 + nodes)))
     return PathNetwork((plan,) * cells, is_supernet=True, nodes=nodes, operations=tuple(operations), draws=draws, **settings)

@@ -12,10 +12,8 @@ import numpy as np
 
 from dsrna_jax.genotypes.architecture import Searched
 from dsrna_jax.genotypes.genotype import called, skip_count
-from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.search_spaces import groups_of
-
-_WITHOUT_WEIGHTS = ("none", "skip", "max_pool", "average_pool", "noise")  # families of operations
+from dsrna_jax.networks.families import family_of
 
 WINDOW, BACK = 5, 4  # of DARTS-ES, in measurements: those of a mean, and those from a mean to the one that it is compared to
 
@@ -24,7 +22,7 @@ Ranking = list[list[int]]
 
 def ranking(alphas: Mapping[str, Any], primitives: Sequence[str]) -> Ranking:
     """The operations with weights of every edge from the largest alpha to the smallest, as columns of alphas."""
-    learnable = [i for i, name in enumerate(primitives) if OPERATIONS[name].family not in _WITHOUT_WEIGHTS]
+    learnable = [i for i, name in enumerate(primitives) if family_of(name).is_learnable]
     orders = [np.argsort(-np.asarray(alphas[kind])[:, learnable], axis=1, kind="stable") for kind in groups_of(alphas)]
     return np.array(learnable)[np.concatenate(orders)].tolist()
 

@@ -15,7 +15,8 @@ from dsrna_jax import genotypes
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import Genotype
-from dsrna_jax.genotypes.operations import PRIMITIVES
+from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
+from dsrna_jax.networks.families import family_of
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.search import stopping
@@ -35,6 +36,12 @@ def test_the_ranking_is_that_of_the_operations_with_weights():
     assert stopping.ranking(alphas, PRIMITIVES) == [[5, 7, 6, 4], [4, 5, 6, 7]]
     louder = alphas | {"normal": alphas["normal"] + np.array([[5, -9, 3, 30, 0, 0, 0, 0]])}
     assert stopping.ranking(louder, PRIMITIVES) == stopping.ranking(alphas, PRIMITIVES)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_that_learn_are_those_that_multiply_where_maps_keep_their_size(name):
+    family = family_of(name)
+    assert family.is_learnable == (family.multiply_adds(OPERATIONS[name], 4, (8, 8), (8, 8), 1) > 0)
 
 
 @given(st.lists(st.integers(0, 2), max_size=12))
