@@ -28,7 +28,7 @@ def test_the_larger_map_is_pooled_by_its_largest_pixels():
 
 
 def test_the_distance_is_that_of_the_last_third_of_the_cells_and_0_between_equal_images():
-    """Of six cells that add one: those from the maps + 4 to the maps + 5, and from these to the maps + 6."""
+    """The maps of six cells that add one: those from the maps + 4 to the maps + 5, and from these to the maps + 6."""
     function: Any = SimpleNamespace(stem=lambda x: (jnp.moveaxis(x, -1, 0),) * 2, cells=[lambda _, last: last + 1] * 6)
     images, attacked = jnp.moveaxis(ENTERING, 0, -1), jnp.moveaxis(LEAVING, 0, -1)
     np.testing.assert_array_equal(fsp_distance(function, images, images), [0])
