@@ -1,6 +1,6 @@
 """Robustness measures R (DSRNA Eq. 16), which the alphas of a search maximise besides minimising the validation loss.
 
-A measure is one module with a function `measure(config) -> Measure` (`measures.measure`), and its name in `MEASURES`:
+A measure is one module with a function `measure(config) -> Measure` (`measures.measure`), and its entry in `MEASURES`:
 
     none        R = 0: plain architecture search
     jacobian    minus the mean norm of the rows of the input-output Jacobian (Eq. 15)
@@ -10,7 +10,7 @@ A measure is one module with a function `measure(config) -> Measure` (`measures.
 Importing this package imports no JAX, so that configurations and commands can list its names.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsrna_jax import lazy
 
@@ -18,12 +18,26 @@ if TYPE_CHECKING:
     from dsrna_jax.measures.jacobian import jacobian_norm
     from dsrna_jax.measures.measure import Measure, Measured
 
+
+
+class MeasureModule(NamedTuple):
+    """The module of a robustness measure, by its name, and what a configuration must know of it before it is imported.
+
+    is_zero: whether R is 0 for every network.
+    bounds_stages: whether it bounds the stages of a network, whose cells then mix all their operations.
+    """
+
+    name: str
+    is_zero: bool = False
+    bounds_stages: bool = False
+
+
 MEASURES = {
-    "none": "dsrna_jax.measures.none",
-    "jacobian": "dsrna_jax.measures.jacobian",
-    "certified": "dsrna_jax.measures.certified",
+    "none": MeasureModule("dsrna_jax.measures.none", is_zero=True),
+    "jacobian": MeasureModule("dsrna_jax.measures.jacobian"),
+    "certified": MeasureModule("dsrna_jax.measures.certified", bounds_stages=True),
 }
-"""The module of each robustness measure. An entry such as `MEASURES["flat"] = "my_package.flat"` adds a measure."""
+"""The robustness measures by name. An entry such as `MEASURES["flat"] = MeasureModule("my_package.flat")` adds one."""
 
 ESTIMABLE = {
     "exact": ("row_l2", "row_l1", "fro", "fro_squared"),
@@ -37,7 +51,17 @@ CERTIFICATES = ("cell", "margin", "radius")
 RADIUS_SCHEDULES = ("controller", "fixed", "ramp")
 UNITS = ("one", "margin", "deviation")
 
-__all__ = ["CERTIFICATES", "ESTIMABLE", "MEASURES", "RADIUS_SCHEDULES", "UNITS", "Measure", "Measured", "jacobian_norm"]
+__all__ = [
+    "CERTIFICATES",
+    "ESTIMABLE",
+    "MEASURES",
+    "RADIUS_SCHEDULES",
+    "UNITS",
+    "Measure",
+    "MeasureModule",
+    "Measured",
+    "jacobian_norm",
+]
 __getattr__, __dir__ = lazy.attach(
     __name__,
     __all__,

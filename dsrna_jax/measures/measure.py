@@ -57,7 +57,7 @@ def configured(config: Any) -> Measure:
     """
     if config.metric not in MEASURES:
         raise InputError(f"unknown robustness measure {config.metric!r}; expected one of {', '.join(MEASURES)}")
-    return importlib.import_module(MEASURES[config.metric]).measure(config)
+    return importlib.import_module(MEASURES[config.metric].name).measure(config)
 
 
 def without_slack(logits: Float[Array, "batch classes"], robustness: Float[Array, " batch"]) -> Measured:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.measures import UNITS
+from dsrna_jax.measures import MEASURES, UNITS
 from dsrna_jax.runtime.options import option
 
 NETWORKS = ("supernet", "derived")
@@ -36,7 +36,7 @@ class RobustnessOptions:
 
 def check_robustness(config: Any) -> None:
     """Raises: InputError if these options of a search configuration do not go together, or with others."""
-    if config.metric == "certified" and config.certificate == "radius" and config.metric_unit != "one":
+    if MEASURES[config.metric].bounds_stages and config.certificate == "radius" and config.metric_unit != "one":
         raise InputError(
             f"metric_unit={config.metric_unit!r} changes no radius: expected metric_unit=one with certificate=radius"
         )

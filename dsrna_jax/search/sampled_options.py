@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.measures import MEASURES
 from dsrna_jax.runtime.options import option
 from dsrna_jax.search.sampled import STRATEGIES
 
@@ -118,14 +119,15 @@ def check_sampled(config: Any) -> None:
         raise InputError(f"cell_free is of RobNet's codes: expected space=robnet; got space={config.space}")
     if not config.epochs and not config.fine_tune_steps:
         raise InputError("epochs=0 trains no supernet: expected fine_tune_steps of at least 1, by which children learn")
-    is_certified = config.metric == "certified" and "robustness" in objectives_of(config)
-    if is_certified and (config.cell_free or config.candidates > 1):
+    measure = MEASURES[config.metric] if "robustness" in objectives_of(config) else None
+    if measure and measure.bounds_stages and (config.cell_free or config.candidates > 1):
         raise InputError(
-            "metric=certified needs a code that all cells share and no FSP distance: expected candidates=1 without cell_free"
+            f"metric={config.metric} needs a code that all cells share and no FSP distance: expected candidates=1 without "
+            "cell_free"
         )
     if config.strategy == "evolution" and config.tournament > config.population:
         raise InputError(f"tournament={config.tournament}: expected at most population={config.population}")
-    if "robustness" in objectives_of(config) and config.metric == "none":
+    if measure and measure.is_zero:
         raise InputError("robustness needs a measure R: expected metric=jacobian or metric=certified")
 
 

@@ -10,6 +10,7 @@ from dsrna_jax.data.splits import search_parts
 from dsrna_jax.data.statistics import unknown_statistics
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.search_spaces import search_space
+from dsrna_jax.measures import MEASURES
 from dsrna_jax.networks import network, spaces
 from dsrna_jax.networks.path import path_network
 from dsrna_jax.networks.stem import LEAST_SIDE
@@ -95,7 +96,7 @@ def draws_paths(config: SearchConfig) -> bool:
     Cells of partial channels, and weights of edges, are no paths.
     """
     space = search_space(config.space)
-    needs_all = config.metric == "certified" or config.metric_network == "derived" or config.perturbation != "none"
+    needs_all = MEASURES[config.metric].bounds_stages or config.metric_network == "derived" or config.perturbation != "none"
     needs_all = needs_all or config.resource_weight or config.skip_dropout
     has_paths = space.partial == 1 and not space.has_edge_logits and not config.operations
     return config.mixture == "hard_gumbel" and has_paths and not needs_all

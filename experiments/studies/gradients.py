@@ -22,6 +22,7 @@ from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import enable_compilation_cache, execute
 from dsrna_jax.errors import InputError
+from dsrna_jax.measures import MEASURES
 from dsrna_jax.search.config import SearchConfig
 from experiments.studies.question.rank import batch_of, supernet
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{__doc__}\n{values.get_help()}")
         return
     config = read_config(values.run_dir, SearchConfig) if values.run_dir else PRESETS[values.preset]
-    if config.metric == "none" or config.strategy != "gradient" or config.is_series:
+    if MEASURES[config.metric].is_zero or config.strategy != "gradient" or config.is_series:
         raise InputError("a search with R by gradients is needed: expected one such as --preset=digits_dsrna_jacobian")
     enable_compilation_cache()
     setup, state = restored(config, Path(values.run_dir)) if values.run_dir else supernet(config, values.steps)

@@ -8,9 +8,10 @@ import pytest
 
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.errors import InputError
-from dsrna_jax.measures import MEASURES
+from dsrna_jax.measures import MEASURES, MeasureModule
 from dsrna_jax.search.sampled.setup import sampled_network
 from dsrna_jax.search.sampled.step import sampled_functions
+from dsrna_jax.search.setup import draws_paths
 from dsrna_jax.search.state import SearchBatch
 
 SHAPE, COUNT = (8, 8, 1), 3
@@ -36,6 +37,21 @@ def test_every_method_takes_every_measure_but_for_free_codes_which_have_no_bound
             assert "\n" not in str(error.value)
         else:
             dataclasses.replace(PRESETS[name], **CHANGES, metric=metric)
+
+
+def test_a_measure_of_ones_own_is_taken_by_its_record_not_by_its_name(monkeypatch):
+    monkeypatch.setitem(MEASURES, "mine", MeasureModule("mine", bounds_stages=True))
+    monkeypatch.setitem(MEASURES, "nothing", MeasureModule("nothing", is_zero=True))
+    with pytest.raises(InputError, match="^metric=mine needs a code that all cells share"):
+        dataclasses.replace(PRESETS["digits_robnet_free"], **CHANGES, metric="mine")
+    with pytest.raises(InputError, match="^metric_unit='margin' changes no radius"):
+        dataclasses.replace(PRESETS["digits_dsrna_cb"], metric="mine", certificate="radius", metric_unit="margin")
+    with pytest.raises(InputError, match="^robustness needs a measure R"):
+        dataclasses.replace(PRESETS["digits_random"], **CHANGES, metric="nothing")
+    drawn = [
+        draws_paths(dataclasses.replace(PRESETS["digits_gdas"], metric=metric)) for metric in ("mine", "certified", "nothing")
+    ]
+    assert drawn == [False, False, True]
 
 
 @pytest.mark.parametrize(

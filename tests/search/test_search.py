@@ -11,7 +11,7 @@ import optax
 import pytest
 from tiny_supernet import CLASSES, CONFIG, KEY, NET, TRAIN, VAL, batch, make
 
-from dsrna_jax.measures import MEASURES, jacobian
+from dsrna_jax.measures import MEASURES, MeasureModule, jacobian
 from dsrna_jax.networks import spaces
 from dsrna_jax.search import bilevel, optimizers
 from dsrna_jax.search import step as search_step
@@ -232,7 +232,7 @@ def measure(config):
 def test_a_measure_is_added_by_one_file_and_its_name(state, tmp_path, monkeypatch):
     (tmp_path / "flatness.py").write_text(FLATNESS)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(MEASURES, "flat", "flatness")
+    monkeypatch.setitem(MEASURES, "flat", MeasureModule("flatness"))
     gradient, metrics = alpha_gradient(state, metric="flat", gamma=3.0)
     moments = moments_of(state, VAL)
 

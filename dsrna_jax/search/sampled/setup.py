@@ -3,6 +3,7 @@
 from typing import Any
 
 from dsrna_jax.data import Dataset
+from dsrna_jax.measures import MEASURES
 from dsrna_jax.networks import network
 from dsrna_jax.networks.path import path_network
 from dsrna_jax.runtime.setup import RunSetup
@@ -45,7 +46,7 @@ def sampled_network(
 
     Raises: InputError if images of that shape are too small for it.
     """
-    if config.metric == "certified" and "robustness" in objectives_of(config):
+    if MEASURES[config.metric].bounds_stages and "robustness" in objectives_of(config):
         return searched_network(config, image_shape, classes, mean, std)
     check_images(config, image_shape)
     operations = [name for name in config.primitives if name != "none"]
