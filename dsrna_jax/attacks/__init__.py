@@ -52,7 +52,24 @@ ATTACKS = {
     "autoattack": autoattack,
 }
 
-__all__ = ["ATTACKS", "CW_PRESETS", "AttackResult", "attack", "example_keys", *ATTACKS]
+__all__ = [
+    "ATTACKS",
+    "CW_PRESETS",
+    "AttackResult",
+    "apgd",
+    "apgd_t",
+    "attack",
+    "autoattack",
+    "cw",
+    "ddn",
+    "example_keys",
+    "fab",
+    "fab_t",
+    "fgsm",
+    "multi_targeted",
+    "pgd",
+    "square",
+]
 
 
 def attack(name: str) -> Callable[..., AttackResult]:

@@ -15,7 +15,7 @@ import pytest
 import dsrna_jax
 
 ROOT = Path(__file__).parents[2]
-LAZY = ["dsrna_jax", "dsrna_jax.bounds", "dsrna_jax.genotypes", "dsrna_jax.interchange"]
+LAZY = ["dsrna_jax", *(f"dsrna_jax.{name}" for name in ("bounds", "evaluation", "genotypes", "interchange", "networks"))]
 
 
 def modules_after(code, *names):
