@@ -65,6 +65,12 @@ def test_every_preset_has_a_recipe_or_is_our_own():
     assert set(TRAINING_PRESETS) == OWN[1] | set(TRAININGS)
 
 
+def test_every_search_by_gradients_draws_the_alarm_of_a_collapse():
+    """All but the smallest, and the search on ImageNet, where it takes twice the memory of a step."""
+    without = {name for name, config in PRESETS.items() if config.strategy == "gradient" and not config.eigenvalue_every}
+    assert without == {"smoke", "imagenet_pcdarts_search"}
+
+
 def test_every_number_of_section_4_2_2_is_in_the_table():
     """In the order of the text; those of optimisers that have no field are tested below."""
     no_field = (0.5, 0.999)  # betas, for both methods

@@ -50,7 +50,7 @@ DIGITS_PDARTS = replace(
     stages="3:8:0,4:5:0.4,5:3:0.7",
     most_skips=2,
     epochs=8,
-    eigenvalue_every=0,
+    eigenvalue_every=4,
 )
 
 # Zela et al. 2020 (arXiv:1909.09656), section 4.3 and the published code: DARTS of second order that stops when the dominant
@@ -82,7 +82,6 @@ DIGITS_RDARTS_L2 = replace(
     most_skips=64,
     nodes=2,  # less to compile, in four searches and four trainings
     weight_decays="3e-4,9e-4,27e-4,81e-4",
-    eigenvalue_every=4,
     retrain_epochs=8,
     retrain_cells=3,
     retrain_channels=8,
