@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.search.run import run
 from experiments.benchmarks import timing
+from experiments.benchmarks.sub_networks import sub_network_costs
 from experiments.gpu import rates
 from experiments.gpu.programs import CERTIFIED, GENOTYPE, JACOBIAN, SIZES, Size
 
@@ -88,6 +89,12 @@ def _margins(size: Size, side: int) -> dict[str, Any]:
     return _derived(timing.bounds_cost, size.method)(size, side)
 
 
+def _sub_network(size: Size, side: int) -> dict[str, Any]:
+    """The cost of a sampled sub-network beside that of the supernet: shares, of which the goal is a quarter."""
+    config = dataclasses.replace(PRESETS["cifar10_random"], batch_size=size.batch_size, **size.supernet)
+    return {row["part"]: row for row in sub_network_costs(config, side, repeats=3)}
+
+
 def _search(preset: str) -> Callable[[Size, int], dict[str, Any]]:
     """A search by the settings of a preset, first order, on the digits: milliseconds a step, evaluations and files included."""
 
@@ -116,6 +123,7 @@ FIGURES = {
     "training_step_bfloat16": Figure("steps", _derived(timing.training_step_cost, precision="bfloat16")),
     "attack": Figure("steps", _attack),
     "bounds": Figure("steps", _margins),
+    "sub_network": Figure("steps", _sub_network),
     "search_jacobian": Figure("search", _search(JACOBIAN)),
     "search_certified": Figure("search", _search(CERTIFIED)),
 }

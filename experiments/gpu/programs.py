@@ -17,7 +17,8 @@ from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import compilation, sharding
 from dsrna_jax.search import programs as search_programs
-from dsrna_jax.search.setup import search_setup
+from dsrna_jax.search.kinds import kind_of
+from dsrna_jax.search.sampled import programs as sampled_programs
 from dsrna_jax.training import programs as training_programs
 from dsrna_jax.training.setup import training_setup
 
@@ -61,9 +62,12 @@ def lowered(program: Program, size: Size, mesh: Mesh) -> Any:
 def _search(part: str, preset: str, **changes) -> Callable:
     def build(size, mesh):
         config = dataclasses.replace(PRESETS[preset], batch_size=size.batch_size, **size.supernet, **changes)
-        setup = search_setup(config, published_training_split(config.dataset))
-        functions = search_programs.search_programs(setup.functions)
-        return getattr(functions, part), search_programs.arguments(setup, mesh)[part], part.endswith("_step")
+        setup = kind_of(config).setup(config, published_training_split(config.dataset))
+        if config.strategy == "gradient":
+            functions, arguments = search_programs.search_programs(setup.functions), search_programs.arguments(setup, mesh)
+        else:
+            functions, arguments = sampled_programs.sampled_programs(setup.functions), sampled_programs.arguments(setup, mesh)
+        return getattr(functions, part), arguments[part], part.endswith("_step")
 
     return build
 
@@ -115,6 +119,7 @@ PROGRAMS = {
     "alpha_step_jacobian": Program(_search("alpha_step", JACOBIAN, order="first")),
     "alpha_step_certified": Program(_search("alpha_step", CERTIFIED, order="first")),
     "alpha_step_jacobian_unrolled": Program(_search("alpha_step", JACOBIAN)),
+    "sub_network_step": Program(_search("weight_step", "cifar10_random")),
     "train_step": Program(_training()),
     "train_step_pgd": Program(_training(adversarial="pgd", auxiliary_weight=0.0, drop_path=0.0)),
     "attack": Program(_derived(_pgd)),
@@ -124,5 +129,5 @@ PROGRAMS = {
     "train_step_8_devices": Program(_training(), devices=8),
 }
 
-SMALL = ("weight_step", "alpha_step_jacobian", "alpha_step_certified", "train_step", "attack", "bounds")
+SMALL = ("weight_step", "alpha_step_jacobian", "alpha_step_certified", "sub_network_step", "train_step", "attack", "bounds")
 """Those that are compiled in minutes at small size."""

@@ -9,6 +9,8 @@ from experiments.gpu.programs import PROGRAMS, SIZES, SMALL, lowered
 
 _SLICE = re.compile(r"stablehlo\.slice %\S+ \[([^\]]*)\]")
 
+LONG = ("alpha_step_certified", "sub_network_step", "attack")
+
 
 def loose(program):
     """Strided slices whose range does not end with their last element."""
@@ -16,9 +18,7 @@ def loose(program):
     return [r for r in ranges for start, limit, stride in [map(int, r.split(":"))] if (limit - start - 1) % stride]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("alpha_step_certified", "attack") else []) for n in SMALL]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else []) for n in SMALL])
 def test_a_program_lowers_for_cuda_and_its_strided_slices_end_with_their_last_element(name):
     """XLA's GPU compiler aborts on other slices in front of a product, with JAX 0.10 and 0.11 (openxla/xla#47381)."""
     text = lowered(PROGRAMS[name], SIZES["tiny"], sharding.mesh(1)).as_text()
