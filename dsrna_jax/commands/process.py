@@ -65,6 +65,7 @@ def _outcome(error: BaseException) -> tuple[int, str] | None:
 
 def execute(main: Callable[[Sequence[str]], None]) -> None:
     """Runs `main` as the command of this process, and ends the process."""
+    open_closed_streams()
     end_with_parent()
     # Until a run handles requests to stop, there is nothing to save: Ctrl-C ends the process at once.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -86,6 +87,20 @@ def execute(main: Callable[[Sequence[str]], None]) -> None:
             stream.flush()
     # Without waiting for threads, in which a compilation may still run.
     os._exit(code)
+
+
+def open_closed_streams() -> None:
+    """Opens the null device in place of standard streams that are closed, as by `>&-`.
+
+    Files that are opened later would get their numbers, and the output of libraries.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def show_notes() -> None:

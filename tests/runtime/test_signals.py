@@ -100,6 +100,13 @@ def test_a_reader_that_goes_away_ends_a_command_in_silence():
     assert as_command(body, "{} | head -1; exit ${{PIPESTATUS[0]}}") == (128 + signal.SIGPIPE, "0\n", "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_no_command_and_are_no_file_of_it(tmp_path, closed):
+    body = f"import os, sys; print('x'); print('y', file=sys.stderr); os.write(2, b'z'); file = open('{tmp_path}/f', 'w')"
+    code, out, err = as_command(f"{body}; assert file.fileno() > 2", f"{{}} {closed}")
+    assert code == 0 and (out, err) == ("" if ">&-" in f" {closed}".split() else "x\n", "" if "2>&-" in closed else "y\nz")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_utf8_gets_question_marks(encoding):
     assert as_command(r"print('1 \u2014 2')", PYTHONIOENCODING=encoding) == (0, "1 ? 2\n", "")
