@@ -18,7 +18,7 @@ from dsrna_jax.attacks.targets import towards_each
 from dsrna_jax.errors import InputError
 
 
-class _State(NamedTuple):
+class _AscentState(NamedTuple):
     """The state of every example, [batch, ...]."""
 
     points: Array
@@ -113,7 +113,7 @@ def apgd(
 
         logits, values, gradient = climbed(start, 0)
         none = jnp.zeros(len(images), images.dtype)
-        state = _State(
+        state = _AscentState(
             points=start,
             points_before=start,
             gradient=gradient,

@@ -19,7 +19,7 @@ from dsrna_jax.attacks.keys import example_keys
 from dsrna_jax.attacks.losses import dlr_or_margin
 from dsrna_jax.attacks.predictions import as_partial, clean_predictions, precise_logits, with_fixed_key
 from dsrna_jax.attacks.result import AttackResult, LogitsFn, is_fooled
-from dsrna_jax.attacks.series import Stage, run_count, run_series, stage_key, uncompiled_stage_result
+from dsrna_jax.attacks.series import AttackStage, run_count, run_series, stage_key, uncompiled_stage_result
 from dsrna_jax.attacks.square import square
 from dsrna_jax.errors import InputError
 
@@ -28,7 +28,7 @@ VERSIONS = ("standard", "plus", "rand")
 
 def stages(
     version: str = "standard", *, classes: int = 10, steps: int = 100, queries: int = 5000, targets: int = 9
-) -> tuple[Stage, ...]:
+) -> tuple[AttackStage, ...]:
     """The members of a version of AutoAttack, in its order. Results of other budgets than the defaults are not AutoAttack's.
 
     All members run for any number of classes. The dlr is defined for 3 classes or more, the targeted one for 4: with fewer, the
@@ -39,16 +39,16 @@ def stages(
     if version not in VERSIONS:
         raise InputError(f"unknown version {version!r} of AutoAttack: expected one of {', '.join(VERSIONS)}")
     budget = (("steps", steps),)
-    apgd_ce = Stage("apgd-ce", apgd, (*budget, ("loss", "ce")))
-    apgd_dlr = Stage("apgd-dlr", apgd, (*budget, ("loss", dlr_or_margin(classes, is_targeted=False))))
+    apgd_ce = AttackStage("apgd-ce", apgd, (*budget, ("loss", "ce")))
+    apgd_dlr = AttackStage("apgd-dlr", apgd, (*budget, ("loss", dlr_or_margin(classes, is_targeted=False))))
     towards = {"runs": targets, "is_targeted": True}
-    apgd_t = Stage("apgd-t", apgd, (*budget, ("loss", dlr_or_margin(classes, is_targeted=True))), **towards)
-    fab_t = Stage("fab-t", fab, budget, **towards)
-    random_search = Stage("square", square, numbers=(("steps", queries),))
+    apgd_t = AttackStage("apgd-t", apgd, (*budget, ("loss", dlr_or_margin(classes, is_targeted=True))), **towards)
+    fab_t = AttackStage("fab-t", fab, budget, **towards)
+    random_search = AttackStage("square", square, numbers=(("steps", queries),))
     if version == "standard":
         return apgd_ce, apgd_t, fab_t, random_search
     if version == "plus":
-        by_fab = Stage("fab", fab, (*budget, ("restarts", 5)))
+        by_fab = AttackStage("fab", fab, (*budget, ("restarts", 5)))
         return apgd_ce._replace(runs=5), apgd_dlr._replace(runs=5), by_fab, random_search, apgd_t, fab_t
     return tuple(stage._replace(options=(*stage.options, ("draws", 20))) for stage in (apgd_ce, apgd_dlr))
 

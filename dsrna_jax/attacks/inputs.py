@@ -18,7 +18,7 @@ from dsrna_jax.errors import InputError
 Arguments = ParamSpec("Arguments")
 
 
-class Network:
+class AttackedNetwork:
     """A network whose points and logits have one dtype inside of attacks, whatever `logits_fn` takes and returns.
 
     dtype: the widest of float32, the images' and the logits'. Points reach `logits_fn` in the images' own dtype; if that is
@@ -39,7 +39,7 @@ class Network:
 def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arguments, AttackResult]:
     """A decorator of attacks: checks the arguments that all of them share, and gives them images and logits of one dtype.
 
-    The attack is called with a `Network` in place of `logits_fn`, with images of its dtype, and with labels as a JAX array;
+    The attack is called with an `AttackedNetwork` in place of `logits_fn`, with images of its dtype, labels as a JAX array;
     points of its result come back in the dtype of the images that were given. An attack inside of another checks nothing again.
 
     Raises: InputError, in one line, unless images, labels, `target`, `x_init`, radius, norm and logits are as `dsrna_jax.attacks`
@@ -54,7 +54,7 @@ def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arg
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
-        if isinstance(given["logits_fn"], Network):
+        if isinstance(given["logits_fn"], AttackedNetwork):
             return attack(*args, **kwargs)
         images = _images(given["images"])
         inputs.check_images(images)
@@ -102,7 +102,7 @@ def _check_options(given: dict[str, Any], images: Array, defaults: dict[str, Any
             raise InputError("x_init must be finite, got NaN or infinity")
 
 
-def _checked_network(given: dict[str, Any], images: Array) -> Network:
+def _checked_network(given: dict[str, Any], images: Array) -> AttackedNetwork:
     """The wrapped network. Raises: InputError unless its outputs are logits, of classes to which labels and targets belong."""
     logits_fn, call = given["logits_fn"], given["logits_fn"]
     if (given.get("draws") or 1) > 1:  # a stochastic network
@@ -121,7 +121,7 @@ def _checked_network(given: dict[str, Any], images: Array) -> Network:
     if not is_staged:
         inputs.check_logits(logits)
         inputs.warn_of_probabilities(logits)
-    return Network(logits_fn, images, widest(images, logits))
+    return AttackedNetwork(logits_fn, images, widest(images, logits))
 
 
 def widest(images: Any, logits: Any) -> Any:

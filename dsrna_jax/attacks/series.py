@@ -21,7 +21,7 @@ from dsrna_jax.attacks.predictions import are_fooled, as_partial, batches, predi
 from dsrna_jax.attacks.result import AttackResult, LogitsFn
 
 
-class Stage(NamedTuple):
+class AttackStage(NamedTuple):
     """A member of a series.
 
     name: in tables; the random draws depend on it.
@@ -60,12 +60,12 @@ class AttackBatch(NamedTuple):
         return self.indices[self.result.success]
 
 
-def run_count(stage: Stage, classes: int) -> int:
+def run_count(stage: AttackStage, classes: int) -> int:
     """The number of runs of a stage on a network of that many classes."""
     return min(stage.runs, classes - 1) if stage.is_targeted else stage.runs
 
 
-def stage_key(key: PRNGKeyArray, stage: Stage) -> PRNGKeyArray:
+def stage_key(key: PRNGKeyArray, stage: AttackStage) -> PRNGKeyArray:
     """The key of a stage; example i of the data set draws from `example_keys` of it."""
     return jax.random.fold_in(key, zlib.crc32(stage.name.encode()))
 
@@ -79,7 +79,7 @@ def uncompiled_stage_result(
     numbers: Mapping[str, ArrayLike] | None = None,
     *,
     radius: ArrayLike,
-    stage: Stage,
+    stage: AttackStage,
     norm: str,
 ) -> AttackResult:
     """The result of one run of a stage on a batch. `numbers` may be traced, and replace those of the stage."""
@@ -99,7 +99,7 @@ def run_series(
     labels: Int[np.ndarray, " examples"],
     key: PRNGKeyArray | None = None,
     *,
-    stages: Sequence[Stage],
+    stages: Sequence[AttackStage],
     radius: float,
     norm: str,
     batch_size: int,

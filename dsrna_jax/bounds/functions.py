@@ -25,7 +25,7 @@ from dsrna_jax.bounds.structure import ANY, Made, Pattern, Variable, match_made,
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole:
+class WholeFunction:
     """A function that is bounded as a whole.
 
     writings: ways to compute it, as functions of its operands. The first operand of a curve is its argument.
@@ -94,20 +94,20 @@ def _halves(inner):
 _softpluses = (jax.nn.softplus, lambda x: jnp.log1p(jnp.exp(x)), lambda x: jnp.log(1 + jnp.exp(x)))
 
 WHOLES = (
-    Whole("square", (lambda x: x * x,), Curve(jnp.square)),
-    Whole("cube", (lambda x: x * x * x, lambda x: jnp.square(x) * x), Curve(lambda x: x * x * x, (0.0,))),
-    Whole(
+    WholeFunction("square", (lambda x: x * x,), Curve(jnp.square)),
+    WholeFunction("cube", (lambda x: x * x * x, lambda x: jnp.square(x) * x), Curve(lambda x: x * x * x, (0.0,))),
+    WholeFunction(
         "sigmoid",
         (lambda x: 1 / (1 + jnp.exp(-x)), lambda x: 1 - 1 / (1 + jnp.exp(x))),
         Curve(jax.nn.sigmoid, (0.0,), size=lambda x, f: 1 + f),
     ),
-    Whole("sigmoid", (lambda x: jnp.exp(x) / (1 + jnp.exp(x)),), Curve(within_exp(jax.nn.sigmoid), (0.0,))),
-    Whole(
+    WholeFunction("sigmoid", (lambda x: jnp.exp(x) / (1 + jnp.exp(x)),), Curve(within_exp(jax.nn.sigmoid), (0.0,))),
+    WholeFunction(
         "tanh",
         (lambda x: 1 - 2 / (1 + jnp.exp(2 * x)), lambda x: 2 / (1 + jnp.exp(-2 * x)) - 1),
         Curve(jnp.tanh, (0.0,), size=lambda x, f: 1 + f),
     ),
-    Whole(
+    WholeFunction(
         "tanh",
         (
             lambda x: (jnp.exp(x) - jnp.exp(-x)) / (jnp.exp(x) + jnp.exp(-x)),
@@ -117,31 +117,31 @@ WHOLES = (
         ),
         Curve(within_exp(jnp.tanh), (0.0,), size=lambda x, f: 1 + f),
     ),
-    Whole("silu", (lambda x: x * jax.nn.sigmoid(x), lambda x: x / (1 + jnp.exp(-x))), swish(1.0)),
-    Whole("swish", (lambda x: x * jax.nn.sigmoid(ANY * x),), swish),
-    Whole(
+    WholeFunction("silu", (lambda x: x * jax.nn.sigmoid(x), lambda x: x / (1 + jnp.exp(-x))), swish(1.0)),
+    WholeFunction("swish", (lambda x: x * jax.nn.sigmoid(ANY * x),), swish),
+    WholeFunction(
         "gelu",
         (functools.partial(jax.nn.gelu, approximate=False), *_gelus()),
         Curve(functools.partial(jax.nn.gelu, approximate=False), (-np.sqrt(2), np.sqrt(2)), size=lambda x, f: x),
     ),
-    Whole(
+    WholeFunction(
         "tanh_gelu",
         (functools.partial(jax.nn.gelu, approximate=True), *_tanh_gelus()),
         Curve(functools.partial(jax.nn.gelu, approximate=True), (-1.4185040087908283, 1.4185040087908283), size=lambda x, f: x),
     ),
-    Whole(
+    WholeFunction(
         "mish",
         tuple(lambda x, inner=inner: x * jnp.tanh(inner(x)) for inner in _softpluses),
         Curve(jax.nn.mish, (-2.256376396360793, 1.4905711794854284), size=lambda x, f: x + f),
     ),
-    Whole("softplus", _softpluses, Curve(jax.nn.softplus, size=lambda x, f: 1 + f)),
-    Whole("squareplus", (lambda x: jax.nn.squareplus(x, ANY),), squareplus),
-    Whole("elu", (jax.nn.elu,), Curve(jax.nn.elu, signs=(1,))),
-    Whole("soft_sign", (jax.nn.soft_sign, lambda x: x / (1 + jnp.abs(x))), Curve(jax.nn.soft_sign, (0.0,))),
+    WholeFunction("softplus", _softpluses, Curve(jax.nn.softplus, size=lambda x, f: 1 + f)),
+    WholeFunction("squareplus", (lambda x: jax.nn.squareplus(x, ANY),), squareplus),
+    WholeFunction("elu", (jax.nn.elu,), Curve(jax.nn.elu, signs=(1,))),
+    WholeFunction("soft_sign", (jax.nn.soft_sign, lambda x: x / (1 + jnp.abs(x))), Curve(jax.nn.soft_sign, (0.0,))),
     # The steepest slope of sin(t) / t is 0.43618, its least value -0.21724.
-    Whole("sinc", (lambda x: jnp.sinc(x),), Limited(jnp.sinc, -0.21724, 1.0, 0.4362 * math.pi)),
-    Whole("logaddexp", (lambda a, b: jnp.logaddexp(a, b),), rewrite=lambda a, b: b + jax.nn.softplus(a - b)),
-    Whole("hypot", (lambda a, b: jnp.hypot(a, b),), rewrite=lambda a, b: jnp.sqrt(jnp.square(a) + jnp.square(b))),
+    WholeFunction("sinc", (lambda x: jnp.sinc(x),), Limited(jnp.sinc, -0.21724, 1.0, 0.4362 * math.pi)),
+    WholeFunction("logaddexp", (lambda a, b: jnp.logaddexp(a, b),), rewrite=lambda a, b: b + jax.nn.softplus(a - b)),
+    WholeFunction("hypot", (lambda a, b: jnp.hypot(a, b),), rewrite=lambda a, b: jnp.sqrt(jnp.square(a) + jnp.square(b))),
 )
 
 

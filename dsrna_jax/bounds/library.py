@@ -15,7 +15,7 @@ from dsrna_jax.bounds.graph import Node, Predicate, Whole
 from dsrna_jax.bounds.jaxprs import called_jaxpr
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.interpolated import Interpolated
-from dsrna_jax.bounds.relaxations.step import Step
+from dsrna_jax.bounds.relaxations.step import StepFunction
 from dsrna_jax.inputs import is_known
 
 
@@ -109,7 +109,7 @@ def _count(tracer, result, places, x, side) -> Whole:
         return jnp.searchsorted(places, x, side=side).astype(dtype)
 
     value = function(x.value)
-    node = tracer.node(Step(function), (x,), value, x.batch_axis, "searchsorted")
+    node = tracer.node(StepFunction(function), (x,), value, x.batch_axis, "searchsorted")
     return Whole(node, value.astype(result.dtype))
 
 

@@ -14,7 +14,7 @@ from dsrna_jax.errors import AbsentDataError, InputError, TooMuchDataError
 MEASURE = Flag("with --dry_run: compile, call each program a few times, and estimate the time of the run", False)
 
 
-class Part(NamedTuple):
+class PlannedPart(NamedTuple):
     """A run that is planned.
 
     setup_of: published -> the setup of the run, on its data or, if that is given, on a stand-in for them.
@@ -37,7 +37,7 @@ def check_measure(values: FlagValues) -> None:
         raise InputError("measure goes with --dry_run: a run shows how long it takes")
 
 
-def planned(config: Any, parts: Sequence[Part]) -> str:
+def planned(config: Any, parts: Sequence[PlannedPart]) -> str:
     """The resolved configuration and the report of each part, as text, and a line that begins with WARN for each problem.
 
     Args:
@@ -70,7 +70,7 @@ def planned(config: Any, parts: Sequence[Part]) -> str:
     return "\n".join([json.dumps(resolved, indent=2), *_reports(parts, None)])
 
 
-def _reports(parts: Sequence[Part], stand_in: Any) -> list[str]:
+def _reports(parts: Sequence[PlannedPart], stand_in: Any) -> list[str]:
     """The report of each part; one with the programs of an earlier one refers to it."""
     known, lines = {}, []
     for part in parts:

@@ -23,7 +23,7 @@ from dsrna_jax.commands.engines import define_engine, engine
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.reproduction import protocols
-from dsrna_jax.reproduction.graph import Node, check_same
+from dsrna_jax.reproduction.graph import RunNode, check_same
 from dsrna_jax.reproduction.plan import Plan
 from dsrna_jax.reproduction.protocols import Table
 from dsrna_jax.reproduction.running import run_graph
@@ -98,7 +98,7 @@ def _run(plan: Plan, values: FlagValues, command: str) -> None:
                          f"them again by {command}")  # fmt: skip
 
 
-def resolved(node: Node) -> Any:
+def resolved(node: RunNode) -> Any:
     """The configuration of a run. Raises: InputError, which names the run, if its flags do not fit together."""
     try:
         return _resolved(node.command, node.job.flags)

@@ -18,7 +18,7 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.command import LOG, Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import flags_of, line
-from dsrna_jax.commands.planning import MEASURE, Part, check_measure, planned
+from dsrna_jax.commands.planning import MEASURE, PlannedPart, check_measure, planned
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling
 from dsrna_jax.genotypes.search_spaces import SPACES
@@ -57,7 +57,7 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
     from dsrna_jax.series.members import foreseen
     from dsrna_jax.training.config import TrainingConfig
 
-    def part(member: "Member") -> Part:
+    def part(member: "Member") -> PlannedPart:
         own, shares = member.config, (config.train_share, config.val_share)
         if isinstance(own, TrainingConfig):
             return training_part(own, values, member.genotype, shares)._replace(heading=member.heading)
@@ -68,7 +68,7 @@ def _plan(config: SearchConfig, values: FlagValues) -> str:
             return f"weights: {network.weight_count(supernet, shape):,}"
 
         times = (lambda setup: kind.times(setup, values.devices)) if values.measure else None
-        return Part(lambda published: kind.setup(own, published), kind.report, without_data, times, member.heading)
+        return PlannedPart(lambda published: kind.setup(own, published), kind.report, without_data, times, member.heading)
 
     return planned(config, [part(member) for member in foreseen(config)])
 

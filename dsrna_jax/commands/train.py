@@ -17,7 +17,7 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.command import LOG, Command, Flag, run_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import line
-from dsrna_jax.commands.planning import MEASURE, Part, check_measure, planned
+from dsrna_jax.commands.planning import MEASURE, PlannedPart, check_measure, planned
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.runtime.log_writers import log_names
 from dsrna_jax.training.config import TrainingConfig
@@ -70,7 +70,7 @@ def training_part(
     values: FlagValues,
     architecture: "Architecture | None" = None,
     shares: tuple[float, float] | None = None,
-) -> Part:
+) -> PlannedPart:
     """The plan of a training; arguments as those of `training_setup`."""
     from dsrna_jax.genotypes import zoo
     from dsrna_jax.training import report as training_report
@@ -86,7 +86,7 @@ def training_part(
         return training_setup(config, architecture, published, shares)
 
     times = (lambda setup: training_report.times(setup, values.devices)) if values.measure else None
-    return Part(setup, training_report.training_report, without_data, times)
+    return PlannedPart(setup, training_report.training_report, without_data, times)
 
 
 def _run(config: TrainingConfig, run_dir: Path, values: FlagValues) -> "Trained":

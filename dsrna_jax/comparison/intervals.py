@@ -11,14 +11,14 @@ from dsrna_jax.comparison.rows import ComparisonRow
 from dsrna_jax.confidence import wilson
 
 
-class Interval(NamedTuple):
+class ConfidenceInterval(NamedTuple):
     """The ends of a 95 % confidence interval, in the unit of its figure."""
 
     low: float
     high: float
 
 
-def interval(row: ComparisonRow, column: Column) -> Interval | None:
+def interval(row: ComparisonRow, column: Column) -> ConfidenceInterval | None:
     """The 95 % interval of a figure; None of figures of the paper, of sizes and costs, and where images were not counted.
 
     Of several trainings or searches: that of their mean, by Student's t. Of one training: over its images, Wilson's of an
@@ -38,7 +38,7 @@ def interval(row: ComparisonRow, column: Column) -> Interval | None:
     if column.images is None or not (total := column.images.count):
         return None
     low, high = wilson(min(total, max(0, round(cell.value / 100 * total))), total)
-    return Interval(100 * low, 100 * high)
+    return ConfidenceInterval(100 * low, 100 * high)
 
 
 def radii(row: ComparisonRow, column: Column) -> np.ndarray | None:
@@ -52,6 +52,6 @@ def radii(row: ComparisonRow, column: Column) -> np.ndarray | None:
     return np.concatenate(found) if found else None
 
 
-def _mean_interval(mean: float, std: float, count: int, most: float) -> Interval:
+def _mean_interval(mean: float, std: float, count: int, most: float) -> ConfidenceInterval:
     half = float(stdtrit(count - 1, 0.975)) * std / math.sqrt(count)
-    return Interval(max(mean - half, 0.0), min(mean + half, most))
+    return ConfidenceInterval(max(mean - half, 0.0), min(mean + half, most))

@@ -16,7 +16,7 @@ from dsrna_jax.comparison.table import Comparison
 from dsrna_jax.comparison.text import number
 
 
-class Picture(NamedTuple):
+class ComparisonPicture(NamedTuple):
     """A figure with its caption, and the text for those who do not see it."""
 
     caption: str
@@ -24,7 +24,7 @@ class Picture(NamedTuple):
     figure: Figure
 
 
-def pictures(table: Comparison) -> Iterator[Picture]:
+def pictures(table: Comparison) -> Iterator[ComparisonPicture]:
     """The pictures of a table: measures, accuracy against robustness and cost, curves and staircases of the measured rows."""
     measured = [row for row in table.rows if row.runs]
     yield from _measures(table, measured)
@@ -37,7 +37,7 @@ def pictures(table: Comparison) -> Iterator[Picture]:
             ends = {name: f"{100 * shares[0]:.1f} % at radius {at[0]:.3g}, {100 * shares[-1]:.1f} % at {at[-1]:.3g}"
                     for name, (at, shares) in curves.items()}  # fmt: skip
             figure = plots.compared_attacks(curves, f"radius ({norm}) [pixel units]")
-            yield Picture(caption, _told("Falling curves", ends), figure)
+            yield ComparisonPicture(caption, _told("Falling curves", ends), figure)
     for column in table.columns:
         if column.title in RADIUS_TITLES:
             stairs = {row.name: found for row in measured if (found := radii(row, column)) is not None}
@@ -46,10 +46,10 @@ def pictures(table: Comparison) -> Iterator[Picture]:
                 middle = {name: f"{np.mean(found > 0):.0%} of the images certified, median radius {np.median(found):.3g}"
                           for name, found in stairs.items()}  # fmt: skip
                 figure = plots.compared_certificates(stairs, "certified radius [pixel units]")
-                yield Picture(caption, _told("Falling staircases", middle), figure)
+                yield ComparisonPicture(caption, _told("Falling staircases", middle), figure)
 
 
-def _measures(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[Picture]:
+def _measures(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[ComparisonPicture]:
     """The measures of all rows side by side: accuracies, and certified radii."""
     headings = dict(zip(table.columns, table.headings, strict=True))
     for caption, columns, label, is_log in (
@@ -69,10 +69,10 @@ def _measures(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[
                 for row in rows
             }
             figure = plots.compared_measures([row.name for row in rows], series, label, is_log)
-            yield Picture(caption, _told("A line for each network with a mark for each measure", said), figure)
+            yield ComparisonPicture(caption, _told("A line for each network with a mark for each measure", said), figure)
 
 
-def _scatters(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[Picture]:
+def _scatters(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[ComparisonPicture]:
     """Clean accuracy against robustness, against the cost of the search, and against the multiply-adds of an image."""
     clean = {row.name: found for row in measured if (found := _first(row, [c for c in table.columns if c.title == CLEAN]))}
     robust = _robustness(table, measured)
@@ -99,7 +99,7 @@ def _scatters(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[
         is_log = what == "cost" and min(costs) > 0 and max(costs) > 10 * min(costs)
         unit = " [%]" if column.title not in NOT_ACCURACIES else ""
         figure = plots.compared_points(points, label + unit, "clean accuracy [%]", is_log)
-        yield Picture(f"Clean accuracy against {what}: {label}", _told("A mark for each network", said), figure)
+        yield ComparisonPicture(f"Clean accuracy against {what}: {label}", _told("A mark for each network", said), figure)
 
 
 def _robustness(table: Comparison, measured: Sequence[ComparisonRow]) -> Column | None:

@@ -13,7 +13,7 @@ _NUMBER = r"(-?\d+)(%?)"
 _PART = re.compile(rf"(?P<whole>.+)\[(?:{_NUMBER})?:(?:{_NUMBER})?\]")
 
 
-class Part(NamedTuple):
+class SplitPart(NamedTuple):
     """A range of examples: its text, and its ends as (number, is it in per cent), None for that end of the split."""
 
     text: str
@@ -32,16 +32,16 @@ class Part(NamedTuple):
         return start, stop
 
 
-def parsed(expression: str) -> tuple[str, Part | None]:
+def parsed(expression: str) -> tuple[str, SplitPart | None]:
     """The name and the part in an expression such as `mnist[:10%]`; the expression and None if it has no part."""
     if (match := _PART.fullmatch(expression)) is None:
         return expression, None
     whole, *numbers = match.groups()
     start, stop = (None if number is None else (int(number), sign == "%") for number, sign in (numbers[:2], numbers[2:]))
-    return whole, Part(expression[len(whole) :], start, stop)
+    return whole, SplitPart(expression[len(whole) :], start, stop)
 
 
-def chosen(labels: Int[np.ndarray, " examples"], part: Part | None, examples: int = 0) -> Int32[np.ndarray, " chosen"]:
+def chosen(labels: Int[np.ndarray, " examples"], part: SplitPart | None, examples: int = 0) -> Int32[np.ndarray, " chosen"]:
     """Ascending indices of a part of a set that is sorted by class, at most `examples` of them (0 for no limit).
 
     Every class has its share of the part, to within one example.

@@ -10,7 +10,7 @@ import numpy as np
 from dsrna_jax.data.dataset import Dataset, Reader
 from dsrna_jax.data.digits import digits
 from dsrna_jax.data.folders import existing_folder, marked_folder
-from dsrna_jax.data.parts import Part, chosen, parsed
+from dsrna_jax.data.parts import SplitPart, chosen, parsed
 from dsrna_jax.data.pictures import PictureReader, Pictures
 from dsrna_jax.data.shards import tar_shards
 from dsrna_jax.data.tfds import absent, prepared
@@ -75,7 +75,7 @@ def pictures(name: str, split: str, data_dir: str | None = None, *, examples: in
     return _part_of(read, split, part, examples) if isinstance(read, PictureReader) else None
 
 
-def _resolved(name: str, split: str, data_dir: str | None) -> tuple[Reader, str, Part | None]:
+def _resolved(name: str, split: str, data_dir: str | None) -> tuple[Reader, str, SplitPart | None]:
     """The reader of a data set, the split to read, and the part of the split if the reader cannot cut that itself."""
     root = expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     whole, part = parsed(name)
@@ -87,7 +87,7 @@ def _resolved(name: str, split: str, data_dir: str | None) -> tuple[Reader, str,
     raise absent(whole, root)
 
 
-def _part_of(read: PictureReader, split: str, part: Part | None, examples: int) -> Pictures:
+def _part_of(read: PictureReader, split: str, part: SplitPart | None, examples: int) -> Pictures:
     every = read.pictures(split)
     if read.takes_parts:  # shuffled when it was prepared, so that its beginning is a sample
         return every.only(np.arange(examples)) if 0 < examples < len(every) else every

@@ -20,7 +20,7 @@ class Variables(NamedTuple):
         return number.isascii() and number.isdigit() and str(int(number)) == number and int(number) < count
 
 
-class Comparison(NamedTuple):
+class Inequality(NamedTuple):
     """The condition `sum of factor * variable + offset <= 0`; the factors are not 0."""
 
     factors: dict[str, float]
@@ -46,7 +46,7 @@ class _Term(NamedTuple):
         return _Term(factors, self.offset + other.offset)
 
 
-def comparisons(form: Form, variables: Variables) -> tuple[Comparison, ...]:
+def comparisons(form: Form, variables: Variables) -> tuple[Inequality, ...]:
     """The conditions of a comparison by <=, >= or =, which is two.
 
     Raises: InputError, with the line, if it is of another kind, of no variable, of several inputs, or of inputs and outputs.
@@ -59,7 +59,7 @@ def comparisons(form: Form, variables: Variables) -> tuple[Comparison, ...]:
     return tuple(_checked(side, form.line) for side in sides)
 
 
-def _checked(term: _Term, line: int) -> Comparison:
+def _checked(term: _Term, line: int) -> Inequality:
     factors = {name: factor for name, factor in term.factors.items() if factor}
     kinds, names = {name[0] for name in factors}, ", ".join(sorted(factors)[:4])
     if not kinds:
@@ -68,7 +68,7 @@ def _checked(term: _Term, line: int) -> Comparison:
         raise InputError(f"line {line}: a comparison of inputs with outputs, {names}, which is not read")
     if kinds == {"X"} and len(factors) > 1:
         raise InputError(f"line {line}: a condition on several inputs, {names}: expected a box, bounds of each")
-    return Comparison(factors, term.offset)
+    return Inequality(factors, term.offset)
 
 
 def _term(item: Atom | Form, variables: Variables) -> _Term:

@@ -15,7 +15,7 @@ _OWN_DOMAINS = ("", "ai.onnx")
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class Node(NamedTuple):
+class OnnxNode(NamedTuple):
     """A node of an ONNX graph.
 
     operator: its op_type, with the domain before it unless it is ONNX's own.
@@ -51,7 +51,7 @@ class OnnxGraph(NamedTuple):
     input_shape: its entries are the file's lengths; None for the batch axis, if that has no fixed length.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[OnnxNode, ...]
     constants: dict[str, np.ndarray]
     input_name: str
     input_shape: tuple[int | None, ...]
@@ -153,7 +153,7 @@ def _shape(value, path) -> tuple[int | None, ...]:
     return tuple(shape)
 
 
-def _node(proto, opset: int, path) -> Node:
+def _node(proto, opset: int, path) -> OnnxNode:
     from onnx import AttributeProto, helper
 
     attributes = {}
@@ -165,4 +165,4 @@ def _node(proto, opset: int, path) -> Node:
             value = value.decode(errors="replace")
         attributes[attribute.name] = value
     operator = proto.op_type if proto.domain in _OWN_DOMAINS else f"{proto.domain}.{proto.op_type}"
-    return Node(operator, proto.name, tuple(proto.input), tuple(proto.output), attributes, opset, proto)
+    return OnnxNode(operator, proto.name, tuple(proto.input), tuple(proto.output), attributes, opset, proto)

@@ -19,9 +19,9 @@ import numpy as np
 from jax.tree_util import Partial
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.interchange.onnx_file import Node, OnnxGraph, read_graph
+from dsrna_jax.interchange.onnx_file import OnnxGraph, OnnxNode, read_graph
 from dsrna_jax.interchange.operations import ALL
-from dsrna_jax.interchange.operations.registry import Operand, Operation, Shape
+from dsrna_jax.interchange.operations.registry import OnnxOperation, Operand, Shape
 
 _SHAPES = {"Shape", "Size"}
 
@@ -29,8 +29,8 @@ _SHAPES = {"Shape", "Size"}
 class _Step(NamedTuple):
     """A node that depends on the input. route: "reshape", "batch" (all examples at once) or "example" (under vmap)."""
 
-    node: Node
-    operation: Operation
+    node: OnnxNode
+    operation: OnnxOperation
     route: str
     shapes: tuple[Shape, ...]
 
@@ -75,7 +75,7 @@ class OnnxNetwork:
     @property
     def function(self) -> Partial:
         """The network as a pytree, whose leaves are its weights: one compiled program serves all files of these operations."""
-        return Partial(_Applied(self, self._digest()), self.weights)
+        return Partial(_Evaluated(self, self._digest()), self.weights)
 
     def _digest(self) -> bytes:
         """Fingerprint of all but the weights."""
@@ -105,7 +105,7 @@ class OnnxNetwork:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Applied:
+class _Evaluated:
     """A function of weights and x, equal for networks of the same operations."""
 
     network: OnnxNetwork = dataclasses.field(compare=False)
@@ -160,7 +160,7 @@ def _planned_network(graph: OnnxGraph) -> OnnxNetwork:
     )
 
 
-def _needed(graph: OnnxGraph) -> list[Node]:
+def _needed(graph: OnnxGraph) -> list[OnnxNode]:
     """The nodes that the output depends on, in order. Raises: InputError if there is none for a value that is used."""
     needed, kept = {graph.output_name}, []
     for node in reversed(graph.nodes):
@@ -173,7 +173,7 @@ def _needed(graph: OnnxGraph) -> list[Node]:
     return kept[::-1]
 
 
-def _folded(node: Node, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _folded(node: OnnxNode, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The results of a node whose operands are all constants, by the reference implementation of ONNX."""
     from onnx.reference import ReferenceEvaluator
 
@@ -182,13 +182,13 @@ def _folded(node: Node, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     return {name: np.asarray(value) for name, value in zip(node.outputs, results, strict=False) if name}
 
 
-def _shape_of(node: Node, shape: Shape) -> dict[str, np.ndarray]:
+def _shape_of(node: OnnxNode, shape: Shape) -> dict[str, np.ndarray]:
     if node.operator == "Size":
         return {node.outputs[0]: np.array(np.prod(shape), np.int64)}
     return {node.outputs[0]: np.array(shape[node.get("start", 0) : node.get("end", len(shape))], np.int64)}
 
 
-def _planned(node: Node, known, abstract) -> _Step:
+def _planned(node: OnnxNode, known, abstract) -> _Step:
     """The node as a step. Raises: InputError if its operation is not known, or takes a shape that depends on the input."""
     operation = ALL.get(node.operator)
     if operation is None:
@@ -269,7 +269,7 @@ def _abstract(shape: Shape) -> jax.ShapeDtypeStruct:
 
 
 @contextlib.contextmanager
-def _named(node: Node, path: Path) -> Iterator[None]:
+def _named(node: OnnxNode, path: Path) -> Iterator[None]:
     """Turns the errors of an operation into an InputError in one line, which names the file and the node."""
     try:
         yield

@@ -13,7 +13,7 @@ import numpy as np
 
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import expanded
-from dsrna_jax.interchange.linear_terms import Comparison, Variables, comparisons
+from dsrna_jax.interchange.linear_terms import Inequality, Variables, comparisons
 from dsrna_jax.interchange.onnx_file import read_bytes
 from dsrna_jax.interchange.s_expressions import Atom, Form, parsed
 
@@ -109,10 +109,10 @@ def _variables(declarations: list[Form]) -> Variables:
     return Variables(*counts)
 
 
-def _cases(asserted, variables: Variables) -> list[tuple[Comparison, ...]]:
+def _cases(asserted, variables: Variables) -> list[tuple[Inequality, ...]]:
     """The assertions as a disjunction of conjunctions, whose number has a limit. Raises: InputError above it."""
-    common: list[Comparison] = []
-    cases: list[tuple[Comparison, ...]] = [()]
+    common: list[Inequality] = []
+    cases: list[tuple[Inequality, ...]] = [()]
     for formula in asserted:
         alternatives = _alternatives(formula, variables)
         if len(alternatives) == 1:
@@ -122,7 +122,7 @@ def _cases(asserted, variables: Variables) -> list[tuple[Comparison, ...]]:
     return [(*common, *case) for case in cases]
 
 
-def _alternatives(formula, variables: Variables) -> list[tuple[Comparison, ...]]:
+def _alternatives(formula, variables: Variables) -> list[tuple[Inequality, ...]]:
     if not isinstance(formula, Form):
         raise InputError(f"line {formula.line}: expected a comparison, got {shown(formula.text)}")
     if formula.head in ("and", "or"):
@@ -133,16 +133,16 @@ def _alternatives(formula, variables: Variables) -> list[tuple[Comparison, ...]]
     return [comparisons(formula, variables)]
 
 
-def _joined(parts: list[list[tuple[Comparison, ...]]]) -> list[tuple[Comparison, ...]]:
+def _joined(parts: list[list[tuple[Inequality, ...]]]) -> list[tuple[Inequality, ...]]:
     """Every choice of one case of each part. Raises: InputError if there are too many."""
     if math.prod(map(len, parts)) > _MOST_CASES:
         raise InputError(f"more than {_MOST_CASES:,} cases, as its disjunctions are multiplied out")
     return [tuple(itertools.chain.from_iterable(choice)) for choice in itertools.product(*parts)]
 
 
-def _properties(cases: Iterable[tuple[Comparison, ...]], variables: Variables) -> Iterator[Property]:
+def _properties(cases: Iterable[tuple[Inequality, ...]], variables: Variables) -> Iterator[Property]:
     """A property for each box. Raises: InputError if no case has a box that holds a point."""
-    boxes: dict[bytes, tuple[np.ndarray, list[list[Comparison]]]] = {}
+    boxes: dict[bytes, tuple[np.ndarray, list[list[Inequality]]]] = {}
     empty = None
     for case in cases:
         box = _box([c for c in case if c.is_of_inputs], variables)
@@ -161,7 +161,7 @@ def _properties(cases: Iterable[tuple[Comparison, ...]], variables: Variables) -
         yield _property(box, clauses, variables)
 
 
-def _box(bounds: Iterable[Comparison], variables: Variables) -> np.ndarray:
+def _box(bounds: Iterable[Inequality], variables: Variables) -> np.ndarray:
     """[lower or upper, input]. Raises: InputError for an input that has none."""
     box = np.array([np.full(variables.inputs, -np.inf), np.full(variables.inputs, np.inf)])
     for bound in bounds:
@@ -178,7 +178,7 @@ def _box(bounds: Iterable[Comparison], variables: Variables) -> np.ndarray:
     return box
 
 
-def _property(box: np.ndarray, clauses: list[list[Comparison]], variables: Variables) -> Property:
+def _property(box: np.ndarray, clauses: list[list[Inequality]], variables: Variables) -> Property:
     rows: dict[tuple, int] = {}
     numbered = tuple(tuple(dict.fromkeys(rows.setdefault(_key(c), len(rows)) for c in clause)) for clause in clauses)
     matrix, offsets = np.zeros((len(rows), variables.outputs)), np.zeros(len(rows))
@@ -189,5 +189,5 @@ def _property(box: np.ndarray, clauses: list[list[Comparison]], variables: Varia
     return Property(box[0], box[1], matrix, offsets, tuple(dict.fromkeys(numbered)))
 
 
-def _key(comparison: Comparison) -> tuple:
+def _key(comparison: Inequality) -> tuple:
     return tuple(sorted(comparison.factors.items())), comparison.offset

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from dsrna_jax.measures.measure import Measure, Measured
 
 
-
 class MeasureModule(NamedTuple):
     """The module of a robustness measure, by its name, and what a configuration must know of it before it is imported.
 

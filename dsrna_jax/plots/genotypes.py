@@ -13,7 +13,7 @@ from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.plots.blocks import blocks
 from dsrna_jax.plots.canvas import FAINT, GREY, INK, MARGIN, PALE, blank, save
-from dsrna_jax.plots.layout import Layout
+from dsrna_jax.plots.layout import CellLayout
 from dsrna_jax.plots.shapes import box, curve, ink_on
 
 _HEADING, _ROW = 0.48, 0.92
@@ -54,7 +54,7 @@ def cells(
 
 
 def _cells(genotype, names, path, title, width) -> Figure:
-    layouts = [Layout(genotype.genes(name)) for name in names]
+    layouts = [CellLayout(genotype.genes(name)) for name in names]
     inches = max(_NARROWEST, *map(_width, layouts))
     heights = [_HEADING + _row(layout) * genotype.nodes + 0.12 for layout in layouts]
     top = 0.45 if title else 0.0

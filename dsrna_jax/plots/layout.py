@@ -5,7 +5,7 @@ from itertools import combinations, islice, permutations, product
 LANES = 0.88  # height that the lanes of the genes of a node share, in rows
 
 
-class Layout:
+class CellLayout:
     """The places of the nodes of a cell, whose `genes` are the (operation, source, target) of its edges.
 
     A node's column is its depth. Every node has a row of its own, and in it a lane for each of its genes: an edge changes

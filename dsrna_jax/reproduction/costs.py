@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.reproduction.graph import Graph, Node, done
+from dsrna_jax.reproduction.graph import RunGraph, RunNode, done
 from dsrna_jax.runtime import records
 from dsrna_jax.sweeps.worker import JobState, state_of
 
-Resolve = Callable[[Node], Any]
+Resolve = Callable[[RunNode], Any]
 """Maps a run to its configuration."""
 
 
-def passes(node: Node, config: Any) -> float:
+def passes(node: RunNode, config: Any) -> float:
     """The images of a run: training images times epochs, or images that are attacked or certified."""
     train, test = node.section.images
     if node.command in ("search", "train"):
@@ -22,7 +22,7 @@ def passes(node: Node, config: Any) -> float:
     return float(min(config.examples or test, test))
 
 
-def planned_seconds(node: Node, config: Any) -> float:
+def planned_seconds(node: RunNode, config: Any) -> float:
     """Seconds on two cores, by the figures of the scale."""
     section = node.section
     start, image = section.cost[node.kind]
@@ -37,7 +37,7 @@ class Costs:
     Runs of one kind and method that have ended here are measurements for those that have not; then those of one kind.
     """
 
-    def __init__(self, graph: Graph, out: Path, resolve: Resolve):
+    def __init__(self, graph: RunGraph, out: Path, resolve: Resolve):
         self.graph, self.out = graph, out
         self.configs = {name: resolve(node) for name, node in graph.nodes.items()}
         self.planned = {name: planned_seconds(node, self.configs[name]) for name, node in graph.nodes.items()}
@@ -106,6 +106,6 @@ class Costs:
         return state.ended - state.began
 
 
-def _keys(node: Node) -> Sequence[tuple]:
+def _keys(node: RunNode) -> Sequence[tuple]:
     """The groups in which runs cost alike, the nearest first."""
     return (node.section.name, node.kind, node.method.name), (node.section.name, node.kind)

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dsrna_jax.errors import shown
-from dsrna_jax.reproduction.graph import Graph, Node
+from dsrna_jax.reproduction.graph import RunGraph, RunNode
 
 _SAME = frozenset({"seed", "data_dir", "genotype", "loading", "workers", "remat", "eigenvalue_every", "precision"})
 _KINDS = {"search": "search", "standard": "standard training", "adversarial": "adversarial training",
           "small": "training of networks that are certified", "attack": "attacks", "certify": "certificates"}  # fmt: skip
 
 
-def departures(graph: Graph, full: Graph, resolve: Callable[[Node], Any], table: int) -> list[str]:
+def departures(graph: RunGraph, full: RunGraph, resolve: Callable[[RunNode], Any], table: int) -> list[str]:
     """One line for each kind of run of a table, with the fields in which all differ, and those in which some methods' differ.
 
     Args:
@@ -43,7 +43,7 @@ def departures(graph: Graph, full: Graph, resolve: Callable[[Node], Any], table:
     return lines
 
 
-def _pairs(graph: Graph, full: Graph, table: int) -> Iterator[tuple[Node, Node]]:
+def _pairs(graph: RunGraph, full: RunGraph, table: int) -> Iterator[tuple[RunNode, RunNode]]:
     """Runs behind a table with those of the same cell at full size: trainings, their searches and their evaluations."""
     at_full_size = {(cell.method.name, cell.data, cell.column): cell.trainings for cell in full.cells if cell.table == table}
     for cell in graph.cells:

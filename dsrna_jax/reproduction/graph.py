@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.errors import InputError
-from dsrna_jax.reproduction.protocols import Method, Scale, Section, Table, TableColumn
+from dsrna_jax.reproduction.protocols import Scale, Section, Table, TableColumn, TableMethod
 from dsrna_jax.sweeps.jobs import Job, kept
 
 RESULTS = {"search": "genotype.json", "train": "result.json", "attack": "attack.json", "certify": "certify.json"}
 """The file with which each command ends."""
 
 
-class Node(NamedTuple):
+class RunNode(NamedTuple):
     """A run.
 
     name: of its folder, below that of the reproduction.
@@ -25,7 +25,7 @@ class Node(NamedTuple):
     command: str
     kind: str
     section: Section
-    method: Method
+    method: TableMethod
     seed: int
     flags: Mapping[str, Any]
     needs: tuple[str, ...] = ()
@@ -36,21 +36,21 @@ class Node(NamedTuple):
         return Job(self.name, self.command, tuple(map(_flag, self.flags.items())))
 
 
-class Cell(NamedTuple):
+class CellRuns(NamedTuple):
     """A figure of a table: the training of each seed whose measure it is a mean of, by the name of its node."""
 
     table: int
-    method: Method
+    method: TableMethod
     data: str  # the paper's
     column: TableColumn
     trainings: tuple[str, ...]
 
 
-class Graph(NamedTuple):
+class RunGraph(NamedTuple):
     """All runs by name, each after those that it needs, and the cells of the tables that they fill."""
 
-    nodes: Mapping[str, Node]
-    cells: Sequence[Cell]
+    nodes: Mapping[str, RunNode]
+    cells: Sequence[CellRuns]
 
     @property
     def needs(self) -> dict[str, tuple[str, ...]]:
@@ -59,8 +59,8 @@ class Graph(NamedTuple):
 
 
 def graph(
-    tables: Sequence[Table], scale: Scale, methods: Sequence[Method], seeds: int, out: Path, common: Mapping[str, Any]
-) -> Graph:
+    tables: Sequence[Table], scale: Scale, methods: Sequence[TableMethod], seeds: int, out: Path, common: Mapping[str, Any]
+) -> RunGraph:
     """The runs that fill those tables at that scale.
 
     Args:
@@ -69,7 +69,7 @@ def graph(
       out: the folder, to which flags that name other runs are joined.
       common: flags of all commands, such as data_dir.
     """
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, RunNode] = {}
     cells = []
     for table in tables:
         for method in rows(table, methods):
@@ -82,11 +82,11 @@ def graph(
                     every = [_training(nodes, role, method, seed, section, scale, out, common) for seed in range(seeds)]
                     for seed, training in enumerate(every):
                         _evaluation(nodes, column.measure, training, method, seed, section, out, common)
-                    cells.append(Cell(table.number, method, data, column, tuple(every)))
-    return Graph(nodes, cells)
+                    cells.append(CellRuns(table.number, method, data, column, tuple(every)))
+    return RunGraph(nodes, cells)
 
 
-def rows(table: Table, methods: Sequence[Method]) -> list[Method]:
+def rows(table: Table, methods: Sequence[TableMethod]) -> list[TableMethod]:
     """The methods that are rows of a table: the paper's in its order, then those that the paper has nowhere."""
     own = [method for name in table.rows for method in methods if method.name == name]
     return own + [method for method in methods if method.row not in _PAPER_ROWS]
@@ -95,19 +95,19 @@ def rows(table: Table, methods: Sequence[Method]) -> list[Method]:
 _PAPER_ROWS = {row for number in range(1, 7) for row in paper_tables.rows(number)}
 
 
-def role_of(column: TableColumn, method: Method, data: str) -> str:
+def role_of(column: TableColumn, method: TableMethod, data: str) -> str:
     """The kind of training behind a figure."""
     if column.training != "protocol":
         return column.training
     return "adversarial" if paper_tables.protocol(column.title, method.row, data).is_adversarial else "standard"
 
 
-def done(node: Node, out: Path, state: str) -> bool:
+def done(node: RunNode, out: Path, state: str) -> bool:
     """Whether a run has ended well: by the record of its job, and by its last file."""
     return state == "done" and (out / node.name / RESULTS[node.command]).is_file()
 
 
-def check_same(graph: Graph, out: Path) -> None:
+def check_same(graph: RunGraph, out: Path) -> None:
     """Raises: InputError if `out` holds one of these runs with other flags; it names the run and the flags."""
     try:
         before = {job.name: job for job in kept(out)}
@@ -139,11 +139,11 @@ def _training(nodes, role, method, seed, section, scale, out, common) -> str:
         genotype = cell["genotype"].format(seed=seed)
     else:
         search = f"{home.name}/search/{method.name}-{seed}"
-        nodes.setdefault(search, Node(search, "search", "search", home, method, seed,
+        nodes.setdefault(search, RunNode(search, "search", "search", home, method, seed,
                                       {**cell, **home.flags["search"], **common, "seed": seed}))  # fmt: skip
         genotype, needs = str(out / search), (search,)
     flags = {**section.flags[role], **common, "genotype": genotype, "seed": seed}
-    nodes[name] = Node(name, "train", role, section, method, seed, flags, needs)
+    nodes[name] = RunNode(name, "train", role, section, method, seed, flags, needs)
     return name
 
 
@@ -157,7 +157,7 @@ def _evaluation(nodes, measure, training, method, seed, section, out, common) ->
     else:
         return
     flags = {**section.flags[command], **more, **common, "checkpoint": str(out / training)}
-    nodes.setdefault(name, Node(name, command, command, section, method, seed, flags, (training,)))
+    nodes.setdefault(name, RunNode(name, command, command, section, method, seed, flags, (training,)))
 
 
 def _flag(pair: tuple[str, Any]) -> str:

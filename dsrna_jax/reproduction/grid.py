@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.paper_tables import PaperFigure
 from dsrna_jax.comparison.runs import FinishedTraining
-from dsrna_jax.reproduction.graph import Graph
+from dsrna_jax.reproduction.graph import RunGraph
 from dsrna_jax.reproduction.protocols import Scale, Table
 from dsrna_jax.reproduction.results import Figure, figure, printed
 
@@ -63,7 +63,7 @@ class Grid(NamedTuple):
 
 
 def grid(
-    table: Table, scale: Scale, graph: Graph, read_runs: Mapping[str, FinishedTraining], left_out: Mapping[str, str],
+    table: Table, scale: Scale, graph: RunGraph, read_runs: Mapping[str, FinishedTraining], left_out: Mapping[str, str],
     departures: Sequence[str],
 ) -> Grid:  # fmt: skip
     """The grid of a table.

@@ -8,8 +8,8 @@ from typing import Any
 from dsrna_jax.errors import InputError
 from dsrna_jax.reproduction import protocols
 from dsrna_jax.reproduction.costs import Costs, Resolve
-from dsrna_jax.reproduction.graph import Graph, check_same, graph
-from dsrna_jax.reproduction.protocols import Method, Scale, Table
+from dsrna_jax.reproduction.graph import RunGraph, check_same, graph
+from dsrna_jax.reproduction.protocols import Scale, Table, TableMethod
 from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.sweeps.jobs import kept
@@ -41,11 +41,11 @@ class Plan:
             raise InputError(f"nothing to run at scale={scale.name}: {'; '.join(reasons) or rest}")
         self.costs = Costs(self.graph, out, resolve)
 
-    def graph_of(self, scale: Scale, methods: Sequence[Method], tables: Sequence[Table]) -> Graph:
+    def graph_of(self, scale: Scale, methods: Sequence[TableMethod], tables: Sequence[Table]) -> RunGraph:
         """The graph of other methods, tables or another scale, with the seeds and the folder of this plan."""
         return graph(tables, scale, methods, self.seeds, self.out, self.common)
 
-    def shown(self) -> Graph:
+    def shown(self) -> RunGraph:
         """The graph of all rows that have figures: those of this plan, and others that were run in the folder before."""
         others = [method for method in protocols.methods().values() if method not in self.methods]
         there = self.graph_of(self.scale, others, self.tables)
@@ -56,7 +56,7 @@ class Plan:
         methods = [method for method in protocols.methods().values() if method in self.methods or method.name in done]
         return self.graph_of(self.scale, methods, self.tables)
 
-    def cost_of(self, scale: Scale, methods: Sequence[Method], table: Table) -> str:
+    def cost_of(self, scale: Scale, methods: Sequence[TableMethod], table: Table) -> str:
         """The cost of a table by itself, in words."""
         there = self.graph_of(scale, methods, [table])
         return f"about {in_words(sum(Costs(there, self.out / 'none', self.resolve).planned.values()))} on two cores"
@@ -69,7 +69,7 @@ class Plan:
         cost = self.cost_of(full, protocols.chosen(full.methods), table)
         return f"{self.scale.left_out[table.number]}; at --scale=paper {cost}"
 
-    def rows_left_out(self, table: Table, graph: Graph | None = None) -> dict[str, str]:
+    def rows_left_out(self, table: Table, graph: RunGraph | None = None) -> dict[str, str]:
         """The rows of a table that are not run, each with the reason and its cost; none for a table that is not run.
 
         Args:

@@ -44,7 +44,7 @@ class Table(NamedTuple):
     columns: tuple[TableColumn, ...]
 
 
-class Method(NamedTuple):
+class TableMethod(NamedTuple):
     """A way to get cells: a search by family of presets, or a published cell.
 
     row: the paper's name of it.
@@ -124,11 +124,11 @@ def table(number: int) -> Table:
 
 
 @functools.cache
-def methods() -> Mapping[str, Method]:
+def methods() -> Mapping[str, TableMethod]:
     """All methods by name."""
     own = ("row", "genotype", "absent")
     return {
-        name: Method(
+        name: TableMethod(
             name, searches={k: v for k, v in entry.items() if k not in own}, **{k: v for k, v in entry.items() if k in own}
         )
         for name, entry in _read("methods.toml").items()
@@ -151,7 +151,7 @@ def scale(name: str) -> Scale:
     return Scale(name=name, tables=tables, left_out=left_out, data=data, **content)
 
 
-def chosen(names: Sequence[str]) -> list[Method]:
+def chosen(names: Sequence[str]) -> list[TableMethod]:
     """The methods of those names. Raises: InputError for a name that is no method."""
     known = methods()
     if wrong := [name for name in names if name not in known]:

@@ -8,7 +8,7 @@ from dsrna_jax.files import write_whole
 from dsrna_jax.reproduction import page, protocols
 from dsrna_jax.reproduction.costs import Costs
 from dsrna_jax.reproduction.departures import departures
-from dsrna_jax.reproduction.graph import Graph
+from dsrna_jax.reproduction.graph import RunGraph
 from dsrna_jax.reproduction.grid import Grid, grid
 from dsrna_jax.reproduction.plan import Plan
 from dsrna_jax.reproduction.results import trainings
@@ -43,7 +43,7 @@ def write(plan: Plan, command: str) -> str:
     return texts["md"]
 
 
-def _grids(plan: Plan, graph: Graph, done: Mapping[str, FinishedTraining]) -> Sequence[Grid]:
+def _grids(plan: Plan, graph: RunGraph, done: Mapping[str, FinishedTraining]) -> Sequence[Grid]:
     methods = list({cell.method.name: cell.method for cell in graph.cells}.values())
     full = plan.graph_of(protocols.scale("paper"), methods, plan.tables)
     grids = []

@@ -11,13 +11,13 @@ from dsrna_jax.comparison.columns import COSTS, run_measures
 from dsrna_jax.comparison.paper_tables import PaperFigure
 from dsrna_jax.comparison.runs import FinishedTraining, read
 from dsrna_jax.evaluation.attack.budgets import pixels
-from dsrna_jax.reproduction.graph import Cell, Graph
+from dsrna_jax.reproduction.graph import CellRuns, RunGraph
 
 TARGETS = ("random", "least_likely", "runner_up")
 """The classes over which CNN-Cert takes the mean of its radii."""
 
 
-class Measured(NamedTuple):
+class MeasuredCell(NamedTuple):
     """A measure of one training, with its budget or images in words, and the title of its column if that depends on the run."""
 
     value: float
@@ -41,13 +41,13 @@ class Figure(NamedTuple):
     title: str = ""
 
 
-def trainings(graph: Graph, out: Path, finished: set[str]) -> dict[str, FinishedTraining]:
+def trainings(graph: RunGraph, out: Path, finished: set[str]) -> dict[str, FinishedTraining]:
     """The finished trainings of a graph with their evaluations, by name. Raises: InputError if a result is damaged."""
     names = dict.fromkeys(name for cell in graph.cells for name in cell.trainings)
     return {name: read(out / name) for name in names if name in finished}
 
 
-def figure(cell: Cell, read_runs: Mapping[str, FinishedTraining]) -> Figure | None:
+def figure(cell: CellRuns, read_runs: Mapping[str, FinishedTraining]) -> Figure | None:
     """The figure of a cell, of the trainings that are finished and measured; None without any."""
     found = [(run, one) for name in cell.trainings if (run := read_runs.get(name)) and (one := value(run, cell.column.measure))]
     if not found:
@@ -59,13 +59,13 @@ def figure(cell: Cell, read_runs: Mapping[str, FinishedTraining]) -> Figure | No
     return Figure(float(np.mean(values)), std, len(values), paths, "; ".join(ways), found[0][1].title)
 
 
-def printed(cell: Cell) -> PaperFigure | None:
+def printed(cell: CellRuns) -> PaperFigure | None:
     """The paper's figure that a cell stands beside."""
     found = paper_tables.figures(cell.method.row, cell.data).get(cell.column.title)
     return found if found and found.table == cell.table else None
 
 
-def value(run: FinishedTraining, measure: str) -> Measured | None:
+def value(run: FinishedTraining, measure: str) -> MeasuredCell | None:
     """A measure of a training in the units of the paper's tables; None if it was not measured.
 
     Args:
@@ -77,22 +77,22 @@ def value(run: FinishedTraining, measure: str) -> Measured | None:
     kind, _, rest = measure.partition(" ")
     if kind == "clean":
         test = run.result["test"] if run.result else None
-        return Measured(100 * test["accuracy"], f"all {test['images']:,} {test['split']} images") if test else None
+        return MeasuredCell(100 * test["accuracy"], f"all {test['images']:,} {test['split']} images") if test else None
     if kind == "params":
-        return Measured(run.weights / 1e6, "")
+        return MeasuredCell(run.weights / 1e6, "")
     if kind == "cost":
-        return next((Measured(days, c.how, c.title) for c, days in run_measures(run).items() if c.title in COSTS), None)
+        return next((MeasuredCell(days, c.how, c.title) for c, days in run_measures(run).items() if c.title in COSTS), None)
     if kind in ("radius", "attacked"):
         return _certified(run, kind, *rest.split())
     if kind == "unattacked":
         first = run.attacks[0] if run.attacks else None
-        return Measured(100 * first["clean"]["accuracy"], _images(first)) if first else None
+        return MeasuredCell(100 * first["clean"]["accuracy"], _images(first)) if first else None
     for result in run.attacks:
         for row in result["rows"]:
             if _is_meant(kind, rest, row, result["config"].get("radius", 0.0)):
                 images = _images(result)
                 ball = f"{row['norm']} {pixels(row['radius'], row['norm'])}"
-                return Measured(100 * row["accuracy"], f"{row['name']}, {ball}: {row['budget']}; {images}",
+                return MeasuredCell(100 * row["accuracy"], f"{row['name']}, {ball}: {row['budget']}; {images}",
                                 row["name"] if kind == "series" else "")  # fmt: skip
     return None
 
@@ -109,7 +109,7 @@ def _is_meant(kind: str, rest: str, row: Mapping, radius: float) -> bool:
     return "after" in row
 
 
-def _certified(run: FinishedTraining, kind: str, norm: str, which: str = "") -> Measured | None:
+def _certified(run: FinishedTraining, kind: str, norm: str, which: str = "") -> MeasuredCell | None:
     for result in run.certificates:
         if result["norm"] != norm:
             continue
@@ -120,5 +120,7 @@ def _certified(run: FinishedTraining, kind: str, norm: str, which: str = "") -> 
             return None
         config = result["config"]
         how = config["attack"] if kind == "attacked" else f"{result['method']}, {config['arithmetic']} arithmetic"
-        return Measured(float(np.mean([row["mean"] for row in rows])), f"{how}; {result['examples']} {config['split']} images")
+        return MeasuredCell(
+            float(np.mean([row["mean"] for row in rows])), f"{how}; {result['examples']} {config['split']} images"
+        )
     return None

@@ -19,7 +19,7 @@ InPrograms = Literal["constant", "argument", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Interval:
+class OptionInterval:
     """The finite numbers from `low` to `high`, with or without these ends; `text` is its notation, such as "[0, 1)"."""
 
     text: str
@@ -47,12 +47,12 @@ class Interval:
         return f"{'at most' if self.has_high else 'less than'} {self.high}"
 
 
-def interval(text: str) -> Interval:
+def interval(text: str) -> OptionInterval:
     """The interval of a text in mathematical notation: "[0, 1)" holds 0 but not 1. Raises: ValueError for any other text."""
     match = re.fullmatch(r"([\[(])(\S+), (\S+)([\])])", text)
     if match is None:
         raise ValueError(f"expected an interval such as [0, 1), got {text!r}")
-    return Interval(text, _number(match[2]), _number(match[3]), match[1] == "[", match[4] == "]")
+    return OptionInterval(text, _number(match[2]), _number(match[3]), match[1] == "[", match[4] == "]")
 
 
 def _number(text: str) -> float:
@@ -131,7 +131,7 @@ def check_fields(kind: type, values: Mapping[str, Any]) -> None:
             raise InputError(f"{field.name}={shown(value)}: expected {expected}")
 
 
-def _mistake(value: Any, kind: Any, choices: Collection[str] | None, within: Interval | None) -> str | None:
+def _mistake(value: Any, kind: Any, choices: Collection[str] | None, within: OptionInterval | None) -> str | None:
     """The expectation that `value` fails, in words; None if it is allowed."""
     if kind is str:
         return mistaken_text(value, choices)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from dsrna_jax.search.sampled import STRATEGIES
 
 
-class Kind(NamedTuple):
+class SearchKind(NamedTuple):
     """A kind of search.
 
     network: (config, image shape, classes, mean, std) -> the network that is searched.
@@ -45,11 +45,11 @@ _SAMPLED = (
 )
 
 
-def kind_of(config: Any) -> Kind:
+def kind_of(config: Any) -> SearchKind:
     """The kind of search that a configuration describes."""
 
     def at(home):
         module, _, name = home.partition(":")
         return getattr(importlib.import_module(f"dsrna_jax.search.{module}"), name)
 
-    return Kind(*map(at, _SAMPLED if STRATEGIES[config.strategy] else _BY_GRADIENTS))
+    return SearchKind(*map(at, _SAMPLED if STRATEGIES[config.strategy] else _BY_GRADIENTS))

@@ -13,7 +13,7 @@ from dsrna_jax.runtime import records
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder, logits_of
 from dsrna_jax.search.stopping import rise_of
-from dsrna_jax.series.members import Member, Outcome
+from dsrna_jax.series.members import Member, MemberOutcome
 
 
 class SeriesFolder(SearchFolder):
@@ -38,16 +38,16 @@ class SeriesFolder(SearchFolder):
             write_whole(self.path / "members.json", json.dumps([*self.done, member.name]) + "\n")
 
     def outcome(self, member: Member) -> list[Any]:
-        """The `Outcome` of a member that is done, as JSON."""
+        """The `MemberOutcome` of a member that is done, as JSON."""
         path = self.path / member.name
         rows = records.rows(path / "metrics.jsonl")
         genotype = strict_json.read(path / "genotype.json", {})
         if not isinstance(member.config, SearchConfig):
-            return list(Outcome(genotype, None, max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))))
+            return list(MemberOutcome(genotype, None, max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))))
         measured = [(row["epoch"], row["eigenvalue"]) for row in rows if row.get("eigenvalue") is not None]
         rise = rise_of(member.config, measured)
         alphas = records.rows(path / "alphas.jsonl")[-1]["alphas"]
-        return list(Outcome(genotype, alphas, rows[-1], None if rise is None else rise.epoch))
+        return list(MemberOutcome(genotype, alphas, rows[-1], None if rise is None else rise.epoch))
 
     def gather(self, members: Sequence[Member], genotype: Any, config: SearchConfig) -> None:
         """Writes the records of the members one after the other, the genotype, and the pictures of all."""

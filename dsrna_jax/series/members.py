@@ -48,7 +48,7 @@ class Start(NamedTuple):
     epoch: int
 
 
-class Outcome(NamedTuple):
+class MemberOutcome(NamedTuple):
     """The end of a member: its genotype, the last alphas of a search, and the row of its best epoch (of a search, the last).
 
     rise: the epoch before a rise of the dominant eigenvalue by which a search has stopped; None if it has not.
@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
     rise: int | None = None
 
 
-Members = Generator[Member, Outcome, Any]
+Members = Generator[Member, MemberOutcome, Any]
 
 
 def staged(config: SearchConfig) -> Members:
@@ -149,7 +149,7 @@ def foreseen(config: SearchConfig) -> list[Member]:
     ]
     rows = np.tile(np.array(costs, float), (edge_count(config.nodes), 1))
     alphas: dict[str, Any] = {cell: rows for cell in CELL_TYPES}
-    outcome = Outcome(derive(alphas, config.primitives), alphas, {"val_accuracy": 0.0, "val_loss": 0.0})
+    outcome = MemberOutcome(derive(alphas, config.primitives), alphas, {"val_accuracy": 0.0, "val_loss": 0.0})
     series, found = members(config), []
     try:
         found.append(next(series))

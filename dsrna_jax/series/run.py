@@ -20,7 +20,7 @@ from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.setup import search_setup
 from dsrna_jax.series.branch import branch_off
 from dsrna_jax.series.folder import SeriesFolder
-from dsrna_jax.series.members import Member, Outcome, first, members
+from dsrna_jax.series.members import Member, MemberOutcome, first, members
 from dsrna_jax.training.folder import TrainingFolder
 from dsrna_jax.training.run import TrainingLoop
 from dsrna_jax.training.setup import training_setup
@@ -65,7 +65,7 @@ def run(
                 ended.append(member)
                 outcome = processes.decided(folder.outcome(member) if processes.is_first else None)
                 genotype = genotypes.from_json(outcome[0])
-                member = series.send(Outcome(genotype, *outcome[1:]))
+                member = series.send(MemberOutcome(genotype, *outcome[1:]))
         except StopIteration as end:
             genotype = end.value
         if folder.is_written:

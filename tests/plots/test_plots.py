@@ -18,7 +18,7 @@ from dsrna_jax.genotypes.derivation import derive
 from dsrna_jax.genotypes.genotype import CELL_TYPES, Genotype, edge_count, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, PRIMITIVES
 from dsrna_jax.plots import canvas
-from dsrna_jax.plots.layout import Layout
+from dsrna_jax.plots.layout import CellLayout
 from dsrna_jax.search.loop import OPTIONAL
 
 # NASNet-A and DARTS_V2 as in darts/cnn/genotypes.py:16 and :75; NASNet has two edges between the same nodes, twice.
@@ -113,10 +113,10 @@ def test_labels_and_edges_never_overlap(genotype):
 
 
 def test_layout_has_the_fewest_crossings():
-    layout = Layout([("skip_connect", source, target) for target, source in ((2, 0), (2, 0), (3, 1), (3, 1))])
+    layout = CellLayout([("skip_connect", source, target) for target, source in ((2, 0), (2, 0), (3, 1), (3, 1))])
     assert layout.rows[2:] == [0, 1]
     # In DARTS_V2 both inputs feed three nodes at the same depth: three crossings at least.
-    layout = Layout(DARTS_V2.genes("normal"))
+    layout = CellLayout(DARTS_V2.genes("normal"))
     assert 3 <= layout._cost(layout.rows, layout.lanes) < 4
 
 

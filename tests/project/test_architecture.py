@@ -148,3 +148,13 @@ def test_misdirected_imports_and_circles_are_found(source, is_misdirected, is_ci
         path.write_text(text)
     graph = arrows(tmp_path)
     assert (bool(misdirected(graph)), bool(circle(graph))) == (is_misdirected, is_circular)
+
+
+def test_no_class_has_the_name_of_another():
+    """Of private ones too: who reads a name is to know which class it is."""
+    homes = {}
+    for name, file in modules(ROOT).items():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(name)
+    assert not {name: where for name, where in homes.items() if len(where) > 1}

@@ -20,7 +20,7 @@ from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.search import run as search_run
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.series import folder
-from dsrna_jax.series.members import Member, Outcome, members
+from dsrna_jax.series.members import Member, MemberOutcome, members
 from dsrna_jax.series.run import run
 from dsrna_jax.training.config import TrainingConfig
 
@@ -38,8 +38,8 @@ def test_stages_hand_the_strongest_operations_on_and_start_anew():
     series = members(dataclasses.replace(SMALL, stages="3:8:0,4:5:0.4,7:3:0.7", most_skips=1))
     first, alphas = next(series), [random_alphas(seed) for seed in range(3)]
     assert first.config == dataclasses.replace(SMALL, most_skips=1)
-    second = series.send(Outcome(FOUND, alphas[0], {}))
-    third = series.send(Outcome(FOUND, alphas[1], {}))
+    second = series.send(MemberOutcome(FOUND, alphas[0], {}))
+    third = series.send(MemberOutcome(FOUND, alphas[1], {}))
     assert (second.config.cells, second.config.skip_dropout) == (4, 0.4) and third.config.cells == 7
     five, three = (kept_of(member.config.operations, 1, SMALL.primitives) for member in (second, third))
     for kind in CELL_TYPES:
@@ -47,7 +47,7 @@ def test_stages_hand_the_strongest_operations_on_and_start_anew():
         assert (rows[five[kind]].reshape(2, 5).min(1) > np.where(five[kind], -np.inf, rows).max(1)).all()
         assert (three[kind].sum(1) == 3).all() and (three[kind] <= five[kind]).all()
     with pytest.raises(StopIteration) as end:
-        series.send(Outcome("the last", alphas[2], {}))
+        series.send(MemberOutcome("the last", alphas[2], {}))
     assert end.value.value == "the last" and [m.name for m in (first, second, third)] == ["stage_1", "stage_2", "stage_3"]
 
 
@@ -154,13 +154,13 @@ def test_where_the_eigenvalue_rises_the_next_search_goes_on_with_a_larger_weight
     with pytest.raises(StopIteration) as end:
         for rise in (7, 9, 12):
             found.append((member.name, member.config.weight_decay, member.start))
-            member = series.send(Outcome(f"cell of {member.name}", None, {}, rise))
+            member = series.send(MemberOutcome(f"cell of {member.name}", None, {}, rise))
     assert found == [("search_1", 2e-3, None), ("search_2", 0.02, ("search_1", 7)), ("search_3", 0.03, ("search_2", 9))]
     assert end.value.value == "cell of search_3"  # 0.03 is the largest
     series = members(config)
     next(series)
     with pytest.raises(StopIteration, match="the cell"):
-        series.send(Outcome("the cell", None, {}, None))
+        series.send(MemberOutcome("the cell", None, {}, None))
 
 
 @pytest.mark.slow
@@ -199,10 +199,10 @@ def test_cells_are_judged_by_a_training_on_the_images_of_the_search():
             if isinstance(member.config, TrainingConfig):
                 assert member.config.flip and member.config.seed == 3 and member.config.adversarial == "none"
                 accuracy, loss = next(rows)
-                outcome = Outcome(None, None, {"val_accuracy": accuracy, "val_loss": loss})
+                outcome = MemberOutcome(None, None, {"val_accuracy": accuracy, "val_loss": loss})
             else:
                 decays.append(member.config.weight_decay)
-                outcome = Outcome(member.name, None, {})
+                outcome = MemberOutcome(member.name, None, {})
             member = series.send(outcome)
     except StopIteration as end:
         assert end.value == "search_3" and decays == [3e-4, 9e-4, 27e-4]

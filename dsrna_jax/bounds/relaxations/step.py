@@ -20,7 +20,7 @@ def constant_planes(node, hull: Interval, slopes=None) -> Planes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class StepFunction:
     """A non-decreasing elementwise function with jumps: floor, ceil, round, sign. Its planes are flat.
 
     The interval is that of the ends, each moved outwards by four units of rounding.

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dsrna_jax.bounds.graph import Linear, Node, Refused
-from dsrna_jax.bounds.relaxations.step import Remainder, Sorted, Step
+from dsrna_jax.bounds.relaxations.step import Remainder, Sorted, StepFunction
 from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of
 
 
@@ -16,7 +16,7 @@ def step(function):
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
         known = functools.partial(function, **params)
-        return [tracer.node(Step(known), (x,), known(x.value), axes[0], primitive.name)]
+        return [tracer.node(StepFunction(known), (x,), known(x.value), axes[0], primitive.name)]
 
     return rule
 

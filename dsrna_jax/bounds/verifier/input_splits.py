@@ -27,7 +27,7 @@ from dsrna_jax.bounds.verifier.verdict import Outcome
 LEAST = 0.01  # the least coefficient that counts, relative to the largest
 
 
-class Bounded(NamedTuple):
+class BoundedBoxes(NamedTuple):
     """The bounds of a batch of sub-boxes, and where to cut them.
 
     is_certified: whether the property holds in the whole box.
@@ -45,7 +45,7 @@ class Bounded(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("static", "method"))
-def bounded(arrays, static, specification: Specification, box: Box, *, method: str) -> Bounded:
+def bounded(arrays, static, specification: Specification, box: Box, *, method: str) -> BoundedBoxes:
     """Bounds a batch of sub-boxes. The corners at which linear bounds are least are tried as counterexamples."""
     f = joined(static, arrays)
     over_boxes = bounded_output(f, box.middle, Options(method=method, box=box))
@@ -70,7 +70,7 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     tried = jnp.where(jnp.isnan(tried), jnp.inf, tried)
     best = tried.argmin(0)
     point = jnp.take_along_axis(points, best.reshape(1, -1, *[1] * (width.ndim - 1)), 0)[0]
-    return Bounded((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
+    return BoundedBoxes((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
 
 
 def search(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dsrna_jax.attacks import CW_PRESETS, attack, cw, ddn
 from dsrna_jax.attacks.autoattack import stages
 from dsrna_jax.attacks.losses import dlr_or_margin
-from dsrna_jax.attacks.series import Stage
+from dsrna_jax.attacks.series import AttackStage
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.stages import fgsm_stage, pgd_stage
@@ -30,7 +30,7 @@ class AttackRow(NamedTuple):
     """
 
     name: str
-    stages: tuple[Stage, ...]
+    stages: tuple[AttackStage, ...]
     radius: float
     norm: str
     budget: str
@@ -67,12 +67,14 @@ def cw_row(radius: float, steps: int, searches: int, rate: float, constant: floa
     """The l2 attack of Carlini and Wagner; options as in `attacks.cw`."""
     options = (("steps", steps), ("searches", searches), ("rate", rate), ("constant", constant), ("confidence", confidence))
     budget = f"{searches} searches of c from {constant:g}, {steps} steps of Adam each at rate {rate:g}, kappa {confidence:g}"
-    return AttackRow("C&W-l2", (Stage("cw", cw, options),), radius, "l2", budget, GRADIENT * steps * searches, is_nearest=True)
+    return AttackRow(
+        "C&W-l2", (AttackStage("cw", cw, options),), radius, "l2", budget, GRADIENT * steps * searches, is_nearest=True
+    )
 
 
 def ddn_row(radius: float, steps: int = 100) -> AttackRow:
     """DDN under l2."""
-    stage = Stage("ddn", ddn, (("steps", steps),))
+    stage = AttackStage("ddn", ddn, (("steps", steps),))
     return AttackRow(f"DDN-{steps}", (stage,), radius, "l2", f"{steps} steps", GRADIENT * steps, is_nearest=True)
 
 
@@ -115,7 +117,7 @@ def default_row(name: str, config: AttackConfig, classes: int) -> AttackRow:
     options, budget = (), "default options"
     if defaults.get("loss") == "dlr" != (loss := dlr_or_margin(classes, is_targeted="targets" in defaults)):
         options, budget = (("loss", loss),), f"default options, by {loss}"
-    return AttackRow(name, (Stage(name, function, options),), radius, norm, budget, cost, is_nearest)
+    return AttackRow(name, (AttackStage(name, function, options),), radius, norm, budget, cost, is_nearest)
 
 
 def attack_rows(config: AttackConfig, classes: int) -> tuple[AttackRow, ...]:

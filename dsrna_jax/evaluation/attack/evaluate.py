@@ -18,13 +18,13 @@ from dsrna_jax.evaluation.attack.budgets import AttackRow, attack_rows, curve_ro
 from dsrna_jax.evaluation.attack.completed import CompletedBatches
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.inputs import check_inputs
-from dsrna_jax.evaluation.attack.outcomes import Evaluation, Outcome, broken_results, outcome_checks, outcome_of
+from dsrna_jax.evaluation.attack.outcomes import AttackOutcome, Evaluation, broken_results, outcome_checks, outcome_of
 from dsrna_jax.evaluation.attack.sanity import Check
 from dsrna_jax.evaluation.setup import stop_if_requested
 
 
 @runtime_checkable
-class Progress(Protocol):
+class WorkDisplay(Protocol):
     """A display of progress, such as `runtime.progress.WorkProgress`."""
 
     def update(self, step: int, **columns: Any) -> None:
@@ -58,7 +58,7 @@ def evaluate(
     config: AttackConfig,
     *,
     completed: CompletedBatches | None = None,
-    progress: Progress | None = None,
+    progress: WorkDisplay | None = None,
     place: Callable[[Any], Any] = lambda batch: batch,
     requests: Sequence[int] = (),
     surrogate: LogitsFn | None = None,
@@ -116,7 +116,7 @@ class _Fixed:
 class _Meter:
     """Forward passes done so far: the state of an evaluation, beside its completed batches."""
 
-    progress: Progress
+    progress: WorkDisplay
     requests: Sequence[int]
     done: float = 0.0
 
@@ -129,7 +129,7 @@ class _Meter:
 
 def _outcome(
     fixed: _Fixed, meter: _Meter, row: AttackRow, clean: Bool[np.ndarray, " examples"], name: str, label: str
-) -> Outcome:
+) -> AttackOutcome:
     """The result of a row on the first len(clean) images; `name` is its name in records, `label` in progress."""
     total, before, batch_size = len(clean), meter.done, fixed.config.batch_size
     cost_of_run = row.cost / sum(stage.runs for stage in row.stages)

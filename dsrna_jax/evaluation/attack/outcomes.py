@@ -12,7 +12,7 @@ from dsrna_jax.evaluation.attack.budgets import AttackRow
 from dsrna_jax.evaluation.attack.sanity import Check, check
 
 
-class Outcome(NamedTuple):
+class AttackOutcome(NamedTuple):
     """The result of a row of attacks.
 
     robust: whether each example is classified correctly, also under attack.
@@ -47,14 +47,14 @@ class Evaluation(NamedTuple):
 
     predictions: Int[np.ndarray, " examples"]
     clean: Bool[np.ndarray, " examples"]
-    table: list[Outcome]
+    table: list[AttackOutcome]
     worst: Bool[np.ndarray, " examples"]
-    curve: list[Outcome]
+    curve: list[AttackOutcome]
     probed: int
     checks: list[Check]
 
 
-def outcome_of(row: AttackRow, records: Sequence[dict[str, Any]], clean: Bool[np.ndarray, " examples"]) -> Outcome:
+def outcome_of(row: AttackRow, records: Sequence[dict[str, Any]], clean: Bool[np.ndarray, " examples"]) -> AttackOutcome:
     """The result of a row from the records of its batches; `clean`: the examples that are classified correctly.
 
     Raises: InputError if a record lacks the distances of its row.
@@ -74,7 +74,7 @@ def outcome_of(row: AttackRow, records: Sequence[dict[str, Any]], clean: Bool[np
                     robust[record["fell"]] = False
             after[stage.name] = float(robust.mean())
     sums = (sum(record[name] for record in records) for name in ("seconds", "broken", "unconfirmed"))
-    return Outcome(row, robust, distance, after, *sums)
+    return AttackOutcome(row, robust, distance, after, *sums)
 
 
 def broken_results(batch: AttackBatch, radius: float) -> int:
@@ -84,7 +84,7 @@ def broken_results(batch: AttackBatch, radius: float) -> int:
     return int((~is_inside | ~(distance <= radius * (1 + 1e-5) + 1e-6)).sum())
 
 
-def outcome_checks(outcomes: Sequence[Outcome]) -> list[Check]:
+def outcome_checks(outcomes: Sequence[AttackOutcome]) -> list[Check]:
     """Sanity checks of the rows themselves: perturbations are valid, and Square adds little to attacks by gradients."""
     broken, unconfirmed = (sum(getattr(o, name) for o in outcomes) for name in ("broken", "unconfirmed"))
     says = f"{broken} results outside of ball or box, or not finite; {unconfirmed} successes denied by the last forward pass"

@@ -10,7 +10,7 @@ from dsrna_jax.evaluation import page
 from dsrna_jax.evaluation.attack.budgets import MEMBERS, attack_rows, curve_rows, pixels
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.evaluate import work
-from dsrna_jax.evaluation.attack.outcomes import Evaluation, Outcome
+from dsrna_jax.evaluation.attack.outcomes import AttackOutcome, Evaluation
 from dsrna_jax.evaluation.attack.sanity import COUNT, Check, check
 from dsrna_jax.evaluation.attack.sanity.remedies import advice
 from dsrna_jax.evaluation.report import accuracy_entry, versions
@@ -20,7 +20,7 @@ from dsrna_jax.runtime.sharding import described
 from dsrna_jax.training.restore import TrainedNetwork
 
 
-def _row_entry(outcome: Outcome) -> dict[str, Any]:
+def _row_entry(outcome: AttackOutcome) -> dict[str, Any]:
     row = outcome.row
     entry = {"name": row.name, "norm": row.norm, "radius": row.radius, **accuracy_entry(outcome.robust)}
     entry |= {"budget": row.budget, "seconds": round(outcome.seconds, 1)}

@@ -10,7 +10,7 @@ from dsrna_jax.attacks.ball import uniform
 from dsrna_jax.attacks.keys import KeyOrKeys
 from dsrna_jax.attacks.losses import cross_entropy, margin_loss
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import Stage
+from dsrna_jax.attacks.series import AttackStage
 
 
 def gradient_steps(
@@ -48,19 +48,19 @@ def gradient_steps(
 
 def _steps(name, runs=1, steps=1, stride=0.25, spread=1.0, by_margin=0, is_last=0):
     numbers = {"steps": steps, "stride": stride, "spread": spread, "by_margin": by_margin, "is_last": is_last}
-    return Stage(name, gradient_steps, numbers=tuple(numbers.items()), runs=runs)
+    return AttackStage(name, gradient_steps, numbers=tuple(numbers.items()), runs=runs)
 
 
-def fgsm_stage() -> Stage:
+def fgsm_stage() -> AttackStage:
     """One step of the radius along the gradient at the image."""
     return _steps("fgsm", stride=1.0, spread=0.0)
 
 
-def pgd_stage(steps: int, restarts: int = 1, loss: str = "ce", *, is_last: bool = False) -> Stage:
+def pgd_stage(steps: int, restarts: int = 1, loss: str = "ce", *, is_last: bool = False) -> AttackStage:
     """PGD on "ce" or "margin" in steps of a quarter of the radius; more steps continue fewer."""
     return _steps("pgd", restarts, steps, by_margin=int(loss == "margin"), is_last=int(is_last))
 
 
-def noise_stage(draws: int) -> Stage:
+def noise_stage(draws: int) -> AttackStage:
     """Random points of the ball."""
     return _steps("noise", draws, steps=0)

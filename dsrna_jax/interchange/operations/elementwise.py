@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.interchange.operations.registry import Operation
+from dsrna_jax.interchange.operations.registry import OnnxOperation
 
 
 def _broadcasts_after_batch(node, operands):
@@ -24,20 +24,20 @@ def of_one_rank(*arrays):
     return [a if jnp.ndim(a) in (0, rank) else jnp.expand_dims(a, range(rank - jnp.ndim(a))) for a in arrays]
 
 
-def _entrywise(function) -> Operation:
+def _entrywise(function) -> OnnxOperation:
     def apply(node, *operands):
         if "axis" in node.attributes:  # before opset 7
             raise InputError("operands are broadcast along axis, as before opset 7, which is not read: convert it to opset 7")
         return function(*of_one_rank(*operands))
 
-    return Operation(apply, _broadcasts_after_batch)
+    return OnnxOperation(apply, _broadcasts_after_batch)
 
 
-def _with_options(function) -> Operation:
-    return Operation(function, _broadcasts_after_batch)
+def _with_options(function) -> OnnxOperation:
+    return OnnxOperation(function, _broadcasts_after_batch)
 
 
-def _folded(function) -> Operation:
+def _folded(function) -> OnnxOperation:
     return _entrywise(lambda *operands: functools.reduce(function, operands))
 
 
@@ -106,7 +106,7 @@ OPERATIONS = {
     "Atanh": _entrywise(jnp.arctanh),
     "Cast": _with_options(_cast),
     "Ceil": _entrywise(jnp.ceil),
-    "Clip": Operation(_clip, _broadcasts_after_batch, static=(1, 2)),
+    "Clip": OnnxOperation(_clip, _broadcasts_after_batch, static=(1, 2)),
     "Cos": _entrywise(jnp.cos),
     "Cosh": _entrywise(jnp.cosh),
     "Div": _entrywise(jnp.divide),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.interchange.operations.elementwise import of_one_rank
-from dsrna_jax.interchange.operations.registry import Operation, axis_of, first_is_batched
+from dsrna_jax.interchange.operations.registry import OnnxOperation, axis_of, first_is_batched
 
 
 def _gemm(node, a, b, c=None):
@@ -70,7 +70,7 @@ def _layer_takes_batch(node, operands):
     return first_is_batched(node, operands) and axis_of(node, len(operands[0].shape), -1) > 0
 
 
-def _over_classes(function) -> Operation:
+def _over_classes(function) -> OnnxOperation:
     def apply(node, x):
         if node.opset >= 13:
             return function(x, axis=axis_of(node, x.ndim, -1))
@@ -81,16 +81,16 @@ def _over_classes(function) -> Operation:
         rank = len(operands[0].shape)
         return operands[0].is_batched and axis_of(node, rank, -1 if node.opset >= 13 else 1) > 0
 
-    return Operation(apply, takes_batch)
+    return OnnxOperation(apply, takes_batch)
 
 
 OPERATIONS = {
-    "BatchNormalization": Operation(_batch_normalization, first_is_batched),
-    "Einsum": Operation(lambda node, *operands: jnp.einsum(node.get("equation"), *operands)),
-    "Gemm": Operation(_gemm, _gemm_takes_batch),
-    "InstanceNormalization": Operation(_instance_normalization, first_is_batched),
-    "LayerNormalization": Operation(_layer_normalization, _layer_takes_batch),
+    "BatchNormalization": OnnxOperation(_batch_normalization, first_is_batched),
+    "Einsum": OnnxOperation(lambda node, *operands: jnp.einsum(node.get("equation"), *operands)),
+    "Gemm": OnnxOperation(_gemm, _gemm_takes_batch),
+    "InstanceNormalization": OnnxOperation(_instance_normalization, first_is_batched),
+    "LayerNormalization": OnnxOperation(_layer_normalization, _layer_takes_batch),
     "LogSoftmax": _over_classes(jax.nn.log_softmax),
-    "MatMul": Operation(_matmul, _matmul_takes_batch),
+    "MatMul": OnnxOperation(_matmul, _matmul_takes_batch),
     "Softmax": _over_classes(jax.nn.softmax),
 }

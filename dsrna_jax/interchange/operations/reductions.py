@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrna_jax.interchange.operations.registry import Operation, axes_of, counted
+from dsrna_jax.interchange.operations.registry import OnnxOperation, axes_of, counted
 
 
 def _axes(node, rank, axes):
@@ -14,11 +14,11 @@ def _axes(node, rank, axes):
     return tuple(counted(int(axis), rank) for axis in np.ravel(given))
 
 
-def _reduced(function) -> Operation:
+def _reduced(function) -> OnnxOperation:
     def apply(node, x, axes=None):
         return function(x, axis=_axes(node, x.ndim, axes), keepdims=bool(node.get("keepdims", 1)))
 
-    return Operation(apply, _keeps_batch, static=(1,))
+    return OnnxOperation(apply, _keeps_batch, static=(1,))
 
 
 def _keeps_batch(node, operands):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.interchange.onnx_file import Node
+from dsrna_jax.interchange.onnx_file import OnnxNode
 
 Shape = tuple[int, ...]
 
@@ -32,7 +32,7 @@ class Operand(NamedTuple):
 Operands = Sequence[Operand | None]
 
 
-class Operation(NamedTuple):
+class OnnxOperation(NamedTuple):
     """An operation of ONNX.
 
     function: (node, *operands) -> an array, or a tuple of them, for operands of the file's shapes; None where one is left out.
@@ -43,18 +43,18 @@ class Operation(NamedTuple):
     """
 
     function: Callable[..., Any] | None = None
-    takes_batch: Callable[[Node, Operands], bool] = lambda node, operands: False
+    takes_batch: Callable[[OnnxNode, Operands], bool] = lambda node, operands: False
     static: tuple[int, ...] = ()
-    reshapes: Callable[[Node, Operands], Shape] | None = None
+    reshapes: Callable[[OnnxNode, Operands], Shape] | None = None
 
 
-def first_is_batched(node: Node, operands: Operands) -> bool:
+def first_is_batched(node: OnnxNode, operands: Operands) -> bool:
     """Whether the first operand alone depends on the input, with the batch as its first axis."""
     first, *others = operands
     return first is not None and first.is_batched and all(o is None or o.is_constant for o in others)
 
 
-def axis_of(node: Node, rank: int, default: int, name: str = "axis") -> int:
+def axis_of(node: OnnxNode, rank: int, default: int, name: str = "axis") -> int:
     """An attribute that names an axis, counted from 0. Raises: InputError if there is no such axis."""
     return counted(int(node.get(name, default)), rank)
 
@@ -66,7 +66,7 @@ def counted(axis: int, rank: int) -> int:
     return axis % rank
 
 
-def axes_of(node: Node, operands: Operands, place: int, rank: int) -> tuple[int, ...] | None:
+def axes_of(node: OnnxNode, operands: Operands, place: int, rank: int) -> tuple[int, ...] | None:
     """Axes, counted from 0, that a node names by an attribute (older opsets) or by a constant operand; None if it names none.
 
     Raises: InputError if there is no such axis.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.interchange.operations.registry import Operation
+from dsrna_jax.interchange.operations.registry import OnnxOperation
 
 _ROUNDED = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
@@ -71,6 +71,6 @@ def _keeps_batch(node, operands):
 
 
 OPERATIONS = {
-    "Resize": Operation(_resize, _keeps_batch, static=(1, 2, 3)),
-    "Upsample": Operation(_resize, _keeps_batch, static=(1,)),
+    "Resize": OnnxOperation(_resize, _keeps_batch, static=(1, 2, 3)),
+    "Upsample": OnnxOperation(_resize, _keeps_batch, static=(1,)),
 }

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.interchange.operations.registry import Operation, axes_of, axis_of, counted, first_is_batched
+from dsrna_jax.interchange.operations.registry import OnnxOperation, axes_of, axis_of, counted, first_is_batched
 
 
 def _reshaped(node, operands):
@@ -216,20 +216,20 @@ def _space_to_depth(node, x):
 
 
 OPERATIONS = {
-    "Concat": Operation(_concat, _concat_takes_batch),
-    "DepthToSpace": Operation(_depth_to_space, first_is_batched),
-    "Dropout": Operation(reshapes=_undropped),
-    "Expand": Operation(_expand, _expand_takes_batch, static=(1,)),
-    "Flatten": Operation(reshapes=_flattened),
-    "Gather": Operation(_gather, _axis_is_no_batch(0), static=(1,)),
-    "Identity": Operation(reshapes=_kept),
-    "Pad": Operation(_pad, _pad_takes_batch, static=(1, 2, 3)),
-    "Reshape": Operation(reshapes=_reshaped),
-    "Slice": Operation(_slice, _slice_takes_batch, static=(1, 2, 3, 4)),
-    "SpaceToDepth": Operation(_space_to_depth, first_is_batched),
-    "Split": Operation(_split, _axis_is_no_batch(0), static=(1,)),
-    "Squeeze": Operation(reshapes=_squeezed),
-    "Tile": Operation(_tile, _first_is_one, static=(1,)),
-    "Transpose": Operation(_transpose, _transpose_takes_batch),
-    "Unsqueeze": Operation(reshapes=_unsqueezed),
+    "Concat": OnnxOperation(_concat, _concat_takes_batch),
+    "DepthToSpace": OnnxOperation(_depth_to_space, first_is_batched),
+    "Dropout": OnnxOperation(reshapes=_undropped),
+    "Expand": OnnxOperation(_expand, _expand_takes_batch, static=(1,)),
+    "Flatten": OnnxOperation(reshapes=_flattened),
+    "Gather": OnnxOperation(_gather, _axis_is_no_batch(0), static=(1,)),
+    "Identity": OnnxOperation(reshapes=_kept),
+    "Pad": OnnxOperation(_pad, _pad_takes_batch, static=(1, 2, 3)),
+    "Reshape": OnnxOperation(reshapes=_reshaped),
+    "Slice": OnnxOperation(_slice, _slice_takes_batch, static=(1, 2, 3, 4)),
+    "SpaceToDepth": OnnxOperation(_space_to_depth, first_is_batched),
+    "Split": OnnxOperation(_split, _axis_is_no_batch(0), static=(1,)),
+    "Squeeze": OnnxOperation(reshapes=_squeezed),
+    "Tile": OnnxOperation(_tile, _first_is_one, static=(1,)),
+    "Transpose": OnnxOperation(_transpose, _transpose_takes_batch),
+    "Unsqueeze": OnnxOperation(reshapes=_unsqueezed),
 }

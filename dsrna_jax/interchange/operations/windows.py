@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.interchange.operations.registry import Operation, first_is_batched
+from dsrna_jax.interchange.operations.registry import OnnxOperation, first_is_batched
 
 _AXES = "DHW"
 
@@ -119,10 +119,10 @@ def _over_the_map(operation):
 
 
 OPERATIONS = {
-    "AveragePool": Operation(_average_pool, first_is_batched),
-    "Conv": Operation(_convolution, first_is_batched),
-    "ConvTranspose": Operation(_transposed_convolution, first_is_batched),
-    "GlobalAveragePool": Operation(_over_the_map(jnp.mean), first_is_batched),
-    "GlobalMaxPool": Operation(_over_the_map(jnp.max), first_is_batched),
-    "MaxPool": Operation(_max_pool, first_is_batched),
+    "AveragePool": OnnxOperation(_average_pool, first_is_batched),
+    "Conv": OnnxOperation(_convolution, first_is_batched),
+    "ConvTranspose": OnnxOperation(_transposed_convolution, first_is_batched),
+    "GlobalAveragePool": OnnxOperation(_over_the_map(jnp.mean), first_is_batched),
+    "GlobalMaxPool": OnnxOperation(_over_the_map(jnp.max), first_is_batched),
+    "MaxPool": OnnxOperation(_max_pool, first_is_batched),
 }

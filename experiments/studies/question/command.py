@@ -22,7 +22,7 @@ from dsrna_jax.commands.reproduce import resolved
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
 from dsrna_jax.reproduction.costs import Costs
-from dsrna_jax.reproduction.graph import Graph, check_same
+from dsrna_jax.reproduction.graph import RunGraph, check_same
 from dsrna_jax.reproduction.running import run_graph
 from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.lock import locked
@@ -86,7 +86,7 @@ def plan(experiment: "Experiment") -> str:
     return "\n".join(lines)
 
 
-def _run(graph: Graph, out: Path, values: FlagValues, experiment: "Experiment") -> None:
+def _run(graph: RunGraph, out: Path, values: FlagValues, experiment: "Experiment") -> None:
     if not graph.nodes:
         return
     check_same(graph, out)

@@ -6,7 +6,7 @@ from typing import Any
 
 from dsrna_jax import genotypes
 from dsrna_jax.genotypes import zoo
-from dsrna_jax.reproduction.graph import Graph, Node, done
+from dsrna_jax.reproduction.graph import RunGraph, RunNode, done
 from dsrna_jax.sweeps.worker import state_of
 from experiments.studies.question import rows as files
 from experiments.studies.question import stages
@@ -37,7 +37,7 @@ class Experiment:
         """Random cells by name, each with the searched cell that it is matched to."""
         return files.matches(self.out)
 
-    def stages(self) -> Iterator[Graph]:
+    def stages(self) -> Iterator[RunGraph]:
         """The runs that are missing, stage by stage: each is made when the one before has been run and collected."""
         yield stages.gamma_stage(self.protocol, self.out, self.common, self.rows.by_name)
         yield stages.cell_stage(self.protocol, self.gammas(), self.common, self.cells)
@@ -116,7 +116,7 @@ class Experiment:
 
         kind, shape = self.protocol.trainings[0], self.protocol.shape
         flags = {**self.protocol.section.flags[kind], **self.common}
-        config = resolved(Node("weights", "train", kind, self.protocol.section, stages.method(RANDOM), 0, flags))
+        config = resolved(RunNode("weights", "train", kind, self.protocol.section, stages.method(RANDOM), 0, flags))
         return weight_count(trained_network(config, cell, 10, (0.0,) * shape[2], (1.0,) * shape[2]), shape)
 
 

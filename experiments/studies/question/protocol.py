@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsrna_jax.reproduction import protocols
-from dsrna_jax.reproduction.protocols import Method, Section
+from dsrna_jax.reproduction.protocols import Section, TableMethod
 
 PAPER = {"dsrna_cb": "DSRNA-CB", "dsrna_jacobian": "DSRNA-Jacobian"}
 """The searches of the paper, each with its name on the page."""
@@ -102,7 +102,7 @@ def protocol(name: str) -> Protocol:
     return Protocol(name=name, section=section, **lists, **content)
 
 
-def method(name: str) -> Method:
+def method(name: str) -> TableMethod:
     """A method as the reproduction knows it, under its name here."""
     return protocols.methods()[METHODS[name][1]]._replace(name=name)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from dsrna_jax.reproduction.graph import Graph, Node
+from dsrna_jax.reproduction.graph import RunGraph, RunNode
 from experiments.studies.question.protocol import METHODS, RANDOM, RANK, Protocol, method, search_flags
 
 Flags = Mapping[str, Any]
@@ -19,9 +19,9 @@ def gamma_name(kind: str, gamma: float, seed: int) -> str:
     return f"gamma/{kind}-{gamma:g}-{seed}"
 
 
-def gamma_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[str]) -> Graph:
+def gamma_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[str]) -> RunGraph:
     """Searches at every gamma, 0 among them, and an adversarial training of each cell; those without a row."""
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, RunNode] = {}
     for kind in protocol.kinds:
         for gamma in (0.0, *protocol.gammas):
             for seed in range(protocol.gamma_seeds):
@@ -34,10 +34,10 @@ def gamma_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[
                 nodes[search.name] = search
                 training = _training(protocol, "adversarial", f"{name}/train", kind, 100 + seed, str(out / search.name), common)
                 nodes[training.name] = training._replace(needs=(search.name,))
-    return Graph(nodes, ())
+    return RunGraph(nodes, ())
 
 
-def cell_stage(protocol: Protocol, gammas: Mapping[str, float], common: Flags, known: Collection[str]) -> Graph:
+def cell_stage(protocol: Protocol, gammas: Mapping[str, float], common: Flags, known: Collection[str]) -> RunGraph:
     """The searches of all methods whose cells are not there; `gammas` by search with R."""
     nodes = {}
     for name in protocol.methods:
@@ -47,7 +47,7 @@ def cell_stage(protocol: Protocol, gammas: Mapping[str, float], common: Flags, k
                 flags |= {"gamma": gammas[name]} if name in gammas else {}
                 node = _search(protocol, f"search/{name}-{seed}", name, seed, flags, common)
                 nodes[node.name] = node
-    return Graph(nodes, ())
+    return RunGraph(nodes, ())
 
 
 def network_names(protocol: Protocol) -> dict[str, tuple[str, str, int, int]]:
@@ -63,9 +63,9 @@ def network_names(protocol: Protocol) -> dict[str, tuple[str, str, int, int]]:
     }
 
 
-def network_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[str]) -> Graph:
+def network_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[str]) -> RunGraph:
     """Trainings of all cells with an attack and a certificate each; those without a row."""
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, RunNode] = {}
     for name, (kind, of, cell, number) in network_names(protocol).items():
         if name in known:
             continue
@@ -74,11 +74,11 @@ def network_stage(protocol: Protocol, out: Path, common: Flags, known: Collectio
         for command, folder, more in (("attack", "attack", {}), ("certify", "certify_linf", {"norm": "linf"})):
             flags = {**protocol.section.flags[command], **more, **common, "checkpoint": str(out / name)}
             own = f"{name}/{folder}"
-            nodes[own] = Node(own, command, command, protocol.section, method(of), number, flags, (name,))
-    return Graph(nodes, ())
+            nodes[own] = RunNode(own, command, command, protocol.section, method(of), number, flags, (name,))
+    return RunGraph(nodes, ())
 
 
-def whole(protocol: Protocol, out: Path, common: Flags) -> Graph:
+def whole(protocol: Protocol, out: Path, common: Flags) -> RunGraph:
     """All runs of all stages, to see what they cost."""
     first = dict.fromkeys(protocol.kinds, protocol.gammas[0])
     parts = (
@@ -86,10 +86,10 @@ def whole(protocol: Protocol, out: Path, common: Flags) -> Graph:
         cell_stage(protocol, first, common, ()),
         network_stage(protocol, out, common, ()),
     )
-    return Graph({name: node for part in parts for name, node in part.nodes.items()}, ())
+    return RunGraph({name: node for part in parts for name, node in part.nodes.items()}, ())
 
 
-def left(graph: Graph, protocol: Protocol, rows: Collection[str], cells: Collection[str]) -> list[str]:
+def left(graph: RunGraph, protocol: Protocol, rows: Collection[str], cells: Collection[str]) -> list[str]:
     """The runs of a graph whose rows or cells are not there."""
     known = {f"search/{name}" for name in cells} | {f"{name}{end}" for name in rows for end in _PARTS}
     return [name for name in graph.nodes if name not in known]
@@ -98,14 +98,14 @@ def left(graph: Graph, protocol: Protocol, rows: Collection[str], cells: Collect
 _PARTS = ("", "/attack", "/certify_linf", "/search", "/train")  # the runs behind a row
 
 
-def _search(protocol: Protocol, name: str, of: str, seed: int, flags: Flags, common: Flags) -> Node:
+def _search(protocol: Protocol, name: str, of: str, seed: int, flags: Flags, common: Flags) -> RunNode:
     every = {**flags, **protocol.section.flags["search"], **common, "seed": seed}
-    return Node(name, "search", "search", protocol.section, method(of), seed, every)
+    return RunNode(name, "search", "search", protocol.section, method(of), seed, every)
 
 
-def _training(protocol: Protocol, kind: str, name: str, of: str, seed: int, genotype: str, common: Flags) -> Node:
+def _training(protocol: Protocol, kind: str, name: str, of: str, seed: int, genotype: str, common: Flags) -> RunNode:
     flags = {**protocol.section.flags[kind], **common, "genotype": genotype, "seed": seed}
-    return Node(name, "train", kind, protocol.section, method(of), seed, flags)
+    return RunNode(name, "train", kind, protocol.section, method(of), seed, flags)
 
 
 def title(name: str) -> str:

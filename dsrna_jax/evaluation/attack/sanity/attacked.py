@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 from dsrna_jax.attacks import square
 from dsrna_jax.attacks.predictions import are_fooled, as_partial, clean_predictions, predicted
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.attacks.series import AttackBatch, Stage, run_series
+from dsrna_jax.attacks.series import AttackBatch, AttackStage, run_series
 from dsrna_jax.evaluation.attack.sanity.check import Check, check
 from dsrna_jax.evaluation.attack.stages import fgsm_stage, noise_stage, pgd_stage
 
@@ -36,7 +36,7 @@ def attack_checks(
     network, total = as_partial(logits_fn), len(images)
     clean = clean_predictions(network, images, labels, batch_size, warns=False)[1] == labels
 
-    def left(stages: Sequence[Stage], robust=clean, radius=radius):
+    def left(stages: Sequence[AttackStage], robust=clean, radius=radius):
         """The examples of `robust` that withstand the stages."""
         options = {"radius": radius, "norm": norm, "batch_size": batch_size, "place": place}
         return _survivors(robust, run_series(network, images, labels, key, stages=stages, robust=robust, **options))
@@ -65,7 +65,7 @@ def attack_checks(
     yield check("random noise", not is_more(fooled.mean(), 0.002), fooled.mean(), says)
 
     if images.ndim == 4:
-        fooled = robust & ~left([Stage("square", square, numbers=(("steps", QUERIES),))], robust)
+        fooled = robust & ~left([AttackStage("square", square, numbers=(("steps", QUERIES),))], robust)
         says = f"Square ({QUERIES} queries) fools {fooled.mean():.1%} of the images that PGD does not"
         yield check("black box", not is_more(fooled.mean(), 0.002), fooled.mean(), says)
 
