@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from dsrna_jax.bounds import NORMS
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.rounding import gamma, outward_sum, reach_of, total
+from dsrna_jax.bounds.rounding import gamma, length, outward_sum, reach_of, total
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import check_radius, is_known, is_real
 
@@ -234,6 +234,4 @@ def _norm(coefficients, norm):
     if norm == "l1":
         largest = [jnp.abs(c).max(tuple(range(2, c.ndim))) for c in coefficients]
         return jnp.stack(largest).max(0) * (1 + gamma(4, largest[0].dtype))
-    squares: Any = sum(total(jnp.square(c), 2) for c in coefficients)
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)) * (1 + gamma(len(coefficients) + 4, squares.dtype)), 0)
+    return length(jnp.stack([length(c, 2) for c in coefficients], -1), 2)

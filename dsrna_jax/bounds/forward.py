@@ -9,7 +9,7 @@ from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.interval import Interval, intersection
 from dsrna_jax.bounds.relaxations.maximum import Largest
-from dsrna_jax.bounds.rounding import Rounding, gamma
+from dsrna_jax.bounds.rounding import Rounding, gamma, smallest_normal
 from dsrna_jax.kernels.reductions import larger, smaller
 
 
@@ -114,13 +114,16 @@ class _Rows:
         """radius * ||row||_2 of each entry; None where the node is no such layer."""
         if not isinstance(node.operation, Linear) or node.operation.power is None or len(node.parents) != 1:
             return None
-        rows, alone = self.powers.get(node.parents[0], (None, False))
-        single = node.operation.singleton
+        (parent,), single = node.parents, node.operation.singleton
+        rows, alone = self.powers.get(parent, (None, False))
         if rows is None or not (alone or single):
             return None
-        rows = node.operation.power(2)(rows)
-        self.powers[node] = (rows, alone and single)
-        self.terms[node] = self.terms[node.parents[0]] + (node.operation.terms or 0) + 2
-        shape = [1] * rows.ndim
+        shape = [1] * node.value.ndim
         shape[node.batch_axis] = -1
+        # Products may be flushed to 0, and so may the squares of coefficients.
+        largest = rows.max([i for i in range(rows.ndim) if i != parent.batch_axis]).reshape(shape)
+        terms = (node.operation.terms or 0) + 2
+        rows = node.operation.power(2)(rows) + terms * smallest_normal(rows.dtype) * (1 + largest)
+        self.powers[node] = (rows, alone and single)
+        self.terms[node] = self.terms[parent] + terms
         return self.ball.radius.reshape(shape) * jnp.sqrt(rows) * (1 + gamma(self.terms[node] + 4, rows.dtype))

@@ -126,6 +126,16 @@ def _raised(x, terms):
     return x * (1 + gamma(terms + 2, x.dtype))
 
 
+def length(x, axis: int) -> jax.Array:
+    """Upper bound of the Euclidean length over the axes from `axis` on. Squares are taken of shares of the largest entry."""
+    axes = tuple(range(axis, x.ndim))
+    largest = lax.stop_gradient(jnp.abs(x).max(axes, keepdims=True))
+    squares = total(jnp.square(x / jnp.where(largest > 0, largest, 1)), axis)
+    positive = squares > 0
+    root = jnp.sqrt(jnp.where(positive, squares, 1)) * (1 + gamma(6, x.dtype))
+    return jnp.where(positive, largest.reshape(root.shape) * root, 0)
+
+
 def lowered(value, deviation, size=None, *, terms: int = 2) -> jax.Array:
     """Lower bound of value + d for any d >= deviation; -inf where deviation is NaN.
 

@@ -19,7 +19,7 @@ from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.maximum import Largest
-from dsrna_jax.bounds.rounding import gamma
+from dsrna_jax.bounds.rounding import gamma, length
 
 RESULT = 64  # roundings by which results are widened, an allowance that is not derived
 
@@ -73,8 +73,7 @@ class Zonotopes:
             return jnp.abs(directions).sum(0)
         if self.norm == "l1":
             return jnp.abs(directions).max(0)
-        squares = jnp.square(directions).sum(0)
-        return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+        return length(jnp.moveaxis(directions, 0, -1), directions.ndim - 1)
 
     def _reach(self, z: Zonotope) -> Interval:
         """An interval that holds the zonotope, also where its terms cancel."""

@@ -87,6 +87,25 @@ def test_bounds_hold_at_every_scale(name, norm):
                 assert not np.any(outside > 0), f"{method} at radius {radius:g}: out of bounds by {np.nanmax(outside):.3g}"
 
 
+def test_l2_bounds_hold_for_weights_of_any_size():
+    """Squares of small weights are 0 in float32, and those of large ones infinite."""
+    directions = FIRST.T / np.linalg.norm(FIRST, axis=0)[:, None]
+    points = X[:1] + 0.499 * np.concatenate([-directions, directions]).astype(np.float32)
+    options = {"radius": 0.5, "norm": "l2"}
+
+    @quick
+    def everything(size):
+        f = lambda x: jax.nn.relu(x @ (like(x, FIRST) * size))  # noqa: E731
+        return f(points), {m: bounds.bound(f, X[:1], method=m, **options) for m in ("ibp", "hz_crown")}
+
+    for size in np.float32([1e-30, 1e-20, 1e-18, 1, 1e18, 1e30]):
+        values, bounded = jax.tree.map(np.asarray, everything(size))
+        for method, sides in bounded.items():
+            lower, upper = (side[0] for side in sides)
+            assert np.all(lower <= values) and np.all(values <= upper), f"{method}: weights of {size:g}"
+            assert size < 1 or np.all(upper <= 4 * size * np.abs(FIRST).sum(0)), f"{method}: weights of {size:g}"
+
+
 def test_allowances_are_small_beside_the_radius():
     """Bounds of an affine f are its range, but for rounding."""
     bounded, value = quick(lambda radius: bounds.bound(hidden, X, radius=radius, method="crown")), hidden(X)
