@@ -87,13 +87,24 @@ class Node:
         return self.value.size // self.value.shape[self.batch_axis]
 
 
+def partial_before(node: Node) -> list[Node]:
+    """The nodes, among a node and those before it, whose operations have no value at some numbers, such as log."""
+    known, waiting = {node}, [node]
+    while waiting:
+        parents = set(waiting.pop().parents) - known
+        known |= parents
+        waiting += parents
+    return [node for node in known if getattr(node.operation, "is_partial", False)]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predicate:
     """A comparison with a node, for `select_n` and for conversions to 0 and 1.
 
-    compare: "gt", "ge", "lt", "le", "eq", "ne" or "is_finite".
+    compare: "gt", "ge", "lt", "le", "eq", "ne", "is_finite", "signbit" or "no signbit"; "known" and "unknown" are those of tests
+      for NaN and infinity of a value that may be none.
     left, right: nodes or constants.
-    difference: left - right.
+    difference: left - right; of tests for NaN and infinity, the value itself.
     value: its truth values at the trace point.
     outcome: the truth value if real arithmetic decides it, as in tests for NaN or infinity; `difference` is then None.
     """

@@ -5,7 +5,7 @@ import collections
 import jax
 import jax.numpy as jnp
 
-from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.graph import Graph, Linear, Node, partial_before
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of, smallest_normal
@@ -46,11 +46,35 @@ class Intervals(dict[Node, Interval]):
 
     def evaluated(self, node: Node, enclosure: Interval) -> Interval:
         """The enclosure of an operation that is not linear, with the error of evaluating it."""
+        enclosure = self._where_known(node, enclosure)
         lower, upper = self.rounding.outwards(node, enclosure, node.operation.roundings)
         if not self.rounding.counts_f:
             return Interval(lower, upper)
         error = self._size_error(node, enclosure) + smallest_normal(node.value.dtype)  # smaller results are flushed to 0
         return Interval(lower - error, upper + error)
+
+    def _where_known(self, node, enclosure):
+        """The enclosure, but NaN where the interval of an operand is: f may have no value there, and then the result has none."""
+        operation = node.operation
+        if getattr(operation, "takes_unknown", False):
+            return enclosure
+        for parent in node.parents[: getattr(operation, "used_intervals", None)]:
+            unknown = _is_unknown(self[parent])
+            unknown = unknown.any(tuple(range(unknown.ndim - node.value.ndim)))  # the entries of a maximum lie ahead
+            if getattr(operation, "takes_overflow", False):
+                shape = [-1 if axis == node.batch_axis else 1 for axis in range(node.value.ndim)]
+                unknown &= self._lacks_value(parent).reshape(shape)
+            if unknown.shape == node.value.shape:
+                enclosure = Interval(*(jnp.where(unknown, jnp.nan, side) for side in enclosure))
+        return enclosure
+
+    def _lacks_value(self, node):
+        """Whether a node or one before it may have no value, [batch]; other intervals are unknown since they overflow."""
+        lacks = jnp.zeros(node.value.shape[node.batch_axis], bool)
+        for partial in partial_before(node):
+            axes = tuple(axis for axis in range(partial.value.ndim) if axis != partial.batch_axis)
+            lacks |= _is_unknown(self[partial]).any(axes)
+        return lacks
 
     def _size_error(self, node, interval):
         """The error of f's evaluation that is relative to the operation's `size`, at the trace point and elsewhere."""
@@ -84,3 +108,7 @@ class Intervals(dict[Node, Interval]):
                 product = product.sum(tuple(range(rows, rows + ahead)))
                 gap = jax.lax.broadcast_to_rank(gap, product.ndim) + product
         return gap
+
+
+def _is_unknown(interval):
+    return jnp.isnan(interval.lower) | jnp.isnan(interval.upper)

@@ -59,6 +59,35 @@ def test_a_remainder_by_a_divisor_that_may_be_0_has_no_bounds():
     assert np.all(lower == -np.inf) and np.all(upper == np.inf)
 
 
+BOUNDED_EVERYWHERE = {
+    "sin": jnp.sin,
+    "sinc": jnp.sinc,
+    "softmax": jax.nn.softmax,
+    "angle": lambda x: jnp.arctan2(x, 1.0),
+    "clip": lambda x: jnp.clip(x, 0, 1),
+    "largest": lambda x: jax.nn.sigmoid(x.max(1, keepdims=True)),
+    "interp": lambda x: jnp.interp(x, PLACES, VALUES),
+    "digitize": lambda x: jnp.digitize(x, PLACES).astype(x.dtype),
+    "heaviside": lambda x: jnp.heaviside(x, 0.5),
+    "bessel": lax.bessel_i1e,
+    "is_nan": lambda x: jnp.where(jnp.isnan(x), 5.0, jnp.ones_like(x)),
+    "is_finite": lambda x: jnp.where(jnp.isfinite(x), jnp.ones_like(x), 5.0),
+}
+
+
+@pytest.mark.parametrize("without, method", [(jnp.log, "crown_ibp"), (jnp.reciprocal, "ibp")])
+def test_bounds_cover_where_f_has_no_value_or_any(without, method):
+    """Functions of a small range have none where their argument has no value, and are unknown where it is."""
+
+    def f(x):
+        return jnp.concatenate([function(without(x)) for function in BOUNDED_EVERYWHERE.values()], 1)
+
+    x, points = jnp.full((1, 1), 0.5), jnp.linspace(-0.75, 1.75, 21)[:, None]
+    values = np.asarray(quick(f)(points))
+    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(f, x, radius=1.3, method=method))(x))
+    assert np.all((lower <= values) & (values <= upper) | (lower == -np.inf) & (upper == np.inf))
+
+
 def test_an_interpolation_has_the_range_of_its_points_as_its_interval():
     lower, upper = quick(lambda x: bounds.bound(lambda x: jnp.interp(x, PLACES, VALUES), x, radius=1.0))(jnp.zeros((1, 1)))
     np.testing.assert_allclose([lower, upper], [[[-1.0]], [[1.0]]], atol=1e-4)

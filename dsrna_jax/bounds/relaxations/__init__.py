@@ -12,6 +12,10 @@ so that at d = 0 the gaps are the distances of the planes from the function. A r
 `roundings` is the number of roundings, relative to its result, by which f's evaluation of it may be off; a method `size` gives
 the scale if it is not the result. Intervals and planes include the rounding errors of their own formulas where terms cancel.
 
+Unknown intervals are NaN, as those of a logarithm that may be of a number below 0. They make the result unknown, unless the
+operation `takes_unknown` by itself, or `takes_overflow`: then only what comes from an operation that `is_partial`, one without a
+value at some numbers, is left unknown.
+
 `slopes` chooses among the sound lower slopes of a hinge: "adaptive" (CROWN, Zhang et al. 2018), "parallel" (Fast-Lin, Weng et al.
 2018; CNN-Cert), or an array in [0, 1] (alpha-CROWN, Xu et al. 2021). Other relaxations ignore it.
 """

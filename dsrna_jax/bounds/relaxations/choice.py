@@ -19,6 +19,7 @@ class Choice:
     """
 
     roundings: ClassVar[int] = 0
+    takes_unknown: ClassVar[bool] = True
 
     compare: str
 
@@ -26,6 +27,9 @@ class Choice:
         """Masks of where the comparison is certainly true, and certainly false."""
         value = node.parents[0].value
         low, high = value + interval.lower, value + interval.upper
+        if self.compare in ("known", "unknown"):
+            known, never = ~jnp.isnan(low + high), jnp.zeros(value.shape, bool)
+            return (known, never) if self.compare == "known" else (never, known)
         if self.compare in ("eq", "ne"):
             is_zero, is_other = (low == 0) & (high == 0), (low > 0) | (high < 0)
             return (is_zero, is_other) if self.compare == "eq" else (is_other, is_zero)

@@ -49,6 +49,13 @@ class Curve:
         """The least and the greatest argument in an interval of deviations from x."""
         return jnp.maximum(x + interval.lower, self.least), jnp.maximum(x + interval.upper, self.least)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the argument may be a number at which the function has no value."""
+        with jax.ensure_compile_time_eval():
+            x = jnp.maximum(jnp.array([-1e4, -1.5, -0.5, 0.5, 1.5, 1e4]), self.least)
+            return any(pole >= self.least for pole in self.poles) or bool(jnp.isnan(self.function(x)).any())
+
     def slope(self, x):
         """First derivative of the function."""
         return jax.jvp(self.function, (x,), (jnp.ones_like(x),))[1]

@@ -29,6 +29,7 @@ class Normalised:
     """
 
     roundings: ClassVar[int] = 0
+    takes_unknown: ClassVar[bool] = True
     used_intervals: ClassVar[int] = 2
 
     scale: Any

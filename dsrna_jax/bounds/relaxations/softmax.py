@@ -29,6 +29,7 @@ class LogSumExp:
     """
 
     roundings: ClassVar[int] = ELEMENTARY
+    takes_overflow: ClassVar[bool] = True
 
     def size(self, x, f):
         """Scale of the rounding error of an evaluation, as in `Curve`.
@@ -70,6 +71,7 @@ class LogSoftmax:
     """
 
     roundings: ClassVar[int] = ELEMENTARY
+    takes_overflow: ClassVar[bool] = True
     used_intervals: ClassVar[int] = 1
 
     axes: tuple[int, ...]
@@ -98,6 +100,7 @@ class Probability:
     """exp of values <= 0: a `Curve` that lies in [0, 1] also if the interval of its parent is unknown."""
 
     roundings: ClassVar[int] = ELEMENTARY
+    takes_overflow: ClassVar[bool] = True
     curve: ClassVar[Curve] = Curve(jnp.exp)
 
     def enclosure(self, node, intervals):

@@ -113,6 +113,7 @@ class Remainder:
     """
 
     roundings: ClassVar[int] = 1
+    is_partial: ClassVar[bool] = True
 
     def multiple(self, node, intervals):
         """The whole number of divisors that is taken off at the trace point, and a mask of where it is certain."""

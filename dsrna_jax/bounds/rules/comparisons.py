@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.graph import Node, Predicate
+from dsrna_jax.bounds.graph import Node, Predicate, partial_before
 from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.choice import Choice
@@ -22,13 +22,15 @@ def comparison(tracer, primitive, operands, params, axes):
     """The rule of gt, ge, lt, le, eq, ne and is_finite."""
     name, left, right = primitive.name, operands[0], operands[-1]
     value = evaluated(primitive, values(operands), params)[0]
-    if name == "is_finite":
-        return [Predicate(name, left, None, None, value, True)]
     if any(isinstance(o, Predicate) for o in operands):  # eq and ne of truth values
         return logical("xor" if name == "ne" else "xnor")(tracer, primitive, operands, params, axes)
     is_infinite = any(number(o) is not None and np.isinf(number(o)) for o in operands if not isinstance(o, Node))
-    if name in ("eq", "ne") and (left is right or is_infinite):
-        return [Predicate(name, left, right, None, value, (left is right) == (name == "eq"))]
+    if name == "is_finite" or (name in ("eq", "ne") and (left is right or is_infinite)):
+        node = left if isinstance(left, Node) else right
+        outcome = name == "is_finite" or (name == "ne") == is_infinite
+        if not partial_before(node):
+            return [Predicate(name, left, right, None, value, outcome)]
+        return [Predicate("known" if outcome else "unknown", left, right, node, value)]
     (difference,) = tracer.inline(jnp.subtract, left, right)
     return [Predicate(name, left, right, difference, value)]
 
@@ -42,6 +44,8 @@ def opposite(tracer, primitive, operands, params, axes):
     opposite = {"gt": "le", "le": "gt", "lt": "ge", "ge": "lt", "eq": "ne", "ne": "eq"} | {
         "signbit": "no signbit",
         "no signbit": "signbit",
+        "known": "unknown",
+        "unknown": "known",
     }
     opposite = opposite[predicate.compare]
     return [dataclasses.replace(predicate, compare=opposite, value=value)]
