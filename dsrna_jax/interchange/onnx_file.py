@@ -116,6 +116,11 @@ def _model(path: Path):
         raise InputError(f"cannot read the external data of {path}: {str(error).splitlines()[0]}") from error
     if not model.graph.node or not model.opset_import:
         raise InputError(f"{path} is no ONNX file, or holds no network: it has no nodes")
+    graph = model.graph
+    texts = [text for node in graph.node for text in (node.op_type, node.domain, node.name, *node.input, *node.output)]
+    texts += [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
+    if not all(isinstance(text, str) for text in texts):  # protobuf gives bytes
+        raise InputError(f"{path} is no ONNX file: it has a name that is not UTF-8")
     return model
 
 

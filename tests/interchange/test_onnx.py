@@ -275,6 +275,19 @@ def test_a_damaged_file_is_refused_in_one_line(name, content, message, tmp_path,
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_byte_anywhere_is_refused_in_one_line_or_read(tmp_path, dense):
+    good, path = dense[0].read_bytes(), tmp_path / "a.onnx"
+    refused = []
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 0x80]) + good[place + 1 :])
+        try:
+            interchange.read_onnx(path)
+        except InputError as error:
+            assert "\n" not in str(error)
+            refused.append(str(error))
+    assert any("a name that is not UTF-8" in message for message in refused) and len(refused) > 50
+
+
 def test_a_damaged_constant_is_refused_in_one_line(tmp_path):
     constant = numpy_helper.from_array(np.zeros(2, np.float32))
     constant.raw_data = b"123"

@@ -1,6 +1,8 @@
 """Files are replaced as a whole or not at all, nothing else is left in their folder, and no pipe is read or replaced."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,15 @@ def test_an_exception_leaves_the_file_as_it_was(tmp_path):
         assert file.read_bytes() == b"before"
         raise ZeroDivisionError
     assert file.read_bytes() == b"before" and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device: '.*/page.html'"):
+        write_whole(tmp_path / "page.html", "x")
 
 
 def test_a_block_that_writes_nothing_is_an_error_and_replaces_nothing(tmp_path):
