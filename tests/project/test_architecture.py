@@ -151,7 +151,7 @@ def test_misdirected_imports_and_circles_are_found(source, is_misdirected, is_ci
 
 
 def test_no_class_has_the_name_of_another():
-    """Of private ones too: who reads a name is to know which class it is."""
+    """Private ones count too: who reads a name is to know which class it is."""
     homes = {}
     for name, file in modules(ROOT).items():
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
