@@ -17,7 +17,7 @@ from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.series.run import run
 
 pytestmark = pytest.mark.slow
-# The eigenvalue, of which test_curvature is, takes a quarter of the time: it is measured where a search stops by it.
+# The eigenvalue, of which test_curvature is, takes long: it is measured where a search stops by it.
 SMALL = {"cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "warmup_epochs": 0, "batch_size": 240, "eigenvalue_every": 0}
 OWN = {
     "digits_darts_es": {"eigenvalue_every": 1},
