@@ -23,6 +23,7 @@ from absl import flags
 from dsrna_jax.commands.flags import config_flags, define, parse, typed
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling, execute
+from dsrna_jax.runtime.options import changed
 from dsrna_jax.runtime.paths import check_file
 from dsrna_jax.search.config import SearchConfig
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
-    config = dataclasses.replace(PRESETS[values.preset] if values.preset else DEFAULT, **typed(values, DEFAULT))
+    config = changed(PRESETS[values.preset] if values.preset else DEFAULT, **typed(values, DEFAULT))
     for row in _rows(config, values):
         print(json.dumps(row), flush=True)
 

@@ -9,7 +9,7 @@ from absl import flags
 
 from dsrna_jax.commands.config_files import read_config
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.runtime.options import interval, mistaken_text
+from dsrna_jax.runtime.options import changed, interval, mistaken_text
 
 _DEFINE = {
     bool: flags.DEFINE_boolean,
@@ -98,7 +98,7 @@ def overridden(config: Any, values: flags.FlagValues) -> Any:
         if "run_dir" in values and not values.run_dir:
             raise InputError(f"expected --run_dir=FOLDER with --config={values.config}")
         config = read_config(values.config, type(config))
-    return dataclasses.replace(config, **typed(values, config))
+    return changed(config, **typed(values, config))
 
 
 def _in_todays_names(argv: Sequence[str], fields: Sequence[dataclasses.Field]) -> list[str]:

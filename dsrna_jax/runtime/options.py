@@ -69,6 +69,7 @@ def option(
     renamed: Mapping[Any, Any] | None = None,
     before: Any = None,
     in_programs: InPrograms = "constant",
+    of: str = "",
 ) -> Any:
     """A field of a dataclass with its default, its help and its allowed values, if they are limited.
 
@@ -79,11 +80,13 @@ def option(
       renamed: values of earlier versions, each with its name of today.
       before: the value of runs that were saved before the field existed; None if it always has.
       in_programs: the part of the field in the compiled programs of a run.
+      of: what another field must be for this one to have an effect: "strategy=gradient", "strategy!=gradient", or "perturbation"
+        for any value but "none", an empty text and 0.
     """
     within = interval(allowed) if isinstance(allowed, str) else None
     choices = None if isinstance(allowed, str) else allowed
     names = {"help": text, "choices": choices, "within": within, "formerly": formerly, "renamed": renamed or {}, "before": before}
-    return dataclasses.field(default=default, metadata=names | {"in_programs": in_programs})
+    return dataclasses.field(default=default, metadata=names | {"in_programs": in_programs, "of": of})
 
 
 def names_in_programs(config: Any, part: InPrograms) -> list[str]:
@@ -110,12 +113,46 @@ def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:
             current[field.name] = field.metadata["before"]
         if field.name in current and isinstance(current[field.name], str):
             current[field.name] = field.metadata["renamed"].get(current[field.name], current[field.name])
-    return current
+    return with_effect(kind, current)
+
+
+def lacking(kind: type, values: Mapping[str, Any], name: str) -> str:
+    """The condition `of` which a field of the dataclass `kind` would have an effect, if these values fail it; otherwise empty."""
+    of = kind.__dataclass_fields__[name].metadata["of"]
+    if not of:
+        return ""
+    other, sign, expected = re.fullmatch(r"(\w+)(?:(!?=)(\w+))?", of).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    is_met = values[other] not in ("none", "", 0) if sign is None else (values[other] == expected) == (sign == "=")
+    return lacking(kind, values, other) if is_met else of
+
+
+def with_effect(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of fields of the dataclass `kind`; those that have no effect beside the others say nothing (`check`)."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    idle = {name for name in values if name in defaults and lacking(kind, {**defaults, **values}, name)}
+    return {name: defaults[name] if value and name in idle else value for name, value in values.items()}
+
+
+def changed(config: Any, **changes: Any) -> Any:
+    """The configuration with changes; other fields that have no effect beside them get their default.
+
+    Raises: InputError as `check`, which refuses changes that have no effect.
+    """
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)} | changes
+    return type(config)(**with_effect(type(config), values) | changes)
 
 
 def check(config: Any) -> None:
-    """Checks every field of a configuration as `check_fields` does."""
-    check_fields(type(config), {field.name: getattr(config, field.name) for field in dataclasses.fields(config)})
+    """Checks every field of a configuration as `check_fields` does, and that it has an effect or says nothing.
+
+    A field says nothing by its default, and by 0 and an empty text, which turn it off. Raises: InputError, in one line.
+    """
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    check_fields(type(config), values)
+    for field in dataclasses.fields(config):
+        value = values[field.name]
+        if value and value != field.default and (of := lacking(type(config), values, field.name)):
+            raise InputError(f"{field.name}={shown(value)} has no effect: expected {of}, or {field.name}={shown(field.default)}")
 
 
 def check_fields(kind: type, values: Mapping[str, Any]) -> None:

@@ -54,22 +54,26 @@ class SearchConfig(SampledOptions, RobustnessOptions, MixtureOptions, SeriesOpti
     entries: int = option(4, "output entries of a cell that are bounded, by methods other than ibp", "[1, 4096]")
     radius: float = option(0.03, "radius of certificates at the start", "[1e-30, 1e4]")
     radius_schedule: str = option("controller", "radius: by the slack of certificates, fixed, or growing", RADIUS_SCHEDULES)
-    order: str = option("first", "hypergradient", ("first", "unrolled", "unrolled_fd"))
+    order: str = option("first", "hypergradient", ("first", "unrolled", "unrolled_fd"), of="strategy=gradient")
     perturbation: str = option(
         "none",
         "change of the mixtures in a weight step: uniform (SDARTS-RS), adversarial (SDARTS-ADV)",
         _PERTURBATIONS,
         before="none",
+        of="strategy=gradient",
     )
-    perturbation_start: float = option(0.03, "size of that change in the first epoch", "[0, 1]", before=0.03)
-    perturbation_radius: float = option(0.3, "size of that change that is reached after the last epoch", "[0, 1]", before=0.3)
-    perturbation_steps: int = option(7, "steps of the adversarial change", "[1, 1000]", before=7)
+    perturbation_start: float = option(0.03, "size of that change in the first epoch", "[0, 1]", before=0.03, of="perturbation")
+    perturbation_radius: float = option(
+        0.3, "size of that change that is reached after the last epoch", "[0, 1]", before=0.3, of="perturbation"
+    )
+    perturbation_steps: int = option(7, "steps of the adversarial change", "[1, 1000]", before=7, of="perturbation=adversarial")
     stop_skips: int = option(
         0,
         "skip connections in the normal cell at which the search stops (DARTS+); 0 for never",
         "[0, 32]",
         before=0,
         in_programs="none",
+        of="strategy=gradient",
     )
     stop_stable: int = option(
         0,
@@ -77,6 +81,7 @@ class SearchConfig(SampledOptions, RobustnessOptions, MixtureOptions, SeriesOpti
         "[0, 1e6]",
         before=0,
         in_programs="none",
+        of="strategy=gradient",
     )
     stop_eigenvalue: float = option(
         0.0,
@@ -84,14 +89,18 @@ class SearchConfig(SampledOptions, RobustnessOptions, MixtureOptions, SeriesOpti
         "[0, 1e6]",
         before=0.0,
         in_programs="none",
+        of="strategy=gradient",
     )
-    stop_eigenvalue_from: int = option(10, "earliest epoch whose cell it then returns", "[1, 1e6]", before=10, in_programs="none")
+    stop_eigenvalue_from: int = option(
+        10, "earliest epoch whose cell it then returns", "[1, 1e6]", before=10, in_programs="none", of="stop_eigenvalue"
+    )
     eigenvalue_every: int = option(
         5,
         "epochs from one measurement of the dominant eigenvalue of the alphas' Hessian to the next; 0 for never",
         "[0, 1e6]",
         before=0,
         in_programs="none",
+        of="strategy=gradient",
     )
     epochs: int = option(15, "passes over the search_train half; 0 for children without a supernet", "[0, 1e6]")
     warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
@@ -111,9 +120,11 @@ class SearchConfig(SampledOptions, RobustnessOptions, MixtureOptions, SeriesOpti
     momentum: float = option(0.9, "momentum of the weights", "[0, 1)")
     weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]", in_programs="argument")
     clip: float = option(5.0, "largest norm of the weight gradient", "[1e-30, 1e30]")
-    alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)", "[0, 1e6]")
-    alpha_clip: float = option(0.0, "largest norm of the gradient of the alphas; 0 for any", "[0, 1e30]", before=0.0)
-    alpha_decay: float = option(1e-3, "L2 decay of the alphas", "[0, 1e6]")
+    alpha_lr: float = option(3e-3, "learning rate of the alphas (Adam, betas .5 and .999)", "[0, 1e6]", of="strategy=gradient")
+    alpha_clip: float = option(
+        0.0, "largest norm of the gradient of the alphas; 0 for any", "[0, 1e30]", before=0.0, of="strategy=gradient"
+    )
+    alpha_decay: float = option(1e-3, "L2 decay of the alphas", "[0, 1e6]", of="strategy=gradient")
     seed: int = option(0, "seed of weights, alphas, halves, batches and projections", "[0, 4294967295]", in_programs="none")
 
     @property

@@ -19,35 +19,58 @@ class MixtureOptions:
         "weights of operations: the softmax, with Gumbel noise (SNAS), or one drawn (hard_gumbel: GDAS, binary: ProxylessNAS)",
         MIXTURES,
         before="softmax",
+        of="strategy=gradient",
     )
-    temperature_start: float = option(1.0, "temperature of that softmax in the first epoch", "[1e-6, 1e6]", before=1.0)
-    temperature_end: float = option(1.0, "temperature in the last epoch", "[1e-6, 1e6]", before=1.0)
+    temperature_start: float = option(
+        1.0, "temperature of that softmax in the first epoch", "[1e-6, 1e6]", before=1.0, of="strategy=gradient"
+    )
+    temperature_end: float = option(1.0, "temperature in the last epoch", "[1e-6, 1e6]", before=1.0, of="strategy=gradient")
     temperature_schedule: str = option(
-        "linear", "way of the temperature between these", ("linear", "exponential"), before="linear"
+        "linear", "way of the temperature between these", ("linear", "exponential"), before="linear", of="strategy=gradient"
     )
     prune_below: float = option(
-        0.0, "part of an equal share at which an operation is pruned from its edge (ASAP); 0 for never", "[0, 1)", before=0.0
+        0.0,
+        "part of an equal share at which an operation is pruned from its edge (ASAP); 0 for never",
+        "[0, 1)",
+        before=0.0,
+        of="strategy=gradient",
     )
     levels: int = option(
-        2, "1 to move alphas and weights at once, by one batch (SNAS); 2 for images of their own", "[1, 2]", before=2
+        2,
+        "1 to move alphas and weights at once, by one batch (SNAS); 2 for images of their own",
+        "[1, 2]",
+        before=2,
+        of="strategy=gradient",
     )
     resource_weight: float = option(
-        0.0, "weight of the logarithm of the expected resource in the objective of the alphas", "[0, 1e6]", before=0.0
+        0.0,
+        "weight of the logarithm of the expected resource in the objective of the alphas",
+        "[0, 1e6]",
+        before=0.0,
+        of="strategy=gradient",
     )
     resource: str = option(
-        "multiply_adds", "that resource: multiply-adds, or latency by a table measured here", RESOURCES, before="multiply_adds"
+        "multiply_adds",
+        "that resource: multiply-adds, or latency by a table measured here",
+        RESOURCES,
+        before="multiply_adds",
+        of="strategy=gradient",
     )
     latency_table: str = option(
-        "", "file of that table, by python -m experiments.benchmark --what=latency", before="", in_programs="none"
+        "",
+        "file of that table, by python -m experiments.benchmark --what=latency",
+        before="",
+        in_programs="none",
+        of="strategy=gradient",
     )
     keep: str = option(
         "two", "edges of the derived cell: the two strongest into each node, or all, with one operation each", ("two", "all"),
         before="two",
-        in_programs="none",
+        in_programs="none", of="strategy=gradient",
     )  # fmt: skip
     operations: str = option(
         "", "columns of the operations that edges have, as 0134,1236;0347,1357 (of the normal; reduction cell); empty for all",
-        before="",
+        before="", of="strategy=gradient",
     )  # fmt: skip
     most_skips: int = option(
         64,
@@ -55,10 +78,11 @@ class MixtureOptions:
         "[0, 64]",
         before=64,
         in_programs="none",
+        of="strategy=gradient",
     )
     skip_dropout: float = option(
         0.0, "share of the pixels that identities of the supernet lose at first, falling with the epochs (P-DARTS)", "[0, 1)",
-        before=0.0,
+        before=0.0, of="strategy=gradient",
     )  # fmt: skip
 
 

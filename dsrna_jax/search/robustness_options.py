@@ -26,11 +26,12 @@ class RobustnessOptions:
         "network of R: the supernet, or the cells derived of it, from which the gradient passes straight to the alphas",
         NETWORKS,
         before="supernet",
+        of="strategy=gradient",
     )
     gamma: float = option(0.01, "weight of R in the objective of the alphas (Eq. 16)", "[0, 1e9]")
     gamma_schedule: str = option(
         "constant", "gamma: constant, or growing in equal steps over the epochs in which alphas move", GAMMA_SCHEDULES,
-        before="constant",
+        before="constant", of="strategy=gradient",
     )  # fmt: skip
 
 

@@ -37,16 +37,21 @@ class SeriesOptions:
         before=0.0,
         in_programs="none",
     )
-    adapt_most: float = option(0.03, "largest weight decay of such a series", "[0, 1e6]", before=0.03, in_programs="none")
+    adapt_most: float = option(
+        0.03, "largest weight decay of such a series", "[0, 1e6]", before=0.03, in_programs="none", of="adapt_factor"
+    )
     retrain_epochs: int = option(
         25,
         "epochs in which each of their cells is trained on search_train, to be judged on search_val",
         "[1, 1e6]",
         before=25,
         in_programs="none",
+        of="weight_decays",
     )
-    retrain_cells: int = option(8, "cells of that network", "[3, 200]", before=8, in_programs="none")
-    retrain_channels: int = option(16, "channels of its first cell", "[1, 4096]", before=16, in_programs="none")
+    retrain_cells: int = option(8, "cells of that network", "[3, 200]", before=8, in_programs="none", of="weight_decays")
+    retrain_channels: int = option(
+        16, "channels of its first cell", "[1, 4096]", before=16, in_programs="none", of="weight_decays"
+    )
 
     @property
     def is_series(self) -> bool:

@@ -20,6 +20,7 @@ from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.networks.families import family_of
 from dsrna_jax.runtime.compute_options import ComputeOptions
 from dsrna_jax.runtime.image_options import ImageOptions
+from dsrna_jax.runtime.options import changed
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.series_options import stages_of, weight_decays_of
 from dsrna_jax.training.config import TrainingConfig
@@ -85,7 +86,7 @@ def by_weight_decay(config: SearchConfig) -> Members:
     """A search for each weight decay, and a training of what it found; the genotype of the most accurate on search_val."""
     decays, found = weight_decays_of(config), []
     for number, decay in enumerate(decays, start=1):
-        member = dataclasses.replace(config, weight_decays="", weight_decay=decay)
+        member = changed(config, weight_decays="", weight_decay=decay)
         heading = f"search {number} of {len(decays)}: weight decay {decay:g}"
         genotype = (yield Member(f"search_{number}", heading, member)).genotype
         heading = f"training of its cell on search_train: weight decay {decay:g}"
@@ -104,7 +105,7 @@ def adaptive(config: SearchConfig) -> Members:
     while True:
         heading = f"search {number}: weight decay {decay:g}"
         heading += f", from epoch {start.epoch} of the search before" if start else ""
-        member = dataclasses.replace(config, adapt_factor=0.0, weight_decay=decay)
+        member = changed(config, adapt_factor=0.0, weight_decay=decay)
         outcome = yield Member(f"search_{number}", heading, member, start=start)
         if outcome.rise is None or decay >= config.adapt_most:
             return outcome.genotype

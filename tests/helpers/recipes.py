@@ -74,7 +74,8 @@ SEARCHES = {
     },
     "cifar10_random": Recipe(
         "Li and Talwalkar 2019 (arXiv:1902.07638), sections 3.3 and 4.2",
-        DARTS_SEARCH | {"dataset": "cifar10", "strategy": "random", "children": 1000, "epochs": 300},
+        {name: value for name, value in DARTS_SEARCH.items() if not name.startswith("alpha_")}
+        | {"dataset": "cifar10", "strategy": "random", "children": 1000, "epochs": 300},
     ),
     "cifar10_evolution": Recipe(
         "Real et al. 2019 (arXiv:1802.01548), section 3.2 and Methods",

@@ -174,7 +174,7 @@ def test_r_of_a_cell_that_is_certain_is_that_of_the_supernet(state):
         ({"metric_network": "derived", "space": "darts", "keep": "all"}, "keep='all' with metric_network=derived"),
         ({"metric_network": "derived", "most_skips": 2}, "most_skips=2 with metric_network=derived"),
         ({"metric_network": "derived", "space": "proxyless"}, "metric_network='derived' is of cells"),
-        ({"gamma_schedule": "linear", "space": "darts", "strategy": "random", "children": 8}, "does not fit strategy=random"),
+        ({"gamma_schedule": "linear", "space": "darts", "strategy": "random", "children": 8}, "expected strategy=gradient"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, expected):

@@ -59,7 +59,7 @@ def test_a_measure_of_ones_own_is_taken_by_its_record_not_by_its_name(monkeypatc
 )
 def test_children_of_every_kind_are_judged_by_every_measure(name, metric):
     """Traced, not run; whole searches are in the slow tests."""
-    config = dataclasses.replace(PRESETS[name], **CHANGES, metric=metric, population=4)
+    config = dataclasses.replace(PRESETS[name], **CHANGES, metric=metric)
     functions = sampled_functions(config, sampled_network(config, SHAPE, 10, (0.5,), (0.25,)), SHAPE, 3)
     key, batch = jax.random.key(0), SearchBatch(jnp.zeros((COUNT, *SHAPE)), jnp.zeros(COUNT, int))
     values = jax.eval_shape(lambda: functions.judge(functions.init(key), jnp.int32(0), batch, key))

@@ -19,13 +19,14 @@ from dsrna_jax.search.sampled.loop import SampledLoop
 
 pytestmark = pytest.mark.slow
 SMALL = {
-    "cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "batch_size": 240, "children": 8, "population": 4, "tournament": 2,
+    "cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "batch_size": 240, "children": 8,
 }  # fmt: skip
 METHODS = sorted(name for name, config in PRESETS.items() if config.strategy != "gradient" and config.dataset == "digits")
 
 
 def small(name, **changes):
-    return dataclasses.replace(PRESETS[name], **SMALL | changes)
+    aging = {"population": 4, "tournament": 2} if PRESETS[name].strategy == "evolution" else {}
+    return dataclasses.replace(PRESETS[name], **SMALL | aging | changes)
 
 
 @pytest.mark.parametrize("name", METHODS)

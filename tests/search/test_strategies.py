@@ -216,7 +216,7 @@ def test_a_reward_that_is_no_sum_is_refused(text):
         ("digits_random", {"children": 0}, "children=0: expected at least 1"),
         ("digits_random", {"children": 6}, "children=6 are no whole rounds: expected a multiple of round_size=4"),
         ("digits_random", {"space": "pcdarts"}, "space=pcdarts has weights of edges"),
-        ("digits_random", {"mixture": "gumbel"}, "mixture='gumbel' does not fit strategy=random"),
+        ("digits_random", {"mixture": "gumbel"}, "mixture='gumbel' has no effect: expected strategy=gradient"),
         ("digits_random", {"reward": "robustness"}, "robustness needs a measure"),
         ("digits_random", {"objectives": "accuracy,beauty"}, "objectives='accuracy,beauty': expected two or more of"),
         ("digits_random", {"epochs": 0}, "epochs=0 trains no supernet"),
@@ -224,7 +224,7 @@ def test_a_reward_that_is_no_sum_is_refused(text):
         ("digits_pnas", {"children": 12}, "strategy=pnas has a round for each node"),
         ("digits_robnet", {"strategy": "pnas"}, "strategy=pnas grows cells with two edges"),
         ("digits_evolution", {"tournament": 17}, "tournament=17: expected at most population=16"),
-        ("digits_snas", {"children": 4}, "children=4 does not fit strategy=gradient: expected a strategy"),
+        ("digits_snas", {"children": 4}, "children=4 has no effect: expected strategy!=gradient"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_in_one_line(preset, changes, message):

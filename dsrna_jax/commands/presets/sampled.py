@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from dsrna_jax.commands.presets.darts import DARTS_FIRST
 from dsrna_jax.commands.presets.dsrna import CIFAR10_DSRNA_JACOBIAN, DIGITS_DSRNA_JACOBIAN
+from dsrna_jax.runtime.options import changed
 
 # Li and Talwalkar 2019 (arXiv:1902.07638) and Real et al. 2019 (arXiv:1802.01548), on one supernet that learns on random
 # sub-networks; numbers are chosen here, for minutes on a CPU.
@@ -21,7 +22,7 @@ DIGITS_NASNET = replace(DIGITS_ENAS, epochs=0, fine_tune_steps=33, fine_tune_lr=
 
 # The same on CIFAR-10: 300 epochs and 1000 children are those of random search with weight sharing; 20000 children, of which 100
 # live, and tournaments of 25 those of AmoebaNet, whose children were each trained by itself.
-CIFAR10_RANDOM = replace(DARTS_FIRST, eigenvalue_every=0, strategy="random", children=1000, epochs=300)
+CIFAR10_RANDOM = changed(DARTS_FIRST, eigenvalue_every=0, strategy="random", children=1000, epochs=300)
 CIFAR10_EVOLUTION = replace(CIFAR10_RANDOM, strategy="evolution", children=20000, population=100, tournament=25)
 
 # ENAS by its published code (scripts/cifar10_micro_search.sh): cells of five nodes, six normal ones and two that reduce, a tenth
@@ -52,7 +53,7 @@ CIFAR10_NASNET = replace(
 # have a small FSP distance. The length of the tuning and the share of the free codes are chosen here. The rates are those of the
 # published program that trains what is found. It clips no gradients, decays neither the norm of the stem nor the bias of the head
 # (other norms have no parameters), and begins its warm-up at 0.02; here the first rate is a twentieth of the last, 0.06.
-ROBNET = replace(
+ROBNET = changed(
     CIFAR10_DSRNA_JACOBIAN, space="robnet", metric="none", gamma=0.0, order="first", eigenvalue_every=0, warmup_epochs=0,
     strategy="random", children=1000, reward="pgd_accuracy", supernet_attack_steps=7, attack_steps=7, cells=20, channels=36,
     epochs=300, batch_size=1536, weight_lr=1.2, weight_lr_warmup_epochs=20, weight_decay=1e-4, fine_tune_steps=16,
