@@ -127,13 +127,17 @@ def _raised(x, terms):
 
 
 def length(x, axis: int) -> jax.Array:
-    """Upper bound of the Euclidean length over the axes from `axis` on. Squares are taken of shares of the largest entry."""
+    """Upper bound of the Euclidean length over the axes from `axis` on; infinite or NaN if an entry is.
+
+    Squares are taken of shares of the largest entry.
+    """
     axes = tuple(range(axis, x.ndim))
     largest = lax.stop_gradient(jnp.abs(x).max(axes, keepdims=True))
     squares = total(jnp.square(x / jnp.where(largest > 0, largest, 1)), axis)
     positive = squares > 0
     root = jnp.sqrt(jnp.where(positive, squares, 1)) * (1 + gamma(6, x.dtype))
-    return jnp.where(positive, largest.reshape(root.shape) * root, 0)
+    largest = largest.reshape(root.shape)
+    return jnp.where(positive, largest * root, largest)
 
 
 def lowered(value, deviation, size=None, *, terms: int = 2) -> jax.Array:

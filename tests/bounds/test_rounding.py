@@ -10,7 +10,7 @@ from quick import quick
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.rounding import gamma, total
+from dsrna_jax.bounds.rounding import gamma, length, total
 from dsrna_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -179,3 +179,11 @@ def test_nothing_is_certified_where_rounding_may_change_the_class():
     f = lambda x: jnp.concatenate([x + 1e6 - 1e6, x + 2e6 - 2e6], 1)  # noqa: E731
     certified = quick(lambda x: bounds.certified_radius(f, x, LABEL, method="ibp", steps=60))
     assert certified(jnp.full((1, 1), 0.5)) == 0
+
+
+@pytest.mark.parametrize("entries", [(0.0, 0.0), (3.0, -4.0), (1e-30, 1e-30), (1e30, 1e30), (np.inf, 1.0), (np.nan, 1.0)])
+def test_a_length_is_an_upper_bound_close_to_that_of_float64(entries):
+    exact = np.hypot(*np.array(entries, float))
+    found = float(length(jnp.asarray([entries], jnp.float32), 1)[0])
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
+    assert not found < np.float32(exact)
