@@ -166,8 +166,10 @@ def sparse(leaves, pixels, clip) -> Ball:
     whole = ball(leaves, pixels, "linf", clip)
     low, high = clip
     boxes = (Interval(jnp.full_like(leaf, low) - leaf, jnp.full_like(leaf, high) - leaf) for leaf in leaves)
-    unchanged = [(whole.radius < 1).reshape(-1, *[1] * (leaf.ndim - 1)) for leaf in leaves]
-    held = tuple(Interval(*(jnp.where(none, 0, side) for side in box)) for none, box in zip(unchanged, boxes, strict=True))
+    counts = [whole.radius.reshape(-1, *[1] * (leaf.ndim - 1)) for leaf in leaves]
+    held = tuple(
+        Interval(*(jnp.where(count >= 1, side, 0 * count) for side in box)) for count, box in zip(counts, boxes, strict=True)
+    )
     return Ball(jnp.floor(whole.radius), "l0", held, clip)
 
 
@@ -221,6 +223,7 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
                 raise InputError(f"x leaves the range of clip={clip}: it spans {least:g} to {largest:g}")
     # Without the barrier XLA evaluates whole layers at compile time where the radius is a constant.
     radius = lax.optimization_barrier(jnp.broadcast_to(radius, (batch,)))
+    radius = jnp.where(radius >= 0, radius, jnp.nan)  # of a negative radius that is known only as it is computed
     boxes = []
     for leaf in leaves:
         wide = jnp.broadcast_to(radius.reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape)

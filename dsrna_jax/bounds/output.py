@@ -65,7 +65,7 @@ class OutputBounds:
             moves = self._moves(lower)
         else:
             both = self.lower(jnp.concatenate([rows, -rows]))
-            lower, upper, moves = both[: len(rows)], -both[len(rows) :], self.ball.radius > 0
+            lower, upper, moves = both[: len(rows)], -both[len(rows) :], self.ball.radius != 0
         return jnp.where(moves, known_or(lower, -jnp.inf), 0), jnp.where(moves, known_or(upper, jnp.inf), 0)
 
     def sides(self) -> tuple[jax.Array, jax.Array]:
@@ -78,8 +78,8 @@ class OutputBounds:
         return tightest([ends, sides_of(output, lambda rows: self.lower(rows.array), chunk=self.options.chunk)])
 
     def _moves(self, output):
-        """Whether each example may move: the radii, in the shape of the output."""
-        return self.ball.radius.reshape(-1, *[1] * (output.ndim - 1)) > 0
+        """Whether each example may move, or its radius is unknown (NaN), in the shape of the output."""
+        return self.ball.radius.reshape(-1, *[1] * (output.ndim - 1)) != 0
 
     def _from_intervals(self, rows):
         return lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, stop=True)

@@ -39,7 +39,8 @@ class Specification:
         every = jnp.arange(classes)[None]
         others = every[:, :-1] + (every[:, :-1] >= labels[:, None])
         is_label, is_other = (every == labels[:, None])[:, None], every[None] == others[..., None]
-        rows = is_label.astype(float) - is_other.astype(float)
+        # A label that is known only as it is computed may be no class: then nothing is certified.
+        rows = jnp.where(is_label.any(-1, keepdims=True), is_label.astype(float) - is_other.astype(float), jnp.nan)
         return cls(rows, jnp.zeros(rows.shape[:2]))
 
     @property
@@ -138,4 +139,4 @@ def lowest(rows, offsets, output, lower, radius, *, terms: int | None = None) ->
     if offsets is not None:
         value, size = value + offsets, size + jnp.abs(offsets)
     terms = int(np.prod(rows.shape[2:])) + 1 if terms is None else terms
-    return jnp.where(radius > 0, lowered(value, lower, size, terms=terms), value)
+    return jnp.where(radius != 0, lowered(value, lower, size, terms=terms), value)

@@ -66,6 +66,8 @@ def check_input(leaves):
             raise InputError(f"x is {leaf.dtype}, whose rounding would exceed bounds: convert with x.astype(jnp.float32)")
         if leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0]:
             raise InputError(f"x must be [batch, ...], got shapes {[list(leaf.shape) for leaf in leaves]}")
+        if leaf.shape[0] == 0:
+            raise InputError(f"x holds no example to bound: expected at least one, got shape {list(leaf.shape)}")
 
 
 def _needed(output: Node, inputs) -> list[Node]:

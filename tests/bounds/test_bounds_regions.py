@@ -200,3 +200,16 @@ def test_regions_and_specifications_that_do_not_fit_are_refused_in_one_line(opti
             bounds.bound(network, BOX.middle, **options)
         else:
             bounds.specification_margins(network, BOX.middle, bounds.Specification(*specification), radius=0.1)
+
+
+def test_nothing_is_certified_of_radii_and_labels_that_turn_out_to_be_none():
+    """Values that are known while tracing are refused; the others make margins of -inf."""
+    f = lambda x: network(x) - 100  # noqa: E731
+    certified = quick(lambda radius, labels: bounds.margin(f, BOX.middle, labels, radius=radius, norm="l2", method="hz_crown"))
+    best = jnp.argmax(f(BOX.middle), 1)
+    for radius in (jnp.nan, -0.1):
+        assert np.all(certified(radius, best) == -np.inf)
+    assert np.all(certified(1e-4, best) > 0)
+    assert np.all(certified(1e-4, jnp.array([3, -1])) == -np.inf)
+    with pytest.raises(InputError, match="holds no example"):
+        bounds.bound(network, jnp.ones((0, 4)), radius=0.1)
