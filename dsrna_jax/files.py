@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsrna_jax.errors import InputError, shown
+from dsrna_jax.errors import InputError
 
 _LONGEST = 64 * 2**20  # bytes
 
@@ -26,7 +26,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None:  # of a full disk
+        if error.errno and error.filename is None:  # of a full disk
             error.filename = os.fspath(path)
         raise
     finally:
@@ -56,11 +56,11 @@ def content_of(path: str | os.PathLike, longest: float = _LONGEST) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise InputError(f"cannot read {shown(str(path))}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
     except InputError:
         raise
     except ValueError as error:  # NUL in a path
-        raise InputError(f"cannot read {shown(str(path))}: {error}") from None
+        raise InputError(f"cannot read {str(path)!r}: {error}") from None
 
 
 def text_of(path: str | os.PathLike, longest: float = _LONGEST) -> str:
@@ -68,7 +68,7 @@ def text_of(path: str | os.PathLike, longest: float = _LONGEST) -> str:
     try:
         return content_of(path, longest).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{shown(str(path))} is not UTF-8") from None
+        raise InputError(f"{path} is not UTF-8") from None
 
 
 def expanded(text: str | os.PathLike) -> Path:

@@ -58,5 +58,5 @@ def test_a_text_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "text").write_bytes("\ufeffé".encode())
     assert text_of(tmp_path / "text") == "é"
     (tmp_path / "text").write_bytes("é".encode("latin-1"))
-    with pytest.raises(InputError, match="text' is not UTF-8"):
+    with pytest.raises(InputError, match="text is not UTF-8"):
         text_of(tmp_path / "text")

@@ -234,10 +234,10 @@ NOT_CONSTANT = {
     "search": [
         {
             "stop_skips": 2, "stop_stable": 3, "stop_eigenvalue": 1.3, "stop_eigenvalue_from": 2, "eigenvalue_every": 2,
-            "seed": 1, "most_skips": 1, "stages": "3:8:0,4:4:0", "retrain_epochs": 3, "retrain_cells": 4, "retrain_channels": 2,
+            "seed": 1, "most_skips": 1, "stages": "3:8:0,4:4:0",
             "weight_decay": 0.1, "train_share": 0.501, "val_share": 0.499,
         },
-        {"weight_decays": "1e-3,1e-2", "keep": "all"},
+        {"weight_decays": "1e-3,1e-2", "keep": "all", "retrain_epochs": 3, "retrain_cells": 4, "retrain_channels": 2},
         {"adapt_factor": 3.0, "adapt_most": 0.1, "stop_eigenvalue": 1.3, "eigenvalue_every": 2},
     ],
     "training": [{"genotype": "", "held_out": 0.101, "patience": 3, "collapse": 0.5, "seed": 1, "weight_decay": 0.1}],

@@ -122,7 +122,7 @@ def test_perturbations_give_no_share_to_an_operation_that_is_not_kept(name, pert
         )
 
     monkeypatch.setattr(losses, "NetworkFunction", rising)
-    config = dataclasses.replace(FEWER[name], perturbation=perturbation, perturbation_start=0.3, perturbation_steps=2)
+    config = dataclasses.replace(FEWER[name], perturbation=perturbation, perturbation_start=0.3)
     alphas = spaces.initial_alphas(KEY, config.space, config.nodes, cells=config.cells)
     kept: Any = config.kept or {kind: np.arange(8) % 3 == np.arange(14)[:, None] % 3 for kind in alphas}
     state: Any = SimpleNamespace(step=0, weights={}, batch_stats={}, alphas=alphas, kept=kept)
