@@ -10,7 +10,7 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.flags import define
 from dsrna_jax.sweeps.engines import ENGINES, Engine, Local, Ray, Slurm
 
-_OPTIONS = re.compile(r"([^\W\d]\w*=[^,]+,?)*")
+_OPTIONS = re.compile(r"([^\W\d]\w*=[^,]+(,|$))*")
 
 
 def define_engine(values: FlagValues) -> None:

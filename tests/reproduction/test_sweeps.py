@@ -180,6 +180,7 @@ def test_dry_run_shows_the_commands_and_makes_nothing(tmp_path, capsys):
         (["no such file"], "cannot read the commands of a sweep in 'no such file': No such file or directory"),
         ([], "no sweep in"),
         (["--engine=slurm", "--slurm_options=a", *QUICK], "slurm_options=a: expected NAME=VALUE,NAME=VALUE"),
+        (["--engine=slurm", f"--slurm_options={'a=bb' * 30},,", *QUICK], "expected NAME=VALUE,NAME=VALUE"),
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, capsys, arguments, expected):
