@@ -15,8 +15,8 @@ from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.rounding import EVALUATION
-from dsrna_jax.bounds.verifier import subproblems
 from dsrna_jax.bounds.verifier.beta_crown import OfSubproblems, Split, ends_of, hinges_of
+from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.errors import InputError
 
@@ -102,7 +102,7 @@ def test_outputs_that_are_nan_somewhere_are_neither_verified_nor_hide_counterexa
 def test_one_program_serves_all_weights_of_one_shape_and_any_number_of_steps():
     solve = functools.partial(bounds.verify, split="hinges", batch=16, method="crown", timeout=600)
     solve(*problem(0)[:3])
-    compiled = subproblems.bounded._cache_size  # pyright: ignore[reportAttributeAccessIssue]
+    compiled = bounded._cache_size  # pyright: ignore[reportAttributeAccessIssue]
     before = compiled()
     for seed in (1, 2):
         solve(*problem(seed)[:3], iterations=10 * seed)

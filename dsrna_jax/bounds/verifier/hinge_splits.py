@@ -14,6 +14,7 @@ from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.explanation import free_memory
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier import subproblems
+from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import value_at
 from dsrna_jax.bounds.verifier.linear_programs import piece, solved
@@ -91,7 +92,7 @@ class _Branching:
         """Bounds a batch of sub-problems by `effort` times the steps of Adam."""
         began, f = time.monotonic(), self.f
         steps = math.ceil(effort * self.iterations)
-        found = subproblems.bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps)
+        found = bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps)
         found = jax.device_get(found)
         self.branches += len(problems.clause)
         self.seconds_of_batch = min(self.seconds_of_batch, time.monotonic() - began)

@@ -19,9 +19,9 @@ from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.specification import Specification, lowest
+from dsrna_jax.bounds.verifier.batches import ROUNDED
 from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
-from dsrna_jax.bounds.verifier.subproblems import ROUNDED
 from dsrna_jax.bounds.verifier.verdict import Outcome
 
 LEAST = 0.01  # the least coefficient that counts, relative to the largest

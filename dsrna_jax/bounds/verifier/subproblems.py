@@ -1,39 +1,29 @@
-"""Sub-problems in which some hinges have chosen sides, bounded in batches of one compiled program.
+"""Sub-problems in which some hinges have chosen sides, and the bounds of the whole problem that they start from.
 
 They are rows of arrays with a column for each entry of all hinges. A sub-problem starts from the slopes and multipliers that its
 parent ended with.
 """
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Int8
 
-from dsrna_jax.bounds.backward import linear_lower_bound, lower_bound
-from dsrna_jax.bounds.balls import Box, boxed
+from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.checks import check_memory
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.relaxations.hinge import adaptive_share
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.relaxations.planes import spans
-from dsrna_jax.bounds.rounding import EVALUATION, gamma, outward_sum, reach_of
-from dsrna_jax.bounds.specification import Specification, lowest
-from dsrna_jax.bounds.verifier.beta_crown import Ends, OfSubproblems, Split, ends_of, flat, hinges_of, shaped
+from dsrna_jax.bounds.rounding import outward_sum
+from dsrna_jax.bounds.specification import Specification
+from dsrna_jax.bounds.verifier.beta_crown import Ends, ends_of, hinges_of, shaped
 from dsrna_jax.bounds.verifier.compiled import joined
-from dsrna_jax.bounds.verifier.falsification import values_of, violations
 from dsrna_jax.bounds.verifier.pairwise import splittable
-
-CANDIDATES = 4  # splits that are tried for each sub-problem (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718)
-RATE, DECAY = 0.1, 0.98  # of Adam
-ROUNDED = 1.0  # a radius for `lowest`, which takes values at radius 0 as they are: proofs allow for rounding there too
 
 Numbers = Array | np.ndarray
 
@@ -121,157 +111,6 @@ def _root(graph: Graph, ends: Ends) -> Root:
         return Root(ends, *[jnp.zeros(0)] * 3)
     low, high = (jnp.concatenate([side[place].ravel() for side in sides]) for place in (1, 2))
     return Root(ends, low, high, adaptive_share(low, high))
-
-
-@functools.partial(jax.jit, static_argnames=("static",))
-def bounded(
-    arrays,
-    static,
-    specification: Specification,
-    box: Box,
-    ends: Ends,
-    problems: Subproblems,
-    *,
-    iterations: Int[Numbers, ""] | int,
-) -> Bounded:
-    """Bounds a batch of sub-problems: Adam on slopes, multipliers and weights, then the choice of the next split.
-
-    One program takes any number of `iterations`.
-    """
-    count = len(problems.clause)
-    whole = Box(*(jnp.broadcast_to(side, (count, *side.shape[1:])) for side in (box.lower, box.upper)))
-    f = joined(static, arrays)
-    graph = splittable(f, whole.middle)
-    check_memory(graph, "crown_ibp", chunk=64, iterations=20)
-    area = boxed([leaf.value for leaf in graph.inputs], whole, None)
-    output, hinges = graph.output.value, hinges_of(graph)
-    rows, offsets = specification.functionals(output)
-    has_alternatives = max(map(len, specification.of_every_row)) > 1
-    of_clause = jnp.asarray(members_of(specification))[problems.clause] & (jnp.asarray(problems.target) == 0)[:, None]
-    signs = jnp.sign(problems.target).astype(output.dtype)[:, None]
-    objective = signs * jax.nn.one_hot(jnp.abs(problems.target) - 1, problems.sides.shape[1], dtype=output.dtype)
-    operands = jnp.concatenate([flat(node.parents[0].value - node.operation.at, node) for node in hinges], 1)
-    to_kink = (objective * operands).sum(1)
-
-    def by_hinge(entries):
-        return dict(zip(hinges, shaped(entries, hinges), strict=True))
-
-    def relaxed(sides, variables):
-        intervals = OfSubproblems(graph, EVALUATION, ends, by_hinge(sides))
-        return Split(
-            intervals,
-            by_hinge(variables["shares"]),
-            sides=by_hinge(sides),
-            multipliers=by_hinge(variables["multipliers"]),
-            objectives=by_hinge(objective),
-        )
-
-    def combined(variables):
-        weights = variables["weights"].T
-        return jnp.einsum("rb,rb...->b...", weights, rows)[None], (jnp.einsum("rb,rb->b", weights, offsets) + to_kink)[None]
-
-    def bound(variables, sides):
-        functional, offset = combined(variables)
-        relaxation = relaxed(sides, variables)
-        lower = lower_bound(graph, area, relaxation, graph.output, functional)
-        least = lowest(functional, offset, output, lower, ROUNDED)[0]
-        if not has_alternatives:
-            return least
-        # The rounding of the combination itself, wherever the outputs are.
-        size = jnp.abs(output) + reach_of(relaxation.intervals[graph.output])
-        terms = jnp.einsum("rb,rb...,b...->b", variables["weights"].T, jnp.abs(rows), size)
-        terms = terms + jnp.einsum("rb,rb->b", variables["weights"].T, jnp.abs(offsets))
-        return least - 2 * gamma(len(rows) + output[0].size + 4, output.dtype) * lax.stop_gradient(terms)
-
-    def projected(variables):
-        weights = jnp.where(of_clause, jnp.maximum(variables["weights"], 0), 0)
-        total = weights.sum(1, keepdims=True)
-        return {
-            "shares": jnp.clip(variables["shares"], 0, 1),
-            "multipliers": jnp.maximum(variables["multipliers"], 0),
-            "weights": jnp.where(
-                total > 0, weights / jnp.where(total > 0, total, 1), of_clause / jnp.maximum(of_clause.sum(1, keepdims=True), 1)
-            ),
-        }
-
-    def climb(_, carry):
-        variables, state, best, least = carry
-        value, gradient = jax.value_and_grad(lambda v: (lambda b: (b.sum(), b))(bound(v, problems.sides)), has_aux=True)(
-            variables
-        )
-        value = value[1]
-        better = value > least
-        best = jax.tree.map(lambda old, new: jnp.where(better[:, None], new, old), best, variables)
-        updates, state = optimizer.update(jax.tree.map(jnp.negative, gradient), state)
-        variables = projected(optax.apply_updates(variables, updates))
-        return variables, state, best, jnp.fmax(least, value)
-
-    optimizer = optax.adam(optax.exponential_decay(RATE, 1, DECAY))
-    start = projected({"shares": problems.shares, "multipliers": problems.multipliers, "weights": problems.weights})
-    least = jnp.full(count, -jnp.inf, output.dtype)
-    _, _, best, least = lax.fori_loop(0, iterations, climb, (start, optimizer.init(start), start, least))
-
-    functional = combined(best)[0]
-    scores, is_open = _scores(graph, area, relaxed(problems.sides, best), by_hinge(best["shares"]), functional)
-    _, places = lax.top_k(scores, min(CANDIDATES, scores.shape[1]))
-
-    def tried(place):
-        def child(side):
-            sides = jnp.asarray(problems.sides).at[jnp.arange(count), place].set(side)
-            return jnp.fmax(bound(best, sides), least)
-
-        return lax.map(child, jnp.array([1, -1], jnp.int8))
-
-    children = lax.map(tried, places.T)  # [candidate, side, batch]
-    is_candidate = jnp.take_along_axis(is_open, places, 1).T
-    chosen = jnp.where(is_candidate, jnp.minimum(children, 1e6).min(1) + 1e-3 * jnp.minimum(children, 0).sum(1), -jnp.inf).argmax(
-        0
-    )
-    coefficients, _ = linear_lower_bound(graph, relaxed(problems.sides, best), graph.output, functional)
-    slopes = jnp.zeros_like(whole.lower) if coefficients is None else coefficients[0][0]
-    point = jnp.where(slopes > 0, whole.lower, whole.upper)
-    value = violations(values_of(f(point), specification), specification).min(1)
-    return Bounded(
-        least,
-        problems._replace(shares=best["shares"], multipliers=best["multipliers"], weights=best["weights"]),
-        jnp.take_along_axis(places, chosen[:, None], 1)[:, 0],
-        jnp.take_along_axis(children, chosen[None, None], 0)[0],
-        (is_open & ((scores > 0) | (jnp.asarray(problems.target) == 0)[:, None])).any(1),
-        point,
-        value,
-    )
-
-
-def _scores(graph, area, relaxed: Split, shares, functional):
-    """Scores of how much each open entry loosens the bound, [batch, hinge], and a mask of the open entries.
-
-    The gradients of the bound by the gaps of the planes are the coefficients of the entries. An entry counts by its coefficient
-    times the largest distance between hinge and plane (as in BaBSR: Bunel et al. 2020, arXiv:1909.06588).
-    """
-    planes = {node: relaxed.planes(node) for node in shares}
-
-    def bound(gaps):
-        made = relaxed.made | {
-            n: p._replace(lower_gap=g[0], upper_gap=g[1]) for (n, p), g in zip(planes.items(), gaps, strict=True)
-        }
-        return lower_bound(graph, area, dataclasses.replace(relaxed, made=made), graph.output, functional).sum()
-
-    gradients = jax.grad(bound)([(p.lower_gap, p.upper_gap) for p in planes.values()])
-    scores, is_open = [], []
-    for node, (by_lower, by_upper) in zip(shares, gradients, strict=True):
-        operation = node.operation
-        _, low, high = operation.bounded_sides(node, relaxed.intervals[node.parents[0]])
-        open_here = spans(low, high)
-        bend = jnp.abs(operation.right - operation.left)
-        chord_gap = bend * -low * high / jnp.where(open_here, high - low, 1)
-        share = shares[node]
-        line_gap = bend * jnp.maximum(share * -low, (1 - share) * high)
-        convex = operation.right >= operation.left
-        above, below = jnp.where(convex, chord_gap, line_gap), jnp.where(convex, line_gap, chord_gap)
-        score = jnp.abs(by_upper) * above + 0.1 * jnp.abs(by_lower) * below
-        scores.append(flat(jnp.where(open_here, score, -1), node))
-        is_open.append(flat(open_here, node))
-    return jnp.concatenate(scores, 1), jnp.concatenate(is_open, 1)
 
 
 def members_of(specification: Specification) -> np.ndarray:

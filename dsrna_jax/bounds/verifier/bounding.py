@@ -1,0 +1,134 @@
+"""The program that bounds a batch of sub-problems: an ascent on their variables, then the choice of the next splits."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from dsrna_jax.bounds.backward import linear_lower_bound, lower_bound
+from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.relaxations.planes import spans
+from dsrna_jax.bounds.specification import Specification
+from dsrna_jax.bounds.verifier.batches import AscentVariables, Batch, Sides
+from dsrna_jax.bounds.verifier.beta_crown import Ends, flat
+from dsrna_jax.bounds.verifier.compiled import joined
+from dsrna_jax.bounds.verifier.falsification import values_of, violations
+from dsrna_jax.bounds.verifier.subproblems import Bounded, Numbers, Subproblems
+
+CANDIDATES = 4  # splits that are tried for each sub-problem (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718)
+RATE, DECAY = 0.1, 0.98  # of Adam
+
+
+@functools.partial(jax.jit, static_argnames=("static",))
+def bounded(
+    arrays,
+    static,
+    specification: Specification,
+    box: Box,
+    ends: Ends,
+    problems: Subproblems,
+    *,
+    iterations: Int[Numbers, ""] | int,
+) -> Bounded:
+    """Bounds a batch of sub-problems: Adam on slopes, multipliers and weights, then the choice of the next split.
+
+    One program takes any number of `iterations`.
+    """
+    f, count = joined(static, arrays), len(problems.clause)
+    whole = Box(*(jnp.broadcast_to(side, (count, *side.shape[1:])) for side in (box.lower, box.upper)))
+    batch = Batch.of(f, specification, whole, ends, problems)
+    best, least = _ascended(batch, problems, iterations)
+    hinge, children, has_open = _next_splits(batch, best, least, problems)
+    coefficients, _ = linear_lower_bound(
+        batch.graph, batch.relaxed(best, problems.sides), batch.graph.output, batch.functional(best)[0]
+    )
+    slopes = jnp.zeros_like(whole.lower) if coefficients is None else coefficients[0][0]
+    point = jnp.where(slopes > 0, whole.lower, whole.upper)
+    value = violations(values_of(f(point), specification), specification).min(1)
+    return Bounded(least, problems._replace(**best._asdict()), hinge, children, has_open, point, value)
+
+
+def _ascended(batch: Batch, problems: Subproblems, iterations) -> tuple[AscentVariables, Float[Array, " batch"]]:
+    """The variables of the best bound of every sub-problem that so many steps of Adam find, and the bounds."""
+
+    def step(_, carry):
+        variables, state, best, least = carry
+        bounds, pull = jax.vjp(lambda variables: batch.bound(variables, problems.sides), variables)
+        (gradient,) = pull(jnp.ones_like(bounds))
+        is_better = bounds > least
+        best = jax.tree.map(lambda old, new: jnp.where(is_better[:, None], new, old), best, variables)
+        updates, state = optimizer.update(jax.tree.map(jnp.negative, gradient), state)
+        variables = batch.projected(optax.apply_updates(variables, updates))  # pyright: ignore[reportArgumentType]
+        return variables, state, best, jnp.fmax(least, bounds)
+
+    optimizer = optax.adam(optax.exponential_decay(RATE, 1, DECAY))
+    start = batch.projected(AscentVariables(problems.shares, problems.multipliers, problems.weights))
+    least = jnp.full(len(problems.clause), -jnp.inf, batch.rows.dtype)
+    _, _, best, least = lax.fori_loop(0, iterations, step, (start, optimizer.init(start), start, least))
+    return best, least
+
+
+def _next_splits(
+    batch: Batch, variables: AscentVariables, least: Float[Array, " batch"], problems: Subproblems
+) -> tuple[Int[Array, " batch"], Float[Array, "2 batch"], Bool[Array, " batch"]]:
+    """`hinge`, `children` and `has_open` of `Bounded`: the candidates of highest score are tried."""
+    scores, is_open = _scores(batch, variables, problems.sides)
+    _, places = lax.top_k(scores, min(CANDIDATES, scores.shape[1]))
+
+    def tried(place):
+        def child(side):
+            sides = jnp.asarray(problems.sides).at[jnp.arange(len(place)), place].set(side)
+            return jnp.fmax(batch.bound(variables, sides), least)
+
+        return lax.map(child, jnp.array([1, -1], jnp.int8))
+
+    children = lax.map(tried, places.T)  # [candidate, side, batch]
+    worth = jnp.minimum(children, 1e6).min(1) + 1e-3 * jnp.minimum(children, 0).sum(1)
+    chosen = jnp.where(jnp.take_along_axis(is_open, places, 1).T, worth, -jnp.inf).argmax(0)
+    is_worth_splitting = is_open & ((scores > 0) | (jnp.asarray(problems.target) == 0)[:, None])
+    return (
+        jnp.take_along_axis(places, chosen[:, None], 1)[:, 0],
+        jnp.take_along_axis(children, chosen[None, None], 0)[0],
+        is_worth_splitting.any(1),
+    )
+
+
+def _scores(
+    batch: Batch, variables: AscentVariables, sides: Sides
+) -> tuple[Float[Array, "batch hinge"], Bool[Array, "batch hinge"]]:
+    """Scores of how much each open entry loosens the bound, and a mask of the open entries.
+
+    The gradients of the bound by the gaps of the planes are the coefficients of the entries. An entry counts by its coefficient
+    times the largest distance between hinge and plane (as in BaBSR: Bunel et al. 2020, arXiv:1909.06588).
+    """
+    relaxed, functional = batch.relaxed(variables, sides), batch.functional(variables)[0]
+    shares = batch.by_hinge(variables.shares)
+    planes = {node: relaxed.planes(node) for node in shares}
+
+    def bound(gaps):
+        made = relaxed.made | {
+            n: p._replace(lower_gap=g[0], upper_gap=g[1]) for (n, p), g in zip(planes.items(), gaps, strict=True)
+        }
+        of_gaps = dataclasses.replace(relaxed, made=made)
+        return lower_bound(batch.graph, batch.area, of_gaps, batch.graph.output, functional).sum()
+
+    gradients = jax.grad(bound)([(p.lower_gap, p.upper_gap) for p in planes.values()])
+    scores, is_open = [], []
+    for node, (by_lower, by_upper) in zip(shares, gradients, strict=True):
+        operation = node.operation
+        _, low, high = operation.bounded_sides(node, relaxed.intervals[node.parents[0]])
+        open_here = spans(low, high)
+        bend = jnp.abs(operation.right - operation.left)
+        chord_gap = bend * -low * high / jnp.where(open_here, high - low, 1)
+        share = shares[node]
+        line_gap = bend * jnp.maximum(share * -low, (1 - share) * high)
+        convex = operation.right >= operation.left
+        above, below = jnp.where(convex, chord_gap, line_gap), jnp.where(convex, line_gap, chord_gap)
+        score = jnp.abs(by_upper) * above + 0.1 * jnp.abs(by_lower) * below
+        scores.append(flat(jnp.where(open_here, score, -1), node))
+        is_open.append(flat(open_here, node))
+    return jnp.concatenate(scores, 1), jnp.concatenate(is_open, 1)
