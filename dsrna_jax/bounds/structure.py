@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.known import number
 
@@ -105,7 +107,7 @@ def _same(a, b):
     if not (_is_constant(a) and _is_constant(b)):
         return a is b
     left, right = number(a), number(b)
-    return left is not None and right is not None and bool(left == right)
+    return left is not None and right is not None and bool(left == right and np.signbit(left) == np.signbit(right))
 
 
 def _same_params(a, b):

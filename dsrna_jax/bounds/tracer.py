@@ -259,7 +259,8 @@ class Tracer:
                 self.kept.append(value)
                 return id(value)
             if number(value) is not None:
-                return (number(value).item(), str(np.asarray(value).dtype), np.shape(value))
+                exact = np.asarray(number(value))  # by its bytes: 0.0 and -0.0 are equal, but not alike
+                return (exact.tobytes(), str(np.asarray(value).dtype), np.shape(value))
             self.kept.append(value)
             return ("array", id(value))
 

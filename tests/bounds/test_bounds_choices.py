@@ -112,3 +112,19 @@ def test_imaginary_parts_that_vanish_are_bounded_with_the_rounding_of_a_fast_tra
     lower, upper = quick(lambda x: bounds.bound(angles, x, radius=1e-6, method="ibp"))(x)
     for values in (quick(angles)(x), np.angle(np.fft.fft(x.astype(np.float64)))):
         assert np.all(lower <= values) and np.all(values <= upper)
+
+
+TELLING_ZEROS_APART = {
+    "copysign": lambda x, zero: x * jnp.copysign(1.0, zero),
+    "quotient": lambda x, zero: x * jnp.clip(lax.div(1.0, zero), -1, 1),
+    "sign bit": lambda x, zero: jnp.where(jnp.signbit(jnp.float32(zero)), x, -x),
+    "angle": lambda x, zero: x * lax.atan2(zero, -1.0),
+    "of an array": lambda x, zero: x * jnp.copysign(1.0, np.full((1, 4), zero, np.float32)),
+}
+
+
+def test_operations_on_the_two_zeros_are_told_apart():
+    f = lambda x: jnp.concatenate([g(x, 0.0) + 0.5 * g(x, -0.0) for g in TELLING_ZEROS_APART.values()], 1)  # noqa: E731
+    x = jnp.full((1, 4), -1.0)
+    lower, upper = quick(lambda x: bounds.bound(f, x, radius=0.1))(x)
+    assert np.all((lower <= f(x)) & (f(x) <= upper))
