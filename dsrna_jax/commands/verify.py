@@ -10,7 +10,7 @@ in float64 and by onnxruntime, if that is installed. RUN is the folder of a trai
 checkpoint in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,18 @@ from dsrna_jax.commands.command import Flag, parsed_flags, run_command
 from dsrna_jax.commands.evaluating import evaluation_command
 from dsrna_jax.commands.flags import overridden
 from dsrna_jax.commands.next_steps import argument, line
-from dsrna_jax.commands.process import enable_compilation_cache
+from dsrna_jax.commands.process import enable_compilation_cache, retain_heap
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.verify.config import VerificationConfig
+from dsrna_jax.evaluation.verify.instances import Answer, run_instances, summary
 from dsrna_jax.files import expanded, write_whole
+from dsrna_jax.runtime.apart import Apart
+from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.paths import check_file
+from dsrna_jax.runtime.signals import ending
 
+GRACE = 2.0  # seconds that an instance may take beyond its timeout
+_OF_INSTANCES = ("timeout", "results", "instances", "checkpoint")
 _SUFFIXES = (".onnx", ".onnx.gz", ".vnnlib", ".vnnlib.gz")
 
 
@@ -39,9 +45,11 @@ def main(argv: Sequence[str]) -> None:
         return
     if values.checkpoint or (files and values.instances):
         raise InputError("expected one of NETWORK.onnx PROPERTY.vnnlib, --instances=CSV and --checkpoint=RUN")
-    enable_compilation_cache()
+    for name in (name for name in values if values[name].present and name not in _OF_INSTANCES):
+        raise InputError(f"--{name} is of --checkpoint=RUN: with instances expected --timeout and --results alone")
     if values.instances:
-        _instances(values)
+        with ending(lambda: f"; the same {command_line('verify')} goes on"):
+            _instances(values)
     elif len(files) == 2 and ".onnx" in Path(files[0]).name and ".vnnlib" in Path(files[1]).name:
         _one(files[0], files[1], values)
     else:
@@ -49,27 +57,49 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _one(onnx: str, vnnlib: str, values: FlagValues) -> None:
-    from dsrna_jax.evaluation.verify.instances import answer
-
+    timeout = overridden(VerificationConfig(), values).timeout
     results = expanded(values.results) if values.results else None
     if results is not None:
         check_file(results, "results")
         results.parent.mkdir(parents=True, exist_ok=True)
         write_whole(results, "error\n")  # until there is another answer
-    found = answer(onnx, vnnlib, overridden(VerificationConfig(), values).timeout)
+    found = answered_apart(Apart(answering))(expanded(onnx), expanded(vnnlib), timeout)
     if results is not None:
         write_whole(results, found.text)
     print(found.text.rstrip())
 
 
 def _instances(values: FlagValues) -> None:
-    from dsrna_jax.evaluation.verify.instances import run_instances, summary
-
     timeout = overridden(VerificationConfig(), values).timeout if values["timeout"].present else None
     results = expanded(values.results or Path(values.instances).parent / "results.csv")
     check_file(results, "results")
-    rows = run_instances(values.instances, results, timeout)
+    rows = run_instances(values.instances, results, answered_apart(Apart(answering)), timeout)
     print(f"{summary(rows)}\n{results} holds a row for each instance.")
+
+
+def answering() -> Callable[[Path, Path, float], Answer]:
+    """Makes a process ready for `answering.answer`, which it returns."""
+    retain_heap()
+    enable_compilation_cache()
+    from dsrna_jax.evaluation.verify.answering import answer
+
+    return answer
+
+
+def answered_apart(apart: Apart) -> Callable[[Path, Path, float], Answer]:
+    """`answering.answer` in a process of its own, whose end is no end of this one.
+
+    The verifier looks at its clock between batches of sub-problems. Compilers and solvers have none, so that the process is ended
+    `GRACE` seconds after the timeout.
+    """
+
+    def answered(onnx: Path, vnnlib: Path, timeout: float) -> Answer:
+        try:
+            return apart(onnx, vnnlib, timeout, seconds=timeout + GRACE)
+        except TimeoutError:
+            return Answer("timeout", f"it was ended {GRACE:g} s after its time, as while a program is compiled", timeout + GRACE)
+
+    return answered
 
 
 def _base(values: FlagValues) -> VerificationConfig:

@@ -18,9 +18,10 @@ from dsrna_jax.bounds.verifier.api import verify as complete_verifier
 from dsrna_jax.commands import verify
 from dsrna_jax.commands.process import status
 from dsrna_jax.evaluation import shapes
-from dsrna_jax.evaluation.verify import instances
+from dsrna_jax.evaluation.verify import answering, instances
 from dsrna_jax.interchange import s_expressions
 from dsrna_jax.runtime.lock import held
+from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.training import restore
 
 CALLS = []
@@ -47,10 +48,23 @@ def verdict(answer, counterexample=None):
     return types.SimpleNamespace(**fields)
 
 
+class InThisProcess:
+    """In place of `Apart`, for the verifiers of this file."""
+
+    def __init__(self, make):
+        self.function = make()
+
+    def __call__(self, *arguments, seconds):
+        assert seconds == arguments[-1] + verify.GRACE
+        return self.function(*arguments)
+
+
 @pytest.fixture(autouse=True)
 def verifier(monkeypatch):
     CALLS.clear()
     monkeypatch.setattr(bounds, "verify", small_verifier, raising=False)
+    monkeypatch.setattr(verify, "Apart", InThisProcess)
+    monkeypatch.setattr(verify, "retain_heap", lambda: None)
 
 
 @pytest.fixture
@@ -98,7 +112,7 @@ def test_a_counterexample_is_printed_as_vnncomp_has_it(name, folder, capsys):
 
 def test_the_verifier_decides_what_bounds_alone_do_not(folder, monkeypatch):
     monkeypatch.setattr(bounds, "verify", complete_verifier)
-    found = instances.answer(folder / "n.onnx", folder / "two_rows.vnnlib", 600)
+    found = answering.answer(folder / "n.onnx", folder / "two_rows.vnnlib", 600)
     assert found.status == "unsat" and found.branches > 1
 
 
@@ -116,7 +130,7 @@ def test_what_is_proved_is_of_the_numbers_in_the_files(factor, weight, dtype, tm
         return verdict("verified")
 
     monkeypatch.setattr(bounds, "verify", recorded)
-    assert instances.answer(tmp_path / "n.onnx", tmp_path / "p.vnnlib", 60).status == "unsat"
+    assert answering.answer(tmp_path / "n.onnx", tmp_path / "p.vnnlib", 60).status == "unsat"
     assert found == [(np.dtype(dtype),) * 3]
 
 
@@ -134,15 +148,15 @@ def test_the_file_of_an_instance_that_cannot_be_read_says_error(folder, capsys):
 def test_a_counterexample_that_is_none_is_not_called_sat(point, reason, folder, monkeypatch):
     monkeypatch.setattr(bounds, "verify", lambda *_, **__: verdict("counterexample", np.array(point)))
     if "onnxruntime" in reason:
-        monkeypatch.setattr(instances, "TOLERANCE", -1.0)
-    found = instances.answer(folder / "n.onnx", folder / "fails.vnnlib", 60)
+        monkeypatch.setattr(answering, "TOLERANCE", -1.0)
+    found = answering.answer(folder / "n.onnx", folder / "fails.vnnlib", 60)
     assert found.status == "unknown" and reason in found.reason
 
 
 def test_a_time_that_is_over_is_a_timeout(folder, monkeypatch):
     clock = iter(range(0, 1000, 40))
-    monkeypatch.setattr(instances, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
-    found = instances.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 60)
+    monkeypatch.setattr(answering, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    found = answering.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 60)
     assert found.status == "timeout" and "before box 2 of 2" in found.reason
 
 
@@ -163,6 +177,33 @@ def test_a_csv_is_answered_and_resumed(folder, capsys):
     rows = list(csv.DictReader(results.read_text().splitlines()))
     assert [row["result"] for row in rows] == ["unsat", "sat", "error", "unknown"]
     assert "cannot read" in rows[2]["reason"] and rows[3]["timeout"] == "3" and rows[0]["timeout"] == "5"
+
+
+def test_an_instance_ends_by_its_deadline_or_by_an_exception_alone(folder, monkeypatch):
+    """The row of the one that runs says error until it is known, so that a killed command goes on behind it."""
+    results, faults = (
+        folder / "results.csv",
+        [TimeoutError(), ChildProcessError("by SIGKILL"), TypeError("two\nlines"), Stopped(2, "")],
+    )
+
+    def faulty(onnx, vnnlib, timeout):
+        assert results.read_text().splitlines()[-1].split(",")[3] == "error"
+        raise faults.pop(0)
+
+    monkeypatch.setattr(verify, "answering", lambda: faulty)
+    (folder / "instances.csv").write_text("".join(f"n.onnx,{name}.vnnlib,5\n" for name in "abcd"))
+    assert run(f"--instances={folder / 'instances.csv'}") == 128 + 2
+    rows = list(csv.DictReader(results.read_text().splitlines()))
+    assert [(row["vnnlib"], row["result"]) for row in rows] == [
+        ("a.vnnlib", "timeout"),
+        ("b.vnnlib", "error"),
+        ("c.vnnlib", "error"),
+    ]
+    assert "2 s after its time" in rows[0]["reason"] and float(rows[0]["seconds"]) == 7
+    assert (rows[1]["reason"], rows[2]["reason"]) == ("ChildProcessError: by SIGKILL", "TypeError: two lines")
+    faults.append(TimeoutError())
+    assert run(folder / "n.onnx", folder / "a.vnnlib", f"--results={folder / 'out.txt'}") == 0
+    assert (folder / "out.txt").read_text() == "timeout\n"
 
 
 def test_results_lie_beside_the_instances_by_default(folder, capsys):
@@ -260,6 +301,9 @@ def test_a_dry_run_states_the_most_time(linear, capsys):
         (["--instances={0}/empty.csv"], "has no instances"),
         (["--instances={0}/absent.csv"], "cannot read"),
         (["--instances={0}/good.csv", "--results={0}/bad.csv"], "is no csv of results"),
+        (["{0}/n.onnx", "{0}/holds.vnnlib", "--dry_run"], "--dry_run is of --checkpoint=RUN"),
+        (["--instances={0}/good.csv", "--radius=0.1"], "--radius is of --checkpoint=RUN"),
+        (["--instances={0}/good.csv", "--resume"], "--resume is of --checkpoint=RUN"),
         (["--checkpoint=RUN", "--results=x.csv"], "expected --out=FOLDER"),
         (["--checkpoint=RUN", "--devices=2"], "on one device: leave out devices=2"),
         (["--checkpoint=RUN", "--radius=2"], "radius=2.0: expected at most 1"),

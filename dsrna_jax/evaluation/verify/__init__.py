@@ -1,6 +1,7 @@
 """Verification: properties of ONNX networks as VNN-COMP states them, and trained networks around test images.
 
-instances  one network and one property, or a csv of them
+answering  the answer to one instance: a network and a property
+instances  a csv of instances, and a csv of results
 config     the settings of a verification of a trained network
 run        that verification, from a checkpoint to a folder of results
 """

@@ -1,0 +1,104 @@
+"""The answer to one instance of VNN-COMP: its boxes are verified one after the other, counterexamples are confirmed."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrna_jax import bounds, interchange
+from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.verify.instances import Answer
+from dsrna_jax.files import expanded
+from dsrna_jax.interchange import OnnxNetwork, Property
+from dsrna_jax.interchange.onnx_file import read_bytes
+from dsrna_jax.interchange.onnx_network import fits_float32
+
+TOLERANCE = 1e-4
+"""By how much onnxruntime's outputs, in float32, may miss the unsafe set that a counterexample reaches in float64."""
+
+
+def answer(onnx: str | os.PathLike, vnnlib: str | os.PathLike, timeout: float) -> Answer:
+    """The answer to one instance, within `timeout` seconds.
+
+    Raises: InputError if a file cannot be read, they do not fit together, or the network cannot be bounded.
+    """
+    started = time.monotonic()
+    if not timeout > 0:
+        raise InputError(f"timeout={timeout:g}: expected more than 0 seconds")
+    network, properties = interchange.read_onnx(onnx), interchange.read_vnnlib(vnnlib)
+    _check_fit(network, properties, vnnlib)
+    branches, undecided = 0, ""
+    for number, found in enumerate(properties, start=1):
+        left = timeout - (time.monotonic() - started)
+        if left <= 0:
+            undecided = f"the time was over before box {number} of {len(properties)}"
+            break
+        verdict = _verdict(network, found, left)
+        branches += verdict.branches
+        if verdict.counterexample is not None:
+            x = np.asarray(verdict.counterexample, np.float64)
+            y, doubt = confirmed(network, onnx, found, x)
+            if not doubt:
+                return Answer("sat", verdict.reason, time.monotonic() - started, branches, (x, y))
+            undecided = undecided or doubt
+        elif verdict.status != "verified":
+            undecided = undecided or verdict.reason
+    seconds = time.monotonic() - started
+    if not undecided:
+        return Answer("unsat", "the property holds", seconds, branches)
+    return Answer("timeout" if seconds >= timeout else "unknown", undecided, seconds, branches)
+
+
+def _verdict(network: OnnxNetwork, found: Property, timeout: float):
+    region = bounds.Box(*(side.reshape(1, *network.example_shape) for side in (found.lower, found.upper)))
+    dtype = network.dtype if fits_float32(found.rows) else np.dtype(np.float64)  # what is proved is of the numbers in the files
+    offsets = found.offsets.astype(dtype)  # rounded down: the property that is proved implies the one that is stated
+    offsets = np.where(offsets > found.offsets, np.nextafter(offsets, -np.inf, dtype=dtype), offsets)
+    rows = found.rows.reshape(-1, *_without_batch(network.output_shape)).astype(dtype)
+    try:
+        with jax.enable_x64(dtype == np.float64):
+            specification = bounds.Specification(jnp.asarray(rows), jnp.asarray(offsets), found.clauses)
+            return bounds.verify(network.function, region, specification, timeout=timeout)
+    except NotImplementedError as error:
+        raise InputError(f"{network.path} cannot be bounded: {error}") from error
+
+
+def confirmed(network: OnnxNetwork, onnx: str | os.PathLike, found: Property, x: np.ndarray) -> tuple[np.ndarray, str]:
+    """The output at x, and the doubt if x is no counterexample; "" if it is one.
+
+    x must lie in the box, and its output must be unsafe in float64, and within `TOLERANCE` by onnxruntime if that is installed.
+    The output is then onnxruntime's.
+    """
+    if not (np.all(found.lower <= x.ravel()) and np.all(x.ravel() <= found.upper)):
+        return np.zeros(0), "the counterexample lies outside of the box"
+    with jax.enable_x64(True):
+        y = np.asarray(network(jnp.asarray(x[None], jnp.float64))).reshape(1, -1)
+    if not found.is_unsafe(y)[0]:
+        return y, "the counterexample is none in float64"
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return y, ""
+    onnxruntime.set_default_logger_severity(4)
+    session = onnxruntime.InferenceSession(read_bytes(expanded(onnx)), providers=["CPUExecutionProvider"])
+    dtype = np.float64 if "double" in session.get_inputs()[0].type else np.float32
+    (y,) = session.run([network.output_name], {network.input_name: x.astype(dtype).reshape(network.input_shape)})
+    y = np.asarray(y, np.float64).reshape(1, -1)
+    scale = max(1.0, np.abs(y).max())
+    return y, "" if found.is_unsafe(y, TOLERANCE * scale)[0] else "onnxruntime does not confirm the counterexample"
+
+
+def _without_batch(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(shape[1:] if shape[:1] == (1,) else shape)
+
+
+def _check_fit(network: OnnxNetwork, properties: Sequence[Property], vnnlib: str | os.PathLike) -> None:
+    sizes = [("inputs", "X", int(np.prod(network.input_shape)), len(properties[0].lower))]
+    sizes.append(("outputs", "Y", int(np.prod(network.output_shape)), properties[0].rows.shape[1]))
+    for noun, letter, has, declared in sizes:
+        if has != declared:
+            last = f"{letter}_0 to {letter}_{declared - 1}"
+            raise InputError(f"{vnnlib} declares {last}, but {network.path} has {has} {noun}")
