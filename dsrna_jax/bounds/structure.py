@@ -22,11 +22,15 @@ ANNOTATIONS = frozenset("accuracy sharding out_sharding weak_type".split())
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Made:
-    """An operation and its operands: nodes, predicates and constants; in patterns, `Pattern`s, `Variable`s and numbers."""
+    """An operation and its operands: nodes, predicates and constants; in patterns, `Pattern`s, `Variable`s and numbers.
+
+    primitive: None in patterns.
+    """
 
     name: str
     params: Mapping[str, Any]
     operands: Sequence[Any]
+    primitive: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dsrna_jax.bounds.rules.fourier import MAKES_COMPLEX, by_parts
 from dsrna_jax.bounds.rules.whole_numbers import is_of_whole_numbers, of_whole_numbers
 from dsrna_jax.bounds.separable import keeps_examples_apart
 from dsrna_jax.bounds.structure import Made
-from dsrna_jax.bounds.univariate import Univariate, itself, joined
+from dsrna_jax.bounds.univariate import ELEMENTWISE, Univariate, is_of_numbers, itself, joined
 from dsrna_jax.errors import InputError
 
 
@@ -32,7 +32,7 @@ class Tracer:
     where: the line of user code that is being interpreted, as " (model.py:12)", for error messages.
     known: outputs of equations by `_key`, so that equal equations share them.
     kept: values whose id is part of a key, kept alive so that no other gets the same id.
-    univariate: values as functions of one node.
+    univariate: values as functions of one node by operations with numbers, as far back as these go.
     made: the operations that made each node and predicate, in all ways.
     log_sums: (y, axes) of the nodes that are log(sum(exp(y), axes)).
     least: numbers that nodes are never below, as far as they were asked for (`least`).
@@ -212,20 +212,60 @@ class Tracer:
             else (self.univariate.get(operand) if isinstance(operand, Predicate) else None)
         )
 
+    def roots_of(self, operands) -> list[Node]:
+        """Nodes that operands may be functions of: for each the one that is farthest back, then the operands themselves."""
+        nodes = [o for o in operands if isinstance(o, Node)]
+        return list(dict.fromkeys([self.univariate.get(node, itself(node)).root for node in nodes] + nodes))
+
+    def as_functions_of(self, root: Node, operands) -> list[Univariate | None] | None:
+        """Operands as functions of one node, None for constants; None in whole if one is no such function.
+
+        Constants may be arrays that broadcast to the node, such as a slope for each channel.
+        """
+        known: dict[Any, Univariate | None] = {root: itself(root)}
+
+        def found(value) -> Univariate | None:
+            if value not in known:
+                farthest = self.univariate.get(value)
+                known[value] = farthest if farthest is not None and farthest.root is root else made(value)
+            return known[value]
+
+        def made(value) -> Univariate | None:
+            if isinstance(value, Node) and value.index < root.index:
+                return None
+            for way in self.made.get(value, ()):
+                if way.name in ELEMENTWISE and (parts := parts_of(way.operands)) is not None:
+                    return self._joined(way, parts)
+            return None
+
+        def parts_of(operands) -> list[Univariate | None] | None:
+            parts = []
+            for operand in operands:
+                is_constant = not isinstance(operand, Node | Predicate)
+                parts.append(None if is_constant else found(operand))
+                if not is_constant and parts[-1] is None:
+                    return None
+            return parts
+
+        return parts_of(operands)
+
     def _remember(self, equation, inputs, outputs):
         (output, *others) = outputs
         if others or not isinstance(output, Node | Predicate) or any(output is i for i in inputs):
             return
-        self.made.setdefault(output, []).append(Made(equation.primitive.name, equation.params, inputs))
+        self.made.setdefault(output, []).append(Made(equation.primitive.name, equation.params, inputs, equation.primitive))
         if output in self.univariate:
             return
         parts = [self.univariate_of(i) for i in inputs]
-        if any(part is None and isinstance(i, Predicate) for i, part in zip(inputs, parts, strict=True)):
-            return
-        primitive, params = equation.primitive, equation.params
-        result = joined(primitive.name, lambda *v: evaluated(primitive, v, params)[0], inputs, parts)
+        result = self._joined(self.made[output][-1], parts) if is_of_numbers(inputs, parts) else None
         if result is not None and result.root is not output:
             self.univariate[output] = result
+
+    def _joined(self, made, parts) -> Univariate | None:
+        """The result of an operation as a function of the one node that its operands, `parts`, are functions of."""
+        if any(part is None and isinstance(i, Predicate) for i, part in zip(made.operands, parts, strict=True)):
+            return None
+        return joined(made.name, lambda *v: evaluated(made.primitive, v, made.params)[0], list(made.operands), parts)
 
     def batch_axes(self, equation, twin, inputs) -> list[int]:
         """The batch axis of each output. Raises: InputError if the operation mixes examples."""

@@ -32,6 +32,15 @@ class Univariate:
     affine: tuple | None
 
 
+def is_of_numbers(operands: list, parts: list[Univariate | None]) -> bool:
+    """Whether all constants are one number each, whatever the batch size, so that functions can be composed without end."""
+    return all(part is not None or np.ndim(o) == 0 or number(o) is not None for o, part in zip(operands, parts, strict=True))
+
+
+def _broadcasts(shape, onto) -> bool:
+    return not shape or (len(shape) == len(onto) and all(n in (1, m) for n, m in zip(shape, onto, strict=True)))
+
+
 def itself(node) -> Univariate:
     """The node as a function of itself."""
     return Univariate(node, lambda x: x, (1.0, 0.0))
@@ -47,11 +56,8 @@ def joined(name: str, call: Callable, operands: list, parts: list[Univariate | N
     known = [part for part in parts if part is not None]
     if name not in ELEMENTWISE or len({id(part.root) for part in known}) != 1:
         return None
-    if any(
-        len(set(np.shape(o)) - {1}) and np.shape(o) != known[0].root.value.shape
-        for o, part in zip(operands, parts, strict=True)
-        if part is None
-    ):
+    shape = known[0].root.value.shape
+    if any(not _broadcasts(np.shape(o), shape) for o, part in zip(operands, parts, strict=True) if part is None):
         return None
     constants: list[Any] = [None if part is not None else number(o) for o, part in zip(operands, parts, strict=True)]
     operands = [o if c is None else c for o, c in zip(operands, constants, strict=True)]

@@ -181,11 +181,18 @@ def _selected_truth(tracer, primitive, operands, params, axes):
 def _piecewise(tracer, operands, axes):
     """[node] of a choice between two functions of one value that meet where the choice changes: a hinge or a curve; else None."""
     predicate, *cases = operands
-    sides = [tracer.univariate_of(o) for o in (predicate.left, predicate.right)]
-    parts = [tracer.univariate_of(c) for c in cases]
-    if len({id(p.root) for p in sides + parts if p is not None}) != 1:
-        return None
-    root = next(p.root for p in sides if p is not None)
+    for root in tracer.roots_of((predicate.left, predicate.right)):
+        parts = tracer.as_functions_of(root, (predicate.left, predicate.right, *cases))
+        bent = parts and _bent(tracer, operands, axes, root, parts)
+        if bent:
+            return bent
+    return None
+
+
+def _bent(tracer, operands, axes, root, parts):
+    """`_piecewise` for functions of one node: those of both sides of the comparison, and of both cases."""
+    predicate, *cases = operands
+    sides, parts = parts[:2], parts[2:]
     pair = lambda part, o: (0.0, o if number(o) is None else number(o)) if part is None else part.affine  # noqa: E731
     bend = affine_difference(*map(pair, sides, (predicate.left, predicate.right)))
     if bend is None or number(bend[0]) is None or bend[0] == 0:

@@ -47,16 +47,19 @@ def hinge(left, right):
 
 def _crossed(tracer, primitive, nodes, axes, is_max):
     """[node] of the maximum or minimum of two affine functions of one node, such as max(x, 0.1 x); None for other operands."""
-    first, second = (tracer.univariate_of(node) for node in nodes)
-    if first.root is not second.root or any(node.value.shape != first.root.value.shape for node in nodes):
-        return None
-    gap = difference(first.affine, second.affine)
-    if gap is None or number(gap[0]) is None or gap[0] == 0:
-        return None
-    at = 0.0 if number(gap[1]) == 0 else -gap[1] / gap[0]
-    left, right = (f.affine[0] for f in ((second, first) if (gap[0] > 0) == is_max else (first, second)))
-    value = tracer.value(primitive, nodes, {})
-    return [tracer.node(Hinge(left, right, at), (first.root,), value, axes[0], "relu")]
+    for root in tracer.roots_of(nodes):
+        parts = tracer.as_functions_of(root, nodes)
+        if parts is None or any(node.value.shape != root.value.shape for node in nodes):
+            continue
+        first, second = (part.affine for part in parts)
+        gap = difference(first, second)
+        if gap is None or number(gap[0]) is None or gap[0] == 0:
+            continue
+        at = 0.0 if number(gap[1]) == 0 else -gap[1] / gap[0]
+        left, right = (slope for slope, _ in ((second, first) if (gap[0] > 0) == is_max else (first, second)))
+        value = tracer.value(primitive, nodes, {})
+        return [tracer.node(Hinge(left, right, at), (root,), value, axes[0], "relu")]
+    return None
 
 
 def absolute(tracer, primitive, operands, params, axes):

@@ -68,6 +68,7 @@ class OfSubproblems(Intervals):
 
     def __init__(self, graph: Graph, rounding: Rounding, ends: Ends, sides: Mapping[Node, jax.Array]):
         super().__init__(graph, rounding)
+        assert ends.keys() == {node.index for node in graph.nodes}, "the graph of a batch is not that of one example"
         for node in graph.nodes:
             lower, upper, error = (jnp.broadcast_to(part, node.value.shape) for part in ends[node.index])
             self[node], self._errors[node] = Interval(lower, upper), error
