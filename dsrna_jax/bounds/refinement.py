@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.bounds import forward
@@ -18,6 +19,10 @@ from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import outward_sum
 from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import is_known
+
+
+ROUNDED = 1e-4  # two evaluations of a value are taken to differ by less, as a share of its largest entry
 
 
 def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Options) -> Relaxed:
@@ -29,20 +34,12 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
     Args:
       boxes: intervals of all nodes by interval arithmetic.
       options: `given` holds sound bounds of intermediate values by their names; the method does not bound these again.
-    Raises: InputError for unknown names in `given`, or sides that do not fit.
+    Raises: InputError as `check_given`.
     """
     method, given, names = options.record, options.given or {}, intermediate_names(graph)
     slopes = slopes_by_node(graph, options.slopes) if isinstance(options.slopes, Mapping) else method.slopes
     shared = options.slopes == "shared"
-    if not isinstance(given, Mapping) or not all(isinstance(sides, tuple | list) for sides in given.values()):
-        raise InputError("given must map names to (lower, upper), as intermediate returns them")
-    unknown = {str(name) for name in given} - set(names.values())
-    if unknown:
-        raise InputError(f"unknown intermediate values {', '.join(sorted(unknown))}: f has {', '.join(names.values())}")
-    for node, name in names.items():
-        shapes = [np.shape(side) for side in given.get(name, ())]
-        if name in given and shapes != [node.value.shape] * 2:
-            raise InputError(f"given {name} must be (lower, upper) of shape {node.value.shape}, got shapes {shapes}")
+    check_given(names, given)
     if method.refined_by is None and not given and ball.norm == "linf":
         return Relaxed(boxes, slopes)
     zonotopes = Zonotopes(graph, ball, boxes) if method.refined_by == "zonotopes" else None
@@ -52,6 +49,8 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
     def refine(node: Node, intervals: Intervals, is_exact: bool):
         if names[node] in given:
             lower, upper = given[names[node]]
+            is_interval = jnp.asarray(lower) <= upper  # ends that turn out to be none as they are computed say nothing
+            lower, upper = jnp.where(is_interval, lower, -jnp.inf), jnp.where(is_interval, upper, jnp.inf)
             return outward_sum(lower, -node.value, -1), outward_sum(upper, -node.value, 1)
         sides = []
         if zonotopes is not None:
@@ -69,6 +68,43 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
         return tightest(sides) if sides else None
 
     return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), slopes, planes)
+
+
+def check_given(names: dict[Node, str], given: Mapping) -> None:
+    """Raises: InputError for unknown names, and sides that do not fit or, where they are known, cannot bound the value.
+
+    These are ends in the wrong order, NaN, and ends that do not hold the value that f takes at x by more than rounding.
+    """
+    if not isinstance(given, Mapping) or not all(isinstance(sides, tuple | list) for sides in given.values()):
+        raise InputError("given must map names to (lower, upper), as intermediate returns them")
+    unknown = {str(name) for name in given} - set(names.values())
+    if unknown:
+        raise InputError(f"unknown intermediate values {', '.join(sorted(unknown))}: f has {', '.join(names.values())}")
+    for node, name in names.items():
+        if name not in given:
+            continue
+        shapes = [np.shape(side) for side in given[name]]
+        if shapes != [node.value.shape] * 2:
+            raise InputError(f"given {name} must be (lower, upper) of shape {node.value.shape}, got shapes {shapes}")
+        if not is_known(*given[name]):
+            continue
+        lower, upper = map(np.asarray, given[name])
+        if place := _first(~(lower <= upper)):
+            raise InputError(f"given {name} has no interval at {place}: its ends are {lower[place]:g} and {upper[place]:g}")
+        if not is_known(node.value):
+            continue
+        value = np.asarray(node.value)
+        spare = ROUNDED * np.abs(value).max()
+        if place := _first((value < lower - spare) | (value > upper + spare)):
+            raise InputError(
+                f"given {name} does not hold the value of f at x at {place}: "
+                f"{value[place]:g} is not in {lower[place]:g} to {upper[place]:g}"
+            )
+
+
+def _first(mask) -> tuple[int, ...] | None:
+    """The place of the first true entry."""
+    return tuple(map(int, np.argwhere(mask)[0])) if mask.any() else None
 
 
 def intermediate_names(graph: Graph) -> dict[Node, str]:

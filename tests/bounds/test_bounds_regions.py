@@ -122,16 +122,20 @@ def test_a_specification_holds_if_every_clause_has_a_positive_row():
 def test_given_bounds_are_used_and_not_computed_again(monkeypatch):
     f = lambda x: network(jax.nn.relu(network(x) @ SECOND.T) @ FIRST.T)  # noqa: E731
     options = {"box": BOX, "method": "crown"}
-    bound = lambda given=None: quick(lambda given: bounds.bound(f, BOX.middle, given=given, **options))(given)  # noqa: E731
-    given = quick(lambda: bounds.intermediate(f, BOX.middle, **options))()
-    np.testing.assert_allclose(bound(given=given), bound(), rtol=1e-5)
+    bound = quick(lambda given: bounds.bound(f, BOX.middle, given=given, **options))
+    given, tight = quick(lambda: bounds.intermediate(f, BOX.middle, **options))(), bound(None)
+    np.testing.assert_allclose(bound(given), tight, rtol=1e-5)
     wide = given | {"relu_2": (given["relu_2"][0] - 1, given["relu_2"][1] + 1)}
-    loose, tight = bound(given=wide), bound()
+    loose = bound(wide)
     assert np.all(loose[0] < tight[0])
+    for wrong in (given["relu_2"][::-1], (given["relu_2"][0] * jnp.nan, given["relu_2"][1])):
+        lower, upper = bound(given | {"relu_2": wrong})
+        assert np.all(lower <= tight[0]) and np.all(tight[1] <= upper)
     monkeypatch.setattr(refinement, "sides_of", None)
-    np.testing.assert_array_equal(bound(given=wide), loose)
+    bound.clear_cache()
+    np.testing.assert_array_equal(bound(wide), loose)
     with pytest.raises(TypeError):
-        bound()
+        bound(None)
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown", "hz_crown"])
@@ -159,7 +163,7 @@ def test_channels_of_a_pixel_change_together_under_l0():
     np.testing.assert_allclose((lower[:, 0], upper[:, 0]), ([0, 0], [0, 10 + 11 + 12]), rtol=1e-5, atol=1e-3)
 
 
-ROWS = jnp.ones((1, 3))
+ROWS, FAR = jnp.ones((1, 3)), jnp.full((2, 8), 99.0)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +194,9 @@ ROWS = jnp.ones((1, 3))
         ({"radius": 0.1, "clip": (0.0, "1")}, r"clip must be \(low, high\)"),
         ({"radius": 0.1, "given": {"relu_0": 1.0}}, "given must map names to"),
         ({"radius": 0.1, "given": {"relu_0": (ROWS, ROWS)}}, r"given relu_0 must be \(lower, upper\) of shape"),
+        ({"radius": 0.1, "given": {"relu_0": (FAR, -FAR)}}, r"given relu_0 has no interval at \(0, 0\): its ends are 99 and -99"),
+        ({"radius": 0.1, "given": {"relu_0": (FAR * jnp.nan, FAR)}}, r"relu_0 has no interval at \(0, 0\): its ends are nan and 99"),
+        ({"radius": 0.1, "given": {"relu_0": (FAR, FAR)}}, r"relu_0 does not hold the value of f at x at \(0, 0\): .* in 99 to 99"),
     ],
 )
 @pytest.mark.usefixtures("unchecked_signatures")
