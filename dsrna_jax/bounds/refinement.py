@@ -21,7 +21,6 @@ from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import is_known
 
-
 ROUNDED = 1e-4  # two evaluations of a value are taken to differ by less, as a share of its largest entry
 
 
