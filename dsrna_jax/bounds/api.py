@@ -26,6 +26,7 @@ def bound(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
@@ -39,11 +40,13 @@ def bound(
       x: floating-point pixels, or whatever f takes.
       radius: of the ball, a number or [batch], in units of x, >= 0; may be traced.
       norm: of the ball: "linf", "l2" or "l1", over all entries of an example together; or "l0", with `clip`: the radius is then
-        the number of pixels that may take any valid value (all channels of images [batch, height, width, channel]).
+        the number of pixels that may take any valid value.
       method: one of `METHODS`. The default is the tightest whose cost does not grow with the width of the network. The search's
         certificates, which are differentiated in every step, default to "ibp"; `certify`, which has time, to "hz_crown".
       clip: (low, high) that x' stays within, as pixels do in (0, 1); None for no limit, since x may be anything. Commands and
         certificates, whose x are pixels, clip.
+      channel_axis: of "l0": the axis of x along which entries are one pixel, -1 for images [batch, height, width, channel] and 1
+        for [batch, channel, height, width]. Needed for x of four axes; otherwise None, for entries that are pixels each.
       box: a `Box` that holds x, in place of a ball: bounds then hold for all x' in it, and in `clip`.
       chunk: entries bounded at a time in backward passes; memory grows with it.
       iterations: optimisation steps of alpha_crown.
@@ -56,7 +59,7 @@ def bound(
     Raises: InputError for wrong arguments, for an f that mixes examples, and if memory would not suffice, by estimate;
       NotImplementedError naming a primitive that has no rule, and the line that calls it.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis)
     return bounded_output(f, x, options).values()
 
 
@@ -70,6 +73,7 @@ def deviation(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
@@ -84,7 +88,7 @@ def deviation(
 
     Returns: (lower, upper), each of the shape of f(x), or [row, batch].
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact")
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact", channel_axis=channel_axis)
     return bounded_output(f, x, options).deviations(rows)
 
 
@@ -98,13 +102,14 @@ def value_and_deviation(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
     given: Given | None = None,
 ) -> tuple[Float[Array, "batch *output"], tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """(f(x), `deviation`), as `jax.value_and_grad`: one evaluation of f, and one of its derivatives, serves both."""
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact")
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact", channel_axis=channel_axis)
     bounded = bounded_output(f, x, options)
     return bounded.value, bounded.deviations(rows)
 
@@ -118,12 +123,15 @@ def intermediate(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     given: Given | None = None,
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given))
+    bounded = bounded_output(
+        f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given, channel_axis=channel_axis)
+    )
     intervals = bounded.relaxations[0].intervals
     return {
         name: (node.value + intervals[node].lower, node.value + intervals[node].upper)

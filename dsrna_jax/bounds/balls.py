@@ -50,6 +50,7 @@ class Ball:
 
     radius: [batch]; of a box, the largest absolute deviation; under "l0", the number of pixels that change.
     norm: over all leaves of an example together.
+    channel_axis: under "l0", along which the entries of a leaf are one pixel, >= 0; None if each entry is a pixel.
     boxes: the smallest box of each leaf that holds the ball.
     clip: (low, high), or None.
     """
@@ -58,6 +59,7 @@ class Ball:
     norm: str
     boxes: tuple[Interval, ...]
     clip: tuple[float, float] | None
+    channel_axis: int | None = None
 
     def clipped(self, x, box: Interval) -> Interval:
         """A box of deviations from x, cut to `clip`."""
@@ -95,8 +97,10 @@ class Ball:
         gains = []
         for c, box in zip(coefficients, self.boxes, strict=True):
             gain = -jnp.minimum(c * box.lower[None], c * box.upper[None])
-            # The channels of an image [batch, height, width, channel] change together.
-            gains.append((total(gain, 4) if c.ndim == 5 else gain).reshape(*c.shape[:2], -1))
+            if self.channel_axis is not None:
+                gain = jnp.moveaxis(gain, self.channel_axis + 1, -1)
+                gain = total(gain, gain.ndim - 1)
+            gains.append(gain.reshape(*c.shape[:2], -1))
         most = -jnp.sort(-jnp.concatenate(gains, -1), -1)
         changes = jnp.arange(most.shape[-1])[None, None] < self.radius[None, :, None]
         return -total(jnp.where(changes, most, 0), 2)
@@ -138,15 +142,17 @@ def _least_l2(flat, low, high):
     return -parts[0] + parts[1] - parts[2] - 4 * gamma(flat.shape[-1] + 8, flat.dtype) * lax.stop_gradient(parts[1] + parts[2])
 
 
-def region(leaves, *, radius, norm: str, clip, box: Box | None) -> Ball:
+def region(leaves, *, radius, norm: str, clip, box: Box | None, channel_axis: int | None = None) -> Ball:
     """The inputs around leaves [batch, ...] that a bound holds for, arguments as in `bounds.bound`.
 
     Raises: InputError unless one of radius and box is given; or as `ball` and `boxed`.
     """
     if (radius is None) == (box is None):
         raise InputError(f"expected a radius or a box, got {'neither' if box is None else 'both'}")
+    if norm != "l0" and channel_axis is not None:
+        raise InputError(f"only norm=l0 counts pixels: leave out channel_axis={channel_axis}")
     if box is None:
-        return sparse(leaves, radius, clip) if norm == "l0" else ball(leaves, radius, norm, clip)
+        return sparse(leaves, radius, clip, channel_axis) if norm == "l0" else ball(leaves, radius, norm, clip)
     if not isinstance(box, Box):
         raise InputError(f"a box must be a bounds.Box(lower, upper), got {type(box).__name__}")
     if norm != "linf":
@@ -154,29 +160,41 @@ def region(leaves, *, radius, norm: str, clip, box: Box | None) -> Ball:
     return boxed(leaves, box, clip)
 
 
-def sparse(leaves, pixels, clip) -> Ball:
+def sparse(leaves, pixels, clip, channel_axis: int | None = None) -> Ball:
     """The inputs that differ from leaves [batch, ...] in up to so many pixels, a number or [batch].
 
-    Changed pixels may take any valid value. A pixel is all channels of an array [batch, height, width, channel], and an entry of
-    any other array.
-    Raises: InputError without the range of valid values, or as `ball`.
+    Changed pixels may take any valid value.
+
+    Args:
+      channel_axis: along which the entries of a leaf are one pixel, as axis 1 or -1 of images; by default each entry is a pixel.
+    Raises: InputError without the range of valid values, without a channel axis for leaves of four axes or more, for one that is
+      no axis of all leaves beside the batch, or as `ball`.
     """
     if clip is None:
         raise InputError("norm=l0 needs the range that changed pixels stay in: give clip=(low, high)")
     whole = ball(leaves, pixels, "linf", clip)
+    if channel_axis is None:
+        if any(leaf.ndim > 3 for leaf in leaves):
+            raise InputError("norm=l0 counts pixels: give the channel_axis of the images, -1 if channels are last, 1 if first")
+    else:
+        axes = {channel_axis + leaf.ndim if channel_axis < 0 else channel_axis for leaf in leaves}
+        if len(axes) > 1 or not all(0 < axis < leaf.ndim for axis in axes for leaf in leaves):
+            raise InputError(f"channel_axis={channel_axis} is no axis of x beside the batch: {[leaf.shape for leaf in leaves]}")
+        (channel_axis,) = axes
     low, high = clip
     boxes = (Interval(jnp.full_like(leaf, low) - leaf, jnp.full_like(leaf, high) - leaf) for leaf in leaves)
     counts = [whole.radius.reshape(-1, *[1] * (leaf.ndim - 1)) for leaf in leaves]
     held = tuple(
         Interval(*(jnp.where(count >= 1, side, 0 * count) for side in box)) for count, box in zip(counts, boxes, strict=True)
     )
-    return Ball(jnp.floor(whole.radius), "l0", held, clip)
+    return Ball(jnp.floor(whole.radius), "l0", held, clip, channel_axis)
 
 
 def boxed(leaves, box: Box, clip) -> Ball:
     """The deviations that lead from leaves [batch, ...] into a box.
 
-    Raises: InputError for ends of other shapes than the leaves, or, where numbers are known, in the wrong order or without x.
+    Raises: InputError for ends of other shapes than the leaves, or, where numbers are known, in the wrong order or without x, or
+      for leaves outside of clip.
     """
     ends = jax.tree.leaves(box.lower), jax.tree.leaves(box.upper)
     shapes = [leaf.shape for leaf in leaves]
@@ -187,10 +205,12 @@ def boxed(leaves, box: Box, clip) -> Ball:
     for leaf, low, high in zip(leaves, *ends, strict=True):
         if not (is_real(low) and is_real(high)):
             raise InputError(f"the ends of a box must be real numbers, got {np.asarray(low).dtype} and {np.asarray(high).dtype}")
+        low, high = rounded_outwards(low, leaf.dtype, -1), rounded_outwards(high, leaf.dtype, 1)
         if is_known(leaf, low, high):
             _check_order(np.asarray(leaf), np.asarray(low), np.asarray(high))
-        low, high = (lax.optimization_barrier(jnp.asarray(end, leaf.dtype)) for end in (low, high))
+        low, high = (lax.optimization_barrier(jnp.asarray(end)) for end in (low, high))
         boxes.append(Interval(jnp.minimum(outward_sum(low, -leaf, -1), 0), jnp.maximum(outward_sum(high, -leaf, 1), 0)))
+    _check_range(leaves, clip)
     reach = jnp.stack([reach_of(each).reshape(len(each.lower), -1).max(1) for each in boxes]).max(0)
     area = Ball(reach, "linf", tuple(boxes), clip)
     return dataclasses.replace(area, boxes=tuple(area.clipped(leaf, each) for leaf, each in zip(leaves, boxes, strict=True)))
@@ -205,22 +225,39 @@ def _check_order(x, low, high):
         raise InputError(f"x lies outside of the box at {place}: {x[place]:g} is not in {low[place]:g} to {high[place]:g}")
 
 
+def rounded_outwards(end, dtype, sign: int):
+    """The end of a box in a type, moved up (sign 1) or down (sign -1) where rounding would leave some of the box out."""
+    if end.dtype == dtype:
+        return end
+    xp: Any = np if is_known(end) else jnp  # JAX would round numbers of 64 bits as it takes them
+    exact = xp.asarray(end)
+    near = exact.astype(dtype)
+    beyond = xp.nextafter(near, xp.asarray(sign * np.inf, dtype))
+    return xp.where(sign * near < sign * exact, beyond, near)
+
+
+def _check_range(leaves, clip) -> None:
+    """Raises: InputError if leaves are known to be outside of clip."""
+    if clip is None:
+        return
+    low, high = clip
+    for leaf in leaves:
+        if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
+            least, largest = np.asarray(leaf).min(), np.asarray(leaf).max()
+            raise InputError(f"x leaves the range of clip={clip}: it spans {least:g} to {largest:g}")
+
+
 def ball(leaves, radius, norm: str, clip) -> Ball:
     """The ball around leaves [batch, ...], arguments as in `bounds.bound`.
 
     Raises: InputError for an unknown norm, a radius that is negative or has the wrong shape, or pixels outside of clip.
     """
     if norm not in NORMS:
-        raise InputError(f"unknown norm {norm!r}: expected one of {', '.join(NORMS)}")
+        raise InputError(f"unknown norm {norm!r}: expected one of {', '.join(NORMS)}, or l0 with clip")
     batch = leaves[0].shape[0]
     check_radius(radius, batch)
     radius = jnp.asarray(radius, leaves[0].dtype)
-    if clip is not None:
-        low, high = clip
-        for leaf in leaves:
-            if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
-                least, largest = np.asarray(leaf).min(), np.asarray(leaf).max()
-                raise InputError(f"x leaves the range of clip={clip}: it spans {least:g} to {largest:g}")
+    _check_range(leaves, clip)
     # Without the barrier XLA evaluates whole layers at compile time where the radius is a constant.
     radius = lax.optimization_barrier(jnp.broadcast_to(radius, (batch,)))
     radius = jnp.where(radius >= 0, radius, jnp.nan)  # of a negative radius that is known only as it is computed

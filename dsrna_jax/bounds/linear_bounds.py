@@ -36,6 +36,7 @@ def linear(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     given: Given | None = None,
@@ -46,7 +47,9 @@ def linear(
     Arguments as in `bound`; "alpha_crown" gives the planes of "crown", and "ibp" those of "crown_ibp". The offsets include all
     allowances for rounding.
     """
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given, slopes=slopes))
+    bounded = bounded_output(
+        f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given, slopes=slopes, channel_axis=channel_axis)
+    )
     graph, relaxed = bounded.graph, bounded.relaxations[0].prepared(bounded.graph, bounded.graph.output)
     output, structure = graph.output, jax.tree.structure(x)
     value = output.value

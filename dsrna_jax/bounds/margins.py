@@ -37,6 +37,7 @@ def margin(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
@@ -51,7 +52,7 @@ def margin(
       images: [batch, ...], floating-point pixels.
       labels: [batch], integers in 0 .. classes - 1.
       key: ignored.
-      radius, norm, method, clip, box, chunk, iterations, given, slopes: as in `bound`.
+      radius, norm, method, clip, channel_axis, box, chunk, iterations, given, slopes: as in `bound`.
       arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
         takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network are positive
         in the latter alone.
@@ -59,7 +60,7 @@ def margin(
     Returns: [batch], in units of the logits; -inf if nothing is known.
     Raises: InputError, NotImplementedError; as `bound`.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
     return _class_margins(logits_fn, images, labels, options).min(1)
 
 
@@ -74,6 +75,7 @@ def class_margins(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
@@ -85,7 +87,7 @@ def class_margins(
 
     Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
     return _class_margins(logits_fn, images, labels, options)
 
 

@@ -35,12 +35,15 @@ class Options:
     given: Given | None = None
     arithmetic: str = "evaluated"
     slopes: Slopes = "neuron"
+    channel_axis: int | None = None
 
     def __post_init__(self):
         method_named(self.method)
         rounding_of(self.arithmetic)
         check_counts(chunk=self.chunk)
         check_counts(0, iterations=self.iterations)
+        if self.channel_axis is not None and (isinstance(self.channel_axis, bool) or not isinstance(self.channel_axis, int)):
+            raise InputError(f"channel_axis must be the number of an axis of x, got {shown(self.channel_axis)}")
         _check_clip(self.clip)
         if not isinstance(self.slopes, Mapping) and self.slopes not in ("neuron", "shared"):
             raise InputError(f"slopes must be neuron, shared, or a dict of shares by hinge, got {shown(self.slopes)}")
@@ -59,7 +62,7 @@ class Options:
 
     def around(self, leaves: list[jax.Array]) -> Ball:
         """The deviations from leaves [batch, ...] that the bound holds for. Raises: InputError, as `region`."""
-        return region(leaves, radius=self.radius, norm=self.norm, clip=self.clip, box=self.box)
+        return region(leaves, radius=self.radius, norm=self.norm, clip=self.clip, box=self.box, channel_axis=self.channel_axis)
 
 
 def _check_clip(clip) -> None:

@@ -23,6 +23,7 @@ def optimised_slopes(
     norm: str = "linf",
     method: str = "crown",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
@@ -41,7 +42,7 @@ def optimised_slopes(
 
     Returns: {"relu_0": [batch, ...]}, of the shapes of the hinges' values.
     """
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given))
+    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, channel_axis=channel_axis))
     output = bounded.graph.output
     if rows is None:
         every = rows_of(output, jnp.arange(output.size))

@@ -104,6 +104,7 @@ def specification_margins(
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
@@ -123,7 +124,9 @@ def specification_margins(
 
     Returns: [batch, row].
     """
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes))
+    bounded = bounded_output(
+        f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
+    )
     rows, offsets = specification.functionals(bounded.value)
     return lowest(rows, offsets, bounded.value, bounded.lower(rows), bounded.ball.radius).T
 

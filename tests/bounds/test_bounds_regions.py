@@ -155,12 +155,20 @@ def test_bounds_under_l0_hold_and_are_exact_for_affine_functions(method):
     np.testing.assert_allclose(got, (affine.min(0), affine.max(0)), rtol=1e-5, atol=1e-5)
 
 
-def test_channels_of_a_pixel_change_together_under_l0():
+@pytest.mark.parametrize(("axis", "most"), [(-1, 10 + 11 + 12), (1, 6 + 12), (2, 9 + 12)])
+def test_channels_of_a_pixel_change_together_under_l0(axis, most):
     f = lambda x: x.reshape(len(x), -1) @ jnp.arange(1.0, 13.0)[:, None]  # noqa: E731
     x = jnp.zeros((2, 2, 2, 3))
-    options = {"norm": "l0", "clip": (0.0, 1.0), "method": "crown"}
+    options = {"norm": "l0", "clip": (0.0, 1.0), "method": "crown_ibp", "channel_axis": axis}
     lower, upper = quick(lambda x, radius: bounds.bound(f, x, radius=radius, **options))(x, jnp.array([0, 1]))
-    np.testing.assert_allclose((lower[:, 0], upper[:, 0]), ([0, 0], [0, 10 + 11 + 12]), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose((lower[:, 0], upper[:, 0]), ([0, 0], [0, most]), rtol=1e-5, atol=1e-3)
+
+
+def test_a_box_in_float64_holds_its_middle_and_is_rounded_outwards():
+    ends = np.array([[0.1, 0.0]]), np.array([[0.1, 1 / 3]])
+    box = bounds.Box(*ends)
+    lower, upper = (np.asarray(side, np.float64) for side in bounds.bound(lambda x: x, box.middle, box=box, method="ibp"))
+    assert np.all(lower <= ends[0]) and np.all(ends[1] <= upper) and np.all(upper - lower <= ends[1] - ends[0] + 1e-6)
 
 
 ROWS, FAR = jnp.ones((1, 3)), jnp.full((2, 8), 99.0)
@@ -173,6 +181,11 @@ ROWS, FAR = jnp.ones((1, 3)), jnp.full((2, 8), 99.0)
         ({"radius": 0.1, "box": BOX}, "expected a radius or a box, got both"),
         ({"box": BOX, "norm": "l2"}, "a box has no norm"),
         ({"radius": 1, "norm": "l0"}, "norm=l0 needs the range"),
+        ({"radius": 1, "norm": "l9"}, "expected one of linf, l2, l1, or l0 with clip"),
+        ({"radius": 1, "norm": "l0", "clip": (-9.0, 9.0), "channel_axis": 2}, r"channel_axis=2 is no axis of x beside the batch"),
+        ({"radius": 1, "norm": "l0", "clip": (-9.0, 9.0), "channel_axis": 0.5}, "channel_axis must be the number of an axis"),
+        ({"radius": 1, "channel_axis": -1}, "only norm=l0 counts pixels"),
+        ({"box": BOX, "clip": (8.0, 9.0)}, r"x leaves the range of clip=\(8.0, 9.0\)"),
         ({"box": bounds.Box(BOX.upper, BOX.lower)}, r"lower end lies above its upper end at \(0, 0\)"),
         ({"box": bounds.Box(BOX.lower - 9, BOX.lower - 8)}, r"x lies outside of the box at \(0, 0\)"),
         ({"box": bounds.Box(BOX.lower[:1], BOX.upper)}, r"lower end has the shapes \[\(1, 4\)\]"),
@@ -207,6 +220,11 @@ def test_regions_and_specifications_that_do_not_fit_are_refused_in_one_line(opti
             bounds.bound(network, BOX.middle, **options)
         else:
             bounds.specification_margins(network, BOX.middle, bounds.Specification(*specification), radius=0.1)
+
+
+def test_pixels_of_images_are_ambiguous_without_their_channel_axis():
+    with pytest.raises(InputError, match="give the channel_axis of the images, -1 if channels are last, 1 if first"):
+        bounds.bound(lambda x: x, jnp.zeros((1, 2, 2, 3)), radius=1, norm="l0", clip=(0.0, 1.0))
 
 
 def test_nothing_is_certified_of_radii_and_labels_that_turn_out_to_be_none():
