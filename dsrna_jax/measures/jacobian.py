@@ -53,7 +53,9 @@ def jacobian_norm(
       method: one of the methods above.
       n_proj: number of projections, at most K for `rows`; ignored by `exact`.
 
-    Returns: [batch], >= 0, per unit of x; at least float32. NaN for examples of which x, f(x) or J holds NaN.
+    Returns: [batch], >= 0, per unit of x; at least float32. NaN for examples of which x is not finite, or f(x) or J holds NaN: J
+      as it is computed, where a `where` can hide NaN weights, most easily from `jvp`. Squares of gradients leave the range of
+      float32 below 1e-19 and above 1e19, which makes 0 or infinity of norms other than row_l1 and, with `jvp`, row_l2.
     Raises: InputError if `method` cannot give `norm` (the message lists the pairs that go together), a key is missing,
       `n_proj` is out of range, or the shape or type of x or of f(x) is not as above.
     """
@@ -146,9 +148,9 @@ def _root(squares: Array) -> Array:
 
 
 def _known(norms: Float[Array, " batch"], x: Array, outputs: Array) -> Float[Array, " batch"]:
-    """The norms, NaN where x or an output is NaN: operations such as relu have derivative 0 there."""
-    is_nan = jnp.isnan(x).any(tuple(range(1, x.ndim))) | jnp.isnan(outputs).any(1)
-    return jnp.where(is_nan, jnp.nan, norms)
+    """The norms, NaN where x is not finite or an output is NaN: operations such as tanh and relu have derivative 0 there."""
+    is_unknown = ~jnp.isfinite(x).all(tuple(range(1, x.ndim))) | jnp.isnan(outputs).any(1)
+    return jnp.where(is_unknown, jnp.nan, norms)
 
 
 def _output_directions(method: str, key, outputs: Array, n_proj: int) -> Callable[[Array | int], Array]:
