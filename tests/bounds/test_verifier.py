@@ -15,6 +15,7 @@ from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.rounding import EVALUATION
+from dsrna_jax.bounds.verifier import api
 from dsrna_jax.bounds.verifier.beta_crown import OfSubproblems, Split, ends_of, hinges_of
 from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
@@ -191,6 +192,32 @@ def test_what_is_not_decided_in_time_is_unknown():
 ONE = bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1))
 
 
+@pytest.mark.usefixtures("unchecked_signatures")
+@pytest.mark.parametrize(
+    ("f", "specification", "said"),
+    [
+        (lambda x: {"logits": x}, ONE, r"f\(x\) must be one array .* got {'logits': "),
+        (lambda x: x.sum(), ONE, r"f\(x\) must be one array"),
+        (lambda x: x[:, :2], None, "must be a bounds.Specification, got NoneType"),
+        (lambda x: x[:, :2] * np.nan, ONE, "finite at no point of the region"),
+    ],
+)
+def test_functions_and_properties_that_are_none_are_refused_in_one_line(f, specification, said):
+    with pytest.raises(InputError, match=said):
+        bounds.verify(f, bounds.Box(np.zeros((1, 3)), np.ones((1, 3))), specification)
+
+
+def test_an_attack_takes_as_many_points_as_fit_and_the_nearest_clauses_first(monkeypatch):
+    """y = x + (0, ..., 9) of 100 entries of 4 bytes, on [-1, 1]: clause 0 alone has an input below -0.5."""
+    f, box = lambda x: x[:, :10] + np.arange(10.0)[None], bounds.Box(-np.ones((1, 100)), np.ones((1, 100)))
+    asked, attack = [], api.attacked
+    monkeypatch.setattr(api, "attacked", lambda *args, points: asked.append(points) or attack(*args, points=points))
+    monkeypatch.setattr(api, "free_memory", lambda: 2 * 4 * 400)
+    rows = jnp.flip(jnp.eye(10), 0)  # the clause to attack is the last
+    found = api.Problem.of(f, box, bounds.Specification(rows, jnp.full(10, 0.5))).attacked(None)
+    assert found[0] <= -0.5 and asked[0] < 10
+
+
 @pytest.mark.parametrize(
     ("lower", "upper", "options", "said"),
     [
@@ -203,7 +230,9 @@ ONE = bounds.Specification(jnp.ones((1, 2)), jnp.zeros(1))
         (np.zeros((2, 3)), np.ones((2, 3)), {}, "a box of one example"),
         (np.ones((1, 3)), np.zeros((1, 3)), {}, r"lower end lies above its upper end at \(0, 0\)"),
         (np.zeros((1, 3)), np.full((1, 3), np.inf), {}, "must be finite"),
-        ([np.zeros((1, 3))] * 2, [np.ones((1, 3))] * 2, {}, "a box of one array"),
+        ([np.zeros((1, 3))] * 2, [np.ones((1, 3))] * 2, {}, "a box of one array, got a list"),
+        ([[0, 0, 0]], [[1, 1, 1]], {}, "give numbers as numpy.array"),
+        (np.zeros((1, 4)), np.ones((1, 4)), {}, r"f takes no x \[1, 4\]: "),
         (np.zeros((1, 3)), np.ones((1, 3)), {"split": "relu"}, "unknown split 'relu'"),
         (np.zeros((1, 3)), np.ones((1, 3)), {"method": "exact"}, "unknown method 'exact'"),
     ],

@@ -9,6 +9,7 @@ from dsrna_jax.bounds.verifier import hinge_splits, subproblems
 from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.operand_bounds import refined
+from dsrna_jax.bounds.verifier.pairwise import splittable
 from dsrna_jax.bounds.verifier.subproblems import Bounded
 
 BATCH = 16
@@ -33,7 +34,7 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
         root = subproblems.root(parts.arrays, parts.static, box, method="crown")
         tighten = lambda root, low, high, p=parts, b=box: subproblems.tightened(p.arrays, p.static, b, root.ends, low, high)  # noqa: E731
         options = {"batch": BATCH, "rows": 1, "seconds_of_batch": 0.0}
-        found = refined(root, hinge_layers(f, box.middle), search.bounded, tighten, seconds=60.0, **options)
+        found = refined(root, hinge_layers(splittable(f, box.middle)), search.bounded, tighten, seconds=60.0, **options)
         low, high, was = (np.asarray(side) for side in (found.low, found.high, root.low))
         np.testing.assert_array_equal(low[:5], was[:5])
         least, greatest = exact_operands(f, box)
@@ -44,7 +45,12 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
         np.testing.assert_array_equal(is_open, (least < 0) & (greatest > 0))
         tightened += (low > was).sum()
         same = refined(
-            root, hinge_layers(f, box.middle), search.bounded, tighten, seconds=0.0, **options | {"seconds_of_batch": 1}
+            root,
+            hinge_layers(splittable(f, box.middle)),
+            search.bounded,
+            tighten,
+            seconds=0.0,
+            **options | {"seconds_of_batch": 1},
         )
         assert same is root
     assert tightened > 5

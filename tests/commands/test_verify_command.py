@@ -43,8 +43,8 @@ def small_verifier(f, region, specification, *, timeout):
     return verdict("verified" if bool(specification.holds(margins)[0]) else "unknown")
 
 
-def verdict(answer, counterexample=None):
-    fields = {"status": answer, "counterexample": counterexample, "reason": "as it came", "seconds": 0.5, "branches": 3}
+def verdict(answer, counterexample=None, reason="as it came"):
+    fields = {"status": answer, "counterexample": counterexample, "reason": reason, "seconds": 0.5, "branches": 3}
     return types.SimpleNamespace(**fields)
 
 
@@ -157,7 +157,25 @@ def test_a_time_that_is_over_is_a_timeout(folder, monkeypatch):
     clock = iter(range(0, 1000, 40))
     monkeypatch.setattr(answering, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     found = answering.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 60)
-    assert found.status == "timeout" and "before box 2 of 2" in found.reason
+    assert found.status == "timeout" and "before 2 of 2 boxes were decided" in found.reason
+
+
+def test_boxes_are_attacked_first(folder, monkeypatch):
+    monkeypatch.setattr(bounds, "verify", None)
+    assert answering.answer(folder / "n.onnx", folder / "one_box_fails.vnnlib", 60)[:2] == ("sat", "found by an attack")
+
+
+def test_boxes_share_the_time(folder, monkeypatch):
+    """Box 1 does not come to an end in its half of the time, box 2 needs none, and box 1 has the rest."""
+    shares = []
+
+    def solve(f, region, specification, *, timeout):
+        shares.append((float(region.upper[0, 0]), round(timeout, -1)))
+        return verdict("verified") if len(shares) > 1 else verdict("unknown", reason=answering.OVER)
+
+    monkeypatch.setattr(bounds, "verify", solve)
+    assert answering.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 6000).status == "unsat"
+    assert shares == [(0.25, 3000), (1, 6000), (0.25, 6000)]
 
 
 def test_a_csv_is_answered_and_resumed(folder, capsys):

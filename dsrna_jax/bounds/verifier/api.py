@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.explanation import free_memory
+from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
@@ -18,12 +19,14 @@ from dsrna_jax.bounds.verifier import hinge_splits, input_splits
 from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
-from dsrna_jax.bounds.verifier.verdict import Verdict
-from dsrna_jax.errors import InputError
+from dsrna_jax.bounds.verifier.pairwise import splittable
+from dsrna_jax.bounds.verifier.verdict import OVER, Verdict
+from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
 FEW_LAYERS = 8  # of hinges
+POINTS = 64  # of the attack, or one for each clause if there are more
 
 
 @in_full_precision
@@ -52,7 +55,7 @@ def verify(
         `jax.tree_util.Partial(apply, weights)` is compiled once for all weights of one shape.
       region: a box of one example, [1, ...].
       specification: its rows fit the shape of f(x).
-      timeout: seconds, > 0; checked between batches, and compiling counts.
+      timeout: seconds, > 0; checked between stages and batches, so that a program that compiles is not cut short.
       method: one of `METHODS`: of the bounds of sub-boxes ("crown" by default), or of the intermediate bounds that all splits of
         hinges share ("alpha_crown", whose programs grow with the square of the layers, and "hz_crown" for more than 8).
       split: "inputs", "hinges", or "auto" for inputs if there are up to 20, or no hinges.
@@ -62,8 +65,8 @@ def verify(
       key: of the attack's random points.
 
     Returns: a `Verdict`.
-    Raises: InputError for regions of several examples or trees, ends in the wrong order, or a timeout that is not positive; or as
-      `bound`.
+    Raises: InputError for regions of several examples or trees, ends in the wrong order, a timeout that is not positive, and an f
+      that takes no such inputs, returns no array or is nowhere finite; or as `bound`.
     """
     started = time.monotonic()
     check_radius(timeout, None, name="timeout", is_positive=True)
@@ -73,45 +76,126 @@ def verify(
         raise InputError(f"unknown split {split!r}: expected auto, inputs or hinges")
     if method is not None:
         method_named(method)
-    lower, upper = _ends(region)
-    box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
-    specification = specification.checked()
-    layers = hinge_layers(f, box.middle)
-    specification = _of_the_example(specification, jax.eval_shape(f, box.middle))
-    traceable = Traceable.of(f, box.middle)
-    key = checked_key(jax.random.key(0) if key is None else key, is_single=True)
-    free, boxes = free_memory(), batch * (2 * lower.nbytes + 16)
+    problem = Problem.of(f, region, specification)
+    specification, box = problem.specification, problem.box
+    free, boxes = free_memory(), batch * (2 * box.lower.nbytes + 16)
     if free is not None and boxes > free:
         raise InputError(f"batch={batch}: its boxes alone would take {boxes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
 
     def seconds():
         return time.monotonic() - started
 
-    point, least = jax.device_get(attacked(traceable.arrays, traceable.static, specification, box, key))
-    if least <= 0 and (confirmed := _confirmed(f, specification, exact, point)) is not None:
-        return Verdict("counterexample", confirmed, "found by an attack", seconds(), 0)
+    point = problem.attacked(key)
+    if point is not None:
+        return Verdict("counterexample", point, "found by an attack", seconds(), 0)
+    if seconds() >= timeout:
+        return Verdict("unknown", None, OVER, seconds(), 0)
     options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
+    layers = hinge_layers(problem.graph)
     if split == "auto":
-        split = "hinges" if lower.size > FEW_INPUTS and layers else "inputs"
+        split = "hinges" if box.lower.size > FEW_INPUTS and layers else "inputs"
     if split == "inputs":
-        outcome = input_splits.search(traceable, specification, box, method=method or "crown", **options)
+        outcome = input_splits.search(problem.traceable, specification, box, method=method or "crown", **options)
     else:
         shared = method or ("alpha_crown" if len(layers) <= FEW_LAYERS else "hz_crown")
-        outcome = hinge_splits.search(traceable, specification, box, layers, method=shared, iterations=iterations, **options)
+        outcome = hinge_splits.search(
+            problem.traceable, specification, box, layers, method=shared, iterations=iterations, **options
+        )
     if outcome.status != "counterexample":
         return Verdict(outcome.status, None, outcome.reason, seconds(), outcome.branches)
-    confirmed = _confirmed(f, specification, exact, outcome.counterexample)
+    confirmed = problem.confirmed(outcome.counterexample)
     if confirmed is None:
         return Verdict("unknown", None, "an input violates the property by no more than rounding", seconds(), outcome.branches)
     return Verdict("counterexample", confirmed, outcome.reason, seconds(), outcome.branches)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A function, a region and a property that fit together.
+
+    traceable, graph: of f. Values of the graph are abstract.
+    specification: with rows [row, *output] and offsets [row].
+    box: in the type that bounds are computed in, rounded outwards; `exact` is as it was given.
+    """
+
+    f: Callable
+    traceable: Traceable
+    graph: Graph
+    specification: Specification
+    box: Box
+    exact: Box
+
+    @classmethod
+    def of(cls, f: Callable, region: Box, specification: Specification) -> "Problem":
+        """The problem of these parts. Raises: as `verify`."""
+        lower, upper = _ends(region)
+        box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
+        if not isinstance(specification, Specification):
+            raise InputError(f"the property must be a bounds.Specification, got {type(specification).__name__}")
+        specification = specification.checked()
+        try:
+            output = jax.eval_shape(f, box.middle)
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise InputError(f"f takes no x {list(lower.shape)}: {' '.join(str(error).split())[:200]}") from error
+        if not isinstance(output, jax.ShapeDtypeStruct) or output.shape[:1] != (1,):
+            raise InputError(f"f(x) must be one array [batch, ...] for x {list(lower.shape)}, got {shown(output)}")
+        graphs: list[Graph] = []
+        jax.eval_shape(lambda x: graphs.append(splittable(f, x)), box.middle)
+        return cls(f, Traceable.of(f, box.middle), graphs[0], _of_the_example(specification, output), box, exact)
+
+    def attacked(self, key: PRNGKeyArray | None) -> np.ndarray | None:
+        """A counterexample that an attack finds, confirmed. Raises: InputError if f is finite at no point that it tries."""
+        key = checked_key(jax.random.key(0) if key is None else key, is_single=True)
+        clauses = len(self.specification.of_every_row)
+        points = max(POINTS // clauses, 1) * clauses
+        free, bytes_each = free_memory(), self.box.lower.itemsize * sum(node.size for node in self.graph.nodes)
+        while free is not None and points > 1 and points * bytes_each > free / 2:
+            points = -(-points // 2)
+        f = self.traceable
+        point, least = jax.device_get(attacked(f.arrays, f.static, self.specification, self.box, key, points=points))
+        if least == np.inf:
+            raise InputError("f(x) is finite at no point of the region that was tried: its weights hold NaN or infinity")
+        return self.confirmed(point) if least <= 0 else None
+
+    def confirmed(self, point) -> np.ndarray | None:
+        """The input as a counterexample in float64, moved into the exact box; None if it is none there.
+
+        The arrays of a pytree f are taken in float64 too. A function that takes no such inputs is evaluated as it is, at the next
+        input of float32.
+        """
+        f, exact, specification = self.f, self.exact, self.specification
+        x = np.clip(np.asarray(point, np.float64)[None], exact.lower, exact.upper)
+        with jax.enable_x64(True):
+            wide = jax.tree.map(lambda a: jnp.asarray(a, float) if _is_float(a) else a, f)
+            try:
+                y = wide(jnp.asarray(x))
+            except TypeError:  # a convolution by float32 weights that f closes over
+                x = _narrow(x, exact)
+                y = f(jnp.asarray(x, np.float32))
+            value = float(violations(values_of(y, specification), specification).min())
+        return x[0] if value <= 0 and np.all((exact.lower <= x) & (x <= exact.upper)) else None
+
+
+@in_full_precision
+def attacked_first(
+    f: Callable[[Float[Array, "batch *input"]], Float[Array, "batch *output"]],
+    region: Box,
+    specification: Specification,
+) -> np.ndarray | None:
+    """The counterexample that `verify` would find before it branches, if there is one."""
+    return Problem.of(f, region, specification).attacked(None)
 
 
 def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
     """The ends of a box of one example in the type that bounds are computed in, rounded outwards."""
     if not isinstance(region, Box):
         raise InputError(f"the region must be a bounds.Box(lower, upper), got {type(region).__name__}")
-    if len(jax.tree.leaves(region.lower)) != 1 or len(jax.tree.leaves(region.upper)) != 1:
-        raise InputError("the region must be a box of one array: join the arrays of a tree inside of f")
+    for side in (region.lower, region.upper):
+        if not hasattr(side, "shape"):
+            what = "join the arrays of a tree inside of f, and give numbers as numpy.array([[...]])"
+            raise InputError(f"the region must be a box of one array, got a {type(side).__name__}: {what}")
     exact = [np.asarray(side) for side in (region.lower, region.upper)]
     if exact[0].shape != exact[1].shape or exact[0].ndim < 2 or len(exact[0]) != 1:
         raise InputError(f"the region must be a box of one example, [1, ...], got {exact[0].shape} and {exact[1].shape}")
@@ -134,24 +218,6 @@ def _of_the_example(specification: Specification, output) -> Specification:
     rows, offsets = specification.rows, specification.offsets
     rows = rows[0] if np.ndim(rows) > output.ndim else rows
     return dataclasses.replace(specification, rows=rows, offsets=offsets[0] if np.ndim(offsets) > 1 else offsets)
-
-
-def _confirmed(f, specification, exact: Box, point) -> np.ndarray | None:
-    """The input as a counterexample in float64, moved into the exact box; None if it is none there.
-
-    The arrays of a pytree f are taken in float64 too. A function that takes no such inputs is evaluated as it is, at the next
-    input of float32.
-    """
-    x = np.clip(np.asarray(point, np.float64)[None], exact.lower, exact.upper)
-    with jax.enable_x64(True):
-        wide = jax.tree.map(lambda a: jnp.asarray(a, float) if _is_float(a) else a, f)
-        try:
-            y = wide(jnp.asarray(x))
-        except TypeError:  # a convolution by float32 weights that f closes over
-            x = _narrow(x, exact)
-            y = f(jnp.asarray(x, np.float32))
-        value = float(violations(values_of(y, specification), specification).min())
-    return x[0] if value <= 0 and np.all((exact.lower <= x) & (x <= exact.upper)) else None
 
 
 def _narrow(x: np.ndarray, exact: Box) -> np.ndarray:

@@ -6,7 +6,7 @@ min <c, d> >= min <c, d> - multiplier * s * (t + d). Multipliers and the slopes 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Penalty, Planes
 from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of
-from dsrna_jax.bounds.verifier.pairwise import splittable
 
 # {index of a node: its lower end, upper end and error}, of one example, for the nodes of a graph.
 Ends = Mapping[int, tuple[jax.Array, jax.Array, jax.Array]]
@@ -32,14 +31,9 @@ def hinges_of(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if isinstance(node.operation, Hinge)]
 
 
-def hinge_layers(f: Callable, x) -> list[tuple[int, bool]]:
-    """The operations of f whose sides can be chosen: the number of entries of each, and whether its operand is affine in x.
-
-    x: [batch, ...]; nothing is computed.
-    """
-    found: list[Node] = []
-    jax.eval_shape(lambda x: found.extend(hinges_of(splittable(f, x))), x)
-    return [(node.size, is_affine(node.parents[0])) for node in found]
+def hinge_layers(graph: Graph) -> list[tuple[int, bool]]:
+    """The operations whose sides can be chosen: the number of entries of each, and whether its operand is affine in the input."""
+    return [(node.size, is_affine(node.parents[0])) for node in hinges_of(graph)]
 
 
 def flat(x, node: Node) -> jax.Array:

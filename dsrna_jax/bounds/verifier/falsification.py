@@ -29,28 +29,33 @@ def value_at(arrays, static, specification: Specification, x: Float[Array, "1 *i
     return violations(values_of(joined(static, arrays)(x), specification), specification).min()
 
 
-@functools.partial(jax.jit, static_argnames=("static", "restarts", "steps"))
+@functools.partial(jax.jit, static_argnames=("static", "points", "steps"))
 def attacked(
-    arrays, static, specification: Specification, box: Box, key: PRNGKeyArray, *, restarts: int = 64, steps: int = 60
+    arrays, static, specification: Specification, box: Box, key: PRNGKeyArray, *, points: int, steps: int = 60
 ) -> tuple[Float[Array, "*input"], Float[Array, ""]]:
     """The input that comes closest to a violation, and its least `violations`: at most 0 if it is a counterexample.
 
-    Every clause is attacked from as many random points; steps are a share of each entry's width, which falls from a quarter to
-    1/256, along the sign of the gradient. The best point of all steps counts.
+    Random points are shared out among the clauses; if there are too few, to those that come closest at the middle of the box.
+    Steps are a share of each entry's width, which falls from a quarter to 1/256, along the sign of the gradient. The best point
+    of all steps counts.
 
     Args:
       box: of one example, [1, ...].
-      restarts: points in all, at least one for each clause.
+      points: in all.
+
+    Returns: infinity as the least violation if it is finite nowhere.
     """
     f = joined(static, arrays)
-    clauses = len(specification.of_every_row)
-    count = max(restarts // clauses, 1) * clauses
     width = box.upper - box.lower
-    target = jnp.arange(count) % clauses
+
+    def by_clause(x):
+        return violations(values_of(f(x), specification), specification)
+
+    clauses = len(specification.of_every_row)
+    target = jnp.arange(points) % clauses if points >= clauses else by_clause(box.middle)[0].argsort()[:points]
 
     def worst(x):
-        by_clause = violations(values_of(f(x), specification), specification)
-        return jnp.take_along_axis(by_clause, target[:, None], 1)[:, 0]
+        return jnp.take_along_axis(by_clause(x), target[:, None], 1)[:, 0]
 
     def step(carry, size):
         x, best, least = carry
@@ -59,11 +64,11 @@ def attacked(
         better = value < least
         best = jnp.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, best)
         x = jnp.clip(x - size * width * jnp.sign(gradient), box.lower, box.upper)
-        return (x, best, jnp.minimum(value, least)), None
+        return (x, best, jnp.fmin(value, least)), None
 
-    start = box.lower + jax.random.uniform(key, (count, *box.lower.shape[1:]), box.lower.dtype) * width
+    start = box.lower + jax.random.uniform(key, (points, *box.lower.shape[1:]), box.lower.dtype) * width
     start = jnp.clip(start, box.lower, box.upper)
     sizes = jnp.geomspace(1 / 4, 1 / 256, steps, dtype=box.lower.dtype)
-    (_, best, least), _ = lax.scan(step, (start, start, jnp.full(count, jnp.inf, start.dtype)), sizes)
+    (_, best, least), _ = lax.scan(step, (start, start, jnp.full(points, jnp.inf, start.dtype)), sizes)
     place = least.argmin()
     return best[place], least[place]

@@ -20,7 +20,7 @@ from dsrna_jax.bounds.verifier.falsification import value_at
 from dsrna_jax.bounds.verifier.linear_programs import piece, solved
 from dsrna_jax.bounds.verifier.operand_bounds import refined
 from dsrna_jax.bounds.verifier.subproblems import Bounded, Root, Subproblems, members_of
-from dsrna_jax.bounds.verifier.verdict import Outcome
+from dsrna_jax.bounds.verifier.verdict import OVER, Outcome
 
 OF_OPERANDS = 0.25  # of the steps of a sub-problem: many sub-problems of few steps bound operands best
 OF_LEAVES = 5.0  # of the steps of a sub-problem: one in which no hinge is left to split is not to fail for want of steps
@@ -71,7 +71,7 @@ def search(
                 seconds_of_batch=branching.seconds_of_batch,
             )
         stage *= 2
-    return branching.outcome or Outcome("unknown", None, "the time was over", branching.branches)
+    return branching.outcome or Outcome("unknown", None, OVER, branching.branches)
 
 
 class _Branching:

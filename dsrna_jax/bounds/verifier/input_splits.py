@@ -22,7 +22,7 @@ from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.batches import ROUNDED
 from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
-from dsrna_jax.bounds.verifier.verdict import Outcome
+from dsrna_jax.bounds.verifier.verdict import OVER, Outcome
 
 LEAST = 0.01  # the least coefficient that counts, relative to the largest
 
@@ -86,7 +86,7 @@ def search(
     waiting, waiting_bounds, branches = box, np.full(1, -np.inf, np.float32), 0
     while len(waiting_bounds):
         if seconds_left() <= 0:
-            return Outcome("unknown", None, "the time was over", branches)
+            return Outcome("unknown", None, OVER, branches)
         first = np.argsort(waiting_bounds)[:batch]  # the worst first
         rest = np.setdiff1d(np.arange(len(waiting_bounds)), first, assume_unique=True)
         count, filled = len(first), np.resize(first, batch)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+OVER = "the time was over"  # the reason of a search that has ended by its time
+
 
 class Outcome(NamedTuple):
     """The result of one search: that of a `Verdict`, with a counterexample that is not checked yet."""

@@ -2,13 +2,16 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax import bounds, interchange
+from dsrna_jax.bounds.verifier.api import attacked_first
+from dsrna_jax.bounds.verifier.verdict import OVER
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.verify.instances import Answer
 from dsrna_jax.files import expanded
@@ -23,6 +26,9 @@ TOLERANCE = 1e-4
 def answer(onnx: str | os.PathLike, vnnlib: str | os.PathLike, timeout: float) -> Answer:
     """The answer to one instance, within `timeout` seconds.
 
+    If the property has several boxes, all are attacked first. They share the time, and those that it does not suffice for share
+    what the others leave.
+
     Raises: InputError if a file cannot be read, they do not fit together, or the network cannot be bounded.
     """
     started = time.monotonic()
@@ -30,29 +36,50 @@ def answer(onnx: str | os.PathLike, vnnlib: str | os.PathLike, timeout: float) -
         raise InputError(f"timeout={timeout:g}: expected more than 0 seconds")
     network, properties = interchange.read_onnx(onnx), interchange.read_vnnlib(vnnlib)
     _check_fit(network, properties, vnnlib)
-    branches, undecided = 0, ""
-    for number, found in enumerate(properties, start=1):
-        left = timeout - (time.monotonic() - started)
-        if left <= 0:
-            undecided = f"the time was over before box {number} of {len(properties)}"
-            break
-        verdict = _verdict(network, found, left)
-        branches += verdict.branches
-        if verdict.counterexample is not None:
-            x = np.asarray(verdict.counterexample, np.float64)
-            y, doubt = confirmed(network, onnx, found, x)
-            if not doubt:
-                return Answer("sat", verdict.reason, time.monotonic() - started, branches, (x, y))
-            undecided = undecided or doubt
-        elif verdict.status != "verified":
-            undecided = undecided or verdict.reason
-    seconds = time.monotonic() - started
-    if not undecided:
-        return Answer("unsat", "the property holds", seconds, branches)
-    return Answer("timeout" if seconds >= timeout else "unknown", undecided, seconds, branches)
+    branches, doubts = 0, []
+
+    def left() -> float:
+        return timeout - (time.monotonic() - started)
+
+    def sat(found: Property, point: np.ndarray | None, reason: str) -> Answer | None:
+        if point is None:
+            return None
+        x = np.asarray(point, np.float64)
+        y, doubt = confirmed(network, onnx, found, x)
+        if doubt:
+            doubts.append(doubt)
+            return None
+        return Answer("sat", reason, timeout - left(), branches, (x, y))
+
+    waiting = list(properties)
+    for found in waiting if len(waiting) > 1 else ():
+        if left() > 0 and (known := sat(found, _solved(network, found, attacked_first), "found by an attack")):
+            return known
+    while waiting and left() > 0:
+        late = []
+        for place, found in enumerate(waiting):
+            share = left() / (len(waiting) - place)
+            if share <= 0:
+                late.append(found)
+                continue
+            verdict = _solved(network, found, bounds.verify, timeout=share)
+            branches += verdict.branches
+            if known := sat(found, verdict.counterexample, verdict.reason):
+                return known
+            if verdict.reason == OVER:
+                late.append(found)
+            elif verdict.status == "unknown":
+                doubts.append(verdict.reason)
+        waiting = late
+    if waiting:
+        doubts.append(OVER if len(properties) == 1 else f"{OVER} before {len(waiting)} of {len(properties)} boxes were decided")
+    if not doubts:
+        return Answer("unsat", "the property holds", timeout - left(), branches)
+    return Answer("timeout" if left() <= 0 else "unknown", doubts[0], timeout - left(), branches)
 
 
-def _verdict(network: OnnxNetwork, found: Property, timeout: float):
+def _solved(network: OnnxNetwork, found: Property, solve: Callable[..., Any], **options: Any) -> Any:
+    """The result of solve(f, region, specification) for a property of a network."""
     region = bounds.Box(*(side.reshape(1, *network.example_shape) for side in (found.lower, found.upper)))
     dtype = network.dtype if fits_float32(found.rows) else np.dtype(np.float64)  # what is proved is of the numbers in the files
     offsets = found.offsets.astype(dtype)  # rounded down: the property that is proved implies the one that is stated
@@ -61,7 +88,7 @@ def _verdict(network: OnnxNetwork, found: Property, timeout: float):
     try:
         with jax.enable_x64(dtype == np.float64):
             specification = bounds.Specification(jnp.asarray(rows), jnp.asarray(offsets), found.clauses)
-            return bounds.verify(network.function, region, specification, timeout=timeout)
+            return solve(network.function, region, specification, **options)
     except NotImplementedError as error:
         raise InputError(f"{network.path} cannot be bounded: {error}") from error
 
