@@ -67,6 +67,11 @@ class OnnxNetwork:
         return _without_batch(self.input_shape)
 
     @property
+    def example_output_shape(self) -> Shape:
+        """Shape of the output of an example."""
+        return _without_batch(self.output_shape)
+
+    @property
     def dtype(self) -> np.dtype:
         """The type that holds all its numbers: float32, or float64 if some would be rounded."""
         arrays = [a for a in (*self.weights.values(), *self._constants.values()) if a.dtype.kind == "f"]

@@ -6,11 +6,13 @@ A file asserts a formula of comparisons of linear terms, joined by `and` and `or
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from dsrna_jax import bounds
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import expanded
 from dsrna_jax.interchange.linear_terms import Inequality, Variables, comparisons
@@ -43,6 +45,34 @@ class Property(NamedTuple):
         """Whether each of the outputs [batch, output] is unsafe, [batch]; `tolerance`: by how much a row may exceed 0."""
         values = outputs @ self.rows.T + self.offsets <= tolerance
         return np.any([values[:, list(clause)].all(1) for clause in self.clauses], axis=0)
+
+    def region(self, example_shape: Sequence[int] | None = None) -> "bounds.Box":
+        """The box of inputs as `bounds.verify` takes it, [1, *example_shape]; by default [1, input]."""
+        shape = self.lower.shape if example_shape is None else example_shape
+        return bounds.Box(self.lower.reshape(1, *shape), self.upper.reshape(1, *shape))
+
+    def specification(self, output_shape: Sequence[int] | None = None, dtype: DTypeLike = np.float32) -> "bounds.Specification":
+        """The property as `bounds.verify` takes it, of an f that computes in `dtype`.
+
+        Offsets that it does not hold are rounded down: what is proved then implies the property.
+
+        Args:
+          output_shape: of the output of one example; by default [output].
+          dtype: float64 needs `jax.enable_x64`.
+        Raises: InputError if `dtype` does not hold the rows, or JAX does not compute in it.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        dtype = np.dtype(dtype)
+        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+            raise InputError(f"JAX does not compute in {dtype} here: expected float32, or jax.enable_x64(True)")
+        rows, offsets = self.rows.astype(dtype), self.offsets.astype(dtype)
+        if not np.array_equal(rows, self.rows):
+            raise InputError(f"{dtype} does not hold the property's factors of outputs: give dtype=numpy.float64")
+        offsets = np.where(offsets > self.offsets, np.nextafter(offsets, -np.inf, dtype=offsets.dtype), offsets)
+        shape = self.rows.shape[1:] if output_shape is None else output_shape
+        return bounds.Specification(jnp.asarray(rows.reshape(-1, *shape)), jnp.asarray(offsets), self.clauses)
 
 
 def read(path: str | os.PathLike) -> tuple[Property, ...]:

@@ -152,3 +152,21 @@ def test_files_that_are_absent_or_no_text_are_refused(tmp_path):
     (tmp_path / "p.vnnlib").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not UTF-8"):
         vnnlib.read(tmp_path / "p.vnnlib")
+
+
+def test_a_property_is_given_to_the_verifier_in_the_shapes_of_a_function():
+    """Rounded offsets are at most those of the file, and factors that would be rounded are refused."""
+    text = DECLARED + BOX + "(assert (>= (+ (* 2 Y_0) Y_2 0.3) 0))(assert (or (<= Y_1 0.7) (<= Y_1 Y_2)))"
+    (found,) = vnnlib.parsed_properties(text)
+    region, specification = found.region((1, INPUTS)), found.specification((OUTPUTS, 1))
+    assert region.lower.shape == (1, 1, INPUTS) and specification.rows.shape == (3, OUTPUTS, 1)
+    assert found.region().upper.shape == (1, INPUTS) and found.specification().rows.shape == (3, OUTPUTS)
+    assert specification.offsets.dtype == np.float32 and np.all(specification.offsets <= found.offsets)
+    np.testing.assert_allclose(specification.offsets, found.offsets, rtol=1e-6)
+    outputs = np.random.default_rng(0).normal(size=(50, OUTPUTS))
+    values = outputs @ np.asarray(specification.rows)[..., 0].T + np.asarray(specification.offsets)
+    np.testing.assert_array_equal(np.asarray(specification.holds(values)), ~found.is_unsafe(outputs))
+    with pytest.raises(InputError, match=r"float32 does not hold .* dtype=numpy.float64"):
+        vnnlib.parsed_properties(DECLARED + BOX + "(assert (>= (* 0.1 Y_0) 0))")[0].specification()
+    with pytest.raises(InputError, match=r"JAX does not compute in float64 here"):
+        found.specification(dtype=np.float64)

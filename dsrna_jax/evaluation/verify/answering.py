@@ -80,15 +80,11 @@ def answer(onnx: str | os.PathLike, vnnlib: str | os.PathLike, timeout: float) -
 
 def _solved(network: OnnxNetwork, found: Property, solve: Callable[..., Any], **options: Any) -> Any:
     """The result of solve(f, region, specification) for a property of a network."""
-    region = bounds.Box(*(side.reshape(1, *network.example_shape) for side in (found.lower, found.upper)))
     dtype = network.dtype if fits_float32(found.rows) else np.dtype(np.float64)  # what is proved is of the numbers in the files
-    offsets = found.offsets.astype(dtype)  # rounded down: the property that is proved implies the one that is stated
-    offsets = np.where(offsets > found.offsets, np.nextafter(offsets, -np.inf, dtype=dtype), offsets)
-    rows = found.rows.reshape(-1, *_without_batch(network.output_shape)).astype(dtype)
     try:
         with jax.enable_x64(dtype == np.float64):
-            specification = bounds.Specification(jnp.asarray(rows), jnp.asarray(offsets), found.clauses)
-            return solve(network.function, region, specification, **options)
+            specification = found.specification(network.example_output_shape, dtype)
+            return solve(network.function, found.region(network.example_shape), specification, **options)
     except NotImplementedError as error:
         raise InputError(f"{network.path} cannot be bounded: {error}") from error
 
@@ -116,10 +112,6 @@ def confirmed(network: OnnxNetwork, onnx: str | os.PathLike, found: Property, x:
     y = np.asarray(y, np.float64).reshape(1, -1)
     scale = max(1.0, np.abs(y).max())
     return y, "" if found.is_unsafe(y, TOLERANCE * scale)[0] else "onnxruntime does not confirm the counterexample"
-
-
-def _without_batch(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(shape[1:] if shape[:1] == (1,) else shape)
 
 
 def _check_fit(network: OnnxNetwork, properties: Sequence[Property], vnnlib: str | os.PathLike) -> None:
