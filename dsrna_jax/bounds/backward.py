@@ -81,13 +81,13 @@ def linear_lower_bound(graph: Graph, relaxed: Relaxed, target: Node, functional,
     """A linear function of the input's deviation d that lies below <functional, deviation of target>.
 
     Args:
-      functional: [row, *target shape].
+      functional: [row, *target shape], or a `Functional` on windows.
       stop: end at the first relaxed nodes on the way, with their intervals, rather than go on to the input by their planes.
     Returns: (coefficients, losses): the function is <coefficients, d> - sum(losses). The coefficients are [row, batch, ...] for
       each input, or None if the target does not depend on any; the losses are [row, batch], each at least 0
       unless gaps are signed.
     """
-    start = dense(target, functional)
+    start = functional if isinstance(functional, Functional) else dense(target, functional)
     parts, losses = functionals_of_inputs(graph, relaxed, target, start, stop=stop)
     return None if all(part is None for part in parts) else _arrays(graph, start, parts), losses
 

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from dsrna_jax.bounds.backward import linear_lower_bound, rows_of
+from dsrna_jax.bounds.backward import linear_lower_bound
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.options import Given, Options, Slopes
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.rounding import gamma, in_full_precision, lowered
+from dsrna_jax.bounds.rows import Rows, window_axes
 
 
 class LinearBounds(NamedTuple):
@@ -54,26 +55,27 @@ def linear(
     output, structure = graph.output, jax.tree.structure(x)
     value = output.value
 
-    def from_below(rows):
-        coefficients, losses = linear_lower_bound(graph, relaxed, output, rows)
+    rows, batch = Rows(output, window_axes(graph, output)), len(value)
+    blocks = rows.blocks(jnp.zeros(output.size, bool), rows.at_once(graph, chunk, batch))
+
+    def from_below(entries):
+        """Coefficients and losses of the entries, and of their negatives."""
+        coefficients, losses = linear_lower_bound(graph, relaxed, output, rows.functional(entries))
+        count = 2 * entries.size
         if coefficients is None:
-            coefficients = [jnp.zeros((len(rows), *leaf.value.shape), value.dtype) for leaf in graph.inputs]
-        return coefficients, -sum(losses) * (1 + gamma(len(losses) + 4, value.dtype))
+            coefficients = [jnp.zeros((count, *leaf.value.shape), value.dtype) for leaf in graph.inputs]
+        return coefficients, jnp.broadcast_to(-sum(losses) * (1 + gamma(len(losses) + 4, value.dtype)), (count, batch))
 
-    def both(places):
-        rows = rows_of(output, places)
-        return from_below(rows), from_below(-rows)
+    both = lax.map(from_below, blocks)
+    place = jnp.argsort(blocks.reshape(-1))[: output.size]
 
-    size = output.size
-    chunk = min(chunk, size)
-    places = jnp.resize(jnp.arange(size), (-(-size // chunk), chunk))
-
-    def of_entries(sides):
-        """Sides [chunk, entry, batch, ...] as [batch, *output, ...]."""
-        flat = jnp.moveaxis(sides.reshape(-1, *sides.shape[2:])[:size], 0, 1)
+    def of_entries(sides, side):
+        """Rows [chunk, row, batch, ...] of one side as [batch, *output, ...]."""
+        by_block = sides.reshape(-1, 2, blocks.shape[-1], *sides.shape[2:])[:, side]
+        flat = jnp.moveaxis(by_block.reshape(-1, *sides.shape[2:])[place], 0, 1)
         return flat.reshape(*value.shape, *flat.shape[2:])
 
-    (low, low_loss), (high, high_loss) = jax.tree.map(of_entries, lax.map(both, places))
+    (low, low_loss), (high, high_loss) = (jax.tree.map(lambda rows, side=side: of_entries(rows, side), both) for side in (0, 1))
     offsets = lowered(value, low_loss), -lowered(-value, high_loss)
     sides = [
         jax.tree.unflatten(structure, [_where_known(offset, leaf) for leaf in side_of_leaves])

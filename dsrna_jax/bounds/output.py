@@ -19,6 +19,7 @@ from dsrna_jax.bounds.refinement import intermediate_bounds, is_affine
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.rounding import known_or, lowered
+from dsrna_jax.bounds.windows import Functional
 
 CACHED = 2**20  # entries of functionals that are assumed to fit a processor's cache
 
@@ -40,8 +41,8 @@ class OutputBounds:
         """The output at the point of the trace, f(x)."""
         return self.graph.output.value
 
-    def lower(self, rows) -> jax.Array:
-        """Lower bounds of functionals of the output's deviation: rows [row, *output shape] -> [row, batch]."""
+    def lower(self, rows: jax.Array | Functional) -> jax.Array:
+        """Lower bounds of functionals of the output's deviation: rows [row, *output shape], or on windows -> [row, batch]."""
         graph, method = self.graph, self.options.record
         if not method.goes_back:
             return self._from_intervals(rows)
@@ -75,7 +76,11 @@ class OutputBounds:
         ends = interval.lower, interval.upper
         if not self.options.record.goes_back and (self.ball.norm == "linf" or not is_affine(output)):
             return ends
-        return tightest([ends, sides_of(output, lambda rows: self.lower(rows.array), chunk=self.options.chunk)])
+
+        def lower(rows: Functional):
+            return self.lower(rows.array if rows.is_dense else rows)
+
+        return tightest([ends, sides_of(output, lower, chunk=self.options.chunk, graph=self.graph)])
 
     def _moves(self, output):
         """Whether each example may move, or its radius is unknown (NaN), in the shape of the output."""
@@ -85,7 +90,10 @@ class OutputBounds:
         return lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, stop=True)
 
     def _from_planes(self, rows):
-        """The best bound of all relaxations, for as many rows at a time as a processor's cache has room for."""
+        """The best bound of all relaxations, for as many rows at a time as a processor's cache has room for.
+
+        Rows on windows come in such chunks.
+        """
         output = self.graph.output
 
         def best(rows):
@@ -93,6 +101,8 @@ class OutputBounds:
             by_planes = [lower_bound(self.graph, self.ball, relaxed, output, rows) for relaxed in self.relaxations]
             return functools.reduce(jnp.fmax, [by_intervals, *by_planes])
 
+        if isinstance(rows, Functional):
+            return best(rows)
         room = CACHED // (output.value.shape[output.batch_axis] * max(node.size for node in self.graph.nodes))
         count = max(n for n in range(1, len(rows) + 1) if len(rows) % n == 0 and (n <= room or n == 1))
         return lax.map(best, rows.reshape(-1, count, *rows.shape[1:])).reshape(len(rows), -1)

@@ -8,7 +8,7 @@ import pytest
 from quick import quick
 from windowed_layers import KEEP_WINDOWS, LAYERS, conv, network, normal, plain_convolution, rectified
 
-from dsrna_jax.bounds import bound, forward
+from dsrna_jax.bounds import backward, bound, forward, linear, linear_bounds
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import ball, region
 from dsrna_jax.bounds.checks import traced
@@ -105,6 +105,26 @@ def test_rows_hold_no_more_than_their_receptive_field(layer):
     spread = [np.ptp(np.nonzero(np.asarray(depends).any((0, 1, 3 - i)))[0]) + 1 for i in range(2)]
     first = next(n for n in graph.nodes if n.parents == graph.inputs)
     assert [reached[first][2 + i].size for i in range(2)] == spread
+
+
+def test_the_outputs_of_convolutions_are_bounded_on_windows_as_by_rows_that_hold_all_entries(monkeypatch):
+    with jax.enable_x64(True):
+        x, rng = jnp.asarray(np.tile(IMAGES, (1, 1, 2, 1))), np.random.default_rng(0)
+        first, second = normal(rng, 2, 2, 3, 3), normal(rng, 2, 2, 3, 2)
+        f = lambda x: conv(jax.nn.relu(conv(x, first, 1, (1, 1))), second, 2, (0, 1))  # noqa: E731
+
+        def every(x):
+            of = {"radius": 0.1, "chunk": 7}
+            return bound(f, x, method="alpha_crown", iterations=1, **of), linear(f, x, **of)
+
+        widest, found, expected = [], [], []
+        for results, axes_of in ((found, backward.window_axes), (expected, lambda graph, node: ())):
+            axes_of = lambda *pair, axes_of=axes_of: widest.append(axes_of(*pair)) or widest[-1]  # noqa: E731
+            for module in (backward, linear_bounds):
+                monkeypatch.setattr(module, "window_axes", axes_of)
+            results.append(quick(lambda x: every(x))(x))
+        assert {(2, 3), (2,)} & set(widest)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11), found, expected)
 
 
 def test_bounds_have_the_same_derivatives_by_weights_and_by_slopes_of_each_row():
