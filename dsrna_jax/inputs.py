@@ -102,27 +102,31 @@ def check_logits(logits: Any) -> None:
 
 
 def are_probabilities(logits: Any) -> bool:
-    """Whether known outputs [batch, classes] are in [0, 1] and sum to 1, as after a softmax."""
-    numbers = _numbers(logits)
-    return bool(numbers.min() >= 0 and numbers.max() <= 1 and np.allclose(numbers.sum(1), 1, atol=1e-3))
+    """Whether known outputs [batch, classes] are all in [0, 1], as of a softmax or sigmoid, or percentages with sum 100."""
+    numbers, precision = _numbers(logits), 4 * float(jnp.finfo(logits.dtype).eps)
+    if not numbers.min() >= 0:
+        return False
+    return bool(numbers.max() <= 1 + precision or np.allclose(numbers.sum(1), 100, rtol=max(precision, 1e-3), atol=0))
 
 
 def warn_of_probabilities(logits: Any) -> None:
     """Warns if known outputs are probabilities: attacks climb logits, and find less where a softmax comes before the loss."""
     if is_known(logits) and are_probabilities(logits):
         warnings.warn(
-            "logits_fn returns probabilities, and attacks on these are weaker: leave out softmax, or take jnp.log",
+            "logits_fn returns probabilities, or other numbers in [0, 1], and attacks on these are weaker: leave out softmax or "
+            "sigmoid, or take jnp.log",
             UserWarning,
             stacklevel=2,
         )
 
 
 def check_radius(
-    radius: Any, batch: int | None, *, name: str = "radius", is_finite: bool = False, is_positive: bool = False
+    radius: Any, batch: int | None, *, name: str = "radius", is_finite: bool = False, is_positive: bool = False, norm: str = ""
 ) -> None:
     """Raises: InputError unless a radius is a number or [batch], and where it is known at least 0.
 
-    Without `batch` only a number will do. Infinity is no radius if `is_finite`, nor 0 if `is_positive`.
+    Without `batch` only a number will do. Infinity is no radius if `is_finite`, nor 0 if `is_positive`, nor more than the whole
+    range of pixels if `norm` is "linf", as 8 for 8/255 is.
     """
     expected = f"{name} must be a number" + (f" or one for each of the {batch} examples" if batch is not None else "")
     try:
@@ -141,6 +145,8 @@ def check_radius(
     if is_finite and numbers.max() == np.inf:
         advice = ": in linf a radius of 1 is the whole range of pixels" if name == "radius" else ""
         raise InputError(f"{name} must be finite, got inf{advice}")
+    if norm == "linf" and 1 < (highest := numbers.max()) < np.inf:
+        raise InputError(f"{name}={highest:g}: expected at most 1 in linf, because pixels are in [0, 1]; for 8/255 give 0.0314")
 
 
 def is_real(value: Any) -> bool:

@@ -9,8 +9,8 @@ images: [batch, ...], floating point in [0, 1], one or more; the network gets po
 labels: [batch], integers 0 .. classes - 1, of 2 classes or more. Every attack goes away from the label, or towards `target`.
 key: a random key, from which example i draws by `fold_in(key, i)`; or keys [batch], such as `example_keys(key, numbers)` gives
   for examples that have numbers of their own: then neither order nor batch size matters. Attacks that draw nothing ignore it.
-radius: size of the perturbation in units of pixels, one or [batch], at least 0, traced. For attacks that look for the smallest
-  perturbation (cw, ddn, fab) it is the size up to which one counts as a success, by default infinite.
+radius: size of the perturbation in units of pixels, one or [batch], at least 0, in linf at most 1, traced. For attacks that look
+  for the smallest perturbation (cw, ddn, fab) it is the size up to which one counts as a success, by default infinite.
 norm: "linf" or "l2"; "linf" by default, except in cw and ddn, which have l2 alone.
 steps and the rest of a budget: by default as each attack was published.
 

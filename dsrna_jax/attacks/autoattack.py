@@ -93,7 +93,7 @@ def autoattack(
         return _in_one_program(network, judge, images, labels, key, members, radius, norm, batch_size)
     images, labels = np.asarray(images), np.asarray(labels)
     inputs.check_images(images)
-    inputs.check_radius(radius, None, is_finite=True)
+    inputs.check_radius(radius, None, is_finite=True, norm=norm)
     batch_size = min(batch_size, len(images))
     classes, predictions = clean_predictions(judge, images, labels, batch_size)
     robust = predictions == labels
@@ -114,7 +114,7 @@ def _in_one_program(network, judge, images, labels, key, members, radius, norm, 
     """`autoattack` where anything is traced: batch by batch, each through all members until none of its examples is robust."""
     images = jnp.asarray(images)
     inputs.check_images(images)
-    inputs.check_radius(radius, None, is_finite=True)
+    inputs.check_radius(radius, None, is_finite=True, norm=norm)
     logits = jax.eval_shape(judge, images)
     classes = inputs.class_count(logits, len(images))
     inputs.check_labels(labels, len(images), classes)

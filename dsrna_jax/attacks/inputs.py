@@ -85,7 +85,7 @@ def _check_options(given: dict[str, Any], images: Array, defaults: dict[str, Any
     Numbers are all options of which the default is one: NaN, infinity or less than 0 would leave every image robust.
     """
     ball.check_norm(given["norm"])
-    inputs.check_radius(given["radius"], len(images), is_finite=defaults["radius"] != jnp.inf)
+    inputs.check_radius(given["radius"], len(images), is_finite=defaults["radius"] != jnp.inf, norm=given["norm"])
     if given.get("step_size") is not None:
         inputs.check_radius(given["step_size"], len(images), name="step_size", is_finite=True)
     for name, default in defaults.items():

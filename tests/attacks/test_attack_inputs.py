@@ -15,6 +15,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify.attack_radii import attack_radii
 from dsrna_jax.evaluation.certify.radii import certified_radii
 from dsrna_jax.evaluation.certify.smoothing import certificate, class_counts
+from dsrna_jax.inputs import are_probabilities
 
 
 def refused(call):
@@ -55,6 +56,7 @@ BAD = {
     "logits are not finite for 6 of 6": {"logits_fn": lambda x: linear(W * np.nan, x)},
     "at least 0, got -0.1": {"radius": -0.1},
     "at least 0, got nan": {"radius": np.nan},
+    "radius=8: expected at most 1 in linf": {"radius": 8, "norm": "linf"},
     "radius must be a number": {"radius": np.full(3, 0.1)},
     "got None": {"radius": None},
 }  # fmt: skip
@@ -104,6 +106,7 @@ def test_what_is_no_random_key_is_refused(name):
         ("autoattack", {"batch_size": 0}, "batch_size=0: expected at least 1"),
         ("pgd", {"step_size": -1.0}, "step_size must be at least 0, got -1"),
         ("pgd", {"radius": np.inf}, "radius must be finite"),
+        ("pgd", {"radius": np.linspace(0, 1.5, BATCH)}, "radius=1.5: expected at most 1 in linf"),
         ("pgd", {"x_init": X[:2]}, "x_init must have the shape of the images"),
         ("pgd", {"x_init": X * np.nan}, "x_init must be finite"),
         ("apgd", {"target": np.full(6, 9)}, "target go from 9 to 9, but the network has 5 classes"),
@@ -131,6 +134,18 @@ def test_probabilities_bring_a_warning_and_logits_none(look):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         look(lambda x: jax.nn.log_softmax(linear(W, x)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_all_that_squashes_logits_is_seen_in_every_precision_and_logits_are_not_taken_for_it(dtype, classes):
+    logits = jax.random.normal(KEY, (8, classes), dtype)
+    exp_of_log = lambda z: jnp.exp(jax.nn.log_softmax(z))  # noqa: E731
+    for scale in (1e-2, 1, 30):
+        for squash in (jax.nn.softmax, jax.nn.sigmoid, exp_of_log, lambda z: 100 * jax.nn.softmax(z)):
+            assert are_probabilities(squash(scale * logits)), scale
+        for keep in (jnp.asarray, jax.nn.log_softmax, lambda z: jax.nn.relu(100 * z)):
+            assert not are_probabilities(keep(scale * logits)), scale
 
 
 @pytest.mark.usefixtures("unchecked_signatures")

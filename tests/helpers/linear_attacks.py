@@ -38,5 +38,5 @@ Y = np.asarray(NETWORK(jnp.asarray(X)).argmax(1))
 
 
 def attacked(name, logits_fn=NETWORK, images=X, labels=Y, key=KEY, radius=0.1, **options):
-    options = {**BUDGETS[name], **options}
-    return attacks.attack(name)(logits_fn, images, labels, key, radius=radius, norm=NORM[name], **options)
+    options = {"norm": NORM[name], **BUDGETS[name], **options}
+    return attacks.attack(name)(logits_fn, images, labels, key, radius=radius, **options)
