@@ -106,8 +106,7 @@ def parsed_properties(text: str) -> tuple[Property, ...]:
             what = "of a version of VNNLIB that is not read" if is_newer else "not known"
             raise InputError(f"line {form.line}: ({form.head or '...'} ...) is {what}: expected declare-const or assert")
     variables = _variables(declarations)
-    cases = _cases(asserted, variables)
-    return tuple(_properties(cases, variables))
+    return tuple(_properties(*_cases(asserted, variables), variables))
 
 
 def witness(x: np.ndarray, y: np.ndarray) -> str:
@@ -117,7 +116,7 @@ def witness(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _variables(declarations: list[Form]) -> Variables:
-    names = []
+    names: dict[str, None] = {}  # in order, and quick to search
     for form in declarations:
         words = [item.text if isinstance(item, Atom) else "()" for item in form.items[1:]]
         sort = words[1:] if form.head == "declare-const" else words[2:]
@@ -125,7 +124,7 @@ def _variables(declarations: list[Form]) -> Variables:
             raise InputError(f"line {form.line}: expected (declare-const NAME Real)")
         if words[0] in names:
             raise InputError(f"line {form.line}: {shown(words[0])} is declared twice")
-        names.append(words[0])
+        names[words[0]] = None
     counts = []
     for letter in "XY":
         count = sum(name.startswith(f"{letter}_") for name in names)
@@ -139,8 +138,11 @@ def _variables(declarations: list[Form]) -> Variables:
     return Variables(*counts)
 
 
-def _cases(asserted, variables: Variables) -> list[tuple[Inequality, ...]]:
-    """The assertions as a disjunction of conjunctions, whose number has a limit. Raises: InputError above it."""
+def _cases(asserted, variables: Variables) -> tuple[list[Inequality], list[tuple[Inequality, ...]]]:
+    """The assertions as conditions that always hold, and a disjunction of conjunctions, whose number has a limit.
+
+    Raises: InputError above it.
+    """
     common: list[Inequality] = []
     cases: list[tuple[Inequality, ...]] = [()]
     for formula in asserted:
@@ -149,7 +151,7 @@ def _cases(asserted, variables: Variables) -> list[tuple[Inequality, ...]]:
             common.extend(alternatives[0])
         else:
             cases = _joined([cases, alternatives])
-    return [(*common, *case) for case in cases]
+    return common, cases
 
 
 def _alternatives(formula, variables: Variables) -> list[tuple[Inequality, ...]]:
@@ -170,18 +172,26 @@ def _joined(parts: list[list[tuple[Inequality, ...]]]) -> list[tuple[Inequality,
     return [tuple(itertools.chain.from_iterable(choice)) for choice in itertools.product(*parts)]
 
 
-def _properties(cases: Iterable[tuple[Inequality, ...]], variables: Variables) -> Iterator[Property]:
+def _properties(
+    common: Iterable[Inequality], cases: Iterable[tuple[Inequality, ...]], variables: Variables
+) -> Iterator[Property]:
     """A property for each box. Raises: InputError if no case has a box that holds a point."""
     boxes: dict[bytes, tuple[np.ndarray, list[list[Inequality]]]] = {}
     empty = None
+    limits = np.array([np.full(variables.inputs, -np.inf), np.full(variables.inputs, np.inf)])
+    whole = _box(limits, [c for c in common if c.is_of_inputs])
+    of_all = [c for c in common if not c.is_of_inputs]
     for case in cases:
-        box = _box([c for c in case if c.is_of_inputs], variables)
+        box = _box(whole, [c for c in case if c.is_of_inputs])
+        for side, text in zip(box, ("lower", "upper"), strict=True):
+            if len(absent := np.flatnonzero(np.isinf(side))):
+                raise InputError(f"X_{absent[0]} has no {text} bound")
         crossed = np.flatnonzero(box[0] > box[1])
         if len(crossed):
             i = crossed[0]
             empty = empty or InputError(f"X_{i} has lower bound {box[0, i]:g} above its upper bound {box[1, i]:g}")
             continue
-        conditions = [c for c in case if not c.is_of_inputs]
+        conditions = [*of_all, *(c for c in case if not c.is_of_inputs)]
         if not conditions:
             raise InputError("a case asserts nothing of the outputs: expected a comparison of Y_0, Y_1, ...")
         boxes.setdefault(box.tobytes(), (box, []))[1].append(conditions)
@@ -191,9 +201,9 @@ def _properties(cases: Iterable[tuple[Inequality, ...]], variables: Variables) -
         yield _property(box, clauses, variables)
 
 
-def _box(bounds: Iterable[Inequality], variables: Variables) -> np.ndarray:
-    """[lower or upper, input]. Raises: InputError for an input that has none."""
-    box = np.array([np.full(variables.inputs, -np.inf), np.full(variables.inputs, np.inf)])
+def _box(whole: np.ndarray, bounds: Iterable[Inequality]) -> np.ndarray:
+    """The part of a box, [lower or upper, input], within bounds of single inputs."""
+    box = whole.copy()
     for bound in bounds:
         ((name, factor),) = bound.factors.items()
         index, limit = int(name[2:]), -bound.offset / factor
@@ -201,10 +211,6 @@ def _box(bounds: Iterable[Inequality], variables: Variables) -> np.ndarray:
             box[1, index] = min(box[1, index], limit)
         else:
             box[0, index] = max(box[0, index], limit)
-    for side, text in zip(box, ("lower", "upper"), strict=True):
-        absent = np.flatnonzero(np.isinf(side))
-        if len(absent):
-            raise InputError(f"X_{absent[0]} has no {text} bound")
     return box
 
 
