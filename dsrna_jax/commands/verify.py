@@ -23,7 +23,7 @@ from dsrna_jax.commands.next_steps import argument, line
 from dsrna_jax.commands.process import enable_compilation_cache, retain_heap
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.verify.config import VerificationConfig
-from dsrna_jax.evaluation.verify.instances import Answer, run_instances, summary
+from dsrna_jax.evaluation.verify.instances import Answer, in_vnncomp_form, run_instances, summary
 from dsrna_jax.files import expanded, write_whole
 from dsrna_jax.runtime.apart import Apart
 from dsrna_jax.runtime.invocation import command_line
@@ -31,7 +31,7 @@ from dsrna_jax.runtime.paths import check_file
 from dsrna_jax.runtime.signals import ending
 
 GRACE = 2.0  # seconds that an instance may take beyond its timeout
-_OF_INSTANCES = ("timeout", "results", "instances", "checkpoint")
+_OF_INSTANCES = ("timeout", "results", "vnncomp", "instances", "checkpoint")
 _SUFFIXES = (".onnx", ".onnx.gz", ".vnnlib", ".vnnlib.gz")
 
 
@@ -57,6 +57,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _one(onnx: str, vnnlib: str, values: FlagValues) -> None:
+    if values.vnncomp:
+        raise InputError("vnncomp is a csv of many instances: expected --results=FILE for one")
     timeout = overridden(VerificationConfig(), values).timeout
     results = expanded(values.results) if values.results else None
     if results is not None:
@@ -73,7 +75,12 @@ def _instances(values: FlagValues) -> None:
     timeout = overridden(VerificationConfig(), values).timeout if values["timeout"].present else None
     results = expanded(values.results or Path(values.instances).parent / "results.csv")
     check_file(results, "results")
+    if values.vnncomp:
+        check_file(expanded(values.vnncomp), "vnncomp")
     rows = run_instances(values.instances, results, answered_apart(Apart(answering)), timeout)
+    if values.vnncomp:
+        category = expanded(values.instances).resolve().parent.name
+        write_whole(expanded(values.vnncomp), in_vnncomp_form(rows, category))
     print(f"{summary(rows)}\n{results} holds a row for each instance.")
 
 
@@ -103,8 +110,9 @@ def answered_apart(apart: Apart) -> Callable[[Path, Path, float], Answer]:
 
 
 def _base(values: FlagValues) -> VerificationConfig:
-    if values.results:
-        raise InputError("results is of instances: expected --out=FOLDER with --checkpoint")
+    for name in ("results", "vnncomp"):
+        if values[name].value:
+            raise InputError(f"{name} is of instances: expected --out=FOLDER with --checkpoint")
     return VerificationConfig()
 
 
@@ -125,6 +133,7 @@ COMMAND = evaluation_command(
     own={
         "instances": Flag("csv of instances: onnx,vnnlib,timeout in a line, paths relative to it"),
         "results": Flag("file of the answer to one instance, or csv of results, by default results.csv beside that of instances"),
+        "vnncomp": Flag("with instances, a csv of results as the scripts of VNN-COMP write it, beside the other"),
     },
     base=_base,
     folder=lambda config: f"verify_linf_{config.radius:g}",

@@ -88,7 +88,12 @@ def read_graph(path: str | os.PathLike, output: str | None = None) -> OnnxGraph:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The contents of a file, unpacked if its name ends in .gz. Raises: InputError if it cannot be read."""
+    """The contents of a file, unpacked if its name ends in .gz; of `path`.gz if that is there alone.
+
+    Raises: InputError if it cannot be read.
+    """
+    packed = path.with_name(f"{path.name}.gz")
+    path = packed if packed.exists() and not path.exists() else path
     try:
         content = content_of(path, longest=float("inf"))
         return gzip.decompress(content) if path.suffix == ".gz" else content

@@ -99,7 +99,7 @@ def test_an_instance_that_holds_is_unsat(name, expected, folder, capsys):
     assert capsys.readouterr().out == f"{expected}\n" and all(0 < seconds <= 7 for seconds in CALLS)
 
 
-@pytest.mark.parametrize("name", ["fails.vnnlib", "one_box_fails.vnnlib", "packed.vnnlib.gz"])
+@pytest.mark.parametrize("name", ["fails.vnnlib", "one_box_fails.vnnlib", "packed.vnnlib.gz", "packed.vnnlib"])
 def test_a_counterexample_is_printed_as_vnncomp_has_it(name, folder, capsys):
     assert run(folder / "n.onnx", folder / name, f"--results={folder / 'out.txt'}") == 0
     printed = capsys.readouterr().out
@@ -183,7 +183,10 @@ def test_a_csv_is_answered_and_resumed(folder, capsys):
     lines = ["n.onnx,holds.vnnlib,5", "n.onnx, fails.vnnlib, 6", "", "n.onnx,absent.vnnlib,7", "n.onnx,two_rows.vnnlib,8"]
     (folder / "instances.csv").write_text("\n".join(lines[:2]))
     results = folder / "deep" / "out.csv"
-    assert run(f"--instances={folder / 'instances.csv'}", f"--results={results}") == 0
+    assert run(f"--instances={folder / 'instances.csv'}", f"--results={results}", f"--vnncomp={folder / 'v.csv'}") == 0
+    competition = list(csv.reader((folder / "v.csv").read_text().splitlines()))
+    answers = [("holds.vnnlib", "unsat"), ("fails.vnnlib", "sat")]
+    assert [row[:5] for row in competition] == [[folder.name, "n.onnx", vnnlib, "0", result] for vnnlib, result in answers]
     assert "2 instances: 1 unsat, 1 sat; " in capsys.readouterr().out
     assert (folder / "deep" / "out_counterexamples" / "2.txt").read_text().startswith("sat\n((X_0")
     first = len(CALLS)
@@ -322,6 +325,8 @@ def test_a_dry_run_states_the_most_time(linear, capsys):
         (["{0}/n.onnx", "{0}/holds.vnnlib", "--dry_run"], "--dry_run is of --checkpoint=RUN"),
         (["--instances={0}/good.csv", "--radius=0.1"], "--radius is of --checkpoint=RUN"),
         (["--instances={0}/good.csv", "--resume"], "--resume is of --checkpoint=RUN"),
+        (["{0}/n.onnx", "{0}/holds.vnnlib", "--vnncomp=x.csv"], "expected --results=FILE for one"),
+        (["--checkpoint=RUN", "--vnncomp=x.csv"], "vnncomp is of instances: expected --out=FOLDER"),
         (["--checkpoint=RUN", "--results=x.csv"], "expected --out=FOLDER"),
         (["--checkpoint=RUN", "--devices=2"], "on one device: leave out devices=2"),
         (["--checkpoint=RUN", "--radius=2"], "radius=2.0: expected at most 1"),

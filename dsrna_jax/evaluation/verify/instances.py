@@ -152,6 +152,14 @@ def _csv(rows: Sequence[dict[str, str]]) -> str:
     return text.getvalue()
 
 
+def in_vnncomp_form(rows: Sequence[dict[str, str]], category: str) -> str:
+    """A csv as the scripts of VNN-COMP write it: category, onnx, vnnlib, seconds of preparation, result, seconds; no heading."""
+    text = io.StringIO()
+    kept = [(category, row["onnx"], row["vnnlib"], "0", row["result"], row["seconds"]) for row in rows]
+    csv.writer(text, lineterminator="\n").writerows(kept)
+    return text.getvalue()
+
+
 def summary(rows: Sequence[dict[str, str]]) -> str:
     """The number of instances of each status, and their time, in a line."""
     counts = {status: sum(row["result"] == status for row in rows) for status in STATUSES}
