@@ -27,8 +27,19 @@ from dsrna_jax.errors import InputError
 PATIENCE, GAIN = 5, 1e-3  # steps without a gain, relative to a bound, after which its optimisation ends
 
 
+Enough = Callable[[jax.Array], jax.Array]
+
+
 def optimised_lower_bound(
-    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array | Functional, iterations: int, *, shared=False
+    graph: Graph,
+    ball: Ball,
+    relaxed: Relaxed,
+    target: Node,
+    functional: jax.Array | Functional,
+    iterations: int,
+    *,
+    shared: bool = False,
+    is_enough: Enough | None = None,
 ) -> jax.Array:
     """Lower bounds of functionals of the deviation of target, as `lower_bound`: those of `relaxed`, or better: [row, batch].
 
@@ -39,11 +50,12 @@ def optimised_lower_bound(
     Args:
       shared: whether all rows have the same slopes, those with the best sum, rather than slopes of their own. These take less
         memory by the number of rows, and are looser.
+      is_enough: maps bounds [row, batch] to a mask of those that need not be tighter, and are final.
     """
     climb = _Climb.of(graph, ball, relaxed, target, functional, shared)
     if not climb.views or not iterations:
         return climb.first
-    state = climb.ended(iterations)
+    state = climb.ended(iterations, is_enough)
     bound = climb.bound([lax.stop_gradient(shares) for shares in state.kept])
     return jnp.fmax(climb.first, bound if shared else _with_derivative_of(state.best, bound))
 
@@ -90,18 +102,23 @@ class _Climb:
         """The goal of the climb: the bound of each row, or, of rows that share slopes, their sum by example, [1, batch]."""
         return lower.sum(0, keepdims=True) if self.shared else lower
 
-    def ended(self, iterations: int) -> "_State":
+    def ended(self, iterations: int, is_enough: Enough | None = None) -> "_State":
         """The state after up to so many steps."""
 
         def total(shares):
-            score = self.score(self.bound(shares))
-            return score.sum(), score
+            lower = self.bound(shares)
+            score = self.score(lower)
+            return score.sum(), (score, is_final(lower))
+
+        def is_final(lower):
+            enough = jnp.zeros(lower.shape, bool) if is_enough is None else is_enough(lower)
+            return enough.all(0, keepdims=True) if self.shared else enough
 
         def goes_on(state: _State):
             return (state.step <= iterations) & (state.idle < PATIENCE).any()
 
         def climb(state: _State):
-            gradient, score = jax.grad(total, has_aux=True)(state.shares)
+            gradient, (score, is_last) = jax.grad(total, has_aux=True)(state.shares)
             is_better = (state.idle < PATIENCE) & (score > state.best)
             gains = is_better & (score > state.best + GAIN * jnp.abs(state.best))
             masks = [_beside(is_better[0] if self.shared else is_better, node) for node in self.views]
@@ -109,11 +126,12 @@ class _Climb:
             updates, adam = optimizer.update(jax.tree.map(jnp.negative, gradient), state.adam)
             shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), state.shares, updates)
             best = jnp.where(is_better, score, state.best)
-            return _State(state.step + 1, jnp.where(gains, 0, state.idle + 1), shares, adam, best, kept)
+            idle = jnp.where(is_better & is_last, PATIENCE, jnp.where(gains, 0, state.idle + 1))
+            return _State(state.step + 1, idle, shares, adam, best, kept)
 
         optimizer = optax.adam(optax.exponential_decay(0.5, 1, 0.98))
         shape = self.score(self.first).shape
-        worst, idle = jnp.full(shape, -jnp.inf, self.first.dtype), jnp.zeros(shape, jnp.int32)
+        worst, idle = jnp.full(shape, -jnp.inf, self.first.dtype), jnp.where(is_final(self.first), PATIENCE, 0)
         state = _State(jnp.zeros((), jnp.int32), idle, self.start, optimizer.init(self.start), worst, self.start)
         return lax.while_loop(goes_on, climb, state)
 

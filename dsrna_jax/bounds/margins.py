@@ -5,6 +5,7 @@ signature that attacks, margins and certificates share, and is ignored: bounds d
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -52,7 +53,8 @@ def margin(
       images: [batch, ...], floating-point pixels.
       labels: [batch], integers in 0 .. classes - 1.
       key: ignored.
-      radius, norm, method, clip, channel_axis, box, chunk, iterations, given, slopes: as in `bound`.
+      radius, norm, method, clip, channel_axis, box, chunk, iterations, given, slopes: as in `bound`. alpha_crown raises a margin
+        until it is positive.
       arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
         takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network are positive
         in the latter alone.
@@ -152,7 +154,8 @@ def class_certified_radii(
 def _class_margins(logits_fn, images, labels, options):
     bounded = bounded_output(logits_fn, images, options)
     rows = _margin_rows(bounded.value, labels)
-    return lowest(rows, None, bounded.value, bounded.lower(rows), bounded.ball.radius, terms=2).T
+    finished = functools.partial(lowest, rows, None, bounded.value, radius=bounded.ball.radius, terms=2)
+    return finished(bounded.lower(rows, lambda lower: finished(lower) > 0)).T
 
 
 def _radius_search(logits_fn, images, labels, start, steps, options):
@@ -166,10 +169,13 @@ def _radius_search(logits_fn, images, labels, start, steps, options):
 
     def radius_of(rows):
         def margin(radius):
-            lower = output_bounds(graph, dataclasses.replace(options, radius=radius)).lower(rows)
-            # A larger allowance than that of `margin`, so that `margin` certifies the radius too, however XLA rounds it.
-            lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
-            return lowest(rows, None, logits, lower, radius, terms=2).min(0)
+            def finished(lower):
+                # A larger allowance than that of `margin`, so that `margin` certifies the radius too, however XLA rounds it.
+                lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
+                return lowest(rows, None, logits, lower, radius, terms=2)
+
+            bounded = output_bounds(graph, dataclasses.replace(options, radius=radius))
+            return finished(bounded.lower(rows, lambda lower: finished(lower) > 0)).min(0)
 
         certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
         return with_implicit_gradient(certified, margin)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dsrna_jax.bounds import forward
-from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
+from dsrna_jax.bounds.alpha_crown import Enough, optimised_lower_bound
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.checks import check_memory, traced
@@ -41,16 +41,27 @@ class OutputBounds:
         """The output at the point of the trace, f(x)."""
         return self.graph.output.value
 
-    def lower(self, rows: jax.Array | Functional) -> jax.Array:
-        """Lower bounds of functionals of the output's deviation: rows [row, *output shape], or on windows -> [row, batch]."""
+    def lower(self, rows: jax.Array | Functional, is_enough: Enough | None = None) -> jax.Array:
+        """Lower bounds of functionals of the output's deviation: rows [row, *output shape], or on windows -> [row, batch].
+
+        is_enough: maps bounds to a mask of those that are not optimised further.
+        """
         graph, method = self.graph, self.options.record
         if not method.goes_back:
             return self._from_intervals(rows)
         lower = self._from_planes(rows)
         if not (method.optimises and any(isinstance(node.operation, Hinge) for node in graph.nodes)):
             return lower
-        steps, shared = self.options.iterations, self.options.slopes == "shared"
-        optimised = optimised_lower_bound(graph, self.ball, self.relaxations[0], graph.output, rows, steps, shared=shared)
+        optimised = optimised_lower_bound(
+            graph,
+            self.ball,
+            self.relaxations[0],
+            graph.output,
+            rows,
+            self.options.iterations,
+            shared=self.options.slopes == "shared",
+            is_enough=None if is_enough is None else lambda found: is_enough(jnp.fmax(found, lower)),
+        )
         return jnp.fmax(lower, optimised)
 
     def values(self) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,7 @@
 """Properties of a function's output, and lower bounds of how far they hold."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -115,7 +116,7 @@ def specification_margins(
     """Lower bounds of <row, f(x')> + offset for every row of a specification, over all x' of the ball or box.
 
     The property is certified where `specification.holds` of them. As in `margin`, a row is bounded itself, which is tighter than
-    what bounds of the outputs say about it.
+    what bounds of the outputs say about it, and alpha_crown raises a bound until it is positive.
 
     Args:
       specification: its rows fit the shape of f(x).
@@ -128,7 +129,8 @@ def specification_margins(
         f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
     )
     rows, offsets = specification.functionals(bounded.value)
-    return lowest(rows, offsets, bounded.value, bounded.lower(rows), bounded.ball.radius).T
+    finished = functools.partial(lowest, rows, offsets, bounded.value, radius=bounded.ball.radius)
+    return finished(bounded.lower(rows, lambda lower: finished(lower) > 0)).T
 
 
 def lowest(rows, offsets, output, lower, radius, *, terms: int | None = None) -> jax.Array:

@@ -61,6 +61,23 @@ def test_slopes_that_are_optimised_together_lie_between_crown_and_slopes_of_each
     assert all(0 <= share.min() and share.max() <= 1 for share in slopes.values())
 
 
+def test_what_is_certified_is_not_optimised_further():
+    """Of one output thrice with other offsets, crown certifies the first, and a part of the steps of alpha_crown the second."""
+
+    @quick
+    def margins(offsets):
+        of = {"radius": RADIUS, "given": bounds.intermediate(f, X[:1], radius=RADIUS), "iterations": 8}
+        thrice = bounds.Specification(jnp.eye(3)[jnp.array([2, 2, 2])], offsets)
+        return [bounds.specification_margins(f, X[:1], thrice, method=method, **of)[0] for method in ("crown", "alpha_crown")]
+
+    (least, *_), (most, *_) = margins(jnp.full(3, -9.0))
+    assert most > least + 0.1
+    crown, stopped = margins(-9 - least + jnp.array([0.001, -0.01, -5.0]))
+    assert crown[0] > 0 and crown[0] == stopped[0]
+    assert 0 < stopped[1] < most - least - 0.02
+    np.testing.assert_allclose(stopped[2] - crown[2], most - least, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
