@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.inputs import on_checked_inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
-from dsrna_jax.attacks.losses import Loss, resolved
+from dsrna_jax.attacks.losses import Loss, dlr_or_margin, resolved
 from dsrna_jax.attacks.result import AttackResult, LogitsFn, climb, is_fooled, repeated, result
 from dsrna_jax.attacks.targets import towards_each
 from dsrna_jax.errors import InputError
@@ -146,15 +147,17 @@ def apgd_t(
     norm: str = "linf",
     steps: int = 100,
     targets: int = 9,
-    loss: str = "dlr",
+    loss: str | None = None,
     restarts: int = 1,
     rho: float = 0.75,
 ) -> AttackResult:
     """`apgd` towards each of the `targets` likeliest wrong classes, or towards all if there are fewer.
 
-    The worst of them counts for each example. The targeted dlr needs 4 classes; the other options are those of `apgd`, for each
-    target.
+    The worst of them counts for each example. By default the loss is the targeted dlr, which needs 4 classes, or with fewer the
+    margin; the other options are those of `apgd`, for each target.
     """
+    if loss is None:
+        loss = dlr_or_margin(jax.eval_shape(logits_fn, images).shape[1], is_targeted=True)
     attack = functools.partial(apgd, radius=radius, norm=norm, steps=steps, loss=loss, restarts=restarts, rho=rho)
     return towards_each(attack, targets, logits_fn, images, labels, key)
 

@@ -64,6 +64,13 @@ INSIDE_JIT = ("bytes", "at least one", "argmax", "astype", "each of 6", "2 class
 
 
 @names
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_attack_takes_few_classes_by_default(name, classes):
+    shape = jax.eval_shape(lambda x: attacked(name, lambda x: linear(W[:, :classes], x), x, Y % classes), X)
+    assert shape.x_adv.shape == X.shape
+
+
+@names
 @pytest.mark.usefixtures("unchecked_signatures")
 def test_every_attack_refuses_what_it_cannot_read_in_one_line(name):
     for message, change in BAD.items():

@@ -248,7 +248,10 @@ def test_apgd_averages_gradients_of_stochastic_networks():
         (lambda: attacks.pgd(logits_fn, images, labels, radius=1, random_start=False, restarts=2), "would all be the same"),
         (lambda: attacks.square(lambda images: -images, images[..., 0, 0], labels % 8, KEY, radius=0.1), "square needs images"),
         (lambda: attacks.apgd(lambda z: logits_fn(z)[:, :2], images, labels % 2, KEY, radius=1, loss="dlr"), "dlr loss needs 3"),
-        (lambda: attacks.apgd_t(lambda z: logits_fn(z)[:, :3], images, labels % 3, KEY, radius=0.1), "targeted dlr loss needs 4"),
+        (
+            lambda: attacks.apgd_t(lambda z: logits_fn(z)[:, :3], images, labels % 3, KEY, radius=0.1, loss="dlr"),
+            "targeted dlr loss needs 4",
+        ),
         (lambda: attacks.autoattack(logits_fn, images, labels, KEY, radius=0.1, version="fast"), "unknown version 'fast'"),
     ],
 )
