@@ -60,6 +60,16 @@ def optimised_lower_bound(
     return jnp.fmax(climb.first, bound if shared else _with_derivative_of(state.best, bound))
 
 
+def optimised_relaxation(
+    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: Functional, iterations: int, *, shared: bool = False
+) -> Relaxed:
+    """`relaxed` with the slopes that rows have in `optimised_lower_bound`, for linear bounds of the same functional."""
+    climb = _Climb.of(graph, ball, relaxed, target, functional, shared)
+    if not climb.views or not iterations:
+        return relaxed
+    return climb.sloped([lax.stop_gradient(shares) for shares in climb.ended(iterations).kept])
+
+
 def shared_slopes(
     graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array, iterations: int
 ) -> dict[Node, jax.Array]:
@@ -73,11 +83,13 @@ def shared_slopes(
 class _Climb:
     """The optimisation of the slopes for the rows of a functional.
 
-    bound: maps shares, a list in the order of the views, to lower bounds [row, batch].
+    sloped: maps shares, a list in the order of the views, to nodes relaxed with them.
+    bound: maps shares to lower bounds [row, batch].
     first: that of the slopes that are given.
     start: shares of each view, with an axis of rows unless they are shared.
     """
 
+    sloped: Callable[[list[jax.Array]], Relaxed]
     bound: Callable[[list[jax.Array]], jax.Array]
     first: jax.Array
     views: dict[Node, "_View"]
@@ -91,12 +103,14 @@ class _Climb:
         first = lower_bound(graph, ball, viewed, target, functional)
         fixed = {node: planes for node, planes in relaxed.made.items() if node not in views}
 
+        def sloped(shares):
+            return _Sloped(relaxed.intervals, made=fixed, views=views, shares=dict(zip(views, shares, strict=True)))
+
         def bound(shares):
-            sloped = _Sloped(relaxed.intervals, made=fixed, views=views, shares=dict(zip(views, shares, strict=True)))
-            return lower_bound(graph, ball, sloped, target, functional)
+            return lower_bound(graph, ball, sloped(shares), target, functional)
 
         start = [shares_of(node, relaxed) if shared else view.share for node, view in views.items()]
-        return cls(bound, first, views, [lax.stop_gradient(share) for share in start], shared)
+        return cls(sloped, bound, first, views, [lax.stop_gradient(share) for share in start], shared)
 
     def score(self, lower: jax.Array) -> jax.Array:
         """The goal of the climb: the bound of each row, or, of rows that share slopes, their sum by example, [1, batch]."""

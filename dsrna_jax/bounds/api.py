@@ -126,12 +126,13 @@ def intermediate(
     channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
+    iterations: int = 20,
     given: Given | None = None,
+    slopes: Slopes = "neuron",
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
-    bounded = bounded_output(
-        f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given, channel_axis=channel_axis)
-    )
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis)
+    bounded = bounded_output(f, x, options)
     intervals = bounded.relaxations[0].intervals
     return {
         name: (node.value + intervals[node].lower, node.value + intervals[node].upper)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
+from dsrna_jax.bounds.alpha_crown import optimised_relaxation
 from dsrna_jax.bounds.backward import linear_lower_bound
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.options import Given, Options, Slopes
@@ -40,17 +41,16 @@ def linear(
     channel_axis: int | None = None,
     box: Box | None = None,
     chunk: int = 64,
+    iterations: int = 20,
     given: Given | None = None,
     slopes: Slopes = "neuron",
 ) -> LinearBounds:
     """Linear bounds of every entry of f(x') over a ball or a box around x, such as CROWN's (Zhang et al. 2018, equation 3).
 
-    Arguments as in `bound`; "alpha_crown" gives the planes of "crown", and "ibp" those of "crown_ibp". The offsets include all
-    allowances for rounding.
+    Arguments as in `bound`; "ibp" gives the planes of "crown_ibp". The offsets include all allowances for rounding.
     """
-    bounded = bounded_output(
-        f, x, Options(radius, norm, method, clip, box, chunk, iterations=0, given=given, slopes=slopes, channel_axis=channel_axis)
-    )
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis)
+    bounded = bounded_output(f, x, options)
     graph, relaxed = bounded.graph, bounded.relaxations[0].prepared(bounded.graph, bounded.graph.output)
     output, structure = graph.output, jax.tree.structure(x)
     value = output.value
@@ -60,7 +60,11 @@ def linear(
 
     def from_below(entries):
         """Coefficients and losses of the entries, and of their negatives."""
-        coefficients, losses = linear_lower_bound(graph, relaxed, output, rows.functional(entries))
+        functional, planes = rows.functional(entries), relaxed
+        if options.record.optimises:
+            shared = options.slopes == "shared"
+            planes = optimised_relaxation(graph, bounded.ball, relaxed, output, functional, iterations, shared=shared)
+        coefficients, losses = linear_lower_bound(graph, planes, output, functional)
         count = 2 * entries.size
         if coefficients is None:
             coefficients = [jnp.zeros((count, *leaf.value.shape), value.dtype) for leaf in graph.inputs]

@@ -72,7 +72,7 @@ def test_an_affine_function_has_its_exact_range_over_a_box(method):
 
 
 @pytest.mark.parametrize("where", ["middle", "lower"])
-@pytest.mark.parametrize("method", ["crown_ibp", "fastlin"])
+@pytest.mark.parametrize("method", ["crown_ibp", "alpha_crown"])
 def test_linear_bounds_enclose_the_function_and_their_minimum_is_the_bound(method, where):
     x = {"middle": BOX.middle, "lower": BOX.lower}[where]
     planes = over_the_box("linear", method, where)

@@ -35,7 +35,8 @@ def found():
         alpha = lambda **options: bounds.bound(f, x, radius=RADIUS, method="alpha_crown", iterations=8, **options)  # noqa: E731
         cut = {name: jnp.clip(share, 0, 1) for name, share in shares.items()}
         slopes = bounds.optimised_slopes(f, x, radius=RADIUS, iterations=8)
-        sides = {"crown": crown(), "neuron": alpha(), "shared": alpha(slopes="shared")}
+        joint = bounds.intermediate(f, x, radius=RADIUS, method="alpha_crown", iterations=8)
+        sides = {"crown": crown(), "neuron": alpha(given=joint), "shared": alpha(slopes="shared"), "given": crown(given=joint)}
         return slopes, sides | {"optimised": crown(slopes=slopes), "odd": crown(slopes=shares), "cut": crown(slopes=cut)}
 
     return quick(all_of)(X)
@@ -56,6 +57,7 @@ def test_shares_beyond_0_and_1_are_cut(found):
 def test_slopes_that_are_optimised_together_lie_between_crown_and_slopes_of_each_bound(found):
     slopes, sides = found
     assert width(sides["neuron"]) < width(sides["shared"]) < width(sides["crown"])
+    assert width(sides["neuron"]) < width(sides["given"]) < width(sides["crown"])
     assert width(sides["optimised"]) < width(sides["crown"])
     assert {name: share.shape for name, share in slopes.items()} == {"relu_0": (2, 6), "relu_1": (2, 6)}
     assert all(0 <= share.min() and share.max() <= 1 for share in slopes.values())
