@@ -181,7 +181,16 @@ def checked_key(key: Any, *, is_single: bool = False) -> jax.Array:
     if isinstance(key, int) or (dtype is not None and np.ndim(key) == 0 and jnp.issubdtype(dtype, jnp.integer)):
         seed = key if is_known(key) else "seed"
         raise InputError(f"expected a random key, got the integer {seed}: give jax.random.key({seed})")
+    if isinstance(key, float) or (dtype is not None and jnp.issubdtype(dtype, jnp.floating)):
+        number = f"{float(key):g}" if np.ndim(key) == 0 and is_known(key) else "..."
+        raise InputError(f"expected a random key, got a number: options such as radius are keyword only, give radius={number}")
     raise InputError(f"expected a random key such as jax.random.key(0), got {dtype or type(key).__name__} {np.shape(key)}")
+
+
+def check_key(key: Any) -> None:
+    """Raises: InputError, as `checked_key`, for an optional or ignored key that is none, such as a radius in its place."""
+    if key is not None:
+        checked_key(key)
 
 
 def _as_array(values: Any, name: str) -> Any:

@@ -59,6 +59,7 @@ def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arg
         images = _images(given["images"])
         inputs.check_images(images)
         inputs.check_labels(given["labels"], len(images))
+        inputs.check_key(given["key"])
         _check_options(given, images, defaults)
         network = _checked_network(given, images)
         given |= {"logits_fn": network, "images": images.astype(network.dtype)}

@@ -20,7 +20,7 @@ from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.rounding import gamma, in_full_precision
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.errors import InputError
-from dsrna_jax.inputs import check_counts, check_labels, check_radius, class_count
+from dsrna_jax.inputs import check_counts, check_key, check_labels, check_radius, class_count
 
 SPARE = 32  # roundings
 
@@ -62,6 +62,7 @@ def margin(
     Returns: [batch], in units of the logits; -inf if nothing is known.
     Raises: InputError, NotImplementedError; as `bound`.
     """
+    check_key(key)
     options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
     return _class_margins(logits_fn, images, labels, options).min(1)
 
@@ -89,6 +90,7 @@ def class_margins(
 
     Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
     """
+    check_key(key)
     options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
     return _class_margins(logits_fn, images, labels, options)
 
@@ -121,6 +123,7 @@ def certified_radius(
 
     Returns: [batch], in units of pixels.
     """
+    check_key(key)
     options = Options(norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic)
     rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return radius_of(rows)
@@ -146,6 +149,7 @@ def class_certified_radii(
 
     Returns: [batch, classes - 1], the other classes in ascending order, one search for each.
     """
+    check_key(key)
     options = Options(norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic)
     rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return jax.lax.map(lambda row: radius_of(row[None]), rows).T

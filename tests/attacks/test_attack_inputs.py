@@ -29,6 +29,8 @@ def test_every_attack_is_tried():
     assert set(BUDGETS) == set(attacks.ATTACKS)
 
 
+BOUNDS = (bounds.margin, bounds.class_margins, bounds.certified_radius, bounds.class_certified_radii)
+
 # ---- what is refused
 
 NUMBERS = [
@@ -100,6 +102,16 @@ def test_what_is_no_random_key_is_refused(name):
     if name == "pgd":
         old = attacked(name, key=jax.random.PRNGKey(0))
         np.testing.assert_array_equal(old.x_adv, attacked(name).x_adv)
+
+
+@pytest.mark.usefixtures("unchecked_signatures")
+@pytest.mark.parametrize("function", [*map(attacks.attack, BUDGETS), *BOUNDS], ids=lambda function: function.__name__)
+def test_a_radius_without_its_name_is_not_taken_for_a_key(function):
+    """Python itself asks for a radius where it has no default."""
+    radius = {} if function in BOUNDS else {"radius": 0.1}
+    for number in (0.1, jnp.float32(0.1)):
+        assert "give radius=0.1" in refused(lambda number=number: function(NETWORK, X, Y, number, **radius))
+    assert "give radius=..." in refused(lambda: function(NETWORK, X, Y, jnp.full(BATCH, 0.1), **radius))
 
 
 @pytest.mark.usefixtures("unchecked_signatures")
