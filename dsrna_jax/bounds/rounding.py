@@ -156,6 +156,16 @@ def outward_sum(a, b, direction: int) -> jax.Array:
     return a + b + direction * lax.stop_gradient(gamma(4, a.dtype) * (jnp.abs(a) + jnp.abs(b)))
 
 
+def ends(x, interval: Interval) -> tuple[jax.Array, jax.Array]:
+    """The least and the greatest x + d for d in an interval: rounded outwards, and x itself where d is 0."""
+    return _end(x, interval.lower, -1), _end(x, interval.upper, 1)
+
+
+def _end(x, d, direction):
+    total, unit = x + d, gamma(4, x.dtype)
+    return jnp.where(d == 0, x, total * jnp.where(total * direction > 0, 1 + unit, 1 - unit))
+
+
 def known_or(bound, otherwise) -> jax.Array:
     """The bound, and `otherwise` where it is NaN."""
     return jnp.where(jnp.isnan(bound), otherwise, bound)

@@ -57,3 +57,39 @@ def test_deviations_contain_the_changes_at_corners_of_the_ball():
     change = quick(jax.vmap(lambda d: f(X + d) - f(X)))(moves)
     assert (below[None] <= change + 1e-3).all() and (change <= above[None] + 1e-3).all()
     assert jnp.isfinite(below).all()
+
+
+PLACES, VALUES = np.array([0.5, 1.0, 3.0], np.float32), np.array([0.0, 1.0, -2.0], np.float32)
+KINK = np.float32(0.3)
+# Each with points at which float32 numbers lie farther apart than the radii, at a jump, a kink or a peak where there is one.
+OF_SPACED_NUMBERS = {
+    "log": (jnp.log, (1.0, 80.0)),
+    "exp": (lambda x: jnp.exp(x + 80) * 1e-34, (0.0,)),
+    "floor": (jnp.floor, (1.0, 7.0)),
+    "ceil": (jnp.ceil, (1.0, 7.0)),
+    "round": (jnp.round, (1.5, 2.5)),
+    "sort": (lambda x: jnp.sort(jnp.concatenate([x, 0.7 - x], 1), 1), (0.9, 0.35)),
+    "cos": (jnp.cos, (6.2831855, 2.0)),
+    "sinc": (jnp.sinc, (0.3, 1.0)),
+    "interp": (lambda x: jnp.interp(x, PLACES, VALUES), (1.0, 2.0)),
+    "softmax": (lambda x: jax.nn.softmax(jnp.concatenate([x, 2 - x], 1)), (1.0, 3.0)),
+    "log_sum_exp": (lambda x: jax.nn.logsumexp(jnp.concatenate([x, 2 - x], 1), axis=1, keepdims=True), (1.0, 30.0)),
+    "max": (lambda x: jnp.maximum(x, jnp.asarray(KINK, x.dtype)), (1e-9, 0.3)),
+}
+
+
+@pytest.mark.parametrize("name", OF_SPACED_NUMBERS)
+def test_deviations_hold_where_radii_are_near_the_spacing_of_numbers(name):
+    f, points = OF_SPACED_NUMBERS[name]
+    x, methods = np.array(points, np.float32)[:, None], ("ibp", "crown_ibp")
+    deviation = quick(lambda radius: [bounds.deviation(f, x, radius=radius, method=method) for method in methods])
+    evaluated = quick(jax.vmap(f))
+    spacings = np.spacing(np.maximum(x, KINK))
+    for share in (0.01, 0.3, 0.7, 1.3, 5.0, KINK / spacings.max()):
+        radius = np.float32(share * spacings.min() * (1 + 1e-6))
+        with jax.enable_x64():
+            values = np.asarray(evaluated(x.astype(np.float64) + float(radius) * np.linspace(-1, 1, 9)[:, None, None]))
+            change = values - values[4]
+        for method, (below, above) in zip(methods, np.asarray(deviation(radius)), strict=True):
+            assert np.all((below <= change) & (change <= above)), (method, radius)
+    assert not np.any(np.asarray(deviation(0.0)))

@@ -12,7 +12,7 @@ from jax import lax
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
-from dsrna_jax.bounds.rounding import ELEMENTARY, gamma, smallest_normal
+from dsrna_jax.bounds.rounding import ELEMENTARY, ends, gamma, smallest_normal
 
 
 @shared
@@ -47,7 +47,8 @@ class Curve:
 
     def ends(self, x, interval):
         """The least and the greatest argument in an interval of deviations from x."""
-        return jnp.maximum(x + interval.lower, self.least), jnp.maximum(x + interval.upper, self.least)
+        low, high = ends(x, interval)
+        return jnp.maximum(low, self.least), jnp.maximum(high, self.least)
 
     @property
     def is_partial(self) -> bool:
@@ -64,9 +65,9 @@ class Curve:
         """Sign of the second derivative on each stretch between inflections."""
         if self.signs is not None:
             return self.signs
-        ends = (self.inflections[0] - 1, *self.inflections, self.inflections[-1] + 1) if self.inflections else (0.5, 1.5)
+        borders = (self.inflections[0] - 1, *self.inflections, self.inflections[-1] + 1) if self.inflections else (0.5, 1.5)
         with jax.ensure_compile_time_eval():
-            middles = jnp.array([(a + b) / 2 for a, b in zip(ends[:-1], ends[1:], strict=True)])
+            middles = jnp.array([(a + b) / 2 for a, b in zip(borders[:-1], borders[1:], strict=True)])
             return tuple(int(s) for s in np.sign(np.asarray(jax.jvp(self.slope, (middles,), (jnp.ones_like(middles),))[1])))
 
     def extremes(self, low, high, slopes):
@@ -76,9 +77,9 @@ class Curve:
         """
         slope = jnp.stack(slopes)[:, None]
         borders = np.array([-np.inf, *self.inflections, np.inf], low.dtype).reshape(-1, *[1] * low.ndim)
-        ends = (jnp.clip(jnp.clip(x[None], borders[:-1], borders[1:]), low[None], high[None]) for x in (low, high))
-        ends = [jnp.broadcast_to(e, (len(slopes), *e.shape)) for e in ends]
-        stationary, width = _crossing(lambda x: self.slope(x) - slope, *ends)
+        sides = (jnp.clip(jnp.clip(x[None], borders[:-1], borders[1:]), low[None], high[None]) for x in (low, high))
+        sides = [jnp.broadcast_to(side, (len(slopes), *side.shape)) for side in sides]
+        stationary, width = _crossing(lambda x: self.slope(x) - slope, *sides)
         points = jnp.concatenate([stationary, *(jnp.broadcast_to(x, (len(slopes), 1, *x.shape)) for x in (low, high))], 1)
         values = self.function(points)
         differences, errors = values - slope * points, self.rounding(points, values, slope)
@@ -134,7 +135,7 @@ class Curve:
         """Slopes of tangents through the low and the high end, for each inflection; of the chord if no tangent touches."""
         point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
         near = jnp.stack([jnp.maximum(low[None], point), jnp.minimum(high[None], point)])
-        anchor, far = (jnp.broadcast_to(jnp.stack(ends)[:, None], near.shape) for ends in ((low, high), (high, low)))
+        anchor, far = (jnp.broadcast_to(jnp.stack(pair)[:, None], near.shape) for pair in ((low, high), (high, low)))
         touch, _ = _crossing(
             lambda x: self.slope(x) * (x - anchor) - (self.function(x) - self.function(anchor)), near, far, otherwise=far
         )
@@ -150,8 +151,8 @@ def _crossing(f, a, b, otherwise=None):
     """
     first, last = lax.stop_gradient((f(a), f(b)))
 
-    def halve(_, ends):
-        near, far = ends
+    def halve(_, pair):
+        near, far = pair
         middle = (near + far) / 2
         same = jnp.sign(lax.stop_gradient(f(middle))) == jnp.sign(first)
         return jnp.where(same, middle, near), jnp.where(same, far, middle)

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio, spans
 from dsrna_jax.bounds.rounding import gamma, reach_of
@@ -42,7 +43,10 @@ class Hinge:
         t, low, high = self.bounded_sides(node, interval)
         first, second = (change(t, side, self.left, self.right) for side in (interval.lower, interval.upper))
         if is_known(self.left, self.right) and min(np.min(self.left), np.min(self.right)) >= 0:
-            return Interval(first, second)
+            if number(self.at) == 0:
+                return Interval(first, second)
+            slack = self.rounding(t, interval, spans(low, high))
+            return Interval(first - slack, second + slack)
         down, up = smaller(first, second), larger(first, second)
         bottom = -(jnp.where(t >= 0, self.right, self.left) * t)  # the kink's own value, 0, less phi(t)
         undecided = spans(low, high)
@@ -53,7 +57,12 @@ class Hinge:
         )
 
     def rounding(self, t, interval, undecided):
-        """Bound of the rounding error of a difference of values on both sides of the kink, inside of the interval."""
+        """Bound of the rounding error of a difference of values on both sides of the kink, inside of the interval.
+
+        t is rounded unless the kink is at 0, and may then reach the kink where t + d as computed does not.
+        """
+        if number(self.at) != 0:
+            undecided |= reach_of(interval) >= jnp.abs(t) * (1 - gamma(8, t.dtype))
         slopes = [abs(self.left), abs(self.right)]
         slope = max(slopes) if np.ndim(slopes[0]) == np.ndim(slopes[1]) == 0 and is_known(*slopes) else jnp.maximum(*slopes)
         return lax.stop_gradient(jnp.where(undecided, gamma(8, t.dtype) * slope * reach_of(interval), 0))

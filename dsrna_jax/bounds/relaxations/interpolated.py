@@ -10,7 +10,7 @@ from jax import lax
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
-from dsrna_jax.bounds.rounding import ELEMENTARY, gamma
+from dsrna_jax.bounds.rounding import ELEMENTARY, ends, gamma
 
 
 @shared
@@ -66,7 +66,7 @@ class Interpolated:
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
-        least, greatest = self.extremes(x + interval.lower, x + interval.upper, jnp.zeros_like(x))
+        least, greatest = self.extremes(*ends(x, interval), jnp.zeros_like(x))
         moves = interval.upper > interval.lower
         slack = gamma(ELEMENTARY, x.dtype) * self.size(x, jnp.abs(node.value))
         sides = least - node.value - slack, greatest - node.value + slack
@@ -74,7 +74,7 @@ class Interpolated:
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
-        low, high = x + interval.lower, x + interval.upper
+        low, high = ends(x, interval)
         first, last = (self.function(end) for end in (low, high))
         slope = lax.stop_gradient(ratio(last - first, high - low))
         least, greatest = self.extremes(low, high, slope)

@@ -16,7 +16,7 @@ from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
-from dsrna_jax.bounds.rounding import ELEMENTARY, known_or
+from dsrna_jax.bounds.rounding import ELEMENTARY, ends, known_or
 
 
 @shared
@@ -41,12 +41,12 @@ class LogSumExp:
     def enclosure(self, node, intervals):
         (interval,), values = intervals, node.parents[0].value
         slack = _slack(node.value, len(values), interval.upper > interval.lower, 0)
-        low, high = (jax.nn.logsumexp(values + side, axis=0) for side in (interval.lower, interval.upper))
+        low, high = (jax.nn.logsumexp(side, axis=0) for side in ends(values, interval))
         return Interval(low - node.value - slack, high - node.value + slack)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), values = intervals, node.parents[0].value
-        low, high = values + interval.lower, values + interval.upper
+        low, high = ends(values, interval)
         middle = low + (high - low) / 2
         share = jax.nn.softmax(middle, axis=0)
         below = node.value - jax.nn.logsumexp(middle, axis=0) + (share * (middle - values)).sum(0)
@@ -82,11 +82,11 @@ class LogSoftmax:
 
     def enclosure(self, node, intervals):
         values, interval = node.parents[0].value, intervals[0]
-        low, high = values + interval.lower, values + interval.upper
+        low, high = ends(values, interval)
         count = int(np.prod([values.shape[axis] for axis in self.axes]))
         slack = _slack(jnp.abs(node.value) + jnp.abs(values), count, high > low, self.axes, keepdims=True)
         least = -jax.nn.softplus(_others(high, self.axes) - low) - slack
-        most = jnp.minimum(-jax.nn.softplus(_others(low, self.axes) - high) + slack, 0)
+        most = jnp.minimum(-jax.nn.softplus(_others(low, self.axes) - high), 0) + slack
         return Interval(known_or(least, -jnp.inf) - node.value, known_or(most, 0) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -106,8 +106,8 @@ class Probability:
     def enclosure(self, node, intervals):
         x, (interval,) = node.parents[0].value, intervals
         unit = jnp.where(interval.upper > interval.lower, 8 * jnp.finfo(x.dtype).eps, 0)
-        low, high = (jnp.exp(x + side) for side in (interval.lower, interval.upper))
-        low, high = jnp.clip(known_or(low, 0) * (1 - unit), 0, 1), jnp.clip(known_or(high, 1) * (1 + unit), 0, 1)
+        low, high = map(jnp.exp, ends(x, interval))
+        low, high = jnp.clip(known_or(low, 0), 0, 1) * (1 - unit), jnp.clip(known_or(high, 1), 0, 1) * (1 + unit)
         return Interval(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):

@@ -10,7 +10,7 @@ from jax import lax
 
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
-from dsrna_jax.bounds.rounding import known_or, outward_sum
+from dsrna_jax.bounds.rounding import ends, known_or, outward_sum
 
 
 def constant_planes(node, hull: Interval, slopes=None) -> Planes:
@@ -21,10 +21,7 @@ def constant_planes(node, hull: Interval, slopes=None) -> Planes:
 
 @dataclasses.dataclass(frozen=True)
 class StepFunction:
-    """A non-decreasing elementwise function with jumps: floor, ceil, round, sign. Its planes are flat.
-
-    The interval is that of the ends, each moved outwards by four units of rounding.
-    """
+    """A non-decreasing elementwise function with jumps: floor, ceil, round, sign. Its planes are flat."""
 
     roundings: ClassVar[int] = 0
 
@@ -32,11 +29,7 @@ class StepFunction:
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
-        unit = 4 * jnp.finfo(x.dtype).eps
-        low, high = x + interval.lower, x + interval.upper
-        wide = high > low
-        low = jnp.where(wide, low - unit * (jnp.abs(low) + jnp.abs(x)), low)
-        high = jnp.where(wide, high + unit * (jnp.abs(high) + jnp.abs(x)), high)
+        low, high = ends(x, interval)
         return Interval(self.function(low) - node.value, self.function(high) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
@@ -57,12 +50,12 @@ class Sorted:
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
-        low, high = (jnp.sort(x + side, self.axis) for side in (interval.lower, interval.upper))
+        low, high = (jnp.sort(end, self.axis) for end in ends(x, interval))
         return Interval(low - node.value, high - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
-        low, high = x + interval.lower, x + interval.upper
+        low, high = ends(x, interval)
         size = x.shape[self.axis]
         outside = jnp.full_like(_part(x, self.axis, 0, 1), -jnp.inf)
         before, after = lax.cummax(high, self.axis), lax.cummax(-low, self.axis, reverse=True)

@@ -13,7 +13,7 @@ from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
 from dsrna_jax.bounds.relaxations.step import constant_planes
-from dsrna_jax.bounds.rounding import ELEMENTARY
+from dsrna_jax.bounds.rounding import ELEMENTARY, ends, gamma
 
 
 @shared
@@ -65,17 +65,17 @@ class Wave:
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
-        low, high = x + interval.lower, x + interval.upper
+        low, high = ends(x, interval)
         least, most = self.extremes(low, high, jnp.zeros_like(x))
         slack = self.rounding(node, low, high, 0)
-        least, most = jnp.maximum(least - slack, -1), jnp.minimum(most + slack, 1)
+        least, most = jnp.maximum(least, -1) - slack, jnp.minimum(most, 1) + slack  # the value at the trace point is rounded
         bounded = jnp.isfinite(low) & jnp.isfinite(high)
         return Interval(jnp.where(bounded, least, -1) - node.value, jnp.where(bounded, most, 1) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
         (interval,), x = intervals, node.parents[0].value
         hull = self.enclosure(node, intervals)
-        low, high = x + interval.lower, x + interval.upper
+        low, high = ends(x, interval)
         wide = high > low
         middle = self.slope((low + high) / 2)
         chord = jnp.where(wide, ratio(self.function(high) - self.function(low), high - low), middle)
@@ -112,17 +112,23 @@ class Limited:
 
     def size(self, x, f):
         """Scale of the rounding error of an evaluation, as in `Curve`."""
-        return jnp.full_like(f, max(abs(self.least), abs(self.most)))
+        return jnp.full_like(f, self.greatest)
+
+    @property
+    def greatest(self) -> float:
+        return max(abs(self.least), abs(self.most))
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
         half = (interval.upper - interval.lower) / 2
         middle = self.function(x + interval.lower + half)
-        reach = self.steepest * (half + jnp.where(half > 0, 4 * jnp.finfo(x.dtype).eps * (jnp.abs(x) + half + 1), 0))
+        missed = gamma(8, x.dtype) * self.steepest * (jnp.abs(x) + half + 1) + gamma(ELEMENTARY, x.dtype) * self.greatest
+        reach = self.steepest * half + jnp.where(half > 0, missed, 0)
         known = jnp.isfinite(middle) & jnp.isfinite(reach)
         low = jnp.where(known, jnp.maximum(middle - reach, self.least), self.least)
         high = jnp.where(known, jnp.minimum(middle + reach, self.most), self.most)
-        return Interval(low - node.value, high - node.value)
+        slack = jnp.where(half > 0, gamma(ELEMENTARY, x.dtype) * self.greatest, 0)  # the value at the trace point is rounded
+        return Interval(low - node.value - slack, high - node.value + slack)
 
     def planes(self, node, intervals, slopes="adaptive"):
         return constant_planes(node, self.enclosure(node, intervals))
