@@ -22,7 +22,7 @@ Methods, from loose and cheap to tight and expensive; `explain` estimates the co
     hz_crown     hybrid zonotopes, then one backward pass                                 one per input entry
     fastlin      backward passes for every layer, parallel slopes (Weng et al. 2018)      one per neuron
     crown        the same with adaptive slopes (Zhang et al. 2018)                        one per neuron
-    alpha_crown  crown, then lower slopes optimised for every output (Xu et al. 2021)     crown, and 120 per output
+    alpha_crown  crown with slopes optimised for every bound (Xu et al. 2021)             up to 60 times that of crown
 
 Rounding: bounds are widened by allowances, derived operation by operation (docs/rounding.md). `bound`, `intermediate`, margins
 and certified radii hold for f in real arithmetic and as it is evaluated in float32 or float64. `deviation`, `value_and_deviation`

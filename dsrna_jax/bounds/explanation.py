@@ -14,8 +14,11 @@ from dsrna_jax.bounds import METHODS
 from dsrna_jax.bounds.backward import ROW_BUFFERS
 from dsrna_jax.bounds.forward import relaxed_inputs
 from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.rows import Rows, window_axes
 from dsrna_jax.bounds.windows import frames, held
+
+SLOPE_BUFFERS = 9  # estimate of the arrays, of the size of all slopes, that their optimisation holds
 
 _given: contextvars.ContextVar[tuple[int | None] | None] = contextvars.ContextVar("free memory", default=None)
 
@@ -74,53 +77,66 @@ def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
 
 
 def cost(graph: Graph, method: str, chunk: int, iterations: int) -> Cost:
-    """The `Cost` of bounding all outputs of a graph by a method."""
+    """The `Cost` of bounding all outputs of a graph by a method; of alpha_crown if it takes all steps for all rows."""
     total = sum(node.size for node in graph.nodes)
-    outputs = graph.output.size
-    item = graph.output.value.dtype.itemsize
-    batch = graph.output.value.shape[0]
+    item, batch = graph.output.value.dtype.itemsize, graph.output.value.shape[0]
     values = item * batch * total
-    rows = _Backward(min(outputs, chunk), max(map(_unfolded, graph.nodes))).bytes(batch, item)
     if method == "ibp":
         return Cost(3, 3 * values)
+    of_output = _Backward.of(graph, graph.output, chunk, batch)
+    last, rows = of_output.passes(total), of_output.bytes(batch, item)
     if method == "crown_ibp":
-        return Cost(3 + 2 * outputs, 3 * values + rows)
+        return Cost(3 + last, 3 * values + rows)
     if method == "hz_crown":
         inputs, widest = sum(leaf.size for leaf in graph.inputs), max(n.size for n in graph.nodes)
-        return Cost(3 + inputs + 4 * outputs, 3 * values + 2 * inputs * batch * widest * item + rows)
-    starts = {node: _Backward.of(graph, node, chunk, batch) for node in relaxed_inputs(graph)}
-    passes = 3 + 2 * outputs + sum(2 * node.size * back.work for node, back in starts.items()) / total
-    peak = 5 * values + max([rows, *(back.bytes(batch, item) for back in starts.values())])
+        return Cost(3 + inputs + 2 * last, 3 * values + 2 * inputs * batch * widest * item + rows)
+    starts = [_Backward.of(graph, node, chunk, batch) for node in relaxed_inputs(graph)]
+    passes = 3 + last + sum(back.passes(total) for back in starts)
+    peak = max(back.bytes(batch, item) for back in (of_output, *starts))
     if method == "fastlin":
-        return Cost(passes, peak)
+        return Cost(passes, 5 * values + peak)
     if method == "crown":
-        return Cost(passes + 2 * outputs, peak)
-    hinges = sum(n.size for n in graph.nodes if n.name.startswith("relu"))
-    slopes = 6 * min(chunk, outputs) * batch * hinges * item
-    return Cost(passes + 2 * outputs * (3 * iterations + 2), peak + slopes)
+        return Cost(passes + last, 5 * values + peak)
+    climbs = [back for back in (of_output, *starts) if back.hinges]
+    passes += last + sum(back.passes(total) for back in climbs) * (3 * iterations + 2)
+    return Cost(passes, 5 * values + max([peak, *(back.bytes_of_climb(batch, item) for back in climbs)]))
 
 
 class _Backward(NamedTuple):
     """Backward passes for the entries of a node.
 
+    entries: of the node.
     at_once: entries in a pass.
     widest: the most entries of an array that a row needs.
     work: the entries of all functionals of a row.
+    hinges: those of them that have slopes.
     """
 
+    entries: int
     at_once: int
     widest: float
-    work: int = 0
+    work: int
+    hinges: int
 
     @classmethod
     def of(cls, graph: Graph, node: Node, chunk: int, batch: int) -> "_Backward":
         rows = Rows(node, window_axes(graph, node))
         sizes = [(below, held(below, frame)) for below, frame in frames(graph, node, rows.frame)]
         widest = max(_unfolded(below) * size / below.size for below, size in sizes)
-        return cls(min(node.size, rows.at_once(graph, chunk, batch)), widest, sum(size for _, size in sizes))
+        hinges = sum(size for below, size in sizes if isinstance(below.operation, Hinge))
+        at_once = min(node.size, rows.at_once(graph, chunk, batch))
+        return cls(node.size, at_once, widest, sum(size for _, size in sizes), hinges)
+
+    def passes(self, total: int) -> float:
+        """The passes for both sides of all entries, in evaluations of a function whose values have so many entries."""
+        return 2 * self.entries * self.work / total
 
     def bytes(self, batch: int, item: int) -> int:
         return round(self.at_once * 2 * batch * self.widest * item * ROW_BUFFERS)
+
+    def bytes_of_climb(self, batch: int, item: int) -> int:
+        """`bytes`, if slopes are optimised: derivatives keep every functional, and Adam some arrays of slopes."""
+        return self.bytes(batch, item) + round(self.at_once * 2 * batch * (self.work + SLOPE_BUFFERS * self.hinges) * item)
 
 
 def _unfolded(node: Node) -> int:
