@@ -161,10 +161,11 @@ def test_a_property_is_given_to_the_verifier_in_the_shapes_of_a_function():
     region, specification = found.region((1, INPUTS)), found.specification((OUTPUTS, 1))
     assert region.lower.shape == (1, 1, INPUTS) and specification.rows.shape == (3, OUTPUTS, 1)
     assert found.region().upper.shape == (1, INPUTS) and found.specification().rows.shape == (3, OUTPUTS)
-    assert specification.offsets.dtype == np.float32 and np.all(specification.offsets <= found.offsets)
-    np.testing.assert_allclose(specification.offsets, found.offsets, rtol=1e-6)
+    offsets = np.asarray(specification.offsets)
+    assert offsets.dtype == np.float32 and np.all(offsets.astype(float) <= found.offsets)
+    np.testing.assert_allclose(offsets, found.offsets, rtol=1e-6)
     outputs = np.random.default_rng(0).normal(size=(50, OUTPUTS))
-    values = outputs @ np.asarray(specification.rows)[..., 0].T + np.asarray(specification.offsets)
+    values = outputs @ np.asarray(specification.rows)[..., 0].T + offsets
     np.testing.assert_array_equal(np.asarray(specification.holds(values)), ~found.is_unsafe(outputs))
     with pytest.raises(InputError, match=r"float32 does not hold .* dtype=numpy.float64"):
         vnnlib.parsed_properties(DECLARED + BOX + "(assert (>= (* 0.1 Y_0) 0))")[0].specification()

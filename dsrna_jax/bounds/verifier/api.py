@@ -66,7 +66,7 @@ def verify(
 
     Returns: a `Verdict`.
     Raises: InputError for regions of several examples or trees, ends in the wrong order, a timeout that is not positive, and an f
-      that takes no such inputs, returns no array or is nowhere finite; or as `bound`.
+      that cannot be traced for such inputs, returns no array or is nowhere finite; or as `bound`.
     """
     started = time.monotonic()
     check_radius(timeout, None, name="timeout", is_positive=True)
@@ -138,7 +138,7 @@ class Problem:
         except InputError:
             raise
         except (TypeError, ValueError) as error:
-            raise InputError(f"f takes no x {list(lower.shape)}: {' '.join(str(error).split())[:200]}") from error
+            raise InputError(f"f(x) cannot be traced for x {list(lower.shape)}: {' '.join(str(error).split())[:200]}") from error
         if not isinstance(output, jax.ShapeDtypeStruct) or output.shape[:1] != (1,):
             raise InputError(f"f(x) must be one array [batch, ...] for x {list(lower.shape)}, got {shown(output)}")
         graphs: list[Graph] = []
