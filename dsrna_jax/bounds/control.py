@@ -1,15 +1,19 @@
 """Control flow of JAX: conditions that are known while tracing are followed, and loops unrolled."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend import core
 
-from dsrna_jax.bounds.graph import Node, Predicate, Refused
+from dsrna_jax.bounds.graph import Complex, Node, Predicate, Refused, Whole
 from dsrna_jax.bounds.jaxprs import closed, consts_and_carries
 from dsrna_jax.bounds.known import number
 from dsrna_jax.errors import InputError
+
+_NO_REAL_NUMBERS = Predicate | Whole | Complex
 
 
 def cond(tracer, equation, twin, inputs) -> list:
@@ -21,25 +25,32 @@ def cond(tracer, equation, twin, inputs) -> list:
     pairs = list(zip(equation.params["branches"], twin.params["branches"], strict=True))
     if isinstance(index, Refused):
         raise index.error
-    if isinstance(index, Node | Predicate):
+    if isinstance(index, Node | Whole | Predicate):
         raise NotImplementedError(f"no bounds through cond{tracer.where}: its condition depends on x")
     known = number(index)
     if known is not None:
         branch, other = pairs[int(np.clip(known, 0, len(pairs) - 1))]
         return tracer.interpret(closed(branch), closed(other), operands)
     results = zip(*(tracer.interpret(closed(branch), closed(other), operands) for branch, other in pairs), strict=True)
-    return [_chosen(tracer, index, cases) for cases in results]
+    others = [variable.aval for variable in twin.outvars]
+    choose = functools.partial(lax.select_n, index)
+    return [_combined(tracer, "cond", choose, cases, other) for cases, other in zip(results, others, strict=True)]
 
 
-def _chosen(tracer, index, cases):
-    refused = next((case for case in cases if isinstance(case, Refused)), None)
+def _combined(tracer, name, function, values, other):
+    """The function of results of branches or steps, `other` at the other batch size; refused if these are no real numbers."""
+    refused = next((value for value in values if isinstance(value, Refused)), None)
     if refused is not None:
         return refused
-    if any(isinstance(case, Predicate) for case in cases):
-        raise NotImplementedError(f"no bounds of truth values that come from cond{tracer.where}")
-    if not any(isinstance(case, Node) for case in cases):
-        return lax.select_n(index, *map(jnp.asarray, cases))
-    return tracer.inline(lambda index, *cases: lax.select_n(index, *cases), index, *cases)[0]
+    if any(isinstance(value, _NO_REAL_NUMBERS) for value in values):
+        return Refused(
+            NotImplementedError(f"no bounds of truth values, whole or complex numbers that come from {name}{tracer.where}")
+        )
+    values = [value if isinstance(value, Node) else jnp.asarray(value) for value in values]
+    if not any(isinstance(value, Node) for value in values):
+        return function(*values)
+    with tracer.shapes(values, [other] * len(values)):
+        return tracer.inline(function, *values)[0]
 
 
 def while_loop(tracer, equation, twin, inputs) -> list:
@@ -80,37 +91,32 @@ def scan(tracer, equation, twin, inputs) -> list:
         collected.append(outputs[carries:])
     if params["reverse"]:
         collected.reverse()
-    return carry + [_stacked(tracer, ys) for ys in zip(*collected, strict=True)]
+    others = other["jaxpr"].out_avals[carries:]
+    stack = lambda *ys: jnp.stack(ys)  # noqa: E731
+    return carry + [
+        _combined(tracer, "scan", stack, ys, aval) for ys, aval in zip(zip(*collected, strict=True), others, strict=True)
+    ]
 
 
 def _entry(tracer, s, i):
     if isinstance(s, Refused):
         return s
-    if isinstance(s, Predicate):
-        raise NotImplementedError(f"no bounds of truth values that scan{tracer.where} goes through")
+    if isinstance(s, _NO_REAL_NUMBERS):
+        return Refused(
+            NotImplementedError(f"no bounds of truth values, whole or complex numbers that scan{tracer.where} goes through")
+        )
     return tracer.inline(lambda a: a[i], s)[0] if isinstance(s, Node) else s[i]
-
-
-def _stacked(tracer, ys):
-    refused = next((y for y in ys if isinstance(y, Refused)), None)
-    if refused is not None:
-        return refused
-    if any(isinstance(y, Predicate) for y in ys):
-        raise NotImplementedError(f"no bounds of truth values that come from scan{tracer.where}")
-    if not any(isinstance(y, Node) for y in ys):
-        return jnp.stack(ys)
-    return tracer.inline(lambda *ys: jnp.stack(ys), *ys)[0]
 
 
 def _over_examples(tracer, equation, twin, inputs, consts, carries):
     refused = next((i for i in inputs if isinstance(i, Refused)), None)
     if refused is not None:
         raise refused.error
-    if carries or any(isinstance(i, Predicate) for i in inputs):
+    if carries or any(isinstance(i, _NO_REAL_NUMBERS) for i in inputs):
         raise InputError(f"f is not batch-separable: scan{tracer.where} goes from one example to the next")
     axes = [None] * consts + [0] * (len(inputs) - consts)
-    tracer.other_shapes = {id(i): v.aval.shape for i, v in zip(inputs, twin.invars, strict=True)}
-    return tracer.inline(jax.vmap(core.jaxpr_as_fun(equation.params["jaxpr"]), axes), *inputs)
+    with tracer.shapes(inputs, [variable.aval for variable in twin.invars]):
+        return tracer.inline(jax.vmap(core.jaxpr_as_fun(equation.params["jaxpr"]), axes), *inputs)
 
 
 CONTROL = {"cond": cond, "while": while_loop, "scan": scan}

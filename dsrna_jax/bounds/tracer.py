@@ -173,7 +173,7 @@ class Tracer:
             is_checked = not getattr(rule, "is_rewritten", False)
             finds_wholes = self.finds_wholes and not getattr(rule, "is_registered", False)
             axes = self.batch_axes(equation, twin, inputs) if is_checked else []
-            with self._shapes(twin, inputs):
+            with self.shapes(inputs, [variable.aval for variable in twin.invars]):
                 outputs = whole(self, equation.primitive, inputs, equation.params, axes) if finds_wholes else None
                 outputs = outputs or rule(self, equation.primitive, inputs, equation.params, axes)
             self._remember(equation, inputs, outputs)
@@ -183,14 +183,14 @@ class Tracer:
         return self.known[key]
 
     def _of_whole_numbers(self, equation, twin, inputs):
-        with self._shapes(twin, inputs):
+        with self.shapes(inputs, [variable.aval for variable in twin.invars]):
             return of_whole_numbers(self, equation, twin, inputs)
 
     @contextlib.contextmanager
-    def _shapes(self, twin, inputs):
-        """Lets `inline` know the operands' shapes at the other batch size in the block."""
+    def shapes(self, operands, others):
+        """Lets `inline` know the operands' shapes at the other batch size in the block, as those of `others`."""
         before = self.other_shapes
-        self.other_shapes = {id(i): v.aval.shape for i, v in zip(inputs, twin.invars, strict=True)}
+        self.other_shapes = {id(operand): other.shape for operand, other in zip(operands, others, strict=True)}
         try:
             yield
         finally:
