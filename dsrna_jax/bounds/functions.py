@@ -66,6 +66,11 @@ def within_exp(function):
     return lambda x: jnp.where(jnp.abs(x) < math.log(float(jnp.finfo(x.dtype).max)) / 2, function(x), jnp.nan)
 
 
+def below_overflow(function):
+    """The function where exp(x) is finite; NaN elsewhere, where f is infinite."""
+    return lambda x: jnp.where(x < math.log(float(jnp.finfo(x.dtype).max)), function(x), jnp.nan)
+
+
 def _gelus():
     """Ways to write x/2 (1 + erf(x / sqrt 2))."""
     root = math.sqrt(2)
@@ -91,7 +96,7 @@ def _halves(inner):
     )
 
 
-_softpluses = (jax.nn.softplus, lambda x: jnp.log1p(jnp.exp(x)), lambda x: jnp.log(1 + jnp.exp(x)))
+_logs_of_exp = (lambda x: jnp.log1p(jnp.exp(x)), lambda x: jnp.log(1 + jnp.exp(x)))
 
 WHOLES = (
     WholeFunction("square", (lambda x: x * x,), Curve(jnp.square)),
@@ -131,10 +136,11 @@ WHOLES = (
     ),
     WholeFunction(
         "mish",
-        tuple(lambda x, inner=inner: x * jnp.tanh(inner(x)) for inner in _softpluses),
+        tuple(lambda x, inner=inner: x * jnp.tanh(inner(x)) for inner in (jax.nn.softplus, *_logs_of_exp)),
         Curve(jax.nn.mish, (-2.256376396360793, 1.4905711794854284), size=lambda x, f: x + f),
     ),
-    WholeFunction("softplus", _softpluses, Curve(jax.nn.softplus, size=lambda x, f: 1 + f)),
+    WholeFunction("softplus", (jax.nn.softplus,), Curve(jax.nn.softplus, size=lambda x, f: 1 + f)),
+    WholeFunction("softplus", _logs_of_exp, Curve(below_overflow(jax.nn.softplus), size=lambda x, f: 1 + f)),
     WholeFunction("squareplus", (lambda x: jax.nn.squareplus(x, ANY),), squareplus),
     WholeFunction("elu", (jax.nn.elu,), Curve(jax.nn.elu, signs=(1,))),
     WholeFunction("soft_sign", (jax.nn.soft_sign, lambda x: x / (1 + jnp.abs(x))), Curve(jax.nn.soft_sign, (0.0,))),

@@ -1,7 +1,7 @@
 """Softmax, log(softmax) and log(sum exp), recognised by how they are made: exp, its sum over axes, a logarithm or a quotient.
 
-A shift by the maximum before exp changes no softmax, and is recognised. Other shifts are bounded as differences, with their
-rounding.
+A shift by the maximum before exp changes no softmax, and is recognised. Without it exp may leave its range, and then there
+are no bounds. Other shifts are bounded as differences, with their rounding.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.curve import Curve
-from dsrna_jax.bounds.relaxations.softmax import LogSoftmax, LogSumExp, Probability
+from dsrna_jax.bounds.relaxations.softmax import LogSoftmax, LogSumExp, Probability, Unshifted
 from dsrna_jax.bounds.rules.building import with_axes_in_front
 
 # exp(x) x for log-probabilities x; and where log is taken of exp(x), which must not be flushed to 0.
@@ -47,7 +47,7 @@ def _quotient(tracer, top, bottom):
             for (y,) in _ways(tracer, top, "exp"):
                 x = _unshifted(tracer, y, summed_axes)
                 if summed is top or _is_masked_alike(tracer, summed, top, x):
-                    return [_softmax(tracer, x, summed_axes)]
+                    return [_softmax(tracer, x if x is not y else _in_range(tracer, y, summed_axes), summed_axes)]
     return None
 
 
@@ -58,13 +58,17 @@ def _logarithm(tracer, x):
         return None
     summed, summed_axes = total
     for (y,) in _ways(tracer, summed, "exp"):
-        return [_recorded(tracer, y, summed_axes, x.value.shape)]
+        known = y if _unshifted(tracer, y, summed_axes) is not y else _in_range(tracer, y, summed_axes)
+        return [_recorded(tracer, y, known, summed_axes, x.value.shape)]
     return None
 
 
-def _recorded(tracer, x, summed_axes, shape):
-    """The node of log(sum(exp(x))) in `shape`: its own, or with the axes of the sum, of size 1 or repeated."""
-    log = _log_sum_exp(tracer, x, summed_axes)
+def _recorded(tracer, x, known, summed_axes, shape):
+    """The node of log(sum(exp(x))) in `shape`: its own, or with the axes of the sum, of size 1 or repeated.
+
+    known: x, or x as it is known where f computes the sum without a shift.
+    """
+    log = _log_sum_exp(tracer, known, summed_axes)
     spread = _spread(tracer, log, summed_axes, shape) if len(shape) == x.value.ndim else log
     tracer.log_sums[spread] = (x, summed_axes)
     return spread
@@ -83,7 +87,7 @@ def _shifted_back(tracer, left, right):
                 continue
             for source, places in _sources(tracer, shifted):
                 if source is shift and _is_beside(source, places, summed_axes, shifted.value.shape, x):
-                    return [_recorded(tracer, x, summed_axes, log.value.shape)]
+                    return [_recorded(tracer, x, x, summed_axes, log.value.shape)]
     return None
 
 
@@ -93,7 +97,8 @@ def _difference(tracer, y, log):
         if source in tracer.log_sums:
             summed, summed_axes = tracer.log_sums[source]
             if summed is y and _is_beside(source, places, summed_axes, log.value.shape, y):
-                return [_log_softmax(tracer, _unshifted(tracer, y, summed_axes), summed_axes)]
+                x = _unshifted(tracer, y, summed_axes)
+                return [_log_softmax(tracer, x if x is not y else _in_range(tracer, y, summed_axes), summed_axes)]
     return None
 
 
@@ -151,6 +156,14 @@ def _spread(tracer, log, summed_axes, shape):
         return jnp.broadcast_to(a, [shape[i] if i in summed_axes else n for i, n in enumerate(a.shape)])
 
     return tracer.inline(repeated, log)[0]
+
+
+def _in_range(tracer, x, summed_axes):
+    """x, unknown where sum(exp(x)) may leave its range, since f computes it without a shift."""
+    key = ("in range", x.index, summed_axes)
+    if key not in tracer.known:
+        tracer.known[key] = [tracer.node(Unshifted(summed_axes), (x,), x.value, x.batch_axis)]
+    return tracer.known[key][0]
 
 
 def _finite(tracer, x):

@@ -187,3 +187,33 @@ def test_a_length_is_an_upper_bound_close_to_that_of_float64(entries):
     found = float(length(jnp.asarray([entries], jnp.float32), 1)[0])
     np.testing.assert_allclose(found, exact, rtol=1e-5)
     assert not found < np.float32(exact)
+
+
+def sum_of_exp(x):
+    return jnp.exp(x).sum(1, keepdims=True)
+
+
+BEYOND_RANGE = {
+    "softmax": lambda x: jnp.exp(x) / sum_of_exp(x),
+    "log_sum_exp": lambda x: jnp.log(sum_of_exp(x)),
+    "log_softmax": lambda x: x - jnp.log(sum_of_exp(x)),
+    "softplus": lambda x: jnp.log1p(jnp.exp(x)),
+    "sigmoid": lambda x: jnp.exp(x) / (1 + jnp.exp(x)),
+    "quotient": lambda x: jnp.exp(x - 2) / jnp.full((len(x), 1), 1e38, x.dtype),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_RANGE)
+def test_forms_in_which_f_leaves_its_range_have_no_bounds_there(name):
+    """XLA divides by a repeated number by way of its inverse, which is flushed to 0 for the largest numbers."""
+    f, directions = BEYOND_RANGE[name], np.linspace(-1, 1, 41, dtype=np.float32)[:, None, None]
+    x = np.array([[0.0, 86.0], [0.0, 88.0], [-86.0, -88.0], [1.0, -2.0]], np.float32)
+    bounded = quick(lambda x, radius: [bounds.bound(f, x, radius=radius, method=m) for m in ("ibp", "crown_ibp")])
+    evaluated = quick(jax.vmap(f))
+    for radius in np.float32([0.01, 2.0]):
+        with jax.enable_x64():
+            exact = np.asarray(evaluated(x + np.asarray(radius * directions, np.float64)))
+        for lower, upper in np.asarray(bounded(x, radius)):
+            for values in (exact, np.asarray(evaluated(x + radius * directions))):
+                assert np.all((lower <= values) & (values <= upper) | (lower == -np.inf) & (upper == np.inf))
+            assert np.all(np.isfinite(lower[3]) & np.isfinite(upper[3])) or name == "quotient"

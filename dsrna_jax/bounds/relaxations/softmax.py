@@ -117,6 +117,37 @@ class Probability:
         return Planes((keep(below, 0),), (keep(above, 0),), keep(low_gap, -hull.lower), keep(high_gap, hull.upper))
 
 
+@shared
+@dataclasses.dataclass(frozen=True)
+class Unshifted:
+    """x itself, but unknown where sum(exp(x)) over `axes` may leave the range in which f computes it to its last digits.
+
+    Beyond, terms vanish or overflow, or the inverse of the sum is flushed to 0: XLA divides by repeated numbers by way of it.
+    """
+
+    roundings: ClassVar[int] = 0
+    is_partial: ClassVar[bool] = True
+
+    axes: tuple[int, ...]
+
+    def unknown(self, x, interval):
+        """NaN where the sum may leave its range, else 0."""
+        info, count = jnp.finfo(x.dtype), math.prod(x.shape[axis] for axis in self.axes)
+        # All terms that are flushed to 0 are less than 1 / 20 of a rounding of the least sum.
+        least = math.log(20 * count / float(info.eps)) + math.log(float(info.tiny))
+        most = -math.log(float(info.tiny)) - 1e-3
+        low, high = (jax.nn.logsumexp(end, self.axes, keepdims=True) for end in ends(x, interval))
+        return jnp.broadcast_to(jnp.where((low > least) & (high < most), 0, jnp.nan), x.shape)
+
+    def enclosure(self, node, intervals):
+        unknown = self.unknown(node.parents[0].value, intervals[0])
+        return Interval(intervals[0].lower + unknown, intervals[0].upper + unknown)
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        one, unknown = jnp.ones_like(node.value), self.unknown(node.parents[0].value, intervals[0])
+        return Planes((one,), (one,), unknown, unknown)
+
+
 def _others(x, axes):
     """log(sum of exp of all other entries along axes) for each entry, without cancellation."""
     flat = jnp.moveaxis(x, axes, range(len(axes)))

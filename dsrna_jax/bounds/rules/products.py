@@ -10,10 +10,12 @@ from jax import lax
 
 from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.relaxations.product import Product
+from dsrna_jax.bounds.rounding import smallest_normal
 from dsrna_jax.bounds.rules.building import broadcast_nodes, evaluated_shape, linear, nodes_of, values
 from dsrna_jax.bounds.rules.comparisons import select
 from dsrna_jax.bounds.rules.curves import RECIPROCAL, curve
 from dsrna_jax.bounds.rules.windowed.products import contracted
+from dsrna_jax.inputs import is_known
 
 
 def scaled(singleton=False, **kinds):
@@ -110,9 +112,17 @@ def quotient(tracer, primitive, operands, params, axes):
     if isinstance(operands[1], Node):
         (inverse,) = curve(RECIPROCAL, "reciprocal")(tracer, None, [operands[1]], {}, axes)
         return tracer.inline(lambda a, b: a * b, operands[0], inverse)
+    operands = [operands[0], _with_inverse(operands[1])]
     absolute = lambda q: [operands[0], jnp.abs(operands[1]) ** q]  # noqa: E731
     alone = operands[0].value.shape == tuple(evaluated_shape(primitive, operands, params))
     return linear(tracer, primitive, operands, params, axes, operands, absolute, singleton=alone, terms=1)
+
+
+def _with_inverse(divisor):
+    """A constant divisor, unknown where it is so large that its inverse, by which XLA may multiply, is flushed to 0."""
+    arrays = np if is_known(divisor) else jnp
+    is_large = (arrays.abs(divisor) > 1 / smallest_normal(divisor.dtype)) & arrays.isfinite(divisor)
+    return divisor if is_known(divisor) and not is_large.any() else jnp.where(is_large, jnp.nan, divisor)
 
 
 RULES = {"mul": scaled(singleton=True), "div": quotient, "dot_general": product_of_matrices}
