@@ -64,7 +64,7 @@ def test_slopes_that_are_optimised_together_lie_between_crown_and_slopes_of_each
 
 
 def test_what_is_certified_is_not_optimised_further():
-    """Of one output thrice with other offsets, crown certifies the first, and a part of the steps of alpha_crown the second."""
+    """Crown certifies the first of three copies of an output with other offsets, some steps of alpha_crown the second."""
 
     @quick
     def margins(offsets):
