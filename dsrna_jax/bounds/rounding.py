@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 BLOCK = 4096  # the most terms of a sum that are added in one block
 OWN = 2  # roundings of an end of an interval beside those of the operation: of the allowance, and of its subtraction
-ELEMENTARY = 8  # roundings that bound the error of XLA's elementary functions (`docs/rounding.md`)
+ELEMENTARY = 8  # roundings that bound the error of XLA's elementary functions, by their `size` (`docs/rounding.md`)
 
 
 def in_full_precision(f: Callable[P, R]) -> Callable[P, R]:

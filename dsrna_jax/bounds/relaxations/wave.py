@@ -112,7 +112,7 @@ class Limited:
 
     def size(self, x, f):
         """Scale of the rounding error of an evaluation, as in `Curve`."""
-        return jnp.full_like(f, self.greatest)
+        return jnp.full_like(f, 2 * self.greatest)
 
     @property
     def greatest(self) -> float:
@@ -122,12 +122,12 @@ class Limited:
         (interval,), x = intervals, node.parents[0].value
         half = (interval.upper - interval.lower) / 2
         middle = self.function(x + interval.lower + half)
-        missed = gamma(8, x.dtype) * self.steepest * (jnp.abs(x) + half + 1) + gamma(ELEMENTARY, x.dtype) * self.greatest
+        missed = gamma(8, x.dtype) * self.steepest * (jnp.abs(x) + half + 1) + gamma(ELEMENTARY, x.dtype) * 2 * self.greatest
         reach = self.steepest * half + jnp.where(half > 0, missed, 0)
         known = jnp.isfinite(middle) & jnp.isfinite(reach)
         low = jnp.where(known, jnp.maximum(middle - reach, self.least), self.least)
         high = jnp.where(known, jnp.minimum(middle + reach, self.most), self.most)
-        slack = jnp.where(half > 0, gamma(ELEMENTARY, x.dtype) * self.greatest, 0)  # the value at the trace point is rounded
+        slack = jnp.where(half > 0, gamma(ELEMENTARY, x.dtype) * 2 * self.greatest, 0)  # the value at the trace point is rounded
         return Interval(low - node.value - slack, high - node.value + slack)
 
     def planes(self, node, intervals, slopes="adaptive"):
