@@ -16,6 +16,7 @@ from jax import lax
 from dsrna_jax.bounds.backward import Relaxed, lower_bound
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Node
+from dsrna_jax.bounds.options import Ascent
 from dsrna_jax.bounds.relaxations.hinge import Hinge, adaptive_share
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
@@ -36,46 +37,43 @@ def optimised_lower_bound(
     relaxed: Relaxed,
     target: Node,
     functional: jax.Array | Functional,
-    iterations: int,
+    ascent: Ascent,
     *,
-    shared: bool = False,
     is_enough: Enough | None = None,
 ) -> jax.Array:
     """Lower bounds of functionals of the deviation of target, as `lower_bound`: those of `relaxed`, or better: [row, batch].
 
-    Adam takes up to `iterations` steps, from the slopes of `relaxed`; a bound that has not gained for `PATIENCE` steps is final.
+    The optimizer takes up to so many steps from the slopes of `relaxed`; a bound without a gain for `PATIENCE` steps is final.
     Any slopes in [0, 1] are sound: the best bound of all steps counts, and its derivative is that at its own slopes. Planes of
     other operations are those of `relaxed`.
 
     Args:
-      shared: whether all rows have the same slopes, those with the best sum, rather than slopes of their own. These take less
-        memory by the number of rows, and are looser.
       is_enough: maps bounds [row, batch] to a mask of those that need not be tighter, and are final.
     """
-    climb = _Climb.of(graph, ball, relaxed, target, functional, shared)
-    if not climb.views or not iterations:
+    climb = _Climb.of(graph, ball, relaxed, target, functional, ascent)
+    if not climb.views or not ascent.iterations:
         return climb.first
-    state = climb.ended(iterations, is_enough)
+    state = climb.ended(is_enough)
     bound = climb.bound([lax.stop_gradient(shares) for shares in state.kept])
-    return jnp.fmax(climb.first, bound if shared else _with_derivative_of(state.best, bound))
+    return jnp.fmax(climb.first, bound if ascent.shared else _with_derivative_of(state.best, bound))
 
 
 def optimised_relaxation(
-    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: Functional, iterations: int, *, shared: bool = False
+    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: Functional, ascent: Ascent
 ) -> Relaxed:
     """`relaxed` with the slopes that rows have in `optimised_lower_bound`, for linear bounds of the same functional."""
-    climb = _Climb.of(graph, ball, relaxed, target, functional, shared)
-    if not climb.views or not iterations:
+    climb = _Climb.of(graph, ball, relaxed, target, functional, ascent)
+    if not climb.views or not ascent.iterations:
         return relaxed
-    return climb.sloped([lax.stop_gradient(shares) for shares in climb.ended(iterations).kept])
+    return climb.sloped([lax.stop_gradient(shares) for shares in climb.ended().kept])
 
 
 def shared_slopes(
-    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array, iterations: int
+    graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array, ascent: Ascent
 ) -> dict[Node, jax.Array]:
     """Shares of the slopes of hinges, in the shapes of these, that rows have in `optimised_lower_bound` if they share them."""
-    climb = _Climb.of(graph, ball, relaxed, target, functional, True)
-    kept = climb.ended(iterations).kept if climb.views else []
+    climb = _Climb.of(graph, ball, relaxed, target, functional, dataclasses.replace(ascent, shared=True))
+    kept = climb.ended().kept if climb.views else []
     return dict(zip(climb.views, kept, strict=True))
 
 
@@ -94,10 +92,10 @@ class _Climb:
     first: jax.Array
     views: dict[Node, "_View"]
     start: list[jax.Array]
-    shared: bool
+    ascent: Ascent
 
     @classmethod
-    def of(cls, graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, shared: bool) -> "_Climb":
+    def of(cls, graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional, ascent: Ascent) -> "_Climb":
         views: dict[Node, _View] = {}
         viewed = _Viewed(relaxed.intervals, relaxed.slopes, relaxed.made, views=views)
         first = lower_bound(graph, ball, viewed, target, functional)
@@ -109,15 +107,15 @@ class _Climb:
         def bound(shares):
             return lower_bound(graph, ball, sloped(shares), target, functional)
 
-        start = [shares_of(node, relaxed) if shared else view.share for node, view in views.items()]
-        return cls(sloped, bound, first, views, [lax.stop_gradient(share) for share in start], shared)
+        start = [shares_of(node, relaxed) if ascent.shared else view.share for node, view in views.items()]
+        return cls(sloped, bound, first, views, [lax.stop_gradient(share) for share in start], ascent)
 
     def score(self, lower: jax.Array) -> jax.Array:
         """The goal of the climb: the bound of each row, or, of rows that share slopes, their sum by example, [1, batch]."""
-        return lower.sum(0, keepdims=True) if self.shared else lower
+        return lower.sum(0, keepdims=True) if self.ascent.shared else lower
 
-    def ended(self, iterations: int, is_enough: Enough | None = None) -> "_State":
-        """The state after up to so many steps."""
+    def ended(self, is_enough: Enough | None = None) -> "_State":
+        """The state after all steps."""
 
         def total(shares):
             lower = self.bound(shares)
@@ -126,24 +124,24 @@ class _Climb:
 
         def is_final(lower):
             enough = jnp.zeros(lower.shape, bool) if is_enough is None else is_enough(lower)
-            return enough.all(0, keepdims=True) if self.shared else enough
+            return enough.all(0, keepdims=True) if self.ascent.shared else enough
 
         def goes_on(state: _State):
-            return (state.step <= iterations) & (state.idle < PATIENCE).any()
+            return (state.step <= self.ascent.iterations) & (state.idle < PATIENCE).any()
 
         def climb(state: _State):
             gradient, (score, is_last) = jax.grad(total, has_aux=True)(state.shares)
             is_better = (state.idle < PATIENCE) & (score > state.best)
             gains = is_better & (score > state.best + GAIN * jnp.abs(state.best))
-            masks = [_beside(is_better[0] if self.shared else is_better, node) for node in self.views]
+            masks = [_beside(is_better[0] if self.ascent.shared else is_better, node) for node in self.views]
             kept = [jnp.where(mask, now, old) for mask, now, old in zip(masks, state.shares, state.kept, strict=True)]
-            updates, adam = optimizer.update(jax.tree.map(jnp.negative, gradient), state.adam)
+            updates, after = optimizer.update(jax.tree.map(jnp.negative, gradient), state.optimizer, state.shares)
             shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), state.shares, updates)
             best = jnp.where(is_better, score, state.best)
             idle = jnp.where(is_better & is_last, PATIENCE, jnp.where(gains, 0, state.idle + 1))
-            return _State(state.step + 1, idle, shares, adam, best, kept)
+            return _State(state.step + 1, idle, shares, after, best, kept)
 
-        optimizer = optax.adam(optax.exponential_decay(0.5, 1, 0.98))
+        optimizer = self.ascent.steps
         shape = self.score(self.first).shape
         worst, idle = jnp.full(shape, -jnp.inf, self.first.dtype), jnp.where(is_final(self.first), PATIENCE, 0)
         state = _State(jnp.zeros((), jnp.int32), idle, self.start, optimizer.init(self.start), worst, self.start)
@@ -178,7 +176,7 @@ class _State(NamedTuple):
     step: jax.Array
     idle: jax.Array
     shares: list[jax.Array]
-    adam: optax.OptState
+    optimizer: optax.OptState
     best: jax.Array
     kept: list[jax.Array]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import optax
 from jaxtyping import Array, Float, PyTree
 
 from dsrna_jax.bounds.balls import Box
@@ -30,6 +31,7 @@ def bound(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
     slopes: Slopes = "neuron",
 ) -> tuple[Float[Array, "batch *output"], Float[Array, "batch *output"]]:
@@ -49,17 +51,21 @@ def bound(
         for [batch, channel, height, width]. Needed for x of four axes; otherwise None, for entries that are pixels each.
       box: a `Box` that holds x, in place of a ball: bounds then hold for all x' in it, and in `clip`.
       chunk: entries bounded at a time in backward passes; memory grows with it.
-      iterations: optimisation steps of alpha_crown.
+      iterations: optimisation steps of alpha_crown, which ends where no bound gains; without hinges there are none.
+      optimizer: of these steps, a transformation of optax; by default Adam, whose step of 0.5 falls by 2 % a step.
       given: sound bounds of intermediate values by name, {"relu_0": (lower, upper)}, as `intermediate` returns them.
-      slopes: of hinges such as relu. "neuron": each bound has its own, which alpha_crown optimises; "shared": bounds of a value
-        that are computed at a time have the same, which takes less memory and is looser; or shares by name, {"relu_0": [batch,
-        ...]}, as `optimised_slopes` returns them: crown takes them as they are, and alpha_crown starts there.
+      slopes: of hinges such as relu. "neuron", the default since it is the tightest: each bound has its own, which alpha_crown
+        optimises, and `chunk` limits their memory. "shared": bounds of a value that are computed at a time (by `chunk`) have the
+        same, which takes less memory and is looser. Or shares by name, {"relu_0": [batch, ...]}, as `optimised_slopes` returns
+        them: crown takes them as they are, and alpha_crown starts there.
 
     Returns: (lower, upper), each of the shape of f(x).
     Raises: InputError for wrong arguments, for an f that mixes examples, and if memory would not suffice, by estimate;
       NotImplementedError naming a primitive that has no rule, and the line that calls it.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis)
+    options = Options(
+        radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis, optimizer=optimizer
+    )
     return bounded_output(f, x, options).values()
 
 
@@ -77,6 +83,7 @@ def deviation(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Lower and upper bounds of f(x') - f(x), precise also where they are small beside f(x), or the radius is small beside x.
@@ -88,7 +95,19 @@ def deviation(
 
     Returns: (lower, upper), each of the shape of f(x), or [row, batch].
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact", channel_axis=channel_axis)
+    options = Options(
+        radius,
+        norm,
+        method,
+        clip,
+        box,
+        chunk,
+        iterations,
+        given,
+        arithmetic="exact",
+        channel_axis=channel_axis,
+        optimizer=optimizer,
+    )
     return bounded_output(f, x, options).deviations(rows)
 
 
@@ -106,10 +125,23 @@ def value_and_deviation(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
 ) -> tuple[Float[Array, "batch *output"], tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """(f(x), `deviation`), as `jax.value_and_grad`: one evaluation of f, and one of its derivatives, serves both."""
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic="exact", channel_axis=channel_axis)
+    options = Options(
+        radius,
+        norm,
+        method,
+        clip,
+        box,
+        chunk,
+        iterations,
+        given,
+        arithmetic="exact",
+        channel_axis=channel_axis,
+        optimizer=optimizer,
+    )
     bounded = bounded_output(f, x, options)
     return bounded.value, bounded.deviations(rows)
 
@@ -127,11 +159,14 @@ def intermediate(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
     slopes: Slopes = "neuron",
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
     """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis)
+    options = Options(
+        radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis, optimizer=optimizer
+    )
     bounded = bounded_output(f, x, options)
     intervals = bounded.relaxations[0].intervals
     return {

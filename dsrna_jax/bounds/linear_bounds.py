@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
@@ -42,6 +43,7 @@ def linear(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
     slopes: Slopes = "neuron",
 ) -> LinearBounds:
@@ -49,7 +51,9 @@ def linear(
 
     Arguments as in `bound`; "ibp" gives the planes of "crown_ibp". The offsets include all allowances for rounding.
     """
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis)
+    options = Options(
+        radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis, optimizer=optimizer
+    )
     bounded = bounded_output(f, x, options)
     graph, relaxed = bounded.graph, bounded.relaxations[0].prepared(bounded.graph, bounded.graph.output)
     output, structure = graph.output, jax.tree.structure(x)
@@ -62,8 +66,7 @@ def linear(
         """Coefficients and losses of the entries, and of their negatives."""
         functional, planes = rows.functional(entries), relaxed
         if options.record.optimises:
-            shared = options.slopes == "shared"
-            planes = optimised_relaxation(graph, bounded.ball, relaxed, output, functional, iterations, shared=shared)
+            planes = optimised_relaxation(graph, bounded.ball, relaxed, output, functional, options.ascent)
         coefficients, losses = linear_lower_bound(graph, planes, output, functional)
         count = 2 * entries.size
         if coefficients is None:

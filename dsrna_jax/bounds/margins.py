@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.bounds.balls import Box
@@ -42,6 +43,7 @@ def margin(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
     slopes: Slopes = "neuron",
     arithmetic: str = "evaluated",
@@ -53,8 +55,8 @@ def margin(
       images: [batch, ...], floating-point pixels.
       labels: [batch], integers in 0 .. classes - 1.
       key: ignored.
-      radius, norm, method, clip, channel_axis, box, chunk, iterations, given, slopes: as in `bound`. alpha_crown raises a margin
-        until it is positive.
+      radius, norm, method, clip, channel_axis, box, chunk, iterations, optimizer, given, slopes: as in `bound`.
+        alpha_crown raises a margin until it is positive.
       arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
         takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network are positive
         in the latter alone.
@@ -63,7 +65,7 @@ def margin(
     Raises: InputError, NotImplementedError; as `bound`.
     """
     check_key(key)
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis, optimizer)
     return _class_margins(logits_fn, images, labels, options).min(1)
 
 
@@ -82,6 +84,7 @@ def class_margins(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
     slopes: Slopes = "neuron",
     arithmetic: str = "evaluated",
@@ -91,7 +94,7 @@ def class_margins(
     Returns: [batch, classes - 1], the other classes in ascending order. The least of a row is the `margin`.
     """
     check_key(key)
-    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis, optimizer)
     return _class_margins(logits_fn, images, labels, options)
 
 
@@ -107,6 +110,7 @@ def certified_radius(
     clip: tuple[float, float] | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     start: float | Float[Array, "*batch"] = 0.05,
     steps: int = 15,
     arithmetic: str = "evaluated",
@@ -124,7 +128,9 @@ def certified_radius(
     Returns: [batch], in units of pixels.
     """
     check_key(key)
-    options = Options(norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic)
+    options = Options(
+        norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic, optimizer=optimizer
+    )
     rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return radius_of(rows)
 
@@ -141,6 +147,7 @@ def class_certified_radii(
     clip: tuple[float, float] | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     start: float | Float[Array, "*batch"] = 0.05,
     steps: int = 15,
     arithmetic: str = "evaluated",
@@ -150,7 +157,9 @@ def class_certified_radii(
     Returns: [batch, classes - 1], the other classes in ascending order, one search for each.
     """
     check_key(key)
-    options = Options(norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic)
+    options = Options(
+        norm=norm, method=method, clip=clip, chunk=chunk, iterations=iterations, arithmetic=arithmetic, optimizer=optimizer
+    )
     rows, radius_of = _radius_search(logits_fn, images, labels, start, steps, options)
     return jax.lax.map(lambda row: radius_of(row[None]), rows).T
 

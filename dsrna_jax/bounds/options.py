@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
+import optax
 from jaxtyping import Array, Float
 
 from dsrna_jax.bounds.balls import Ball, Box, region
@@ -15,6 +16,26 @@ from dsrna_jax.inputs import check_counts, is_known, is_real
 
 Given = Mapping[str, tuple[jax.Array, jax.Array]]
 Slopes = str | Mapping[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ascent:
+    """The optimisation of slopes.
+
+    iterations: the most steps.
+    shared: whether rows that are bounded at a time have the same slopes, those with the best sum, rather than slopes of their
+      own. These take less memory by the number of rows, and are looser.
+    optimizer: of the shares, which are cut to 0 to 1 after each step; None for Adam with a step of 0.5 that falls by 2 % a step.
+    """
+
+    iterations: int
+    shared: bool = False
+    optimizer: optax.GradientTransformation | None = None
+
+    @property
+    def steps(self) -> optax.GradientTransformation:
+        """The optimizer, or the default."""
+        return self.optimizer if self.optimizer is not None else optax.adam(optax.exponential_decay(0.5, 1, 0.98))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +57,7 @@ class Options:
     arithmetic: str = "evaluated"
     slopes: Slopes = "neuron"
     channel_axis: int | None = None
+    optimizer: optax.GradientTransformation | None = None
 
     def __post_init__(self):
         method_named(self.method)
@@ -47,6 +69,8 @@ class Options:
         _check_clip(self.clip)
         if not isinstance(self.slopes, Mapping) and self.slopes not in ("neuron", "shared"):
             raise InputError(f"slopes must be neuron, shared, or a dict of shares by hinge, got {shown(self.slopes)}")
+        if self.optimizer is not None and not isinstance(self.optimizer, optax.GradientTransformation):
+            raise InputError(f"optimizer must be a transformation of optax, such as optax.adam(0.1), got {shown(self.optimizer)}")
         if isinstance(self.slopes, Mapping) and self.record.slopes == "parallel":
             raise InputError(f"method {self.method} has slopes of its own: give slopes to crown or alpha_crown")
 
@@ -54,6 +78,11 @@ class Options:
     def record(self) -> Method:
         """The record of the method."""
         return method_named(self.method)
+
+    @property
+    def ascent(self) -> Ascent:
+        """The optimisation of slopes."""
+        return Ascent(self.iterations, self.slopes == "shared", self.optimizer)
 
     @property
     def rounding(self) -> Rounding:

@@ -52,16 +52,9 @@ class OutputBounds:
         lower = self._from_planes(rows)
         if not (method.optimises and any(isinstance(node.operation, Hinge) for node in graph.nodes)):
             return lower
-        optimised = optimised_lower_bound(
-            graph,
-            self.ball,
-            self.relaxations[0],
-            graph.output,
-            rows,
-            self.options.iterations,
-            shared=self.options.slopes == "shared",
-            is_enough=None if is_enough is None else lambda found: is_enough(jnp.fmax(found, lower)),
-        )
+        enough = None if is_enough is None else lambda found: is_enough(jnp.fmax(found, lower))
+        relaxed, ascent = self.relaxations[0], self.options.ascent
+        optimised = optimised_lower_bound(graph, self.ball, relaxed, graph.output, rows, ascent, is_enough=enough)
         return jnp.fmax(lower, optimised)
 
     def values(self) -> tuple[jax.Array, jax.Array]:

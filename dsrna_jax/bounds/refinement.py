@@ -37,7 +37,6 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
     """
     method, given, names = options.record, options.given or {}, intermediate_names(graph)
     slopes = slopes_by_node(graph, options.slopes) if isinstance(options.slopes, Mapping) else method.slopes
-    shared = options.slopes == "shared"
     check_given(names, given)
     if method.refined_by is None and not given and ball.norm == "linf":
         return Relaxed(boxes, slopes)
@@ -59,7 +58,7 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
 
             def bound(rows):
                 if method.optimises:
-                    return optimised_lower_bound(graph, ball, relaxed, node, rows, options.iterations, shared=shared)
+                    return optimised_lower_bound(graph, ball, relaxed, node, rows, options.ascent)
                 return lower_bound(graph, ball, relaxed, node, rows)
 
             undecided = _undecided(node, users[node], intervals)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, PyTree
 
 from dsrna_jax.bounds.alpha_crown import shared_slopes
@@ -27,6 +28,7 @@ def optimised_slopes(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
 ) -> dict[str, Float[Array, "..."]]:
     """Shares of the slopes of hinges that alpha-CROWN (Xu et al. 2021, arXiv:2011.13824) finds for all outputs together.
@@ -42,10 +44,12 @@ def optimised_slopes(
 
     Returns: {"relu_0": [batch, ...]}, of the shapes of the hinges' values.
     """
-    bounded = bounded_output(f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, channel_axis=channel_axis))
+    bounded = bounded_output(
+        f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, channel_axis=channel_axis, optimizer=optimizer)
+    )
     output = bounded.graph.output
     if rows is None:
         every = rows_of(output, jnp.arange(output.size))
         rows = jnp.concatenate([every, -every])
-    found = shared_slopes(bounded.graph, bounded.ball, bounded.relaxations[0], output, rows, iterations)
+    found = shared_slopes(bounded.graph, bounded.ball, bounded.relaxations[0], output, rows, bounded.options.ascent)
     return {node.name: share for node, share in found.items()}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from dsrna_jax.bounds.balls import Box
@@ -109,6 +110,7 @@ def specification_margins(
     box: Box | None = None,
     chunk: int = 64,
     iterations: int = 20,
+    optimizer: optax.GradientTransformation | None = None,
     given: Given | None = None,
     slopes: Slopes = "neuron",
     arithmetic: str = "evaluated",
@@ -125,9 +127,8 @@ def specification_margins(
 
     Returns: [batch, row].
     """
-    bounded = bounded_output(
-        f, x, Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis=channel_axis)
-    )
+    options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis, optimizer)
+    bounded = bounded_output(f, x, options)
     rows, offsets = specification.functionals(bounded.value)
     finished = functools.partial(lowest, rows, offsets, bounded.value, radius=bounded.ball.radius)
     return finished(bounded.lower(rows, lambda lower: finished(lower) > 0)).T

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from quick import quick
 
@@ -37,6 +38,7 @@ def found():
         slopes = bounds.optimised_slopes(f, x, radius=RADIUS, iterations=8)
         joint = bounds.intermediate(f, x, radius=RADIUS, method="alpha_crown", iterations=8)
         sides = {"crown": crown(), "neuron": alpha(given=joint), "shared": alpha(slopes="shared"), "given": crown(given=joint)}
+        sides["still"] = alpha(given=joint, optimizer=optax.set_to_zero())
         return slopes, sides | {"optimised": crown(slopes=slopes), "odd": crown(slopes=shares), "cut": crown(slopes=cut)}
 
     return quick(all_of)(X)
@@ -58,6 +60,7 @@ def test_slopes_that_are_optimised_together_lie_between_crown_and_slopes_of_each
     slopes, sides = found
     assert width(sides["neuron"]) < width(sides["shared"]) < width(sides["crown"])
     assert width(sides["neuron"]) < width(sides["given"]) < width(sides["crown"])
+    np.testing.assert_allclose(sides["still"], sides["given"], rtol=1e-5, atol=1e-5)
     assert width(sides["optimised"]) < width(sides["crown"])
     assert {name: share.shape for name, share in slopes.items()} == {"relu_0": (2, 6), "relu_1": (2, 6)}
     assert all(0 <= share.min() and share.max() <= 1 for share in slopes.values())
@@ -86,6 +89,7 @@ def test_what_is_certified_is_not_optimised_further():
         ({"slopes": "layer"}, "slopes must be neuron, shared, or a dict"),
         ({"slopes": {"relu_7": jnp.zeros((2, 6))}}, "slopes of 'relu_7': f has the hinges relu_0, relu_1"),
         ({"slopes": {"relu_0": jnp.zeros(6)}}, r"slopes of relu_0 must be of shape \(2, 6\), got \(6,\)"),
+        ({"optimizer": "adam"}, "optimizer must be a transformation of optax"),
         ({"slopes": {}, "method": "fastlin"}, "fastlin has slopes of its own"),
     ],
 )
