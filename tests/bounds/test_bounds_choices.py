@@ -1,5 +1,7 @@
 """Choices by several truth values, whole numbers that depend on x, and functions of jax.numpy that are bounded as a whole."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,3 +130,31 @@ def test_operations_on_the_two_zeros_are_told_apart():
     x = jnp.full((1, 4), -1.0)
     lower, upper = quick(lambda x: bounds.bound(f, x, radius=0.1))(x)
     assert np.all((lower <= f(x)) & (f(x) <= upper))
+
+
+def test_writes_of_several_values_to_one_entry_are_largest_smallest_and_products_of_them():
+    """With constants on either side, dropped indices, and by segments; which of several values `set` leaves is not defined."""
+    w, ids = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32), jnp.array([0, 1, 0, 0])
+    x = np.random.default_rng(1).uniform(size=(2, 3)).astype(np.float32)
+
+    def written(x):
+        z = x @ w
+        return jnp.concatenate(
+            [
+                z.at[:, jnp.array([0, 0])].max(z[:, 2:]),
+                z.at[:, jnp.array([9, 1, 1])].min(z[:, 1:]),
+                z.at[:, jnp.array([0, 0])].multiply(z[:, 2:]),
+                z.at[:, jnp.array([0, 0])].max(jnp.array([[0.1, 0.2]])),
+                jnp.zeros_like(z).at[:, jnp.array([0, 0])].min(z[:, 2:]),
+                jax.vmap(lambda row: jax.ops.segment_max(row, ids, 2))(z),
+            ],
+            1,
+        )
+
+    corners = x[None] + 0.1 * np.float32(list(itertools.product((-1, 0, 1), repeat=3)))[:, None]
+    values = jax.jit(jax.vmap(written))(corners)
+    lower, upper = jax.jit(lambda x: bounds.bound(written, x, radius=0.1, method="ibp"))(x)
+    assert (lower[None] <= values).all() and (values <= upper[None]).all()
+    np.testing.assert_allclose(upper - lower, np.ptp(values, 0), atol=0.5)
+    with pytest.raises(NotImplementedError, match="indices that may repeat"):
+        bounds.bound(lambda x: x.at[:, jnp.array([0, 0])].set(x[:, 1:]), x, radius=0.1)

@@ -26,7 +26,7 @@ def multiply(tracer, primitive, operands, params, axes):
     """The rule of scatter-mul."""
     target, indices, updates = operands
     if isinstance(updates, Node):
-        return combine(jnp.multiply)(tracer, primitive, operands, params, axes)
+        return combine(jnp.multiply, jnp.prod, 1)(tracer, primitive, operands, params, axes)
     (factor,) = evaluated(primitive, [jnp.ones_like(target.value), indices, updates], params)
     return [_scaled(tracer, target, factor, 1, evaluated(primitive, values(operands), params)[0], axes)]
 
@@ -37,28 +37,38 @@ def subtract(target, indices, updates, *, dimension_numbers, indices_are_sorted,
     return lax.scatter_add(target, indices, -updates, dimension_numbers, **options)
 
 
-def combine(function):
-    """The rule of scatter-max and scatter-min: a choice by a mask of the entries that are written to."""
+def combine(function, reduce, neutral=None):
+    """The rule of scatter-max, scatter-min and scatter-mul: a choice by a mask of the entries that are written to.
+
+    Values that go to one entry are written in as many rounds, which `reduce` combines. An entry that a round leaves out counts
+    as `neutral`, by default as the value of the first round.
+    """
 
     def rule(tracer, primitive, operands, params, axes):
         target, indices, updates = operands
         shape, dtype = np.shape(values(operands)[0]), values(operands)[0].dtype
         options = {"dimension_numbers": params["dimension_numbers"], "mode": params["mode"]}
         zeros = jnp.zeros(shape, dtype)
-        _check_unique(tracer, primitive, operands, params)
+        rounds = _rounds(tracer, primitive, operands, params)
 
         def placed(d):
-            return lax.scatter_add(zeros, indices, d, **options)
+            return jax.vmap(lambda own: lax.scatter_add(zeros, indices, jnp.where(own, d, 0), **options))(rounds)
 
         mask = placed(jnp.ones(np.shape(values(operands)[2]), dtype)) > 0
         if isinstance(updates, Node):
-            written = tracer.node(Linear(placed, placed, increasing=True), (updates,), placed(updates.value), axes[0])
+            written = tracer.node(Linear(placed, placed, increasing=True), (updates,), placed(updates.value), axes[0] + 1)
         else:
             written = placed(updates)
-        constants = [c for c in (mask, written, target) if not isinstance(c, Node)]
         other = [tracer.other_batch if i == axes[0] else n for i, n in enumerate(shape)]
-        tracer.other_shapes |= {id(c): tuple(other) for c in constants}
-        return tracer.inline(lambda x, y, mask: jnp.where(mask, function(x, y), x), target, written, mask)
+        shapes = {id(target): other, id(mask): [len(rounds), *other], id(written): [len(rounds), *other]}
+        tracer.other_shapes |= {key: tuple(shape) for key, shape in shapes.items()}
+
+        def combined(x, written, mask):
+            others = written[:1] if neutral is None else jnp.asarray(neutral, dtype)
+            y = written[0] if len(rounds) == 1 else reduce(jnp.where(mask, written, others), 0)
+            return jnp.where(mask[0], function(x, y), x)
+
+        return tracer.inline(combined, target, written, mask)
 
     return rule
 
@@ -73,16 +83,37 @@ def _scaled(tracer, target, factor, terms, value, axes):
 
 def _check_unique(tracer, primitive, operands, params):
     """Raises: NotImplementedError if indices may repeat, so that one of several values is written."""
+    if len(_rounds(tracer, primitive, operands, params)) > 1:
+        raise _repeats(tracer, primitive)
+
+
+def _repeats(tracer, primitive):
+    return NotImplementedError(f"no bounds of {primitive.name} of bounded values to indices that may repeat{tracer.where}")
+
+
+def _rounds(tracer, primitive, operands, params):
+    """The updates that each of several rounds writes, so that none writes to an entry twice: truth values [round, *updates].
+
+    Raises: NotImplementedError for indices that may repeat and are not known while tracing.
+    """
     target, indices, updates = values(operands)
+    shape = np.shape(updates)
     if params["unique_indices"]:
-        return
-    if is_known(indices):
-        options = {"dimension_numbers": params["dimension_numbers"], "mode": params["mode"]}
-        with jax.ensure_compile_time_eval():
-            counts = lax.scatter_add(jnp.zeros(np.shape(target)), indices, jnp.ones(np.shape(updates)), **options)
-            if counts.max() <= 1:
-                return
-    raise NotImplementedError(f"no bounds of {primitive.name} of bounded values to indices that may repeat{tracer.where}")
+        return np.ones((1, *shape), bool)
+    if not is_known(indices) or np.size(target) >= 2**24:  # places are counted in float32
+        raise _repeats(tracer, primitive)
+    options = {"dimension_numbers": params["dimension_numbers"], "mode": params["mode"]}
+    with jax.ensure_compile_time_eval():
+        places = 1 + jnp.arange(np.size(target), dtype=jnp.float32).reshape(np.shape(target))
+        like = jnp.zeros(shape, jnp.float32)
+        read = jax.linear_transpose(lambda d: lax.scatter_add(0 * places, indices, d, **options), like)
+        place = np.asarray(read(places)[0]).reshape(-1)  # of every update; 0 if it is dropped
+    order = np.argsort(place, kind="stable")
+    first = np.searchsorted(place[order], place[order])
+    number = np.zeros(len(place), int)
+    number[order] = np.arange(len(place)) - first
+    number[place == 0] = 0
+    return (number == np.arange(number.max(initial=0) + 1)[:, None]).reshape(-1, *shape)
 
 
 def _writes(target, indices, updates, **_):
@@ -94,6 +125,6 @@ RULES = {
     "scatter-add": moving(0, 2, structural=False, terms=_writes),
     "scatter-sub": rewritten(subtract),
     "scatter-mul": multiply,
-    "scatter-max": combine(jnp.maximum),
-    "scatter-min": combine(jnp.minimum),
+    "scatter-max": combine(jnp.maximum, jnp.max),
+    "scatter-min": combine(jnp.minimum, jnp.min),
 }
