@@ -213,9 +213,9 @@ class Tracer:
         )
 
     def roots_of(self, operands) -> list[Node]:
-        """Nodes that operands may be functions of: for each the one that is farthest back, then the operands themselves."""
+        """Nodes that operands may be functions of: the operands themselves, then for each the one that is farthest back."""
         nodes = [o for o in operands if isinstance(o, Node)]
-        return list(dict.fromkeys([self.univariate.get(node, itself(node)).root for node in nodes] + nodes))
+        return list(dict.fromkeys(nodes + [self.univariate.get(node, itself(node)).root for node in nodes]))
 
     def as_functions_of(self, root: Node, operands) -> list[Univariate | None] | None:
         """Operands as functions of one node, None for constants; None in whole if one is no such function.

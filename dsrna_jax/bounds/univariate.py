@@ -6,9 +6,9 @@ functions are followed exactly, others as the composition of their operations.
 
 import dataclasses
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
-import jax
 import numpy as np
 
 from dsrna_jax.bounds.known import number
@@ -25,11 +25,14 @@ class Univariate:
 
     function: the function; None if it contains constants that are not numbers.
     affine: (slope, offset) of an affine function, else None.
+    roundings: of its evaluation. After one the affine pair is exact, and the error relative to the value; after more there are
+      values on the way whose errors may be far larger.
     """
 
     root: Any
     function: Any
     affine: tuple | None
+    roundings: int = 0
 
 
 def is_of_numbers(operands: list, parts: list[Univariate | None]) -> bool:
@@ -69,7 +72,8 @@ def joined(name: str, call: Callable, operands: list, parts: list[Univariate | N
 
     is_function = all(c is not None for c in numbers) and all(part.function is not None for part in known)
     pairs = [part.affine if part is not None else (0.0, o) for o, part in zip(operands, parts, strict=True)]
-    return Univariate(known[0].root, function if is_function else None, _affine(name, operands, parts, pairs))
+    roundings = sum(part.roundings for part in known) + (name not in ("neg", "copy"))
+    return Univariate(known[0].root, function if is_function else None, _affine(name, operands, parts, pairs), roundings)
 
 
 def _affine(name, operands, parts, pairs):
@@ -109,12 +113,28 @@ def _is_zero(value):
     return value is not None and value == 0
 
 
-def meet(a, b, at, eps: float) -> bool:
-    """Whether affine functions (slope, offset) are known to be equal at a point, up to rounding in a precision of `eps`."""
+def crossing(gap: tuple) -> Any:
+    """Where an affine function (slope, offset) is exactly 0; None if that is no number of its type, or is not known."""
+    slope, offset = gap
+    if _is_zero(offset):
+        return 0.0
+    slope, offset = number(slope), number(offset)
+    if slope is None or offset is None or not np.isfinite(slope) or not np.isfinite(offset):
+        return None
+    at = -offset / slope
+    return at if np.isfinite(at) and _exactly((slope, offset), at) == 0 else None
+
+
+def meet(a, b, at) -> bool:
+    """Whether affine functions (slope, offset) are known to be equal at a point."""
     if all(_is_zero(v) for v in (at, a[1], b[1])):
         return True
-    values = [v if number(v) is None else number(v) for v in (*a, *b, at)]
-    if any(isinstance(v, jax.Array) for v in values):
+    values = [number(v) for v in (*a, *b, at)]
+    if any(v is None or not np.isfinite(v) for v in values):
         return False
-    left, right = values[0] * at + values[1], values[2] * at + values[3]
-    return bool(np.all(np.abs(left - right) <= 4 * eps * (np.abs(left) + np.abs(right))))
+    return _exactly(values[:2], at) == _exactly(values[2:4], at)
+
+
+def _exactly(affine, at) -> Fraction:
+    slope, offset, at = (Fraction(float(v)) for v in (*affine, at))
+    return slope * at + offset

@@ -217,3 +217,32 @@ def test_forms_in_which_f_leaves_its_range_have_no_bounds_there(name):
             for values in (exact, np.asarray(evaluated(x + radius * directions))):
                 assert np.all((lower <= values) & (values <= upper) | (lower == -np.inf) & (upper == np.inf))
             assert np.all(np.isfinite(lower[3]) & np.isfinite(upper[3])) or name == "quotient"
+
+
+def cancelled(x):
+    """x, rounded to sixteenths."""
+    return (x + np.float32(1e6)) - np.float32(1e6)
+
+
+BENT = {
+    "leaky_relu": lambda x: jax.nn.leaky_relu(cancelled(x), 0.1),
+    "where": lambda x: jnp.where(cancelled(x) > 0, cancelled(x), 0.0),
+    "max": lambda x: jnp.maximum(cancelled(x), 0.2 * cancelled(x)),
+    "max with x": lambda x: jnp.maximum(cancelled(x), 0.2 * x),
+    "shifted": lambda x: jnp.maximum(2 * x + np.float32(1e6) - np.float32(1e6), x - 1),
+    "compared": lambda x: jnp.where(cancelled(x) > 0.28, 2 * x - 0.28, x),
+    "jump": lambda x: jnp.where(x > 0.28, x * np.float32(1.0000006), x),
+    "elu": lambda x: jax.nn.elu(cancelled(x)),
+}
+
+
+def test_choices_between_functions_of_one_value_hold_as_they_are_evaluated():
+    f = lambda x: jnp.concatenate([g(x) for g in BENT.values()], 1)  # noqa: E731
+    x = np.array([[0.28]], np.float32)
+    bounded = quick(lambda radius: [bounds.bound(f, x, radius=radius, method=m) for m in ("ibp", "crown_ibp")])
+    for radius in np.float32([1e-7, 0.005, 0.3]):
+        points = x + radius * np.linspace(-1, 1, 201, dtype=np.float32)[:, None]
+        values = np.asarray(quick(f)(points))
+        for lower, upper in np.asarray(bounded(radius)):
+            outside = ((values < lower) | (values > upper)).any(0)
+            assert not outside.any(), (radius, [name for name, is_out in zip(BENT, outside, strict=True) if is_out])

@@ -14,8 +14,8 @@ from dsrna_jax.bounds.relaxations.choice import Choice
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.rules.affine import moving
 from dsrna_jax.bounds.rules.building import constant_node, values
+from dsrna_jax.bounds.univariate import crossing, meet
 from dsrna_jax.bounds.univariate import difference as affine_difference
-from dsrna_jax.bounds.univariate import meet
 
 
 def comparison(tracer, primitive, operands, params, axes):
@@ -193,27 +193,29 @@ def _bent(tracer, operands, axes, root, parts):
     """`_piecewise` for functions of one node: those of both sides of the comparison, and of both cases."""
     predicate, *cases = operands
     sides, parts = parts[:2], parts[2:]
+    opposite = zip(sides, (None if isinstance(o, Node) else o for o in (predicate.right, predicate.left)), strict=True)
     pair = lambda part, o: (0.0, o if number(o) is None else number(o)) if part is None else part.affine  # noqa: E731
     bend = affine_difference(*map(pair, sides, (predicate.left, predicate.right)))
     if bend is None or number(bend[0]) is None or bend[0] == 0:
         return None
-    at = 0.0 if number(bend[1]) == 0 else -bend[1] / bend[0]
-    if predicate.compare not in ("gt", "ge", "lt", "le"):
+    at = crossing(bend)
+    if at is None or predicate.compare not in ("gt", "ge", "lt", "le"):
         return None
     true_above = (predicate.compare in ("gt", "ge")) == bool(bend[0] > 0)
     order = (0, 1) if true_above else (1, 0)
     left, right = (pair(parts[i], cases[i]) for i in order)
-    if left is not None and right is not None and meet(left, right, at, np.finfo(root.value.dtype).eps):
+    if any(part is not None and part.roundings > (number(other) is not None and number(other) == 0) for part, other in opposite):
+        return None  # the choice changes where its comparison as evaluated does
+    once = all(part is None or part.roundings <= 1 for part in parts)
+    if once and left is not None and right is not None and meet(left, right, at):
         value = lax.select_n(predicate.value, *(jnp.broadcast_to(v, root.value.shape) for v in values(cases)))
         return [tracer.node(Hinge(left[0], right[0], at), (root,), value, axes[0], "relu")]
-    if number(at) is None:
-        return None
     below, above = (_function(parts[i], cases[i]) for i in order)
     if below is None or above is None:
         return None
     with jax.ensure_compile_time_eval():
         ends = [np.asarray(f(jnp.asarray(at, root.value.dtype))) for f in (below, above)]
-    if not np.abs(ends[0] - ends[1]) <= 8 * np.finfo(ends[0].dtype).eps * np.abs(ends[0]):
+    if not ends[0] == ends[1]:
         return None
     return tracer.inline(lambda x: below(jnp.minimum(x, at)) + (above(jnp.maximum(x, at)) - ends[1]), root)
 

@@ -15,7 +15,7 @@ from dsrna_jax.bounds.relaxations.maximum import Larger, Largest, leader_of
 from dsrna_jax.bounds.rules.building import broadcast_nodes, nodes_of, rewritten, values, with_axes_in_front
 from dsrna_jax.bounds.rules.windowed.form import Step, stepped
 from dsrna_jax.bounds.rules.windowed.pools import entries_of_windows
-from dsrna_jax.bounds.univariate import difference
+from dsrna_jax.bounds.univariate import crossing, difference
 from dsrna_jax.kernels import reductions
 from dsrna_jax.kernels.windows import windows
 
@@ -53,9 +53,11 @@ def _crossed(tracer, primitive, nodes, axes, is_max):
             continue
         first, second = (part.affine for part in parts)
         gap = difference(first, second)
-        if gap is None or number(gap[0]) is None or gap[0] == 0:
+        if gap is None or number(gap[0]) is None or gap[0] == 0 or max(part.roundings for part in parts) > 1:
             continue
-        at = 0.0 if number(gap[1]) == 0 else -gap[1] / gap[0]
+        at = crossing(gap)
+        if at is None:
+            continue
         left, right = (slope for slope, _ in ((second, first) if (gap[0] > 0) == is_max else (first, second)))
         value = tracer.value(primitive, nodes, {})
         return [tracer.node(Hinge(left, right, at), (root,), value, axes[0], "relu")]
