@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of one split
+NEARLY_WHITE = 250  # a level; all of a drawing above it cannot be told from a white ground
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # of greys of 2 and of 4 bits, in greys of 8
 
 
@@ -163,8 +164,11 @@ def _on_white(image: "Image", origin: str) -> "Image":
     layer = image.convert(straight).convert("RGBA")
     composed = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     low, high = layer.getchannel("A").getextrema()
-    if low != high and composed.getextrema() == ((255, 255),) * 3:
-        raise InputError(f"{origin} is white on a transparent ground: nothing of it is left on white; lay it on another colour")
+    is_blank = all(darkest >= NEARLY_WHITE for darkest, _ in composed.getextrema())
+    if is_blank and (low != high or high == 0):
+        raise InputError(
+            f"{origin} is transparent, or white on a transparent ground: nothing of it is left on white; lay it on another colour"
+        )
     return composed
 
 

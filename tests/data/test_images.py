@@ -137,6 +137,8 @@ def test_opaque_pixels_keep_their_values(tmp_path):
     ("make", "expected"),
     [
         (lambda path: Image.fromarray(drawing(colour=WHITE)).save(path), "white on a transparent ground"),
+        (lambda path: Image.fromarray(drawing(colour=(252, 255, 251))).save(path), "white on a transparent ground"),
+        (lambda path: Image.fromarray(drawing(alpha=0)).save(path), "is transparent"),
         (lambda path: png(path, [[65535, 0, 0, 0, 0, 0]], bits=16, colour=2, key=[65535, 0, 0]), "transparent colour of 16 bits"),
         (lambda path: png(path, [[1, 2]], bits=16, colour=0, key=[1]), "more than 8 bits"),
     ],
