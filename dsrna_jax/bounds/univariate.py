@@ -114,7 +114,7 @@ def _is_zero(value):
 
 
 def crossing(gap: tuple) -> Any:
-    """Where an affine function (slope, offset) is exactly 0; None if that is no number of its type, or is not known."""
+    """The place where an affine function (slope, offset) is exactly 0; None if it is no number of the type, or unknown."""
     slope, offset = gap
     if _is_zero(offset):
         return 0.0
