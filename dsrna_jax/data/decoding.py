@@ -164,7 +164,7 @@ def _on_white(image: "Image", origin: str) -> "Image":
     layer = image.convert(straight).convert("RGBA")
     composed = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     low, high = layer.getchannel("A").getextrema()
-    is_blank = all(darkest >= NEARLY_WHITE for darkest, _ in composed.getextrema())
+    is_blank = np.asarray(composed).min() >= NEARLY_WHITE
     if is_blank and (low != high or high == 0):
         raise InputError(
             f"{origin} is transparent, or white on a transparent ground: nothing of it is left on white; lay it on another colour"
