@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from dsrna_jax.comparison import paper_tables
-from dsrna_jax.comparison.columns import COSTS, RADIUS_TITLES, Column
+from dsrna_jax.comparison.columns import COSTS, Column
 from dsrna_jax.comparison.names import facet
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, PARAMS
 from dsrna_jax.comparison.rows import ComparisonRow, TableCell
@@ -15,8 +15,8 @@ PAPER_COST = Column(COST, how="as the paper prints it")
 def with_paper_rows(rows: Sequence[ComparisonRow], columns: Iterable[Column]) -> list[ComparisonRow]:
     """The rows, and after the last one of each method, data set and kind of training the paper's row of it.
 
-    A figure of the paper is put in columns of the same norm, stated radius and split alone, accuracies in those of all images,
-    beside trainings of the same kind on the same data. Figures of other protocols, and rows without any figure, are left out.
+    A figure of the paper is put in columns of the same norm, stated radius and split alone, beside trainings of the same kind on
+    the same data. Figures of other protocols, and rows without any figure, are left out.
     """
     last = {key: index for index, row in enumerate(rows) if (key := _paper_key(row.runs[0]))}
     keys = {index: key for key, index in last.items()}
@@ -61,8 +61,6 @@ def _matches(column: Column, wanted: paper_tables.Protocol) -> bool:
     if column.title == PARAMS:
         return True
     if column.images is None or column.images.split != wanted.split:
-        return False
-    if column.images.seed is not None and column.title not in RADIUS_TITLES:  # the paper does not say of which images radii are
         return False
     if not wanted.norm:
         return column.title == CLEAN or not column.norm
