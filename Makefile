@@ -15,9 +15,11 @@ search: $(VENV)/.installed
 test: lint
 	$(IN_VENV) pytest --numprocesses=auto --dist=loadfile -m "not slow" $(ARGS)
 
-# And those that take long, compiled as users compile them; `XLA_FLAGS= make test-all` compiles all so, in four times the time.
+# And those that take long. Bounds are compiled as users compile them, since what rounds depends on it, the rest as in `make test`:
+# `XLA_FLAGS= make test-all` compiles all as users do, in three times the time.
 test-all: test
-	XLA_FLAGS= $(IN_VENV) pytest --numprocesses=auto --dist=loadfile -m slow $(ARGS)
+	XLA_FLAGS= $(IN_VENV) pytest --numprocesses=auto --dist=worksteal -m slow $(ARGS) tests/bounds
+	$(IN_VENV) pytest --numprocesses=auto --dist=worksteal -m slow $(ARGS) --ignore=tests/bounds tests
 
 lint: $(VENV)/.installed-test
 	$(IN_VENV) ruff check .
