@@ -5,7 +5,6 @@ signature that attacks, margins and certificates share, and is ignored: bounds d
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -56,7 +55,6 @@ def margin(
       labels: [batch], integers in 0 .. classes - 1.
       key: ignored.
       radius, norm, method, clip, channel_axis, box, chunk, iterations, optimizer, given, slopes: as in `bound`.
-        alpha_crown raises a margin until it is positive.
       arithmetic: "evaluated", for the network as floating point evaluates it; or "exact", in real arithmetic, for a network that
         takes the values seen at the images, operation by operation. Radii far below the rounding of a deep network are positive
         in the latter alone.
@@ -167,8 +165,7 @@ def class_certified_radii(
 def _class_margins(logits_fn, images, labels, options):
     bounded = bounded_output(logits_fn, images, options)
     rows = _margin_rows(bounded.value, labels)
-    finished = functools.partial(lowest, rows, None, bounded.value, radius=bounded.ball.radius, terms=2)
-    return finished(bounded.lower(rows, lambda lower: finished(lower) > 0)).T
+    return lowest(rows, None, bounded.value, bounded.lower(rows), bounded.ball.radius, terms=2).T
 
 
 def _radius_search(logits_fn, images, labels, start, steps, options):
