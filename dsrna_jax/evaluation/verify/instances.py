@@ -7,14 +7,14 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import expanded, text_of, write_whole
-from dsrna_jax.interchange.vnnlib import witness
 from dsrna_jax.runtime.lock import held
+
+if TYPE_CHECKING:
+    import numpy as np
 
 STATUSES = ("unsat", "sat", "timeout", "unknown", "error")
 _HEADING: tuple[str, ...] = ("onnx", "vnnlib", "timeout", "result", "seconds", "branches", "reason")
@@ -34,12 +34,16 @@ class Answer(NamedTuple):
     reason: str
     seconds: float
     branches: int = 0
-    counterexample: tuple[np.ndarray, np.ndarray] | None = None
+    counterexample: "tuple[np.ndarray, np.ndarray] | None" = None
 
     @property
     def text(self) -> str:
         """The content of VNN-COMP's results file: the status, and the counterexample in a line a variable."""
-        return f"{self.status}\n" + (witness(*self.counterexample) + "\n" if self.counterexample else "")
+        if self.counterexample is None:
+            return f"{self.status}\n"
+        from dsrna_jax.interchange.vnnlib import witness
+
+        return f"{self.status}\n{witness(*self.counterexample)}\n"
 
 
 def run_instances(
