@@ -13,7 +13,7 @@ import numpy as np
 from dsrna_jax import genotypes, strict_json
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation import shapes
-from dsrna_jax.networks.multiply_adds import multiply_adds
+from dsrna_jax.networks.multiplications import multiply_adds
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.options import in_todays_names, interval

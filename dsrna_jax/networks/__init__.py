@@ -6,7 +6,7 @@
     Network          the Flax module of either
     NetworkFunction  a network with its weights as a function of images, in stages that bounds can rescale
     weight_count     number of weights
-    multiply_adds    module that counts multiplications with additions
+    multiply_adds    number of multiplications with additions for one image
 
 Importing the package imports no JAX.
 """
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from dsrna_jax import lazy
 
 if TYPE_CHECKING:
-    from dsrna_jax.networks import multiply_adds
     from dsrna_jax.networks.derived import derived_network
     from dsrna_jax.networks.function import NetworkFunction
+    from dsrna_jax.networks.multiplications import multiply_adds
     from dsrna_jax.networks.network import Network, weight_count
     from dsrna_jax.networks.spaces import initial_alphas, mixtures, supernet
 
@@ -41,6 +41,7 @@ __getattr__, __dir__ = lazy.attach(
         "derived_network": "derived:derived_network",
         "initial_alphas": "spaces:initial_alphas",
         "mixtures": "spaces:mixtures",
+        "multiply_adds": "multiplications:multiply_adds",
         "supernet": "spaces:supernet",
         "weight_count": "network:weight_count",
     },

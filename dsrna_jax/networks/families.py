@@ -1,4 +1,4 @@
-"""Families of operations: the code that builds the branches of a fan, and counts their multiply-adds.
+"""Families of operations: the code that builds the branches of a fan and the steps of a path, and counts their multiply-adds.
 
 An operation (`genotypes.operations`) names its family; a new family is one entry of `FAMILIES`.
 """
@@ -12,14 +12,15 @@ import jax.numpy as jnp
 
 from dsrna_jax.data_parallel import own_draws
 from dsrna_jax.genotypes.operations import OPERATIONS, Operation
-from dsrna_jax.networks import inverted, windowed
+from dsrna_jax.networks import inverted, path_operations, windowed
 from dsrna_jax.networks.layers import Crossed, FactorizedReduce, Statistics
 from dsrna_jax.networks.maps import Kind, Maps
+from dsrna_jax.networks.path_operations import PathOperation
 
 Size = tuple[int, int]
 
 
-def _free(operation: Operation, channels: int, size: Size, output_size: Size, stride: int) -> int:
+def _free(operation: Operation, entering: int, leaving: int, size: Size, output_size: Size, stride: int) -> int:
     return 0
 
 
@@ -31,16 +32,16 @@ class Family(NamedTuple):
         fan: it follows the fan's `stride`, `affine` and `is_supernet`, and makes variables in its scope. The nodes that the
         branches leave are x [stack, channel, batch, height, width]; maps have ceil(side / stride) pixels a side. Families with
         the same `maps` are built by one call.
-      multiply_adds: (operation, channels, size, output_size, stride) -> those of one branch and one image; sizes are (height,
-        width) of its input and of its output.
+      multiply_adds: (operation, entering, leaving, size, output_size, stride) -> those of one branch and one image, by the number
+        of channels and the size (height, width) of its input and of its output.
       is_learnable: whether the operations have weights of their own, in cells that keep the size of their maps.
-      is_of_paths: whether the networks of paths (`networks.path`) compute it.
+      on_paths: its code in networks of paths (`networks.path`); None if those do not have it.
     """
 
     maps: Callable[[Any, jax.Array, Sequence[Kind], Statistics], list[Maps]]
-    multiply_adds: Callable[[Operation, int, Size, Size, int], int] = _free
+    multiply_adds: Callable[[Operation, int, int, Size, Size, int], int] = _free
     is_learnable: bool = False
-    is_of_paths: bool = False
+    on_paths: PathOperation | None = None
 
 
 def nothing(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
@@ -64,9 +65,9 @@ def skip(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) 
     return [Maps(reduced, tuple((kind,) for kind in kinds))]
 
 
-def skip_multiply_adds(operation, channels, size, output_size, stride) -> int:
+def skip_multiply_adds(operation: Operation, entering: int, leaving: int, size: Size, output_size: Size, stride: int) -> int:
     """Multiply-adds of a factorized reduction; an identity has none."""
-    return channels**2 * math.prod(output_size) if stride == 2 else 0
+    return entering * leaving * math.prod(output_size) if stride == 2 else 0
 
 
 def crossed(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
@@ -78,10 +79,10 @@ def crossed(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistic
     return maps
 
 
-def crossed_multiply_adds(operation, channels, size, output_size, stride) -> int:
+def crossed_multiply_adds(operation: Operation, entering: int, leaving: int, size: Size, output_size: Size, stride: int) -> int:
     """Multiply-adds of both convolutions; the row goes first, so between them only the width is that of the output."""
     between = size[0] * output_size[1]
-    return operation.side * channels**2 * (between + math.prod(output_size))
+    return operation.side * entering * leaving * (between + math.prod(output_size))
 
 
 def noise(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics) -> list[Maps]:
@@ -99,10 +100,15 @@ def noise(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statistics)
 # In the order in which a node adds them up.
 FAMILIES: dict[str, Family] = {
     "none": Family(nothing),
-    "max_pool": Family(windowed.windowed, is_of_paths=True),
-    "average_pool": Family(windowed.windowed, is_of_paths=True),
-    "depthwise": Family(windowed.windowed, windowed.multiply_adds, is_learnable=True, is_of_paths=True),
-    "skip": Family(skip, skip_multiply_adds, is_of_paths=True),
+    "max_pool": Family(windowed.windowed, on_paths=PathOperation(path_operations.max_pooled)),
+    "average_pool": Family(windowed.windowed, on_paths=PathOperation(path_operations.average_pooled)),
+    "depthwise": Family(
+        windowed.windowed,
+        windowed.multiply_adds,
+        is_learnable=True,
+        on_paths=PathOperation(path_operations.separable, path_operations.separable_weights),
+    ),
+    "skip": Family(skip, skip_multiply_adds, on_paths=PathOperation(path_operations.skipped, path_operations.skipped_weights)),
     "crossed": Family(crossed, crossed_multiply_adds, is_learnable=True),
     "noise": Family(noise),
     "inverted": Family(inverted.inverted, inverted.multiply_adds, is_learnable=True),

@@ -63,14 +63,9 @@ def inverted(fan: Any, x: jax.Array, kinds: Sequence[Kind], statistics: Statisti
     return [Maps(jnp.stack(stacks), tuple((kind,) for kind in kinds))]
 
 
-def multiply_adds(operation: Operation, channels: int, size: tuple[int, int], output_size: tuple[int, int], stride: int) -> int:
-    """Multiply-adds of a bottleneck that keeps the number of channels."""
-    return widened_multiply_adds(operation, channels, channels, size, output_size)
-
-
-def widened_multiply_adds(
-    operation: Operation, entering: int, leaving: int, size: tuple[int, int], output_size: tuple[int, int]
+def multiply_adds(
+    operation: Operation, entering: int, leaving: int, size: tuple[int, int], output_size: tuple[int, int], stride: int
 ) -> int:
-    """Multiply-adds of a bottleneck from `entering` to `leaving` channels."""
+    """Multiply-adds of a bottleneck."""
     width = operation.expansion * entering
     return width * (entering * math.prod(size) + (operation.side**2 + leaving) * math.prod(output_size))

@@ -19,13 +19,11 @@ from dsrna_jax.data_parallel import batch_mean
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES, edge_count, edges
 from dsrna_jax.genotypes.operations import OPERATIONS, Operation
-from dsrna_jax.kernels.depthwise import depthwise, square_taps
-from dsrna_jax.kernels.max_pool import max_pool
 from dsrna_jax.kernels.mixed_precision import scaled, wide
-from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.families import family_of
-from dsrna_jax.networks.layers import FactorizedReduce, Map, Preprocess, Statistics, average_pool, torch_uniform
+from dsrna_jax.networks.layers import FactorizedReduce, Map, Preprocess, Statistics, torch_uniform
 from dsrna_jax.networks.network import Network
+from dsrna_jax.networks.path_operations import PathOperation
 from dsrna_jax.networks.plan import CellPlan, supernet_branches
 from dsrna_jax.networks.stem import STEMS
 
@@ -125,16 +123,16 @@ class PathCell(nn.Module):
         def made(name, fan_in, shape):
             return self.param(f"{operation.name}_{name}", torch_uniform(fan_in), (count, *shape))
 
-        if operation.family == "depthwise":
-            taps = operation.side**2
-            return {
-                f"{kind}_{number}": made(f"{kind}_{number}", fan_in, shape)
-                for number in range(operation.repeats)
-                for kind, fan_in, shape in (("depthwise", taps, (taps, c)), ("pointwise", c, (c, c)))
-            }
-        if operation.family == "skip" and self.reduction:
-            return {"even": made("even", c, (c // 2, c)), "odd": made("odd", c, (c - c // 2, c))}
-        return {}
+        return path_operation(operation).weights(operation, c, self.reduction, made)
+
+
+def path_operation(operation: Operation) -> PathOperation:
+    """The code of an operation in networks of paths. Raises: InputError for an operation that paths do not have."""
+    code = family_of(operation.name).on_paths
+    if code is None:
+        known = ", ".join(name for name in OPERATIONS if family_of(name).on_paths is not None)
+        raise InputError(f"paths have no operation {operation.name!r}: expected one of {known}")
+    return code
 
 
 def _operation(operation: Operation, x: Map, weights: Mapping[str, Any], stride: int, statistics: Statistics, moments: Array):
@@ -147,24 +145,7 @@ def _operation(operation: Operation, x: Map, weights: Mapping[str, Any], stride:
         scale = lax.rsqrt(variance + _EPSILON)
         return (wide(y) * scale[:, None, None, None] - (mean * scale)[:, None, None, None]).astype(y.dtype)
 
-    if operation.family == "depthwise":
-        y = x
-        for number in range(operation.repeats):
-            taps = square_taps(operation.side, operation.dilation if number == 0 else 1)
-            kernel = weights[f"depthwise_{number}"][:, None, None]
-            y = depthwise(nn.relu(y)[None], kernel, taps, stride=stride if number == 0 else 1)[0, 0]
-            y = norm(pointwise(y, weights[f"pointwise_{number}"]))
-    elif operation.family == "skip":
-        y = x
-        if stride == 2:
-            x = nn.relu(x)
-            x = jnp.pad(x, [(0, 0), (0, 0), *((0, n % 2) for n in x.shape[-2:])])
-            parts = ((x[..., :-1:2, :-1:2], weights["even"]), (x[..., 1::2, 1::2], weights["odd"]))
-            y = norm(jnp.concatenate([pointwise(grid, kernel) for grid, kernel in parts]))
-    elif operation.family == "max_pool":
-        y = norm(max_pool(x, operation.side, stride, operation.side // 2))
-    else:
-        y = norm(average_pool(x[None], operation.side, stride)[0])
+    y = path_operation(operation).output(operation, x, weights, stride, norm)
     used += [jnp.zeros_like(moments[0])] * (2 - len(used))
     return y, jnp.stack(used)
 
@@ -228,8 +209,7 @@ def path_network(operations: Sequence[str], *, nodes: int, cells: int, draws: bo
 
     Raises: InputError for an operation that paths do not have.
     """
-    if strange := [name for name in operations if not family_of(name).is_of_paths]:
-        known = ", ".join(name for name in OPERATIONS if family_of(name).is_of_paths)
-        raise InputError(f"paths have no operation {strange[0]!r}: expected one of {known}")
+    for name in operations:
+        path_operation(OPERATIONS[name])
     plan = CellPlan(supernet_branches(nodes, operations), tuple(range(2, 2 + nodes)))
     return PathNetwork((plan,) * cells, is_supernet=True, nodes=nodes, operations=tuple(operations), draws=draws, **settings)

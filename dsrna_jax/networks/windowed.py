@@ -40,9 +40,11 @@ def windowed(fan: nn.Module, x, kinds: Sequence[Kind], statistics: Statistics) -
     return pooled + _normalised(fan, first, len(twice), statistics)
 
 
-def multiply_adds(operation: Operation, channels: int, size: tuple[int, int], output_size: tuple[int, int], stride: int) -> int:
+def multiply_adds(
+    operation: Operation, entering: int, leaving: int, size: tuple[int, int], output_size: tuple[int, int], stride: int
+) -> int:
     """Multiply-adds of depthwise-separable convolutions to maps of `output_size` pixels."""
-    return operation.repeats * (operation.side**2 * channels + channels**2) * math.prod(output_size)
+    return operation.repeats * (operation.side**2 * entering + entering * leaving) * math.prod(output_size)
 
 
 def _repeats(kind: Kind) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.networks.multiply_adds import of_part
+from dsrna_jax.networks.multiplications import of_part
 from dsrna_jax.networks.network import Network
 from dsrna_jax.networks.parts import is_free, parts
 from dsrna_jax.networks.plan import Part

@@ -145,9 +145,8 @@ def foreseen(config: SearchConfig) -> list[Member]:
     """
     if not config.is_series:
         return [Member("search", "", config)]
-    costs = [
-        family_of(name).multiply_adds(OPERATIONS[name], config.channels, (32, 32), (32, 32), 1) for name in config.primitives
-    ]
+    shape = config.channels, config.channels, (32, 32), (32, 32), 1
+    costs = [family_of(name).multiply_adds(OPERATIONS[name], *shape) for name in config.primitives]
     rows = np.tile(np.array(costs, float), (edge_count(config.nodes), 1))
     alphas: dict[str, Any] = {cell: rows for cell in CELL_TYPES}
     outcome = MemberOutcome(derive(alphas, config.primitives), alphas, {"val_accuracy": 0.0, "val_loss": 0.0})

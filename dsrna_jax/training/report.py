@@ -1,7 +1,7 @@
 """The size of a training before it runs: weights, multiply-adds, steps, memory, time."""
 
 from dsrna_jax.networks import network
-from dsrna_jax.networks.multiply_adds import multiply_adds
+from dsrna_jax.networks.multiplications import multiply_adds
 from dsrna_jax.runtime import foretelling, sharding
 from dsrna_jax.runtime.memory import estimates
 from dsrna_jax.training.programs import arguments, calls, training_programs

@@ -11,7 +11,7 @@ from dsrna_jax.commands.process import status
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.networks.derived import derived_network
-from dsrna_jax.networks.multiply_adds import multiply_adds
+from dsrna_jax.networks.multiplications import multiply_adds
 
 MILLIONS = {  # multiply-adds with 20 cells and 36 channels for CIFAR-10, with 14 and 48 for ImageNet
     "NASNet": (603, 604),

@@ -18,7 +18,9 @@ from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.families import FAMILIES, Family
 from dsrna_jax.networks.fan import Fan
 from dsrna_jax.networks.maps import Kind, Maps
-from dsrna_jax.networks.multiply_adds import multiply_adds
+from dsrna_jax.networks.multiplications import multiply_adds
+from dsrna_jax.networks.path import PathCell
+from dsrna_jax.networks.path_operations import PathOperation
 from dsrna_jax.networks.shifts import scaled_shifts, shift
 
 SETTINGS = {"cells": 3, "channels": 4, "classes": 2, "mean": (0.5,), "std": (0.25,)}
@@ -30,14 +32,18 @@ def negated(fan, x, kinds, statistics):
     return [Maps(-x[:, None, ..., :: fan.stride, :: fan.stride], (tuple(kinds),))]
 
 
-def square_multiply_adds(operation, channels, size, output_size, stride):
+def negated_on_a_path(operation, x, weights, stride, norm):
+    return -x[..., ::stride, ::stride]
+
+
+def square_multiply_adds(operation, entering, leaving, size, output_size, stride):
     return 1000 * stride
 
 
 @pytest.fixture
 def added(monkeypatch):
     """An operation of a known family, and one of a new family."""
-    monkeypatch.setitem(FAMILIES, "negation", Family(negated, square_multiply_adds))
+    monkeypatch.setitem(FAMILIES, "negation", Family(negated, square_multiply_adds, on_paths=PathOperation(negated_on_a_path)))
     for operation in (
         Operation("dil_conv_3x3_3", "depthwise", "#112233", side=3, dilation=3),
         Operation("negation", "negation", "#445566"),
@@ -77,6 +83,14 @@ def test_a_fan_sums_what_a_new_family_computes():
     fan = Fan((Kind("negation", 3), Kind("skip_connect", 3)), 1, affine=False, is_supernet=True)
     weights = jnp.array([[1.0, 0], [2, 5]])
     np.testing.assert_allclose(fan.apply({}, x, weights, "batch")[3], -x[0] + 3 * x[1])
+
+
+@pytest.mark.usefixtures("added")
+def test_a_path_computes_what_a_new_family_does():
+    cell = PathCell(1, ("skip_connect", "negation"), 4, reduction=False, after_reduction=False)
+    state, edge = jax.random.normal(jax.random.key(0), (4, 2, 3, 3)), jnp.array([1])
+    init = jax.jit(lambda number: cell.init_with_output(jax.random.key(1), state, state, edge, number, None, "batch")[0])
+    np.testing.assert_array_equal(init(jnp.array([1])), -init(jnp.array([0])))
 
 
 def test_an_added_search_space_is_one_record(monkeypatch):

@@ -15,7 +15,7 @@ from dsrna_jax.genotypes.operations import BLOCK_OPERATIONS, OPERATIONS
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.networks.function import NetworkFunction
-from dsrna_jax.networks.multiply_adds import expected_multiply_adds, multiply_adds
+from dsrna_jax.networks.multiplications import expected_multiply_adds, multiply_adds
 from dsrna_jax.search import mixing
 from dsrna_jax.search.config import SearchConfig
 

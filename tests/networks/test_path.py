@@ -14,7 +14,7 @@ from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.derived import derived_network
-from dsrna_jax.networks.multiply_adds import multiply_adds, path_multiply_adds
+from dsrna_jax.networks.multiplications import multiply_adds, path_multiply_adds
 from dsrna_jax.networks.path import Path, path_network
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.sampled.coding import CellCoding, RobNetCoding

@@ -14,7 +14,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.derived import derived_network
-from dsrna_jax.networks.multiply_adds import expected_multiply_adds, multiply_adds
+from dsrna_jax.networks.multiplications import expected_multiply_adds, multiply_adds
 from dsrna_jax.search import mixing
 
 ALPHAS = {kind: jax.random.normal(jax.random.key(i), (5, 4)) for i, kind in enumerate(CELL_TYPES)}

@@ -15,7 +15,7 @@ from dsrna_jax.evaluation.attack.sanity import COUNT, Check, check
 from dsrna_jax.evaluation.attack.sanity.remedies import advice
 from dsrna_jax.evaluation.report import accuracy_entry, versions
 from dsrna_jax.evaluation.setup import EvaluationSetup
-from dsrna_jax.networks.multiply_adds import multiply_adds
+from dsrna_jax.networks.multiplications import multiply_adds
 from dsrna_jax.runtime.sharding import described
 from dsrna_jax.training.restore import TrainedNetwork
 

@@ -18,7 +18,7 @@ from dsrna_jax.losses import accuracy, cross_entropy
 from dsrna_jax.measures.measure import Measure, configured
 from dsrna_jax.networks import network
 from dsrna_jax.networks.function import NetworkFunction
-from dsrna_jax.networks.multiply_adds import expected_multiply_adds, path_multiply_adds
+from dsrna_jax.networks.multiplications import expected_multiply_adds, path_multiply_adds
 from dsrna_jax.networks.path import PathNetwork
 from dsrna_jax.runtime.compute_options import part_count
 from dsrna_jax.runtime.microbatches import over_parts

@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.networks.families import family_of
-from dsrna_jax.networks.inverted import widened_multiply_adds
 from dsrna_jax.networks.network import Mixture, Network
 from dsrna_jax.networks.parts import cost, expected_cost, parts
 from dsrna_jax.networks.path import Path, PathNetwork
@@ -46,9 +45,7 @@ def of_part(part: Part) -> int:
     entering, leaving = part.entering, part.leaving
     if part.name in OPERATIONS:
         operation, output = OPERATIONS[part.name], half if part.stride == 2 else size
-        if operation.family == "inverted":
-            return widened_multiply_adds(operation, entering, leaving, size, output)
-        return family_of(part.name).multiply_adds(operation, entering, size, output, part.stride)
+        return family_of(part.name).multiply_adds(operation, entering, leaving, size, output, part.stride)
     if part.name == "head":
         return entering * leaving
     pixels = {scale: rows * columns for scale, (rows, columns) in zip((1, 2, 4, 8), (size, half, quarter, eighth), strict=True)}
