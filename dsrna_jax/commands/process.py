@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dsrna_jax.errors import InputError, RefutedError
+from dsrna_jax.extras import absent_package
 from dsrna_jax.runtime.parent import end_with_parent
 from dsrna_jax.runtime.processes import EndedError, current
 from dsrna_jax.runtime.signals import Stopped
@@ -57,7 +58,7 @@ def _outcome(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, InputError | FloatingPointError | OSError):
         return 1, f"error: {text}"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "dsrna_jax").startswith("dsrna_jax"):
-        return 1, f"error: {error.name} is not installed: commands need `pip install 'dsrna_jax[search]'`"
+        return 1, f"error: {absent_package('this command', error.name or '')}"
     if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in text:  # XLA's, whose own class is not public
         return 1, f"error: out of device memory ({text[:200]}): give a smaller batch_size, channels or cells"
     return None

@@ -15,6 +15,7 @@ from dsrna_jax.data.pictures import PictureReader, Pictures
 from dsrna_jax.data.shards import tar_shards
 from dsrna_jax.data.tfds import absent, prepared
 from dsrna_jax.errors import InputError
+from dsrna_jax.extras import packages_for
 from dsrna_jax.files import expanded
 
 Source = Callable[[str, Path], Reader | None]
@@ -23,6 +24,7 @@ Source = Callable[[str, Path], Reader | None]
 SOURCES: list[Source] = [digits, marked_folder, tar_shards, prepared, existing_folder]
 
 
+@packages_for("data sets")
 def load(
     name: str, split: str, data_dir: str | None = None, image_size: int = 0, *, center_crop: float = 0.0, examples: int = 0
 ) -> Dataset:
@@ -43,8 +45,8 @@ def load(
       center_crop: take the middle square instead, of this share of the shorter side (`framing.center_cropped`); 0 for none.
       examples: the most examples; 0 for all.
 
-    Raises: InputError if the data set is unknown, absent (AbsentDataError), too large for memory, unreadable, or of
-      unequal image sizes.
+    Raises: InputError if the data set is unknown, absent (AbsentDataError), read by a package that is missing
+      (AbsentPackageError), too large for memory, unreadable, or of unequal image sizes.
     """
     if image_size < 0:
         raise InputError(f"image_size must be 0 (as it is) or a side in pixels, got {image_size}")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.extras import packages_for
 from dsrna_jax.files import content_of, expanded
 
 _OWN_DOMAINS = ("", "ai.onnx")
@@ -104,10 +105,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _model(path: Path):
-    try:
+    with packages_for("reading ONNX"):
         import onnx
-    except ModuleNotFoundError:
-        raise InputError("reading ONNX needs the package onnx: pip install 'dsrna_jax[onnx]'") from None
     from google.protobuf.message import DecodeError
 
     content = read_bytes(path)

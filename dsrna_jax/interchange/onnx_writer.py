@@ -14,6 +14,7 @@ from jax.extend import core
 
 from dsrna_jax.bounds.jaxprs import called_jaxpr, consts_and_carries, evaluated
 from dsrna_jax.errors import InputError
+from dsrna_jax.extras import packages_for
 from dsrna_jax.files import replacing
 from dsrna_jax.interchange.emission.graph_writer import OPSET, GraphWriter, Tensor, Value
 from dsrna_jax.interchange.emission.windows import EMISSIONS
@@ -47,10 +48,8 @@ def write(
 
 def as_model(f, example_shape: Sequence[int], input_name: str, output_name: str, metadata: dict[str, str]) -> Any:
     """The `onnx.ModelProto` of f; arguments and errors as those of `write`. Raises: InputError."""
-    try:
+    with packages_for("writing ONNX"):
         from onnx import TensorProto, checker, helper, numpy_helper
-    except ModuleNotFoundError:
-        raise InputError("writing ONNX needs the package onnx: pip install 'dsrna_jax[onnx]'") from None
     shapes = [jax.ShapeDtypeStruct((size, *example_shape), np.float32) for size in _SIZES]
     with jax.default_matmul_precision("float32"):
         first, second = (jax.make_jaxpr(f)(shape) for shape in shapes)

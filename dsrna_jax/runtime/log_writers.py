@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError
+from dsrna_jax.extras import absent_package
 from dsrna_jax.files import write_whole
 
 PROJECT = "dsrna_jax"  # the name of the W&B project and of the MLflow experiment, unless the environment names another
@@ -161,7 +162,7 @@ def check_installed(names: tuple[str, ...]) -> None:
     for name in log_names(",".join(names)):
         spec = importlib.util.find_spec(BACKENDS[name].module)
         if spec is None or spec.origin is None:  # without: a mere folder of that name, such as W&B leaves where it ran
-            raise InputError(f"log={name} needs the package {BACKENDS[name].module}: pip install 'dsrna_jax[{name}]'")
+            raise absent_package(f"log={name}", BACKENDS[name].module)
 
 
 def _kept(file: Path, shape: Any, is_resumed: bool) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.extras import packages_for
 from dsrna_jax.runtime.parent import of_this_process
 from dsrna_jax.sweeps.worker import run_job
 
@@ -96,7 +97,8 @@ class Slurm:
 
     def __init__(self, folder: Path, cluster: str = "slurm", options: Mapping[str, Any] | None = None):
         os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # its import would configure, and so close, the logs of all
-        submitit = _imported("submitit", "slurm")
+        with packages_for("engine=slurm"):
+            import submitit
         if cluster == "slurm" and shutil.which("sbatch") is None:
             raise InputError("engine=slurm needs the command sbatch, which this machine lacks: run the sweep on a login node")
         try:
@@ -151,7 +153,9 @@ class Ray:
     capacity = _UNLIMITED
 
     def __init__(self, address: str = "", cpus: float = 1, gpus: float = -1):
-        self._ray = _imported("ray", "ray")
+        with packages_for("engine=ray"):
+            import ray
+        self._ray: Any = ray
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a job without GPUs keeps the environment as it is
         if not self._ray.is_initialized():
             try:
@@ -180,13 +184,3 @@ class _RayJob:
 
     def cancel(self) -> None:
         self._ray.cancel(self._reference, force=False)
-
-
-def _imported(module: str, extra: str) -> Any:
-    """Raises: InputError with the command that installs the module, if it is not there."""
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise InputError(f"engine={extra} needs {module}: pip install 'dsrna_jax[{extra}]'") from None

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.extras import packages_for
 
 if TYPE_CHECKING:
     from dsrna_jax.training.restore import TrainedNetwork
@@ -37,9 +38,6 @@ def pretrained(name: str | None = None) -> "tuple[str, ...] | TrainedNetwork":
         return names
     if name not in names:
         raise InputError(f"there is no pretrained network {shown(name)}: expected one of {', '.join(names)}")
-    try:
+    with packages_for("pretrained networks"):
         from dsrna_jax.training import restore
-    except ModuleNotFoundError as error:
-        package = (error.name or "flax").partition(".")[0]
-        raise InputError(f"pretrained networks need the package {package}: pip install 'dsrna_jax[search]'") from None
     return restore.load(FOLDER / f"{name}.safetensors")

@@ -12,13 +12,14 @@ import numpy as np
 
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.extras import packages_for
 from dsrna_jax.files import replacing
 from dsrna_jax.runtime.checkpoint import Restored
 from dsrna_jax.runtime.options import interval
 
 SUFFIX = ".safetensors"
 _JSON = ("genotype", "config", "data")
-_ABSENT = "safetensors files need the package safetensors: pip install 'dsrna_jax[search]'"
+_FOR = "safetensors files"
 
 
 def write(path: str | os.PathLike, variables: Mapping[str, Any], metadata: Mapping[str, str]) -> int:
@@ -26,10 +27,8 @@ def write(path: str | os.PathLike, variables: Mapping[str, Any], metadata: Mappi
 
     Raises: InputError if the package safetensors is absent, or if the file does not hold what was written to it.
     """
-    try:
+    with packages_for(_FOR):
         from safetensors.numpy import load_file, save
-    except ModuleNotFoundError:
-        raise InputError(_ABSENT) from None
     arrays = {name: np.ascontiguousarray(array) for name, array in named(variables).items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(arrays, dict(metadata)))  # safetensors' own files are readable by their owner alone
@@ -44,10 +43,8 @@ def read(path: str | os.PathLike) -> Restored:
 
     Raises: InputError if there is no such file, if it is damaged or not one of a training, or if safetensors is absent.
     """
-    try:
+    with packages_for(_FOR):
         from safetensors import SafetensorError, safe_open
-    except ModuleNotFoundError:
-        raise InputError(_ABSENT) from None
     if not Path(path).is_file():
         raise InputError(f"there is no file {path}: expected a network that dsrna_jax export --to=safetensors wrote")
     try:

@@ -14,9 +14,9 @@ PACKAGE = "dsrna_jax"
 
 # From the bottom up. Folders of one floor do not import each other.
 FLOORS = (
-    ("lazy", "errors", "data_parallel"),
-    ("files",),
-    ("strict_json", "pages"),
+    ("errors", "data_parallel"),
+    ("extras", "files"),
+    ("lazy", "strict_json", "pages"),
     ("confidence", "inputs", "losses", "kernels"),
     ("genotypes", "data", "bounds", "attacks"),
     ("interchange", "networks", "plots", "runtime"),

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import dsrna_jax
+from dsrna_jax.extras import EXTRAS, packages_for
 
 ROOT = Path(__file__).parents[2]
 LAZY = ["dsrna_jax", *(f"dsrna_jax.{name}" for name in ("bounds", "evaluation", "genotypes", "interchange", "networks"))]
@@ -83,18 +85,60 @@ def test_the_core_imports_nothing_of_the_extras():
     assert modules_after(CORE, "jax", "optax", *extras) == ["jax", "optax"]
 
 
+USES = {  # what a user calls, and the package and the extra that it needs
+    "dsrna_jax.networks.supernet": ("flax", "search"),
+    "dsrna_jax.restore": ("flax", "search"),
+    "dsrna_jax.pretrained('digits_pcdarts')": ("flax", "search"),
+    "dsrna_jax.plots": ("matplotlib", "plots"),
+    "dsrna_jax.data.load('digits', 'test')": ("sklearn", "search"),
+    "dsrna_jax.interchange.read_onnx('a.onnx')": ("onnx", "onnx"),
+}
+WITHOUT_PACKAGES = """
+import sys
+import dsrna_jax
+for use, (package, _) in {uses}.items():
+    sys.modules[package] = None
+    try:
+        eval(use)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    code = WITHOUT_PACKAGES.format(uses=USES)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    for line, (package, extra) in zip(done.stdout.splitlines(), USES.values(), strict=True):
+        assert line.endswith(f"the package {package} is missing: pip install 'dsrna_jax[{extra}]'")
+
+
+def test_a_missing_package_is_a_module_that_is_not_found():
+    with pytest.raises(ModuleNotFoundError, match="a use: the package absent is missing") as caught, packages_for("a use"):
+        import absent.module  # noqa: F401
+    assert caught.value.name == "absent" and isinstance(caught.value, ValueError)
+    with pytest.raises(ModuleNotFoundError, match="No module"), packages_for("a mistake of our own"):
+        import dsrna_jax.absent  # noqa: F401
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize(("module", "extra"), EXTRAS.items())
+def test_an_extra_installs_the_module_that_it_is_named_for(module, extra):
+    assert any(re.match(rf"{module}\b", requirement) for requirement in PROJECT["optional-dependencies"][extra])
+
+
 def test_requirements_are_the_core_and_the_extra_all():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     def requirements(lines):
         for line in lines:
             if line.startswith("dsrna_jax["):
-                yield from requirements(project["optional-dependencies"][line.removeprefix("dsrna_jax[").rstrip("]")])
+                yield from requirements(PROJECT["optional-dependencies"][line.removeprefix("dsrna_jax[").rstrip("]")])
             elif line and not line.startswith("#"):
                 yield line
 
     whole = (ROOT / "requirements.txt").read_text().splitlines()
-    assert sorted(requirements(whole)) == sorted(requirements([*project["dependencies"], "dsrna_jax[all]"]))
+    assert sorted(requirements(whole)) == sorted(requirements([*PROJECT["dependencies"], "dsrna_jax[all]"]))
 
 
 @pytest.fixture(scope="module")

@@ -199,7 +199,7 @@ def test_a_mere_folder_of_the_name_is_no_package(tmp_path, monkeypatch):
     (tmp_path / "some_logs").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(BACKENDS, "memory", Backend("some_logs", Memory))
-    with pytest.raises(InputError, match="needs the package some_logs"):
+    with pytest.raises(InputError, match="the package some_logs is missing"):
         check_installed(("memory",))
 
 
