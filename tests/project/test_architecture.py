@@ -38,6 +38,14 @@ def test_contributors_are_told_the_floors():
     assert told == [set(floor) for floor in reversed(FLOORS) if floor != ("__main__",)]
 
 
+def test_every_folder_of_the_package_has_its_tests():
+    def folders(root):
+        return {path.name for path in root.iterdir() if any(path.glob("*.py"))}
+
+    others = {"experiments", "golden", "helpers", "project"}
+    assert folders(ROOT / "tests") == folders(ROOT / PACKAGE) | others
+
+
 def modules(root):
     """Dotted name -> file of every module of the package below `root`."""
     files = sorted((root / PACKAGE).rglob("*.py"))
