@@ -28,7 +28,8 @@ def main(argv: Sequence[str]) -> None:
 def overview() -> str:
     """The commands, each with the first line of its module's docstring."""
     modules = {name: importlib.import_module(f"dsrna_jax.commands.{name}") for name in COMMANDS}
-    lines = [f"  {name:8}  {(module.__doc__ or '').splitlines()[0]}" for name, module in modules.items()]
+    longest = max(map(len, COMMANDS))
+    lines = [f"  {name:{longest}}  {(module.__doc__ or '').splitlines()[0]}" for name, module in modules.items()]
     return "\n".join(["usage: dsrna_jax COMMAND [flags]", "", *lines, "", "dsrna_jax COMMAND --help lists the flags."])
 
 

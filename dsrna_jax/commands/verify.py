@@ -30,6 +30,7 @@ from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.paths import check_file
 from dsrna_jax.runtime.signals import ending
 
+_KINDS = "NETWORK.onnx PROPERTY.vnnlib, --instances=CSV or --checkpoint=RUN"
 GRACE = 2.0  # seconds that an instance may take beyond its timeout
 _OF_INSTANCES = ("timeout", "results", "vnncomp", "instances", "checkpoint")
 _SUFFIXES = (".onnx", ".onnx.gz", ".vnnlib", ".vnnlib.gz")
@@ -40,11 +41,13 @@ def main(argv: Sequence[str]) -> None:
     files = [given for given in argv[1:] if given.endswith(_SUFFIXES) and not given.startswith("-")]
     flags = [given for given in argv if given not in files]
     values = parsed_flags(COMMAND, flags)
+    if not (values.help or files or values.instances or values.checkpoint):
+        raise InputError(f"expected {_KINDS} (--help says more)")
     if values.help or not (files or values.instances):
         run_command(COMMAND, flags)
         return
     if values.checkpoint or (files and values.instances):
-        raise InputError("expected one of NETWORK.onnx PROPERTY.vnnlib, --instances=CSV and --checkpoint=RUN")
+        raise InputError(f"expected one of {_KINDS}")
     for name in (name for name in values if values[name].present and name not in _OF_INSTANCES):
         raise InputError(f"--{name} is of --checkpoint=RUN: with instances expected --timeout and --results alone")
     if values.instances:

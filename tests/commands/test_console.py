@@ -19,7 +19,9 @@ def test_help_lists_every_command(capsys):
     for arguments in ([], ["--help"]):
         assert status(console.main, ["dsrna_jax", *arguments]) == 0
         out = capsys.readouterr().out
-        assert all(f"\n  {name} " in out for name in COMMANDS)
+        lines = [line for line in out.splitlines() if line.startswith("  ")]
+        assert [line.split()[0] for line in lines] == list(COMMANDS)
+        assert len({line.index(line.split()[1], len(name) + 2) for line, name in zip(lines, COMMANDS, strict=True)}) == 1
 
 
 def test_the_version_is_printed(capsys):

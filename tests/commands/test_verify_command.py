@@ -310,7 +310,7 @@ def test_a_dry_run_states_the_most_time(linear, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected --checkpoint=RUN"),
+        ([], "expected NETWORK.onnx PROPERTY.vnnlib, --instances=CSV or --checkpoint=RUN"),
         (["{0}/n.onnx"], "expected a network and a property"),
         (["{0}/holds.vnnlib", "{0}/n.onnx"], "expected a network and a property"),
         (["{0}/n.onnx", "{0}/holds.vnnlib", "--timeout=0"], "timeout=0.0: expected more than 0"),
