@@ -8,6 +8,8 @@ from pathlib import Path
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
+from dsrna_jax.runtime.options import sections
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "experiments" / "notebooks"
 BENCHMARKS = ROOT / "experiments" / "benchmarks" / "results.md"
@@ -48,13 +50,19 @@ def on_post_page(output, page, **_):
 
 
 def settings_table(kind: type) -> str:
-    """A Markdown table of the flags that are made from the fields of the dataclass `kind`."""
-    rows = ["| flag | default | meaning |", "|---|---|---|"]
-    for field in dataclasses.fields(kind):
-        choices = field.metadata["choices"]
-        one_of = f"; one of {', '.join(f'`{choice}`' for choice in choices)}" if choices else ""
-        rows.append(f"| `--{field.name}` | {_shown(field.default)} | {field.metadata['help']}{one_of} |")
-    return "\n".join(rows)
+    """Markdown tables of the flags that are made from the fields of the dataclass `kind`: one for each section of them."""
+    by_section, parts = sections(kind), []
+    for section, fields in by_section.items():
+        if len(by_section) > 1:
+            parts.append(f"### {section[0].upper()}{section[1:]}\n")
+        parts += ["| flag | default | meaning |", "|---|---|---|", *map(_row, fields), ""]
+    return "\n".join(parts)
+
+
+def _row(field: dataclasses.Field) -> str:
+    choices = field.metadata["choices"]
+    one_of = f"; one of {', '.join(f'`{choice}`' for choice in choices)}" if choices else ""
+    return f"| `--{field.name}` | {_shown(field.default)} | {field.metadata['help']}{one_of} |"
 
 
 def _shown(value) -> str:

@@ -9,7 +9,7 @@ from absl import flags
 
 from dsrna_jax.commands.config_files import read_config
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.runtime.options import changed, interval, mistaken_text
+from dsrna_jax.runtime.options import changed, interval, mistaken_text, sections
 
 _DEFINE = {
     bool: flags.DEFINE_boolean,
@@ -20,9 +20,17 @@ _DEFINE = {
 }
 
 
+class SectionedFlags(flags.FlagValues):
+    """Flags whose help has their sections in the order in which they were defined."""
+
+    def get_help(self, prefix: str = "", include_special_flags: bool = False) -> str:
+        """The help of all flags; absl's own two, which we refuse, are not among them."""
+        return "\n".join(self.module_help(section) for section in self.flags_by_module_dict())
+
+
 def no_flags() -> flags.FlagValues:
     """A set of flags with --help alone."""
-    values = flags.FlagValues()
+    values = SectionedFlags()
     flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values, module_name="command")
     return values
 
@@ -30,10 +38,11 @@ def no_flags() -> flags.FlagValues:
 def config_flags(default: Any) -> flags.FlagValues:
     """A flag for every field of the dataclass value `default`, with the field's type, help, choices and range, and --help."""
     values = no_flags()
-    for field in dataclasses.fields(default):
-        text, choices, within = (field.metadata[name] for name in ("help", "choices", "within"))
-        text = text if within is None else f"{text}, in {within}"
-        define(values, field.name, getattr(default, field.name), text, choices, section="configuration")
+    for section, fields in sections(type(default)).items():
+        for field in fields:
+            text, choices, within = (field.metadata[name] for name in ("help", "choices", "within"))
+            text = text if within is None else f"{text}, in {within}"
+            define(values, field.name, getattr(default, field.name), text, choices, section)
     return values
 
 

@@ -1,7 +1,7 @@
 """Options of computation, which searches and trainings share."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import option
@@ -12,6 +12,8 @@ PRECISIONS = ("float32", "bfloat16")
 @dataclasses.dataclass(frozen=True)
 class ComputeOptions:
     """The type of a network's maps, and the memory that they take."""
+
+    section: ClassVar[str] = "computation"
 
     precision: str = option(
         "float32", "type of the maps in the network; weights, losses and bounds stay float32", PRECISIONS, before="float32"

@@ -1,7 +1,7 @@
 """Options of images, which searches and trainings share: where they come from, and how they are augmented."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from dsrna_jax.runtime.options import option
 
@@ -11,6 +11,8 @@ _LOADING = ("auto", "memory", "stream")
 @dataclasses.dataclass(frozen=True)
 class ImageOptions:
     """The data set of a configuration, and the augmentation of its training images."""
+
+    section: ClassVar[str] = "images"
 
     dataset: str = option(
         "digits",

@@ -89,6 +89,14 @@ def option(
     return dataclasses.field(default=default, metadata=names | {"in_programs": in_programs, "of": of})
 
 
+def sections(kind: type) -> dict[str, list[dataclasses.Field]]:
+    """The fields of the dataclass `kind` by the `section` of the class that has them; its own first, then those of its bases."""
+    homes = {name: base for base in kind.__mro__ for name in getattr(base, "__dataclass_fields__", ())}
+    fields = [(homes[field.name], field) for field in dataclasses.fields(kind)]
+    every = {home: [field for its, field in fields if its is home] for home in kind.__mro__}
+    return {getattr(home, "section", "configuration"): own for home, own in every.items() if own}
+
+
 def names_in_programs(config: Any, part: InPrograms) -> list[str]:
     """Names of the fields of a configuration that have that part in the compiled programs of a run."""
     return [field.name for field in dataclasses.fields(config) if field.metadata["in_programs"] == part]

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from dsrna_jax.genotypes.search_spaces import groups_of
-from dsrna_jax.search.mixture_options import MixtureOptions
+from dsrna_jax.search.options.mixtures import MixtureOptions
 
 Rows = dict[str, Float[Array, "row primitive"]]
 Kept = dict[str, Bool[Array, "row primitive"]]

@@ -22,7 +22,7 @@ from dsrna_jax.runtime.compute_options import ComputeOptions
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import changed
 from dsrna_jax.search.config import SearchConfig
-from dsrna_jax.search.series_options import stages_of, weight_decays_of
+from dsrna_jax.search.options.series import stages_of, weight_decays_of
 from dsrna_jax.training.config import TrainingConfig
 
 

@@ -10,17 +10,18 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
 from dsrna_jax.runtime.image_options import ImageOptions
 from dsrna_jax.runtime.options import check, option
+from dsrna_jax.training.adversarial_options import AdversarialOptions, check_adversarial
 
-ADVERSARIES = ("none", "pgd", "fast", "free", "trades", "mart")
 _STARTS = ("cifar", "imagenet", "imagenet_wide")
 _SCHEDULES = ("cosine", "linear", "decay", "steps", "thirds", "triangle", "constant")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig(ComputeOptions, ImageOptions):
+class TrainingConfig(AdversarialOptions, ImageOptions, ComputeOptions):
     """The settings of a training; by default on the handwritten digits that ship with scikit-learn."""
 
     experiment: ClassVar[str] = "training"
+    section: ClassVar[str] = "training"
 
     genotype: str = option(
         "PC_DARTS_cifar",
@@ -51,19 +52,6 @@ class TrainingConfig(ComputeOptions, ImageOptions):
     patience: int = option(
         0, "epochs without a better checkpoint after which training stops; 0 for never", "[0, 1e6]", in_programs="none"
     )
-    adversarial: str = option("none", "attack on the training images", ADVERSARIES)
-    radius: float = option(8 / 255, "size of the perturbations, in pixel units (0 to 1)", "[0, 1e4]")
-    norm: str = option("linf", "norm of the perturbations", ("linf", "l2"))
-    attack_steps: int = option(7, "steps of the attack in a training step (pgd, trades, mart)", "[1, 1e5]")
-    attack_step: float = option(0.25, "size of one of these steps, as a share of the radius", "(0, 1e3]")
-    attack_statistics: str = option("running", "batch norm under attack: by running or batch statistics", ("running", "batch"))
-    radius_warmup_epochs: int = option(0, "epochs in which the radius grows from zero", "[0, 1e6]")
-    replays: int = option(8, "weight updates for each batch (free)", "[1, 1e4]")
-    beta: float = option(6.0, "weight of the robust term (trades, mart)", "[0, 1e6]")
-    val_attack_steps: int = option(10, "steps of the PGD that measures robust accuracy on the held-out images", "[1, 1e5]")
-    collapse: float = option(
-        0.2, "fall of held-out robust accuracy from its best at which training stops; 0 for never", "[0, 1]", in_programs="none"
-    )
     seed: int = option(
         0, "seed of weights, held-out images, batches, augmentation and attacks", "[0, 4294967295]", in_programs="none"
     )
@@ -71,14 +59,6 @@ class TrainingConfig(ComputeOptions, ImageOptions):
     def __post_init__(self):
         check(self)
         part_count(self)
-        if self.norm == "linf" and self.radius > 1:
-            raise InputError(f"radius={self.radius}: expected at most 1, because pixels are in [0, 1]; for 8/255 give 0.0314")
-        if self.adversarial == "free" and self.norm != "linf":
-            raise InputError(f"adversarial='free' with norm={self.norm!r}: expected norm='linf', or another kind of training")
+        check_adversarial(self)
         if self.patience and not self.held_out:
             raise InputError(f"patience={self.patience} needs images to judge by: expected held_out above 0, such as 0.1")
-
-    @property
-    def is_adversarial(self) -> bool:
-        """Whether training images are attacked."""
-        return self.adversarial != "none"

@@ -24,7 +24,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.paths import check_file, check_path
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.search.config import SearchConfig
-from dsrna_jax.search.series_options import stages_of, weight_decays_of
+from dsrna_jax.search.options.series import stages_of, weight_decays_of
 from dsrna_jax.strict_json import Nullable, Optional
 from dsrna_jax.training.config import TrainingConfig
 

@@ -19,12 +19,12 @@ from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
 from dsrna_jax.measures import certificates, radius_schedules, units
 from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime import compute_options
-from dsrna_jax.search import bilevel, gamma, mixing, perturbations, resources, robustness_options
+from dsrna_jax.search import bilevel, gamma, mixing, perturbations, resources
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.options import robustness
+from dsrna_jax.search.options.sampled import OBJECTIVES
 from dsrna_jax.search.sampled import STRATEGIES, objectives
-from dsrna_jax.search.sampled_options import OBJECTIVES
-from dsrna_jax.training import config as training_config
-from dsrna_jax.training import schedules
+from dsrna_jax.training import adversarial_options, schedules
 from dsrna_jax.training.config import TrainingConfig
 
 IMPLEMENTED = {
@@ -38,7 +38,7 @@ IMPLEMENTED = {
         "certificate_norm": bounds.NORMS,
         "radius_schedule": radius_schedules.RADIUS_SCHEDULES,
         "metric_unit": units.UNITS,
-        "metric_network": robustness_options.NETWORKS,
+        "metric_network": robustness.NETWORKS,
         "gamma_schedule": gamma.GAMMA_SCHEDULES,
         "order": bilevel.HYPERGRADIENTS,
         "perturbation": perturbations.PERTURBATIONS,
@@ -55,7 +55,7 @@ IMPLEMENTED = {
     TrainingConfig: {
         "start": STEMS,
         "schedule": schedules.LEARNING_RATE_SCHEDULES,
-        "adversarial": training_config.ADVERSARIES,
+        "adversarial": adversarial_options.ADVERSARIES,
         "norm": ("linf", "l2"),
         "attack_statistics": ("running", "batch"),
         "loading": loading.LOADING,
@@ -104,7 +104,7 @@ def test_a_configuration_is_given_back_and_flags_override_it(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("a.json", '{"epoch": 3}', "'epoch', which is no field: expected some of dataset"),
+        ("a.json", '{"epoch": 3}', "'epoch', which is no field: expected some of "),
         ("a.json", '{"epochs": 0}', "epochs=0: expected at least 1"),
         ("a.json", '{"experiment": "search", "config": {}}', "is of a 'search', not of a training"),
         ("a.json", "[]", "expected"),

@@ -1,12 +1,30 @@
-"""Flags that earlier versions had still work, and one line says what they are called now."""
+"""Flags: their sections in the help, and the names that earlier versions had, which still work."""
 
 import dataclasses
+import re
 
 import pytest
 
 from dsrna_jax.commands.flags import config_flags, overridden, parse
 from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.attack.config import AttackConfig
+from dsrna_jax.evaluation.certify.config import CertificationConfig
+from dsrna_jax.evaluation.verify.config import VerificationConfig
+from dsrna_jax.runtime.options import sections
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.training.config import TrainingConfig
+
+
+@pytest.mark.parametrize("kind", [SearchConfig, TrainingConfig, AttackConfig, CertificationConfig, VerificationConfig])
+def test_help_lists_every_flag_once_under_its_section(kind):
+    lines, section, listed = config_flags(kind()).get_help().splitlines(), "", {}
+    for line in lines:
+        if heading := re.fullmatch(r"(\w.*):", line):
+            section = heading[1]
+        elif flag := re.match(r"  --(?:\[no\])?(\w+):", line):
+            listed.setdefault(section, []).append(flag[1])
+    assert listed == {name: sorted(field.name for field in fields) for name, fields in sections(kind).items()}
+    assert sorted(sum(listed.values(), [])) == sorted(field.name for field in dataclasses.fields(kind))
 
 
 def config_of(*arguments):

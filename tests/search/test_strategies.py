@@ -14,10 +14,10 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES
 from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.networks.plan import genotype_branches, supernet_branches
+from dsrna_jax.search.options.sampled import front_objectives, reward_weights
 from dsrna_jax.search.sampled import STRATEGIES, evolution, pnas, reinforce, strategy
 from dsrna_jax.search.sampled.coding import CellCoding
 from dsrna_jax.search.sampled.front import front
-from dsrna_jax.search.sampled_options import front_objectives, reward_weights
 
 PRIMITIVES = SPACES["darts"].primitives
 CODING = CellCoding(3, PRIMITIVES, 3)

@@ -11,10 +11,10 @@ from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.compilation import initial_state
 from dsrna_jax.runtime.loop import RunLoop
 from dsrna_jax.search.optimizers import weight_rate
+from dsrna_jax.search.options.sampled import front_objectives, objectives_of
 from dsrna_jax.search.sampled.folder import SampledFolder
 from dsrna_jax.search.sampled.programs import MOVED, SampledPrograms, arguments, sampled_programs
 from dsrna_jax.search.sampled.setup import SampledSetup
-from dsrna_jax.search.sampled_options import front_objectives, objectives_of
 
 
 class Best(NamedTuple):

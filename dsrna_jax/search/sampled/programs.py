@@ -15,8 +15,8 @@ from dsrna_jax.runtime.compilation import argument_shapes
 from dsrna_jax.runtime.device_data import gathered, given
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.streams import step_key
+from dsrna_jax.search.options.sampled import objectives_of
 from dsrna_jax.search.sampled.step import SampledFunctions
-from dsrna_jax.search.sampled_options import objectives_of
 from dsrna_jax.search.state import SearchBatch
 
 _TRAIN, _PATHS, _PROPOSALS, _JUDGEMENT, _TUNING = range(5)  # streams of randomness

@@ -9,8 +9,8 @@ from dsrna_jax.networks.path import path_network
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.timetable import Timetable
 from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.options.sampled import objectives_of
 from dsrna_jax.search.sampled.step import SampledFunctions, sampled_functions
-from dsrna_jax.search.sampled_options import objectives_of
 from dsrna_jax.search.setup import check_images, network_settings, search_setup, searched_network
 
 

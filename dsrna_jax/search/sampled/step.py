@@ -26,11 +26,11 @@ from dsrna_jax.runtime.optimizers import sgd
 from dsrna_jax.runtime.options import with_arguments
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.optimizers import weight_optimizer
+from dsrna_jax.search.options.sampled import objectives_of
 from dsrna_jax.search.sampled import strategy
 from dsrna_jax.search.sampled.coding import CODINGS, CellCoding, Code, RobNetCoding
 from dsrna_jax.search.sampled.fsp import fsp_distance
 from dsrna_jax.search.sampled.objectives import OBJECTIVES, Child
-from dsrna_jax.search.sampled_options import objectives_of
 from dsrna_jax.search.state import SearchBatch
 from dsrna_jax.search.step import Metrics
 

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.measures import MEASURES
@@ -18,6 +18,8 @@ _TERM = re.compile(r"\s*([+-]?)\s*(?:([0-9.]+(?:e[+-]?[0-9]+)?)\s*\*\s*)?([a-z_]
 @dataclasses.dataclass(frozen=True)
 class SampledOptions:
     """Sampled searches on one shared supernet: `epochs` are those of the supernet, then children are tried in rounds."""
+
+    section: ClassVar[str] = "sampled searches"
 
     strategy: str = option(
         "gradient",

@@ -1,7 +1,7 @@
 """Options of the mixtures of a search: how alphas become the weights of the operations of an edge, and what is derived."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import option
@@ -13,6 +13,8 @@ RESOURCES = ("multiply_adds", "latency")
 @dataclasses.dataclass(frozen=True)
 class MixtureOptions:
     """The mixtures of DARTS (the defaults), SNAS, GDAS and ASAP."""
+
+    section: ClassVar[str] = "mixtures"
 
     mixture: str = option(
         "softmax",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.options import option
@@ -19,6 +19,8 @@ class Stage(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class SeriesOptions:
     """The members of a series, each a search of `epochs` epochs in a folder of its own; by default there is one search."""
+
+    section: ClassVar[str] = "series of searches"
 
     stages: str = option(
         "", "cells:operations:skip_dropout of the searches of a series, as 5:8:0,11:5:0.4,17:3:0.7 (P-DARTS); empty for one",
