@@ -33,7 +33,8 @@ from dsrna_jax.search import bilevel, curvature
 from dsrna_jax.search.programs import arguments, search_programs
 from dsrna_jax.search.setup import search_setup
 from dsrna_jax.series.run import run
-from dsrna_jax.training.adversarial_options import ADVERSARIES, TrainingConfig
+from dsrna_jax.training.adversarial_options import ADVERSARIES
+from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.step import training_functions
 
 KEY = jax.random.key(3)

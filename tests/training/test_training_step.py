@@ -8,7 +8,8 @@ import pytest
 
 from dsrna_jax.training import adversarial
 from dsrna_jax.training.adversarial import Passes
-from dsrna_jax.training.adversarial_options import ADVERSARIES, TrainingConfig
+from dsrna_jax.training.adversarial_options import ADVERSARIES
+from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.schedules import learning_rate
 from dsrna_jax.training.step import evaluated_variables, training_functions
 
