@@ -1,8 +1,11 @@
 """The start of a run in several processes: they find each other and compare their versions, and JAX joins their devices."""
 
 import importlib.metadata
+import os
 import secrets
 import socket
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -30,16 +33,12 @@ def join(address: str, count: int = 0, index: int = -1, timeout: float = TIMEOUT
 
     Args:
       address: HOST:PORT of process 0, or "auto" for that of the cluster; then `count` and `index` are not needed.
-    Raises: InputError if an argument is wrong, if processes do not come, or if they differ in versions or environment.
+    Raises: InputError if an argument is wrong, if processes do not come, or if they differ in versions or environment. With
+      "auto", where they do not come, it ends the process instead, with a line and status 1.
     """
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which `signals` handles
     if address == AUTO:
-        try:
-            jax.distributed.initialize(initialization_timeout=int(timeout))
-        except ValueError:
-            raise InputError(
-                "coordinator_address=auto: no cluster is detected here; give HOST:PORT of process 0, num_processes and process_id"
-            ) from None
+        _join_cluster(timeout)
         return joined()
     host, port = _parsed(address)
     if not 0 <= index < count:
@@ -77,6 +76,34 @@ def joined() -> Processes:
     become(processes)
     processes.agree("version", _versions())
     return processes
+
+
+def _join_cluster(timeout: float) -> None:
+    """Lets JAX find the cluster and join its processes; ends this one with a line if others do not come.
+
+    JAX would abort it then, so that it gets longer. Raises: InputError without a cluster.
+    """
+    watch = threading.Timer(timeout, _end_alone, (timeout,))
+    watch.daemon = True
+    watch.start()
+    try:
+        jax.distributed.initialize(initialization_timeout=int(timeout) + 60)
+    except ValueError:
+        raise InputError(
+            "coordinator_address=auto: no cluster is detected here; give HOST:PORT of process 0, num_processes and process_id"
+        ) from None
+    finally:
+        watch.cancel()
+
+
+def _end_alone(timeout: float) -> None:
+    print(
+        f"error: coordinator_address=auto: not all processes of the cluster's job came within {timeout:.0f} s: start the same "
+        "command in each, or give a longer join_timeout",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
 
 
 def _parsed(address: str) -> tuple[str, int]:

@@ -245,6 +245,12 @@ def is_free(number):
     return True
 
 
+def test_a_process_of_a_cluster_that_waits_in_vain_says_so(tmp_path):
+    flags = (f"--run_dir={tmp_path / 'run'}", "--coordinator_address=auto", "--join_timeout=2")
+    statuses, _, err = ended(started(*flags, **of_slurm(1)))
+    assert statuses == [1] and err.count("\n") == 1 and "not all processes of the cluster's job came within 2 s" in err
+
+
 @pytest.mark.slow
 def test_processes_that_a_cluster_or_a_script_has_joined_share_a_run_too(shared, tmp_path):
     folder = tmp_path / "run"
