@@ -13,8 +13,10 @@ from jax.sharding import Mesh
 from dsrna_jax.data.batches import RepeatedTail
 from dsrna_jax.data.loading import StreamedDataset
 from dsrna_jax.data.stream import Batches, HostBatch, Shard, stream, stream_seed
+from dsrna_jax.errors import InputError
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.device_data import StreamedBatch
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.working_time import working_time
 
@@ -84,14 +86,14 @@ class StreamFeed(Feed):
             iterator = self._stream(self._training_batches(part), step)
         self._streams[part] = (step + 1, iterator)
         with self._meter.waiting(self._setup.config.batch_size):
-            return next(iterator)
+            return _next(iterator)
 
     def evaluation(self, part: str) -> Generator[tuple[StreamedBatch, jax.Array], None, None]:
         order, view = self._order(part), self._dataset.view
         iterator = self._stream(Batches(self._dataset.pictures, view, order, len(order), self._shard), 0)
         try:
-            for number, batch in enumerate(iterator):
-                yield batch, self.put(order.counts(number))
+            for number in range(len(order)):
+                yield _next(iterator), self.put(order.counts(number))
         finally:
             iterator.close()
             self._meter.forget()
@@ -118,6 +120,20 @@ class StreamFeed(Feed):
         """This host's share of a batch, on its devices, as part of the whole."""
         split = sharding.split(self._mesh)
         return StreamedBatch(*(jax.make_array_from_process_local_data(split, values) for values in batch))
+
+
+def _next(iterator: Iterator[StreamedBatch]) -> StreamedBatch:
+    """The next batch of a stream, when all processes have theirs: so none begins a step that another cannot take.
+
+    Raises: InputError, in all of them, if one cannot read it.
+    """
+    try:
+        batch, error = next(iterator), None
+    except InputError as failure:
+        batch, error = None, failure
+    current().fail_together(error)
+    assert batch is not None
+    return batch
 
 
 def feed(setup: RunSetup, mesh: Mesh) -> Feed:

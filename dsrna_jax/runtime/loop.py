@@ -174,13 +174,11 @@ class RunLoop(ABC):
     def _keeping(self, work: Callable[[], Any]) -> Any:
         """The result of `work`. If images cannot be read in it, the steps before it are saved, and the error says so.
 
-        Of several processes the one that cannot read ends, and the others have begun the next step: the last checkpoint stays.
+        Of several processes one may be unable to read; feeds raise its error in all of them.
         """
         try:
             return work()
         except InputError as error:
-            if self.processes.count > 1:
-                raise InputError(f"{error}; resume from the last checkpoint when that is mended") from error
             self._read()
             if self.step and self.step != self._saved:
                 self.save()

@@ -11,6 +11,7 @@ import ctypes
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -71,6 +72,12 @@ class Processes:
                 raise InputError(
                     f"process {index} has another {what} than process 0 ({'; '.join(changed)}): start all processes with the same"
                 )
+
+    def fail_together(self, error: InputError | None) -> None:
+        """Raises: InputError, in all processes, if one of them calls this with an error; all must call it."""
+        lines = self.gathered(f"process {self.index} of {self.count} on {socket.gethostname()}: {error}" if error else "")
+        if line := next(filter(None, lines), ""):
+            raise InputError(line if self.count > 1 else str(error)) from error
 
     def cause(self, error: Exception) -> Exception:
         """The reason of an unexpected error: `EndedError` if another process has ended, since collectives then fail."""

@@ -20,6 +20,7 @@ from dsrna_jax.data.splits import search_parts
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.feeds import Meter
+from dsrna_jax.runtime.processes import Processes
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.search import run as search_run
 from dsrna_jax.search.config import SearchConfig
@@ -139,6 +140,20 @@ def test_a_damaged_image_loses_nothing(cropping, unbroken, tmp_path, monkeypatch
         file.write_bytes(whole)
     assert f"resuming after step {step} of 15" in trained(cropping, tmp_path / "run", resume=True)
     assert_same_end(tmp_path / "run", unbroken[0])
+
+
+def test_an_image_that_another_process_cannot_read_loses_nothing_either(cropping, tmp_path, monkeypatch):
+    class OfTwo(Processes):
+        count, left = 2, 3
+
+        def gathered(self, value):
+            self.left -= 1
+            return [value, "" if self.left else "process 1 of 2 on host: cannot read it"]
+
+    both = OfTwo()
+    monkeypatch.setattr("dsrna_jax.runtime.feeds.current", lambda: both)
+    with pytest.raises(InputError, match="^process 1 of 2 on host: cannot read it; step 2 of 15 is saved: resume"):
+        trained(cropping, tmp_path / "run")
 
 
 def test_the_meter_tells_images_a_second_and_the_share_of_waiting():
