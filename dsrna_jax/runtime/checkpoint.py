@@ -57,13 +57,17 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoint folder of a run; the newest `keep` steps stay in it. Nothing is created before the first save."""
+    """The checkpoint folder of a run; the newest `keep` steps stay in it. Nothing is created before the first save.
+
+    lasts: step -> whether its checkpoint stays as one of them; another goes as soon as a later one is there.
+    """
 
     def __init__(self, folder: str | os.PathLike, keep: int = 3):
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         self.folder = Path(folder).absolute()
         self.keep = keep
+        self.lasts: Callable[[int], bool] = lambda step: True
 
     @property
     def steps(self) -> list[int]:
@@ -127,7 +131,9 @@ class Checkpoints:
             os.replace(target, unfinished / "replaced")
         os.replace(unfinished / str(step), target)
         # A later step can only be a damaged one that `latest` passed over: it must not count as one of the newest.
-        for old in [s for s in self.steps if s <= step][: -self.keep]:
+        earlier = [s for s in self.steps if s < step]
+        lasting = [*filter(self.lasts, earlier), *([step] if self.lasts(step) else [])]
+        for old in {*earlier} - {*lasting[-self.keep :]}:
             os.replace(self.folder / str(old), unfinished / f"old-{old}")
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -23,6 +23,7 @@ from dsrna_jax.runtime.setup import RunSetup
 from dsrna_jax.runtime.signals import Stopped
 
 _PICTURES_EVERY = 20.0  # seconds, at least
+_SAVED_EVERY = 600.0  # seconds, at most: what a long epoch loses if the process, or another of the run, is killed
 
 
 class RunLoop(ABC):
@@ -37,6 +38,7 @@ class RunLoop(ABC):
     def __init__(self, setup: RunSetup, folder: RunFolder, mesh: Mesh, progress: Progress):
         self.setup, self.config, self.folder, self.mesh, self.progress = setup, setup.config, folder, mesh, progress
         self.processes, self.timetable = current(), setup.timetable
+        folder.checkpoints.lasts = self.timetable.is_end
         self.data, self.feed = on_devices(setup.data, mesh), feed(setup, mesh)
         self.key = sharding.placed(jax.random.key(self.config.seed), sharding.replicated(mesh))
         functions, arguments = self.uncompiled()
@@ -50,6 +52,7 @@ class RunLoop(ABC):
         self.is_over = False  # whether it ends before its last epoch
         self._next_pictures = time.monotonic() + _PICTURES_EVERY
         self._saved = 0  # the step of the last checkpoint; there is none of step 0
+        self._next_save = time.monotonic() + _SAVED_EVERY
         self._compiled: set[str] = set()  # the programs that have been waited for
         self.state: Any = None
 
@@ -144,6 +147,7 @@ class RunLoop(ABC):
                 self._keeping(self._end_epoch)
             self._report()
             self._stop_if_asked(requests)
+            self._save_if_due()
 
     def _wait_unless(self, requests: Sequence[int]) -> None:
         """Returns when the programs of the next step are compiled. Raises: Stopped as soon as there is a request."""
@@ -170,6 +174,12 @@ class RunLoop(ABC):
         number = signal.Signals(asked)
         done = f"after step {self.step} of {self.total}, which is saved" if self.step else "before the first step"
         raise Stopped(number, f"stopped by {number.name} {done}")
+
+    def _save_if_due(self) -> None:
+        """Saves the last step inside an epoch, if the last checkpoint is `_SAVED_EVERY` old by the clock of process 0."""
+        if self.processes.decided(time.monotonic() >= self._next_save) and self.step != self._saved:
+            self._read()
+            self.save()
 
     def _keeping(self, work: Callable[[], Any]) -> Any:
         """The result of `work`. If images cannot be read in it, the steps before it are saved, and the error says so.
@@ -209,7 +219,7 @@ class RunLoop(ABC):
         if self.folder.is_written:
             common["records"] = self.folder.digests(self.step)
         self.folder.checkpoints.save(self.step, self.state, {**self.setup.resolved, **common, **self.metadata()})
-        self._saved = self.step
+        self._saved, self._next_save = self.step, time.monotonic() + _SAVED_EVERY
 
     def _read(self) -> None:
         """Adds the metrics of the last step to the sums of its epoch."""

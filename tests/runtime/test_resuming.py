@@ -8,10 +8,11 @@ import shutil
 
 import jax
 import pytest
-from smoke_run import SMOKE, assert_same_end, go_on
+import tiny_run
+from smoke_run import SMOKE, assert_same_end, at_step, go_on
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime import machine
+from dsrna_jax.runtime import loop, machine
 from dsrna_jax.runtime.checkpoint import Checkpoints
 from dsrna_jax.runtime.run_folder import configuration
 from dsrna_jax.search.config import SearchConfig
@@ -152,3 +153,22 @@ def test_another_number_of_cores_is_said_on_resuming(tmp_path, smoke_run, monkey
     said = go_on(path)
     assert f"cores {before['cores']} then, {before['cores'] + 3} now" in said and "not bit for bit" in said
     assert json.loads((path / "config.json").read_text())["machine"] == before
+
+
+def test_what_is_killed_inside_a_long_epoch_goes_on_from_a_step_inside_it(tmp_path, monkeypatch):
+    """Such a checkpoint takes the place of none that ends an epoch, and is gone when there is a later one."""
+
+    def killed(_):
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+        patch.setattr(loop, "_SAVED_EVERY", 0.0)
+        at_step(patch, 33, killed, tiny_run.TinyLoop)
+        tiny_run.run(tiny_run.TinyConfig(), tmp_path / "run", file=io.StringIO())
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps == [15, 30, 33]
+    for name in ("run", "unbroken"):
+        said = io.StringIO()
+        tiny_run.run(tiny_run.TinyConfig(), tmp_path / name, resume=name == "run", file=said)
+        assert ("resuming after step 33 of 45" in said.getvalue()) == (name == "run")
+        assert Checkpoints(tmp_path / name / "checkpoints").steps == [15, 30, 45]
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (tmp_path / "unbroken" / "metrics.jsonl").read_bytes()
