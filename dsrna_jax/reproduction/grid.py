@@ -108,8 +108,8 @@ def _theirs(found: PaperFigure) -> Entry:
 
 
 def _text(value: float, std: float | None) -> str:
-    digits = 2 if abs(value) >= 1 else 4
-    return f"{value:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+    kind = ".2f" if abs(value) >= 1 else ".4f" if not 0 < abs(value) < 0.001 else ".2g"
+    return f"{value:{kind}}" + ("" if std is None else f" ± {std:{kind}}")
 
 
 def _budgets(headings: Sequence[Heading], columns: Sequence[Mapping[str, Entry]]) -> list[str]:

@@ -48,15 +48,18 @@ def comma_separated(grids: Sequence[Grid]) -> str:
                     source = "paper" if heading.is_paper else "measured"
                     std = "" if found.std is None else found.std
                     runs = " ".join(map(str, entry.runs))
-                    count = getattr(found, "count", "")
+                    count = "" if heading.is_paper else found.count
                     writer.writerow([grid.title, line.name, heading.title, source, found.value, std, count, runs, entry.how])
     return file.getvalue()
 
 
 def latex(grids: Sequence[Grid]) -> str:
-    """All tables for booktabs; a row that does not run is a remark."""
+    """All tables for booktabs; a row or a table that does not run is a remark."""
     parts = []
     for grid in grids:
+        if not grid.lines:
+            parts.append(f"% {grid.title}\n% {grid.protocol}")
+            continue
         heads = " & ".join(["Method", *(escaped(f"{h.title} (paper)" if h.is_paper else h.title) for h in grid.headings)])
         rows = [" & ".join([escaped(line.name), *(escaped(entry.text) for entry in line.entries)]) + r" \\" for line in grid.lines
                 if line.entries]  # fmt: skip

@@ -88,7 +88,7 @@ for (const part of document.querySelectorAll(".mixtures")) {
     history.replaceState(null, "", Number(slider.value) === last ? "#" : `#epoch=${epochs[slider.value]}`);
     show();
   });
-  const asked = epochs.indexOf(Number(location.hash.replace("#epoch=", "")));
+  const asked = epochs.findIndex(epoch => location.hash === `#epoch=${epoch}`);
   if (asked >= 0) slider.value = asked;
   part.querySelector(".slider").hidden = last === 0;
   show();

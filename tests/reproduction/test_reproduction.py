@@ -1,5 +1,6 @@
 """Reproduction of the tables: protocols are whole, graphs are in order, bad input is one line, pages say what was measured."""
 
+import csv
 import dataclasses
 import json
 import re
@@ -17,7 +18,7 @@ from dsrna_jax.comparison.runs import read
 from dsrna_jax.reproduction import page, protocols
 from dsrna_jax.reproduction.departures import departures
 from dsrna_jax.reproduction.graph import check_same, graph, role_of
-from dsrna_jax.reproduction.grid import ABSENT, grid
+from dsrna_jax.reproduction.grid import ABSENT, Grid, _text, grid
 from dsrna_jax.reproduction.results import figure, printed, value
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.sweeps import worker
@@ -286,7 +287,19 @@ def test_figures_are_means_over_searches_beside_the_papers(runs, tmp_path):
     texts = page.html([table], "t", [], tmp_path), page.markdown([table], "t", []), page.latex([table])
     assert all("55.00" in text and "not run: about 9 days" in text for text in texts) and "epochs 600 -&gt; 3" in texts[0]
     assert 'href="r0"' in texts[0] and 'href="r1"' in texts[0] and not re.search(r'(src|href)="(https?:)?//', texts[0])
-    assert "Table 1" not in page.comma_separated([table]).split("\n")[0]
+    heads, *rows = csv.reader(page.comma_separated([table]).splitlines())
+    counts = {(row[heads.index("source")], row[heads.index("count")]) for row in rows}
+    assert counts == {("measured", "2"), ("paper", "")}
+
+
+def test_figures_have_digits_however_small_they_are():
+    small = [_text(value, std) for value, std in ((56.94, 0.02), (0.0325, None), (0.0, None), (8.13e-6, 1.2e-6))]
+    assert small == ["56.94 ± 0.02", "0.0325", "0.0000", "8.1e-06 ± 1.2e-06"]
+
+
+def test_a_table_that_is_not_run_is_a_remark_in_latex():
+    text = page.latex([Grid("Table 3", [], [], "Not run: it is of ImageNet.", [], [], [])])
+    assert text == "% Table 3\n% Not run: it is of ImageNet.\n"
 
 
 def test_a_graph_at_a_scale_without_a_table_has_no_runs():
