@@ -64,32 +64,58 @@ def mart_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, 
     return loss + (boost + config.beta * doubt * divergence(clean, logits)).mean(), (logits, batch_stats)
 
 
-def adversarial_images(config: TrainingConfig, passes: Passes, images, labels, radius, key):
-    """Attacked images within `radius` of the images, without gradients; batch statistics are not updated."""
-    options = {"radius": radius, "norm": config.norm}
-    if config.adversarial == "fast":
-        attacked = attacks.fgsm(passes.attacked, images, labels, key, random_start=True, **options)
-    else:
-        options |= {"steps": config.attack_steps, "step_size": config.attack_step * radius, "keep": "last"}
-        if config.adversarial == "trades":
-            # The gradient of the divergence is zero at the image itself, so TRADES starts beside it.
-            clean = jax.lax.stop_gradient(passes.attacked(images))
-            options |= {"loss": lambda logits, _: divergence(clean, logits), "random_start": False}
-            options |= {"x_init": images + 1e-3 * own_draws(lambda shape: jax.random.normal(key, shape), images.shape)}
-        attacked = attacks.pgd(passes.attacked, images, labels, key, **options)
-    return jax.lax.stop_gradient(attacked.x_adv)
+def attacked_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, batch_stats):
+    """`plain_loss` of attacked images alone (Madry et al. 2018)."""
+    return plain_loss(config, passes, attacked, labels, batch_stats)
 
 
-def loss(config: TrainingConfig, passes: Passes, images, labels, batch_stats, radius, key):
+def pgd_attack(config: TrainingConfig, passes: Passes, images, labels, key, *, radius, **options):
+    """PGD with the configured steps, whose last iterate counts."""
+    options = {"steps": config.attack_steps, "step_size": config.attack_step * radius, "keep": "last", **options}
+    return attacks.pgd(passes.attacked, images, labels, key, radius=radius, norm=config.norm, **options)
+
+
+def fgsm_attack(config: TrainingConfig, passes: Passes, images, labels, key, *, radius):
+    """FGSM from a random start (Wong et al. 2020)."""
+    return attacks.fgsm(passes.attacked, images, labels, key, radius=radius, norm=config.norm, random_start=True)
+
+
+def trades_attack(config: TrainingConfig, passes: Passes, images, labels, key, *, radius):
+    """PGD on the divergence, whose gradient is zero at the image itself, so that TRADES starts beside it."""
+    clean = jax.lax.stop_gradient(passes.attacked(images))
+    beside = images + 1e-3 * own_draws(lambda shape: jax.random.normal(key, shape), images.shape)
+    options = {"loss": lambda logits, _: divergence(clean, logits), "random_start": False, "x_init": beside}
+    return pgd_attack(config, passes, images, labels, key, radius=radius, **options)
+
+
+class AdversarialKind(NamedTuple):
+    """A kind of adversarial training.
+
+    attack: (config, passes, images, labels, key, *, radius) -> `AttackResult`.
+    loss: (config, passes, images, attacked images, labels, batch_stats) -> (loss, (logits, batch statistics)).
+    """
+
+    attack: Callable[..., attacks.AttackResult]
+    loss: Callable
+
+
+# All but `free`, which attacks across its steps (`step.TrainingFunctions`).
+KINDS = {
+    "pgd": AdversarialKind(pgd_attack, attacked_loss),
+    "fast": AdversarialKind(fgsm_attack, attacked_loss),
+    "trades": AdversarialKind(trades_attack, trades_loss),
+    "mart": AdversarialKind(pgd_attack, mart_loss),
+}
+
+
+def loss(config: TrainingConfig, passes: Passes, images, labels, batch_stats, key, *, radius):
     """The loss of a batch under the configured kind of training, except `free`: (loss, (logits, batch statistics)).
 
-    The logits are those of the attacked images, if training is adversarial.
+    The logits are those of the attacked images, if training is adversarial. These lie within `radius` of the images and have no
+    gradients; the attack updates no batch statistics.
     """
     if not config.is_adversarial:
         return plain_loss(config, passes, images, labels, batch_stats)
-    attacked = adversarial_images(config, passes, images, labels, radius, key)
-    if config.adversarial == "trades":
-        return trades_loss(config, passes, images, attacked, labels, batch_stats)
-    if config.adversarial == "mart":
-        return mart_loss(config, passes, images, attacked, labels, batch_stats)
-    return plain_loss(config, passes, attacked, labels, batch_stats)
+    kind = KINDS[config.adversarial]
+    attacked = kind.attack(config, passes, images, labels, key, radius=radius)
+    return kind.loss(config, passes, images, jax.lax.stop_gradient(attacked.x_adv), labels, batch_stats)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import option
 
-ADVERSARIES = ("none", "pgd", "fast", "free", "trades", "mart")
+ADVERSARIES = ("none", "pgd", "fast", "trades", "mart", "free")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -143,7 +143,7 @@ class TrainingFunctions:
             def loss_of(weights):
                 passes = self._passes(weights, state.batch_stats, epoch, key, state.step)
                 attack_key = step_key(key, _ATTACK, state.step)
-                return adversarial.loss(self.config, passes, images, labels, state.batch_stats, radius, attack_key)
+                return adversarial.loss(self.config, passes, images, labels, state.batch_stats, attack_key, radius=radius)
 
             (loss, (logits, batch_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.weights)
             return (loss, batch_stats, gradient), logits

@@ -24,7 +24,7 @@ from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.options import robustness
 from dsrna_jax.search.options.sampled import OBJECTIVES
 from dsrna_jax.search.sampled import STRATEGIES, objectives
-from dsrna_jax.training import adversarial_options, schedules
+from dsrna_jax.training import adversarial, schedules
 from dsrna_jax.training.config import TrainingConfig
 
 IMPLEMENTED = {
@@ -55,7 +55,7 @@ IMPLEMENTED = {
     TrainingConfig: {
         "start": STEMS,
         "schedule": schedules.LEARNING_RATE_SCHEDULES,
-        "adversarial": adversarial_options.ADVERSARIES,
+        "adversarial": ("none", *adversarial.KINDS, "free"),
         "norm": ("linf", "l2"),
         "attack_statistics": ("running", "batch"),
         "loading": loading.LOADING,
