@@ -1,5 +1,6 @@
-"""The page of an attack or a certification, index.html in its folder: table, remarks, pictures and settings in one file."""
+"""The page of an evaluation, index.html in its folder: table, remarks, pictures, settings and origin in one file."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,37 +8,51 @@ from typing import Any
 
 from dsrna_jax.files import write_whole
 from dsrna_jax.pages import document, png, safe, table
+from dsrna_jax.runtime.origin import in_words
 from dsrna_jax.runtime.run_page import NAME
 
 
 def write_page(
     out: Path,
-    title: str,
+    what: str,
+    report: Mapping[str, Any],
     lines: Sequence[Sequence[str]],
     caption: str,
     remarks: Sequence[str],
-    pictures: Mapping[str, str],
-    settings: Mapping[str, Any],
+    pictures: Mapping[str, tuple[str, str]],
 ) -> None:
     """Writes the page of an evaluation to its folder.
 
     Args:
+      what: of the network, such as "attack on".
+      report: the JSON of the evaluation.
       lines: the headings and the rows; the first column names the rows.
       caption: of the table, in words.
       remarks: lines below the table.
-      pictures: files in the folder, each with its caption; those that are absent are left out.
-      settings: of the evaluation, by name.
+      pictures: files in the folder, each with its caption and the text for those who do not see it; absent ones are left out.
     """
+    training = Path(report["checkpoint"]["path"]).resolve()
     heads = "".join(f'<th scope="col">{safe(text)}</th>' for text in lines[0])
     rows = []
     for name, *cells in lines[1:]:
-        rows.append(f'<tr><th scope="row">{safe(name)}</th>{"".join(f"<td>{safe(cell)}</td>" for cell in cells)}</tr>')
-    fields = "".join(f"<li>{safe(name)}: <code>{safe(str(value))}</code></li>" for name, value in settings.items())
+        rows.append(f'<tr><th scope="row">{safe(name)}</th>{"".join(map(_cell, cells))}</tr>')
+    settings = report["config"] | {"weights": report.get("weights", "")}
+    facts = {name: value for name, value in settings.items() if value != ""} | in_words(report["origin"], report["machine"])
+    fields = "".join(f"<li>{safe(name)}: <code>{safe(str(value))}</code></li>" for name, value in facts.items())
+    page = os.path.relpath(training / NAME, out.resolve())
+    above = f'<a href="{safe(page)}">its training</a>, ' if (training / NAME).is_file() else ""
     parts = [
-        f"<p><small>written {time.strftime('%Y-%m-%d %H:%M:%S')}</small></p>",
+        f"<p><small>{above}written {time.strftime('%Y-%m-%d %H:%M:%S')}</small></p>",
         table(caption, heads, rows, label="results"),
         f"<ul>{''.join(f'<li>{safe(remark)}</li>' for remark in remarks)}</ul>",
-        *(png(out / name, text) for name, text in pictures.items() if (out / name).is_file()),
+        *(png(out / name, *texts) for name, texts in pictures.items() if (out / name).is_file()),
         f"<h2>Settings</h2>\n<ul>{fields}</ul>",
     ]
-    write_whole(out / NAME, document(title, "\n".join(parts)))
+    write_whole(out / NAME, document(f"{what} {training.name}", "\n".join(parts)))
+
+
+def _cell(text: str) -> str:
+    return f"<td{' class=words' if len(text) > _LONG else ''}>{safe(text)}</td>"
+
+
+_LONG = 24  # characters of a cell from which on it is words, which wrap

@@ -36,12 +36,12 @@ def hardware() -> dict[str, Any]:
     is_cpu = mesh.devices.flat[0].platform == "cpu"
     return {
         "device": mesh.devices.flat[0].device_kind,
-        "processor": _processor() if is_cpu else "",
+        "processor": processor() if is_cpu else "",
         "cores": cores() if is_cpu else 0,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name of the CPU, as its maker gives it where the system tells."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8", errors="replace").splitlines() if facts.is_file() else []

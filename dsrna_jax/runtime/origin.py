@@ -1,28 +1,42 @@
-"""The origin of a run: version and commit of the package, and the command line."""
+"""The origin of results: version and commit of the package, the command line, Python and the processor."""
 
 import contextlib
 import functools
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dsrna_jax import __version__
+from dsrna_jax.runtime.machine import processor
 from dsrna_jax.strict_json import Nullable
 
-ORIGIN = {"version": str, "commit": Nullable(str), "command": str, "python": str}
+ORIGIN = {"version": str, "commit": Nullable(str), "command": str, "python": str, "processor": str}
 """Its shape in files, for `strict_json.check`."""
 
 
 def origin() -> dict[str, Any]:
-    """Version and commit of the package, command line and Python of this process, as JSON; the commit is None without a clone."""
+    """The origin of what this process computes, as JSON; the commit is None without a clone."""
     return {
         "version": __version__,
         "commit": _commit(),
         "command": shlex.join([*_program(), *sys.argv[1:]]).encode("utf-8", "replace").decode()[:4096],
         "python": sys.version.split()[0],
+        "processor": processor(),
     }
+
+
+def in_words(made: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, str]:
+    """An `origin` and a `machine.machine`, as far as they are recorded, for readers: the command, the package, the machine."""
+    facts = {"command": made["command"]} if made else {}
+    if made:
+        facts["dsrna_jax"] = made["version"] + (f", commit {made['commit']}" if made["commit"] else "")
+    if machine:
+        of = f" of {made['processor']}" if made.get("processor") else ""
+        facts["machine"] = f"{machine['devices']}, {machine['cores']} cores{of}, JAX {machine['jax']}"
+    return facts
 
 
 def _program() -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dsrna_jax import genotypes
 from dsrna_jax.pages import SORTABLE, document, png, safe, sort_button, table
+from dsrna_jax.runtime.origin import in_words
 
 NAME = "index.html"
 RELOAD = 15  # seconds after which the page of a run that goes on loads itself again
@@ -96,15 +97,10 @@ def _text(value: Any) -> str:
 
 def _origin(resolved: Mapping[str, Any]) -> str:
     """Version, commit, command line and machine, as far as they are recorded."""
-    made, machine, data = (resolved.get(name, {}) for name in ("origin", "machine", "data"))
-    facts = {"command": made.get("command")}
-    if made:
-        facts["dsrna_jax"] = made["version"] + (f", commit {made['commit']}" if made["commit"] else "")
-    if machine:
-        facts["machine"] = f"{machine['devices']}, {machine['cores']} cores, JAX {machine['jax']}"
+    facts, data = in_words(resolved.get("origin", {}), resolved.get("machine", {})), resolved["data"]
     shape = "x".join(map(str, data["image_shape"]))
     facts["data"] = f"{data['examples']:,} training images of {shape}, {len(data['class_names'])} classes"
-    return f"<ul>{''.join(f'<li>{name}: <code>{safe(str(text))}</code></li>' for name, text in facts.items() if text)}</ul>"
+    return f"<ul>{''.join(f'<li>{name}: <code>{safe(text)}</code></li>' for name, text in facts.items())}</ul>"
 
 
 def _configuration(config: Mapping[str, Any], defaults: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from linear_run import linear_network
 
-from dsrna_jax import data, plots
+from dsrna_jax import data, plots, strict_json
 from dsrna_jax.commands import attack
 from dsrna_jax.commands.process import status
 from dsrna_jax.data import Dataset
@@ -21,6 +21,8 @@ from dsrna_jax.evaluation.attack.config import TIERS
 from dsrna_jax.evaluation.folder import home
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.runtime.machine import MACHINE
+from dsrna_jax.runtime.origin import ORIGIN
 from dsrna_jax.training import restore
 from dsrna_jax.training.setup import training_setup
 
@@ -63,6 +65,12 @@ def test_report_and_arrays_agree_with_each_other(trained_run, attacked):
     assert report["checks"][0]["name"] == "unseen images" and report["checks"][0]["status"] == "PASS"
     for name in ("accuracy_against_radius.png", "attacked_images.png"):
         assert (attacked / name).read_bytes()[:4] == b"\x89PNG"
+    strict_json.check(report, {"origin": ORIGIN, "machine": MACHINE})
+    text = (attacked / "index.html").read_text()
+    assert f'href="{os.path.relpath(trained_run, attacked)}/index.html">its training' in text
+    assert report["origin"]["version"] in text and report["origin"]["processor"] in text and "command: <code>" in text
+    last = report["curve"]["points"][-1]
+    assert f"{last['accuracy']:.1%} at {last['radius']:.3g}" in text.split('alt="')[1].split('"')[0]
 
 
 def test_predictions_are_those_of_the_network_on_those_images(trained_run, attacked):

@@ -16,7 +16,7 @@ import pytest
 from linear_run import STATISTICS, TINY, exact_radii, linear_network
 from scipy import stats
 
-from dsrna_jax import genotypes
+from dsrna_jax import genotypes, strict_json
 from dsrna_jax.bounds.explanation import memory_of_device
 from dsrna_jax.commands import certify
 from dsrna_jax.commands.process import status
@@ -25,6 +25,8 @@ from dsrna_jax.evaluation.certify import report as certification_report
 from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.checkpoint import Checkpoints
+from dsrna_jax.runtime.machine import MACHINE
+from dsrna_jax.runtime.origin import ORIGIN
 from dsrna_jax.training import restore
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,8 @@ def test_report_and_arrays_have_the_exact_radii_of_a_linear_network(linear, tmp_
     assert (out / "certified_accuracy.png").read_bytes().startswith(b"\x89PNG")
     report, arrays = json.loads((out / "certify.json").read_text()), read_arrays(out)
     assert report["checkpoint"] == {"path": "RUN", "step": 7, "digest": linear_network().digest}
+    strict_json.check(report, {"origin": ORIGIN, "machine": MACHINE})
+    assert f"{report['certified_accuracy'][1]['accuracy']:.1%} at" in (out / "index.html").read_text().split('alt="')[1]
     assert (report["experiment"], report["norm"], report["method"], report["examples"]) == ("certify", "linf", "crown_ibp", 24)
     digits = certification_images(arrays["index"])
     np.testing.assert_array_equal(digits[1], arrays["label"])

@@ -21,6 +21,8 @@ from dsrna_jax.evaluation import shapes
 from dsrna_jax.evaluation.verify import answering, instances
 from dsrna_jax.interchange import s_expressions
 from dsrna_jax.runtime.lock import held
+from dsrna_jax.runtime.machine import MACHINE
+from dsrna_jax.runtime.origin import ORIGIN
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.training import restore
 
@@ -279,7 +281,8 @@ def test_a_checkpoint_is_verified_around_images_and_resumed(linear, tmp_path, ca
     flags = ("--checkpoint=RUN", f"--out={out}", "--examples=12", "--radius=0.02")
     assert run(*flags) == 0
     text, report = capsys.readouterr().out, json.loads((out / "verify.json").read_text())
-    strict_json.check(report, shapes.VERIFY)
+    strict_json.check(report, shapes.VERIFY | {"origin": ORIGIN, "machine": MACHINE})
+    assert (out / "index.html").read_text().count('<th scope="row">') == 12
     digits = load("digits", "test")
     for row in report["rows"]:
         (distance,) = exact_radii(digits.images[[row["index"]]] / 255.0, digits.labels[[row["index"]]])

@@ -13,7 +13,7 @@ from dsrna_jax.evaluation.attack.evaluate import work
 from dsrna_jax.evaluation.attack.outcomes import AttackOutcome, Evaluation
 from dsrna_jax.evaluation.attack.sanity import COUNT, Check, check
 from dsrna_jax.evaluation.attack.sanity.remedies import advice
-from dsrna_jax.evaluation.report import accuracy_entry, versions
+from dsrna_jax.evaluation.report import accuracy_entry, origins
 from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.networks.multiplications import multiply_adds
 from dsrna_jax.runtime.sharding import described
@@ -54,7 +54,7 @@ def report(evaluation: Evaluation, config: AttackConfig, setup: EvaluationSetup)
         "checks": [c._asdict() for c in (_unseen_images(config, network), *evaluation.checks)],
         "weights": network.weight_count,
         "device": described(setup.mesh),
-        "versions": versions(),
+        **origins(setup.mesh),
     }
 
 
@@ -94,19 +94,28 @@ def _marks(report: dict[str, Any]) -> list[str]:
 
 def write_page(out: Path, report: dict[str, Any]) -> None:
     """Writes index.html, the page of an attack, whose pictures are drawn already."""
-    head, *lines = _lines(report)
-    name = Path(report["checkpoint"]["path"]).resolve().name
+    fooled = "Rows of clean images, of these under PGD-20, and of the differences, each with the class that is predicted"
     page.write_page(
         out,
-        f"attack on {name}",
-        [head, *lines],
+        "attack on",
+        report,
+        _lines(report),
         f"Accuracy of {report['examples']:,} {report['config']['split']} images under each attack, with its 95 % interval.",
         _marks(report),
         {
-            "accuracy_against_radius.png": "Accuracy against the radius of the perturbations",
-            "attacked_images.png": "Attacked images, their perturbations and predictions",
+            "accuracy_against_radius.png": ("Accuracy against the radius of the perturbations", _curves(report)),
+            "attacked_images.png": ("Attacked images, their perturbations and predictions", fooled),
         },
-        report["config"] | {"weights": report["weights"], "device": report["device"]},
+    )
+
+
+def _curves(report: dict[str, Any]) -> str:
+    """The curves of accuracy against the radius, for those who do not see them."""
+    points: dict[str, list[str]] = {}
+    for point in report["curve"]["points"]:
+        points.setdefault(point["name"], []).append(f"{point['accuracy']:.1%} at {point['radius']:.3g}")
+    return f"Accuracy of the first {report['curve']['examples']} images. " + "; ".join(
+        f"{name}: {', '.join(values)}" for name, values in points.items()
     )
 
 

@@ -13,7 +13,7 @@ from dsrna_jax.evaluation.certify.attack_radii import check_not_refuted
 from dsrna_jax.evaluation.certify.config import CertificationConfig
 from dsrna_jax.evaluation.certify.radii import MINIMUM
 from dsrna_jax.evaluation.folder import write_arrays
-from dsrna_jax.evaluation.report import accuracy_entry, versions
+from dsrna_jax.evaluation.report import accuracy_entry, origins
 from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.files import write_whole
 
@@ -52,7 +52,7 @@ def write(out: Path, config: CertificationConfig, setup: EvaluationSetup, rows: 
         "refuted": 0 if attacked is None else int((certified > attacked).sum()),
         "seconds_per_example": float(np.median([row["seconds"] / len(row["predictions"]) for row in rows])),
         "weights": setup.network.weight_count,
-        "versions": versions(),
+        **origins(setup.mesh),
     }
     write_whole(out / "certify.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
     write_arrays(out / "radii.npz", index=indices, label=labels, **arrays)
@@ -122,15 +122,17 @@ def _write_page(out: Path, report: dict[str, Any]) -> None:
     for row in report["certified_accuracy"]:
         attacked = "" if row["attacked"] is None else f"{row['attacked']:.1%}"
         rows.append((f"{row['radius']:g}", f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}", attacked))
-    caption = f"Share of {report['examples']} images certified within each {report['norm']} radius, in pixel units."
+    images = f"{report['examples']} {report['config']['split']} images"
+    caption = f"Share of {images} certified within each {report['norm']} radius, in pixel units."
+    shares = "; ".join(f"{row['accuracy']:.1%} at {row['radius']:g}" for row in report["certified_accuracy"])
     page.write_page(
         out,
-        f"certificates of {Path(report['checkpoint']['path']).resolve().name}",
+        "certificates of",
+        report,
         rows,
         caption,
         [line.strip() for line in lines(report).splitlines()],
-        {"certified_accuracy.png": "Certified accuracy against the radius"},
-        report["config"] | {"weights": report["weights"]},
+        {"certified_accuracy.png": ("Certified accuracy against the radius", f"A falling staircase: {shares} are certified")},
     )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from dsrna_jax import bounds
 from dsrna_jax.attacks.predictions import predicted
 from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation import page
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder, write_arrays
-from dsrna_jax.evaluation.report import accuracy_entry, versions
+from dsrna_jax.evaluation.report import accuracy_entry, origins
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup, stop_if_requested
 from dsrna_jax.evaluation.verify.config import VerificationConfig
 from dsrna_jax.files import write_whole
@@ -142,16 +143,24 @@ def _written(out: Path, config: VerificationConfig, setup: EvaluationSetup, rows
         "verified": accuracy_entry(statuses == "verified"),
         "counts": {status: int((statuses == status).sum()) for status in STATUSES},
         "rows": [{name: value for name, value in row.items() if name in _SHOWN} for row in rows],
-        "versions": versions(),
+        **origins(setup.mesh),
     }
     write_whole(out / "verify.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
     found = [(row["index"], row["counterexample"]) for row in rows if row["counterexample"] is not None]
     images = np.array([pixels for _, pixels in found]).reshape(len(found), *setup.network.image_shape)
     write_arrays(out / "counterexamples.npz", index=np.array([index for index, _ in found], int), image=images)
+    _write_page(out, report)
     return report
 
 
 _SHOWN = ("index", "label", "prediction", "status", "reason", "seconds", "branches")
+
+
+def _write_page(out: Path, report: dict[str, Any]) -> None:
+    heads = ("image", *_SHOWN[1:])
+    rows = [tuple(str(row[name]) for name in _SHOWN) for row in report["rows"]]
+    caption = f"{report['examples']} {report['config']['split']} images of {report['dataset']}, a row for each."
+    page.write_page(out, "verification of", report, [heads, *rows], caption, lines(report).splitlines()[-2:], {})
 
 
 def lines(report: dict[str, Any]) -> str:
