@@ -18,11 +18,10 @@ from dsrna_jax.bounds.graph import Complex, Node, Predicate, Refused, Whole
 from dsrna_jax.bounds.jaxprs import called_jaxpr, constant, evaluated, used_equations, user_line
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.library import of_library
+from dsrna_jax.bounds.origins import Origins
 from dsrna_jax.bounds.rules.fourier import MAKES_COMPLEX, by_parts
 from dsrna_jax.bounds.rules.whole_numbers import is_of_whole_numbers, of_whole_numbers
 from dsrna_jax.bounds.separable import keeps_examples_apart
-from dsrna_jax.bounds.structure import Made
-from dsrna_jax.bounds.univariate import ELEMENTWISE, Univariate, is_of_numbers, itself, joined
 from dsrna_jax.errors import InputError
 
 
@@ -32,8 +31,7 @@ class Tracer:
     where: the line of user code that is being interpreted, as " (model.py:12)", for error messages.
     known: outputs of equations by `_key`, so that equal equations share them.
     kept: values whose id is part of a key, kept alive so that no other gets the same id.
-    univariate: values as functions of one node by operations with numbers, as far back as these go.
-    made: the operations that made each node and predicate, in all ways.
+    origins: how nodes and predicates were made; `made` has the operations.
     log_sums: (y, axes) of the nodes that are log(sum(exp(y), axes)).
     least: numbers that nodes are never below, as far as they were asked for (`least`).
     finds_wholes: whether functions of several operations are bounded as a whole (`functions`).
@@ -47,8 +45,8 @@ class Tracer:
         self.known: dict[Any, list] = {}
         self.kept: list[Any] = []
         self.counts: dict[str, int] = {}
-        self.univariate: dict[Node | Predicate, Univariate] = {}
-        self.made: dict[Node | Predicate, list[Made]] = {}
+        self.origins = Origins()
+        self.made = self.origins.made
         self.log_sums: dict[Node, tuple[Node, tuple[int, ...]]] = {}
         self.least: dict[Node, float] = {}
         self.finds_wholes = finds_wholes
@@ -176,7 +174,7 @@ class Tracer:
             with self.shapes(inputs, [variable.aval for variable in twin.invars]):
                 outputs = whole(self, equation.primitive, inputs, equation.params, axes) if finds_wholes else None
                 outputs = outputs or rule(self, equation.primitive, inputs, equation.params, axes)
-            self._remember(equation, inputs, outputs)
+            self.origins.remember(equation, inputs, outputs)
             if key is None:
                 return outputs
             self.known[key] = outputs
@@ -203,69 +201,6 @@ class Tracer:
     def value(self, primitive, inputs, params) -> jax.Array:
         """The value of an operation at the point of the trace."""
         return evaluated(primitive, [i.value if isinstance(i, Node | Predicate) else i for i in inputs], params)[0]
-
-    def univariate_of(self, operand) -> Univariate | None:
-        """An operand as a function of one node, if need be of itself; None for constants."""
-        return (
-            self.univariate.get(operand, itself(operand))
-            if isinstance(operand, Node)
-            else (self.univariate.get(operand) if isinstance(operand, Predicate) else None)
-        )
-
-    def roots_of(self, operands) -> list[Node]:
-        """Nodes that operands may be functions of: the operands themselves, then for each the one that is farthest back."""
-        nodes = [o for o in operands if isinstance(o, Node)]
-        return list(dict.fromkeys(nodes + [self.univariate.get(node, itself(node)).root for node in nodes]))
-
-    def as_functions_of(self, root: Node, operands) -> list[Univariate | None] | None:
-        """Operands as functions of one node, None for constants; None in whole if one is no such function.
-
-        Constants may be arrays that broadcast to the node, such as a slope for each channel.
-        """
-        known: dict[Any, Univariate | None] = {root: itself(root)}
-
-        def found(value) -> Univariate | None:
-            if value not in known:
-                farthest = self.univariate.get(value)
-                known[value] = farthest if farthest is not None and farthest.root is root else made(value)
-            return known[value]
-
-        def made(value) -> Univariate | None:
-            if isinstance(value, Node) and value.index < root.index:
-                return None
-            for way in self.made.get(value, ()):
-                if way.name in ELEMENTWISE and (parts := parts_of(way.operands)) is not None:
-                    return self._joined(way, parts)
-            return None
-
-        def parts_of(operands) -> list[Univariate | None] | None:
-            parts = []
-            for operand in operands:
-                is_constant = not isinstance(operand, Node | Predicate)
-                parts.append(None if is_constant else found(operand))
-                if not is_constant and parts[-1] is None:
-                    return None
-            return parts
-
-        return parts_of(operands)
-
-    def _remember(self, equation, inputs, outputs):
-        (output, *others) = outputs
-        if others or not isinstance(output, Node | Predicate) or any(output is i for i in inputs):
-            return
-        self.made.setdefault(output, []).append(Made(equation.primitive.name, equation.params, inputs, equation.primitive))
-        if output in self.univariate:
-            return
-        parts = [self.univariate_of(i) for i in inputs]
-        result = self._joined(self.made[output][-1], parts) if is_of_numbers(inputs, parts) else None
-        if result is not None and result.root is not output:
-            self.univariate[output] = result
-
-    def _joined(self, made, parts) -> Univariate | None:
-        """The result of an operation as a function of the one node that its operands, `parts`, are functions of."""
-        if any(part is None and isinstance(i, Predicate) for i, part in zip(made.operands, parts, strict=True)):
-            return None
-        return joined(made.name, lambda *v: evaluated(made.primitive, v, made.params)[0], list(made.operands), parts)
 
     def batch_axes(self, equation, twin, inputs) -> list[int]:
         """The batch axis of each output. Raises: InputError if the operation mixes examples."""

@@ -181,8 +181,8 @@ def _selected_truth(tracer, primitive, operands, params, axes):
 def _piecewise(tracer, operands, axes):
     """[node] of a choice between two functions of one value that meet where the choice changes: a hinge or a curve; else None."""
     predicate, *cases = operands
-    for root in tracer.roots_of((predicate.left, predicate.right)):
-        parts = tracer.as_functions_of(root, (predicate.left, predicate.right, *cases))
+    for root in tracer.origins.roots_of((predicate.left, predicate.right)):
+        parts = tracer.origins.as_functions_of(root, (predicate.left, predicate.right, *cases))
         bent = parts and _bent(tracer, operands, axes, root, parts)
         if bent:
             return bent

@@ -47,8 +47,8 @@ def hinge(left, right):
 
 def _crossed(tracer, primitive, nodes, axes, is_max):
     """[node] of the maximum or minimum of two affine functions of one node, such as max(x, 0.1 x); None for other operands."""
-    for root in tracer.roots_of(nodes):
-        parts = tracer.as_functions_of(root, nodes)
+    for root in tracer.origins.roots_of(nodes):
+        parts = tracer.origins.as_functions_of(root, nodes)
         if parts is None or any(node.value.shape != root.value.shape for node in nodes):
             continue
         first, second = (part.affine for part in parts)
