@@ -1,10 +1,12 @@
-"""Departures of a scale from the paper: every field in which a run's configuration differs from that at full size."""
+"""Networks of a scale, and its departures from the paper: every field in which a configuration differs from that at full size."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dsrna_jax.errors import shown
+from dsrna_jax.evaluation.attack.budgets import pixels
+from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.reproduction.graph import RunGraph, RunNode
 
 _SAME = frozenset({"seed", "data_dir", "genotype", "loading", "workers", "remat", "eigenvalue_every", "precision"})
@@ -64,8 +66,26 @@ def _short(value: Any) -> str:
 
 def _changed(full: Any, ours: Any) -> Mapping[str, str]:
     """`full -> ours` of every field in which two configurations differ, but for those that choose neither method nor size."""
-    return {
-        field.name: f"{_short(getattr(full, field.name))} -> {_short(getattr(ours, field.name))}"
-        for field in dataclasses.fields(ours)
-        if field.name not in _SAME and getattr(full, field.name) != getattr(ours, field.name)
-    }
+    names = [field.name for field in dataclasses.fields(ours) if field.name not in _SAME]
+    pairs = {name: (_value(full, name), _value(ours, name)) for name in names}
+    return {name: f"{_short(theirs)} -> {_short(own)}" for name, (theirs, own) in pairs.items() if theirs != own}
+
+
+def _value(config: Any, name: str) -> Any:
+    """A field, or the default that stands for it: an attack's radius of 0 is that of its norm."""
+    return config.size if name == "radius" and isinstance(config, AttackConfig) else getattr(config, name)
+
+
+def networks(graph: RunGraph, resolve: Callable[[RunNode], Any], table: int) -> list[str]:
+    """One line for each kind of network whose figures a table has: its size and its training."""
+    lines = []
+    for cell in graph.cells:
+        if cell.table == table:
+            node = graph.nodes[cell.trainings[0]]
+            config = resolve(node)
+            by = f", by {config.adversarial} within {config.norm} {pixels(config.radius, config.norm)}"
+            lines.append(
+                f"{_KINDS[node.kind]} on {config.dataset}: {config.cells} cells, {config.channels} channels in the first, "
+                f"{config.epochs} epochs{by if config.is_adversarial else ''}"
+            )
+    return list(dict.fromkeys(lines))

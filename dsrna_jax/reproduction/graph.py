@@ -102,6 +102,14 @@ def role_of(column: TableColumn, method: TableMethod, data: str) -> str:
     return "adversarial" if paper_tables.protocol(column.title, method.row, data).is_adversarial else "standard"
 
 
+def evaluation_of(measure: str) -> str:
+    """The folder, in that of a training, of the evaluation from which a measure is read; "" if that is the training itself."""
+    kind, *words = measure.split()
+    if kind in ("attack", "fgsm", "series", "unattacked"):
+        return "attack"
+    return f"certify_{words[0]}" if kind in ("radius", "attacked") else ""
+
+
 def done(node: RunNode, out: Path, state: str) -> bool:
     """Whether a run has ended well: by the record of its job, and by its last file."""
     return state == "done" and (out / node.name / RESULTS[node.command]).is_file()
@@ -149,13 +157,10 @@ def _training(nodes, role, method, seed, section, scale, out, common) -> str:
 
 def _evaluation(nodes, measure, training, method, seed, section, out, common) -> None:
     """Adds the attack or the certificate of which a measure is read, if it is of one."""
-    kind, *words = measure.split()
-    if kind in ("attack", "fgsm", "series", "unattacked"):
-        command, name, more = "attack", f"{training}/attack", {}
-    elif kind in ("radius", "attacked"):
-        command, name, more = "certify", f"{training}/certify_{words[0]}", {"norm": words[0]}
-    else:
+    if not (name := evaluation_of(measure)):
         return
+    command, _, norm = name.partition("_")
+    name, more = f"{training}/{name}", {"norm": norm} if norm else {}
     flags = {**section.flags[command], **more, **common, "checkpoint": str(out / training)}
     nodes.setdefault(name, RunNode(name, command, command, section, method, seed, flags, (training,)))
 

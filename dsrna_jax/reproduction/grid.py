@@ -45,6 +45,7 @@ class Grid(NamedTuple):
     data: the data sets that stand for those of the paper, in words.
     budgets: images and budget of each column.
     departures: from the paper's protocol.
+    networks: the size and the training of the networks that were measured.
     """
 
     title: str
@@ -54,11 +55,12 @@ class Grid(NamedTuple):
     data: list[str]
     budgets: list[str]
     departures: list[str]
+    networks: Sequence[str] = ()
 
     @property
-    def notes(self) -> list[tuple[str, list[str]]]:
+    def notes(self) -> list[tuple[str, Sequence[str]]]:
         """Lists of notes with their headings, without empty ones."""
-        lists = [("Images and budgets", self.budgets), ("Departures", self.departures)]
+        lists = [("Networks", self.networks), ("Images and budgets", self.budgets), ("Departures", self.departures)]
         return [(heading, notes) for heading, notes in lists if notes]
 
 

@@ -72,7 +72,7 @@ def latex(grids: Sequence[Grid]) -> str:
 
 
 def _table(grid: Grid, out: Path) -> str:
-    about = "Mean ± standard deviation over searches. A figure leads to its run folder; those in italics are the paper's."
+    about = "Mean ± standard deviation over searches. A figure leads to the run that measured it; the paper's are in italics."
     heads = "".join(
         f'<th scope="col"{" class=faint" if h.is_paper else ""}>{safe(h.title)}<small>{safe(h.says)}</small></th>'
         for h in grid.headings

@@ -38,7 +38,8 @@ class Plan:
         if not self.graph.nodes:
             reasons = [f"table {t.number}: {scale.left_out[t.number]}" for t in tables if t.number in scale.left_out]
             rest = f"none of the methods {', '.join(m.name for m in self.methods)} has cells in these tables"
-            raise InputError(f"nothing to run at scale={scale.name}: {'; '.join(reasons) or rest}")
+            absent = [f"{m.row}: {m.absent}" for m in self.methods if m.absent and any(m.name in t.rows for t in tables)]
+            raise InputError(f"nothing to run at scale={scale.name}: {'; '.join(reasons or [rest, *absent])}")
         self.costs = Costs(self.graph, out, resolve)
 
     def graph_of(self, scale: Scale, methods: Sequence[TableMethod], tables: Sequence[Table]) -> RunGraph:
@@ -126,11 +127,12 @@ class Plan:
             state, sign = (_STATES.get(now, now), "~") if name in to_do else ("done", "")
             words = shlex.join(node.job.arguments(self.out)[1:])
             lines.append(f"{state:8} {sign + in_words(costs.seconds(name)):>10}  {command_line(node.command)} {words}")
-        measured = sum(costs.is_measured(name) for name in to_do)
+        measured, left, many = sum(costs.is_measured(name) for name in to_do), costs.left(to_do), self.scale.at_once
+        best = f", at least {in_words(left / many)} with {many} at a time, as here" if many > 1 and to_do and not has_gpu else ""
         lines += [
             "",
             f"{len(costs.planned)} runs, {len(costs.planned) - len(to_do)} of them done",
-            f"about {in_words(costs.left(to_do))} left, one run after the other ({measured} of {len(to_do)} estimated by runs of "
+            f"about {in_words(left)} left, one run after the other{best} ({measured} of {len(to_do)} estimated by runs of "
             "their kind that have ended here, the others by the steps that the scale states for two cores)",
         ]
         try:

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from dsrna_jax import __version__
 from dsrna_jax.comparison.runs import FinishedTraining
 from dsrna_jax.files import write_whole
 from dsrna_jax.reproduction import page, protocols
 from dsrna_jax.reproduction.costs import Costs
-from dsrna_jax.reproduction.departures import departures
+from dsrna_jax.reproduction.departures import departures, networks
 from dsrna_jax.reproduction.graph import RunGraph
 from dsrna_jax.reproduction.grid import Grid, grid
 from dsrna_jax.reproduction.plan import Plan
 from dsrna_jax.reproduction.results import trainings
+from dsrna_jax.runtime.origin import in_words, origin
 
 NAME = "tables"
 """The name of its files, without suffix."""
@@ -29,8 +29,9 @@ def write(plan: Plan, command: str) -> str:
     done = trainings(graph, plan.out, {name for name in graph.nodes if states.is_done(name)})
     title = f"Tables of the paper at scale {plan.scale.name}"
     seeds = "1 search" if plan.seeds == 1 else f"{plan.seeds} searches"
-    how = f"{seeds} of each method, or as many trainings of a published cell. dsrna_jax {__version__}: {command}"
-    summary = [plan.scale.says, how]
+    made = in_words(origin(), {})["dsrna_jax"]
+    how = f"{seeds} of each method, or as many trainings of a published cell. dsrna_jax {made}: {command}"
+    summary = [plan.scale.says, how, "docs/paper.md and docs/tables.md say how the paper is read where it is silent."]
     grids = _grids(plan, graph, done)
     texts = {
         "html": page.html(grids, title, summary, plan.out),
@@ -45,7 +46,8 @@ def write(plan: Plan, command: str) -> str:
 
 def _grids(plan: Plan, graph: RunGraph, done: Mapping[str, FinishedTraining]) -> Sequence[Grid]:
     methods = list({cell.method.name: cell.method for cell in graph.cells}.values())
-    full = plan.graph_of(protocols.scale("paper"), methods, plan.tables)
+    full_scale = protocols.scale("paper")
+    full = plan.graph_of(full_scale, methods, plan.tables)
     grids = []
     for table in plan.tables:
         title = f"Table {table.number}. {table.title}"
@@ -53,6 +55,9 @@ def _grids(plan: Plan, graph: RunGraph, done: Mapping[str, FinishedTraining]) ->
             grids.append(Grid(title, [], [], f"Not run: {reason}.", [], [], []))
             continue
         changed = departures(graph, full, plan.resolve, table.number)
+        if plan.seeds != full_scale.seeds:
+            changed.append(f"searches of each method: {full_scale.seeds} -> {plan.seeds}")
         left_out = {row: f"not run: {reason}" for row, reason in plan.rows_left_out(table, graph).items()}
-        grids.append(grid(table, plan.scale, graph, done, left_out, changed)._replace(title=title))
+        sizes = [f"{text}." for text in networks(graph, plan.resolve, table.number)]
+        grids.append(grid(table, plan.scale, graph, done, left_out, changed)._replace(title=title, networks=sizes))
     return grids

@@ -11,7 +11,7 @@ from dsrna_jax.comparison.columns import COSTS, run_measures
 from dsrna_jax.comparison.paper_tables import PaperFigure
 from dsrna_jax.comparison.runs import FinishedTraining, read
 from dsrna_jax.evaluation.attack.budgets import pixels
-from dsrna_jax.reproduction.graph import CellRuns, RunGraph
+from dsrna_jax.reproduction.graph import CellRuns, RunGraph, evaluation_of
 
 TARGETS = ("random", "least_likely", "runner_up")
 """The classes over which CNN-Cert takes the mean of its radii."""
@@ -28,7 +28,7 @@ class MeasuredCell(NamedTuple):
 class Figure(NamedTuple):
     """A figure: mean over `count` trainings, each of another search, and their standard deviation if there are several.
 
-    runs: folders of the trainings.
+    runs: folders of the runs that measured it: attacks, certificates, trainings, or searches for their cost.
     how: budget or images, in words.
     title: of the column, if that depends on the runs: the parts of AutoAttack that ran, the unit of a cost.
     """
@@ -55,8 +55,13 @@ def figure(cell: CellRuns, read_runs: Mapping[str, FinishedTraining]) -> Figure 
     values = [one.value for _, one in found]
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     ways = dict.fromkeys(one.how for _, one in found)
-    paths = tuple(run.path for run, _ in found)
+    paths = tuple(_folder(run, cell.column.measure) for run, _ in found)
     return Figure(float(np.mean(values)), std, len(values), paths, "; ".join(ways), found[0][1].title)
+
+
+def _folder(run: FinishedTraining, measure: str) -> Path:
+    """The folder of the run that measured it."""
+    return run.search.path if measure == "cost" and run.search else run.path / evaluation_of(measure)
 
 
 def printed(cell: CellRuns) -> PaperFigure | None:

@@ -16,7 +16,7 @@ from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import paper_tables
 from dsrna_jax.comparison.runs import read
 from dsrna_jax.reproduction import page, protocols
-from dsrna_jax.reproduction.departures import departures
+from dsrna_jax.reproduction.departures import departures, networks
 from dsrna_jax.reproduction.graph import check_same, graph, role_of
 from dsrna_jax.reproduction.grid import ABSENT, Grid, _text, grid
 from dsrna_jax.reproduction.results import figure, printed, value
@@ -116,6 +116,7 @@ def test_departures_name_every_field_that_differs_and_nothing_else():
     ours, theirs = (
         plan.costs.configs["/".join((data, "adversarial/dsrna_cb-0"))] for plan, data in ((small, "digits"), (full, "cifar10"))
     )
+    assert "attacks: radius 0.03137 -> 0.1, examples 0 -> 128" in said
     robnet = planned("digits", "robnet_large")
     assert "cells of robnet_large: found by a search" in departures(robnet.graph, full.graph, reproduce.resolved, 1)[0]
     line = said.split("adversarial training: ")[1].splitlines()[0]
@@ -133,6 +134,7 @@ def test_departures_name_every_field_that_differs_and_nothing_else():
         (["--seeds=-1"], "seeds=-1: expected a number in [0, 1000]"),
         (["--table=3"], "nothing to run at scale=digits: table 3: cells of one data set"),
         (["--table=1", "--methods=amoebanet"], "nothing to run at scale=digits: none of the methods amoebanet"),
+        (["--scale=paper", "--methods=amoebanet"], "in these tables; AmoebaNet-B: its cell was published for another network"),
         (["--scale=cifar10_small", "--data_dir=/nowhere"], "cifar10 not found in /nowhere: give --data_dir=PATH"),
         (["--at_once=-1"], "at_once=-1: expected a number in"),
         (["digits"], "unexpected argument 'digits'"),
@@ -241,6 +243,7 @@ def test_rows_that_were_run_before_stay_on_the_page(tmp_path, instant, capsys):
     code, order = instant(both, "--scale=smoke", "--methods=dsrna_jacobian")
     lines = (plan.out / "tables.md").read_text().splitlines()
     assert code == 0 and not [name for name in order if "random" in name]
+    assert "- searches of each method: 5 -> 1." in lines and "docs/paper.md" in lines[6]
     for row in ("DSRNA-Jacobian", "random cells"):
         found = [line for line in lines if line.startswith(f"| {row} |")]
         assert len(found) == 5 and not [line for line in found if "not run" in line]
@@ -277,7 +280,7 @@ def test_figures_are_means_over_searches_beside_the_papers(runs, tmp_path):
         assert (one and one.value) == (expected and pytest.approx(expected)), measure
     found = figure(cell, done)
     assert (found.value, found.std, found.count) == (pytest.approx(55), pytest.approx(5 * 2**0.5), 2)
-    assert set(found.runs) == set(paths.values()) and printed(cell).value == 56.94
+    assert set(found.runs) == {path / "attack" for path in paths.values()} and printed(cell).value == 56.94
     table = grid(protocols.table(1), plan.scale, plan.graph, done, {"DSRNA-CB": "not run: about 9 days"}, ["epochs 600 -> 3"])
     line = {line.name: line for line in table.lines}["SDARTS-ADV"]
     titles = [(heading.title, heading.is_paper) for heading in table.headings]
@@ -286,10 +289,21 @@ def test_figures_are_means_over_searches_beside_the_papers(runs, tmp_path):
     assert line.entries[titles.index(("AutoAttack", False))].text == ABSENT
     texts = page.html([table], "t", [], tmp_path), page.markdown([table], "t", []), page.latex([table])
     assert all("55.00" in text and "not run: about 9 days" in text for text in texts) and "epochs 600 -&gt; 3" in texts[0]
-    assert 'href="r0"' in texts[0] and 'href="r1"' in texts[0] and not re.search(r'(src|href)="(https?:)?//', texts[0])
+    assert (
+        'href="r0/attack"' in texts[0] and 'href="r1/attack"' in texts[0] and not re.search(r'(src|href)="(https?:)?//', texts[0])
+    )
     heads, *rows = csv.reader(page.comma_separated([table]).splitlines())
     counts = {(row[heads.index("source")], row[heads.index("count")]) for row in rows}
     assert counts == {("measured", "2"), ("paper", "")}
+
+
+def test_the_networks_of_a_table_are_named_by_their_size_and_training():
+    of = {number: networks(planned("paper", "dsrna_cb").graph, reproduce.resolved, number) for number in (1, 5)}
+    adversarial = "adversarial training on cifar10: 20 cells, 36 channels in the first, 200 epochs, by pgd within linf 8/255"
+    assert of[1] == [adversarial]
+    assert [line.split(", ")[0] for line in of[5]] == [
+        f"training of networks that are certified on {data}: 5 cells" for data in ("mnist", "cifar10")
+    ]
 
 
 def test_figures_have_digits_however_small_they_are():
