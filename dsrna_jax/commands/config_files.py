@@ -10,6 +10,7 @@ from dsrna_jax.runtime.options import in_todays_names
 
 Config = TypeVar("Config")
 _YAML = (".yaml", ".yml")
+_FILES = ("config.json", "attack.json", "certify.json")  # of a run folder, or of the folder of an evaluation
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -17,13 +18,18 @@ def read_config(path: str, kind: type[Config]) -> Config:
     """The configuration in a file; fields that it lacks have their defaults.
 
     Args:
-      path: a run folder, its config.json (or attack.json, certify.json), or a file of fields: YAML by its suffix, else JSON.
+      path: the folder of a run, an attack or a certification, its config.json, attack.json or certify.json, or a file of fields:
+        YAML by its suffix, else JSON.
       kind: the dataclass of the configuration.
     Raises: InputError if there is none, or if it is that of another command, has unknown fields, or values that are not allowed.
     """
     file = Path(path)
     try:
-        file = file / "config.json" if file.is_dir() else file
+        if file.is_dir():
+            there = [file / name for name in _FILES if (file / name).is_file()]
+            if not there:
+                raise InputError(f"config={shown(path)} is a folder without {', '.join(_FILES[:-1])} or {_FILES[-1]}")
+            file = there[0]
         is_yaml = file.suffix in _YAML
         content = _yaml(file) if is_yaml else strict_json.read(file, {})
     except (FileNotFoundError, NotADirectoryError):
@@ -80,10 +86,17 @@ def _mapping(tree: Any, file: Path) -> dict[str, Any]:
     """The fields of a mapping of YAML, and those of mappings in it. Raises: InputError for all else, and for a field twice."""
     found: dict[str, Any] = {}
     pairs = tree.value if getattr(tree, "id", "") == "mapping" else None
-    if pairs is None or not all(name.id == "scalar" and value.id in ("scalar", "mapping") for name, value in pairs):
+    if pairs is None or not all(name.id == "scalar" for name, _ in pairs):
         raise InputError(f"{file}: expected a field and its value in each line, such as `epochs: 5`")
     for name, value in pairs:
         if name.value in found:
             raise InputError(f"{file}: expected each field once, got {shown(name.value)} twice")
-        found[name.value] = value.value if value.id == "scalar" else _mapping(value, file)
+        found[name.value] = _content(value, file)
     return found
+
+
+def _content(value: Any, file: Path) -> Any:
+    """A value of YAML: a text, a mapping, or a list of these."""
+    if value.id == "sequence":
+        return [_content(one, file) for one in value.value]
+    return value.value if value.id == "scalar" else _mapping(value, file)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from dsrna_jax import bounds, measures
 from dsrna_jax.commands import train
@@ -14,6 +15,7 @@ from dsrna_jax.commands.command import parsed_flags
 from dsrna_jax.commands.config_files import read_config
 from dsrna_jax.data import loading
 from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.genotypes import derivation
 from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
 from dsrna_jax.measures import certificates, radius_schedules, units
@@ -93,10 +95,12 @@ def read(*arguments):
 def test_a_configuration_is_given_back_and_flags_override_it(tmp_path):
     config = TrainingConfig(epochs=3, adversarial="pgd", radius=0.1, auxiliary_weight=0.0)
     fields = dataclasses.asdict(config)
-    (tmp_path / "config.json").write_text(json.dumps({"experiment": "training", "config": fields, "data": {}}))
+    whole = {"experiment": "training", "config": fields, "data": {"class_names": ["a", "b"], "mean": [0.5]}}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    (tmp_path / "whole.yaml").write_text(yaml.safe_dump(whole))
     (tmp_path / "own.json").write_text(json.dumps({"epochs": 3, "adversarial": "pgd", "radius": 0.1, "auxiliary_weight": 0}))
     (tmp_path / "own.yaml").write_text("epochs: 3  # few\nadversarial: pgd\nradius: 1e-1\nauxiliary_weight: 0\n")
-    for file in (tmp_path, tmp_path / "config.json", tmp_path / "own.json", tmp_path / "own.yaml"):
+    for file in (tmp_path, tmp_path / "config.json", tmp_path / "own.json", tmp_path / "own.yaml", tmp_path / "whole.yaml"):
         assert read(f"--config={file}") == config
     assert read(f"--config={tmp_path}", "--epochs=4", "--seed=2") == dataclasses.replace(config, epochs=4, seed=2)
 
@@ -116,6 +120,8 @@ def test_a_configuration_is_given_back_and_flags_override_it(tmp_path):
         ("a.yaml", "epochs: " + "1" * 5000, "epochs=inf: expected a whole number"),
         ("a.yaml", "epochs: 1:30", "epochs='1:30': expected a whole number"),
         ("a.yaml", "epochs: 5\nepochs: 6", "expected each field once, got 'epochs' twice"),
+        ("a.yaml", "epochs: [1, 2]", "epochs=['1', '2']: expected a whole number"),
+        ("a.yaml", "epochs: &a [*a]", "expected YAML"),
         ("b.json", "{}", "no such file"),
     ],
 )
@@ -124,6 +130,14 @@ def test_a_configuration_that_is_none_is_refused_in_one_line(tmp_path, name, tex
     with pytest.raises(InputError) as caught:
         read(f"--config={tmp_path / name.replace('b.json', 'none.json')}")
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_folder_of_an_attack_gives_its_configuration_back(tmp_path):
+    with pytest.raises(InputError, match="is a folder without config.json, attack.json or certify.json"):
+        read_config(str(tmp_path), AttackConfig)
+    config = AttackConfig(radius=0.1, restarts=2)
+    (tmp_path / "attack.json").write_text(json.dumps({"experiment": "attack", "config": dataclasses.asdict(config)}))
+    assert read_config(str(tmp_path), AttackConfig) == config
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.yaml"])
