@@ -10,6 +10,7 @@ tracebacks.
 import contextlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -116,13 +117,33 @@ class Checkpoints:
             ) from None
 
     def try_out(self) -> None:
-        """Raises: OSError unless checkpoints that are saved here can be read back; leaves nothing behind."""
+        """Raises: OSError unless checkpoints that are saved here can be read back; leaves nothing behind.
+
+        InputError, in all processes of a run, unless they share the folder.
+        """
+        if current().count > 1:
+            self._check_shared()
         Checkpoints(self.folder / _UNFINISHED / "trial").save(0, {"trial": np.arange(3)}, {})
         if not current().is_first:
             return
         shutil.rmtree(self.folder / _UNFINISHED, ignore_errors=True)
         with contextlib.suppress(OSError):  # it holds checkpoints
             self.folder.rmdir()
+
+    def _check_shared(self) -> None:
+        """Raises: InputError, in all processes, unless each sees the file that process 0 writes."""
+        processes, folder = current(), self.folder.parent
+        sign = folder / f".{processes.decided(secrets.token_hex(8))}"
+        if processes.is_first:
+            folder.mkdir(parents=True, exist_ok=True)
+            sign.touch()
+        processes.decided(None)
+        expected = f"{folder} is not the folder of process 0: expected one on a file system that all hosts share"
+        try:
+            processes.fail_together(None if sign.exists() else InputError(expected))
+        finally:
+            if processes.is_first:
+                sign.unlink()
 
     def _publish(self, step: int) -> None:
         """Moves a finished checkpoint to its place and deletes the oldest, by renames: deleting is not atomic."""

@@ -12,6 +12,7 @@ from orbax.checkpoint import v1 as ocp
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime import checkpoint
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.runtime.processes import Processes
 
 
 def test_restored_equals_saved_bit_for_bit(saved):
@@ -50,6 +51,22 @@ def test_plain_orbax_opens_it(saved):
     loaded = ocp.load(saved.folder / "2")
     np.testing.assert_array_equal(loaded["alphas"]["normal"], search_state(2).alphas["normal"])
     assert ocp.metadata(saved.folder / "2").custom_metadata == {"step": 2, "metadata": METADATA | {"seed": 2}}
+
+
+class Second(Processes):
+    """Process 1 of 2, where process 0 has found what it looked for."""
+
+    index, count = 1, 2
+
+    def gathered(self, value):
+        return ["", value]
+
+
+def test_a_folder_that_the_processes_of_a_run_do_not_share_is_refused_before_anything_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "current", Second)
+    with pytest.raises(InputError, match=f"process 1 of 2 on .*: {tmp_path} is not the folder of process 0"):
+        Checkpoints(tmp_path / "checkpoints").try_out()
+    assert not list(tmp_path.iterdir())
 
 
 # Damage
