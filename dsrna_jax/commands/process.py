@@ -34,7 +34,6 @@ def status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
         if outcome is None and isinstance(error, Exception):
             outcome = _outcome(current().cause(error))
         if outcome is None:
-            current().leave(1, f"a defect, which it reports itself: {type(error).__name__}")
             raise
         code, line = outcome
     if line and current().is_first:
@@ -80,9 +79,10 @@ def execute(main: Callable[[Sequence[str]], None]) -> None:
             stream.reconfigure(errors="replace")  # without UTF-8 in the locale, a dash would raise
     try:
         code = status(main, sys.argv)
-    except Exception:  # a defect
-        traceback.print_exc()
+    except Exception as error:  # a defect
+        traceback.print_exc()  # before the other processes know, since they end this one
         code = 1
+        current().leave(code, f"a defect, which it reports itself: {type(error).__name__}")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()

@@ -116,6 +116,13 @@ def test_an_error_in_one_process_ends_both_with_its_line(tmp_path, failing):
     assert restore_for_eval(folder).step == 15
 
 
+@pytest.mark.slow
+def test_a_defect_in_one_process_is_reported_there_and_named_by_the_other(tmp_path):
+    statuses, _, err = pair(tmp_path / "run", faults=[{}, {"FAULT": "unknown:20"}])
+    assert statuses == [1, 1] and err.count("Traceback") == 1
+    assert "KeyError: 'unknown'" in err and "a defect, which it reports itself: KeyError" in err
+
+
 @pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_lost_process_ends_the_other_with_a_line(tmp_path, lost):
     folder = tmp_path / "run"
