@@ -59,7 +59,8 @@ def _outcome(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, ModuleNotFoundError) and not (error.name or "dsrna_jax").startswith("dsrna_jax"):
         return 1, f"error: {absent_package('this command', error.name or '')}"
     if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in text:  # XLA's, whose own class is not public
-        return 1, f"error: out of device memory ({text[:200]}): give a smaller batch_size, channels or cells"
+        advice = "a smaller batch_size, or to a search or a training --microbatch, --remat or --precision=bfloat16"
+        return 1, f"error: out of device memory ({text[:200]}): give {advice}"
     return None
 
 

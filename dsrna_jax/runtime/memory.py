@@ -81,7 +81,7 @@ def estimates(programs: Mapping[str, tuple[Callable, Sequence[Any]]], remat: boo
         lines.append("  by remat, which computes the maps of cells once more in each backward pass: a third more operations")
     if free is not None and most > free:
         warnings.append(
-            f"WARN: {readable(free)} are free on this device: give a smaller batch_size, channels or cells, --microbatch or "
-            "--remat, or run it elsewhere"
+            f"WARN: {readable(free)} are free on this device: give a smaller batch_size, channels or cells, --microbatch, "
+            "--remat or --precision=bfloat16, or run it elsewhere"
         )
     return lines + warnings
