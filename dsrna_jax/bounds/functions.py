@@ -20,6 +20,7 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.normalisation import normalised
 from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.wave import Limited
+from dsrna_jax.bounds.shares import share
 from dsrna_jax.bounds.softmax import softmaxes
 from dsrna_jax.bounds.structure import ANY, Made, Pattern, Variable, match_made, pattern_of
 
@@ -178,7 +179,7 @@ def whole(tracer, primitive, inputs, params, axes) -> list | None:
                 return [tracer.node(curve, (x,), value, axes[0], function.name)]
     if primitive.name in ("mul", "div") and len(nodes) == 2:
         (product,) = tracer.rules[primitive.name](tracer, primitive, inputs, params, axes)
-        return [normalised(tracer, primitive, inputs, product) or product]
+        return [normalised(tracer, primitive, inputs, product) or share(tracer, primitive, inputs, product) or product]
     return None
 
 

@@ -35,7 +35,8 @@ class Intervals(dict[Node, Interval]):
         if operation is None:
             return rounding.of_interval(node, self[node], 1) if rounding.counts_f else jnp.zeros_like(node.value)
         if not isinstance(operation, Linear):
-            return rounding.of_interval(node, self[node], operation.roundings) + self._size_error(node, self[node])
+            flushed = smallest_normal(node.value.dtype) if rounding.counts_f else 0.0
+            return rounding.of_interval(node, self[node], operation.roundings) + self._size_error(node, self[node]) + flushed
         errors = []
         for parent in node.parents:
             # The transposed operation's result is summed with those of the other users of the parent.

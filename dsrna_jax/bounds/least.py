@@ -6,11 +6,16 @@ there, as sqrt, log and 1 / x, need it.
 
 import math
 
+import jax.numpy as jnp
+import numpy as np
+
 from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.known import number
+from dsrna_jax.inputs import is_known
 
 AT_LEAST = {"square": 0.0, "abs": 0.0, "exp": 0.0, "exp2": 0.0, "logistic": 0.0, "sqrt": 0.0, "erfc": 0.0, "cosh": 1.0}
 KEEPING = frozenset("reshape squeeze expand_dims transpose broadcast_in_dim slice rev copy reduce_max reduce_min".split())
+SUMS = ("reduce_sum", "cumsum", "reduce_window_sum", "dot_general", "conv_general_dilated")
 SPARE = 1e-6  # more than the rounding of a sum or a product in float32
 DEPTH = 32  # of the operations that are looked through
 
@@ -18,8 +23,7 @@ DEPTH = 32  # of the operations that are looked through
 def least(tracer, operand, depth: int = DEPTH) -> float:
     """A number that an operand of an operation is never below, also as it is evaluated; -inf if none is known."""
     if not isinstance(operand, Node):
-        known = None if isinstance(operand, Predicate) else number(operand)
-        return -math.inf if known is None or not known > -math.inf else float(known)
+        return -math.inf if isinstance(operand, Predicate) else _least_entry(tracer.repeats.get(id(operand), operand))
     if operand not in tracer.least and depth > 0:
         ways = (_of(tracer, made, depth - 1) for made in tracer.made.get(operand, ()))
         tracer.least[operand] = max(ways, default=-math.inf)
@@ -32,11 +36,11 @@ def _of(tracer, made, depth):
     if name in AT_LEAST:
         return AT_LEAST[name]
     if name == "integer_pow":
-        return 0.0 if made.params["y"] % 2 == 0 else -math.inf
+        return 0.0 if made.params["y"] % 2 == 0 or below(operands[0]) >= 0 else -math.inf
     if name in KEEPING:
         return below(operands[0])
-    if name in ("reduce_sum", "cumsum", "reduce_window_sum"):
-        return 0.0 if below(operands[0]) >= 0 else -math.inf
+    if name in SUMS:
+        return 0.0 if min(map(below, operands)) >= 0 else -math.inf
     if name == "max":
         return max(map(below, operands))
     if name in ("min", "concatenate", "stack"):
@@ -51,11 +55,18 @@ def _of(tracer, made, depth):
     if name == "mul":
         factors = [below(o) for o in operands]
         return _rounded(math.prod(factors)) if min(factors) >= 0 else -math.inf
-    if name == "div":
-        divisor = None if isinstance(operands[1], Node | Predicate) else number(operands[1])
-        top = below(operands[0])
-        return _rounded(top / float(divisor)) if divisor is not None and divisor > 0 and top >= 0 else -math.inf
+    if name == "div" and min(map(below, operands)) >= 0:
+        divisor = None if isinstance(operands[1], Node) else number(operands[1])
+        return _rounded(below(operands[0]) / float(divisor)) if divisor else 0.0
     return -math.inf
+
+
+def _least_entry(constant) -> float:
+    """The least number of a constant; -inf if it is not known, or none."""
+    if not is_known(constant) or not jnp.issubdtype(jnp.result_type(constant), jnp.floating) or np.size(constant) == 0:
+        return -math.inf
+    least = np.asarray(constant).min()
+    return float(least) if least > -math.inf else -math.inf
 
 
 def _rounded(value):

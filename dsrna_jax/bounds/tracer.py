@@ -23,6 +23,7 @@ from dsrna_jax.bounds.rules.fourier import MAKES_COMPLEX, by_parts
 from dsrna_jax.bounds.rules.whole_numbers import is_of_whole_numbers, of_whole_numbers
 from dsrna_jax.bounds.separable import keeps_examples_apart
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import is_known
 
 
 class Tracer:
@@ -34,6 +35,7 @@ class Tracer:
     origins: how nodes and predicates were made; `made` has the operations.
     log_sums: (y, axes) of the nodes that are log(sum(exp(y), axes)).
     least: numbers that nodes are never below, as far as they were asked for (`least`).
+    repeats: the constants whose entries other constants repeat, by the id of these.
     finds_wholes: whether functions of several operations are bounded as a whole (`functions`).
     other_shapes: shapes of operands at the other batch size, by their id.
     """
@@ -49,6 +51,7 @@ class Tracer:
         self.made = self.origins.made
         self.log_sums: dict[Node, tuple[Node, tuple[int, ...]]] = {}
         self.least: dict[Node, float] = {}
+        self.repeats: dict[int, Any] = {}
         self.finds_wholes = finds_wholes
         self.other_shapes: dict[int, tuple[int, ...]] = {}
         self.where = ""
@@ -109,11 +112,15 @@ class Tracer:
     def constant(self, equation, inputs) -> list:
         """Outputs of an equation on constants; equal equations on the same constants have the same outputs."""
         key = self._key(equation, inputs) if inputs and not equation.effects else None
-        if key is None:
-            return constant(equation.primitive, inputs, equation.params)
-        if key not in self.known:
-            self.known[key] = constant(equation.primitive, inputs, equation.params)
-        return self.known[key]
+        if key is not None and key in self.known:
+            return self.known[key]
+        outputs = constant(equation.primitive, inputs, equation.params)
+        if key is not None:
+            self.known[key] = outputs
+        if equation.primitive.name == "broadcast_in_dim" and not is_known(*outputs):
+            self.kept.extend(outputs)
+            self.repeats[id(outputs[0])] = inputs[0]
+        return outputs
 
     def bounded(self, equation, twin, inputs) -> list:
         """Outputs of an equation with bounded inputs; `twin` is the same equation at the other batch size.

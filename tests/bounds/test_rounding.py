@@ -246,3 +246,10 @@ def test_choices_between_functions_of_one_value_hold_as_they_are_evaluated():
         for lower, upper in np.asarray(bounded(radius)):
             outside = ((values < lower) | (values > upper)).any(0)
             assert not outside.any(), (radius, [name for name, is_out in zip(BENT, outside, strict=True) if is_out])
+
+
+def test_planes_hold_where_products_are_flushed_to_zero():
+    x = np.float32([[1e-20], [-1e-20], [0]])
+    lower, upper = quick(lambda r: bounds.bound(lambda x: x * jnp.abs(x), x, radius=r, method="crown"))(1e-30)
+    exact = np.float64(x) * np.abs(np.float64(x))
+    assert np.all(np.float64(lower) <= exact) and np.all(exact <= np.float64(upper))
