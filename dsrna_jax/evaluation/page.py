@@ -8,7 +8,7 @@ from typing import Any
 
 from dsrna_jax.files import write_whole
 from dsrna_jax.pages import document, png, safe, table
-from dsrna_jax.runtime.origin import in_words
+from dsrna_jax.runtime.origin import described
 from dsrna_jax.runtime.run_page import NAME
 
 
@@ -37,7 +37,7 @@ def write_page(
     for name, *cells in lines[1:]:
         rows.append(f'<tr><th scope="row">{safe(name)}</th>{"".join(map(_cell, cells))}</tr>')
     settings = report["config"] | {"weights": report.get("weights", "")}
-    facts = {name: value for name, value in settings.items() if value != ""} | in_words(report["origin"], report["machine"])
+    facts = {name: value for name, value in settings.items() if value != ""} | described(report["origin"], report["machine"])
     fields = "".join(f"<li>{safe(name)}: <code>{safe(str(value))}</code></li>" for name, value in facts.items())
     page = os.path.relpath(training / NAME, out.resolve())
     above = f'<a href="{safe(page)}">its training</a>, ' if (training / NAME).is_file() else ""

@@ -11,7 +11,7 @@ from dsrna_jax.reproduction.graph import RunGraph
 from dsrna_jax.reproduction.grid import Grid, grid
 from dsrna_jax.reproduction.plan import Plan
 from dsrna_jax.reproduction.results import trainings
-from dsrna_jax.runtime.origin import in_words, origin
+from dsrna_jax.runtime.origin import described, origin
 
 NAME = "tables"
 """The name of its files, without suffix."""
@@ -29,7 +29,7 @@ def write(plan: Plan, command: str) -> str:
     done = trainings(graph, plan.out, {name for name in graph.nodes if states.is_done(name)})
     title = f"Tables of the paper at scale {plan.scale.name}"
     seeds = "1 search" if plan.seeds == 1 else f"{plan.seeds} searches"
-    made = in_words(origin(), {})["dsrna_jax"]
+    made = described(origin(), {})["dsrna_jax"]
     how = f"{seeds} of each method, or as many trainings of a published cell. dsrna_jax {made}: {command}"
     summary = [plan.scale.says, how, "docs/paper.md and docs/tables.md say how the paper is read where it is silent."]
     grids = _grids(plan, graph, done)

@@ -28,7 +28,7 @@ def origin() -> dict[str, Any]:
     }
 
 
-def in_words(made: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, str]:
+def described(made: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, str]:
     """An `origin` and a `machine.machine`, as far as they are recorded, for readers: the command, the package, the machine."""
     facts = {"command": made["command"]} if made else {}
     if made:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsrna_jax import genotypes
 from dsrna_jax.pages import SORTABLE, document, png, safe, sort_button, table
-from dsrna_jax.runtime.origin import in_words
+from dsrna_jax.runtime.origin import described
 
 NAME = "index.html"
 RELOAD = 15  # seconds after which the page of a run that goes on loads itself again
@@ -97,7 +97,7 @@ def _text(value: Any) -> str:
 
 def _origin(resolved: Mapping[str, Any]) -> str:
     """Version, commit, command line and machine, as far as they are recorded."""
-    facts, data = in_words(resolved.get("origin", {}), resolved.get("machine", {})), resolved["data"]
+    facts, data = described(resolved.get("origin", {}), resolved.get("machine", {})), resolved["data"]
     shape = "x".join(map(str, data["image_shape"]))
     facts["data"] = f"{data['examples']:,} training images of {shape}, {len(data['class_names'])} classes"
     return f"<ul>{''.join(f'<li>{name}: <code>{safe(text)}</code></li>' for name, text in facts.items())}</ul>"

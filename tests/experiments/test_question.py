@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from question_rows import MATCHES, SMOKE, network
 
-from dsrna_jax import genotypes
+from dsrna_jax import __version__, genotypes
 from dsrna_jax.commands.process import status
 from dsrna_jax.commands.reproduce import resolved
 from dsrna_jax.errors import InputError
@@ -16,7 +16,7 @@ from dsrna_jax.genotypes import zoo
 from dsrna_jax.reproduction.graph import RESULTS
 from dsrna_jax.sweeps.worker import JobState, record
 from experiments import question
-from experiments.studies.question import page, rank, stages
+from experiments.studies.question import command, page, rank, stages
 from experiments.studies.question.experiment import Experiment
 from experiments.studies.question.matching import matched
 from experiments.studies.question.protocol import METHODS, PAPER, RANK, VARIANTS, names, protocol
@@ -179,6 +179,8 @@ def test_what_has_a_row_or_a_cell_is_not_run_again(tmp_path, capsys):
     assert every == [[], [], ["standard/gamma_0-1-0", *(f"standard/gamma_0-1-0/{end}" for end in ("attack", "certify_linf"))]]
     assert status(question.main, ["question", "--protocol=smoke", f"--out={tmp_path}", "--dry_run"]) == 0
     assert "search          6 runs, 6 of them there" in capsys.readouterr().out
+    command._report(experiment)
+    assert f"<p>dsrna_jax {__version__}" in (tmp_path / "index.html").read_text()
     again = Rows(tmp_path)
     again.add("network", "standard/gamma_0-0-0", **network("gamma_0", 0, 0.1))
     assert again.by_name == Rows(tmp_path).by_name and again.by_name["standard/gamma_0-0-0"]["attacked"] == 0.5

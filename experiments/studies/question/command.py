@@ -26,6 +26,7 @@ from dsrna_jax.reproduction.graph import RunGraph, check_same
 from dsrna_jax.reproduction.running import run_graph
 from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.lock import locked
+from dsrna_jax.runtime.origin import described, origin
 from dsrna_jax.runtime.signals import Stopped
 from experiments.studies.question.protocol import names, protocol
 
@@ -118,7 +119,9 @@ def _report(experiment: "Experiment") -> str:
     networks = [row for row in rows.of("network") if row["method"] in own.methods]
     said = page.answered(own, networks, matches)
     sheets = page.sheets(own, networks, rows.of("gamma"), rows.of("rank"), matches)
-    write_whole(experiment.out / "index.html", page.html(own, said, sheets, [own.says]))
+    made = described(origin(), {})
+    how = f"dsrna_jax {made['dsrna_jax']}: {made['command']}"
+    write_whole(experiment.out / "index.html", page.html(own, said, sheets, [own.says, how]))
     return page.markdown(said, sheets)
 
 

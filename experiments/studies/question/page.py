@@ -132,7 +132,7 @@ def _cells(rows: Sequence[Row], training: str, measure: str) -> dict[tuple[str, 
 def _interval(values: Sequence[float], measure: str) -> str:
     if not values:
         return "—"
-    show = {"weights": "{:,.0f}", "radius": "{:.4f}"}.get(measure, "{:.2f}").format
+    show = {"weights": "{:,.0f}", "radius": "{:.3g}"}.get(measure, "{:.2f}").format
     mean = float(np.mean(values))
     if len(values) < 2 or measure == "weights":
         return show(mean)
