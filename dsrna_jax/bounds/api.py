@@ -12,7 +12,7 @@ from dsrna_jax.bounds.explanation import Explanation, explanation
 from dsrna_jax.bounds.options import Given, Options, Slopes
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.refinement import intermediate_names
-from dsrna_jax.bounds.rounding import in_full_precision
+from dsrna_jax.bounds.rounding import ends, in_full_precision
 
 Input = PyTree[Float[Array, "batch ..."]]
 Function = Callable[..., Float[Array, "batch *output"]]
@@ -169,10 +169,7 @@ def intermediate(
     )
     bounded = bounded_output(f, x, options)
     intervals = bounded.relaxations[0].intervals
-    return {
-        name: (node.value + intervals[node].lower, node.value + intervals[node].upper)
-        for node, name in intermediate_names(bounded.graph).items()
-    }
+    return {name: ends(node.value, intervals[node]) for node, name in intermediate_names(bounded.graph).items()}
 
 
 def explain(f: Function, x: PyTree, *, chunk: int = 64, iterations: int = 20) -> Explanation:

@@ -46,10 +46,7 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
 
     def refine(node: Node, intervals: Intervals, is_exact: bool):
         if names[node] in given:
-            lower, upper = given[names[node]]
-            is_interval = jnp.asarray(lower) <= upper  # ends that turn out to be none as they are computed say nothing
-            lower, upper = jnp.where(is_interval, lower, -jnp.inf), jnp.where(is_interval, upper, jnp.inf)
-            return outward_sum(lower, -node.value, -1), outward_sum(upper, -node.value, 1)
+            return _deviations(node, *given[names[node]])
         sides = []
         if zonotopes is not None:
             sides.append(zonotopes.sides(node, intervals))
@@ -66,6 +63,17 @@ def intermediate_bounds(graph: Graph, ball: Ball, boxes: Intervals, options: Opt
         return tightest(sides) if sides else None
 
     return Relaxed(forward.intervals(graph, ball, boxes.rounding, refine), slopes, planes)
+
+
+def _deviations(node: Node, lower, upper):
+    """Given bounds of a node as deviations from its value, which they then hold.
+
+    Ends that turn out, as they are computed, to be no interval, or not to hold the value by more than rounding, say nothing.
+    """
+    below, above = outward_sum(lower, -node.value, -1), outward_sum(upper, -node.value, 1)
+    spare = ROUNDED * jnp.abs(node.value).max()
+    holds = (jnp.asarray(lower) <= upper) & (below <= spare) & (above >= -spare)
+    return jnp.where(holds, jnp.minimum(below, 0), -jnp.inf), jnp.where(holds, jnp.maximum(above, 0), jnp.inf)
 
 
 def check_given(names: dict[Node, str], given: Mapping) -> None:

@@ -128,7 +128,8 @@ def test_given_bounds_are_used_and_not_computed_again(monkeypatch):
     wide = given | {"relu_2": (given["relu_2"][0] - 1, given["relu_2"][1] + 1)}
     loose = bound(wide)
     assert np.all(loose[0] < tight[0])
-    for wrong in (given["relu_2"][::-1], (given["relu_2"][0] * jnp.nan, given["relu_2"][1])):
+    above = tuple(given["relu_2"][1] + i for i in (1, 2))  # which do not hold the value of f at x
+    for wrong in (given["relu_2"][::-1], (given["relu_2"][0] * jnp.nan, given["relu_2"][1]), above):
         lower, upper = bound(given | {"relu_2": wrong})
         assert np.all(lower <= tight[0]) and np.all(tight[1] <= upper)
     monkeypatch.setattr(refinement, "sides_of", None)
