@@ -100,13 +100,15 @@ def _class_folders(path: Path) -> dict[str, Path]:
 def _class_files(path: Path, folders: dict[str, Path], aside: Sequence[Path]) -> dict[str, list[Path]]:
     """Image files of every class folder in `path`, at any depth, all sorted: the order is the same on every machine.
 
-    Logs, in one line, how many files have no suffix of an image or lie in no class folder, and the folders `aside`.
+    Logs, in one line, how many files have no suffix of an image, are hidden or lie in no class folder, and the folders `aside`.
     Raises: InputError if a class has no image.
     """
     suffixes, seen = readable_suffixes(), {}
-    files = {kind: _files_below(folder, suffixes, seen) for kind, folder in folders.items()}
+    below = {kind: _files_below(folder, suffixes, seen) for kind, folder in folders.items()}
+    files = {kind: [file for file in found if not _is_hidden(file)] for kind, found in below.items()}
+    hidden = [entry for found in (*below.values(), path.iterdir()) for entry in found if _is_hidden(entry)]
     images = {kind: [file for file in below if file.suffix.lower() in suffixes] for kind, below in files.items()}
-    others = [file for below in files.values() for file in below if file.suffix.lower() not in suffixes]
+    others = [file for found in files.values() for file in found if file.suffix.lower() not in suffixes]
     if empty := [kind for kind, some in images.items() if not some]:
         only = f", only {_counted(files[empty[0]])}" if files[empty[0]] else ""
         raise InputError(
@@ -115,6 +117,7 @@ def _class_files(path: Path, folders: dict[str, Path], aside: Sequence[Path]) ->
     loose = [entry for entry in _visible(path) if not entry.is_dir()]
     parts = [f"{_counted(others)}, such as {others[0]}"] if others else []
     parts += [f"{_counted(loose)} in no class folder"] if loose else []
+    parts += [f"{len(hidden)} hidden, such as {hidden[0]}"] if hidden else []
     parts += [f"the folder{'s' * (len(aside) > 1)} {', '.join(map(str, aside))}, without a class of train"] if aside else []
     if parts:
         _log.warning("read %d images of %s, and passed over %s", sum(map(len, images.values())), path, "; ".join(parts))
@@ -128,7 +131,7 @@ def _counted(files: Sequence[Path]) -> str:
 
 
 def _files_below(folder: Path, suffixes: Collection[str], seen: dict[tuple[int, int], Path]) -> list[Path]:
-    """The files in a folder and in those inside it, sorted. Hidden ones, and folders of that kind, are left out.
+    """The files in a folder and in those inside it, sorted, and hidden files and folders, as they are.
 
     Args:
       seen: folders that were read before, by their identity; those of `folder` are added.
@@ -145,9 +148,9 @@ def _files_below(folder: Path, suffixes: Collection[str], seen: dict[tuple[int, 
             with os.scandir(current) as entries:
                 for entry in entries:
                     path = Path(entry.path)
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir():
+                    if _is_hidden(path):
+                        files.append(path)
+                    elif entry.is_dir():
                         pending.append(path)
                     elif entry.is_file() or path.suffix.lower() not in suffixes:
                         files.append(path)
@@ -159,8 +162,12 @@ def _files_below(folder: Path, suffixes: Collection[str], seen: dict[tuple[int, 
     return sorted(files)
 
 
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
 def _visible(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    return sorted(entry for entry in path.iterdir() if not _is_hidden(entry))
 
 
 def _sub_folders(path: Path) -> list[Path]:

@@ -40,11 +40,13 @@ def test_classes_of_test_keep_the_labels_they_have_in_train(tmp_path):
     np.testing.assert_array_equal(read.labels, [1, 2])
 
 
-def test_hidden_files_are_passed_over_silently(tmp_path, caplog):
+def test_hidden_files_and_folders_are_passed_over_and_counted(tmp_path, caplog):
     folder(tmp_path, per_class=5)
     (tmp_path / "cat" / "._00.png").write_text("not an image")
     (tmp_path / ".cache").mkdir()
-    assert len(data.load(str(tmp_path), "train")) == 8 and not caplog.text
+    assert len(data.load(str(tmp_path), "train")) == 8
+    (said,) = caplog.messages
+    assert said.endswith(f"passed over 2 hidden, such as {tmp_path / 'cat' / '._00.png'}")
 
 
 def test_grey_stays_one_channel_also_with_alpha_or_as_bits(tmp_path):
