@@ -79,8 +79,7 @@ def apgd(
 
     def run(restart):
         start = ball.on_sphere(folded(keys, restart), images, radius, norm) if x_init is None or restarts > 1 else images
-        if x_init is not None:
-            start = jnp.where(restart == 0, ball.project(jnp.asarray(x_init, images.dtype), images, radius, norm), start)
+        start = ball.begun_at(x_init, restart, start, images, radius, norm)
 
         def climbed(points, step):
             if draws == 1:
@@ -96,40 +95,13 @@ def apgd(
         def step(i, state):
             points = _moved(state, images, radius, norm, jnp.where(i > 0, 0.75, 1.0).astype(images.dtype))
             logits, values, gradient = climbed(points, i + 1)
-            now, is_better = is_fooled(logits, labels), values > state.best_loss
-            state = state._replace(
-                points=points,
-                points_before=state.points,
-                gradient=gradient,
-                fooling=ball.pick(now, points, state.fooling),
-                fooled=state.fooled | now,
-                best=ball.pick(is_better, points, state.best),
-                best_gradient=ball.pick(is_better, gradient, state.best_gradient),
-                best_loss=jnp.where(is_better, values, state.best_loss),
-                loss=values,
-                rises=state.rises + (values > state.loss),
-            )
+            state = _stepped(state, points, is_fooled(logits, labels), values, gradient)
             few_rises = rho * jnp.asarray(windows)[i]
             return lax.cond(jnp.asarray(is_check)[i], lambda s: _adapted(s, few_rises), lambda s: s, state)
 
         logits, values, gradient = climbed(start, 0)
-        none = jnp.zeros(len(images), images.dtype)
-        state = _AscentState(
-            points=start,
-            points_before=start,
-            gradient=gradient,
-            best=start,
-            best_gradient=gradient,
-            best_loss=values,
-            fooling=start,
-            fooled=is_fooled(logits, labels),
-            step_size=none + 2 * jnp.asarray(radius, images.dtype),
-            loss=none,  # the first step rises if its loss is positive: so it is in the published code
-            rises=none,
-            checked_loss=values,
-            was_reduced=jnp.ones(len(images), bool),
-        )
-        state = lax.fori_loop(0, steps, step, state)
+        sizes = jnp.zeros(len(images), images.dtype) + 2 * jnp.asarray(radius, images.dtype)
+        state = lax.fori_loop(0, steps, step, _first_state(start, is_fooled(logits, labels), values, gradient, sizes))
         x_adv = ball.pick(state.fooled, state.fooling, state.best)
         return result(images, x_adv, state.fooled, state.best_loss, (steps + 1) * draws, norm)
 
@@ -172,6 +144,42 @@ def _schedule(steps):
             is_check[i], windows[i] = True, window
             window, since = max(window - shrink, shortest), 0
     return is_check, windows
+
+
+def _first_state(start, fooled, values, gradient, step_size) -> _AscentState:
+    none = jnp.zeros_like(step_size)
+    return _AscentState(
+        points=start,
+        points_before=start,
+        gradient=gradient,
+        best=start,
+        best_gradient=gradient,
+        best_loss=values,
+        fooling=start,
+        fooled=fooled,
+        step_size=step_size,
+        loss=none,  # the first step rises if its loss is positive: so it is in the published code
+        rises=none,
+        checked_loss=values,
+        was_reduced=jnp.ones(len(none), bool),
+    )
+
+
+def _stepped(state, points, fooled, values, gradient) -> _AscentState:
+    """The state at new points, which fool the network or not, with their loss and its gradient."""
+    is_better = values > state.best_loss
+    return state._replace(
+        points=points,
+        points_before=state.points,
+        gradient=gradient,
+        fooling=ball.pick(fooled, points, state.fooling),
+        fooled=state.fooled | fooled,
+        best=ball.pick(is_better, points, state.best),
+        best_gradient=ball.pick(is_better, gradient, state.best_gradient),
+        best_loss=jnp.where(is_better, values, state.best_loss),
+        loss=values,
+        rises=state.rises + (values > state.loss),
+    )
 
 
 def _moved(state, images, radius, norm, momentum):

@@ -66,6 +66,15 @@ def project(
     return jnp.clip(points, 0, 1)
 
 
+def begun_at(
+    x_init: ArrayLike | None, restart: ArrayLike, start: Float[Array, "batch *image"], images: Array, radius: ArrayLike, norm: str
+) -> Float[Array, "batch *image"]:
+    """The points at which a run begins: `start`, but for the first run `x_init`, projected, if it is given."""
+    if x_init is None:
+        return start
+    return jnp.where(restart == 0, project(jnp.asarray(x_init, images.dtype), images, radius, norm), start)
+
+
 def normal(keys: Key[Array, " batch"], like: Float[Array, "batch *image"]) -> Float[Array, "batch *image"]:
     """Standard normal values; those of an example depend on its key alone."""
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)

@@ -66,8 +66,7 @@ def pgd(
 
     def run(restart):
         start = ball.uniform(folded(keys, restart), images, radius, norm) if keys is not None else images
-        if x_init is not None:
-            start = jnp.where(restart == 0, ball.project(jnp.asarray(x_init, images.dtype), images, radius, norm), start)
+        start = ball.begun_at(x_init, restart, start, images, radius, norm)
 
         def step(_, state):
             points, *memory = state
