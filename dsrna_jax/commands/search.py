@@ -21,7 +21,6 @@ from dsrna_jax.commands.next_steps import flags_of, line
 from dsrna_jax.commands.planning import MEASURE, PlannedPart, check_measure, planned
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import disable_loop_unrolling
-from dsrna_jax.genotypes.search_spaces import SPACES
 from dsrna_jax.runtime.log_writers import log_names
 from dsrna_jax.search.config import SearchConfig
 
@@ -84,6 +83,7 @@ def _report(genotype: "Architecture", run_dir: Path, values: FlagValues) -> str:
     from dsrna_jax.genotypes import RobNet
     from dsrna_jax.genotypes.genotype import called
     from dsrna_jax.runtime.run_folder import configuration
+    from dsrna_jax.search.folder import training_command
 
     config = configuration(run_dir, SearchConfig)
     another = dataclasses.replace(config, seed=config.seed + 1)
@@ -102,7 +102,7 @@ def _report(genotype: "Architecture", run_dir: Path, values: FlagValues) -> str:
         *lines, "", str(genotype), "",
         f"{run_dir} holds {', '.join(held)}, metrics.jsonl and {rest}.",
         f"next: look at {run_dir}/{picture}; train the network of these cells; see whether another seed finds the like:",
-        f"  {line('train', f'--genotype={run_dir}', *_training_flags(config))}",
+        f"  {training_command(run_dir)}",
         f"  {line('search', *flags_of(another, PRESETS, DEFAULT), f'--run_dir={_beside(run_dir, another.seed)}')}",
     ])  # fmt: skip
 
@@ -113,20 +113,6 @@ def _collapse(genotype: "Searched", run_dir: Path) -> str | None:
 
     metrics = run_dir / "metrics.jsonl"
     return collapse_note(genotype, rows(metrics) if metrics.is_file() else [])
-
-
-def _training_flags(config: SearchConfig) -> list[str]:
-    """Flags that train on the data of the search, by the preset of that data set if there is one."""
-    from dsrna_jax.commands import train
-    from dsrna_jax.commands.training_presets import TRAINING_PRESETS
-
-    name = config.dataset if config.dataset in TRAINING_PRESETS else train.DEFAULT
-    preset = TRAINING_PRESETS[name]
-    has_depth = config.cell_free or "blocks" in SPACES[config.space].groups(config.nodes, config.cells)
-    fields = ("dataset", "data_dir", "image_size", *(("cells",) if has_depth else ()))  # free codes and blocks fit theirs
-    data = {field: getattr(config, field) for field in fields}
-    training = dataclasses.replace(preset, **data)
-    return [*([] if name == train.DEFAULT else [f"--preset={name}"]), *flags_of(training, {name: preset}, name)]
 
 
 def _beside(run_dir: Path, seed: int) -> Path:

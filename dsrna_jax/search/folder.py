@@ -10,7 +10,7 @@ import numpy as np
 
 from dsrna_jax import genotypes
 from dsrna_jax.genotypes.architecture import Searched
-from dsrna_jax.genotypes.search_spaces import groups_of
+from dsrna_jax.genotypes.search_spaces import SPACES, groups_of
 from dsrna_jax.measures.measure import configured
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
@@ -18,6 +18,9 @@ from dsrna_jax.runtime.run_folder import RunFolder, configuration
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.mixing import likely_logits
 from dsrna_jax.strict_json import Optional
+
+TRAINED_BY_PRESET = ("cifar10", "mnist")
+"""Data sets whose names are those of presets of `train`."""
 
 
 class SearchFolder(RunFolder):
@@ -98,11 +101,17 @@ class SearchFolder(RunFolder):
 
 def training_command(path: Path) -> str:
     """The command line that trains what a search found, on the data of the search."""
-    config = configuration(path, SearchConfig)
-    names = ("dataset", "data_dir", "image_size", *(("cells",) if config.cell_free else ()))  # free codes fit their depth alone
-    chosen = {name: getattr(config, name) for name in names}
-    flags = [f"--{name}={value}" for name, value in chosen.items() if value != getattr(SearchConfig(), name)]
+    flags = training_flags(configuration(path, SearchConfig))
     return f"{command_line('train')} {shlex.join([f'--genotype={path}', *flags])}"
+
+
+def training_flags(config: SearchConfig) -> list[str]:
+    """Flags of `train` for the data of a search: the preset of that data set, if there is one."""
+    chosen = {"preset" if config.dataset in TRAINED_BY_PRESET else "dataset": config.dataset}
+    chosen |= {"data_dir": config.data_dir, "image_size": config.image_size}
+    flags = [f"--{name}={value}" for name, value in chosen.items() if value != getattr(SearchConfig(), name, None)]
+    has_depth = config.cell_free or "blocks" in SPACES[config.space].groups(config.nodes, config.cells)
+    return [*flags, *([f"--cells={config.cells}"] if has_depth else [])]  # free codes and blocks fit their own depth alone
 
 
 def logits_of(row: dict[str, Any]) -> dict[str, Any]:

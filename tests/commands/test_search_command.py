@@ -22,9 +22,11 @@ from dsrna_jax.commands import search, train
 from dsrna_jax.commands.flags import config_flags, define, parse, typed
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.process import status
+from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.data.published import TRAINING_IMAGES, published_training_split
 from dsrna_jax.networks import network, spaces
-from dsrna_jax.search.folder import SearchFolder
+from dsrna_jax.search.config import SearchConfig
+from dsrna_jax.search.folder import TRAINED_BY_PRESET, SearchFolder, training_flags
 
 COMMAND = [sys.executable, "-m", "experiments.search"]
 ROOT = Path(__file__).parents[2]
@@ -157,6 +159,9 @@ def test_the_command_lines_at_the_end_of_a_search_do_what_they_say(preset, tmp_p
     assert command.strip() in ("dsrna_jax", "python -m dsrna_jax")
     training, _ = train.COMMAND.settings(flags_of_command(train.COMMAND, shlex.split(arguments)))
     assert (training.dataset, training.data_dir, training.genotype) == (config.dataset, "da ta", str(run_dir))
+    assert folder.next_commands == [train_line.strip()] and training.image_size == config.image_size
+    if config.cell_free or config.space == "proxyless":  # codes for each cell, and blocks, fit their own depth alone
+        assert training.cells == config.cells
     again, folder = search.COMMAND.settings(flags_of_command(search.COMMAND, shlex.split(search_line.partition(" search ")[2])))
     assert (again, folder) == (dataclasses.replace(config, seed=4), tmp_path / "a run's $folder_seed4")
 
@@ -306,3 +311,9 @@ def test_stopping_says_how_to_go_on(tmp_path):
     assert stopped.returncode == 128 + signal.SIGTERM
     again = f"python -m experiments.search --preset=smoke --run_dir={tmp_path} --devices=1 --resume"
     assert err.count("\n") == 1 and "which is saved" in err and err.endswith(f"go on by {again}\n")
+
+
+def test_the_next_command_takes_the_preset_of_the_data_if_there_is_one():
+    called = {name for name, preset in TRAINING_PRESETS.items() if preset.dataset == name}
+    assert called == {*TRAINED_BY_PRESET, "digits"}
+    assert training_flags(PRESETS["cifar10_dsrna_cb"]) == ["--preset=cifar10"] and training_flags(SearchConfig()) == []

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrna_jax.commands import search
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES
@@ -231,8 +230,3 @@ def test_options_that_do_not_fit_are_refused_in_one_line(preset, changes, messag
     with pytest.raises(InputError, match="^" + message) as error:
         dataclasses.replace(PRESETS[preset], **changes)
     assert "\n" not in str(error.value)
-
-
-def test_the_next_command_after_a_cell_free_search_trains_a_network_of_its_depth():
-    assert "--cells=3" in search._training_flags(PRESETS["digits_robnet_free"])
-    assert search._training_flags(PRESETS["digits_robnet"]) == []
