@@ -11,11 +11,12 @@ from question_rows import MATCHES, SMOKE, network
 from searched_alphas import searched
 
 from dsrna_jax.comparison.page import page as comparison_page
+from dsrna_jax.evaluation.page import write_page
 from dsrna_jax.pages import SORTABLE, document, sort_button, table
 from dsrna_jax.reproduction import page
 from dsrna_jax.reproduction.grid import Entry, Grid, Heading, Line
 from dsrna_jax.reproduction.results import Figure
-from dsrna_jax.runtime.run_page import run_page
+from dsrna_jax.runtime.run_page import NAME, run_page
 from dsrna_jax.search.mixtures_page import mixtures
 from dsrna_jax.training.config import TrainingConfig
 from experiments.studies.question import page as question_page
@@ -69,6 +70,19 @@ def sorting(folder):
     return document("t", table("about", heads, rows, label="t", is_sortable=True) + SORTABLE)
 
 
+def evaluation(folder):
+    origin = {"version": "0.1.0", "commit": "abc", "command": "attack " + "x" * 300, "processor": "p"}
+    report = {
+        "checkpoint": {"path": str(folder / "run")},
+        "config": {"tier": "paper"},
+        "origin": origin,
+        "machine": {"devices": "1 cpu device", "cores": 2, "jax": "0.10"},
+    }
+    lines = [("attack", "accuracy", "budget"), ("PGD-10", "50.0%", "10 steps of a quarter of the radius, " * 9)]
+    write_page(folder, "attack on", report, lines, "a caption", ["PASS " + "y" * 300], {})
+    return (folder / NAME).read_text(encoding="utf-8")
+
+
 def alphas(folder):
     return document("t", mixtures(*searched(epochs=3)))
 
@@ -80,7 +94,7 @@ def experiment(folder):
     return question_page.html(SMOKE, question_page.answered(SMOKE, rows, MATCHES), sheets, [SMOKE.says])
 
 
-@pytest.mark.parametrize("make", [run, tables, sorting, alphas, experiment])
+@pytest.mark.parametrize("make", [run, tables, sorting, alphas, experiment, evaluation])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_a_page_fits_fetches_nothing_and_has_no_errors(browser, tmp_path, make, width):
     file = tmp_path / "page.html"
@@ -162,7 +176,7 @@ def shown_at(folder):
     return json.loads(re.search(r'application/json">(.*?)</script>', alphas(folder))[1])["shown"]
 
 
-@pytest.mark.parametrize("make", [run, tables, alphas, experiment])
+@pytest.mark.parametrize("make", [run, tables, alphas, experiment, evaluation])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser, tmp_path, make, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
