@@ -16,7 +16,8 @@ def with_paper_rows(rows: Sequence[ComparisonRow], columns: Iterable[Column]) ->
     """The rows, and after the last one of each method, data set and kind of training the paper's row of it.
 
     A figure of the paper is put in columns of the same norm, stated radius and split alone, beside trainings of the same kind on
-    the same data. Figures of other protocols, and rows without any figure, are left out.
+    the same data. The paper names no restarts of PGD: its figures are those of one start. Figures of other protocols, and rows
+    without any figure, are left out.
     """
     last = {key: index for index, row in enumerate(rows) if (key := _paper_key(row.runs[0]))}
     keys = {index: key for key, index in last.items()}
@@ -61,6 +62,8 @@ def _matches(column: Column, wanted: paper_tables.Protocol) -> bool:
     if column.title == PARAMS:
         return True
     if column.images is None or column.images.split != wanted.split:
+        return False
+    if column.title.startswith("PGD") and "random starts" in column.budget:
         return False
     if not wanted.norm:
         return column.title == CLEAN or not column.norm

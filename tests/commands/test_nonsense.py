@@ -11,7 +11,7 @@ from garbled import NO_JSON, OTHER_JSON, assert_garbled_is_refused_or_makes_no_d
 from prepared_set import write_tfds
 
 from dsrna_jax import data, genotypes
-from dsrna_jax.commands import attack, certify, compare, search, train, verify
+from dsrna_jax.commands import attack, certify, compare, export, reproduce, search, sweep, train, verify
 from dsrna_jax.commands.flags import config_flags, define
 from dsrna_jax.commands.process import status
 from dsrna_jax.commands.processes import FLAGS as PROCESSES
@@ -101,6 +101,30 @@ def test_a_text_that_names_nothing_is_refused_before_any_work(tmp_path, monkeypa
 def test_nonsense_to_compare_is_refused(tmp_path, monkeypatch, capsys, argument):
     monkeypatch.chdir(tmp_path)
     refused(capsys, compare.main, argument)
+    assert not list(tmp_path.iterdir())
+
+
+OF_OTHERS = {
+    "export": (export, ["--checkpoint=x"], {"to": "enum", "out": "text", "licence": "text", "checkpoint": "text"}),
+    "sweep": (
+        sweep,
+        ["search"],
+        {"run_dir": "text", "status": "boolean", "dry_run": "boolean", "engine": "enum", "retries": "integer"},
+    ),
+    "reproduce": (
+        reproduce,
+        ["--dry_run"],
+        {"table": "text", "scale": "enum", "seeds": "integer", "methods": "text", "out": "text", "retries": "integer"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "flag"), [(name, flag) for name, (_, _, flags) in OF_OTHERS.items() for flag in flags])
+def test_nonsense_to_commands_without_a_configuration_is_refused(tmp_path, monkeypatch, capsys, name, flag):
+    monkeypatch.chdir(tmp_path)
+    module, arguments, kinds = OF_OTHERS[name]
+    for value in {*KINDS[kinds[flag]], *TEXTS.get(flag, ())} - {"/proc/x"}:  # where a dry run writes nothing either
+        refused(capsys, module.main, f"--{flag}={value}", *arguments)
     assert not list(tmp_path.iterdir())
 
 

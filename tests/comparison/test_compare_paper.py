@@ -14,6 +14,7 @@ from dsrna_jax.comparison.paper_rows import PAPER_COST, with_paper_rows
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
 from dsrna_jax.comparison.rows import ComparisonRow
 from dsrna_jax.comparison.runs import FinishedTraining, FoundBy
+from dsrna_jax.evaluation.attack.budgets import pgd_row
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.search.axes import method_of
 from dsrna_jax.training.config import TrainingConfig
@@ -40,7 +41,10 @@ def matched(row, dataset, title, run_of, /, **changes):
     of_run |= {name: value for name, value in changes.items() if name in of_run}
     ball = {"norm": wanted.norm, "radius": wanted.radius or 0.0}
     split = changes.get("split", wanted.split)
-    column = Column(title, **{name: changes.get(name, value) for name, value in ball.items()}, images=Images(split, 100, 0))
+    ball = {name: changes.get(name, value) for name, value in ball.items()}
+    starts = changes.get("restarts", 1)
+    budget = pgd_row(10, 0.1, "linf", starts).budget if title.startswith("PGD") else ""
+    column = Column(title, **ball, images=Images(split, 100, 0), budget=budget)
     if title == COST:
         column = PAPER_COST
     elif title == PARAMS:
@@ -77,6 +81,7 @@ def test_a_figure_of_the_paper_stands_where_all_matches_and_nowhere_else(run_of,
         if title not in (PARAMS, COST):
             changes += [{"split": split} for split in ("train", "held_out", "test[:50%]", "train[:10]")]
         if wanted.norm:
+            changes += [{"restarts": 5}] if title.startswith("PGD") else []
             changes += [{"norm": "l2" if wanted.norm == "linf" else "linf"}]
             changes += [{"radius": radius} for radius in (0.5, 0.03, 0.01, 1 / 255, 4 / 255, (wanted.radius or 0.1) + 1e-4)]
         for other in {"digits", "svhn_cropped", *paper_tables.SEARCHED_ON} - {dataset}:

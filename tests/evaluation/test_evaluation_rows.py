@@ -84,5 +84,10 @@ def test_default_rows_have_a_norm_that_the_attack_knows():
     ]
 
 
+@pytest.mark.parametrize(("classes", "loss"), [(3, "margin"), (10, "dlr")])
+def test_the_row_of_apgd_t_says_which_loss_it_takes(classes, loss):
+    assert budgets.attack_rows(dataclasses.replace(CONFIG, attacks="apgd_t"), classes)[-1].budget == f"default options, by {loss}"
+
+
 def test_norms_of_the_configuration_are_those_of_attacks():
     assert NORMS == ball.NORMS

@@ -99,7 +99,7 @@ def series_row(
     return AttackRow(name, chosen, radius, norm, budget, cost, is_series=True)
 
 
-def default_row(name: str, config: AttackConfig) -> AttackRow:
+def default_row(name: str, config: AttackConfig, classes: int) -> AttackRow:
     """An attack of `dsrna_jax.attacks` with its default options, under the configuration's norm if it has that, else under l2.
 
     An attack whose radius has a default is one that looks for the smallest perturbation. Raises: InputError for an unknown name.
@@ -114,12 +114,13 @@ def default_row(name: str, config: AttackConfig) -> AttackRow:
         cost *= defaults.get(factor) or 1
     is_nearest = defaults["radius"] is not inspect.Parameter.empty
     radius = config.size if norm == config.norm else config.cw_radius
-    return AttackRow(name, (AttackStage(name, function),), radius, norm, "default options", cost, is_nearest)
+    loss = f", by {dlr_or_margin(classes, is_targeted=True)}" if name == "apgd_t" else ""
+    return AttackRow(name, (AttackStage(name, function),), radius, norm, f"default options{loss}", cost, is_nearest)
 
 
 def attack_rows(config: AttackConfig, classes: int) -> tuple[AttackRow, ...]:
     """The rows of a configuration for a network of that many classes: those of its tier, weakest first, then `attacks`."""
-    return *_tier_rows(config, classes), *(default_row(name, config) for name in config.attacks.split(",") if name)
+    return *_tier_rows(config, classes), *(default_row(name, config, classes) for name in config.attacks.split(",") if name)
 
 
 def _tier_rows(config, classes):
