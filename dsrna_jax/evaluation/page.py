@@ -11,6 +11,8 @@ from dsrna_jax.pages import document, png, safe, table
 from dsrna_jax.runtime.origin import described
 from dsrna_jax.runtime.run_page import NAME
 
+_LONG = 24  # characters beyond which the cells of a column are words, which wrap
+
 
 def write_page(
     out: Path,
@@ -32,10 +34,13 @@ def write_page(
       pictures: files in the folder, each with its caption and the text for those who do not see it; absent ones are left out.
     """
     training = Path(report["checkpoint"]["path"]).resolve()
-    heads = "".join(f'<th scope="col">{safe(text)}</th>' for text in lines[0])
+    longest = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    kinds = ["", *(" class=words" if length > _LONG else "" for length in longest[1:])]
+    heads = "".join(f'<th scope="col"{kind}>{safe(text)}</th>' for kind, text in zip(kinds, lines[0], strict=True))
     rows = []
     for name, *cells in lines[1:]:
-        rows.append(f'<tr><th scope="row">{safe(name)}</th>{"".join(map(_cell, cells))}</tr>')
+        texts = "".join(f"<td{kind}>{safe(cell)}</td>" for kind, cell in zip(kinds[1:], cells, strict=True))
+        rows.append(f'<tr><th scope="row">{safe(name)}</th>{texts}</tr>')
     settings = report["config"] | {"weights": report.get("weights", "")}
     facts = {name: value for name, value in settings.items() if value != ""} | described(report["origin"], report["machine"])
     fields = "".join(f"<li>{safe(name)}: <code>{safe(str(value))}</code></li>" for name, value in facts.items())
@@ -49,10 +54,3 @@ def write_page(
         f"<h2>Settings</h2>\n<ul>{fields}</ul>",
     ]
     write_whole(out / NAME, document(f"{what} {training.name}", "\n".join(parts)))
-
-
-def _cell(text: str) -> str:
-    return f"<td{' class=words' if len(text) > _LONG else ''}>{safe(text)}</td>"
-
-
-_LONG = 24  # characters of a cell from which on it is words, which wrap

@@ -85,7 +85,7 @@ def grid(
             found = {name: figure(cell, read_runs) for name, cell in own.items()}
             called = {one.title for one in found.values() if one} - {""}  # not AutoAttack, if parts of it ran
             headings.append(Heading(f"{prefix}{' or '.join(sorted(called)) or column.title}", column.says))
-            columns.append({name: _ours(one) for name, one in found.items()})
+            columns.append({name: _ours(one, len(own[name].trainings)) for name, one in found.items()})
             theirs = {name: _theirs(one) for name, cell in own.items() if (one := printed(cell))}
             if theirs:
                 headings.append(Heading(f"{prefix}{column.title}", "the paper", True))
@@ -101,8 +101,11 @@ def grid(
     return Grid(table.title, headings, lines, table.protocol, stand_ins, _budgets(headings, columns), departed)
 
 
-def _ours(found: Figure | None) -> Entry:
-    return Entry(ABSENT) if found is None else Entry(_text(found.value, found.std), found, found.runs, found.how)
+def _ours(found: Figure | None, wanted: int) -> Entry:
+    if found is None:
+        return Entry(ABSENT)
+    so_far = f" ({found.count} of {wanted})" if found.count < wanted else ""
+    return Entry(_text(found.value, found.std) + so_far, found, found.runs, found.how)
 
 
 def _theirs(found: PaperFigure) -> Entry:

@@ -284,7 +284,7 @@ def test_figures_are_means_over_searches_beside_the_papers(runs, tmp_path):
     table = grid(protocols.table(1), plan.scale, plan.graph, done, {"DSRNA-CB": "not run: about 9 days"}, ["epochs 600 -> 3"])
     line = {line.name: line for line in table.lines}["SDARTS-ADV"]
     titles = [(heading.title, heading.is_paper) for heading in table.headings]
-    assert line.entries[titles.index(("PGD (10)", False))].text == "55.00 ± 7.07"
+    assert line.entries[titles.index(("PGD (10)", False))].text == "55.00 ± 7.07 (2 of 3)"
     assert line.entries[titles.index(("PGD (10)", True))].text == "56.94 ± 0.02"
     assert line.entries[titles.index(("AutoAttack", False))].text == ABSENT
     texts = page.html([table], "t", [], tmp_path), page.markdown([table], "t", []), page.latex([table])
