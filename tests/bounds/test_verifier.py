@@ -207,6 +207,16 @@ def test_functions_and_properties_that_are_none_are_refused_in_one_line(f, speci
         bounds.verify(f, bounds.Box(np.zeros((1, 3)), np.ones((1, 3))), specification)
 
 
+def test_an_attack_follows_a_valley_to_its_end():
+    """Signs of gradients lead from one side of the valley x_0 = x_1 = ... to the other; f is -4 at its end."""
+
+    def f(x):
+        return jnp.abs(jnp.diff(x)).sum(1, keepdims=True) - 0.5 * x.sum(1, keepdims=True)
+
+    specification = bounds.Specification(jnp.ones((1, 1)), jnp.array([3.96]))
+    assert api.attacked_first(f, bounds.Box(-np.ones((1, 8)), np.ones((1, 8))), specification) is not None
+
+
 def test_an_attack_takes_as_many_points_as_fit_and_the_nearest_clauses_first(monkeypatch):
     """y = x + (0, ..., 9) of 100 entries of 4 bytes, on [-1, 1]: clause 0 alone has an input below -0.5."""
     f, box = lambda x: x[:, :10] + np.arange(10.0)[None], bounds.Box(-np.ones((1, 100)), np.ones((1, 100)))

@@ -1,15 +1,22 @@
-"""Search for inputs of a box that violate a specification, by projected gradient steps (PGD: Madry et al. 2018)."""
+"""Search for inputs of a box that violate a specification, by projected gradient steps.
+
+Half of the points step by the sign of the gradient (PGD: Madry et al. 2018, arXiv:1706.06083), and half by that of a decaying sum
+of gradients (Dong et al. 2018, arXiv:1710.06081), which ends much lower in most networks, but not in all.
+"""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier.compiled import joined
+
+MOMENTUM = 0.75  # what a step keeps of the sum of gradients, each of which counts by its direction alone
 
 
 def violations(values: Float[Array, "batch row"], specification: Specification) -> Float[Array, "batch clause"]:
@@ -31,13 +38,12 @@ def value_at(arrays, static, specification: Specification, x: Float[Array, "1 *i
 
 @functools.partial(jax.jit, static_argnames=("static", "points", "steps"))
 def attacked(
-    arrays, static, specification: Specification, box: Box, key: PRNGKeyArray, *, points: int, steps: int = 60
+    arrays, static, specification: Specification, box: Box, key: PRNGKeyArray, *, points: int, steps: int = 100
 ) -> tuple[Float[Array, "*input"], Float[Array, ""]]:
     """The input that comes closest to a violation, and its least `violations`: at most 0 if it is a counterexample.
 
     Random points are shared out among the clauses; if there are too few, to those that come closest at the middle of the box.
-    Steps are a share of each entry's width, which falls from a quarter to 1/256, along the sign of the gradient. The best point
-    of all steps counts.
+    Steps are a share of each entry's width, which falls from a quarter to 1/256. The best point of all steps counts.
 
     Args:
       box: of one example, [1, ...].
@@ -57,18 +63,25 @@ def attacked(
     def worst(x):
         return jnp.take_along_axis(by_clause(x), target[:, None], 1)[:, 0]
 
+    axes, kept = tuple(range(1, box.lower.ndim)), MOMENTUM * ((1 + np.arange(points) // clauses) % 2)
+    kept = jnp.asarray(kept.reshape(-1, *[1] * len(axes)), box.lower.dtype)
+
     def step(carry, size):
-        x, best, least = carry
+        x, best, least, heading = carry
         value, pull = jax.vjp(worst, x)
         (gradient,) = pull(jnp.ones_like(value))
         better = value < least
-        best = jnp.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, best)
-        x = jnp.clip(x - size * width * jnp.sign(gradient), box.lower, box.upper)
-        return (x, best, jnp.fmin(value, least)), None
+        best = jnp.where(better.reshape(kept.shape), x, best)
+        gradient = jnp.nan_to_num(gradient)
+        length = jnp.abs(gradient).max(axes, keepdims=True)
+        heading = kept * heading + gradient / jnp.where(length > 0, length, 1)
+        x = jnp.clip(x - size * width * jnp.sign(heading), box.lower, box.upper)
+        return (x, best, jnp.fmin(value, least), heading), None
 
     start = box.lower + jax.random.uniform(key, (points, *box.lower.shape[1:]), box.lower.dtype) * width
     start = jnp.clip(start, box.lower, box.upper)
     sizes = jnp.geomspace(1 / 4, 1 / 256, steps, dtype=box.lower.dtype)
-    (_, best, least), _ = lax.scan(step, (start, start, jnp.full(points, jnp.inf, start.dtype)), sizes)
+    infinite = jnp.full(points, jnp.inf, start.dtype)
+    (_, best, least, _), _ = lax.scan(step, (start, start, infinite, jnp.zeros_like(start)), sizes)
     place = least.argmin()
     return best[place], least[place]
