@@ -123,7 +123,10 @@ def attacked(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def certified(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """The lines of the section about certificates, from contents of certify.json."""
-    rows = [(result["method"], result["norm"], _mean(result["radius"]["mean"]), result["examples"]) for result in results]
+    rows = []
+    for result in results:
+        arithmetic = ", exact arithmetic" if result["config"].get("arithmetic") == "exact" else ""
+        rows.append((result["method"] + arithmetic, result["norm"], _mean(result["radius"]["mean"]), result["examples"]))
     return _table(("method", "norm", "mean certified radius", "images"), rows) if rows else ["Not measured."]
 
 

@@ -81,11 +81,13 @@ def test_the_model_card_has_what_the_run_folder_holds(runs, tmp_path, capsys):
     runs.attack(run, 0.9, [(pgd, 0.25)])
     runs.test(run, 0.95)
     runs.certify(run, 0.9, [0.01, 0.03], norm="l2", method="crown_ibp")
+    runs.certify(run, 0.9, [0.01], arithmetic="exact")
     runs.verify(run, 0.02, verified=6, counterexample=2, unknown=1, misclassified=1)
     exported(run, "genotype", tmp_path / "cell.txt", "--licence=CC-BY-4.0")
     text = (tmp_path / "cell.md").read_text()
     assert "license: CC-BY-4.0" in text and "| PGD-100 | linf | 0.03137 | 100 steps | 25.0% | 100 |" in text
-    assert "| crown_ibp | l2 | 0.02 | 2 |" in text and "95.00% of all 360 test images" in text
+    assert "| crown_ibp | l2 | 0.02 | 2 |" in text and "| hz_crown, exact arithmetic | linf | 0.01 | 1 |" in text
+    assert "95.00% of all 360 test images" in text
     assert "| 0.02 | 60.0% | 6 verified, 2 counterexample, 1 unknown, 1 misclassified of 10 | 60 s |" in text
     assert "| adversarial | pgd |" in text and "| epochs | 7 |" in text and "| seed | 5 |" in text
     assert genotypes.to_darts(runs.networks[run].architecture) in text and runs.networks[run].digest in text

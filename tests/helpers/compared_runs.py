@@ -63,11 +63,11 @@ class Runs:
         (folder / "timing.jsonl").write_text("".join(json.dumps(part | machine) + "\n" for part in parts))
         return folder
 
-    def certify(self, path, clean, radii, norm="linf", method="hz_crown"):
+    def certify(self, path, clean, radii, norm="linf", method="hz_crown", **config):
         radii = np.asarray(radii)
         content = {
             "experiment": "certify",
-            "config": {"clip": True, "split": "test", "sigma": 0.25, "n0": 10, "n": 100, "alpha": 0.001},
+            "config": {"clip": True, "split": "test", "sigma": 0.25, "n0": 10, "n": 100, "alpha": 0.001, **config},
             "checkpoint": {"path": str(path), "step": 7, "digest": self.networks[path].digest},
             "examples": len(radii),
             "clean": share(clean),
