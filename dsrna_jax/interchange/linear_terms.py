@@ -21,10 +21,11 @@ class Variables(NamedTuple):
 
 
 class Inequality(NamedTuple):
-    """The condition `sum of factor * variable + offset <= 0`; the factors are not 0."""
+    """The condition `sum of factor * variable + offset <= 0`, or `< 0` if it is strict; the factors are not 0."""
 
     factors: dict[str, float]
     offset: float
+    is_strict: bool = False
 
     @property
     def is_of_inputs(self) -> bool:
@@ -47,19 +48,21 @@ class _Term(NamedTuple):
 
 
 def comparisons(form: Form, variables: Variables) -> tuple[Inequality, ...]:
-    """The conditions of a comparison by <=, >= or =, which is two.
+    """The conditions of a comparison by <=, >=, <, > or =, which is two.
 
-    Raises: InputError, with the line, if it is of another kind, of no variable, of several inputs, or of inputs and outputs.
+    Raises: InputError, with the line, if it is of another kind, of no variable, of several inputs, of inputs and outputs, or a
+      strict one of an input.
     """
-    if form.head not in ("<=", ">=", "=") or len(form.items) != 3:
-        raise InputError(f"line {form.line}: ({form.head or '...'} ...): expected and, or, or two terms compared by <=, >= or =")
+    if form.head not in ("<=", ">=", "<", ">", "=") or len(form.items) != 3:
+        expected = "and, or, or two terms compared by <=, >=, <, > or ="
+        raise InputError(f"line {form.line}: ({form.head or '...'} ...): expected {expected}")
     left, right = (_term(item, variables) for item in form.items[1:])
     below, above = left.plus(right.times(-1.0)), right.plus(left.times(-1.0))
-    sides = {"<=": (below,), ">=": (above,), "=": (below, above)}[form.head]
-    return tuple(_checked(side, form.line) for side in sides)
+    sides = (below, above) if form.head == "=" else (below,) if form.head.startswith("<") else (above,)
+    return tuple(_checked(side, form.line, is_strict=form.head in ("<", ">")) for side in sides)
 
 
-def _checked(term: _Term, line: int) -> Inequality:
+def _checked(term: _Term, line: int, *, is_strict: bool) -> Inequality:
     factors = {name: factor for name, factor in term.factors.items() if factor}
     kinds, names = {name[0] for name in factors}, ", ".join(sorted(factors)[:4])
     if not kinds:
@@ -68,7 +71,9 @@ def _checked(term: _Term, line: int) -> Inequality:
         raise InputError(f"line {line}: a comparison of inputs with outputs, {names}, which is not read")
     if kinds == {"X"} and len(factors) > 1:
         raise InputError(f"line {line}: a condition on several inputs, {names}: expected a box, bounds of each")
-    return Inequality(factors, term.offset)
+    if kinds == {"X"} and is_strict:
+        raise InputError(f"line {line}: a strict bound of an input, {names}: expected <= or >=")
+    return Inequality(factors, term.offset, is_strict)
 
 
 def _term(item: Atom | Form, variables: Variables) -> _Term:

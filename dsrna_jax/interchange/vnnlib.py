@@ -26,13 +26,14 @@ _IGNORED = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "ex
 class Property(NamedTuple):
     """A box of inputs, and the outputs y that no input in it may have.
 
-    Output y is unsafe if in some clause all rows have `rows @ y + offsets <= 0`. The network has the property if no x with
-    lower <= x <= upper has an unsafe output.
+    Output y is unsafe if in some clause all rows have `rows @ y + offsets <= 0`, and those that are strict `< 0`. The network has
+    the property if no x with lower <= x <= upper has an unsafe output.
 
     lower, upper: [input], float64, in the order of the entries of the network's input.
     rows: [row, output].
     offsets: [row].
     clauses: numbers of rows.
+    strict: numbers of rows that come from < and >.
     """
 
     lower: np.ndarray
@@ -40,11 +41,13 @@ class Property(NamedTuple):
     rows: np.ndarray
     offsets: np.ndarray
     clauses: tuple[tuple[int, ...], ...]
+    strict: tuple[int, ...] = ()
 
     def is_unsafe(self, outputs: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
         """Whether each of the outputs [batch, output] is unsafe, [batch]; `tolerance`: by how much a row may exceed 0."""
-        values = outputs @ self.rows.T + self.offsets <= tolerance
-        return np.any([values[:, list(clause)].all(1) for clause in self.clauses], axis=0)
+        values = outputs @ self.rows.T + self.offsets
+        is_below = np.where(np.isin(np.arange(len(self.offsets)), self.strict), values < tolerance, values <= tolerance)
+        return np.any([is_below[:, list(clause)].all(1) for clause in self.clauses], axis=0)
 
     def region(self, example_shape: Sequence[int] | None = None) -> "bounds.Box":
         """The box of inputs as `bounds.verify` takes it, [1, *example_shape]; by default [1, input]."""
@@ -54,7 +57,8 @@ class Property(NamedTuple):
     def specification(self, output_shape: Sequence[int] | None = None, dtype: DTypeLike = np.float32) -> "bounds.Specification":
         """The property as `bounds.verify` takes it, of an f that computes in `dtype`.
 
-        Offsets that it does not hold are rounded down: what is proved then implies the property.
+        Offsets that it does not hold are rounded down, and strict rows count as others do: what is proved then implies the
+        property, and a counterexample is one if `is_unsafe` of its output.
 
         Args:
           output_shape: of the output of one example; by default [output].
@@ -218,12 +222,13 @@ def _property(box: np.ndarray, clauses: list[list[Inequality]], variables: Varia
     rows: dict[tuple, int] = {}
     numbered = tuple(tuple(dict.fromkeys(rows.setdefault(_key(c), len(rows)) for c in clause)) for clause in clauses)
     matrix, offsets = np.zeros((len(rows), variables.outputs)), np.zeros(len(rows))
-    for (factors, offset), row in rows.items():
+    for (factors, offset, _), row in rows.items():
         offsets[row] = offset
         for name, factor in factors:
             matrix[row, int(name[2:])] = factor
-    return Property(box[0], box[1], matrix, offsets, tuple(dict.fromkeys(numbered)))
+    strict = tuple(row for (*_, is_strict), row in rows.items() if is_strict)
+    return Property(box[0], box[1], matrix, offsets, tuple(dict.fromkeys(numbered)), strict)
 
 
 def _key(comparison: Inequality) -> tuple:
-    return tuple(sorted(comparison.factors.items())), comparison.offset
+    return tuple(sorted(comparison.factors.items())), comparison.offset, comparison.is_strict

@@ -28,7 +28,7 @@ terms = st.recursive(
     ),
     max_leaves=4,
 )
-of_outputs = st.builds("({0} (+ Y_0 (* 31 Y_1) {1}) {2})".format, st.sampled_from(["<=", ">="]), terms, numbers)
+of_outputs = st.builds("({0} (+ Y_0 (* 31 Y_1) {1}) {2})".format, st.sampled_from(["<=", ">=", "<", ">"]), terms, numbers)
 connectives = st.sampled_from(["and", "or"])
 formulas = st.recursive(
     st.one_of(of_outputs, bounds_of_inputs),
@@ -48,6 +48,8 @@ def value(item, point):
         "or": lambda: any(parts),
         "<=": lambda: first <= others[0],
         ">=": lambda: first >= others[0],
+        "<": lambda: first < others[0],
+        ">": lambda: first > others[0],
         "=": lambda: first == others[0],
         "+": lambda: sum(parts),
         "-": lambda: first - sum(others) if others else -first,
@@ -80,6 +82,12 @@ def test_boxes_in_a_disjunction_are_properties_of_their_own():
     assert (first.lower[0], first.upper[0], second.lower[0], second.upper[0]) == (-2, -1, 1, 2)
     assert len(first.clauses) == 1 and len(second.clauses) == 2
     np.testing.assert_array_equal(first.is_unsafe(np.array([[0, 1, 0.5], [0, 1, 0.6], [1, 0, 0]])), [True, False, False])
+
+
+def test_strict_comparisons_leave_their_ties_safe():
+    (found,) = vnnlib.parsed_properties(DECLARED + BOX + UNSAFE + "(assert (> Y_2 0.5))")
+    np.testing.assert_array_equal(found.is_unsafe(np.array([[0, 1, 0.5], [0, 1, 0.6], [1, 1, 0.6]])), [False, True, True])
+    assert found.is_unsafe(np.array([[0, 1, 0.5]]), tolerance=1e-6)[0]
 
 
 def test_comments_signs_and_packed_files_are_read(tmp_path):
@@ -118,6 +126,7 @@ BAD = {
     "\\(/ ...\\) is no linear term": DECLARED + "(assert (<= (/ Y_0 2) 1))",
     "condition on several inputs, X_0, X_1": DECLARED + "(assert (<= X_0 X_1))",
     "comparison of inputs with outputs": DECLARED + "(assert (<= X_0 Y_1))",
+    "a strict bound of an input, X_1": DECLARED + "(assert (< X_1 1))",
     "without a variable": DECLARED + "(assert (<= 1 2))",
     "\\(not ...\\)": DECLARED + "(assert (not (<= X_0 1)))",
     "expected a comparison, got 'X_0'": DECLARED + "(assert X_0)",
