@@ -1,9 +1,7 @@
 """The machine of a run: devices, cores and JAX, which decide the last bits of its results besides the code and the seeds."""
 
 import os
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +9,7 @@ from jax.sharding import Mesh
 
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.options import interval
+from dsrna_jax.runtime.origin import processor
 
 MACHINE = {"devices": str, "cores": (int, interval("[1, 1e9]")), "jax": str}
 """Its shape in files, for `strict_json.check`."""
@@ -39,14 +38,6 @@ def hardware() -> dict[str, Any]:
         "processor": processor() if is_cpu else "",
         "cores": cores() if is_cpu else 0,
     }
-
-
-def processor() -> str:
-    """The name of the CPU, as its maker gives it where the system tells."""
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text(encoding="utf-8", errors="replace").splitlines() if facts.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def cores() -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import platform
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dsrna_jax import __version__
-from dsrna_jax.runtime.machine import processor
 from dsrna_jax.strict_json import Nullable
 
 ORIGIN = {"version": str, "commit": Nullable(str), "command": str, "python": str, "processor": str}
@@ -26,6 +26,14 @@ def origin() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "processor": processor(),
     }
+
+
+def processor() -> str:
+    """The name of the CPU, as its maker gives it where the system tells."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8", errors="replace").splitlines() if facts.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def described(made: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, str]:
