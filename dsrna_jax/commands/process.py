@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dsrna_jax.errors import InputError, RefutedError
 from dsrna_jax.extras import absent_package
-from dsrna_jax.runtime.parent import end_with_parent
+from dsrna_jax.parent import end_with_parent
 from dsrna_jax.runtime.processes import EndedError, current
 from dsrna_jax.runtime.signals import Stopped
 

@@ -5,8 +5,6 @@ A batch is a pure function of its number: the only state of a stream is the numb
 
 import dataclasses
 import gc
-import multiprocessing
-import os
 import signal
 import threading
 import zlib
@@ -20,6 +18,7 @@ from dsrna_jax.data.decoding import as_viewed, decoded
 from dsrna_jax.data.framing import random_resized_crop
 from dsrna_jax.data.pictures import Pictures
 from dsrna_jax.errors import InputError
+from dsrna_jax.parent import end_with_spawner
 
 THREADS = 16  # that decode a batch each, where no processes do
 AHEAD = 2  # batches that are placed before they are needed
@@ -160,14 +159,7 @@ def _begin_worker(worker: int, workers: int) -> None:
     """Makes a process that decodes end when its parent does, and not by signals that terminals and Slurm send to all."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=end_with_spawner, daemon=True).start()
 
 
 def stream_seed(seed: int, part: str) -> tuple[int, int]:

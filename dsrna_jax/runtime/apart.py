@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from dsrna_jax.parent import end_with_spawner
+
 START = 300.0  # seconds for the process to begin
 
 
@@ -83,7 +85,7 @@ def _ending(code: int | None) -> str:
 def _serve(make: Callable[[], Callable[..., Any]], connection: Connection) -> None:
     """Answers calls until the other process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_spawner, daemon=True).start()
     function = make()
     connection.send((None, None))
     with contextlib.suppress(EOFError):
@@ -99,10 +101,3 @@ def _serve(make: Callable[[], Callable[..., Any]], connection: Connection) -> No
             except Exception as error:  # of what cannot be pickled
                 connection.send((None, RuntimeError(f"{type(error).__name__}: {error}")))
     os._exit(0)  # without waiting for threads
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

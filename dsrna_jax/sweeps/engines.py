@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.extras import packages_for
-from dsrna_jax.runtime.parent import of_this_process
+from dsrna_jax.parent import of_this_process
 from dsrna_jax.sweeps.worker import run_job
 
 ENGINES = ("local", "slurm", "ray")

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from dsrna_jax import strict_json
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
+from dsrna_jax.parent import end_with_parent, of_this_process
 from dsrna_jax.runtime.lock import locked
-from dsrna_jax.runtime.parent import end_with_parent, of_this_process
 from dsrna_jax.runtime.paths import is_begun
 from dsrna_jax.strict_json import Nullable
 from dsrna_jax.sweeps.jobs import Job, directory, kept

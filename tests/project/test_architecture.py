@@ -14,7 +14,7 @@ PACKAGE = "dsrna_jax"
 
 # From the bottom up. Folders of one floor do not import each other.
 FLOORS = (
-    ("errors", "data_parallel"),
+    ("errors", "data_parallel", "parent"),
     ("extras", "files"),
     ("lazy", "strict_json", "pages"),
     ("confidence", "inputs", "losses", "kernels"),

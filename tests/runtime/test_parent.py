@@ -13,7 +13,7 @@ from dsrna_jax.sweeps import jobs, worker
 
 CHILD = """
 import os, pathlib, signal, sys, time
-from dsrna_jax.runtime import parent
+from dsrna_jax import parent
 parent._EVERY = 0.05
 def save(number, frame):
     pathlib.Path(sys.argv[1]).write_text(signal.Signals(number).name)
@@ -25,7 +25,7 @@ time.sleep(60)
 """
 PARENT = """
 import os, subprocess, sys
-from dsrna_jax.runtime.parent import of_this_process
+from dsrna_jax.parent import of_this_process
 subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env={**os.environ, **of_this_process()}).wait()
 """
 

@@ -1,5 +1,6 @@
 """Processes that end with the one that started them, also when that is killed and can tell nobody."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -24,6 +25,14 @@ def end_with_parent() -> None:
     parent = os.environ.pop(PARENT, "")
     if parent.isdecimal():
         threading.Thread(target=_watch, args=(int(parent),), name="parent", daemon=True).start()
+
+
+def end_with_spawner() -> None:
+    """Ends this process, which `multiprocessing` started, at once when that process ends; for a thread, since it waits."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _watch(parent: int) -> None:
