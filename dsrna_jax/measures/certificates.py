@@ -179,7 +179,7 @@ def _zoomed_radius(net, images, labels, log_start, **options):
 
 
 def chained(
-    net: NetworkFunction, images: Images, radius: Float[Array, " batch"], *, norm: str = "linf", method: str = "ibp"
+    net: NetworkFunction, images: Images, *, radius: Float[Array, " batch"], norm: str = "linf", method: str = "ibp"
 ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch classes"]]:
     """Bounds (lower, upper) of the logits over the ball of `radius` pixels, one cell at a time.
 

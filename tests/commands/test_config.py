@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from dsrna_jax import bounds, measures
+from dsrna_jax.attacks import ball
 from dsrna_jax.commands import train
 from dsrna_jax.commands.command import parsed_flags
 from dsrna_jax.commands.config_files import read_config
@@ -58,7 +59,7 @@ IMPLEMENTED = {
         "start": STEMS,
         "schedule": schedules.LEARNING_RATE_SCHEDULES,
         "adversarial": ("none", *adversarial.KINDS, "free"),
-        "norm": ("linf", "l2"),
+        "norm": ball.NORMS,
         "attack_statistics": ("running", "batch"),
         "loading": loading.LOADING,
         "batch_norm": ("batch", "device"),

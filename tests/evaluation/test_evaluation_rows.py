@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from dsrna_jax.attacks import ball, series
+from dsrna_jax.attacks import series
 from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack import budgets
-from dsrna_jax.evaluation.attack.config import NORMS, TIERS, AttackConfig
+from dsrna_jax.evaluation.attack.config import TIERS, AttackConfig
 
 CONFIG = dataclasses.replace(TIERS["smoke"], radius=0.07, cw_radius=0.4)
 
@@ -87,7 +87,3 @@ def test_default_rows_have_a_norm_that_the_attack_knows():
 @pytest.mark.parametrize(("classes", "loss"), [(3, "margin"), (10, "dlr")])
 def test_the_row_of_apgd_t_says_which_loss_it_takes(classes, loss):
     assert budgets.attack_rows(dataclasses.replace(CONFIG, attacks="apgd_t"), classes)[-1].budget == f"default options, by {loss}"
-
-
-def test_norms_of_the_configuration_are_those_of_attacks():
-    assert NORMS == ball.NORMS

@@ -96,7 +96,7 @@ def test_the_chain_of_cells_contains_what_the_network_does(case, method):
     variables, alphas, images = case
     with jax.enable_x64():
         net, radius = function(variables, alphas), jnp.array([0.01, 0.003, 0.0])
-        lower, upper = quick(lambda x: certificates.chained(net, x, radius, method=method))(images)
+        lower, upper = quick(lambda x: certificates.chained(net, x, radius=radius, method=method))(images)
         generator = np.random.default_rng(0)
         corners = generator.choice([-1.0, 1.0], size=(40, *images.shape))
         inner = generator.uniform(-1, 1, size=(40, *images.shape))

@@ -5,8 +5,8 @@ import dataclasses
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.compute_options import PRECISIONS
 from dsrna_jax.runtime.options import check, option
+from dsrna_jax.training.adversarial_options import NORMS
 
-NORMS = ("linf", "l2")  # those of `dsrna_jax.attacks`, which imports JAX
 DEFAULT_RADII = {"linf": 8 / 255, "l2": 0.5}  # the threat models of RobustBench on CIFAR-10
 
 
