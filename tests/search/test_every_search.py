@@ -30,7 +30,7 @@ METHODS = sorted(
     for name, config in PRESETS.items()
     if name.startswith("digits_") and "dsrna" not in name and config.strategy == "gradient"
 )
-# Certified radii of every epoch, whose program takes a third of the time, are measured once for each search space.
+# Certified radii of every epoch, whose program takes long, are measured once for each search space.
 WITH_RADII = {PRESETS[name].space: name for name in METHODS}.values()
 
 
@@ -41,7 +41,7 @@ def small(name, metric):
 @pytest.mark.parametrize("metric", [name for name in MEASURES if name != "none"])
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_with_every_measure_and_ends_the_same_when_it_was_stopped(name, metric, tmp_path, monkeypatch):
-    """Of a series, which test_series stops, and with the certificate, whose programs take long, nothing is stopped here."""
+    """Series, which test_series stops, and searches with the certificate, whose programs take long, are not stopped here."""
     if name not in WITH_RADII:
         monkeypatch.setattr(SearchFunctions, "certifies", False)
     config, folder = small(name, metric), tmp_path / "whole"
