@@ -20,7 +20,7 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.normalisation import normalised
 from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.wave import Limited
-from dsrna_jax.bounds.shares import share
+from dsrna_jax.bounds.shares import mean, share
 from dsrna_jax.bounds.softmax import softmaxes
 from dsrna_jax.bounds.structure import ANY, Made, Pattern, Variable, match_made, pattern_of
 
@@ -177,9 +177,12 @@ def whole(tracer, primitive, inputs, params, axes) -> list | None:
             value = tracer.value(primitive, inputs, params)
             if value.shape == x.value.shape:
                 return [tracer.node(curve, (x,), value, axes[0], function.name)]
-    if primitive.name in ("mul", "div") and len(nodes) == 2:
-        (product,) = tracer.rules[primitive.name](tracer, primitive, inputs, params, axes)
-        return [normalised(tracer, primitive, inputs, product) or share(tracer, primitive, inputs, product) or product]
+    if primitive.name in ("mul", "div") and len(nodes) == 2 or primitive.name == "reduce_sum":
+        (result,) = tracer.rules[primitive.name](tracer, primitive, inputs, params, axes)
+        found = mean(tracer, primitive, inputs, params, result)
+        if primitive.name != "reduce_sum":
+            found = found or normalised(tracer, primitive, inputs, result) or share(tracer, primitive, inputs, result)
+        return [found or result]
     return None
 
 

@@ -1,9 +1,12 @@
 """Shares of a sum: e / sum(e), e / (1 + sum(e)), z / (sum(|z|) + eps), a / (a + b), e * (1 / sum(e)) and the like.
 
-A term of a sum of numbers >= 0, divided by at least that sum, lies in [0, 1]; and in [-1, 1] if the sum is of absolute values.
+A term of a sum of numbers >= 0, divided by at least that sum, lies in [0, 1]; and in [-1, 1] if the sum is of absolute values. A
+mean with such weights, as of attention, lies in the range of the values.
 """
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +14,9 @@ from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.least import least
 from dsrna_jax.bounds.relaxations.product import Product
-from dsrna_jax.bounds.relaxations.share import Share
-from dsrna_jax.bounds.sums import Sums, moved_sums, origins, raised, scaled, sums_in
+from dsrna_jax.bounds.relaxations.share import Mean, Share
+from dsrna_jax.bounds.relaxations.softmax import Probability
+from dsrna_jax.bounds.sums import Sums, moved_sums, origins, raised, scaled, sources, sums_in
 
 
 def share(tracer, primitive, operands, product: Node) -> Node | None:
@@ -33,6 +37,77 @@ def share(tracer, primitive, operands, product: Node) -> Node | None:
                     parents = (product.parents[top], product.parents[bottom], product)
                     return tracer.node(operation, parents, product.value, product.batch_axis, "share")
     return None
+
+
+def mean(tracer, primitive, operands, params, result: Node) -> Node | None:
+    """The node of a sum of values that a softmax over the same axes weights, or of sum(w z) / sum(w); None of others.
+
+    Args:
+      result: its node by the rule of its primitive.
+    """
+    if primitive.name == "reduce_sum":
+        for way in _weighted(tracer, primitive.name, operands, params):
+            if _is_softmax(tracer, way.weights) and way.spans(way.weights.parents[0].operation.axes):
+                return _mean(tracer, way, [], result)
+    if primitive.name != "div" or not isinstance(result.operation, Product):
+        return None
+    for made in tracer.made.get(operands[0], ()):
+        for way in _weighted(tracer, made.name, made.operands, made.params):
+            if least(tracer, way.weights) >= 0 and _is_by_total(tracer, operands[1], way):
+                return _mean(tracer, way, [result.parents[1]], result)
+    return None
+
+
+class _Weighted(NamedTuple):
+    """A sum over `axes` of products z w, of operands of one rank.
+
+    weights: a node that w repeats; its axis i lies along axis places[i] of the products.
+    """
+
+    product: Node
+    axes: tuple[int, ...]
+    z: Node
+    w: Node
+    weights: Node
+    places: tuple
+
+    def spans(self, own) -> bool:
+        """Whether axes of the weights are those that are summed over."""
+        return {self.places[axis] for axis in own} == set(self.axes)
+
+
+def _weighted(tracer, name, operands, params) -> Iterator[_Weighted]:
+    """The ways in which an operation is a sum of products of two nodes."""
+    for made in tracer.made.get(operands[0], ()) if name == "reduce_sum" else ():
+        if made.name == "mul" and all(isinstance(o, Node) and o.value.ndim == operands[0].value.ndim for o in made.operands):
+            for w, z in (made.operands, made.operands[::-1]):
+                for weights, places in sources(tracer, w):
+                    yield _Weighted(operands[0], tuple(params["axes"]), z, w, weights, places)
+
+
+def _is_by_total(tracer, bottom, way) -> bool:
+    """Whether a divisor is the sum of the weights that belong to the values which it divides."""
+    kept = [axis for axis in range(way.product.value.ndim) if axis not in way.axes]
+    for total, beside in sources(tracer, bottom):
+        for made in tracer.made.get(total, ()):
+            if made.name == "reduce_sum" and made.operands[0] is way.weights and way.spans(made.params["axes"]):
+                own = [axis for axis in range(way.weights.value.ndim) if axis not in made.params["axes"]]
+                if all(
+                    way.weights.value.shape[axis] == 1 or (place is not None and kept[place] == way.places[axis])
+                    for axis, place in zip(own, beside, strict=True)
+                ):
+                    return True
+    return False
+
+
+def _is_softmax(tracer, node) -> bool:
+    """Whether a node is a softmax that is normalised by a division, so that it adds up to 1 as it is evaluated."""
+    return isinstance(node.operation, Probability) and any(made.name == "div" for made in tracer.made.get(node, ()))
+
+
+def _mean(tracer, way, inverse, result):
+    operation = Mean(way.axes, math.prod(way.product.value.shape[axis] for axis in way.axes))
+    return tracer.node(operation, (way.z, way.w, *inverse, result), result.value, result.batch_axis, "mean")
 
 
 def _is_term(tracer, entry, sums, shape) -> bool:

@@ -15,6 +15,7 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.curve import Curve
 from dsrna_jax.bounds.relaxations.softmax import LogSoftmax, LogSumExp, Probability, Unshifted
 from dsrna_jax.bounds.rules.building import with_axes_in_front
+from dsrna_jax.bounds.sums import sources
 
 # exp(x) x for log-probabilities x; and where log is taken of exp(x), which must not be flushed to 0.
 ENTROPY = Curve(lambda x: jnp.exp(x) * x, (-2.0,), size=lambda x, f: 1 + f)
@@ -40,7 +41,7 @@ def softmaxes(tracer, primitive, operands) -> list | None:
 
 def _quotient(tracer, top, bottom):
     """[node] of exp(y) / sum(exp(y)), or None."""
-    for total, places in _sources(tracer, bottom):
+    for total, places in sources(tracer, bottom):
         for summed, summed_axes in _sums(tracer, total):
             if not _is_beside(total, places, summed_axes, bottom.value.shape, top) or summed.value.shape != top.value.shape:
                 continue
@@ -85,7 +86,7 @@ def _shifted_back(tracer, left, right):
         for x, shifted in _ways(tracer, y, "sub"):
             if not isinstance(x, Node) or x.value.shape != y.value.shape or not _is_maximum(tracer, shifted, summed_axes, x):
                 continue
-            for source, places in _sources(tracer, shifted):
+            for source, places in sources(tracer, shifted):
                 if source is shift and _is_beside(source, places, summed_axes, shifted.value.shape, x):
                     return [_recorded(tracer, x, x, summed_axes, log.value.shape)]
     return None
@@ -93,7 +94,7 @@ def _shifted_back(tracer, left, right):
 
 def _difference(tracer, y, log):
     """[node] of y - log(sum(exp(y))), or None."""
-    for source, places in _sources(tracer, log):
+    for source, places in sources(tracer, log):
         if source in tracer.log_sums:
             summed, summed_axes = tracer.log_sums[source]
             if summed is y and _is_beside(source, places, summed_axes, log.value.shape, y):
@@ -188,46 +189,29 @@ def _sums(tracer, total):
     return [(m.operands[0], tuple(m.params["axes"])) for m in made if isinstance(m.operands[0], Node)]
 
 
-def _sources(tracer, node, places=None):
-    """(source, places) of the nodes that a node repeats, itself first.
+def _is_beside(source, places, summed_axes, spread_shape, like, at=None) -> bool:
+    """Whether an array of `spread_shape` that repeats `source`, sums over axes of `like`, broadcasts against its own terms.
 
-    Axis i of the source lies along axis places[i] of the node; the place of an axis of size 1 may be None.
+    at: the axes of the terms along which those of `like` lie, if `like` is moved; an axis of size 1 may have none.
     """
-    places = tuple(range(node.value.ndim)) if places is None else places
-    sources = [(node, places)]
-    for made in tracer.made.get(node, ()):
-        source = made.operands[0]
-        if not isinstance(source, Node):
-            continue
-        if made.name == "broadcast_in_dim":
-            sources += _sources(tracer, source, tuple(places[axis] for axis in made.params["broadcast_dimensions"]))
-        if made.name in ("reshape", "expand_dims"):
-            long, longer = ([i for i, n in enumerate(v.value.shape) if n != 1] for v in (source, node))
-            if [source.value.shape[i] for i in long] == [node.value.shape[i] for i in longer]:
-                moved = dict(zip(long, longer, strict=True))
-                sources += _sources(
-                    tracer, source, tuple(places[moved[i]] if i in moved else None for i in range(source.value.ndim))
-                )
-    return sources
-
-
-def _is_beside(source, places, summed_axes, spread_shape, like) -> bool:
-    """Whether an array of `spread_shape` that repeats `source`, sums over axes of `like`, broadcasts against its own terms."""
     whole = like.value.shape
+    at = range(len(whole)) if at is None else at
     kept = [i for i in range(len(whole)) if i not in summed_axes]
     own = kept if source.value.ndim == len(kept) else list(range(len(whole)))
     if len(spread_shape) != len(whole) or source.value.ndim != len(own):
         return False
     for size, place, axis in zip(source.value.shape, places, own, strict=True):
-        if size != (1 if axis in summed_axes else whole[axis]) or (size != 1 and place != axis):
+        if size != (1 if axis in summed_axes else whole[axis]) or (size != 1 and place != at[axis]):
             return False
-    return all(n == whole[i] or (n == 1 and i in summed_axes) for i, n in enumerate(spread_shape))
+    return all(
+        spread_shape[place] in (whole[i], 1 if i in summed_axes else whole[i]) for i, place in enumerate(at) if place is not None
+    )
 
 
 def _total(tracer, x):
     """(summed, axes) if x is a sum of exp, or its absolute value, with or without the axes that it sums over; else None."""
     for source in (x, *(o[0] for o in _ways(tracer, x, "abs"))):
-        for total, places in _sources(tracer, source):
+        for total, places in sources(tracer, source):
             for summed, summed_axes in _sums(tracer, total):
                 is_kept = _is_beside(total, places, summed_axes, source.value.shape, summed)
                 if _ways(tracer, summed, "exp") and (source is total or is_kept):
@@ -239,12 +223,14 @@ def _is_maximum(tracer, operand, summed_axes, x) -> bool:
     """Whether an operand is the maximum of x, or of x under a mask, along axes, repeated to the shape of x."""
     if not isinstance(operand, Node):
         return False
-    for source, places in _sources(tracer, operand):
+    moved = [(like, at) for like, at in sources(tracer, x) if like.value.size == x.value.size]
+    for source, places in sources(tracer, operand):
         for made in tracer.made.get(source, ()):
-            if made.name == "reduce_max" and tuple(made.params["axes"]) == summed_axes:
-                (whole,) = made.operands
-                if whole is x or any(x is case for _, *cases in _ways(tracer, whole, "select_n") for case in cases):
-                    return _is_beside(source, places, summed_axes, operand.value.shape, x)
+            for like, at in moved if made.name == "reduce_max" else ():
+                (whole,), axes = made.operands, made.params["axes"]
+                if whole is like or any(like is case for _, *cases in _ways(tracer, whole, "select_n") for case in cases):
+                    if {at[axis] for axis in axes} == set(summed_axes):
+                        return _is_beside(source, places, axes, operand.value.shape, like, at)
     return False
 
 

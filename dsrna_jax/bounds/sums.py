@@ -140,6 +140,32 @@ def _moves(made, node) -> Iterator[tuple[Node, Callable]]:
         yield source, lambda a: np.broadcast_to(a.reshape(ranked), shape)
 
 
+def sources(tracer, node, places=None) -> list[tuple[Node, tuple]]:
+    """(source, places) of the nodes that a node repeats, itself first.
+
+    Axis i of the source lies along axis places[i] of the node; the place of an axis of size 1 may be None.
+    """
+    places = tuple(range(node.value.ndim)) if places is None else places
+    found = [(node, places)]
+    for made in tracer.made.get(node, ()):
+        source = made.operands[0]
+        if not isinstance(source, Node):
+            continue
+        if made.name == "broadcast_in_dim":
+            found += sources(tracer, source, tuple(places[axis] for axis in made.params["broadcast_dimensions"]))
+        if made.name == "transpose":
+            order = made.params["permutation"]
+            found += sources(tracer, source, tuple(places[order.index(axis)] for axis in range(len(order))))
+        if made.name in ("reshape", "expand_dims"):
+            long, longer = ([i for i, n in enumerate(v.value.shape) if n != 1] for v in (source, node))
+            if [source.value.shape[i] for i in long] == [node.value.shape[i] for i in longer]:
+                moved = dict(zip(long, longer, strict=True))
+                found += sources(
+                    tracer, source, tuple(places[moved[i]] if i in moved else None for i in range(source.value.ndim))
+                )
+    return found
+
+
 def is_number(constant, value) -> bool:
     """Whether an operand is known to be a number, or to repeat it."""
     known = None if isinstance(constant, Node | Predicate) else number(constant)

@@ -1,4 +1,4 @@
-"""Shares of a sum: recognised however they are written, within their range at any radius, and sound."""
+"""Shares of a sum, and means by them: recognised however they are written, within their range at any radius, and sound."""
 
 import jax
 import jax.numpy as jnp
@@ -116,3 +116,47 @@ def test_shares_that_may_overflow_or_vanish_have_no_range():
     assert not np.all(np.isfinite(share(20.0)))  # f is NaN where exp overflows
     small = quick(lambda r: bounds.bound(lambda x: jax.nn.relu(x) / total(jax.nn.relu(x)), x, radius=r, method="ibp"))
     assert not np.all(np.isfinite(small(100.0)))  # 0 / 0
+
+
+def scores(x):
+    return jnp.einsum("bqd,bkd->bqk", x, x)
+
+
+MEANS = [  # of x, over its axis 1
+    lambda x: (jnp.exp(x) * x).sum(1) / jnp.exp(x).sum(1),
+    lambda x: (jax.nn.sigmoid(x[..., :1]) * x).sum(1) / jax.nn.sigmoid(x[..., :1]).sum(1),
+    lambda x: jnp.einsum("bk,bkd->bd", jax.nn.softmax(x[..., 0]), x),
+    lambda x: jax.nn.softmax(scores(x)) @ x,
+    lambda x: jnp.einsum("bkq,bkd->bqd", jax.nn.softmax(scores(x), axis=1), x),
+    lambda x: jax.nn.dot_product_attention(*[x[:, :, None]] * 3)[:, :, 0],
+]
+
+
+def test_bounds_of_means_stay_in_the_range_of_their_values_and_hold():
+    compute = quick(lambda r: [bounds.bound(f, X, radius=r, method="ibp") for f in MEANS])
+    evaluate = quick(lambda x: [f(x) for f in MEANS])
+    moves = np.random.default_rng(1).choice([-1, 0, 1], size=(32, *X.shape))
+    for radius in (1e-6, 0.1, 2.0):
+        values = [evaluate(np.float32(X + 0.999 * radius * move)) for move in moves]
+        least, most = X.min(1) - radius, X.max(1) + radius
+        for i, sides in enumerate(compute(radius)):
+            lower, upper = (np.asarray(side).reshape(2, -1, 4) for side in sides)
+            at = np.stack([np.asarray(value[i]).reshape(lower.shape) for value in values])
+            assert np.all(lower[None] <= at) and np.all(at <= upper[None]), i
+            assert np.all(lower >= least[:, None] - 1e-4) and np.all(upper <= most[:, None] + 1e-4), i
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: (jnp.exp(x) * x).sum(2) / jnp.exp(x).sum(1)[:, :3],
+        lambda x: (jnp.exp(x) * x).sum(1) / jnp.exp(x[:, :2]).sum(1),
+        lambda x: (x * jnp.exp(x)).sum(1) / x.sum(1),
+        lambda x: jax.nn.softmax(scores(x), axis=1) @ x,
+        lambda x: (jax.nn.softmax(x) * x).sum(1),
+        lambda x: (jnp.exp(scores(x))[..., None] * x[:, None]).sum((2, 3)) / jnp.exp(scores(x)).sum(2),
+        lambda x: (jnp.exp(x[:, :3, :3]) * x[:, :3, :3]).sum(1) / jnp.exp(x[:, :3, :3]).sum(2),
+    ],
+)
+def test_what_looks_like_a_mean_and_is_none_is_not_taken_for_one(f):
+    assert "mean" not in bounds.explain(f, jax.ShapeDtypeStruct(X.shape, np.float32)).operations
