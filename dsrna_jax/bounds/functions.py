@@ -179,10 +179,10 @@ def whole(tracer, primitive, inputs, params, axes) -> list | None:
                 return [tracer.node(curve, (x,), value, axes[0], function.name)]
     if primitive.name in ("mul", "div") and len(nodes) == 2 or primitive.name == "reduce_sum":
         (result,) = tracer.rules[primitive.name](tracer, primitive, inputs, params, axes)
-        found = mean(tracer, primitive, inputs, params, result)
+        recognised = mean(tracer, primitive, inputs, params, result)
         if primitive.name != "reduce_sum":
-            found = found or normalised(tracer, primitive, inputs, result) or share(tracer, primitive, inputs, result)
-        return [found or result]
+            recognised = recognised or normalised(tracer, primitive, inputs, result) or share(tracer, primitive, inputs, result)
+        return [recognised or result]
     return None
 
 

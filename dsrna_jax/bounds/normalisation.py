@@ -61,22 +61,22 @@ def _inverses(tracer, node) -> Iterator[Sums]:
     """`Sums` of squares S with |node| <= factor / sqrt(S)."""
     for made in tracer.made.get(node, ()):
         first, constants = made.operands[0], [o for o in made.operands if not isinstance(o, Node | Predicate)]
-        found: Any = ()
+        pairs: Any = ()
         if made.name == "rsqrt" or (made.name == "pow" and is_number(constants[0], -0.5)):
-            found = ((s, 1 / np.sqrt(s.factor)) for s in _squares(tracer, first))
+            pairs = ((s, 1 / np.sqrt(s.factor)) for s in _squares(tracer, first))
         elif made.name == "div" and constants and constants[0] is first and number(first) is not None:
-            found = ((s, abs(number(first)) / np.sqrt(s.factor)) for s in _roots(tracer, made.operands[1]))
+            pairs = ((s, abs(number(first)) / np.sqrt(s.factor)) for s in _roots(tracer, made.operands[1]))
         elif made.name == "integer_pow" and made.params["y"] == -1:
-            found = ((s, 1 / np.sqrt(s.factor)) for s in _roots(tracer, first))
+            pairs = ((s, 1 / np.sqrt(s.factor)) for s in _roots(tracer, first))
         elif len(constants) == 1 and (made.name == "mul" or (made.name == "div" and constants[0] is not first)):
             (operand,) = (o for o in made.operands if isinstance(o, Node))
             factor = constants[0] if number(constants[0]) is None else number(constants[0])
             factor = abs(1 / factor if made.name == "div" else factor)
-            found = (
+            pairs = (
                 (s._replace(places=np.broadcast_to(s.places, node.value.shape)), s.factor * factor)
                 for s in _inverses(tracer, operand)
             )
-        yield from (s._replace(factor=factor) for s, factor in found)
+        yield from (s._replace(factor=factor) for s, factor in pairs)
         yield from moved_sums(tracer, made, node, _inverses)
 
 

@@ -52,7 +52,7 @@ class OutputBounds:
         lower = self._from_planes(rows)
         if not (method.optimises and any(isinstance(node.operation, Hinge) for node in graph.nodes)):
             return lower
-        enough = None if is_enough is None else lambda found: is_enough(jnp.fmax(found, lower))
+        enough = None if is_enough is None else lambda bound: is_enough(jnp.fmax(bound, lower))
         relaxed, ascent = self.relaxations[0], self.options.ascent
         optimised = optimised_lower_bound(graph, self.ball, relaxed, graph.output, rows, ascent, is_enough=enough)
         return jnp.fmax(lower, optimised)

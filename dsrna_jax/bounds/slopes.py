@@ -51,5 +51,5 @@ def optimised_slopes(
     if rows is None:
         every = rows_of(output, jnp.arange(output.size))
         rows = jnp.concatenate([every, -every])
-    found = shared_slopes(bounded.graph, bounded.ball, bounded.relaxations[0], output, rows, bounded.options.ascent)
-    return {node.name: share for node, share in found.items()}
+    shares = shared_slopes(bounded.graph, bounded.ball, bounded.relaxations[0], output, rows, bounded.options.ascent)
+    return {node.name: share for node, share in shares.items()}

@@ -146,24 +146,24 @@ def sources(tracer, node, places=None) -> list[tuple[Node, tuple]]:
     Axis i of the source lies along axis places[i] of the node; the place of an axis of size 1 may be None.
     """
     places = tuple(range(node.value.ndim)) if places is None else places
-    found = [(node, places)]
+    pairs = [(node, places)]
     for made in tracer.made.get(node, ()):
         source = made.operands[0]
         if not isinstance(source, Node):
             continue
         if made.name == "broadcast_in_dim":
-            found += sources(tracer, source, tuple(places[axis] for axis in made.params["broadcast_dimensions"]))
+            pairs += sources(tracer, source, tuple(places[axis] for axis in made.params["broadcast_dimensions"]))
         if made.name == "transpose":
             order = made.params["permutation"]
-            found += sources(tracer, source, tuple(places[order.index(axis)] for axis in range(len(order))))
+            pairs += sources(tracer, source, tuple(places[order.index(axis)] for axis in range(len(order))))
         if made.name in ("reshape", "expand_dims"):
             long, longer = ([i for i, n in enumerate(v.value.shape) if n != 1] for v in (source, node))
             if [source.value.shape[i] for i in long] == [node.value.shape[i] for i in longer]:
                 moved = dict(zip(long, longer, strict=True))
-                found += sources(
+                pairs += sources(
                     tracer, source, tuple(places[moved[i]] if i in moved else None for i in range(source.value.ndim))
                 )
-    return found
+    return pairs
 
 
 def is_number(constant, value) -> bool:

@@ -84,15 +84,15 @@ def _yaml(file: Path) -> dict[str, Any]:
 
 def _mapping(tree: Any, file: Path) -> dict[str, Any]:
     """The fields of a mapping of YAML, and those of mappings in it. Raises: InputError for all else, and for a field twice."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     pairs = tree.value if getattr(tree, "id", "") == "mapping" else None
     if pairs is None or not all(name.id == "scalar" for name, _ in pairs):
         raise InputError(f"{file}: expected a field and its value in each line, such as `epochs: 5`")
     for name, value in pairs:
-        if name.value in found:
+        if name.value in fields:
             raise InputError(f"{file}: expected each field once, got {shown(name.value)} twice")
-        found[name.value] = _content(value, file)
-    return found
+        fields[name.value] = _content(value, file)
+    return fields
 
 
 def _content(value: Any, file: Path) -> Any:

@@ -68,10 +68,10 @@ def _one(onnx: str, vnnlib: str, values: FlagValues) -> None:
         check_file(results, "results")
         results.parent.mkdir(parents=True, exist_ok=True)
         write_whole(results, "error\n")  # until there is another answer
-    found = answered_apart(Apart(answering))(expanded(onnx), expanded(vnnlib), timeout)
+    answer = answered_apart(Apart(answering))(expanded(onnx), expanded(vnnlib), timeout)
     if results is not None:
-        write_whole(results, found.text)
-    print(found.text.rstrip())
+        write_whole(results, answer.text)
+    print(answer.text.rstrip())
 
 
 def _instances(values: FlagValues) -> None:

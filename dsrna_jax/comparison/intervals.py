@@ -43,13 +43,13 @@ def interval(row: ComparisonRow, column: Column) -> ConfidenceInterval | None:
 
 def radii(row: ComparisonRow, column: Column) -> np.ndarray | None:
     """The certified radii [image] of all trainings of a row, one after the other; None without any."""
-    found = [
+    parts = [
         arrays["minimum"]
         for run in row.runs
         for result, arrays in zip(run.certificates, run.radii, strict=True)
         if arrays and radius_column(result, run) == column
     ]
-    return np.concatenate(found) if found else None
+    return np.concatenate(parts) if parts else None
 
 
 def _mean_interval(mean: float, std: float, count: int, most: float) -> ConfidenceInterval:

@@ -50,8 +50,8 @@ def _table(name: str, comparison: Comparison) -> str:
             cell = row.cells.get(column)
             value = "" if cell is None else f' data-value="{cell.value!r}"'
             mark = " class=best" if cell and row.runs and cell.value == comparison.best(column) else ""
-            found = interval(row, column)
-            ends = f"{number(found.low, column)} to {number(found.high, column)}" if found else ""
+            limits = interval(row, column)
+            ends = f"{number(limits.low, column)} to {number(limits.high, column)}" if limits else ""
             shown = f'{safe(text)}<small class="ends">{ends}</small>' if ends else safe(text)
             cells.append(f'<td{value}{mark} title="{safe(cell.note if cell else "")}">{shown}</td>')
         paths = " ".join(str(run.path) for run in row.runs)

@@ -156,8 +156,8 @@ def method(search: Mapping[str, Any], dataset: str) -> str | None:
     searched_on = SEARCHED_ON.get(dataset)
     if searched_on is None or search.get("dataset") != searched_on or search.get("image_size", 0) not in _SIDES[searched_on]:
         return None
-    found = method_of(search)
-    return next((name for name, axes in METHODS if axes == found), None)
+    own = method_of(search)
+    return next((name for name, axes in METHODS if axes == own), None)
 
 
 def figures(row: str, dataset: str) -> dict[str, PaperFigure]:

@@ -40,11 +40,11 @@ def pictures(table: Comparison) -> Iterator[ComparisonPicture]:
             yield ComparisonPicture(caption, _told("Falling curves", ends), figure)
     for column in table.columns:
         if column.title in RADIUS_TITLES:
-            stairs = {row.name: found for row in measured if (found := radii(row, column)) is not None}
+            stairs = {row.name: certified for row in measured if (certified := radii(row, column)) is not None}
             if stairs:
                 caption = f"Certified accuracy: {column.title}, {column.settings}"
-                middle = {name: f"{np.mean(found > 0):.0%} of the images certified, median radius {np.median(found):.3g}"
-                          for name, found in stairs.items()}  # fmt: skip
+                middle = {name: f"{np.mean(certified > 0):.0%} of the images certified, median radius {np.median(certified):.3g}"
+                          for name, certified in stairs.items()}  # fmt: skip
                 figure = plots.compared_certificates(stairs, "certified radius [pixel units]")
                 yield ComparisonPicture(caption, _told("Falling staircases", middle), figure)
 
@@ -74,14 +74,14 @@ def _measures(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[
 
 def _scatters(table: Comparison, measured: Sequence[ComparisonRow]) -> Iterator[ComparisonPicture]:
     """Clean accuracy against robustness, against the cost of the search, and against the multiply-adds of an image."""
-    clean = {row.name: found for row in measured if (found := _first(row, [c for c in table.columns if c.title == CLEAN]))}
+    clean = {row.name: value for row in measured if (value := _first(row, [c for c in table.columns if c.title == CLEAN]))}
     robust = _robustness(table, measured)
     choices: list[tuple[str, Mapping[str, Column]]] = []
     if robust is not None:
         choices.append(("robustness", {row.name: robust for row in measured if robust in row.cells}))
     for title in (*COSTS, MULTIPLY_ADDS):
         columns = [column for column in table.columns if column.title == title]
-        choices.append(("cost", {row.name: found for row in measured if (found := _first(row, columns))}))
+        choices.append(("cost", {row.name: value for row in measured if (value := _first(row, columns))}))
     for what, of_row in choices:
         rows = [row for row in measured if row.name in of_row and row.name in clean]
         if len(rows) < 2:

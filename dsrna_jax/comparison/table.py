@@ -32,12 +32,12 @@ class Comparison(NamedTuple):
     @property
     def facets(self) -> "list[tuple[str, Comparison]]":
         """A table for each data set and kind of training, with its name, its rows, and the columns of which it has figures."""
-        found = []
+        tables = []
         for name in dict.fromkeys(row.facet for row in self.rows):
             rows = [row for row in self.rows if row.facet == name]
             columns = [column for column in self.columns if column in _ALWAYS or any(column in row.cells for row in rows)]
-            found.append((name, Comparison(columns, rows, [])))
-        return found
+            tables.append((name, Comparison(columns, rows, [])))
+        return tables
 
     def best(self, column: Column) -> float | None:
         """The best measured value of a column: the largest accuracy or radius, the least size or cost; None if one is alone."""

@@ -105,10 +105,10 @@ def _class_files(path: Path, folders: dict[str, Path], aside: Sequence[Path]) ->
     """
     suffixes, seen = readable_suffixes(), {}
     below = {kind: _files_below(folder, suffixes, seen) for kind, folder in folders.items()}
-    files = {kind: [file for file in found if not _is_hidden(file)] for kind, found in below.items()}
-    hidden = [entry for found in (*below.values(), path.iterdir()) for entry in found if _is_hidden(entry)]
+    files = {kind: [file for file in entries if not _is_hidden(file)] for kind, entries in below.items()}
+    hidden = [entry for entries in (*below.values(), path.iterdir()) for entry in entries if _is_hidden(entry)]
     images = {kind: [file for file in below if file.suffix.lower() in suffixes] for kind, below in files.items()}
-    others = [file for found in files.values() for file in found if file.suffix.lower() not in suffixes]
+    others = [file for entries in files.values() for file in entries if file.suffix.lower() not in suffixes]
     if empty := [kind for kind, some in images.items() if not some]:
         only = f", only {_counted(files[empty[0]])}" if files[empty[0]] else ""
         raise InputError(

@@ -85,8 +85,8 @@ def facts(network: TrainedNetwork) -> dict[str, str]:
 def _checked(network: TrainedNetwork, logits: Callable[[np.ndarray], Any], judge: str) -> str:
     """The result of a comparison of logits, as text. Raises: InputError if they differ by more than `TOLERANCE`."""
     images = np.random.default_rng(0).uniform(size=(_IMAGES, *network.image_shape)).astype(np.float32)
-    own, found = np.asarray(jax.jit(network.logits_fn)(images)), np.asarray(logits(images))
-    difference = np.abs(own - found).max() / max(1.0, np.abs(own).max())
+    own, theirs = np.asarray(jax.jit(network.logits_fn)(images)), np.asarray(logits(images))
+    difference = np.abs(own - theirs).max() / max(1.0, np.abs(own).max())
     if not difference <= TOLERANCE:
         raise InputError(
             f"logits by {judge} differ from those of the network by {difference:.2g}: expected {TOLERANCE:g}; nothing was written"

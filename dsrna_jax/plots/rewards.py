@@ -15,7 +15,7 @@ def rewards(
     path: str | os.PathLike | None = None,
     *,
     reward: str = "reward",
-    found: int | None = None,
+    best: int | None = None,
     title: str | None = None,
     width: int = 1000,
 ) -> Figure:
@@ -24,7 +24,7 @@ def rewards(
     Args:
       children: one dict a child: "child", its number, and "reward".
       reward: label of the axis.
-      found: number of the child whose cells are the result, which gets a line.
+      best: number of the child whose cells are the result, which gets a line.
       width: of the picture, in pixels; the height follows.
     """
     inches, dpi = width / 110, 110
@@ -36,8 +36,8 @@ def rewards(
         numbers, values = (np.array([child[name] for child in children], float) for name in ("child", "reward"))
         axes.plot(numbers, values, linestyle="none", marker="o", markersize=4, color="#4477aa", alpha=0.7, label="a child")
         axes.step(numbers, np.maximum.accumulate(values), where="post", color="#cc3311", linewidth=1.8, label="the best so far")
-        if found is not None:
-            axes.axvline(found, color=GREY, linestyle=":", linewidth=1.2, label="the cells found")
+        if best is not None:
+            axes.axvline(best, color=GREY, linestyle=":", linewidth=1.2, label="the cells found")
         axes.legend(fontsize=9, frameon=False, loc="lower right")
     else:
         figure.text(0.5, 0.5, "no child has been tried yet", ha="center", fontsize=12, color=INK)

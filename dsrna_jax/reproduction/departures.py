@@ -27,8 +27,8 @@ def departures(graph: RunGraph, full: RunGraph, resolve: Callable[[RunNode], Any
     for ours, theirs in _pairs(graph, full, table):
         if ours.command == "train":
             sources[ours.method.name] = bool(ours.needs) and not theirs.needs
-        found = changes.setdefault(_KINDS[theirs.kind], {}).setdefault(ours.method.name, {})
-        found |= _changed(resolve(theirs), resolve(ours))
+        differing = changes.setdefault(_KINDS[theirs.kind], {}).setdefault(ours.method.name, {})
+        differing |= _changed(resolve(theirs), resolve(ours))
     lines = []
     for name, source in sources.items():
         if source:

@@ -82,10 +82,10 @@ def grid(
         for column in table.columns:
             own = {cell.method.name: cell for cell in cells if (cell.data, cell.column) == (data, column)}
             prefix = f"{data}: " if len(sets) > 1 else ""
-            found = {name: figure(cell, read_runs) for name, cell in own.items()}
-            called = {one.title for one in found.values() if one} - {""}  # not AutoAttack, if parts of it ran
+            figures = {name: figure(cell, read_runs) for name, cell in own.items()}
+            called = {one.title for one in figures.values() if one} - {""}  # not AutoAttack, if parts of it ran
             headings.append(Heading(f"{prefix}{' or '.join(sorted(called)) or column.title}", column.says))
-            columns.append({name: _ours(one, len(own[name].trainings)) for name, one in found.items()})
+            columns.append({name: _ours(one, len(own[name].trainings)) for name, one in figures.items()})
             theirs = {name: _theirs(one) for name, cell in own.items() if (one := printed(cell))}
             if theirs:
                 headings.append(Heading(f"{prefix}{column.title}", "the paper", True))
@@ -101,15 +101,15 @@ def grid(
     return Grid(table.title, headings, lines, table.protocol, stand_ins, _budgets(headings, columns), departed)
 
 
-def _ours(found: Figure | None, wanted: int) -> Entry:
-    if found is None:
+def _ours(own: Figure | None, wanted: int) -> Entry:
+    if own is None:
         return Entry(ABSENT)
-    so_far = f" ({found.count} of {wanted})" if found.count < wanted else ""
-    return Entry(_text(found.value, found.std) + so_far, found, found.runs, found.how)
+    so_far = f" ({own.count} of {wanted})" if own.count < wanted else ""
+    return Entry(_text(own.value, own.std) + so_far, own, own.runs, own.how)
 
 
-def _theirs(found: PaperFigure) -> Entry:
-    return Entry(_text(found.value, found.std), found, how=f"Table {found.table}")
+def _theirs(stated: PaperFigure) -> Entry:
+    return Entry(_text(stated.value, stated.std), stated, how=f"Table {stated.table}")
 
 
 def _text(value: float, std: float | None) -> str:

@@ -44,12 +44,12 @@ def comma_separated(grids: Sequence[Grid]) -> str:
     for grid in grids:
         for line in grid.lines:
             for heading, entry in zip(grid.headings, line.entries, strict=False):
-                if (found := entry.figure) is not None:
+                if (figure := entry.figure) is not None:
                     source = "paper" if heading.is_paper else "measured"
-                    std = "" if found.std is None else found.std
+                    std = "" if figure.std is None else figure.std
                     runs = " ".join(map(str, entry.runs))
-                    count = "" if heading.is_paper else found.count
-                    writer.writerow([grid.title, line.name, heading.title, source, found.value, std, count, runs, entry.how])
+                    count = "" if heading.is_paper else figure.count
+                    writer.writerow([grid.title, line.name, heading.title, source, figure.value, std, count, runs, entry.how])
     return file.getvalue()
 
 

@@ -97,20 +97,20 @@ class Plan:
             training = self.graph.nodes[cell.trainings[0]]
             for name in (training.name, *training.needs):
                 needed.setdefault(self.costs.configs[name].dataset, set()).add(cell.table)
-        folder, found = self.common.get("data_dir"), []
+        folder, lines = self.common.get("data_dir"), []
         if absent := [name for name in needed if not is_there(name, folder)]:
             without = {cell.table for cell in self.graph.cells} - {table for name in absent for table in needed[name]}
             can = f"--table={','.join(map(str, sorted(without)))} runs without, and " if without else ""
             place = f" in {folder}" if folder else ""
-            found.append(f"{', '.join(absent)} not found{place}: give --data_dir=PATH, where it is prepared "
+            lines.append(f"{', '.join(absent)} not found{place}: give --data_dir=PATH, where it is prepared "
                          f"(docs/install.md, Data); {can}--scale=digits needs no data")  # fmt: skip
         if self.scale.gpu and not has_gpu:
             takes = in_words(self.costs.left(self.graph.nodes))
-            found.append(
+            lines.append(
                 f"scale={self.scale.name} needs a GPU, which this machine lacks: on two cores it takes about {takes}; give "
                 "--engine=slurm or --engine=ray, or a scale for a CPU (digits, mnist_small, cifar10_small)"
             )
-        return found
+        return lines
 
     def text(self, has_gpu: bool) -> str:
         """Tables, what is left out, every command with its state and cost, and the sum."""

@@ -49,14 +49,16 @@ def trainings(graph: RunGraph, out: Path, finished: set[str]) -> dict[str, Finis
 
 def figure(cell: CellRuns, read_runs: Mapping[str, FinishedTraining]) -> Figure | None:
     """The figure of a cell, of the trainings that are finished and measured; None without any."""
-    found = [(run, one) for name in cell.trainings if (run := read_runs.get(name)) and (one := value(run, cell.column.measure))]
-    if not found:
+    measured = [
+        (run, one) for name in cell.trainings if (run := read_runs.get(name)) and (one := value(run, cell.column.measure))
+    ]
+    if not measured:
         return None
-    values = [one.value for _, one in found]
+    values = [one.value for _, one in measured]
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    ways = dict.fromkeys(one.how for _, one in found)
-    paths = tuple(_folder(run, cell.column.measure) for run, _ in found)
-    return Figure(float(np.mean(values)), std, len(values), paths, "; ".join(ways), found[0][1].title)
+    ways = dict.fromkeys(one.how for _, one in measured)
+    paths = tuple(_folder(run, cell.column.measure) for run, _ in measured)
+    return Figure(float(np.mean(values)), std, len(values), paths, "; ".join(ways), measured[0][1].title)
 
 
 def _folder(run: FinishedTraining, measure: str) -> Path:
@@ -66,8 +68,8 @@ def _folder(run: FinishedTraining, measure: str) -> Path:
 
 def printed(cell: CellRuns) -> PaperFigure | None:
     """The paper's figure that a cell stands beside."""
-    found = paper_tables.figures(cell.method.row, cell.data).get(cell.column.title)
-    return found if found and found.table == cell.table else None
+    stated = paper_tables.figures(cell.method.row, cell.data).get(cell.column.title)
+    return stated if stated and stated.table == cell.table else None
 
 
 def value(run: FinishedTraining, measure: str) -> MeasuredCell | None:

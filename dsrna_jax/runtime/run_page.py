@@ -68,8 +68,8 @@ def _seen(file: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     if file.name == "curves.png" and rows:
         figures = {name.replace("_", " "): value for name, value in rows[-1].items() if name != "step" and value is not None}
         return f"After the last epoch: {', '.join(f'{name} {_text(value)}' for name, value in figures.items())}"
-    if file.name == "cells.png" and (found := file.with_name("genotype.json")).is_file():
-        return str(genotypes.load(found))
+    if file.name == "cells.png" and (saved := file.with_name("genotype.json")).is_file():
+        return str(genotypes.load(saved))
     return _KINDS.get(file.name, "")
 
 

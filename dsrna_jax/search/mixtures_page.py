@@ -28,7 +28,7 @@ def mixtures(
     """
     alphas, genotype = history[-1], genotypes[-1]
     assert genotype is not None
-    every = [_shown(of, found or genotype, found is not None) for of, found in zip(history, genotypes, strict=True)]
+    every = [_shown(of, own or genotype, own is not None) for of, own in zip(history, genotypes, strict=True)]
     last = iter(every[-1])
     tables = []
     for group in genotype.groups:

@@ -84,7 +84,7 @@ def staged(config: SearchConfig) -> Members:
 
 def by_weight_decay(config: SearchConfig) -> Members:
     """A search for each weight decay, and a training of what it found; the genotype of the most accurate on search_val."""
-    decays, found = weight_decays_of(config), []
+    decays, ranked = weight_decays_of(config), []
     for number, decay in enumerate(decays, start=1):
         member = changed(config, weight_decays="", weight_decay=decay)
         heading = f"search {number} of {len(decays)}: weight decay {decay:g}"
@@ -92,8 +92,8 @@ def by_weight_decay(config: SearchConfig) -> Members:
         heading = f"training of its cell on search_train: weight decay {decay:g}"
         training = Member(f"training_{number}", heading, retraining(config), genotype)
         row = (yield training).row
-        found.append((row["val_accuracy"], -row["val_loss"], -number, genotype))
-    return max(found, key=lambda item: item[:3])[3]
+        ranked.append((row["val_accuracy"], -row["val_loss"], -number, genotype))
+    return max(ranked, key=lambda item: item[:3])[3]
 
 
 def adaptive(config: SearchConfig) -> Members:
@@ -150,13 +150,13 @@ def foreseen(config: SearchConfig) -> list[Member]:
     rows = np.tile(np.array(costs, float), (edge_count(config.nodes), 1))
     alphas: dict[str, Any] = {cell: rows for cell in CELL_TYPES}
     outcome = MemberOutcome(derive(alphas, config.primitives), alphas, {"val_accuracy": 0.0, "val_loss": 0.0})
-    series, found = members(config), []
+    series, every = members(config), []
     try:
-        found.append(next(series))
+        every.append(next(series))
         while True:
-            found.append(series.send(outcome))
+            every.append(series.send(outcome))
     except StopIteration:
-        return found
+        return every
 
 
 def first(config: SearchConfig) -> SearchConfig:

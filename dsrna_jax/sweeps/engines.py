@@ -79,8 +79,8 @@ def visible_gpus() -> list[str]:
         return [name for name in listed.split(",") if name]
     if shutil.which("nvidia-smi") is None:
         return []
-    found = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return [str(number) for number in range(len(found.stdout.splitlines()))] if found.returncode == 0 else []
+    listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    return [str(number) for number in range(len(listing.stdout.splitlines()))] if listing.returncode == 0 else []
 
 
 class Slurm:

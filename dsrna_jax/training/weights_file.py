@@ -64,9 +64,9 @@ def read(path: str | os.PathLike) -> Restored:
         variables = nested(arrays)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if (found := digest(variables)) != texts["digest"]:
+    if (own := digest(variables)) != texts["digest"]:
         raise InputError(
-            f"{path} is damaged: its weights have the digest {found}, expected {shown(texts['digest'])}; restore it from a copy"
+            f"{path} is damaged: its weights have the digest {own}, expected {shown(texts['digest'])}; restore it from a copy"
         )
     return Restored(step, metadata, variables)
 
@@ -99,7 +99,7 @@ def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def digest(variables: Any) -> str:
     """Fingerprint of names and values of a pytree of arrays, in hexadecimal."""
-    found = hashlib.sha256()
+    state = hashlib.sha256()
     for where, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
-        found.update(jax.tree_util.keystr(where).encode() + np.asarray(leaf).tobytes())
-    return found.hexdigest()[:16]
+        state.update(jax.tree_util.keystr(where).encode() + np.asarray(leaf).tobytes())
+    return state.hexdigest()[:16]

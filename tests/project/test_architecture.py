@@ -166,3 +166,14 @@ def test_no_class_has_the_name_of_another():
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(name)
     assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
+def test_no_value_is_called_found():
+    """A value is called after what it is, not after how it came about."""
+    names = {
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in modules(ROOT).values()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name | ast.arg) and (node.id if isinstance(node, ast.Name) else node.arg) == "found"
+    }
+    assert not names

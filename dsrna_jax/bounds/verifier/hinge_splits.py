@@ -92,11 +92,11 @@ class _Branching:
         """Bounds a batch of sub-problems by `effort` times the steps of Adam."""
         began, f = time.monotonic(), self.f
         steps = math.ceil(effort * self.iterations)
-        found = bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps)
-        found = jax.device_get(found)
+        result = bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps)
+        result = jax.device_get(result)
         self.branches += len(problems.clause)
         self.seconds_of_batch = min(self.seconds_of_batch, time.monotonic() - began)
-        return found
+        return result
 
     def end(self, status: str, point, reason: str) -> set[int]:
         """Sets the outcome; no clause is left."""
@@ -126,22 +126,22 @@ class _Branching:
             taken = [heapq.heappop(waiting) for _ in range(min(batch, len(waiting)))]
             count = len(taken)
             filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % count][-1] for i in range(batch)), strict=True)))
-            found = self.bounded(root, filled, OF_LEAVES if any(is_solved for *_, is_solved, _ in taken) else 1.0)
+            result = self.bounded(root, filled, OF_LEAVES if any(is_solved for *_, is_solved, _ in taken) else 1.0)
             self.branches -= batch - count
-            least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
-            if found.value[least] <= 0:
-                return self.end("counterexample", found.point[least], "found while branching")
-            for i in np.flatnonzero(~(found.bound[:count] > 0)):
-                problem = Subproblems(*(part[i] for part in found.problems))
-                if found.has_open[i]:
-                    for bound, side in zip(found.children[:, i], (1, -1), strict=True):
+            least = np.nan_to_num(result.value[:count], nan=np.inf).argmin()
+            if result.value[least] <= 0:
+                return self.end("counterexample", result.point[least], "found while branching")
+            for i in np.flatnonzero(~(result.bound[:count] > 0)):
+                problem = Subproblems(*(part[i] for part in result.problems))
+                if result.has_open[i]:
+                    for bound, side in zip(result.children[:, i], (1, -1), strict=True):
                         if not bound > 0:
                             sides = problem.sides.copy()
-                            sides[found.hinge[i]] = side
+                            sides[result.hinge[i]] = side
                             wait(bound, problem._replace(sides=sides))
                     continue
                 if is_over():
-                    wait(found.bound[i], problem, taken[i][2])
+                    wait(result.bound[i], problem, taken[i][2])
                     continue
                 linear = None if taken[i][2] else piece(f.arrays, f.static, specification, box, root.ends, problem.sides)
                 solution = None if linear is None else solved(linear, box, np.asarray(problem.sides), np.asarray(problem.weights))
@@ -152,7 +152,7 @@ class _Branching:
                 point, multipliers = solution
                 if value_at(f.arrays, f.static, specification, point[None].astype(box.lower.dtype)) <= 0:
                     return self.end("counterexample", point, "the solution of a linear sub-problem")
-                wait(found.bound[i], problem._replace(multipliers=multipliers), is_solved=True)
+                wait(result.bound[i], problem._replace(multipliers=multipliers), is_solved=True)
         if undecided:
             return self.end("unknown", None, next(iter(undecided.values())))
         return self.end("verified", None, "every sub-problem is certified")

@@ -91,20 +91,20 @@ def search(
         rest = np.setdiff1d(np.arange(len(waiting_bounds)), first, assume_unique=True)
         count, filled = len(first), np.resize(first, batch)
         taken = Box(waiting.lower[filled], waiting.upper[filled])
-        found = jax.device_get(bounded(f.arrays, f.static, specification, taken, method=method))
+        result = jax.device_get(bounded(f.arrays, f.static, specification, taken, method=method))
         branches += count
-        least = np.nan_to_num(found.value[:count], nan=np.inf).argmin()
-        if found.value[least] <= 0:
-            return Outcome("counterexample", found.point[least], "a corner of a sub-box", branches)
-        left = ~found.is_certified[:count]
+        least = np.nan_to_num(result.value[:count], nan=np.inf).argmin()
+        if result.value[least] <= 0:
+            return Outcome("counterexample", result.point[least], "a corner of a sub-box", branches)
+        left = ~result.is_certified[:count]
         parents = Box(taken.lower[:count][left], taken.upper[:count][left])
-        children, is_divisible = halves(parents, found.entry[:count][left])
+        children, is_divisible = halves(parents, result.entry[:count][left])
         if not is_divisible.all():
             return Outcome("unknown", None, "a sub-box is as small as its numbers allow", branches)
         waiting = Box(
             *(np.concatenate([old[rest], new]) for old, new in ((waiting.lower, children.lower), (waiting.upper, children.upper)))
         )
-        waiting_bounds = np.concatenate([waiting_bounds[rest], np.tile(found.bound[:count][left], 2)])
+        waiting_bounds = np.concatenate([waiting_bounds[rest], np.tile(result.bound[:count][left], 2)])
     return Outcome("verified", None, "every sub-box is certified", branches)
 
 

@@ -93,17 +93,17 @@ def _applied(operation: Linear, parents):
     return operation.deviation(*parents)
 
 
-def solved(found: Piece, box: Box, sides: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def solved(affine: Piece, box: Box, sides: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The input where the combined rows are least on a piece, and multipliers [hinge] that prove it; None if the solver fails.
 
     Restrictions may be violated at a price, so that multipliers exist where no input meets all of them.
     """
     split = np.flatnonzero(sides)
     sign = sides[split].astype(float)
-    objective = weights.astype(float) @ np.asarray(found.rows_by_input, float)
+    objective = weights.astype(float) @ np.asarray(affine.rows_by_input, float)
     matrix, start = (
-        sign[:, None] * np.asarray(found.operands_by_input, float)[split],
-        sign * np.asarray(found.operands, float)[split],
+        sign[:, None] * np.asarray(affine.operands_by_input, float)[split],
+        sign * np.asarray(affine.operands, float)[split],
     )
     low, high = ((np.asarray(side, float) - np.asarray(box.middle, float)).ravel() for side in (box.lower, box.upper))
     price = PENALTY * max(np.abs(objective).sum(), 1e-6)

@@ -114,15 +114,15 @@ def _branched(root: Root, entries: np.ndarray, bounded: Callable, batch: int, ro
 def _split(root: Root, taken: list, bounded: Callable, batch: int) -> None:
     """Bounds sub-problems of targets, and puts their halves in their places."""
     filled = Subproblems(*(np.stack(parts) for parts in zip(*(taken[i % len(taken)][1][2] for i in range(batch)), strict=True)))
-    found = bounded(root, filled)
+    result = bounded(root, filled)
     for i, (target, (before, _, _)) in enumerate(taken):
-        problem, bound = Subproblems(*(part[i] for part in found.problems)), float(np.fmax(found.bound[i], before))
-        children = np.fmax(found.children[:, i], bound)
-        if not found.has_open[i]:
+        problem, bound = Subproblems(*(part[i] for part in result.problems)), float(np.fmax(result.bound[i], before))
+        children = np.fmax(result.children[:, i], bound)
+        if not result.has_open[i]:
             target.is_final = True
             target.wait(bound, problem)
             continue
         for child, side in zip(children, (1, -1), strict=True):
             sides = problem.sides.copy()
-            sides[found.hinge[i]] = side
+            sides[result.hinge[i]] = side
             target.wait(float(child), problem._replace(sides=sides))

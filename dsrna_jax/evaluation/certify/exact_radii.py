@@ -54,7 +54,7 @@ def verified_radii(
     classes = inputs.class_count(jax.eval_shape(network, images), len(images))
     inputs.check_labels(labels, len(images), classes)
     correct = np.asarray(jax.jit(lambda f, x: f(x))(network, images)).argmax(1) == labels
-    limit, found = largest_radius("linf", images.shape[1:]), []
+    limit, brackets = largest_radius("linf", images.shape[1:]), []
     for image, label, is_correct in zip(np.asarray(images), labels, correct, strict=True):
         specification = bounds.Specification.of_label(jnp.array([label]), classes)
 
@@ -64,8 +64,8 @@ def verified_radii(
             region = bounds.Box(np.clip(exact - wide, low, high), np.clip(exact + wide, low, high))
             return bounds.verify(network, region, specification, timeout=timeout, method=INTERMEDIATE)
 
-        found.append(_bracketed(verdict, image, limit, steps, accuracy, pause) if is_correct else (0.0, 0.0))
-    return Radii(*np.array(found, float).reshape(-1, 2).T)
+        brackets.append(_bracketed(verdict, image, limit, steps, accuracy, pause) if is_correct else (0.0, 0.0))
+    return Radii(*np.array(brackets, float).reshape(-1, 2).T)
 
 
 def _bracketed(verdict, image, limit, steps, accuracy, pause) -> tuple[float, float]:

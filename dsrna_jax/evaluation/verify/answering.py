@@ -41,33 +41,33 @@ def answer(onnx: str | os.PathLike, vnnlib: str | os.PathLike, timeout: float) -
     def left() -> float:
         return timeout - (time.monotonic() - started)
 
-    def sat(found: Property, point: np.ndarray | None, reason: str) -> Answer | None:
+    def sat(claim: Property, point: np.ndarray | None, reason: str) -> Answer | None:
         if point is None:
             return None
         x = np.asarray(point, np.float64)
-        y, doubt = confirmed(network, onnx, found, x)
+        y, doubt = confirmed(network, onnx, claim, x)
         if doubt:
             doubts.append(doubt)
             return None
         return Answer("sat", reason, timeout - left(), branches, (x, y))
 
     waiting = list(properties)
-    for found in waiting if len(waiting) > 1 else ():
-        if left() > 0 and (known := sat(found, _solved(network, found, attacked_first), "found by an attack")):
+    for claim in waiting if len(waiting) > 1 else ():
+        if left() > 0 and (known := sat(claim, _solved(network, claim, attacked_first), "found by an attack")):
             return known
     while waiting and left() > 0:
         late = []
-        for place, found in enumerate(waiting):
+        for place, claim in enumerate(waiting):
             share = left() / (len(waiting) - place)
             if share <= 0:
-                late.append(found)
+                late.append(claim)
                 continue
-            verdict = _solved(network, found, bounds.verify, timeout=share)
+            verdict = _solved(network, claim, bounds.verify, timeout=share)
             branches += verdict.branches
-            if known := sat(found, verdict.counterexample, verdict.reason):
+            if known := sat(claim, verdict.counterexample, verdict.reason):
                 return known
             if verdict.reason == OVER:
-                late.append(found)
+                late.append(claim)
             elif verdict.status == "unknown":
                 doubts.append(verdict.reason)
         waiting = late
@@ -78,28 +78,28 @@ def answer(onnx: str | os.PathLike, vnnlib: str | os.PathLike, timeout: float) -
     return Answer("timeout" if left() <= 0 else "unknown", doubts[0], timeout - left(), branches)
 
 
-def _solved(network: OnnxNetwork, found: Property, solve: Callable[..., Any], **options: Any) -> Any:
+def _solved(network: OnnxNetwork, claim: Property, solve: Callable[..., Any], **options: Any) -> Any:
     """The result of solve(f, region, specification) for a property of a network."""
-    dtype = network.dtype if fits_float32(found.rows) else np.dtype(np.float64)  # what is proved is of the numbers in the files
+    dtype = network.dtype if fits_float32(claim.rows) else np.dtype(np.float64)  # what is proved is of the numbers in the files
     try:
         with jax.enable_x64(dtype == np.float64):
-            specification = found.specification(network.example_output_shape, dtype)
-            return solve(network.function, found.region(network.example_shape), specification, **options)
+            specification = claim.specification(network.example_output_shape, dtype)
+            return solve(network.function, claim.region(network.example_shape), specification, **options)
     except NotImplementedError as error:
         raise InputError(f"{network.path} cannot be bounded: {error}") from error
 
 
-def confirmed(network: OnnxNetwork, onnx: str | os.PathLike, found: Property, x: np.ndarray) -> tuple[np.ndarray, str]:
+def confirmed(network: OnnxNetwork, onnx: str | os.PathLike, claim: Property, x: np.ndarray) -> tuple[np.ndarray, str]:
     """The output at x, and the doubt if x is no counterexample; "" if it is one.
 
     x must lie in the box, and its output must be unsafe in float64, and within `TOLERANCE` by onnxruntime if that is installed.
     The output is then onnxruntime's.
     """
-    if not (np.all(found.lower <= x.ravel()) and np.all(x.ravel() <= found.upper)):
+    if not (np.all(claim.lower <= x.ravel()) and np.all(x.ravel() <= claim.upper)):
         return np.zeros(0), "the counterexample lies outside of the box"
     with jax.enable_x64(True):
         y = np.asarray(network(jnp.asarray(x[None], jnp.float64))).reshape(1, -1)
-    if not found.is_unsafe(y)[0]:
+    if not claim.is_unsafe(y)[0]:
         return y, "the counterexample is none in float64"
     try:
         import onnxruntime
@@ -111,7 +111,7 @@ def confirmed(network: OnnxNetwork, onnx: str | os.PathLike, found: Property, x:
     (y,) = session.run([network.output_name], {network.input_name: x.astype(dtype).reshape(network.input_shape)})
     y = np.asarray(y, np.float64).reshape(1, -1)
     scale = max(1.0, np.abs(y).max())
-    return y, "" if found.is_unsafe(y, TOLERANCE * scale)[0] else "onnxruntime does not confirm the counterexample"
+    return y, "" if claim.is_unsafe(y, TOLERANCE * scale)[0] else "onnxruntime does not confirm the counterexample"
 
 
 def _check_fit(network: OnnxNetwork, properties: Sequence[Property], vnnlib: str | os.PathLike) -> None:

@@ -81,26 +81,26 @@ def run_instances(
             write_whole(results, _csv([*rows, _row(onnx, vnnlib, allowed, running)]))
             began = time.monotonic()
             try:
-                found = answer(path.parent / onnx, path.parent / vnnlib, allowed)
+                result = answer(path.parent / onnx, path.parent / vnnlib, allowed)
             except Exception as error:
                 name = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                found = Answer("error", " ".join(f"{name}{error}".split()), time.monotonic() - began)
+                result = Answer("error", " ".join(f"{name}{error}".split()), time.monotonic() - began)
             except BaseException:  # a request to stop: this instance is to be run again
                 write_whole(results, _csv(rows))
                 raise
-            if found.counterexample:
+            if result.counterexample:
                 examples = results.with_name(f"{results.stem}_counterexamples")
                 examples.mkdir(parents=True, exist_ok=True)
-                write_whole(examples / f"{number}.txt", found.text)
-            rows.append(_row(onnx, vnnlib, allowed, found))
+                write_whole(examples / f"{number}.txt", result.text)
+            rows.append(_row(onnx, vnnlib, allowed, result))
             write_whole(results, _csv(rows))
-            say(f"{number}/{len(instances)} {onnx} {vnnlib}: {found.status} in {found.seconds:.1f} s ({found.reason})")
+            say(f"{number}/{len(instances)} {onnx} {vnnlib}: {result.status} in {result.seconds:.1f} s ({result.reason})")
             done.add((onnx, vnnlib))
     return rows
 
 
-def _row(onnx: str, vnnlib: str, timeout: float, found: Answer) -> dict[str, str]:
-    values = (onnx, vnnlib, f"{timeout:g}", found.status, f"{found.seconds:.3f}", str(found.branches), found.reason)
+def _row(onnx: str, vnnlib: str, timeout: float, answer: Answer) -> dict[str, str]:
+    values = (onnx, vnnlib, f"{timeout:g}", answer.status, f"{answer.seconds:.3f}", str(answer.branches), answer.reason)
     return dict(zip(_HEADING, values, strict=True))
 
 

@@ -95,13 +95,13 @@ def _row(config: VerificationConfig, setup: EvaluationSetup, number: int, predic
         verdict = bounds.verify(setup.network.logits_fn, region, specification, timeout=config.timeout)
     except NotImplementedError as error:
         raise InputError(f"this network cannot be bounded: {error}") from error
-    found = verdict.counterexample
+    point = verdict.counterexample
     return about | {
         "status": verdict.status,
         "reason": verdict.reason,
         "seconds": round(float(verdict.seconds), 3),
         "branches": int(verdict.branches),
-        "counterexample": None if found is None else np.asarray(found, float).ravel().tolist(),
+        "counterexample": None if point is None else np.asarray(point, float).ravel().tolist(),
     }
 
 
@@ -110,8 +110,8 @@ def _completed(records: Records, setup: EvaluationSetup) -> dict[int, dict[str, 
     size = int(np.prod(setup.network.image_shape))
 
     def shape_of(row: dict[str, Any]) -> dict[str, Any]:
-        found = row.get("counterexample")
-        if isinstance(found, list) and len(found) != size:
+        point = row.get("counterexample")
+        if isinstance(point, list) and len(point) != size:
             raise InputError(f"expected a counterexample of {size} pixels")
         return {
             "batch": (int, interval(f"[0, {setup.count - 1}]")),
@@ -146,9 +146,9 @@ def _written(out: Path, config: VerificationConfig, setup: EvaluationSetup, rows
         **origins(setup.mesh),
     }
     write_whole(out / "verify.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
-    found = [(row["index"], row["counterexample"]) for row in rows if row["counterexample"] is not None]
-    images = np.array([pixels for _, pixels in found]).reshape(len(found), *setup.network.image_shape)
-    write_arrays(out / "counterexamples.npz", index=np.array([index for index, _ in found], int), image=images)
+    counterexamples = [(row["index"], row["counterexample"]) for row in rows if row["counterexample"] is not None]
+    images = np.array([pixels for _, pixels in counterexamples]).reshape(len(counterexamples), *setup.network.image_shape)
+    write_arrays(out / "counterexamples.npz", index=np.array([index for index, _ in counterexamples], int), image=images)
     _write_page(out, report)
     return report
 

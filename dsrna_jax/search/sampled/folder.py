@@ -55,11 +55,11 @@ class SampledFolder(RunFolder):
         title = f"{self.path.name}: {len(members)} of {len(whole)} children that no other beats"
         plots.pareto_front(whole, rows, objectives, self.path / "front.png", title=title)
 
-    def draw(self, genotype: Genotype | RobNet, config: SearchConfig, found: int) -> None:
+    def draw(self, genotype: Genotype | RobNet, config: SearchConfig, best: int) -> None:
         """Draws rewards.png, curves.png and, of all but a RobNet, cells.png.
 
         Args:
-          found: number of the child that has the genotype.
+          best: number of the child that has the genotype.
         """
         from dsrna_jax import plots
 
@@ -67,7 +67,7 @@ class SampledFolder(RunFolder):
         name, children = self.path.name, records.rows(self.children.path, lambda row: shape)
         if not isinstance(genotype, RobNet):
             plots.cells(genotype, self.path / "cells.png", title=f"{name}: the best cells of {len(children)} children")
-        plots.rewards(children, self.path / "rewards.png", reward=config.reward, found=found, title=f"{name}: the children")
+        plots.rewards(children, self.path / "rewards.png", reward=config.reward, best=best, title=f"{name}: the children")
         supernet = [row for row in records.rows(self.metrics.path) if "train_loss" in row]
         if supernet:
             plots.search_curves(supernet, self.path / "curves.png", title=f"{name}: the supernet")

@@ -23,11 +23,11 @@ def fsp_distance(function: NetworkFunction, images: Images, attacked: Images) ->
     deep = -(-len(function.cells) // 3)
 
     def matrices(x):
-        (before, last), found = function.stem(x), []
+        (before, last), by_cell = function.stem(x), []
         for cell in function.cells:
             before, last = last, cell(before, last)
-            found.append(fsp_matrix(before, last))
-        return found[-deep:]
+            by_cell.append(fsp_matrix(before, last))
+        return by_cell[-deep:]
 
     pairs = zip(matrices(images), matrices(attacked), strict=True)
     return jnp.stack([jnp.square(a - b).sum((1, 2)) for a, b in pairs]).mean(0)
