@@ -82,6 +82,7 @@ def cw(
         return jnp.where(jnp.isinf(high), 10 * c, (low + high) / 2), low, high, best
 
     first = jnp.full(len(images), constant, images.dtype)
-    start = (first, jnp.zeros_like(first), jnp.full_like(first, jnp.inf), nearest.none(images))
+    clean = nearest.after(nearest.none(images), images, is_fooled(logits_fn(images), labels), images, norm)
+    start = (first, jnp.zeros_like(first), jnp.full_like(first, jnp.inf), clean)
     best = lax.fori_loop(0, searches, search, start)[-1]
     return nearest.within(best, radius, images, steps * searches, norm)

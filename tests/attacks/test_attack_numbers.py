@@ -176,3 +176,9 @@ def test_autoattack_is_the_same_inside_of_jit():
 def test_autoattack_attacks_stochastic_networks_inside_of_jit():
     noisy = Partial(lambda w, x, key: linear(w, x) + 0.01 * jax.random.normal(key, (len(x), CLASSES)), jnp.asarray(W))
     assert JITTED(noisy, X, Y, KEY, radius=0.5, version="rand", **BUDGETS["autoattack"]).success.all()
+
+
+@pytest.mark.parametrize("name", ["cw", "ddn", "fab"])
+def test_an_image_that_is_misclassified_as_it_is_is_its_own_nearest_point(name):
+    found = jax.jit(lambda labels: attacked(name, NETWORK, X, labels, KEY, 0.0))((Y + 1) % CLASSES)
+    assert found.success.all() and not found.distance.any()

@@ -55,6 +55,7 @@ FUNCTIONS = {
     "quotient": lambda x: hidden(x) * hidden(x) ** -1.0,
     "root": lambda x: jnp.abs(hidden(x)) ** 0.5,
     "product": lambda x: hidden(x)[:, :4] * hidden(x)[:, 4:],
+    "complex": lambda x: jnp.real(jnp.exp((0.1 + 1j) * hidden(x)) * (1 + 0.5j)),
     "normalised": normalised,
     "two_logits": two_logits,
 }

@@ -105,6 +105,11 @@ def by_parts(tracer, equation, twin, operands) -> list:
         return [absolute(tracer, x)]
     if isinstance(x, Complex) and name == "conj":
         return [Complex(x.real, tracer.inline(jnp.negative, x.imaginary)[0])]
+    if isinstance(x, Complex) and name == "exp":
+        turns = [
+            tracer.inline(lambda a, b, wave=wave: jnp.exp(a) * wave(b), x.real, x.imaginary)[0] for wave in (jnp.cos, jnp.sin)
+        ]
+        return [Complex(*turns)]
     if name in ("add", "sub", "mul") and len(operands) == 2:
         return [_arithmetic(tracer, name, *operands)]
     if name in MOVING and isinstance(x, Complex) and not any(isinstance(r, Complex) for r in rest):
