@@ -54,14 +54,7 @@ def alphas_over_time(
     legend = {"bbox_to_anchor": (1 - 0.15 / inches, 1 - top / height), "ncols": 4, "fontsize": 9, "frameon": False}
     panel_width = (inches - 0.85) / columns - gap
     mixtures = {group: np.stack([mixture(alphas[group]) for alphas in history]) for group in panels}
-    # Equal weights of a node's edges are drawn at the height of equal weights of the operations.
-    weights = {
-        group: np.array([target for _, target in edges(genotype.nodes)])
-        / len(primitives)
-        * np.stack([edge_mixture(alphas[f"{group}_edges"]) for alphas in history])
-        for group in panels
-        if f"{group}_edges" in history[-1]
-    }
+    weights = _edge_weights(genotype, history, len(primitives))
     drawn = np.concatenate([values.ravel() for values in (*mixtures.values(), *weights.values())])
     margin = 0.04 * np.ptp(drawn) + 1e-3
     for group, of in panels.items():
@@ -80,17 +73,33 @@ def alphas_over_time(
             axes.set_ylabel("mixture" if column == 0 else "", fontsize=9, color=INK)
             axes.set_xlabel("epoch" if line == lowest else "", fontsize=9, color=INK)
         top += heading + rows * row + foot
-    handles: list[Artist] = [Line2D([], [], color=OPERATIONS[name].colour, lw=2, label=name) for name in primitives]
-    handles.append(Line2D([], [], color=INK, lw=2.6, label="bold: kept in the genotype"))
-    if weights:
-        label = f"weight of the edge (equal share at 1/{len(primitives)})"
-        handles.append(Line2D([], [], color=INK, lw=1, ls="--", label=label))
-    if warmup > min(epochs):
-        handles.append(Patch(color=FROZEN, label="alphas frozen"))
+    handles = _legend(primitives, has_weights=bool(weights), is_frozen=warmup > min(epochs))
     figure.legend(handles=handles, loc="upper right", **legend)
     if path is not None:
         save(figure, path)
     return figure
+
+
+def _edge_weights(genotype: Searched, history: Sequence[Mapping[str, Any]], count: int) -> dict[str, np.ndarray]:
+    """The weights [epoch, edge] of the edges of each group that has them: equal ones at the height of equal operations."""
+    return {
+        group: np.array([target for _, target in edges(genotype.nodes)])
+        / count
+        * np.stack([edge_mixture(alphas[f"{group}_edges"]) for alphas in history])
+        for group in genotype.groups
+        if f"{group}_edges" in history[-1]
+    }
+
+
+def _legend(primitives: Sequence[str], *, has_weights: bool, is_frozen: bool) -> list[Artist]:
+    handles: list[Artist] = [Line2D([], [], color=OPERATIONS[name].colour, lw=2, label=name) for name in primitives]
+    handles.append(Line2D([], [], color=INK, lw=2.6, label="bold: kept in the genotype"))
+    if has_weights:
+        label = f"weight of the edge (equal share at 1/{len(primitives)})"
+        handles.append(Line2D([], [], color=INK, lw=1, ls="--", label=label))
+    if is_frozen:
+        handles.append(Patch(color=FROZEN, label="alphas frozen"))
+    return handles
 
 
 Panel = tuple[tuple[int, int], str, str | None]  # (column, line), label, operation that the genotype keeps
