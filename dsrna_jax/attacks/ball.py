@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Key, Shaped
 
 from dsrna_jax.errors import InputError
 
-NORMS = ("linf", "l2")
+ATTACK_NORMS = ("linf", "l2")
 
 
-def check_norm(norm: str, norms: tuple[str, ...] = NORMS) -> None:
+def check_norm(norm: str, norms: tuple[str, ...] = ATTACK_NORMS) -> None:
     """Raises: InputError unless `norm` is one of `norms`."""
     if norm not in norms:
         raise InputError(f"norm {norm!r}: expected {' or '.join(map(repr, norms))}")

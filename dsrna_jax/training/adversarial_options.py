@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import option
 
-NORMS = ("linf", "l2")  # those of `dsrna_jax.attacks`, which imports JAX
+ATTACK_NORMS = ("linf", "l2")  # those of `dsrna_jax.attacks`, which imports JAX
 ADVERSARIES = ("none", "pgd", "fast", "trades", "mart", "free")
 
 
@@ -18,7 +18,7 @@ class AdversarialOptions:
 
     adversarial: str = option("none", "attack on the training images", ADVERSARIES)
     radius: float = option(8 / 255, "size of the perturbations, in pixel units (0 to 1)", "[0, 1e4]")
-    norm: str = option("linf", "norm of the perturbations", NORMS)
+    norm: str = option("linf", "norm of the perturbations", ATTACK_NORMS)
     attack_steps: int = option(7, "steps of the attack in a training step (pgd, trades, mart)", "[1, 1e5]")
     attack_step: float = option(0.25, "size of one of these steps, as a share of the radius", "(0, 1e3]")
     attack_statistics: str = option("running", "batch norm under attack: by running or batch statistics", ("running", "batch"))

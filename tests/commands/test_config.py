@@ -59,7 +59,7 @@ IMPLEMENTED = {
         "start": STEMS,
         "schedule": schedules.LEARNING_RATE_SCHEDULES,
         "adversarial": ("none", *adversarial.KINDS, "free"),
-        "norm": ball.NORMS,
+        "norm": ball.ATTACK_NORMS,
         "attack_statistics": ("running", "batch"),
         "loading": loading.LOADING,
         "batch_norm": ("batch", "device"),

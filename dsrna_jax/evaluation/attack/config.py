@@ -5,7 +5,7 @@ import dataclasses
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.compute_options import PRECISIONS
 from dsrna_jax.runtime.options import check, option
-from dsrna_jax.training.adversarial_options import NORMS
+from dsrna_jax.training.adversarial_options import ATTACK_NORMS
 
 DEFAULT_RADII = {"linf": 8 / 255, "l2": 0.5}  # the threat models of RobustBench on CIFAR-10
 
@@ -19,7 +19,7 @@ class AttackConfig:
         "smoke: a quick look; paper: FGSM, PGD-10, -20, -100, C&W, DDN and AutoAttack; standard: AutoAttack alone",
         ("smoke", "paper", "standard"),
     )
-    norm: str = option("linf", "norm of the perturbations", NORMS)
+    norm: str = option("linf", "norm of the perturbations", ATTACK_NORMS)
     radius: float = option(0.0, "size of the perturbations in pixel units; 0 for 8/255 in linf and 0.5 in l2", "[0, 1e4]")
     cw_radius: float = option(0.5, "l2 size up to which a perturbation of C&W or DDN counts as a success", "[0, 1e4]")
     attacks: str = option("", "further attacks of dsrna_jax.attacks, each with its default options: names, separated by commas")

@@ -5,7 +5,7 @@ import dataclasses
 from dsrna_jax.bounds import METHODS
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.options import check, option
-from dsrna_jax.training.adversarial_options import NORMS
+from dsrna_jax.training.adversarial_options import ATTACK_NORMS
 
 SMOOTHING, VERIFY = "smoothing", "verify"
 
@@ -17,7 +17,7 @@ class CertificationConfig:
     The default method is the tightest that is affordable for a whole network; `bounds` itself defaults to a cheaper one.
     """
 
-    norm: str = option("linf", "norm of the perturbations", NORMS)
+    norm: str = option("linf", "norm of the perturbations", ATTACK_NORMS)
     method: str = option("hz_crown", "method of bounds, verify (exact where it can, linf), or smoothing (randomised, l2)",
                          (*METHODS, VERIFY, SMOOTHING))  # fmt: skip
     arithmetic: str = option("evaluated", "bounds hold for the network as evaluated, with rounding, or in exact arithmetic",
