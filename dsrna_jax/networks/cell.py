@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dsrna_jax.kernels.borders import summed_once
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.kernels.max_pool import max_pool
 from dsrna_jax.kernels.mixed_precision import scaled
@@ -69,7 +70,7 @@ class Cell(nn.Module):
             if self.partial > 1:
                 node = jnp.concatenate([node, bypasses[target]])
                 node = node.reshape(self.partial, active, *node.shape[1:]).swapaxes(0, 1).reshape(node.shape)
-            nodes.append(node)
+            nodes.append(summed_once(node) if any(branch.source == target for branch in self.branches) else node)
 
         for (sources, kinds, _), weights in zip(fans, weights_of_fans, strict=True):
             while len(nodes) <= max(sources):
@@ -90,7 +91,7 @@ class Cell(nn.Module):
                         bypasses[target] = bypasses[target] + y if target in bypasses else y
         while len(nodes) <= max(sums):
             complete(len(nodes))
-        return jnp.concatenate([nodes[n] for n in self.concat])
+        return summed_once(jnp.concatenate([nodes[n] for n in self.concat]))
 
     def fans(self):
         """[(sources, kinds, columns [source, kind])]: sources whose branches are computed together, in the order of the nodes.
