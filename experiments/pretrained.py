@@ -23,7 +23,7 @@ PUBLISHED = {"digits_pcdarts": "PC_DARTS_cifar"}
 SIZE = ("--cells=3", "--channels=6", "--auxiliary_weight=0")
 # Small budgets: AutoAttack on 128 of the 360 test images, radii on 32 of them.
 ATTACK = ("--tier=standard", "--radius=0.1", "--examples=128", "--probe_examples=32")
-CERTIFY = ("--method=crown_ibp", "--examples=32", "--batch_size=32", "--attack=none")
+CERTIFY = ("--method=hz_crown", "--arithmetic=exact", "--examples=32", "--batch_size=32", "--attack=none")
 TRAININGS = {"": (), "_adversarial": ("--adversarial=pgd", "--radius=0.1")}
 
 
