@@ -9,7 +9,7 @@ from experiments.gpu.programs import PROGRAMS, SIZES, SMALL, lowered
 
 _SLICE = re.compile(r"stablehlo\.slice %\S+ \[([^\]]*)\]")
 
-LONG = ("alpha_step_certified", "sub_network_step", "attack")
+LONG = ("alpha_step_certified", "sub_network_step")
 
 
 def loose(program):
