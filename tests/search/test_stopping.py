@@ -41,7 +41,7 @@ def test_the_ranking_is_that_of_the_operations_with_weights():
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operations_that_learn_are_those_that_multiply_where_maps_keep_their_size(name):
     family = family_of(name)
-    assert family.is_learnable == (family.multiply_adds(OPERATIONS[name], 4, (8, 8), (8, 8), 1) > 0)
+    assert family.is_learnable == (family.multiply_adds(OPERATIONS[name], 4, 4, (8, 8), (8, 8), 1) > 0)
 
 
 @given(st.lists(st.integers(0, 2), max_size=12))
