@@ -35,8 +35,7 @@ class Intervals(dict[Node, Interval]):
         if operation is None:
             return rounding.of_interval(node, self[node], 1) if rounding.counts_f else jnp.zeros_like(node.value)
         if not isinstance(operation, Linear):
-            flushed = smallest_normal(node.value.dtype) if rounding.counts_f else 0.0
-            return rounding.of_interval(node, self[node], operation.roundings) + self._size_error(node, self[node]) + flushed
+            return rounding.of_interval(node, self[node], operation.roundings) + self._evaluation_error(node, self[node])
         errors = []
         for parent in node.parents:
             # The transposed operation's result is summed with those of the other users of the parent.
@@ -51,7 +50,7 @@ class Intervals(dict[Node, Interval]):
         lower, upper = self.rounding.outwards(node, enclosure, node.operation.roundings)
         if not self.rounding.counts_f:
             return Interval(lower, upper)
-        error = self._size_error(node, enclosure) + smallest_normal(node.value.dtype)  # smaller results are flushed to 0
+        error = self._evaluation_error(node, enclosure)
         return Interval(lower - error, upper + error)
 
     def _where_known(self, node, enclosure):
@@ -77,14 +76,16 @@ class Intervals(dict[Node, Interval]):
             lacks |= _is_unknown(self[partial]).any(axes)
         return lacks
 
-    def _size_error(self, node, interval):
-        """The error of f's evaluation that is relative to the operation's `size`, at the trace point and elsewhere."""
-        size = getattr(node.operation, "size", None)
-        if size is None or not self.rounding.counts_f:
+    def _evaluation_error(self, node, interval):
+        """The error of f's evaluation that is relative to the operation's `size`, and of results that are flushed to 0."""
+        if not self.rounding.counts_f:
             return 0.0
+        size, flushed = getattr(node.operation, "size", None), smallest_normal(node.value.dtype)
+        if size is None:
+            return flushed
         parent = node.parents[0]
         x, f = (jnp.abs(n.value) + reach_of(i) for n, i in ((parent, self[parent]), (node, interval)))
-        return 2 * gamma(node.operation.roundings, f.dtype) * jax.lax.stop_gradient(size(x, f))
+        return 2 * gamma(node.operation.roundings, f.dtype) * jax.lax.stop_gradient(size(x, f)) + flushed
 
     def widened(self, node: Node, planes: Planes) -> Planes:
         """The planes of a node, with the errors of its parents, of its own evaluation, and of products with the coefficients."""
