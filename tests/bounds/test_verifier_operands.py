@@ -1,16 +1,18 @@
-"""Bounds of operands of hinges that the verifier refines, against exact ones; and a search that a leaf does not end."""
+"""Bounds of operands of hinges that the verifier refines, against exact ones; searches beyond a leaf; ascents that end early."""
 
 import numpy as np
 import pytest
 from exact_programs import Program
 from verifier_problems import problem
 
+from dsrna_jax import bounds
 from dsrna_jax.bounds.verifier import hinge_splits, subproblems
 from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
+from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.operand_bounds import refined
 from dsrna_jax.bounds.verifier.pairwise import splittable
-from dsrna_jax.bounds.verifier.subproblems import Bounded
+from dsrna_jax.bounds.verifier.subproblems import Bounded, Subproblems
 
 BATCH = 16
 
@@ -54,6 +56,23 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
         )
         assert same is root
     assert tightened > 5
+
+
+def test_an_ascent_goes_on_while_it_may_certify_a_sub_problem():
+    f, box, specification, _ = problem(0)
+    parts = Traceable.of(f, box.middle)
+    root = subproblems.root(parts.arrays, parts.static, box, method="crown")
+    shares, none = np.tile(root.shares, (BATCH, 1)), np.zeros(BATCH, np.int32)
+    problems = Subproblems(none, none, 0 * shares.astype(np.int8), shares, 0 * shares, np.ones((BATCH, 1), np.float32))
+
+    def bound(below, iterations, fewest):
+        of_rows = bounds.Specification(specification.rows, specification.offsets - below)
+        steps = {"iterations": iterations, "fewest": fewest}
+        return float(bounded(parts.arrays, parts.static, of_rows, box, root.ends, problems, **steps).bound[0])
+
+    most = bound(0.0, 20, 20)
+    assert bound(100.0, 20, 2) == bound(100.0, 2, 2) < bound(100.0, 20, 20)
+    assert bound(most - 1e-3, 20, 2) > 0 > bound(most - 1e-3, 2, 2)
 
 
 @pytest.mark.parametrize(("value", "status"), [(-1.0, "counterexample"), (1.0, "unknown")])

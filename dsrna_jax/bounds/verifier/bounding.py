@@ -33,15 +33,17 @@ def bounded(
     problems: Subproblems,
     *,
     iterations: Int[Numbers, ""] | int,
+    fewest: Int[Numbers, ""] | int,
 ) -> Bounded:
     """Bounds a batch of sub-problems: Adam on slopes, multipliers and weights, then the choice of the next split.
 
-    One program takes any number of `iterations`.
+    One program takes any number of `iterations`. After the `fewest`, the ascent ends if the mean gain of the steps so far would
+    certify no further sub-problem of the batch.
     """
     f, count = joined(static, arrays), len(problems.clause)
     whole = Box(*(jnp.broadcast_to(side, (count, *side.shape[1:])) for side in (box.lower, box.upper)))
     batch = Batch.of(f, specification, whole, ends, problems)
-    best, least = _ascended(batch, problems, iterations)
+    best, least = _ascended(batch, problems, iterations, fewest)
     hinge, children, has_open = _next_splits(batch, best, least, problems)
     coefficients, _ = linear_lower_bound(
         batch.graph, batch.relaxed(best, problems.sides), batch.graph.output, batch.functional(best)[0]
@@ -52,23 +54,30 @@ def bounded(
     return Bounded(least, problems._replace(**best._asdict()), hinge, children, has_open, point, value)
 
 
-def _ascended(batch: Batch, problems: Subproblems, iterations) -> tuple[AscentVariables, Float[Array, " batch"]]:
+def _ascended(batch: Batch, problems: Subproblems, iterations, fewest) -> tuple[AscentVariables, Float[Array, " batch"]]:
     """The variables of the best bound of every sub-problem that so many steps of Adam find, and the bounds."""
 
-    def step(_, carry):
-        variables, state, best, least = carry
+    def goes_on(carry):
+        count, *_, first, least = carry
+        foreseen = least + (least - first) * (iterations - count) / jnp.maximum(count - 1, 1)
+        return (count < iterations) & ((count < fewest) | ((least <= 0) & (foreseen > 0)).any())
+
+    def step(carry):
+        count, variables, state, best, first, least = carry
         bounds, pull = jax.vjp(lambda variables: batch.bound(variables, problems.sides), variables)
         (gradient,) = pull(jnp.ones_like(bounds))
         is_better = bounds > least
         best = jax.tree.map(lambda old, new: jnp.where(is_better[:, None], new, old), best, variables)
         updates, state = optimizer.update(jax.tree.map(jnp.negative, gradient), state)
         variables = batch.projected(optax.apply_updates(variables, updates))  # pyright: ignore[reportArgumentType]
-        return variables, state, best, jnp.fmax(least, bounds)
+        first = jnp.where(count == 0, bounds, first)
+        return count + 1, variables, state, best, first, jnp.fmax(least, bounds)
 
     optimizer = optax.adam(optax.exponential_decay(RATE, 1, DECAY))
     start = batch.projected(AscentVariables(problems.shares, problems.multipliers, problems.weights))
     least = jnp.full(len(problems.clause), -jnp.inf, batch.rows.dtype)
-    _, _, best, least = lax.fori_loop(0, iterations, step, (start, optimizer.init(start), start, least))
+    carry = jnp.zeros((), jnp.int32), start, optimizer.init(start), start, least, least
+    *_, best, _, least = lax.while_loop(goes_on, step, carry)
     return best, least
 
 

@@ -23,6 +23,7 @@ from dsrna_jax.bounds.verifier.subproblems import Bounded, Root, Subproblems, me
 from dsrna_jax.bounds.verifier.verdict import OVER, Outcome
 
 OF_OPERANDS = 0.25  # of the steps of a sub-problem: many sub-problems of few steps bound operands best
+FEWEST = 0.5  # of the steps of a batch, taken before it may end since it gains too little to certify any
 OF_LEAVES = 5.0  # of the steps of a sub-problem: one in which no hinge is left to split is not to fail for want of steps
 FIRST = 0.05  # share of the time after which bounds of operands are refined; each later stage lasts longer by a factor of 2
 
@@ -89,10 +90,15 @@ class _Branching:
         self.branches, self.seconds_of_batch = 0, np.inf
 
     def bounded(self, root: Root, problems: Subproblems, effort: float = 1.0) -> Bounded:
-        """Bounds a batch of sub-problems by `effort` times the steps of Adam."""
+        """Bounds a batch of sub-problems by up to `effort` times the steps of Adam.
+
+        All are taken where a sub-problem is whole or of an operand, whose bound is to be tight, or `effort` is more than 1.
+        """
         began, f = time.monotonic(), self.f
         steps = math.ceil(effort * self.iterations)
-        result = bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps)
+        may_end = effort <= 1 and problems.sides.any(1).all() and not problems.target.any()
+        fewest = math.ceil(FEWEST * steps) if may_end else steps
+        result = bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps, fewest=fewest)
         result = jax.device_get(result)
         self.branches += len(problems.clause)
         self.seconds_of_batch = min(self.seconds_of_batch, time.monotonic() - began)
