@@ -28,7 +28,7 @@ def test_variants_are_those_that_fit_the_search():
 
 def test_bad_input_is_one_line(tmp_path, capsys):
     for arguments, expected in ((["--preset=pcdarts"], "a search with R"), (["--batches=0"], "batches=0"), (
-        [f"--run_dir={tmp_path}"], "no such file")):  # fmt: skip
+        [f"--run_dir={tmp_path}"], "is a folder without config.json")):  # fmt: skip
         assert status(gradients.main, ["gradients", *arguments]) == 1
         err = capsys.readouterr().err
         assert expected in err and err.count("\n") == 1

@@ -244,7 +244,7 @@ NOT_CONSTANT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", NOT_CONSTANT)
+@pytest.mark.parametrize("kind", [pytest.param("search", marks=pytest.mark.slow), "training"])
 def test_options_that_are_no_constants_of_programs_leave_them_as_they_are(kind, tmp_path):
     def run(number, changes):
         if kind == "search":
