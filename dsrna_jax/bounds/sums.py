@@ -44,7 +44,9 @@ def scaled(tracer, node) -> Iterator[tuple[Any, Node]]:
         constants = [o for o in made.operands if not isinstance(o, Node | Predicate)]
         if len(nodes) != 1 or nodes[0].value.shape != node.value.shape:
             continue
-        if made.name == "neg" or (made.name in ("add", "sub") and is_number(constants[0], 0) and made.operands[0] is nodes[0]):
+        if made.name == "neg":
+            yield from ((-c, source) for c, source in scaled(tracer, nodes[0]))
+        elif made.name in ("add", "sub") and is_number(constants[0], 0) and made.operands[0] is nodes[0]:
             yield from scaled(tracer, nodes[0])
         elif made.name == "mul" or (made.name == "div" and made.operands[0] is nodes[0]):
             factor = 1 / constants[0] if made.name == "div" else constants[0]

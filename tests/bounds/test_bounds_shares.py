@@ -43,6 +43,8 @@ SHARES = [
     (lambda x: jnp.exp(x) / (jnp.exp(x) @ jnp.ones((4, 1)) + 1e-6), 0, 1),
     (lambda x: jnp.exp(x) / (jnp.exp(x).mean(-1, keepdims=True) * 4 + 1e-6), 0, 1),
     (lambda x: -2 * jnp.exp(x) / (total(jnp.exp(x)) + 0.5), -2, 0),
+    (lambda x: -jnp.exp(x) / (total(jnp.exp(x)) + 0.5), -1, 0),
+    (lambda x: -(-3 * jnp.exp(x)) / (total(jnp.exp(x)) + 0.5), 0, 3),
     (lambda x: jnp.exp2(x) / (1e-3 + total(jnp.exp2(x))), 0, 1),
     (masked, 0, 1),
     (lambda x: jnp.exp(x) / (1 + total(jnp.exp(x)) + jnp.square(x)), 0, 1),
@@ -79,7 +81,7 @@ def test_bounds_of_shares_stay_in_their_range_and_hold(radius, computed):
         assert np.all(lower >= least - 1e-4 * (1 + abs(least))) and np.all(upper <= most + 1e-4), i
 
 
-@pytest.mark.parametrize("number", [0, 13])
+@pytest.mark.parametrize("number", [0, 15])
 def test_planes_of_shares_hold(number):
     f, least, most = SHARES[number]
     w = np.random.default_rng(2).normal(size=(4, 4)).astype(np.float32)
