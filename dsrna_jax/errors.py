@@ -10,6 +10,10 @@ class InputError(ValueError):
     """
 
 
+class NotSeparableError(InputError):
+    """A function to bound that seems to mix the examples of a batch."""
+
+
 class AbsentDataError(InputError):
     """A known data set that is not prepared in the given folder."""
 

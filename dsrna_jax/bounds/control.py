@@ -11,7 +11,7 @@ from jax.extend import core
 from dsrna_jax.bounds.graph import Complex, Node, Predicate, Refused, Whole
 from dsrna_jax.bounds.jaxprs import closed, consts_and_carries
 from dsrna_jax.bounds.known import number
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import NotSeparableError
 
 _NO_REAL_NUMBERS = Predicate | Whole | Complex
 
@@ -113,7 +113,7 @@ def _over_examples(tracer, equation, twin, inputs, consts, carries):
     if refused is not None:
         raise refused.error
     if carries or any(isinstance(i, _NO_REAL_NUMBERS) for i in inputs):
-        raise InputError(f"f is not batch-separable: scan{tracer.where} goes from one example to the next")
+        raise NotSeparableError(f"f is not batch-separable: scan{tracer.where} goes from one example to the next")
     axes = [None] * consts + [0] * (len(inputs) - consts)
     with tracer.shapes(inputs, [variable.aval for variable in twin.invars]):
         return tracer.inline(jax.vmap(core.jaxpr_as_fun(equation.params["jaxpr"]), axes), *inputs)

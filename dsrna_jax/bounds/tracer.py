@@ -22,7 +22,7 @@ from dsrna_jax.bounds.origins import Origins
 from dsrna_jax.bounds.rules.fourier import MAKES_COMPLEX, by_parts
 from dsrna_jax.bounds.rules.whole_numbers import is_of_whole_numbers, of_whole_numbers
 from dsrna_jax.bounds.separable import keeps_examples_apart
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, NotSeparableError
 from dsrna_jax.inputs import is_known
 
 
@@ -86,11 +86,11 @@ class Tracer:
     def interpret(self, jaxpr, other, operands) -> list:
         """Outputs of a closed jaxpr on nodes and constants; `other` is the jaxpr of the same function at another batch size.
 
-        Raises: InputError if the two differ in their operations.
+        Raises: NotSeparableError if the two differ in their operations.
         """
         constants, jaxpr, twin = jaxpr.consts, jaxpr.jaxpr, other.jaxpr
-        if [e.primitive.name for e in jaxpr.eqns] != [e.primitive.name for e in twin.eqns]:
-            raise InputError("f is not batch-separable: it does other operations when the batch is larger")
+        if _operations(jaxpr) != _operations(twin):
+            raise NotSeparableError("f is not batch-separable: it does other operations when the batch is larger")
         env = dict(zip(jaxpr.constvars, constants, strict=True)) | dict(zip(jaxpr.invars, operands, strict=True))
 
         def read(atom):
@@ -210,7 +210,7 @@ class Tracer:
         return evaluated(primitive, [i.value if isinstance(i, Node | Predicate) else i for i in inputs], params)[0]
 
     def batch_axes(self, equation, twin, inputs) -> list[int]:
-        """The batch axis of each output. Raises: InputError if the operation mixes examples."""
+        """The batch axis of each output. Raises: NotSeparableError if the operation mixes examples."""
         name, axes = equation.primitive.name, []
         nodes = [i.difference if isinstance(i, Predicate) else i for i in inputs]
         operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(nodes) if isinstance(n, Node)]
@@ -219,16 +219,16 @@ class Tracer:
         for out, other in zip(equation.outvars, twin.outvars, strict=True):
             axes.append(self.batch_axis(name, out.aval.shape, other.aval.shape))
             if not keeps_examples_apart(name, equation.params, operands, out.aval.shape, axes[-1]):
-                raise InputError(f"f is not batch-separable: {name}{self.where} moves entries from one example to another")
+                raise NotSeparableError(f"f is not batch-separable: {name}{self.where} moves entries from one example to another")
         return axes
 
     def batch_axis(self, name: str, shape, other) -> int:
-        """The axis whose length follows the batch size, from the shapes at both. Raises: InputError unless there is one."""
+        """The axis as long as the batch, from the shapes at both sizes. Raises: NotSeparableError unless there is one."""
         axes = [i for i, (n, m) in enumerate(zip(shape, other, strict=True)) if n != m]
         if len(axes) == 1 and (shape[axes[0]], other[axes[0]]) == (self.batch, self.other_batch):
             return axes[0]
         what = "loses" if not axes else "mixes"
-        raise InputError(
+        raise NotSeparableError(
             f"f is not batch-separable, or merges the batch with another axis: {name}{self.where} {what} the batch axis, "
             f"{list(shape)} at batch size {self.batch}. Bounds are of each example by itself"
         )
@@ -252,6 +252,11 @@ class Tracer:
         except TypeError:
             return None
         return key
+
+
+def _operations(jaxpr) -> list[tuple[str, list[int]]]:
+    """The operations of a jaxpr: each one's name, and the number of axes of its outputs."""
+    return [(e.primitive.name, [len(v.aval.shape) for v in e.outvars]) for e in jaxpr.eqns]
 
 
 def is_numeric(equation, inputs) -> bool:

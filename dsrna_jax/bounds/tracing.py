@@ -7,21 +7,39 @@ import jax.numpy as jnp
 
 from dsrna_jax.bounds.graph import Complex, Graph, Node, Predicate, Refused, Whole
 from dsrna_jax.bounds.tracer import Tracer, is_narrow
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, NotSeparableError
 
 
 def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
     """The graph of f at x, a pytree of arrays [batch, ...], by the rules of its primitives.
+
+    JAX may write f at one example with other operations than at more: jnp.matmul squeezes a batch of one, jnp.broadcast_to has
+    nothing to do. If f treats two examples each by itself, the graph at one is that of f vectorised over batches of one.
 
     Raises: InputError unless f treats each example by itself; NotImplementedError for a primitive without a rule.
     """
     leaves, structure = jax.tree.flatten(x)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     check_input(leaves)
-    batch = leaves[0].shape[0]
 
     def flat(*leaves):
         return jax.tree.leaves(f(jax.tree.unflatten(structure, leaves)))
+
+    def each(*leaves):
+        return jax.vmap(lambda *one: [output[0] for output in flat(*(leaf[None] for leaf in one))])(*leaves)
+
+    try:
+        return _traced(flat, leaves, rules)
+    except NotSeparableError:
+        if len(leaves[0]) > 1:
+            raise
+        _traced(flat, [jnp.repeat(leaf, 2, axis=0) for leaf in leaves], rules)
+        return _traced(each, leaves, rules)
+
+
+def _traced(flat: Callable, leaves: list[jax.Array], rules: dict[str, Callable]) -> Graph:
+    """`trace` of a function of leaves that returns leaves. Raises: NotSeparableError, and as `trace`."""
+    batch = leaves[0].shape[0]
 
     def at(size):
         return jax.make_jaxpr(flat)(*(jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) for leaf in leaves))

@@ -80,6 +80,26 @@ def test_bounds_of_an_example_are_those_in_any_batch_and_hold():
         assert np.all(one[0] <= values) and np.all(values <= one[1])
 
 
+OTHER_OPERATIONS_AT_ONE = {
+    "attention": lambda x: jax.nn.softmax(x @ x.swapaxes(1, 2), -1) @ x,
+    "gram matrices": lambda x: x @ x.swapaxes(1, 2),
+    "by one vector": lambda x: x @ x[:, :1].swapaxes(1, 2),
+    "of heads": lambda x: x[:, None] @ x.swapaxes(1, 2)[:, None],
+    "inner products": lambda x: jnp.vecdot(x, x),
+    "class token": lambda x: jnp.concatenate([jnp.broadcast_to(B[:, None, :2], (len(x), 1, 2)), x], 1),
+    "choice of a row": lambda x: jnp.where(x[:, 0] > 0, B[:, :2], 0.0),
+    "product of a constant": lambda x: W[None, :2, :2] @ x,
+}
+
+
+def test_functions_that_jax_writes_otherwise_at_one_example_have_the_bounds_of_any_batch():
+    x = X.reshape(2, 2, 2)
+    cases = [(name, "ibp") for name in OTHER_OPERATIONS_AT_ONE] + [("attention", "crown")]
+    bound = lambda x: [bounds.bound(OTHER_OPERATIONS_AT_ONE[name], x, radius=0.1, method=method) for name, method in cases]  # noqa: E731
+    for case, one, two in zip(cases, quick(bound)(x[:1]), quick(bound)(x), strict=True):
+        np.testing.assert_allclose(np.stack(one)[:, 0], np.stack(two)[:, 0], rtol=1e-5, atol=1e-5, err_msg=f"{case}")
+
+
 def test_hinges_with_slopes_of_their_own_are_split():
     def f(x):
         h = jax.nn.relu(functions("+ b")["leaky relu, then prelu"](x) + B)

@@ -11,18 +11,18 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Complex, Node
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import NotSeparableError
 
 FFT, IFFT, RFFT, IRFFT = range(4)
 
 
 def fourier(tracer, primitive, operands, params, axes):
-    """The rule of fft, of real and of complex values. Raises: InputError for a transform along the batch."""
+    """The rule of fft, of real and of complex values. Raises: NotSeparableError for a transform along the batch."""
     (x,), kind, lengths = operands, int(params["fft_type"]), params["fft_lengths"]
     real, imaginary = (x.real, x.imaginary) if isinstance(x, Complex) else (x, None)
     rank = real.value.ndim
     if real.batch_axis >= rank - len(lengths):
-        raise InputError(f"f is not batch-separable: fft{tracer.where} mixes the examples")
+        raise NotSeparableError(f"f is not batch-separable: fft{tracer.where} mixes the examples")
     places = list(range(rank - len(lengths), rank))
     if kind == IRFFT:
         for place, n in zip(places[:-1], lengths[:-1], strict=True):

@@ -16,7 +16,7 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.step import First
 from dsrna_jax.bounds.rules.building import values, with_axes_in_front
 from dsrna_jax.bounds.rules.comparisons import alike, indicator, select
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import NotSeparableError
 
 ARITHMETIC = frozenset(
     "add sub mul neg max min clamp abs sign reduce_sum reduce_max reduce_min cumsum cummax cummin".split()
@@ -47,7 +47,7 @@ def is_of_whole_numbers(equation, inputs) -> bool:
 def of_whole_numbers(tracer, equation, twin, inputs) -> list:
     """Outputs of an equation of whole numbers.
 
-    Raises: NotImplementedError for operations beyond arithmetic and choices; InputError if examples mix.
+    Raises: NotImplementedError for operations beyond arithmetic and choices; NotSeparableError if examples mix.
     """
     name, params = equation.primitive.name, equation.params
     if name in ("copy", "copy_p", "stop_gradient", "optimization_barrier", "name"):
@@ -64,7 +64,7 @@ def of_whole_numbers(tracer, equation, twin, inputs) -> list:
     if name == "select_n":
         nodes = [i.node if isinstance(i, Whole) else i for i in inputs if isinstance(i, Node | Whole)]
         if any(node.batch_axis != axis for node in nodes):
-            raise InputError(f"f is not batch-separable: select_n{tracer.where} moves entries from one example to another")
+            raise NotSeparableError(f"f is not batch-separable: select_n{tracer.where} moves entries from one example to another")
         return [_chosen(tracer, inputs, axis, value)]
     numbers = [_node_or_array(tracer, i) for i in inputs]
     if name in ("argmax", "argmin"):
