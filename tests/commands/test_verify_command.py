@@ -1,10 +1,8 @@
-"""The command verify: instances of VNN-COMP and trained networks, by a small verifier of random points and bounds."""
+"""The command verify: lists of instances of VNN-COMP and trained networks, by a small verifier of random points and bounds."""
 
 import csv
-import gzip
 import json
 import os
-import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +10,13 @@ import pytest
 from linear_run import exact_radii, fitted, linear_network
 from onnx import helper, numpy_helper, save
 from onnx_cases import model_of
+from vnncomp_files import verdict, written
 
 from dsrna_jax import bounds, strict_json
-from dsrna_jax.bounds.verifier.api import verify as complete_verifier
 from dsrna_jax.commands import verify
 from dsrna_jax.commands.process import status
 from dsrna_jax.evaluation import shapes
-from dsrna_jax.evaluation.verify import answering, instances
+from dsrna_jax.evaluation.verify import instances
 from dsrna_jax.interchange import s_expressions
 from dsrna_jax.runtime.lock import held
 from dsrna_jax.runtime.machine import MACHINE
@@ -45,11 +43,6 @@ def small_verifier(f, region, specification, *, timeout):
     return verdict("verified" if bool(specification.holds(margins)[0]) else "unknown")
 
 
-def verdict(answer, counterexample=None, reason="as it came"):
-    fields = {"status": answer, "counterexample": counterexample, "reason": reason, "seconds": 0.5, "branches": 3}
-    return types.SimpleNamespace(**fields)
-
-
 class InThisProcess:
     """In place of `Apart`, for the verifiers of this file."""
 
@@ -71,23 +64,7 @@ def verifier(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The network y = (x0 + x1, x0 - x1), and properties of it on the box [0, 1]^2, with disjunctions of inputs."""
-    matrix = numpy_helper.from_array(np.array([[1, 1], [1, -1]], np.float32), "w")
-    node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    save(model_of([node], [matrix], shape=(1, 2)), tmp_path / "n.onnx")
-    declared = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))
-    box = "(assert (>= X_0 0))(assert (<= X_0 1))(assert (>= X_1 0))(assert (<= X_1 1))"
-    unsafe = {
-        "holds": "(assert (>= Y_0 2.5))",
-        "fails": "(assert (>= Y_0 1.5))",
-        "one_box_fails": "(assert (or (and (<= X_0 0.25) (<= Y_0 1)) (and (>= X_0 0.75) (>= Y_0 5))))",
-        "both_boxes_hold": "(assert (or (and (<= X_0 0.25) (<= Y_1 -2)) (and (>= X_0 0.75) (>= Y_0 5))))",
-        "two_rows": "(assert (>= Y_0 1.5))(assert (>= Y_1 0.75))",
-    }
-    for name, text in unsafe.items():
-        (tmp_path / f"{name}.vnnlib").write_text(declared + box + text)
-    (tmp_path / "packed.vnnlib.gz").write_bytes(gzip.compress((declared + box + unsafe["fails"]).encode()))
-    return tmp_path
+    return written(tmp_path)
 
 
 def run(*arguments):
@@ -112,72 +89,11 @@ def test_a_counterexample_is_printed_as_vnncomp_has_it(name, folder, capsys):
     assert y0 >= 1.5 if "one" not in name else x0 <= 0.25 and y0 <= 1
 
 
-def test_the_verifier_decides_what_bounds_alone_do_not(folder, monkeypatch):
-    monkeypatch.setattr(bounds, "verify", complete_verifier)
-    found = answering.answer(folder / "n.onnx", folder / "two_rows.vnnlib", 600)
-    assert found.status == "unsat" and found.branches > 1
-
-
-@pytest.mark.parametrize(("factor", "weight", "dtype"), [(1, 1, "float32"), (0.1, 1, "float64"), (1, 1 + 1e-12, "float64")])
-def test_what_is_proved_is_of_the_numbers_in_the_files(factor, weight, dtype, tmp_path, monkeypatch):
-    """A factor or a weight that float32 would round has the instance computed in float64."""
-    matrix = numpy_helper.from_array(np.array([[weight]]), "w")
-    save(model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], [matrix], shape=(1, 1)), tmp_path / "n.onnx")
-    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 0))(assert (<= X_0 1))"
-    (tmp_path / "p.vnnlib").write_text(f"{declared}(assert (>= (* {factor} Y_0) 2))")
-    found = []
-
-    def recorded(f, region, specification, *, timeout):
-        found.append((specification.rows.dtype, specification.offsets.dtype, f(jnp.asarray(region.middle)).dtype))
-        return verdict("verified")
-
-    monkeypatch.setattr(bounds, "verify", recorded)
-    assert answering.answer(tmp_path / "n.onnx", tmp_path / "p.vnnlib", 60).status == "unsat"
-    assert found == [(np.dtype(dtype),) * 3]
-
-
 def test_the_file_of_an_instance_that_cannot_be_read_says_error(folder, capsys):
     assert run(folder / "n.onnx", folder / "absent.vnnlib", f"--results={folder / 'new' / 'out.txt'}") == 1
     assert (folder / "new" / "out.txt").read_text() == "error\n" and "cannot read" in capsys.readouterr().err
     assert run(folder / "n.onnx", folder / "holds.vnnlib", f"--results={folder / 'new'}") == 1
     assert "is a folder: expected a file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("point", "reason"),
-    [([0.5, 0.5], "is none in float64"), ([2.0, 2.0], "outside of the box"), ([0.9, 0.9], "onnxruntime does not confirm")],
-)
-def test_a_counterexample_that_is_none_is_not_called_sat(point, reason, folder, monkeypatch):
-    monkeypatch.setattr(bounds, "verify", lambda *_, **__: verdict("counterexample", np.array(point)))
-    if "onnxruntime" in reason:
-        monkeypatch.setattr(answering, "TOLERANCE", -1.0)
-    found = answering.answer(folder / "n.onnx", folder / "fails.vnnlib", 60)
-    assert found.status == "unknown" and reason in found.reason
-
-
-def test_a_time_that_is_over_is_a_timeout(folder, monkeypatch):
-    clock = iter(range(0, 1000, 40))
-    monkeypatch.setattr(answering, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
-    found = answering.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 60)
-    assert found.status == "timeout" and "before 2 of 2 boxes were decided" in found.reason
-
-
-def test_boxes_are_attacked_first(folder, monkeypatch):
-    monkeypatch.setattr(bounds, "verify", None)
-    assert answering.answer(folder / "n.onnx", folder / "one_box_fails.vnnlib", 60)[:2] == ("sat", "found by an attack")
-
-
-def test_boxes_share_the_time(folder, monkeypatch):
-    """Box 1 does not come to an end in its half of the time, box 2 needs none, and box 1 has the rest."""
-    shares = []
-
-    def solve(f, region, specification, *, timeout):
-        shares.append((float(region.upper[0, 0]), round(timeout, -1)))
-        return verdict("verified") if len(shares) > 1 else verdict("unknown", reason=answering.OVER)
-
-    monkeypatch.setattr(bounds, "verify", solve)
-    assert answering.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 6000).status == "unsat"
-    assert shares == [(0.25, 3000), (1, 6000), (0.25, 6000)]
 
 
 def test_a_csv_is_answered_and_resumed(folder, capsys):
