@@ -15,7 +15,7 @@ from dsrna_jax.bounds.graph import Node, Predicate
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.normalised import Normalised
 from dsrna_jax.bounds.relaxations.product import Product
-from dsrna_jax.bounds.sums import Sums, is_number, moved_sums, origins, raised, scaled, sums_in
+from dsrna_jax.bounds.sums import Sums, divided, is_number, moved_sums, origins, raised, sums_in
 
 
 def normalised(tracer, primitive, operands, product: Node) -> Node | None:
@@ -26,17 +26,13 @@ def normalised(tracer, primitive, operands, product: Node) -> Node | None:
     """
     if not isinstance(product.operation, Product):
         return None
-    orders = [(0, 1)] if primitive.name == "div" else [(0, 1), (1, 0)]
-    for top, bottom in orders:
-        inverses = _roots(tracer, operands[bottom]) if primitive.name == "div" else _inverses(tracer, operands[bottom])
-        for sums in inverses:
-            for outer, entry in scaled(tracer, operands[top]):
-                is_term, x = _kinship(tracer, entry, sums, product.value.shape)
-                if is_term or x is not None:
-                    scale = sums.factor if primitive.name == "mul" else 1 / np.sqrt(sums.factor)
-                    operation = Normalised(jnp.abs(scale), jnp.abs(outer), sums.count, is_term, x is not None, sums.is_difference)
-                    parents = (x or sums.terms, product.parents[bottom], product)
-                    return tracer.node(operation, parents, product.value, product.batch_axis, "normalise")
+    for _, bottom, sums, outer, entry in divided(tracer, primitive, operands, by=_roots, by_inverse=_inverses):
+        is_term, x = _kinship(tracer, entry, sums, product.value.shape)
+        if is_term or x is not None:
+            scale = sums.factor if primitive.name == "mul" else 1 / np.sqrt(sums.factor)
+            operation = Normalised(jnp.abs(scale), jnp.abs(outer), sums.count, is_term, x is not None, sums.is_difference)
+            parents = (x or sums.terms, product.parents[bottom], product)
+            return tracer.node(operation, parents, product.value, product.batch_axis, "normalise")
     return None
 
 

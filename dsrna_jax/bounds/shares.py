@@ -16,7 +16,7 @@ from dsrna_jax.bounds.least import least
 from dsrna_jax.bounds.relaxations.product import Product
 from dsrna_jax.bounds.relaxations.share import Mean, Share
 from dsrna_jax.bounds.relaxations.softmax import Probability
-from dsrna_jax.bounds.sums import Sums, moved_sums, origins, raised, scaled, sources, sums_in
+from dsrna_jax.bounds.sums import Sums, divided, moved_sums, origins, raised, sources, sums_in
 
 
 def share(tracer, primitive, operands, product: Node) -> Node | None:
@@ -27,15 +27,11 @@ def share(tracer, primitive, operands, product: Node) -> Node | None:
     """
     if not isinstance(product.operation, Product):
         return None
-    orders = [(0, 1)] if primitive.name == "div" else [(0, 1), (1, 0)]
-    for top, bottom in orders:
-        totals = _totals if primitive.name == "div" else _totals_of_inverse
-        for sums in totals(tracer, operands[bottom]):
-            for outer, entry in scaled(tracer, operands[top]):
-                if _is_term(tracer, entry, sums, product.value.shape):
-                    operation = Share(outer / sums.factor, sums.count, is_signed=least(tracer, entry) < 0)
-                    parents = (product.parents[top], product.parents[bottom], product)
-                    return tracer.node(operation, parents, product.value, product.batch_axis, "share")
+    for top, bottom, sums, outer, entry in divided(tracer, primitive, operands, by=_totals, by_inverse=_totals_of_inverse):
+        if _is_term(tracer, entry, sums, product.value.shape):
+            operation = Share(outer / sums.factor, sums.count, is_signed=least(tracer, entry) < 0)
+            parents = (product.parents[top], product.parents[bottom], product)
+            return tracer.node(operation, parents, product.value, product.batch_axis, "share")
     return None
 
 

@@ -36,6 +36,19 @@ class Sums(NamedTuple):
         return self.groups.size // (int(self.groups.max()) + 1)
 
 
+def divided(tracer, primitive, operands, *, by: Callable, by_inverse: Callable) -> Iterator[tuple[int, int, Sums, Any, Node]]:
+    """(top, bottom, sums, c, entry): operand `top`, c * entry, is divided by what has the sums or multiplied by its inverse.
+
+    Args:
+      primitive: of a quotient, whose divisor is searched by `by`; or of a product, whose operands are in turn by `by_inverse`.
+    """
+    orders, search = ([(0, 1)], by) if primitive.name == "div" else ([(0, 1), (1, 0)], by_inverse)
+    for top, bottom in orders:
+        for sums in search(tracer, operands[bottom]):
+            for outer, entry in scaled(tracer, operands[top]):
+                yield top, bottom, sums, outer, entry
+
+
 def scaled(tracer, node) -> Iterator[tuple[Any, Node]]:
     """(c, source) with node = c * source, for constants c of the node's shape: itself first."""
     yield 1.0, node
