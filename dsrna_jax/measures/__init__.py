@@ -48,7 +48,7 @@ ESTIMABLE = {
 
 CERTIFICATES = ("cell", "margin", "radius")
 RADIUS_SCHEDULES = ("controller", "fixed", "ramp")
-UNITS = ("one", "margin", "deviation")
+UNITS = ("one", "margin", "std")
 
 __all__ = [
     "CERTIFICATES",

@@ -29,7 +29,7 @@ from experiments.studies.question.rank import batch_of, supernet
 VARIANTS: Mapping[str, dict[str, str]] = {
     "R": {},
     "R / margin": {"metric_unit": "margin"},
-    "R / deviation": {"metric_unit": "deviation"},
+    "R / std": {"metric_unit": "std"},
     "R at the derived cells": {"metric_network": "derived"},
 }
 

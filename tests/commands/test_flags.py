@@ -43,6 +43,7 @@ def config_of(*arguments):
         (["--norm=l1"], "jacobian_norm", "row_l1", "--norm=l1 is now --jacobian_norm=row_l1"),
         (["--norm", "l1"], "jacobian_norm", "row_l1", "--norm=l1 is now --jacobian_norm=row_l1"),
         (["--jacobian_norm=fro2"], "jacobian_norm", "fro_squared", "--jacobian_norm=fro2 is now --jacobian_norm=fro_squared"),
+        (["--metric_unit=deviation"], "metric_unit", "std", "--metric_unit=deviation is now --metric_unit=std"),
         (["--method=exact"], "jacobian_method", "exact", "--method=exact is now --jacobian_method=exact"),
     ],
 )

@@ -24,7 +24,7 @@ from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.derived import REST, derived_mixtures
 from dsrna_jax.search.gamma import gamma_of
 
-SCALED = ("margin", "deviation")
+SCALED = ("margin", "std")
 PRIMITIVES = genotypes.PRIMITIVES
 
 # ---- units
@@ -34,10 +34,10 @@ def test_units_by_hand():
     """Margins 2, -1 and 4, of which the second counts 0; three logits 0, 0, 3 deviate by sqrt(2)."""
     logits, labels = jnp.array([[3.0, 1, 1], [0, 0, 3], [0, 4, 0]]), jnp.array([0, 1, 1])
     np.testing.assert_allclose(UNITS["margin"](logits, labels), np.full(3, 2.0), rtol=1e-6)
-    np.testing.assert_allclose(UNITS["deviation"](logits, labels)[1], 2**0.5, rtol=1e-6)
-    none_right = jnp.full(3, LEAST * UNITS["deviation"](logits, labels).mean())
+    np.testing.assert_allclose(UNITS["std"](logits, labels)[1], 2**0.5, rtol=1e-6)
+    none_right = jnp.full(3, LEAST * UNITS["std"](logits, labels).mean())
     np.testing.assert_allclose(UNITS["margin"](logits, jnp.array([1, 1, 2])), none_right, rtol=1e-6)
-    assert (UNITS["deviation"](jnp.ones((2, 3)), None) > 0).all() and (UNITS["one"](logits, labels) == 1).all()
+    assert (UNITS["std"](jnp.ones((2, 3)), None) > 0).all() and (UNITS["one"](logits, labels) == 1).all()
 
 
 def linear(scale):

@@ -38,6 +38,7 @@ class RobustnessOptions:
         "one",
         "unit of the logits in R: one, the batch's mean clean margin, or the standard deviation of an image's logits",
         UNITS,
+        renamed={"deviation": "std"},
         before="one",
     )
     metric_network: str = option(

@@ -12,7 +12,7 @@ PAPER = {"dsrna_cb": "DSRNA-CB", "dsrna_jacobian": "DSRNA-Jacobian"}
 """The searches of the paper, each with its name on the page."""
 OPTIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "relative": ("R relative to the clean margin", {"metric_unit": "margin"}),
-    "normalised": ("R of normalised logits", {"metric_unit": "deviation"}),
+    "normalised": ("R of normalised logits", {"metric_unit": "std"}),
     "ramped": ("γ growing", {"gamma_schedule": "linear"}),
     "derived": ("R at the derived cells", {"metric_network": "derived"}),
 }
