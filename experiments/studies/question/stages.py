@@ -51,16 +51,17 @@ def cell_stage(protocol: Protocol, gammas: Mapping[str, float], common: Flags, k
 
 
 def network_names(protocol: Protocol) -> dict[str, tuple[str, str, int, int]]:
-    """Trainings by name: kind of training, method, number of the cell and of the training, both from 0."""
+    """Trainings in their order by name: kind of training, method, number of the cell and of the training, both from 0."""
     counts = {name: protocol.random_cells if name == RANDOM else protocol.search_seeds for name in protocol.methods}
     ranked = {f"rank/{RANK}-{cell}-0": ("standard", RANK, cell, 0) for cell in range(protocol.rank_cells)}
-    return ranked | {
+    compared = {
         f"{kind}/{name}-{cell}-{number}": (kind, name, cell, number)
         for number in range(protocol.training_seeds)
         for kind in protocol.trainings
         for name in protocol.methods
         for cell in range(counts[name])
     }
+    return compared | ranked
 
 
 def network_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[str]) -> RunGraph:
