@@ -27,9 +27,12 @@ from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.options.series import stages_of, weight_decays_of
 from dsrna_jax.strict_json import Nullable, Optional
 from dsrna_jax.training.config import TrainingConfig
+from experiments.studies.question.protocol import GAMMA_0, VARIANTS
+from experiments.studies.question.protocol import METHODS as ASKED
 
 CONTROL = "random_cells"
-METHODS = (*(name.removeprefix("digits_") for name in PRESETS if name.startswith("digits_")), CONTROL)
+OF_R = (GAMMA_0, *VARIANTS)  # searches whose R enters otherwise, or not at all, as `question` knows them
+METHODS = (*(name.removeprefix("digits_") for name in PRESETS if name.startswith("digits_")), *OF_R, CONTROL)
 TRAINING = TrainingConfig(cells=3, channels=4, auxiliary_weight=0.0, held_out=0.0, batch_size=128)
 RADIUS, STEPS = 0.1, 20  # of PGD (l_inf), in pixels
 ROWS = Path(__file__).with_suffix(".jsonl")
@@ -94,7 +97,8 @@ def measured(file: Path, budget: Budget) -> dict[tuple[str, int], dict[str, Any]
 
 def budgeted(method: str, seed: int, budget: Budget) -> SearchConfig:
     """The search of a method by its preset on the digits, of the size and with the passes over its training half of a budget."""
-    preset = PRESETS[f"digits_{method}"]
+    _, search, flags = ASKED[method] if method in OF_R else ("", method, {})
+    preset = dataclasses.replace(PRESETS[f"digits_{search}"], **flags)
     searches = len(stages_of(preset)) if preset.stages else len(weight_decays_of(preset)) if preset.weight_decays else 1
     own, size = max(2, budget.epochs // searches), {"nodes": budget.nodes, "channels": budget.channels}
     passes = {"epochs": own, "warmup_epochs": min(preset.warmup_epochs, own // 2)} if preset.epochs else {}
