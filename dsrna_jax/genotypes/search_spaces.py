@@ -80,8 +80,15 @@ def groups_of(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.endswith("_edges")))
 
 
+def check_channels(space: str, channels: int) -> None:
+    """Raises: InputError if the channels of a supernet cannot be divided as its space needs."""
+    if channels % (2 * search_space(space).partial):
+        raise InputError(f"channels must be a multiple of {2 * search_space(space).partial} in the space {space}, got {channels}")
+
+
 def check_space(config: Any, defaults: Any) -> None:
-    """Raises: InputError if an option that the space of a search configuration lacks has another value than its default."""
+    """Raises: InputError if the channels of a search configuration do not fit its space, or an option that it lacks is set."""
+    check_channels(config.space, config.channels)
     for name in search_space(config.space).refused:
         if getattr(config, name) != defaults[name]:
             raise InputError(

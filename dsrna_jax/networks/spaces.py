@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES, reduction_positions
 from dsrna_jax.genotypes.operations import PRIMITIVES
-from dsrna_jax.genotypes.search_spaces import BlockSpace, SearchSpace, groups_of, search_space
+from dsrna_jax.genotypes.search_spaces import BlockSpace, SearchSpace, check_channels, groups_of, search_space
 from dsrna_jax.kernels.gather_rows import gather_rows
 from dsrna_jax.networks.blocks import block_supernet
 from dsrna_jax.networks.network import Mixture, Network
@@ -34,8 +33,7 @@ def supernet(
     Raises: InputError if there is no such space, or if its channels cannot be divided as it needs.
     """
     record = search_space(space)
-    if settings["channels"] % (2 * record.partial):
-        raise InputError(f"channels must be a multiple of {2 * record.partial} in the space {space}, got {settings['channels']}")
+    check_channels(space, settings["channels"])
     own = BUILDERS[type(record)]
     return own.supernet(primitives or record.primitives, kept, nodes=nodes, cells=cells, partial=record.partial, **settings)
 
