@@ -133,10 +133,11 @@ class Whole:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Complex:
-    """A complex value, as the nodes of its two parts."""
+    """A complex value, as the nodes of its two parts; `is_real` if the imaginary one is known to be 0."""
 
     real: Node
     imaginary: Node
+    is_real: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

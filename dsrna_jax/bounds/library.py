@@ -30,10 +30,16 @@ def of_library(tracer, equation, inner, inputs) -> list | None:
 
 
 def _jaxprs(function: Callable, types) -> Iterator[str]:
-    """The jaxprs of a function, and of it under `vmap` over the axes of its operands that have any, as text."""
+    """The jaxprs of a function, and of it under `vmap` over the axes of its operands that have any, as text.
+
+    None of those that do not take such operands.
+    """
     axes = [0 if i == np.argmax([len(t.shape) for t in types]) else None for i in range(len(types))]
     for _ in range(max(len(t.shape) for t in types) + 1):
-        equations = jax.make_jaxpr(function)(*types).jaxpr.eqns
+        try:
+            equations = jax.make_jaxpr(function)(*types).jaxpr.eqns
+        except (TypeError, ValueError):
+            return
         if len(equations) == 1:
             yield str(called_jaxpr(equations[0].primitive.name, equations[0].params))
         function = jax.vmap(function, axes)

@@ -19,7 +19,7 @@ from dsrna_jax.bounds.jaxprs import called_jaxpr, constant, evaluated, used_equa
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.library import of_library
 from dsrna_jax.bounds.origins import Origins
-from dsrna_jax.bounds.rules.fourier import MAKES_COMPLEX, by_parts
+from dsrna_jax.bounds.rules.fourier import by_parts, is_complex
 from dsrna_jax.bounds.rules.whole_numbers import is_of_whole_numbers, of_whole_numbers
 from dsrna_jax.bounds.separable import keeps_examples_apart
 from dsrna_jax.errors import InputError, NotSeparableError
@@ -157,7 +157,7 @@ class Tracer:
                 return self.interpret(inner, called_jaxpr(name, twin.params), inputs)
             if name in CONTROL:
                 return CONTROL[name](self, equation, twin, inputs)
-            if any(isinstance(i, Complex) for i in inputs):
+            if is_complex(equation, inputs):
                 return by_parts(self, equation, twin, inputs)
             if is_of_whole_numbers(equation, inputs):
                 return self._of_whole_numbers(equation, twin, inputs)
@@ -167,8 +167,7 @@ class Tracer:
             )
         if is_of_whole_numbers(equation, inputs):
             return self._of_whole_numbers(equation, twin, inputs)
-        makes_complex = name in MAKES_COMPLEX and equation.outvars[0].aval.dtype.kind == "c"
-        if makes_complex or any(isinstance(i, Complex) for i in inputs):
+        if is_complex(equation, inputs):
             if name == "fft":
                 return self.rules[name](self, equation.primitive, inputs, equation.params, [])
             return by_parts(self, equation, twin, inputs)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.data_parallel import device_count, example_numbers
@@ -53,13 +54,14 @@ def jacobian_norm(
       method: one of the methods above.
       n_proj: number of projections, at most K for `rows`; ignored by `exact`.
 
-    Returns: [batch], >= 0, per unit of x; at least float32. NaN for examples of which x is not finite, or f(x) or J holds NaN: J
-      as it is computed, where a `where` can hide NaN weights, most easily from `jvp`. Squares of gradients leave the range of
-      float32 below 1e-19 and above 1e19, which makes 0 or infinity of norms other than row_l1 and, with `jvp`, row_l2.
+    Returns: [batch], >= 0, per unit of x; at least float32. NaN for examples of which x is not finite, or f(x) or J, as it is
+      computed, holds NaN; for all if an array that f closes over does, also where f hides it by a `where`. Only `fro_squared`
+      leaves the range of float32 before J does: below 1e-19 and above 1e19 it is 0 or infinite.
     Raises: InputError if `method` cannot give `norm` (the message lists the pairs that go together), a key is missing,
       `n_proj` is out of range, or the shape or type of x or of f(x) is not as above.
     """
-    return value_and_jacobian_norm(f, x, key, norm=norm, method=method, n_proj=n_proj)[1]
+    norms = value_and_jacobian_norm(f, x, key, norm=norm, method=method, n_proj=n_proj)[1]
+    return jnp.where(_closes_over_nan(f, jnp.asarray(x)), jnp.nan, norms)
 
 
 def value_and_jacobian_norm(
@@ -71,7 +73,10 @@ def value_and_jacobian_norm(
     method: str = "rows",
     n_proj: int = 1,
 ) -> tuple[Float[Array, "batch outputs"], Float[Array, " batch"]]:
-    """`f(x)` and `jacobian_norm(f, x)` from one forward pass. Arguments, and Raises, as there."""
+    """`f(x)` and `jacobian_norm(f, x)` from one forward pass. Arguments, and Raises, as there.
+
+    NaN that f closes over and hides is not looked for.
+    """
     check_estimable(norm, method)
     x = jnp.asarray(x)
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
@@ -93,15 +98,15 @@ def value_and_jacobian_norm(
     if method == "jvp":
         # The standard deviation of a centred normal variable is sqrt(pi / 2) times its mean absolute value.
         size, weight = {"row_l2": (_l1, (jnp.pi / 2) ** 0.5), "fro_squared": (_sum_of_squares, 1.0)}[norm]
-        total = _total(lambda j: size(linear(_normal(key, j, x))), n_proj)
+        total = _each(lambda j: size(linear(_normal(key, j, x))), n_proj).sum(0)
         return outputs, _known(total * (weight / n_proj), x, outputs)
 
     if method == "exact":
         n_proj = rows
     probe = _output_directions(method, key, outputs, n_proj)
-    size = {"row_l1": _l1, "row_l2": _l2, "fro": _sum_of_squares, "fro_squared": _sum_of_squares}[norm]
-    total = _total(lambda j: size(*linear(probe(j))), n_proj) * (rows / n_proj)
-    return outputs, _known(_root(total) if norm == "fro" else total, x, outputs)
+    size = {"row_l1": _l1, "row_l2": _l2, "fro": _l2, "fro_squared": _sum_of_squares}[norm]
+    sizes = _each(lambda j: size(*linear(probe(j))), n_proj)
+    return outputs, _known(_l2(sizes.T) if norm == "fro" else sizes.sum(0) * (rows / n_proj), x, outputs)
 
 
 def check_estimable(norm: str, method: str) -> None:
@@ -111,15 +116,15 @@ def check_estimable(norm: str, method: str) -> None:
         raise InputError(f"method {method!r} cannot estimate norm {norm!r}; methods and their norms are {pairs}")
 
 
-def _total(term: Callable[[Array | int], Array], count: int) -> Array:
-    """term(0) + ... + term(count - 1), with the memory of one term in the forward and in the backward pass.
+def _each(term: Callable[[Array | int], Array], count: int) -> Array:
+    """term(0) ... term(count - 1), stacked, with the memory of one term in the forward and in the backward pass.
 
     A `vmap` would hold the intermediate values of all terms. (Inside a loop, `checkpoint` is safe without `prevent_cse`, and
     faster.)
     """
     if count == 1:
-        return term(0)
-    return jax.lax.map(jax.checkpoint(term, prevent_cse=False), jnp.arange(count)).sum(0)
+        return term(0)[None]
+    return jax.lax.map(jax.checkpoint(term, prevent_cse=False), jnp.arange(count))
 
 
 def _l1(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
@@ -133,8 +138,16 @@ def _sum_of_squares(values: Float[Array, " batch *shape"]) -> Float[Array, " bat
 
 
 def _l2(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
-    """Euclidean norm of the values of each example, at least in float32."""
-    return _root(_sum_of_squares(values))
+    """Euclidean norm of the values of each example, at least in float32.
+
+    Squares may leave the range: values are divided by a power of two beside the greatest first, which rounds nothing.
+    """
+    values = _at_least_single(values)
+    limits = jnp.finfo(values.dtype)
+    greatest = jnp.abs(values).max(tuple(range(1, values.ndim)), initial=0)
+    scale = jax.lax.stop_gradient(jnp.clip(greatest, limits.tiny, 1 / limits.tiny))
+    scale = jax.lax.reduce_precision(scale, limits.nexp, 0)
+    return scale * _root(_sum_of_squares(values / jax.lax.expand_dims(scale, range(1, values.ndim))))
 
 
 def _at_least_single(values: Array) -> Array:
@@ -151,6 +164,19 @@ def _known(norms: Float[Array, " batch"], x: Array, outputs: Array) -> Float[Arr
     """The norms, NaN where x is not finite or an output is NaN: operations such as tanh and relu have derivative 0 there."""
     is_unknown = ~jnp.isfinite(x).all(tuple(range(1, x.ndim))) | jnp.isnan(outputs).any(1)
     return jnp.where(is_unknown, jnp.nan, norms)
+
+
+def _closes_over_nan(f: Callable[[Array], Array], x: Array) -> Array:
+    """Whether an array that f closes over holds NaN: []."""
+    arrays = [jnp.asarray(c) for c in _constants(jax.make_jaxpr(f)(x)) if jnp.issubdtype(c.dtype, jnp.floating)]
+    return jnp.array([False, *(jnp.isnan(array).any() for array in arrays)]).any()
+
+
+def _constants(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> list[Any]:
+    """The constants of a jaxpr and of all jaxprs inside of it."""
+    own, equations = (jaxpr.consts, jaxpr.jaxpr.eqns) if isinstance(jaxpr, core.ClosedJaxpr) else ([], jaxpr.eqns)
+    inside = [p for p in jax.tree.leaves([e.params for e in equations]) if isinstance(p, core.ClosedJaxpr | core.Jaxpr)]
+    return [*own, *(constant for each in inside for constant in _constants(each))]
 
 
 def _output_directions(method: str, key, outputs: Array, n_proj: int) -> Callable[[Array | int], Array]:

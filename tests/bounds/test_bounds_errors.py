@@ -235,3 +235,18 @@ def test_the_documentation_lists_every_primitive_that_has_a_rule():
 def test_float64_inputs_are_bounded_in_float32_where_x64_is_off():
     lower, upper = bounds.bound(linear, X.astype(np.float64), radius=0.1)
     assert lower.dtype == upper.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jnp.nanvar(x, axis=1, keepdims=True),
+        lambda x: x * jnp.argmax(jnp.isnan(x), axis=1, keepdims=True),
+        lambda x: x * jnp.where(jnp.isnan(x).sum(1, keepdims=True) > 0, 2.0, 1.0),
+        lambda x: jax.vmap(lambda values: jnp.interp(np.array([0.5, 1.5], np.float32), np.arange(4.0), values))(x),
+    ],
+)
+def test_functions_of_numpy_whose_parts_are_constants_are_bounded(f):
+    lower, upper = bounds.bound(f, X, radius=0.1, method="ibp")
+    value = f(X)
+    assert (lower <= value).all() and (value <= upper).all() and np.isfinite([lower, upper]).all()

@@ -291,3 +291,32 @@ def test_the_norm_is_nan_where_anything_is_and_never_the_0_of_what_hides_it(meth
         x[2, 0, 0, 0] = unknown
         for norm, values in norms(x, zeros, one).items():
             assert np.isnan(values).tolist() == [i == 2 for i in range(BATCH)], norm
+
+
+@pytest.mark.parametrize("method", ESTIMABLE)
+def test_no_way_of_writing_hides_weights_of_nan(method):
+    """A choice by a comparison takes NaN for a number below 0, whose derivative is 0."""
+    ways = {
+        "where": lambda h: jnp.where(h > 0, h, 0.0),
+        "step": lambda h: jnp.where(h > 0, 1.0, 0.0),
+        "jit": jax.jit(lambda h: jnp.where(h > b, h, 0.0)),
+        "scan": lambda h: jax.lax.scan(lambda c, _: (jnp.where(c > b, c, 0.0), None), h, None, length=2)[0],
+        "numbers": jnp.nan_to_num,
+    }
+    b = jnp.zeros((1, 4)).at[0, 1].set(jnp.nan)
+    for name, way in ways.items():
+        for w, hidden in ((W.T.repeat(2, 1), way), (W.T.repeat(2, 1) * np.nan, way), (W.T.repeat(2, 1), lambda h: h)):
+            f = lambda x, w=w, hidden=hidden: hidden(x @ jnp.asarray(w, x.dtype))  # noqa: E731
+            is_nan = np.isnan(w).any() or (hidden is way and name in ("jit", "scan"))
+            norm = jacobian_norm(f, jnp.ones((2, 3)), KEY, norm="fro_squared", method=method)
+            assert np.isnan(norm).tolist() == [is_nan] * 2, name
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_norms_scale_where_squares_leave_the_range(scale):
+    f = lambda x: linear(x) * scale  # noqa: E731
+    pairs = [(norm, method) for method, norms in ESTIMABLE.items() for norm in norms if norm != "fro_squared"]
+    got = {pair: jacobian_norm(f, jnp.ones((2, 3)), KEY, norm=pair[0], method=pair[1], n_proj=2) for pair in pairs}
+    for (norm, method), value in got.items():
+        plain = jacobian_norm(linear, jnp.ones((2, 3)), KEY, norm=norm, method=method, n_proj=2)
+        np.testing.assert_allclose(value / scale, plain, rtol=1e-6, err_msg=f"{norm} {method}")

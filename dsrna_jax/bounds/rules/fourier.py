@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.graph import Complex, Node
+from dsrna_jax.bounds.graph import Complex, Linear, Node, Predicate, Refused, Whole
+from dsrna_jax.bounds.jaxprs import evaluated
+from dsrna_jax.bounds.rules.building import constant_node
 from dsrna_jax.errors import NotSeparableError
+from dsrna_jax.inputs import is_known
 
 FFT, IFFT, RFFT, IRFFT = range(4)
 
@@ -20,6 +23,7 @@ def fourier(tracer, primitive, operands, params, axes):
     """The rule of fft, of real and of complex values. Raises: NotSeparableError for a transform along the batch."""
     (x,), kind, lengths = operands, int(params["fft_type"]), params["fft_lengths"]
     real, imaginary = (x.real, x.imaginary) if isinstance(x, Complex) else (x, None)
+    value = evaluated(primitive, [_value(x)], params)[0]
     rank = real.value.ndim
     if real.batch_axis >= rank - len(lengths):
         raise NotSeparableError(f"f is not batch-separable: fft{tracer.where} mixes the examples")
@@ -28,7 +32,7 @@ def fourier(tracer, primitive, operands, params, axes):
         for place, n in zip(places[:-1], lengths[:-1], strict=True):
             real, imaginary = _along(tracer, real, imaginary, place, _matrix(n, IFFT, real.value.dtype))
         matrix = _half_inverse(lengths[-1], real.value.dtype)
-        return [_product_with(tracer, real, imaginary, places[-1], matrix)]
+        return [_at_value(tracer, _product_with(tracer, real, imaginary, places[-1], matrix), value)]
     if kind == RFFT:
         matrix = _matrix(lengths[-1], FFT, real.value.dtype)
         half = lengths[-1] // 2 + 1
@@ -37,10 +41,25 @@ def fourier(tracer, primitive, operands, params, axes):
     for place, n in zip(places, lengths, strict=True):
         real, imaginary = _along(tracer, real, imaginary, place, _matrix(n, kind, real.value.dtype))
     assert imaginary is not None
-    return [Complex(real, imaginary)]
+    return [_with_value(tracer, Complex(real, imaginary), value)]
 
 
 fourier.is_rewritten = True  # its operations are checked one by one
+
+
+def _value(x):
+    """The value at the trace point of a node, a complex value or a constant."""
+    return lax.complex(x.real.value, x.imaginary.value) if isinstance(x, Complex) else x.value if isinstance(x, Node) else x
+
+
+def _with_value(tracer, x, value):
+    """A complex value with parts that are `value` at the trace point, where its own operations round otherwise than XLA's."""
+    return Complex(_at_value(tracer, x.real, value.real), _at_value(tracer, x.imaginary, value.imag), x.is_real)
+
+
+def _at_value(tracer, node, value):
+    same = lambda d: d  # noqa: E731
+    return tracer.node(Linear(same, same, structural=True), (node,), value, node.batch_axis)
 
 
 def _matrix(n, kind, dtype):
@@ -92,51 +111,111 @@ def absolute(tracer, x):
     return tracer.inline(lambda a, b: jnp.sqrt(a * a + b * b), x.real, x.imaginary)[0]
 
 
+def is_complex(equation, operands) -> bool:
+    """Whether an equation takes complex values, as they are and not as their parts, or makes such of real ones."""
+    makes_complex = equation.primitive.name in MAKES_COMPLEX and equation.outvars[0].aval.dtype.kind == "c"
+    return makes_complex or any(map(_is_complex, operands))
+
+
+def _is_complex(operand) -> bool:
+    is_real = isinstance(operand, Node | Predicate | Whole | Refused)
+    return isinstance(operand, Complex) or not is_real and jnp.iscomplexobj(operand)
+
+
 def by_parts(tracer, equation, twin, operands) -> list:
     """Outputs of an equation on complex values. Raises: NotImplementedError if there is no rule for their parts."""
-    name, (x, *rest) = equation.primitive.name, operands
-    if name == "convert_element_type" and jnp.issubdtype(equation.params["new_dtype"], jnp.complexfloating):
-        return operands if isinstance(x, Complex) else [Complex(x, tracer.inline(lambda a: 0 * a, x)[0])]
-    if name == "complex" and all(isinstance(o, Node) for o in operands):
-        return [Complex(*operands)]
-    if isinstance(x, Complex) and name in ("real", "imag"):
-        return [x.real if name == "real" else x.imaginary]
-    if isinstance(x, Complex) and name == "abs":
-        return [absolute(tracer, x)]
-    if isinstance(x, Complex) and name == "conj":
-        return [Complex(x.real, tracer.inline(jnp.negative, x.imaginary)[0])]
-    if isinstance(x, Complex) and name == "exp":
-        turns = [
-            tracer.inline(lambda a, b, wave=wave: jnp.exp(a) * wave(b), x.real, x.imaginary)[0] for wave in (jnp.cos, jnp.sin)
-        ]
-        return [Complex(*turns)]
-    if name in ("add", "sub", "mul") and len(operands) == 2:
-        return [_arithmetic(tracer, name, *operands)]
-    if name in MOVING and isinstance(x, Complex) and not any(isinstance(r, Complex) for r in rest):
-        others = zip(*((_parts(r) if jnp.iscomplexobj(r) else (r, r)) for r in rest), strict=True) if rest else ((), ())
-        parts = zip((x.real, x.imaginary), others, strict=True)
-        return [Complex(*(tracer.outputs(equation, twin, [part, *other])[0] for part, other in parts))]
+    name, params = equation.primitive.name, equation.params
+    pairs = [_parts(o) if v.aval.dtype.kind == "c" else (o, o) for o, v in zip(operands, equation.invars, strict=True)]
+    (a, b), (c, d) = pairs[0], pairs[-1]
+
+    def inline(function, *parts):
+        return tracer.inline(function, *parts)[0]
+
+    with tracer.shapes([part for pair in pairs for part in pair], [v.aval for v in twin.invars for _ in (0, 1)]):
+        if name == "convert_element_type" and jnp.issubdtype(params["new_dtype"], jnp.complexfloating):
+            return operands if isinstance(operands[0], Complex) else [_as_complex(tracer, a, params["new_dtype"])]
+        if name == "complex":
+            return [_complex(tracer, a, c)]
+        if name in ("real", "imag"):
+            return [a if name == "real" else b]
+        if name == "abs":
+            return [absolute(tracer, operands[0])]
+        if name == "conj":
+            return [Complex(a, inline(jnp.negative, b))]
+        if name == "exp":
+            return [Complex(*(inline(lambda a, b, wave=wave: jnp.exp(a) * wave(b), a, b) for wave in (jnp.cos, jnp.sin)))]
+        if name in ("add", "sub"):
+            return [_complex(tracer, inline(getattr(lax, name), a, c), inline(getattr(lax, name), b, d))]
+        value = lambda: evaluated(equation.primitive, list(map(_value, operands)), params)[0]  # noqa: E731
+        if name in ("mul", "dot_general"):
+            return [_with_value(tracer, _product_of(tracer, equation, (a, b), (c, d)), value())]
+        if name == "square" or (name == "integer_pow" and params["y"] == 2):
+            square = Complex(inline(lambda a, b: a * a - b * b, a, b), inline(lambda a, b: 2 * (a * b), a, b))
+            return [_with_value(tracer, square, value())]
+        if name == "div":
+            return [_with_value(tracer, _quotient(tracer, (a, b), operands[1], (c, d)), value())]
+    if name in MOVING:
+        real, imaginary = (tracer.outputs(equation, twin, list(parts)) for parts in zip(*pairs, strict=True))
+        are_real = all(o.is_real if isinstance(o, Complex) else not _is_complex(o) for o in operands)
+        return [_complex(tracer, *parts, are_real) for parts in zip(real, imaginary, strict=True)]
     raise NotImplementedError(f"no bounds of {name} of complex values{tracer.where}")
 
 
-MAKES_COMPLEX = frozenset("fft convert_element_type complex add sub mul".split())
+MAKES_COMPLEX = frozenset("fft convert_element_type complex".split())
 MOVING = frozenset(
-    "slice squeeze expand_dims transpose broadcast_in_dim reshape neg reduce_sum rev copy stop_gradient pad gather".split()
+    "slice squeeze expand_dims transpose broadcast_in_dim reshape neg reduce_sum rev copy stop_gradient pad gather tile".split()
+    + "concatenate stack split unstack select_n cumsum scatter dynamic_slice dynamic_update_slice optimization_barrier".split()
 )
 
 
-def _arithmetic(tracer, name, left, right):
-    pairs = [_parts(o) for o in (left, right)]
-    if name in ("add", "sub"):
-        function = lax.add if name == "add" else lax.sub
-        return Complex(*(tracer.inline(function, a, b)[0] for a, b in zip(*pairs, strict=True)))
-    (a, b), (c, d) = pairs
-    real = tracer.inline(lambda a, b, c, d: a * c - b * d, a, b, c, d)[0]
-    return Complex(real, tracer.inline(lambda a, b, c, d: a * d + b * c, a, b, c, d)[0])
-
-
 def _parts(x):
-    return (x.real, x.imaginary) if isinstance(x, Complex) else (jnp.real(x), jnp.imag(x))
+    return (x.real, x.imaginary) if isinstance(x, Complex) else (np.real(x), np.imag(x)) if is_known(x) else (x.real, x.imag)
+
+
+def _as_complex(tracer, x, dtype):
+    """A real value as a complex one. Raises: NotImplementedError for truth values and whole numbers."""
+    if not isinstance(x, Node):
+        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(dtype).name} of what is no real number{tracer.where}")
+    (real,) = tracer.inline(lambda x: x.astype(np.finfo(dtype).dtype), x)
+    return Complex(real, constant_node(tracer, jnp.zeros((), real.value.dtype), real), is_real=True)
+
+
+def _complex(tracer, real, imaginary, is_real=False):
+    """A complex value of two parts, of which one may be constant; a constant if both are."""
+    nodes = [part for part in (real, imaginary) if isinstance(part, Node)]
+    if not nodes:
+        return lax.complex(real, imaginary)
+    real, imaginary = (part if isinstance(part, Node) else constant_node(tracer, part, nodes[0]) for part in (real, imaginary))
+    return Complex(real, imaginary, is_real)
+
+
+def _product_of(tracer, equation, left, right):
+    """The product of two complex values, entry by entry or of matrices."""
+    params = dict(equation.params)
+    if params.get("preferred_element_type") is not None:
+        params["preferred_element_type"] = np.finfo(params["preferred_element_type"]).dtype
+    times = functools.partial(equation.primitive.bind, **params)
+    (a, b), (c, d) = left, right
+    (real,) = tracer.inline(lambda a, b, c, d: times(a, c) - times(b, d), a, b, c, d)
+    (imaginary,) = tracer.inline(lambda a, b, c, d: times(a, d) + times(b, c), a, b, c, d)
+    return Complex(real, imaginary)
+
+
+def _quotient(tracer, top, divisor, parts):
+    """The quotient of two complex values. XLA may divide by any formula, of which none rounds a product more than 16 times."""
+
+    def rounded(x):
+        same = lambda d: d  # noqa: E731
+        operation = Linear(same, same, terms=16, increasing=True, singleton=True)
+        return tracer.node(operation, (x,), x.value, x.batch_axis) if isinstance(x, Node) else x
+
+    (a, b), (c, d) = top, parts
+    if divisor.is_real if isinstance(divisor, Complex) else is_known(d) and not np.any(d):
+        return _complex(tracer, *(tracer.inline(jnp.divide, rounded(part), c)[0] for part in top))
+    (size,) = tracer.inline(lambda c, d: c * c + d * d, c, d)
+    products = [rounded(tracer.inline(jnp.multiply, *pair)[0]) for pair in ((a, c), (b, d), (b, c), (a, d))]
+    real = tracer.inline(lambda ac, bd, size: (ac + bd) / size, *products[:2], size)[0]
+    return _complex(tracer, real, tracer.inline(lambda bc, ad, size: (bc - ad) / size, *products[2:], size)[0])
 
 
 RULES = {"fft": fourier}

@@ -73,11 +73,16 @@ def of_whole_numbers(tracer, equation, twin, inputs) -> list:
         dtype = params["new_dtype"]
         if jnp.issubdtype(dtype, jnp.floating):
             return tracer.inline(lambda x: x.astype(dtype), numbers[0])
-        return [_compared(tracer, "ne", [numbers[0], 0.0], value) if dtype == np.bool_ else Whole(numbers[0], value)]
+        return [_compared(tracer, "ne", [numbers[0], 0.0], value) if dtype == np.bool_ else _whole(numbers[0], value)]
     if name in COMPARED:
         return [_compared(tracer, name, numbers, value)]
     bound, other = (functools.partial(equation.primitive.bind, **e.params) for e in (equation, twin))
-    return [Whole(tracer.inline(bound, *numbers, twin=other)[0], value)]
+    return [_whole(tracer.inline(bound, *numbers, twin=other)[0], value)]
+
+
+def _whole(numbers, value):
+    """Whole numbers as they are bounded: those of constants, such as a count of what is known, are constants."""
+    return Whole(numbers, value) if isinstance(numbers, Node) else jnp.asarray(numbers, value.dtype)
 
 
 def _node_or_array(tracer, operand) -> Any:
@@ -93,13 +98,15 @@ def _node_or_array(tracer, operand) -> Any:
 
 def _compared(tracer, name, operands, value):
     (above,) = tracer.inline(lambda *o: COMPARED[name](o[0] - o[1]), *operands)
-    return Predicate("gt", above, 0.0, above, value)
+    return Predicate("gt", above, 0.0, above, value) if isinstance(above, Node) else above > 0
 
 
 def _first(tracer, operand, node, axes, batch_axis, value, sign):
     """The place of the first of the largest entries (sign 1), or of the smallest."""
     truths = [m.operands for m in tracer.made.get(operand, ()) if m.name == "stack" and (m.params["axis"],) == tuple(axes)]
     (entries,) = tracer.inline(lambda x: sign * with_axes_in_front(x, axes=axes), node)
+    if not isinstance(entries, Node):
+        return value
     place = jnp.asarray(value, entries.value.dtype)
     first = tracer.node(First(not isinstance(operand, Node)), (entries,), place, batch_axis, "argmax")
     return Whole(first, value, tuple(truths[0]) if truths and sign > 0 else ())
@@ -120,9 +127,7 @@ def _chosen(tracer, inputs, axis, value):
         (chosen,) = select(tracer, lax.select_n_p, [index, *cases], {}, [axis])
     else:
         chosen = _by_truths(tracer, index, cases, axis) if index.truths else _by_place(tracer, index, cases, axis)
-    if not are_whole:
-        return chosen
-    return Whole(chosen, value) if isinstance(chosen, Node) else jnp.asarray(chosen, value.dtype)
+    return _whole(chosen, value) if are_whole else chosen
 
 
 def _by_truths(tracer, index, cases, axis):
