@@ -3,8 +3,10 @@
 These are gathered into batches of one fixed size, the last one padded, so that each attack compiles once.
 """
 
+import functools
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -104,11 +106,12 @@ def run_series(
     norm: str,
     batch_size: int,
     robust: Bool[np.ndarray, " examples"],
-    completed: Mapping[tuple[str, int, int], Int[np.ndarray, " fallen"]] | None = None,
+    completed: Mapping[tuple[str, int, int], Int[np.ndarray, " fallen"]] = MappingProxyType({}),
     place: Callable[[Any], Any] = lambda batch: batch,
     judge: LogitsFn | None = None,
-) -> Iterator[AttackBatch]:
-    """The outcome of each batch of each run of each stage, in order; only examples that no earlier one fooled are attacked.
+    share: Callable[[Callable, Sequence], Iterable[Any]] = map,
+) -> Iterator[Any]:
+    """The `AttackBatch` of each batch of each run of each stage, in order; only examples that no earlier one fooled are attacked.
 
     Args:
       images, labels: the whole data set. The draws of example i depend on key and i, not on its batch.
@@ -118,6 +121,8 @@ def run_series(
       place: puts a batch on devices.
       judge: the network whose forward pass confirms successes, by default `logits_fn`; that of a stochastic network, which stages
         with `draws` > 1 call as `logits_fn(images, key)`, is `Partial(with_fixed_key, logits_fn, key)`.
+      share: (attack, parts) -> for each of the parts (number, indices, padded indices) of a run, in any order, `attack(part)` or
+        whatever is to be yielded in its place and has `fallen`. The batches of a run do not depend on each other.
     """
     inputs.check_images(images)
     inputs.check_counts(batch_size=batch_size)
@@ -127,22 +132,25 @@ def run_series(
     some = jax.ShapeDtypeStruct((batch_size, *images.shape[1:]), images.dtype)
     classes = inputs.class_count(jax.eval_shape(judge, some), batch_size)
     inputs.check_labels(labels, len(images), classes)
-    for stage in stages:
-        own, program = stage_key(key, stage), stage._replace(name="", numbers=(), runs=1)
+
+    def attacked(stage: AttackStage, run: int, part: tuple[int, np.ndarray, np.ndarray]) -> AttackBatch:
+        number, indices, padded = part
         numbers = {name: np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for name, value in stage.numbers}
+        placed = place((images[padded], labels[padded], example_keys(stage_key(key, stage), padded)))
+        program = stage._replace(name="", numbers=(), runs=1)
+        result = stage_result(network, *placed, np.int32(run), numbers, radius=np.float32(radius), stage=program, norm=norm)
+        claimed = np.asarray(result.success)[: len(indices)]
+        # XLA may fuse the attack's own forward pass differently: only one by itself, in full precision, confirms.
+        success = are_fooled(predictions(judge, result.x_adv), labels[padded])
+        result = AttackResult(*(np.asarray(values)[: len(indices)] for values in result._replace(success=success)))
+        return AttackBatch(stage.name, run, number, indices, result, int((claimed & ~result.success).sum()))
+
+    for stage in stages:
         for run in range(run_count(stage, classes)):
-            for number, (indices, padded) in enumerate(batches(np.flatnonzero(robust), batch_size)):
-                if completed and (stage.name, run, number) in completed:
-                    robust[completed[stage.name, run, number]] = False
-                    continue
-                placed = place((images[padded], labels[padded], example_keys(own, padded)))
-                result = stage_result(
-                    network, *placed, np.int32(run), numbers, radius=np.float32(radius), stage=program, norm=norm
-                )
-                claimed = np.asarray(result.success)[: len(indices)]
-                # XLA may fuse the attack's own forward pass differently: only one by itself, in full precision, confirms.
-                success = are_fooled(predictions(judge, result.x_adv), labels[padded])
-                result = AttackResult(*(np.asarray(part)[: len(indices)] for part in result._replace(success=success)))
-                batch = AttackBatch(stage.name, run, number, indices, result, int((claimed & ~result.success).sum()))
+            parts = [(number, *part) for number, part in enumerate(batches(np.flatnonzero(robust), batch_size))]
+            known = {number: completed[stage.name, run, number] for number, *_ in parts if (stage.name, run, number) in completed}
+            for fallen in known.values():
+                robust[fallen] = False
+            for batch in share(functools.partial(attacked, stage, run), [part for part in parts if part[0] not in known]):
                 robust[batch.fallen] = False
                 yield batch

@@ -11,6 +11,8 @@ from dsrna_jax.commands.config_files import read_config
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.options import changed, interval, mistaken_text, sections
 
+OF_PROCESSES = ("coordinator_address", "num_processes", "process_id", "join_timeout")
+SHARED = "search, train, attack, certify and verify"  # the commands that have these flags
 _DEFINE = {
     bool: flags.DEFINE_boolean,
     int: flags.DEFINE_integer,
@@ -81,14 +83,22 @@ def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, 
             raise InputError(f"unknown flag {shown(argument)} (--help lists all flags)")
     try:
         rest = values(_in_todays_names(argv, () if config is None else dataclasses.fields(config)))[1:]
+    except flags.UnrecognizedFlagError as error:
+        if error.flagname in OF_PROCESSES:
+            raise InputError(f"--{error.flagname}: this command runs in one process; {SHARED} share their work") from None
+        raise InputError(_in_a_line(error)) from None
     except flags.Error as error:
-        raise InputError(f"{' '.join(str(error).split())[:500]} (--help lists all flags)") from None
+        raise InputError(_in_a_line(error)) from None
     for name, value in [*((f"{name}=", values[name].value) for name in values), *(("", argument) for argument in rest)]:
         if isinstance(value, str) and (expected := mistaken_text(value)):
             raise InputError(f"{name}{shown(value)}: expected {expected}")
     if rest and not takes_arguments:
         raise InputError(f"unexpected argument {rest[0]!r}: expected flags, such as --seed=1 (--help lists all)")
     return rest
+
+
+def _in_a_line(error: flags.Error) -> str:
+    return f"{' '.join(str(error).split())[:500]} (--help lists all flags)"
 
 
 def typed(values: flags.FlagValues, config: Any) -> dict[str, Any]:

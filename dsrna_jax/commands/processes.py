@@ -12,10 +12,10 @@ from dsrna_jax.errors import InputError
 FLAGS = {
     "coordinator_address": (
         "",
-        "HOST:PORT of process 0, if several processes share a batch; auto: Slurm, Open MPI, Kubernetes tell",
+        "HOST:PORT of process 0, if several processes share the work; auto: Slurm, Open MPI, Kubernetes tell",
         None,
     ),
-    "num_processes": (0, "number of processes that share a batch", "[0, 65536]"),
+    "num_processes": (0, "number of processes that share the work", "[0, 65536]"),
     "process_id": (-1, "number of this process, from 0: the one flag in which they differ", "[-1, 65535]"),
     "join_timeout": (300, "seconds in which all processes must come", "[1, 86400]"),
 }

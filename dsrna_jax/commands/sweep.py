@@ -21,7 +21,7 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import parsed_flags
 from dsrna_jax.commands.engines import define_engine, engine
-from dsrna_jax.commands.flags import define, no_flags, parse
+from dsrna_jax.commands.flags import OF_PROCESSES, define, no_flags, parse
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.runtime.invocation import COMMANDS, command_line, in_users_words
 from dsrna_jax.runtime.lock import locked
@@ -83,7 +83,10 @@ def _given(arguments: Sequence[str]) -> list[Job]:
     for job in jobs:
         command = importlib.import_module(f"dsrna_jax.commands.{job.command}").COMMAND
         try:
-            command.settings(parsed_flags(command, [job.command, *job.flags]))
+            values = parsed_flags(command, [job.command, *job.flags])
+            if any(values[name].present for name in OF_PROCESSES):
+                raise InputError("each job of a sweep is one process: leave out coordinator_address and what belongs to it")
+            command.settings(values)
         except InputError as error:
             raise InputError(f"{shlex.join([job.command, *job.flags])}: {error}") from None
     return jobs

@@ -18,9 +18,10 @@ from absl.flags import FlagValues
 
 from dsrna_jax.commands.command import Flag, parsed_flags, run_command
 from dsrna_jax.commands.evaluating import evaluation_command
-from dsrna_jax.commands.flags import overridden
+from dsrna_jax.commands.flags import OF_PROCESSES, overridden
 from dsrna_jax.commands.next_steps import argument, line
 from dsrna_jax.commands.process import enable_compilation_cache, retain_heap
+from dsrna_jax.commands.processes import join_processes
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.verify.config import VerificationConfig
 from dsrna_jax.evaluation.verify.instances import Answer, in_vnncomp_form, run_instances, summary
@@ -28,6 +29,7 @@ from dsrna_jax.files import expanded, write_whole
 from dsrna_jax.runtime.apart import Apart
 from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.paths import check_file
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.signals import ending
 
 _KINDS = "NETWORK.onnx PROPERTY.vnnlib, --instances=CSV or --checkpoint=RUN"
@@ -48,10 +50,14 @@ def main(argv: Sequence[str]) -> None:
         return
     if values.checkpoint or (files and values.instances):
         raise InputError(f"expected one of {_KINDS}")
-    for name in (name for name in values if values[name].present and name not in _OF_INSTANCES):
+    for name in (name for name in values if values[name].present and name not in (*_OF_INSTANCES, *OF_PROCESSES)):
         raise InputError(f"--{name} is of --checkpoint=RUN: with instances expected --timeout and --results alone")
+    if files and values.coordinator_address:
+        raise InputError("one instance takes one process: leave out coordinator_address, or give many, --instances=CSV")
+    join_processes(values)
     if values.instances:
         with ending(lambda: f"; the same {command_line('verify')} goes on"):
+            current().agree("command", {name: values[name].value for name in _OF_INSTANCES})
             _instances(values)
     elif len(files) == 2 and ".onnx" in Path(files[0]).name and ".vnnlib" in Path(files[1]).name:
         _one(files[0], files[1], values)
@@ -81,6 +87,8 @@ def _instances(values: FlagValues) -> None:
     if values.vnncomp:
         check_file(expanded(values.vnncomp), "vnncomp")
     rows = run_instances(values.instances, results, answered_apart(Apart(answering)), timeout)
+    if not current().is_first:
+        return
     if values.vnncomp:
         category = expanded(values.instances).resolve().parent.name
         write_whole(expanded(values.vnncomp), in_vnncomp_form(rows, category))

@@ -18,6 +18,7 @@ from dsrna_jax.files import replacing, write_whole
 from dsrna_jax.runtime.machine import MACHINE, machine, warning
 from dsrna_jax.runtime.options import differences, in_todays_names
 from dsrna_jax.runtime.paths import SETTINGS
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.strict_json import Optional
 
@@ -36,6 +37,8 @@ def home(checkpoint: str | os.PathLike, name: str) -> Path:
 def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: int, mesh: Mesh, resume: bool) -> "BatchRecords":
     """Opens the output folder, creating it if needed, and returns the records of completed batches.
 
+    Of several processes of a run, process 0 alone does so, and writes the records.
+
     Args:
       config: a dataclass of options.
       identity: of the checkpoint, with its "step" and "digest".
@@ -46,7 +49,10 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
     """
     settings = {**dataclasses.asdict(config), "data_dir": None, "images": count}
     settings |= {f"checkpoint {name}": identity[name] for name in ("step", "digest")}
-    batches, here = BatchRecords(out / BATCHES, _fingerprint(settings, type(config))), machine(mesh)
+    batches = BatchRecords(out / BATCHES, _fingerprint(settings, type(config)), current().is_first)
+    if not batches.is_written:
+        return batches
+    here = machine(mesh)
     if not (out / SETTINGS).exists():
         if resume:
             raise InputError(f"no evaluation to resume in {out}: start it without --resume")
@@ -77,8 +83,8 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
 class BatchRecords(Records):
     """Records of completed batches; each row has a fingerprint of the settings with which it was computed."""
 
-    def __init__(self, path: Path, fingerprint: str):
-        super().__init__(path)
+    def __init__(self, path: Path, fingerprint: str, is_written: bool = True):
+        super().__init__(path, is_written)
         self.fingerprint = fingerprint
 
     def write(self, row: dict[str, Any]) -> None:
@@ -102,8 +108,11 @@ def _fingerprint(settings: dict[str, Any], kind: type) -> str:
 
 
 def completed_rows(batches: Records, shape_of: Callable[[dict[str, Any]], Any] = lambda row: {}) -> list[dict[str, Any]]:
-    """The records of an evaluation folder, in the order in which batches were completed; `shape_of` as in `records.rows`."""
-    return rows(batches.path, shape_of) if batches.path.exists() else []
+    """The records of an evaluation folder, in the order in which batches were completed; `shape_of` as in `records.rows`.
+
+    None in a process that does not write them.
+    """
+    return rows(batches.path, shape_of) if batches.is_written and batches.path.exists() else []
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:

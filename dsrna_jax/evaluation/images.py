@@ -1,6 +1,7 @@
 """The images on which a trained network is evaluated."""
 
 import dataclasses
+import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,14 @@ class EvaluationImages(NamedTuple):
     indices: Int[np.ndarray, " examples"]
     images: Float[np.ndarray, "examples height width channel"]
     labels: Int[np.ndarray, " examples"]
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of all of them, in hexadecimal."""
+        digest = hashlib.sha256()
+        for array in self:
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
 
 
 def evaluation_images(config: Any, network: TrainedNetwork) -> EvaluationImages:

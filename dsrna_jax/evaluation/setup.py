@@ -1,4 +1,7 @@
-"""The setup of an evaluation: a trained network, images for it, and the devices that share a batch."""
+"""The setup of an evaluation: a trained network, images for it, and the devices that share a batch.
+
+Of several processes each does whole batches by itself, on its own devices: no number depends on how many they are.
+"""
 
 import os
 import signal
@@ -8,10 +11,10 @@ from typing import Any, NamedTuple
 from jax.sharding import Mesh
 from jax.tree_util import Partial
 
-from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.images import EvaluationImages, evaluation_images
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.joining import joined
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.training import restore
 from dsrna_jax.training.restore import TrainedNetwork
@@ -41,6 +44,15 @@ class EvaluationSetup(NamedTuple):
         """Data set, split and number of images, as text."""
         return f"{self.network.config.dataset} {self.split}: {self.count} images"
 
+    def on(self, batch_size: int) -> str:
+        """The heading with the devices, and a warning if there are fewer batches of that size than processes."""
+        processes, batches = current().count, -(-self.count // batch_size)
+        text = f"{self.heading}, on {sharding.described(self.mesh)}{f' in each of {processes} processes' * (processes > 1)}"
+        if batches >= processes:
+            return text
+        most = max(1, self.count // processes // self.mesh.size) * self.mesh.size
+        return f"{text}\nWARN: {batches} of {processes} processes have work: give a batch_size of {most} or less, or more images"
+
     def batch_size(self, wanted: int) -> int:
         """Images of a batch: `wanted`, or fewer if there are fewer, rounded up to a multiple of the devices.
 
@@ -66,13 +78,15 @@ def evaluation_setup(config: Any, checkpoint: str | os.PathLike, devices: int = 
     Args:
       config: as `evaluation_images` takes it.
       checkpoint: as `restore.load` takes it.
-      devices: number of devices that share a batch; 0 for all.
-    Raises: InputError if there is no such checkpoint, if data or devices do not fit, or in one of several processes of a run.
+      devices: number of devices, in equal parts of the processes; 0 for all.
+    Raises: InputError if there is no such checkpoint, if data or devices do not fit, or if the processes of this run have others.
     """
-    if joined().count > 1:
-        raise InputError("attacks and certificates take one process: start it on one host, without coordinator_address")
-    mesh, network = sharding.mesh(devices), restore.load(checkpoint)
-    return EvaluationSetup(str(checkpoint), network, evaluation_images(config, network), mesh, config.split)
+    processes = joined()
+    mesh, network = sharding.own_mesh(devices), restore.load(checkpoint)
+    setup = EvaluationSetup(str(checkpoint), network, evaluation_images(config, network), mesh, config.split)
+    if processes.count > 1:
+        processes.agree("network or images", {"checkpoint": network.digest, "images": setup.images.digest})
+    return setup
 
 
 def stop_if_requested(requests: Sequence[int], kept: str, progress: Any = None) -> None:

@@ -15,13 +15,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.links import Link
 from dsrna_jax.runtime.options import differences
 
+Item = TypeVar("Item")
 GRACE = 10.0  # seconds that process 0 has to end in order after another process has failed
 _LOST = "is lost: it ended without a word, is stopped, or its host cannot be reached"
 _PATIENCE = 3.0  # seconds in which the news of a lost process may come after the error that its loss causes
@@ -56,6 +58,15 @@ class Processes:
     def gathered(self, value: Any) -> list[Any]:
         """The JSON values with which the processes call this. All must call it, in the same order."""
         return [value]
+
+    def shared_out(self, work: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
+        """Yields each item once with `work(item)`, a JSON value; of `count` processes each works on every `count`-th item.
+
+        All must go through it, to its end, with the same items. Process 0 gets the results of the others while it works on its
+        own, the others get theirs at the end.
+        """
+        for item in items:
+            yield item, work(item)
 
     def stop_request(self, number: int) -> int:
         """The number of a signal that asks one of the processes to stop, the same for all; 0 without a signal.
@@ -115,6 +126,25 @@ class Coordinator(Processes):
 
     def gathered(self, value: Any) -> list[Any]:
         return self.decided([value, *map(self._next, self._values)])
+
+    def shared_out(self, work: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
+        results = {}
+        awaited = [deque(range(worker + 1, len(items), self.count)) for worker in range(len(self._links))]
+
+        def arrived(is_last: bool) -> Iterator[tuple[Item, Any]]:
+            for numbers, values in zip(awaited, self._values, strict=True):
+                while numbers and (is_last or not values.empty()):
+                    number = numbers.popleft()
+                    results[number] = self._next(values)
+                    yield items[number], results[number]
+
+        for number in range(0, len(items), self.count):
+            results[number] = work(items[number])
+            yield items[number], results[number]
+            yield from arrived(is_last=False)
+        yield from arrived(is_last=True)
+        for number in range(len(items)):
+            self.decided(results[number])
 
     def stop_request(self, number: int) -> int:
         return self.decided(number or self._request)
@@ -192,6 +222,16 @@ class Worker(Processes):
         self._link.send(value=value)
         return self.decided(None)
 
+    def shared_out(self, work: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
+        for number in range(self.index, len(items), self.count):
+            result = work(items[number])
+            self._link.send(value=result)
+            yield items[number], result
+        for number, item in enumerate(items):
+            result = self.decided(None)
+            if number % self.count != self.index:
+                yield item, result
+
     def stop_request(self, number: int) -> int:
         if number and not self._has_asked:
             self._has_asked = True
@@ -212,7 +252,7 @@ class Worker(Processes):
             if "decided" in message:
                 self._decisions.put(message["decided"])
             elif "exit" in message:
-                _exit(message["exit"])
+                return _exit(message["exit"])
         if self.index == 1:  # one of them speaks, now that process 0 cannot
             print(f"error: process 0 {_LOST}", file=sys.stderr)
         _exit(1)

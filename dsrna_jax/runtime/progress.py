@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.timetable import Timetable
 from dsrna_jax.runtime.working_time import working_time
 
@@ -21,7 +22,7 @@ class Progress:
 
     Rate and time left count neither compilation nor time that is `paused`, and are those of the present phase: how long the steps
     of another take is not known before it begins, so that they are counted. When nobody reads any more (the other end of a pipe,
-    or the terminal, is gone), `is_cut_off` becomes true and nothing is written.
+    or the terminal, is gone), `is_cut_off` becomes true and nothing is written. Of several processes, process 0 alone writes.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Progress:
         return ", then ".join([_left(end - step, rate), *(f"{count} {self._timetable.unit(number)}" for number, count in later)])
 
     def _write(self, text: str) -> None:
-        if self.is_cut_off:
+        if self.is_cut_off or not current().is_first:
             return
         try:
             print(text, end="", file=self._file, flush=True)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO, TypeVar
@@ -57,8 +56,6 @@ def run(
     processes.agree("configuration or data set", identity(setup.resolved))
     folder.claim(setup.resolved, machine(mesh))
     with contextlib.ExitStack() as stack:
-        if not processes.is_first:
-            file = stack.enter_context(open(os.devnull, "w"))
         progress = stack.enter_context(Progress(setup.timetable, file=file))
         progress.note(setup.summary)
         progress.note(setup.loading)

@@ -39,9 +39,9 @@ def mesh(count: int = 0) -> Mesh:
     return _mesh([device for own in of_process for device in own[:share]])
 
 
-def own_mesh() -> Mesh:
-    """A mesh of the devices of this process."""
-    return _mesh(jax.local_devices())
+def own_mesh(count: int = 0) -> Mesh:
+    """A mesh of the devices of this process among those of `mesh`, for work that the processes do each by itself."""
+    return _mesh([device for device in mesh(count).devices.flat if device.process_index == jax.process_index()])
 
 
 def _mesh(devices: list[Any]) -> Mesh:

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from dsrna_jax.runtime.processes import current
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _LOST = 255  # in the place of a signal's number: Python has dropped the exception that it raised
 GRACE = 10.0  # seconds that work has to come to an end after a signal
@@ -121,7 +123,9 @@ def _end_after_signal(reading: int, advice: Callable[[], str], grace: float) -> 
                 break
             expected -= 1
     if received:
-        with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
-            name = signal.Signals(number).name
-            print(f"stopped by {name} while busy; what was saved is kept{advice()}", file=sys.stderr, flush=True)
+        line = f"stopped by {signal.Signals(number).name} while busy; what was saved is kept{advice()}"
+        if current().is_first:
+            with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
+                print(line, file=sys.stderr, flush=True)
+        current().leave(128 + number, line)
         os._exit(128 + number)

@@ -70,11 +70,11 @@ def measured_result(
 
     Args:
       data_dir: as in `data.load`.
-      devices: number of devices of this process that share a batch; 0 for all.
+      devices: number of devices of all processes, of which those of this one share a batch; 0 for all.
       file: where progress is printed.
     Raises: Stopped after a signal; resuming the training makes the measurement again.
     """
-    folder, mesh = Path(folder), sharding.mesh(devices) if jax.process_count() == 1 else sharding.own_mesh()
+    folder, mesh = Path(folder), sharding.own_mesh(devices)
     network = restore.load(folder)
     before = saved_result(folder)
     if before and before["checkpoint"]["digest"] == network.digest and before["test"]:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from linear_run import linear_network
+from threads_as_processes import statuses
 
 from dsrna_jax import data, plots, strict_json
 from dsrna_jax.commands import attack
@@ -23,6 +24,7 @@ from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.runtime.machine import MACHINE
 from dsrna_jax.runtime.origin import ORIGIN
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.training import restore
 from dsrna_jax.training.setup import training_setup
 
@@ -97,7 +99,61 @@ def test_held_out_images_were_not_trained_on(trained_run):
     assert sorted(image_choice.evaluation_images(config, network).indices) == held_out.tolist()
 
 
-def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_path, linear):
+def without_times(out):
+    """The report and the records of an attack, in an order of their own."""
+    report, records_of = json.loads((out / "attack.json").read_text()), records.rows(out / "batches.jsonl")
+    for row in [*report["rows"], *records_of]:
+        row.pop("seconds", None)
+    return report, sorted(map(json.dumps, records_of))
+
+
+@pytest.fixture
+def unbroken(tmp_path, linear):
+    """The linear network's evaluation, never stopped, in one process: its folder."""
+    assert run_command("--checkpoint=RUN", f"--out={tmp_path / 'unbroken'}", *SMALL) == 0
+    return tmp_path / "unbroken"
+
+
+def test_processes_share_out_an_attack_with_the_figures_of_one(monkeypatch, capsys, tmp_path, unbroken):
+    out, said = tmp_path / "out", capsys.readouterr().out
+    add, counts = completed.CompletedBatches.add, [0, 0]
+
+    def add_and_stop(self, record):
+        add(self, record)
+        counts[current().index] += 1
+        if counts[current().index] == 9 and not current().is_first:  # others' batches are recorded before
+            raise OSError("the disk of this process is full")
+
+    arguments = ("attack", "--checkpoint=RUN", f"--out={out}", *SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(completed.CompletedBatches, "add", add_and_stop)
+        assert statuses(patch, 2, attack.main, *arguments) == [1, 1]
+    err = capsys.readouterr().err
+    assert err == "error: process 1 of 2 on host: the disk of this process is full\n" and not (out / "attack.json").exists()
+    assert 0 < len(records.rows(out / "batches.jsonl")) < len(records.rows(unbroken / "batches.jsonl"))
+    assert statuses(monkeypatch, 3, attack.main, *arguments, "--resume") == [0, 0, 0]
+    assert (out / "flags.npz").read_bytes() == (unbroken / "flags.npz").read_bytes()
+    assert without_times(out) == without_times(unbroken)
+    together = capsys.readouterr().out
+    assert together.count("clean: ") == 1 and "1 cpu device in each of 3 processes" in together
+    assert together.splitlines()[-5:-2] == said.splitlines()[-5:-2]
+
+
+def test_processes_that_attack_other_networks_are_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(restore, "load", lambda path: linear_network(1.0 + current().index))
+    assert statuses(monkeypatch, 2, attack.main, "attack", "--checkpoint=RUN", f"--out={tmp_path / 'out'}", *SMALL) == [1, 1]
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "process 1 has another network or images than process 0 (checkpoint: " in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_processes_without_work_are_named(monkeypatch, capsys, tmp_path, linear):
+    arguments = ("attack", "--checkpoint=RUN", f"--out={tmp_path / 'out'}", *SMALL, "--examples=16")
+    assert statuses(monkeypatch, 3, attack.main, *arguments) == [0, 0, 0]
+    assert "WARN: 2 of 3 processes have work: give a batch_size of 5 or less, or more images" in capsys.readouterr().out
+
+
+def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_path, unbroken):
     add, count, after = completed.CompletedBatches.add, iter(range(1000)), 13  # in the middle of C&W
 
     def add_and_stop(self, record):
@@ -105,9 +161,8 @@ def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_pa
         if next(count) == after:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    unbroken, out = tmp_path / "unbroken", tmp_path / "out"
+    out = tmp_path / "out"
     arguments = ("--checkpoint=RUN", f"--out={out}", *SMALL)
-    assert run_command("--checkpoint=RUN", f"--out={unbroken}", *SMALL) == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:
         patch.setattr(completed.CompletedBatches, "add", add_and_stop)
@@ -119,13 +174,8 @@ def test_a_resumed_evaluation_equals_an_unbroken_one(monkeypatch, capsys, tmp_pa
     batches.write_bytes(done + b'{"row": "PGD-')  # killed while it wrote
     assert run_command(*arguments, "--resume") == 0
     assert batches.read_bytes().startswith(done)
-    assert len(records.rows(batches)) == len(records.rows(unbroken / "batches.jsonl"))
     assert (out / "flags.npz").read_bytes() == (unbroken / "flags.npz").read_bytes()
-    reports = [json.loads((folder / "attack.json").read_text()) for folder in (out, unbroken)]
-    for report in reports:
-        for row in report["rows"]:
-            del row["seconds"]
-    assert reports[0] == reports[1]
+    assert without_times(out) == without_times(unbroken)
 
 
 def test_resuming_a_finished_evaluation_runs_no_batch(monkeypatch, capsys, trained_run, attacked):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from linear_run import STATISTICS, TINY, exact_radii, linear_network
 from scipy import stats
+from threads_as_processes import statuses
 
 from dsrna_jax import genotypes, strict_json
 from dsrna_jax.bounds.explanation import memory_of_device
@@ -92,6 +93,17 @@ def test_results_do_not_depend_on_the_batch_size(linear, tmp_path, capsys):
     assert set(one) == set(other)
     for name in one:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-4, err_msg=name)
+
+
+def test_processes_share_out_a_certification(linear, tmp_path, monkeypatch, capsys):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run_command(f"--out={one}", *SMALL, "--devices=1") == 0
+    said = capsys.readouterr().out.replace(str(one), str(two))
+    arguments = ("certify", "--checkpoint=RUN", f"--out={two}", *SMALL, "--devices=1")
+    assert statuses(monkeypatch, 2, certify.main, *arguments) == [0, 0]
+    together = capsys.readouterr().out
+    assert said.splitlines()[-10:] == together.splitlines()[-10:] and "1 cpu device in each of 2 processes" in together
+    assert (one / "radii.npz").read_bytes() == (two / "radii.npz").read_bytes()
 
 
 def test_smoothing_certifies_images_of_the_right_class(linear, tmp_path, capsys):
@@ -205,8 +217,8 @@ def test_settings_of_a_resumed_run_are_compared(linear, tmp_path, capsys, monkey
 
 
 def started(out, *arguments):
-    command = [sys.executable, str(ROOT / "tests/helpers/linear_run.py"), "--checkpoint=RUN", f"--out={out}", "--examples=150"]
-    command += ["--batch_size=5", "--method=ibp", "--attack_steps=200", *arguments]
+    command = [sys.executable, str(ROOT / "tests/helpers/linear_run.py"), "certify", "--checkpoint=RUN", f"--out={out}"]
+    command += ["--examples=150", "--batch_size=5", "--method=ibp", "--attack_steps=200", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -262,6 +274,6 @@ def test_two_devices_certify_the_same_radii_as_one(linear, tmp_path, monkeypatch
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(linear, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sharding, "mesh", lambda count: SimpleNamespace(size=3))
+    monkeypatch.setattr(sharding, "own_mesh", lambda count: SimpleNamespace(size=3))
     assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 1
     assert "batch_size=10 does not divide among 3 devices" in capsys.readouterr().err

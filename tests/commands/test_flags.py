@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from dsrna_jax.commands.flags import config_flags, overridden, parse
+from dsrna_jax.commands import compare, export, processes, reproduce, sweep
+from dsrna_jax.commands.flags import OF_PROCESSES, config_flags, overridden, parse
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.certify.config import CertificationConfig
@@ -57,6 +58,17 @@ def test_names_of_today_are_accepted_silently(capsys):
     changes = {"nodes": 3, "jacobian_norm": "row_l1", "jacobian_method": "exact", "flip": True, "seed": 2}
     assert config == dataclasses.replace(SearchConfig(), **changes)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("main", [compare.main, export.main, reproduce.main, sweep.main])
+@pytest.mark.parametrize("name", OF_PROCESSES)
+def test_commands_of_one_process_say_which_have_several(main, name):
+    with pytest.raises(InputError, match=f"--{name}: this command runs in one process; search, train, attack, certify"):
+        main(["command", f"--{name}=1"])
+
+
+def test_the_flags_of_processes_are_those_that_are_named():
+    assert tuple(processes.FLAGS) == OF_PROCESSES
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from linear_run import exact_radii, fitted, linear_network
 from onnx import helper, numpy_helper, save
 from onnx_cases import model_of
+from threads_as_processes import statuses
 from vnncomp_files import verdict, written
 
 from dsrna_jax import bounds, strict_json
@@ -151,6 +152,21 @@ def test_results_lie_beside_the_instances_by_default(folder, capsys):
     assert f"{folder / 'results.csv'} holds a row" in capsys.readouterr().out and (folder / "results.csv").is_file()
 
 
+def test_processes_share_out_the_instances_of_a_csv(folder, monkeypatch, capsys):
+    names = ["holds", "fails", "absent", "two_rows", "one_box_fails", "fails"]
+    (folder / "instances.csv").write_text("".join(f"n.onnx,{name}.vnnlib,5\n" for name in names))
+    arguments = ("verify", f"--instances={folder / 'instances.csv'}", f"--vnncomp={folder / 'v.csv'}")
+    assert statuses(monkeypatch, 3, verify.main, *arguments) == [0, 0, 0]
+    out, rows = capsys.readouterr().out, list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
+    assert {row["vnnlib"]: row["result"] for row in rows} == {
+        "holds.vnnlib": "unsat", "fails.vnnlib": "sat", "absent.vnnlib": "error", "two_rows.vnnlib": "unknown",
+        "one_box_fails.vnnlib": "sat",
+    }  # fmt: skip
+    assert len(rows) == 5 == len((folder / "v.csv").read_text().splitlines())
+    assert out.count("/6 n.onnx") == 5 and out.count("5 instances: 1 unsat, 2 sat, 1 unknown, 1 error") == 1
+    assert sorted(file.name for file in (folder / "results_counterexamples").iterdir()) == ["2.txt", "5.txt"]
+
+
 @pytest.mark.parametrize("name", ["instances", "results"])
 def test_a_garbled_csv_is_refused_by_name_and_stays(folder, capsys, name):
     heading = ",".join(instances._HEADING)
@@ -221,6 +237,18 @@ def test_a_checkpoint_is_verified_around_images_and_resumed(linear, tmp_path, ca
     assert run(*flags, "--resume", "--radius=0.03") == 1 and "radius: 0.02 -> 0.03" in capsys.readouterr().err
 
 
+def test_processes_share_out_the_images_of_a_checkpoint(linear, tmp_path, monkeypatch, capsys):
+    one, two = tmp_path / "one", tmp_path / "two"
+    flags = ("--checkpoint=RUN", "--examples=5", "--radius=0.02")
+    assert run(*flags, f"--out={one}") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert statuses(monkeypatch, 2, verify.main, "verify", *flags, f"--out={two}") == [0, 0]
+    assert capsys.readouterr().out.splitlines()[-11:-3] == said[-11:-3]
+    reports = [json.loads((out / "verify.json").read_text()) for out in (one, two)]
+    assert reports[0]["rows"] == reports[1]["rows"] and reports[0]["counts"] == reports[1]["counts"]
+    assert (one / "counterexamples.npz").read_bytes() == (two / "counterexamples.npz").read_bytes()
+
+
 def test_a_dry_run_states_the_most_time(linear, capsys):
     assert run("--checkpoint=RUN", "--dry_run", "--examples=10", "--timeout=3") == 0
     assert "digits test: 10 images" in (out := capsys.readouterr().out) and "at most 30 s, 3 s an image" in out
@@ -244,6 +272,8 @@ def test_a_dry_run_states_the_most_time(linear, capsys):
         (["{0}/n.onnx", "{0}/holds.vnnlib", "--dry_run"], "--dry_run is of --checkpoint=RUN"),
         (["--instances={0}/good.csv", "--radius=0.1"], "--radius is of --checkpoint=RUN"),
         (["--instances={0}/good.csv", "--resume"], "--resume is of --checkpoint=RUN"),
+        (["{0}/n.onnx", "{0}/holds.vnnlib", "--coordinator_address=localhost:1"], "one instance takes one process: leave out"),
+        (["--instances={0}/good.csv", "--process_id=1"], "process_id needs coordinator_address"),
         (["{0}/n.onnx", "{0}/holds.vnnlib", "--vnncomp=x.csv"], "expected --results=FILE for one"),
         (["--checkpoint=RUN", "--vnncomp=x.csv"], "vnncomp is of instances: expected --out=FOLDER"),
         (["--checkpoint=RUN", "--results=x.csv"], "expected --out=FOLDER"),

@@ -60,14 +60,13 @@ def linear_network(scale: float = 1.0, architecture: Genotype = TINY, **config) 
     return TrainedNetwork(Partial(affine, variables), described, variables, metadata, 7)
 
 
-def certify_as_command() -> None:
-    """`python -m experiments.certify` of the linear classifier, whatever checkpoint is named."""
-    from dsrna_jax.commands.certify import main
-    from dsrna_jax.commands.process import execute
+def as_command() -> None:
+    """`dsrna_jax` with the linear classifier in whatever checkpoint is named."""
+    from dsrna_jax.commands.console import run
 
     restore.load = lambda path: linear_network()
-    execute(main)
+    run()
 
 
 if __name__ == "__main__":
-    certify_as_command()
+    as_command()

@@ -176,6 +176,7 @@ def test_dry_run_shows_the_commands_and_makes_nothing(tmp_path, capsys):
         (["train", "--sede=1"], "train --sede=1: Unknown command line flag 'sede'"),
         (["train", "--epochs=0"], "train --epochs=0: epochs=0: expected at least 1"),
         (["attack"], "attack: expected --checkpoint=RUN"),
+        (["train", "--coordinator_address=auto"], "each job of a sweep is one process"),
         (["tarin", "--seed=1"], "unexpected argument '--seed=1' after the file 'tarin'"),
         (["no such file"], "cannot read the commands of a sweep in 'no such file': No such file or directory"),
         ([], "no sweep in"),

@@ -1,7 +1,7 @@
 """Records of the batches that an evaluation under attack has completed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,18 @@ def shape_of(record: dict[str, Any], examples: int) -> dict[str, Any]:
     numbers = dict.fromkeys(("run", "batch", "broken", "unconfirmed"), _NUMBER)
     index = (int, interval(f"[0, {examples - 1}]"))
     return {"row": str, "stage": str, **numbers, "fell": [index], "distances": Optional([_SIZE]), "seconds": _SIZE}
+
+
+class CompletedBatch(NamedTuple):
+    """A batch that this process or another has completed: the examples that were attacked, and the record."""
+
+    indices: np.ndarray
+    record: dict[str, Any]
+
+    @property
+    def fallen(self) -> np.ndarray:
+        """The examples that fell."""
+        return np.asarray(self.record["fell"], int)
 
 
 class CompletedBatches:

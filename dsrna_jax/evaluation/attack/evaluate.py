@@ -1,7 +1,7 @@
 """A network under attack: rows of attacks on the images that it classifies correctly, batch by batch; resumable."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,12 +15,13 @@ from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.attacks.series import AttackBatch, run_series
 from dsrna_jax.evaluation.attack import sanity
 from dsrna_jax.evaluation.attack.budgets import AttackRow, attack_rows, curve_rows
-from dsrna_jax.evaluation.attack.completed import CompletedBatches
+from dsrna_jax.evaluation.attack.completed import CompletedBatch, CompletedBatches
 from dsrna_jax.evaluation.attack.config import AttackConfig
 from dsrna_jax.evaluation.attack.inputs import check_inputs
 from dsrna_jax.evaluation.attack.outcomes import AttackOutcome, Evaluation, broken_results, outcome_checks, outcome_of
 from dsrna_jax.evaluation.attack.sanity import Check
 from dsrna_jax.evaluation.setup import stop_if_requested
+from dsrna_jax.runtime.processes import current
 
 
 @runtime_checkable
@@ -67,7 +68,8 @@ def evaluate(
 
     Every row attacks all images that are classified correctly; of a row's stages, each attacks those that are still robust.
     Results do not depend on the batch size and the order, up to rounding. Batches in `completed` are not run again, and the
-    results are those of an unbroken evaluation.
+    results are those of an unbroken evaluation. The processes of a run (`runtime.processes`) share out the batches of each run of
+    a stage, with the results of one process; process 0 makes the sanity checks.
 
     Args:
       logits_fn: as attacks take it; a `jax.tree_util.Partial` of its weights lets other checkpoints share the compiled programs.
@@ -86,6 +88,7 @@ def evaluate(
     meter = _Meter(progress or NoProgress(), requests)
     rows, probed = attack_rows(config, classes), min(config.probe_examples, len(images))
     _, predictions = clean_predictions(network, images, labels, config.batch_size, warns=False)  # a sanity check does
+    predictions = np.array(current().decided(predictions.tolist()), predictions.dtype)
     clean = predictions == labels
     meter.progress.note(f"clean: {clean.mean():.1%} of {len(clean)}")
     table = []
@@ -137,21 +140,28 @@ def _outcome(
     for fallen in fixed.completed.fallen(name).values():
         robust[fallen] = False
     radius = np.inf if row.is_nearest else row.radius
-    for batch, seconds in _timed(
-        run_series(
-            fixed.network, fixed.images[:total], fixed.labels[:total], fixed.key, stages=row.stages, radius=radius, norm=row.norm,
-            batch_size=batch_size, robust=clean, completed=fixed.completed.fallen(name), place=fixed.place,
-        )
-    ):  # fmt: skip
-        fixed.completed.add(_record(name, row, batch, radius, seconds))
+
+    def share(attack: Callable[[Any], AttackBatch], parts: Sequence[Any]) -> Iterator[CompletedBatch]:
+        def recorded(part: Any) -> dict[str, Any]:
+            began = time.monotonic()
+            return _record(name, row, attack(part), radius, time.monotonic() - began)
+
+        return (CompletedBatch(part[1], record) for part, record in current().shared_out(recorded, parts))
+
+    batches: Iterable[CompletedBatch] = run_series(
+        fixed.network, fixed.images[:total], fixed.labels[:total], fixed.key, stages=row.stages, radius=radius, norm=row.norm,
+        batch_size=batch_size, robust=clean, completed=fixed.completed.fallen(name), place=fixed.place, share=share,
+    )  # fmt: skip
+    for batch in batches:
+        fixed.completed.add(batch.record)
         robust[batch.fallen] = False
         reached = clean.copy()  # the examples that the stage has attacked
-        if batch.run == 0:
+        if batch.record["run"] == 0:
             reached[batch.indices[-1] + 1 :] = False
         meter.show(
             min(meter.done + len(batch.indices) * cost_of_run, before + row.cost * total),
             attack=label,
-            batch=f"{batch.number + 1}/{-(-int(clean.sum()) // batch_size)}",
+            batch=f"{batch.record['batch'] + 1}/{-(-int(clean.sum()) // batch_size)}",
             robust_accuracy=float(clean.mean() * robust[reached].mean()),
         )
     meter.done = before + row.cost * total
@@ -167,18 +177,15 @@ def _record(name: str, row: AttackRow, batch: AttackBatch, radius: float, second
     return {**record, "broken": broken, "unconfirmed": batch.unconfirmed, "seconds": round(seconds, 3)}
 
 
-def _timed(batches: Iterator[AttackBatch]) -> Iterator[tuple[AttackBatch, float]]:
-    """Each batch, and the seconds that it took."""
-    began = time.monotonic()
-    for batch in batches:
-        yield batch, time.monotonic() - began
-        began = time.monotonic()
-
-
 def _sanity_checks(fixed: _Fixed, meter: _Meter, probed: int, surrogate: LogitsFn | None) -> list[Check]:
-    """The sanity checks on the first `probed` images, computed or read from the record of an earlier run."""
-    if records := fixed.completed.of("checks"):
-        return [Check(**entry) for entry in records[0]["checks"]]
+    """The sanity checks on the first `probed` images, by process 0 or read from the record of an earlier run."""
+    if not fixed.completed.of("checks"):
+        checks = _computed_checks(fixed, meter, probed, surrogate) if current().is_first else []
+        fixed.completed.add({"row": "checks", "checks": current().decided([check._asdict() for check in checks])})
+    return [Check(**entry) for entry in fixed.completed.of("checks")[0]["checks"]]
+
+
+def _computed_checks(fixed: _Fixed, meter: _Meter, probed: int, surrogate: LogitsFn | None) -> list[Check]:
     checks, config = [], fixed.config
     cost = sanity.COST * probed / (sanity.COUNT + (surrogate is not None))
     for check in sanity.checks(
@@ -187,5 +194,4 @@ def _sanity_checks(fixed: _Fixed, meter: _Meter, probed: int, surrogate: LogitsF
     ):  # fmt: skip
         checks.append(check)
         meter.show(meter.done + cost, attack=f"sanity check: {check.name}", batch=None, robust_accuracy=None)
-    fixed.completed.add({"row": "checks", "checks": [check._asdict() for check in checks]})
     return checks

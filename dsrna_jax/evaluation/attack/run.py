@@ -24,9 +24,9 @@ from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder, write
 from dsrna_jax.evaluation.images import EvaluationImages
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup
 from dsrna_jax.files import write_whole
-from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.compute_options import maps_type
 from dsrna_jax.runtime.lock import locked
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.progress import WorkProgress
 from dsrna_jax.runtime.signals import stop_requests
 from dsrna_jax.training import restore
@@ -47,13 +47,14 @@ def run(
     """Attacks the network in a checkpoint, and writes attack.json, flags.npz and pictures to `out`; returns attack.json.
 
     Every batch is recorded as soon as it is done. With `resume` recorded batches are not run again, and flags.npz ends as that of
-    an unbroken evaluation, bit for bit on one machine and one number of CPU cores.
+    an unbroken evaluation, bit for bit on one machine and one number of CPU cores. Several processes (`runtime.joining`) all call
+    this alike; process 0 writes.
 
     Args:
       checkpoint: as `restore.load` takes it.
       out: the folder of results.
       resume: go on with the evaluation in `out`.
-      devices: number of devices that share a batch; 0 for all.
+      devices: number of devices, in equal parts of the processes; 0 for all.
       file: where progress is printed, by default standard output.
     Raises: InputError, also if `out` holds an evaluation with other settings; Stopped after SIGTERM or Ctrl-C; OSError.
     """
@@ -64,21 +65,23 @@ def run(
         network, images = setup.network, setup.images
         surrogate, total = _surrogate(config, network), work(config, len(network.class_names), setup.count)
         batches = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
-        completed = CompletedBatches(completed_rows(batches, lambda record: shape_of(record, setup.count)), batches.write)
+        rows = current().decided(completed_rows(batches, lambda record: shape_of(record, setup.count)))
+        completed = CompletedBatches(rows, batches.write)
         logits_fn = setup.on_devices(network.logits_in(maps_type(config.precision)))
         with stop_requests() as requests, WorkProgress(total, file=file) as progress:
-            progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}")
+            progress.note(setup.on(capped.batch_size))
             progress.note("the first batch of each kind of attack waits for a compiler")
             evaluation = evaluate(
                 logits_fn, images.images, images.labels, capped, completed=completed, progress=progress,
                 place=setup.place, requests=requests, surrogate=surrogate and setup.on_devices(surrogate),
             )  # fmt: skip
         report = attack_report.report(evaluation, config, setup)
-        write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")
-        _write_flags(out / "flags.npz", evaluation, images)
-        _draw(out, evaluation, capped, setup, report, logits_fn)
-        attack_report.write_page(out, report)
-        return report
+        if current().is_first:
+            write_whole(out / "attack.json", json.dumps(report, indent=2) + "\n")
+            _write_flags(out / "flags.npz", evaluation, images)
+            _draw(out, evaluation, capped, setup, report, logits_fn)
+            attack_report.write_page(out, report)
+        return current().decided(report)
 
 
 def planned(config: AttackConfig, checkpoint: str | os.PathLike) -> str:

@@ -26,6 +26,7 @@ from dsrna_jax.evaluation.folder import evaluation_folder
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup, stop_if_requested
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.lock import locked
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.progress import WorkProgress
 from dsrna_jax.runtime.signals import stop_requests
 
@@ -44,13 +45,14 @@ def run(
     """Certifies the network in a checkpoint, and writes certify.json, radii.npz and a picture to `out`; returns certify.json.
 
     Every batch is recorded as soon as it is done. With `resume` recorded batches are not done again, and radii.npz ends as that
-    of an unbroken run, bit for bit on one machine and one number of CPU cores.
+    of an unbroken run, bit for bit on one machine and one number of CPU cores. Several processes (`runtime.joining`) all call
+    this alike, and share out the batches; process 0 writes.
 
     Args:
       checkpoint: as `restore.load` takes it.
       out: the folder of results.
       resume: go on with the certification in `out`.
-      devices: number of devices that share a batch; 0 for all.
+      devices: number of devices, in equal parts of the processes; 0 for all.
       file: where progress is printed, by default standard output.
     Raises: InputError, also if `out` holds a certification with other settings; Stopped after SIGTERM or Ctrl-C; OSError;
       RefutedError, after all is written, if an attack refutes a certificate.
@@ -66,9 +68,10 @@ def run(
         parts = list(batches(np.arange(setup.count), size))
         network = sharding.placed(setup.network.logits_fn, sharding.replicated(setup.mesh))
         sizes = [len(positions) for positions, _ in parts]
-        completed = set(certified_rows(records, sizes))
+        completed, processes = set(certified_rows(records, sizes)), current()
+        waiting = processes.decided([number for number in range(len(parts)) if number not in completed])
         with stop_requests() as requests, WorkProgress(len(parts), file=file) as progress:
-            progress.note(f"{setup.heading}, on {sharding.described(setup.mesh)}\n{explained}")
+            progress.note(f"{setup.on(size)}\n{explained}")
             if completed:
                 progress.note(f"resuming after {len(completed)} of {len(parts)} batches")
             progress.note("the first batch waits for a compiler (minutes the first time, seconds from the cache)")
@@ -76,16 +79,20 @@ def run(
             def pause():
                 stop_if_requested(requests, f"{len(completed)} of {len(parts)} batches are done and kept", progress)
 
-            for number in (number for number in range(len(parts)) if number not in completed):
+            def certified(number: int) -> dict[str, Any]:
                 pause()
                 began = time.monotonic()
                 row = _batch_row(config, setup, network, *parts[number], pause)
-                records.write({"batch": number, **row, "seconds": round(time.monotonic() - began, 3)})
+                return {"batch": number, **row, "seconds": round(time.monotonic() - began, 3)}
+
+            for number, row in processes.shared_out(certified, waiting):
+                records.write(row)
                 completed.add(number)
-                radius, attacked = row["radius"][MINIMUM], row["attack_radius"]
-                shown = {"radius": float(radius.mean()), "attacked": attacked if attacked is None else attacked.mean()}
-                progress.update(number + 1, **shown)
-        return certification_report.write(out, config, setup, list(certified_rows(records, sizes).values()))
+                means = {"radius": row["radius"][MINIMUM], "attacked": row["attack_radius"]}
+                shown = {name: None if sizes is None else float(np.mean(sizes)) for name, sizes in means.items()}
+                progress.update(len(completed), **shown)
+        rows = list(certified_rows(records, sizes).values())
+        return processes.decided(certification_report.write(out, config, setup, rows) if processes.is_first else {})
 
 
 def planned(config: CertificationConfig, checkpoint: str | os.PathLike) -> str:
@@ -132,7 +139,7 @@ def _batch_row(
     padded: np.ndarray,
     pause: Callable[[], None],
 ) -> dict[str, Any]:
-    """The record of the images at `positions`, certified in the batch `padded`, which repeats them to a fixed size."""
+    """The record of the images at `positions`, certified in the batch `padded`, which repeats them to a fixed size; as JSON."""
     count, labels = len(positions), setup.images.labels[padded]
     images, logits_fn = setup.place(setup.images.images[padded]), setup.on_devices(network)
 
@@ -140,29 +147,29 @@ def _batch_row(
         # Keys follow the index of an image in its split, so that neither batch nor order matters.
         return example_keys(jax.random.fold_in(jax.random.key(config.seed), stream), setup.images.indices[padded])
 
-    row: dict[str, Any] = {"predictions": predicted(logits_fn, images, len(images))[:count], "attack_radius": None}
+    row: dict[str, Any] = {"predictions": predicted(logits_fn, images, len(images))[:count].tolist(), "attack_radius": None}
     if config.method == SMOOTHING:
         smoothed = _smoothed(config, logits_fn, images, keys(_NOISE), pause)
         radius = np.where(smoothed.classes == labels, smoothed.radius, 0.0)
-        return row | {"smoothed": smoothed.classes[:count], "radius": {MINIMUM: radius[:count]}}
+        return row | {"smoothed": smoothed.classes[:count].tolist(), "radius": {MINIMUM: radius[:count].tolist()}}
     clip = (0.0, 1.0) if config.clip else None
     if config.method == VERIFY:
         verified = verified_radii(
             network, images[:count], labels[:count], clip=clip, timeout=config.timeout, steps=config.tries, pause=pause
         )
-        return row | {"radius": {MINIMUM: verified.certified}, "attack_radius": verified.attacked}
+        return row | {"radius": {MINIMUM: verified.certified.tolist()}, "attack_radius": verified.attacked.tolist()}
     radii = certified_radii(
         network, images, labels, keys(_TARGET), norm=config.norm, method=config.method,
         arithmetic=config.arithmetic, clip=clip, chunk=config.chunk, steps=config.tries,
         mesh=setup.mesh, pause=pause,
     )  # fmt: skip
-    row["radius"] = {target: values[:count] for target, values in zip(TARGETS, radii, strict=True)}
+    row["radius"] = {target: values[:count].tolist() for target, values in zip(TARGETS, radii, strict=True)}
     if config.attack != "none":
         sizes = attack_radii(
             logits_fn, images, labels, keys(_ATTACK), attack=config.attack, norm=config.norm, steps=config.attack_steps,
             pause=pause,
         )  # fmt: skip
-        row["attack_radius"] = sizes[:count]
+        row["attack_radius"] = sizes[:count].tolist()
     return row
 
 

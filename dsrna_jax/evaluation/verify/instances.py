@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import expanded, text_of, write_whole
 from dsrna_jax.runtime.lock import held
+from dsrna_jax.runtime.processes import current
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +60,9 @@ def run_instances(
     that name with `_counterexamples`. An instance that ends with an exception has the result `error`, with its reason, and so
     has, until it is known, the one that runs: should it take the whole process with it, the next call goes on behind it.
 
+    The processes of a run (`runtime.processes`) all call this, and share out the instances that process 0 finds in the csv.
+    Process 0 writes; instances that run have no rows then.
+
     Args:
       path: of the csv.
       results: of the csv of results.
@@ -67,35 +71,48 @@ def run_instances(
       say: takes a line for each instance.
     Raises: InputError if one of the two csv files is damaged, or if another process writes these results.
     """
-    path, results = expanded(path), expanded(results)
+    path, results, processes, rows = expanded(path), expanded(results), current(), []
+
+    def answered(instance: Sequence[Any]) -> tuple[dict[str, str], str]:
+        """The row of an instance, and the text of its counterexample, if it has one."""
+        _, onnx, vnnlib, allowed = instance
+        if processes.count == 1:
+            running = Answer("error", "the command was killed while this instance ran", 0.0)
+            write_whole(results, _csv([*rows, _row(onnx, vnnlib, allowed, running)]))
+        began = time.monotonic()
+        try:
+            result = answer(path.parent / onnx, path.parent / vnnlib, allowed)
+        except Exception as error:
+            name = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            result = Answer("error", " ".join(f"{name}{error}".split()), time.monotonic() - began)
+        return _row(onnx, vnnlib, allowed, result), result.text if result.counterexample else ""
+
+    if not processes.is_first:
+        return [row for _, (row, _) in processes.shared_out(answered, processes.decided(None))]
     instances = _instances(path)
     results.parent.mkdir(parents=True, exist_ok=True)
     with held(results.with_name(f".{results.name}.lock"), results, "results"):
-        rows = _earlier(results)
-        done = {(row["onnx"], row["vnnlib"]) for row in rows}
-        for number, (onnx, vnnlib, seconds) in enumerate(instances, start=1):
-            if (onnx, vnnlib) in done:
-                continue
-            allowed = seconds if timeout is None else timeout
-            running = Answer("error", "the command was killed while this instance ran", 0.0)
-            write_whole(results, _csv([*rows, _row(onnx, vnnlib, allowed, running)]))
-            began = time.monotonic()
-            try:
-                result = answer(path.parent / onnx, path.parent / vnnlib, allowed)
-            except Exception as error:
-                name = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                result = Answer("error", " ".join(f"{name}{error}".split()), time.monotonic() - began)
-            except BaseException:  # a request to stop: this instance is to be run again
+        rows += _earlier(results)
+        waiting = {
+            (onnx, vnnlib): (number, onnx, vnnlib, seconds if timeout is None else timeout)
+            for number, (onnx, vnnlib, seconds) in reversed([*enumerate(instances, start=1)])
+        }
+        for row in rows:
+            waiting.pop((row["onnx"], row["vnnlib"]), None)
+        shared = processes.shared_out(answered, processes.decided(sorted(waiting.values())))
+        try:
+            for (number, *_), (row, counterexample) in shared:
+                if counterexample:
+                    examples = results.with_name(f"{results.stem}_counterexamples")
+                    examples.mkdir(parents=True, exist_ok=True)
+                    write_whole(examples / f"{number}.txt", counterexample)
+                rows.append(row)
                 write_whole(results, _csv(rows))
-                raise
-            if result.counterexample:
-                examples = results.with_name(f"{results.stem}_counterexamples")
-                examples.mkdir(parents=True, exist_ok=True)
-                write_whole(examples / f"{number}.txt", result.text)
-            rows.append(_row(onnx, vnnlib, allowed, result))
+                said = f"{row['result']} in {float(row['seconds']):.1f} s ({row['reason']})"
+                say(f"{number}/{len(instances)} {row['onnx']} {row['vnnlib']}: {said}")
+        except BaseException:  # a request to stop: the instance that runs is to be run again
             write_whole(results, _csv(rows))
-            say(f"{number}/{len(instances)} {onnx} {vnnlib}: {result.status} in {result.seconds:.1f} s ({result.reason})")
-            done.add((onnx, vnnlib))
+            raise
     return rows
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,6 +19,7 @@ from dsrna_jax.evaluation.report import accuracy_entry, origins
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup, stop_if_requested
 from dsrna_jax.evaluation.verify.config import VerificationConfig
 from dsrna_jax.files import write_whole
+from dsrna_jax.runtime.joining import joined
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.options import interval
 from dsrna_jax.runtime.progress import WorkProgress
@@ -42,13 +44,14 @@ def run(
 
     An image is "verified" if the network provably classifies every image of the ball as it is labelled, has a "counterexample",
     is "unknown" after its time, or "misclassified" itself. Every image is recorded as soon as it is done; with `resume` recorded
-    images are not done again.
+    images are not done again. Several processes (`runtime.joining`) all call this alike, and share out the images; process 0
+    writes.
 
     Args:
       checkpoint: as `restore.load` takes it.
       out: the folder of results.
       resume: go on with the verification in `out`.
-      devices: 0 or 1, as images are verified one after the other.
+      devices: 0 or 1, as each process verifies its images one after the other.
       file: where progress is printed, by default standard output.
     Returns: verify.json.
     Raises: InputError, also if `out` holds a verification with other settings; Stopped after SIGTERM or Ctrl-C; OSError.
@@ -57,20 +60,27 @@ def run(
         raise InputError(f"images are verified one after the other, on one device: leave out devices={devices}")
     out = Path(out)
     with locked(out, "out"):
-        setup = evaluation_setup(config, checkpoint, 1)
+        processes = joined()
+        setup = evaluation_setup(config, checkpoint, jax.process_count())
         records = evaluation_folder(out, config, setup.identity, setup.count, setup.mesh, resume)
         rows = _completed(records, setup)
+        waiting = processes.decided([number for number in range(setup.count) if number not in rows])
         with stop_requests() as requests, WorkProgress(setup.count, file=file) as progress:
-            progress.note(setup.heading)
+            progress.note(setup.on(1))
             if rows:
                 progress.note(f"resuming after {len(rows)} of {setup.count} images")
             predictions = predicted(setup.network.logits_fn, setup.images.images, setup.count)
-            for number in (number for number in range(setup.count) if number not in rows):
+
+            def verified(number: int) -> dict[str, Any]:
                 stop_if_requested(requests, f"{len(rows)} of {setup.count} images are done and kept", progress)
-                rows[number] = {"batch": number, **_row(config, setup, number, int(predictions[number]))}
-                records.write(rows[number])
-                progress.update(number + 1, verified=sum(row["status"] == "verified" for row in rows.values()))
-        return _written(out, config, setup, [rows[number] for number in sorted(rows)])
+                return {"batch": number, **_row(config, setup, number, int(predictions[number]))}
+
+            for number, row in processes.shared_out(verified, waiting):
+                rows[number] = row
+                records.write(row)
+                progress.update(len(rows), verified=sum(row["status"] == "verified" for row in rows.values()))
+        ordered = [rows[number] for number in sorted(rows)]
+        return processes.decided(_written(out, config, setup, ordered) if processes.is_first else {})
 
 
 def planned(config: VerificationConfig, checkpoint: str | os.PathLike) -> str:
