@@ -21,7 +21,6 @@ from dsrna_jax.reproduction.graph import check_same, graph, role_of
 from dsrna_jax.reproduction.grid import ABSENT, Grid, _text, grid
 from dsrna_jax.reproduction.results import figure, printed, value
 from dsrna_jax.runtime.lock import locked
-from dsrna_jax.sweeps import worker
 from dsrna_jax.sweeps.jobs import keep
 from dsrna_jax.sweeps.worker import JobState, record
 
@@ -319,13 +318,3 @@ def test_a_table_that_is_not_run_is_a_remark_in_latex():
 def test_a_graph_at_a_scale_without_a_table_has_no_runs():
     scale = protocols.scale("digits")
     assert not graph([protocols.table(3)], scale, protocols.chosen(scale.methods), 1, Path("r"), {}).nodes
-
-
-@pytest.mark.slow
-def test_the_smallest_scale_runs_and_fills_its_tables(tmp_path, capsys):
-    out = tmp_path / "r"
-    assert command("--scale=smoke", f"--out={out}") == 0
-    text = (out / "tables.md").read_text()
-    lines = [line for line in text.splitlines() if line.startswith(("| DSRNA-Jacobian", "| random cells"))]
-    assert len(lines) == 2 * 5 and all(worker.state_of(out, name).state == "done" for name in planned("smoke").graph.nodes)
-    assert command("--scale=smoke", f"--out={out}") == 0 and "0 of 11 jobs to do" in capsys.readouterr().out
