@@ -61,9 +61,13 @@ def test_what_cannot_be_studied_is_refused(flag, message, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_search_and_the_control_have_all_columns(tmp_path):
-    for method in ("darts_plus", searches.CONTROL):
-        row = searches.row(method, 0, tmp_path / method, SMALL)
-        assert row == searches.row(method, 0, tmp_path / method, SMALL)
-        wanted = set(searches.COLUMNS) - (set() if method == "darts_plus" else {"eigenvalue"})
-        assert all(row[name] is not None for name in wanted) and 0 < row["crown_radius"] < 1
+def test_a_search_and_the_control_have_all_columns(tmp_path, monkeypatch):
+    """Neither search nor training is run again where one is; the control lacks an eigenvalue alone."""
+    row = searches.row("darts_plus", 0, tmp_path / "darts_plus", SMALL)
+    assert all(row[name] is not None for name in searches.COLUMNS) and 0 < row["crown_radius"] < 1
+    trained, network = [], {name: row[name] for name in ("accuracy", "pgd_accuracy", "jacobian_norm", "crown_radius")}
+    monkeypatch.setattr(searches, "of_network", lambda folder, count: trained.append(folder) or network)
+    assert searches.row("darts_plus", 0, tmp_path / "darts_plus", SMALL) == row
+    control = searches.row(searches.CONTROL, 0, tmp_path / searches.CONTROL, SMALL)
+    assert set(control) == set(row) - {"eigenvalue"} and control["skips"] is not None
+    assert (trained[-1] / "result.json").exists()
