@@ -166,10 +166,10 @@ def moved(functions, state, train, val):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", ["none", "jacobian"])
-def test_a_search_that_computes_the_drawn_operations_alone_moves_as_one_that_masks_the_others(metric):
+def test_a_search_that_computes_the_drawn_operations_alone_moves_as_one_that_masks_the_others():
+    """By loss and R; the Hessian is in both that of mixtures of all operations."""
     config = SearchConfig(
-        space="darts", cells=3, channels=4, nodes=1, metric=metric, gamma=0.1, mixture="hard_gumbel", temperature_start=5.0,
+        space="robnet", cells=3, channels=4, nodes=1, metric="jacobian", gamma=0.1, mixture="hard_gumbel", temperature_start=5.0,
         temperature_end=5.0, batch_size=6, alpha_lr=0.1,
     )  # fmt: skip
     supernet = searched_network(config, (8, 8, 1), 3, (0.4,), (0.3,))
@@ -181,9 +181,8 @@ def test_a_search_that_computes_the_drawn_operations_alone_moves_as_one_that_mas
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
         moved(drawing, state, *batches), moved(masking, state, *batches),
     )  # fmt: skip
-    if metric == "none":  # the Hessian is that of mixtures of all operations in both
-        values = [jax.jit(functions.eigenvalue)(state, batches[0], jax.random.key(7)) for functions in (drawing, masking)]
-        np.testing.assert_allclose(*values, rtol=1e-3)
+    programs = [str(jax.make_jaxpr(f.eigenvalue)(state, batches[0], jax.random.key(7))) for f in (drawing, masking)]
+    assert programs[0] == programs[1]
 
 
 @pytest.mark.parametrize(
