@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow
 SMALL = {
     "cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "batch_size": 240, "children": 8,
 }  # fmt: skip
+OWN = {"digits_evolution": {"population": 4, "tournament": 2}, "digits_nasnet": {"epochs": 0, "fine_tune_steps": 2}}
 METHODS = sorted(name for name, config in PRESETS.items() if config.strategy != "gradient" and config.dataset == "digits")
 
 
 def small(name, **changes):
-    aging = {"population": 4, "tournament": 2} if PRESETS[name].strategy == "evolution" else {}
-    return dataclasses.replace(PRESETS[name], **SMALL | aging | changes)
+    return dataclasses.replace(PRESETS[name], **SMALL | OWN.get(name, {}) | changes)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -38,13 +38,14 @@ def test_a_search_records_its_children_and_finds_the_best_and_ends_the_same_when
     assert [row["child"] for row in children] == [*range(1, 9)]
     best = max(children, key=lambda row: row["reward"])
     rows = records.rows(whole / "metrics.jsonl")
-    assert rows[-1]["best_child"] == best["child"] and rows[-1]["best_reward"] == best["reward"] and rows[-1]["epoch"] == 4
+    assert rows[-1]["best_child"] == best["child"] and rows[-1]["best_reward"] == best["reward"]
+    assert rows[-1]["epoch"] == config.epochs + 2
     assert genotypes.load(whole / "genotype.json") == found and found.nodes == 1
     pictures = {"rewards.png"} | ({"curves.png"} if config.epochs else set())
     pictures |= set() if isinstance(found, genotypes.RobNet) else {"cells.png"}
     assert pictures <= {file.name for file in whole.iterdir()}
-    resume = False
-    for step in (3, 9) if name == "digits_random" else (9,):
+    resume, late = False, 2 * config.epochs + 5
+    for step in (3, late) if name == "digits_random" else (late,):
         with monkeypatch.context() as patch, pytest.raises(Stopped):
             at_step(patch, step, lambda _: os.kill(os.getpid(), signal.SIGTERM), SampledLoop)
             run(config, path, resume=resume, devices=1, file=io.StringIO())
@@ -60,7 +61,8 @@ def test_a_search_records_its_children_and_finds_the_best_and_ends_the_same_when
 def test_rewards_add_all_objectives(metric, tmp_path):
     reward = "accuracy+0.5*pgd_accuracy+0.01*robustness-1e-8*multiply_adds"
     objectives = "accuracy,robustness,multiply_adds"
-    config = small("digits_random", metric=metric, reward=reward, objectives=objectives, children=4, epochs=1)
+    plain = {"supernet_attack_steps": 0, "fine_tune_steps": 0}
+    config = small("digits_robnet", metric=metric, reward=reward, objectives=objectives, children=4, epochs=1, **plain)
     run(config, tmp_path, devices=1, file=io.StringIO())
     for row in map(json.loads, (tmp_path / "children.jsonl").read_text().splitlines()):
         expected = row["accuracy"] + 0.5 * row["pgd_accuracy"] + 0.01 * row["robustness"] - 1e-8 * row["multiply_adds"]
