@@ -289,7 +289,7 @@ def test_a_search_and_a_training_of_two_processes_equal_those_of_one(tmp_path):
     genes = {"normal": [["sep_conv_3x3", 0], ["skip_connect", 1]], "normal_concat": [2]}
     (tmp_path / "cell.json").write_text(json.dumps(genes | {"reduction": genes["normal"], "reduction_concat": [2]}))
     tiny = ("--cells=3", "--channels=4", "--auxiliary_weight=0", "--epochs=1", f"--genotype={tmp_path / 'cell.json'}")
-    flags = {"search": ("--preset=smoke", "--epochs=2"), "train": (*tiny, "--adversarial=pgd", "--attack_steps=2")}
+    flags = {"search": ("--preset=smoke", "--epochs=2", "--metric=none"), "train": (*tiny, "--adversarial=fast")}
     for command, own in flags.items():
         code = f"import sys; from dsrna_jax.commands import {command}, process; process.execute({command}.main)"
         one, two = tmp_path / f"one_{command}", tmp_path / f"two_{command}"
