@@ -167,7 +167,7 @@ def moved(functions, state, train, val):
 
 @pytest.mark.slow
 def test_a_search_that_computes_the_drawn_operations_alone_moves_as_one_that_masks_the_others():
-    """By loss and R; the Hessian is in both that of mixtures of all operations."""
+    """The objective is the loss and R; the Hessian is in both that of mixtures of all operations."""
     config = SearchConfig(
         space="robnet", cells=3, channels=4, nodes=1, metric="jacobian", gamma=0.1, mixture="hard_gumbel", temperature_start=5.0,
         temperature_end=5.0, batch_size=6, alpha_lr=0.1,
