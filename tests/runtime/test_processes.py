@@ -89,7 +89,8 @@ def test_two_processes_equal_one_with_as_many_devices(shared, tmp_path):
     np.testing.assert_allclose(weights(shared), weights(tmp_path / "run"), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("stopped", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [0, 1])
 def test_a_signal_to_one_process_stops_both_at_a_step_that_is_saved(shared, tmp_path, stopped):
     folder = tmp_path / "run"
     statuses, out, err = pair(folder, faults=[{"FAULT": "term:20"} if i == stopped else {} for i in range(2)])

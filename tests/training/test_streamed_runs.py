@@ -102,6 +102,7 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(cropping, changes, messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_stopped_stream_goes_on_as_if_it_had_never_stopped(cropping, unbroken, tmp_path, monkeypatch):
     """In the middle of an epoch, with random crops."""
     take_step = training_run.TrainingLoop.take_step
