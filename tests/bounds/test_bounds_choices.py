@@ -13,6 +13,7 @@ from dsrna_jax import bounds
 
 W = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 PLACES, VALUES = np.array([-1.0, 0.0, 0.5, 2.0], np.float32), np.array([0.0, 1.0, -1.0, 3.0], np.float32)
+MASK = np.array([[True, False, True, False]])
 
 FUNCTIONS = {
     "select": lambda x: jnp.select([x @ W > 0.3, x @ W > 0, x < 0.1], [x, x @ W, 2 * x], 7.0),
@@ -32,6 +33,7 @@ FUNCTIONS = {
     "remainder": lambda x: jnp.mod(x @ W, 1.5 + jnp.square(x)) + lax.rem(x, jnp.minimum(x @ W, 0) - 0.3),
     "bessel": lambda x: lax.bessel_i0e(x @ W) + lax.bessel_i1e(3 * x),
     "copysign": lambda x: jnp.copysign(x @ W, x),
+    "masks": lambda x: jnp.where(jnp.where(x > 0.1, MASK, ~MASK) & jnp.where(x[:, ::-1] > 0, True, MASK), x @ W, -x),
     "signbit": lambda x: jnp.where(~jnp.signbit(x @ W), x, 1.0),
 }
 

@@ -144,7 +144,7 @@ def select(tracer, primitive, operands, params, axes):
     predicate, *cases = operands
     if all(case is cases[0] for case in cases) and isinstance(cases[0], Node):
         return [cases[0]]
-    if any(isinstance(case, Predicate) for case in cases):
+    if any(isinstance(case, Predicate) or jnp.result_type(case) == np.bool_ for case in cases if not isinstance(case, Node)):
         return _selected_truth(tracer, primitive, operands, params, axes)
     if not isinstance(predicate, Predicate):
         return moving(*range(1, len(operands)), structural=False)(tracer, primitive, operands, params, axes)
@@ -166,7 +166,8 @@ def _selected_truth(tracer, primitive, operands, params, axes):
     predicate, *cases = operands
     if isinstance(predicate, Predicate) and predicate.outcome is not None:
         return [cases[predicate.outcome]]
-    dtype = next((c.difference.value.dtype for c in cases if isinstance(c, Predicate) and c.difference is not None), np.float32)
+    bounded = [o for o in operands if isinstance(o, Predicate)]
+    dtype = next((p.difference.value.dtype for p in bounded if p.difference is not None), np.float32)
     value = evaluated(primitive, values(operands), params)[0]
     whole = [
         np.broadcast_to(n, value.shape) if np.ndim(n) == 0 and not isinstance(n, Node) else n
