@@ -1,6 +1,7 @@
 """Comparisons of bounded values, choices by them, and their conversion to numbers."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def opposite(tracer, primitive, operands, params, axes):
     return [dataclasses.replace(predicate, compare=opposite, value=value)]
 
 
-def _number(tracer, truth, axis, dtype):
+def _number(tracer, truth, axis, dtype) -> Any:
     """A truth value as a node of zeros and ones, an array of them, or one number if it is the same everywhere."""
     if isinstance(truth, Predicate):
         return indicator(tracer, truth, axis, dtype) if truth.outcome is None else np.asarray(truth.outcome, dtype)
@@ -144,7 +145,7 @@ def select(tracer, primitive, operands, params, axes):
     predicate, *cases = operands
     if all(case is cases[0] for case in cases) and isinstance(cases[0], Node):
         return [cases[0]]
-    if any(isinstance(case, Predicate) or jnp.result_type(case) == np.bool_ for case in cases if not isinstance(case, Node)):
+    if any(jnp.result_type(value) == np.bool_ for value in values(cases)):
         return _selected_truth(tracer, primitive, operands, params, axes)
     if not isinstance(predicate, Predicate):
         return moving(*range(1, len(operands)), structural=False)(tracer, primitive, operands, params, axes)
