@@ -27,7 +27,9 @@ from dsrna_jax.runtime.options import changed
 from dsrna_jax.runtime.paths import check_file
 from dsrna_jax.search.config import SearchConfig
 
-DEFAULT = SearchConfig(cells=8, channels=16, batch_size=16, order="first", metric="jacobian", jacobian_norm="row_l1")
+DEFAULT = SearchConfig(
+    space="darts", cells=8, channels=16, batch_size=16, order="first", metric="jacobian", jacobian_norm="row_l1"
+)  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:

@@ -19,8 +19,8 @@ from experiments.gpu.programs import CERTIFIED, GENOTYPE, JACOBIAN, SIZES, Size
 
 PARTS = ("see", "tests", "steps", "search")
 TESTED = (
-    "kernels/test_depthwise.py",
     "kernels/test_pointwise.py",
+    "kernels/test_depthwise.py",
     "kernels/test_precision.py",
     "kernels/test_mixed_precision.py",
     "networks/test_remat.py",
@@ -75,7 +75,7 @@ def _derived(cost: Callable[..., dict[str, Any]], *more: Any, **changes: Any) ->
     """A cost of `timing` for a derived network of that size."""
 
     def measure(size, side):
-        config = dataclasses.replace(PRESETS["smoke"], batch_size=size.batch_size, **size.derived, **changes)
+        config = dataclasses.replace(PRESETS["smoke"], space="darts", batch_size=size.batch_size, **size.derived, **changes)
         return cost(config, side, GENOTYPE, *more, repeats=10)
 
     return measure
