@@ -262,6 +262,7 @@ def test_options_that_are_no_constants_of_programs_leave_them_as_they_are(kind, 
         assert of_programs == {name: expected[name] for name in of_programs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jaxs_cache", ["warm"], indirect=True)
 def test_weight_decays_share_a_compiled_step_that_follows_each(traced, jaxs_cache, monkeypatch):
     compiled, kept, states = [], [], []

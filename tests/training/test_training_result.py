@@ -105,6 +105,7 @@ def test_a_damaged_result_is_refused(linear, change):
         saved_result(path)
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_its_result_also_when_it_was_stopped_before(tmp_path, monkeypatch, capsys):
     """Killed during the test images; resuming measures them, and says so."""
     genotypes.save(TINY, tmp_path / "tiny.json")
