@@ -88,7 +88,7 @@ def value_and_jacobian_norm(
         raise InputError(f"n_proj must be at least 1, got {n_proj}")
 
     outputs, linear = jax.linearize(f, x) if method == "jvp" else jax.vjp(f, x)
-    if not isinstance(outputs, jax.Array) or outputs.ndim != 2 or outputs.shape[0] != len(x):
+    if not isinstance(outputs, jax.Array) or outputs.ndim != 2 or outputs.shape[0] != len(x) or outputs.shape[1] == 0:
         got = jax.tree.map(jnp.shape, outputs)
         raise InputError(f"f must map x {x.shape} to ({len(x)}, outputs), one row for each example, got {got}")
     rows = outputs.shape[1]

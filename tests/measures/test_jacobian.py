@@ -255,6 +255,7 @@ def test_norms_that_a_method_cannot_estimate_are_refused(norm, method):
         (linear, np.ones((2, 3)), {"n_proj": 0}, "at least 1, got 0"),
         (lambda x: linear(x)[:, 0], np.ones((2, 3)), {}, r"to \(2, outputs\), .* got \(2,\)"),
         (lambda x: linear(x)[:1], np.ones((2, 3)), {}, r"to \(2, outputs\), .* got \(1, 2\)"),
+        (lambda x: linear(x)[:, :0], np.ones((2, 3)), {"method": "exact"}, r"to \(2, outputs\), .* got \(2, 0\)"),
         (lambda x: (linear(x), {}), np.ones((2, 3)), {}, r"to \(2, outputs\), .* got \(\(2, 2\), \{\}\)"),
     ],
 )
