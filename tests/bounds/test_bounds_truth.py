@@ -163,9 +163,7 @@ NETWORKS = {
 @pytest.mark.parametrize(
     ("name", "norm"),
     [
-        pytest.param(
-            *case, marks=[] if case in (("deep", "linf"), ("convolutional", "l2"), ("shallow", "l1")) else pytest.mark.slow
-        )
+        pytest.param(*case, marks=[] if case in (("convolutional", "l2"), ("shallow", "l1")) else pytest.mark.slow)
         for case in itertools.product(NETWORKS, bounds.NORMS)
     ],
 )

@@ -69,6 +69,7 @@ def test_repeated_cells_are_those_cells_one_after_the_other(twelve):
     assert any(np.abs(leaf[0] - leaf[1]).max() > 0 for leaf in own)  # each cell begins with weights of its own
 
 
+@pytest.mark.slow
 def test_repeated_cells_keep_their_own_statistics(twelve):
     net, variables, images = twelve
     _, updated = quick(lambda: net.apply(variables, images, None, "batch", mutable=["batch_stats", "moments"]))()
