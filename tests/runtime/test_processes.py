@@ -102,6 +102,15 @@ def test_a_signal_to_one_process_stops_both_at_a_step_that_is_saved(shared, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_signal_to_a_process_that_is_busy_ends_both_with_a_line(tmp_path, stopped):
+    faults = [{"FAULT": "term:0", "PAUSE": "60"} if i == stopped else {} for i in range(2)]
+    statuses, _, err = pair(tmp_path / "run", faults=faults)
+    assert statuses == [143, 143] and err.count("\n") == 1 and "stopped by SIGTERM while busy" in err
+    assert ("process 1 of 2 on" in err) == (stopped == 1)
+
+
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_in_one(shared, tmp_path):
     folder = tmp_path / "run"
     assert pair(folder, faults=[{}, {"FAULT": "term:20"}])[0] == [143, 143]
