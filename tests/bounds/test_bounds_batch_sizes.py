@@ -94,10 +94,9 @@ OTHER_OPERATIONS_AT_ONE = {
 
 def test_functions_that_jax_writes_otherwise_at_one_example_have_the_bounds_of_any_batch():
     x = X.reshape(2, 2, 2)
-    cases = [(name, "ibp") for name in OTHER_OPERATIONS_AT_ONE] + [("attention", "crown")]
-    bound = lambda x: [bounds.bound(OTHER_OPERATIONS_AT_ONE[name], x, radius=0.1, method=method) for name, method in cases]  # noqa: E731
-    for case, one, two in zip(cases, quick(bound)(x[:1]), quick(bound)(x), strict=True):
-        np.testing.assert_allclose(np.stack(one)[:, 0], np.stack(two)[:, 0], rtol=1e-5, atol=1e-5, err_msg=f"{case}")
+    bound = lambda x: [bounds.bound(f, x, radius=0.1, method="ibp") for f in OTHER_OPERATIONS_AT_ONE.values()]  # noqa: E731
+    for name, one, two in zip(OTHER_OPERATIONS_AT_ONE, quick(bound)(x[:1]), quick(bound)(x), strict=True):
+        np.testing.assert_allclose(np.stack(one)[:, 0], np.stack(two)[:, 0], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_hinges_with_slopes_of_their_own_are_split():

@@ -36,7 +36,7 @@ def test_clipping_tightens_bounds_and_a_wide_clip_changes_nothing():
         ("ibp", "linf", (0.0, 1.0)),
         pytest.param("crown_ibp", "l2", (0.0, 1.0), marks=pytest.mark.slow),
         pytest.param("fastlin", "linf", None, marks=pytest.mark.slow),
-        ("crown", "l1", (0.0, 1.0)),
+        pytest.param("crown", "l1", (0.0, 1.0), marks=pytest.mark.slow),
         pytest.param("hz_crown", "l2", None, marks=pytest.mark.slow),
     ],
 )

@@ -95,6 +95,7 @@ def test_dry_run_shows_all_and_trains_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_dry_run_measures_every_program_of_the_search_on_demand(tmp_path, capsys):
     assert status(search.main, ["search", "--preset=smoke", "--dry_run", "--measure", f"--run_dir={tmp_path / 'run'}"]) == 0
     calls = dict(re.findall(r"^  (.+): \S+ s, (\d+) calls$", capsys.readouterr().out, re.MULTILINE))
