@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Float, Int, Key
-from scipy import stats
+from scipy.special import betaincinv, ndtri
 
 from dsrna_jax import inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
@@ -93,7 +93,7 @@ def lower_share(successes: Int[np.ndarray, "..."], trials: Int[np.ndarray, "..."
 
     Clopper and Pearson 1934; exact for the binomial distribution.
     """
-    return np.where(successes > 0, stats.beta.ppf(alpha, np.maximum(successes, 1), trials - successes + 1), 0.0)
+    return np.where(successes > 0, betaincinv(np.maximum(successes, 1), trials - successes + 1, alpha), 0.0)
 
 
 def certificate(
@@ -117,7 +117,7 @@ def certificate(
     won = np.take_along_axis(counts, classes[:, None], 1)[:, 0]
     share = lower_share(won, counts.sum(1), alpha)
     # With a share below one half there is no certificate, and g abstains.
-    radius = np.where(share > 0.5, sigma * stats.norm.ppf(share), 0.0)
+    radius = np.where(share > 0.5, sigma * ndtri(share), 0.0)
     return Smoothed(np.where(share >= 0.5, classes, ABSTAINED), radius)
 
 
