@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from smoke_run import assert_same_end
+from smoke_run import FEW, assert_same_end
 
 from dsrna_jax import genotypes
 from dsrna_jax.bounds.explanation import memory_of_device
@@ -106,7 +106,7 @@ def test_dry_run_measures_every_program_of_the_search_on_demand(tmp_path, capsys
 
 
 def test_dry_run_needs_no_data(tmp_path, capsys):
-    small = ["--cells=3", "--nodes=1"]  # the whole is traced
+    small = ["--cells=3", "--nodes=1", f"--operations={FEW}"]  # the whole is traced
     assert status(search.main, ["search", "--preset=darts_first", *small, f"--data_dir={tmp_path}", "--dry_run"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^weights: [\d,]+$", out, re.MULTILINE) and f"not in data_dir {tmp_path}" in out
@@ -122,7 +122,8 @@ def test_published_splits_have_the_shape_that_tfds_defines():
 
 
 def test_dry_run_says_whether_data_will_be_streamed_and_warns_if_they_will_not_be_loaded(tmp_path, capsys):
-    flags = ["--dataset=imagenet2012", "--image_size=224", "--cells=3", "--nodes=1", f"--data_dir={tmp_path}", "--dry_run"]
+    small = ["--cells=3", "--nodes=1", f"--operations={FEW}"]
+    flags = ["--dataset=imagenet2012", "--image_size=224", *small, f"--data_dir={tmp_path}", "--dry_run"]
     assert status(search.main, ["search", *flags]) == 0
     out = capsys.readouterr().out
     assert "images are streamed: 179.6 GiB are more than the 8 GiB that are held in memory" in out and "GiB of memory" not in out

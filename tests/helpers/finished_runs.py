@@ -5,9 +5,9 @@ import io
 import pickle
 
 import pytest
+from smoke_run import SMOKE
 
 from dsrna_jax import genotypes
-from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.search import run as search_run
 from dsrna_jax.training import run as training_run
 from dsrna_jax.training.config import TrainingConfig
@@ -36,11 +36,11 @@ def made_once(tmp_path_factory, request):
 
 @pytest.fixture(scope="session")
 def smoke_run(made_once):
-    """The run folder of the preset `smoke`, never interrupted, and what the run said."""
+    """The run folder of `SMOKE`, never interrupted, and what the run said."""
 
     def make(folder):
         said = io.StringIO()
-        search_run.run(PRESETS["smoke"], folder / "run", devices=1, file=said)
+        search_run.run(SMOKE, folder / "run", devices=1, file=said)
         return folder / "run", said.getvalue()
 
     return made_once("smoke", make)

@@ -285,7 +285,15 @@ def three_steps(devices):
 SMALL = {"metric": "none", "space": "darts", "nodes": 1, "channels": 2, "epochs": 2, "batch_size": 240, "warmup_epochs": 0}
 RUNS = {
     "perturbed": {"perturbation": "adversarial", "perturbation_steps": 2},
-    "sampled": {"strategy": "random", "children": 2, "round_size": 2, "reward": "pgd_accuracy", "attack_steps": 2},
+    "sampled": {
+        "space": "robnet",
+        "operations": "",
+        "strategy": "random",
+        "children": 2,
+        "round_size": 2,
+        "reward": "pgd_accuracy",
+        "attack_steps": 2,
+    },
 }
 
 

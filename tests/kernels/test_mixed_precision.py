@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from linear_run import TINY
 from quick import quick
+from smoke_run import FEW
 
 from dsrna_jax import bounds
 from dsrna_jax.data import load
@@ -28,7 +29,9 @@ SHAPE, EPSILON = (8, 8, 1), 2.0**-8
 STATISTICS = {"mean": (0.3,), "std": (0.4,)}
 TAPS = square_taps(3)
 GRID = {"taps": TAPS, "stride": 1, "size": (6, 5), "support": ((tuple(range(9)),) * 2,) * 2}
-SEARCH = SearchConfig(space="pcdarts", cells=3, channels=8, nodes=1, batch_size=4, jacobian_method="exact", order="unrolled")
+SEARCH = SearchConfig(
+    space="pcdarts", cells=3, channels=8, nodes=1, batch_size=4, jacobian_method="exact", order="unrolled", operations=FEW
+)
 TRAINING = TrainingConfig(cells=3, channels=8, batch_size=64, epochs=4, lr=0.1, drop_path=0.1)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from smoke_run import FEW
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import CELL_TYPES
@@ -125,7 +126,8 @@ def test_the_derivative_of_an_averaged_function_is_that_of_the_mean_with_its_aux
 
 def test_a_step_in_parts_takes_less_memory():
     def peak(microbatch):
-        config = SearchConfig(space="pcdarts", cells=3, channels=8, nodes=1, batch_size=32, microbatch=microbatch)
+        small = {"space": "pcdarts", "cells": 3, "channels": 8, "nodes": 1, "operations": FEW}
+        config = SearchConfig(**small, batch_size=32, microbatch=microbatch)
         functions = search_functions(config, searched_network(config, (8, 8, 1), 10, (0.5,), (0.2,)), (8, 8, 1), 3)
         state = jax.eval_shape(functions.init, jax.random.key(0))
         images, labels = jax.ShapeDtypeStruct((32, 8, 8, 1), jnp.float32), jax.ShapeDtypeStruct((32,), jnp.int32)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 from quick import quick
+from smoke_run import FEW, SMOKE
 
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.networks import spaces
@@ -113,8 +114,8 @@ def test_parts_of_a_batch_add_up():
 
 
 def test_maps_are_of_float32_in_any_precision_and_a_batch_is_whole_or_in_parts():
-    state = jax.eval_shape(functions_of().init, KEY)
-    changes = ({}, {"precision": "bfloat16"}, {"microbatch": 4})
+    changes = [{"operations": FEW} | more for more in ({}, {"precision": "bfloat16"}, {"microbatch": 4})]
+    state = jax.eval_shape(functions_of(**changes[0]).init, KEY)
     whole, narrow, parts = (str(jax.make_jaxpr(functions_of(**c).eigenvalue)(state, batch(jnp.float32), KEY)) for c in changes)
     assert narrow == whole and "bf16" not in whole
     assert "f32[8,8,8,1]" in whole and parts.count("scan[") == whole.count("scan[") + 1
@@ -122,7 +123,7 @@ def test_maps_are_of_float32_in_any_precision_and_a_batch_is_whole_or_in_parts()
 
 @pytest.mark.slow
 def test_it_is_recorded_on_its_interval_and_changes_nothing_else(tmp_path, smoke_run):
-    config = dataclasses.replace(PRESETS["smoke"], eigenvalue_every=2)
+    config = dataclasses.replace(SMOKE, eigenvalue_every=2)
     run(config, tmp_path, devices=1, file=io.StringIO())
     rows = records.rows(tmp_path / "metrics.jsonl")
     measured = [row.pop("eigenvalue") for row in rows]

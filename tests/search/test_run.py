@@ -23,6 +23,7 @@ from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
 from dsrna_jax.runtime.signals import Stopped, stop_requests
 from dsrna_jax.runtime.streams import step_key
+from dsrna_jax.search import mixing
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.loop import SearchLoop
 from dsrna_jax.search.run import run
@@ -52,7 +53,7 @@ def test_run_folder_holds_the_last_genotype_and_pictures(smoke_run):
     found = genotypes.load(path / "genotype.json")
     assert found == genotypes.load(path / "genotypes" / "epoch_003.json")
     last = records.rows(path / "alphas.jsonl")[-1]["alphas"]
-    assert found == genotypes.derive({name: np.array(logits) for name, logits in last.items()})
+    assert found == genotypes.derive(mixing.likely_logits(last, kept=SMOKE.kept))
     assert all((path / name).read_bytes()[:4] == b"\x89PNG" for name in ("cells.png", "alphas.png", "curves.png"))
     assert "epoch 3/3  100 %" in said and "skips" in said.splitlines()[-1]
 
@@ -63,11 +64,13 @@ def test_checkpoint_is_enough_to_evaluate(smoke_run):
     config, data = SearchConfig(**restored.metadata["config"]), restored.metadata["data"]
     sizes = {"cells": config.cells, "channels": config.channels, "classes": len(data["class_names"])}
     normalisation = {"mean": tuple(data["mean"]), "std": tuple(data["std"])}
-    supernet = spaces.supernet(config.space, nodes=config.nodes, **sizes, **normalisation)
+    supernet = spaces.supernet(config.space, nodes=config.nodes, kept=config.kept, **sizes, **normalisation)
     images = load("digits", "train")
     half = search_setup(config).parts["search_val"]
     variables = {"params": restored.variables["weights"], "batch_stats": restored.variables["batch_stats"]}
-    mixtures = spaces.mixtures(restored.variables["alphas"], config.nodes)
+    alphas = restored.variables["alphas"]
+    shares = spaces.shares(mixing.likely_logits(alphas, kept=config.kept))
+    mixtures = spaces.mixtures(alphas, config.nodes, config.primitives, shares, config.kept)
     logits = jax.jit(supernet.apply)(variables, jnp.float32(images.images[half]) / 255, mixtures)
     accuracy = np.mean(np.argmax(logits, axis=1) == images.labels[half])
     recorded = records.rows(smoke_run[0] / "metrics.jsonl")[-1]["val_accuracy"]
