@@ -84,23 +84,24 @@ def test_bounds_do_not_depend_on_order_jit_chunks_or_vmap(method, norm):
 
 
 def test_the_certified_radius_is_certified_and_has_the_implicit_gradient():
-    network = layers(4, 8, 6, 3, seed=4)
+    network = jax.tree.map(jnp.asarray, layers(4, 8, 6, 3, seed=4))
+    direction = jax.tree.map(lambda w: jnp.asarray(np.random.default_rng(1).normal(size=w.shape)), network)
     x = jnp.asarray(np.random.default_rng(1).uniform(size=(5, 4)))
     labels = np.asarray(dense(network)(x)).argmax(1)
     labels[4] = (labels[4] + 1) % 3
 
     @quick
-    def radius(network):
-        return bounds.certified_radius(dense(network), x, labels, norm="l2", method="crown", steps=60)
+    def along(network, direction):
+        """Radii, and their derivative along a direction, from one program."""
+        radius = lambda of: bounds.certified_radius(dense(of), x, labels, norm="l2", method="crown", steps=60)  # noqa: E731
+        return jax.jvp(radius, (network,), (direction,))
 
     margin = quick(lambda r: bounds.margin(dense(network), x, labels, radius=r, norm="l2", method="crown"))
-    radii = radius(network)
+    radii, slope = along(network, direction)
     assert np.all(radii[:4] > 1e-3) and radii[4] == 0
     assert np.all(margin(radii)[:4] > 0) and np.all(margin(1.001 * radii)[:4] <= 1e-3)
-    direction = jax.tree.map(lambda w: np.random.default_rng(1).normal(size=w.shape), network)
-    move = lambda t: radius(jax.tree.map(lambda w, d: w + t * d, network, direction))  # noqa: E731
-    _, along = jax.jvp(radius, (jax.tree.map(jnp.asarray, network),), (jax.tree.map(jnp.asarray, direction),))
-    np.testing.assert_allclose(along, (move(1e-5) - move(-1e-5)) / 2e-5, rtol=1e-3, atol=1e-9)
+    move = lambda t: along(jax.tree.map(lambda w, d: w + t * d, network, direction), direction)[0]  # noqa: E731
+    np.testing.assert_allclose(slope, (move(1e-5) - move(-1e-5)) / 2e-5, rtol=1e-3, atol=1e-9)
 
 
 def test_a_certified_radius_without_gradient_compiles_one_margin():

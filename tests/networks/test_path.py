@@ -62,15 +62,19 @@ def as_supernet(space, weights):
 
 
 def results(net):
-    """A compiled function (variables, sub-network) -> logits by batch statistics and by frozen ones, gradients by the images."""
+    """(variables, sub-network) -> logits by batch statistics, gradients by the images and logits by frozen ones, compiled."""
 
     def function(variables, sub_network):
         def apply(images, statistics, **more):
             return net.apply({**variables, **more}, images, sub_network, statistics, mutable=["moments"])
 
         logits, moments = apply(IMAGES, "batch")
-        slope = lambda images: apply(images, "frozen", **moments)[0][:, 0].sum()  # noqa: E731
-        return logits, apply(IMAGES[:2], "frozen", **moments)[0], jax.grad(slope)(IMAGES)
+
+        def first(images):
+            logits = apply(images, "frozen", **moments)[0]
+            return logits[:, 0].sum(), logits
+
+        return logits, *jax.grad(first, has_aux=True)(IMAGES[:2])
 
     return jax.jit(function)
 
