@@ -134,12 +134,19 @@ class Stream:
             gc.collect()  # frees the semaphores of processes, which are in cycles, before this process ends
 
 
-def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[HostBatch], Any] | None = None) -> Stream:
+def stream(
+    batches: Batches,
+    start: int = 0,
+    workers: int = 0,
+    place: Callable[[HostBatch], Any] | None = None,
+    again: bool = False,
+) -> Stream:
     """The batches from number `start` on.
 
     Args:
-      workers: number of processes that decode, each a batch at a time; 0 for threads of this process.
+      workers: number of processes that decode, each a batch at a time, at most one for each batch; 0 for threads of this process.
       place: moves a batch to where it is used, in a thread, while the one before is in use.
+      again: whether the first batch follows the last, without end.
     """
     import grain
     from absl import flags
@@ -147,9 +154,11 @@ def stream(batches: Batches, start: int = 0, workers: int = 0, place: Callable[[
     if not flags.FLAGS.is_parsed():  # grain reads absl flags of its own, which our commands do not parse
         flags.FLAGS.mark_as_parsed()
     grain.config.update("py_traceback_filtering", "off")  # it would add a remark about itself to the messages of errors
-    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1) if workers else grain.ReadOptions(THREADS, THREADS)
+    workers, threads = (min(most, len(batches)) for most in (workers, 1 if workers else THREADS))
     processes = grain.multiprocessing.MultiprocessingOptions(num_workers=workers)
-    decoded = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading).mp_prefetch(processes, _begin_worker)
+    numbered = grain.MapDataset.source(batches)
+    numbered = numbered.repeat() if again else numbered
+    decoded = numbered[start:].to_iter_dataset(grain.ReadOptions(threads, threads)).mp_prefetch(processes, _begin_worker)
     if place is not None:
         decoded = grain.experimental.ThreadPrefetchIterDataset(decoded.map(place), prefetch_buffer_size=AHEAD)
     return Stream(iter(decoded), workers)

@@ -28,12 +28,18 @@ class Feed(ABC):
         self._setup, self._mesh = setup, mesh
 
     @abstractmethod
-    def batch(self, part: str, step: int) -> Any:
-        """Batch number `step` of a part of the training split."""
+    def batch(self, part: str, step: int, cycle: int = 0) -> Any:
+        """Batch number `step` of a part of the training split.
+
+        Args: cycle: number of batches that the caller goes through again and again; 0 if it never returns to the first.
+        """
 
     @abstractmethod
-    def evaluation(self, part: str) -> Generator[tuple[Any, jax.Array], None, None]:
-        """Yields all images of a part, without augmentation, in batches of equal size, each with a mask of those that count."""
+    def evaluation(self, part: str, again: bool = False) -> Generator[tuple[Any, jax.Array], None, None]:
+        """Yields all images of a part, without augmentation, in batches of equal size, each with a mask of those that count.
+
+        Args: again: whether the caller soon goes through them again.
+        """
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -54,10 +60,10 @@ class Feed(ABC):
 class MemoryFeed(Feed):
     """A feed of indices into `DeviceData`, which every device gets for the whole batch."""
 
-    def batch(self, part: str, step: int) -> jax.Array:
+    def batch(self, part: str, step: int, cycle: int = 0) -> jax.Array:
         return self._everywhere(self._setup.batch(part, step))
 
-    def evaluation(self, part: str) -> Generator[tuple[jax.Array, jax.Array], None, None]:
+    def evaluation(self, part: str, again: bool = False) -> Generator[tuple[jax.Array, jax.Array], None, None]:
         order = self._order(part)
         return ((self._everywhere(order(number)), self.put(order.counts(number))) for number in range(len(order)))
 
@@ -68,34 +74,35 @@ class MemoryFeed(Feed):
 class StreamFeed(Feed):
     """A feed of images and labels, decoded and put on the devices while the step before is computed.
 
-    Each part has its own stream. Hosts decode their share of each batch.
+    Each part has its own stream, which stays open as long as its batches are asked for in order, again and again if they are
+    a cycle. Hosts decode their share of each batch.
     """
 
     def __init__(self, setup: RunSetup, mesh: Mesh):
         super().__init__(setup, mesh)
         assert isinstance(setup.dataset, StreamedDataset)
         self._dataset, self._shard = setup.dataset, Shard(jax.process_index(), jax.process_count())
-        self._streams: dict[str, tuple[int, Any]] = {}  # by part: the number of the next batch, and the iterator that has it
+        self._streams: dict[str, tuple[int, Any]] = {}  # by name: the number of the next batch, and the iterator that has it
         self._meter = Meter()
 
-    def batch(self, part: str, step: int) -> StreamedBatch:
-        following, iterator = self._streams.pop(part, (step, None))
-        if iterator is None or following != step:
-            if iterator is not None:
-                iterator.close()
-            iterator = self._stream(self._training_batches(part), step)
-        self._streams[part] = (step + 1, iterator)
-        with self._meter.waiting(self._setup.config.batch_size):
+    def batch(self, part: str, step: int, cycle: int = 0) -> StreamedBatch:
+        setup, config = self._setup, self._setup.config
+        view = self._dataset.view.cropped(config.crop_area, stream_seed(config.seed, part))
+        count = cycle or config.epochs * setup.steps_per_epoch
+        batches = Batches(self._dataset.pictures, view, setup.batches(part), count, self._shard)
+        iterator = self._stream(part, step, batches, again=bool(cycle))
+        with self._meter.waiting(config.batch_size):
             return _next(iterator)
 
-    def evaluation(self, part: str) -> Generator[tuple[StreamedBatch, jax.Array], None, None]:
-        order, view = self._order(part), self._dataset.view
-        iterator = self._stream(Batches(self._dataset.pictures, view, order, len(order), self._shard), 0)
+    def evaluation(self, part: str, again: bool = False) -> Generator[tuple[StreamedBatch, jax.Array], None, None]:
+        order, name = self._order(part), f"{part} in order"
+        batches = Batches(self._dataset.pictures, self._dataset.view, order, len(order), self._shard)
         try:
             for number in range(len(order)):
-                yield _next(iterator), self.put(order.counts(number))
+                yield _next(self._stream(name, number, batches, again)), self.put(order.counts(number))
         finally:
-            iterator.close()
+            if not again:
+                self._close(name)
             self._meter.forget()
 
     @property
@@ -103,18 +110,21 @@ class StreamFeed(Feed):
         return self._meter.columns
 
     def close(self) -> None:
-        for _, iterator in self._streams.values():
-            iterator.close()
-        self._streams = {}
+        for name in list(self._streams):
+            self._close(name)
 
-    def _training_batches(self, part: str) -> Batches:
-        setup, config = self._setup, self._setup.config
-        view = self._dataset.view.cropped(config.crop_area, stream_seed(config.seed, part))
-        count = config.epochs * setup.steps_per_epoch
-        return Batches(self._dataset.pictures, view, setup.batches(part), count, self._shard)
+    def _close(self, name: str) -> None:
+        if name in self._streams:
+            self._streams.pop(name)[1].close()
 
-    def _stream(self, batches: Batches, start: int) -> Any:
-        return stream(batches, start, self._setup.config.workers, self._placed)
+    def _stream(self, name: str, number: int, batches: Batches, again: bool) -> Any:
+        """The stream of that name, whose next batch is `number`: the one that is open, if it has come there, or a new one."""
+        if self._streams.get(name, (None,))[0] != number:
+            self._close(name)
+            self._streams[name] = (number, stream(batches, number, self._setup.config.workers, self._placed, again))
+        iterator = self._streams[name][1]
+        self._streams[name] = ((number + 1) % len(batches) if again else number + 1, iterator)
+        return iterator
 
     def _placed(self, batch: HostBatch) -> StreamedBatch:
         """This host's share of a batch, on its devices, as part of the whole."""

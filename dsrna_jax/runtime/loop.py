@@ -207,9 +207,12 @@ class RunLoop(ABC):
             f"{kept} in {self.folder.path}; {self.remedy}"
         )
 
-    def sums_over(self, part: str, evaluate: Callable, *more: Any) -> list[float]:
-        """Sums over the images of a part of each output of `evaluate(state, data, batch, counts, *more)`."""
-        batches = self.feed.evaluation(part)
+    def sums_over(self, part: str, evaluate: Callable, *more: Any, again: bool = False) -> list[float]:
+        """Sums over the images of a part of each output of `evaluate(state, data, batch, counts, *more)`.
+
+        Args: again: whether it is soon called again for that part.
+        """
+        batches = self.feed.evaluation(part, again)
         sums = [evaluate(self.state, self.data, batch, counts, *more) for batch, counts in batches]
         return [sum(map(float, column)) for column in zip(*sums, strict=True)]
 

@@ -17,8 +17,9 @@ from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.data import decoding, search_halves
 from dsrna_jax.data.loading import images_of, taken
 from dsrna_jax.data.splits import search_parts
+from dsrna_jax.data.stream import stream
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime import records
+from dsrna_jax.runtime import feeds, records, sharding
 from dsrna_jax.runtime.feeds import Meter
 from dsrna_jax.runtime.processes import Processes
 from dsrna_jax.runtime.signals import Stopped
@@ -155,6 +156,24 @@ def test_an_image_that_another_process_cannot_read_loses_nothing_either(cropping
     monkeypatch.setattr("dsrna_jax.runtime.feeds.current", lambda: both)
     with pytest.raises(InputError, match="^process 1 of 2 on host: cannot read it; step 2 of 15 is saved: resume"):
         trained(cropping, tmp_path / "run")
+
+
+def test_streams_stay_open_for_batches_that_are_asked_for_again_and_again(cropping, monkeypatch):
+    """The second pass gives what the first gave, from the same stream, as each child of a sampled search needs it."""
+    opened, setup = [], training_setup(cropping)
+    monkeypatch.setattr(feeds, "stream", lambda *arguments: opened.append(stream(*arguments)) or opened[-1])
+    feed = feeds.feed(setup, sharding.mesh(1))
+    drawn = [np.asarray(feed.batch("train", number, cycle=3).images) for number in (0, 1, 2, 0, 1, 2, 0)]
+    for number, images in enumerate(drawn):
+        np.testing.assert_array_equal(images, drawn[number % 3])
+    assert len(opened) == 1 and len({images.tobytes() for images in drawn}) == 3
+    passes = [[np.asarray(batch.images) for batch, _ in feed.evaluation("train", again=True)] for _ in range(2)]
+    np.testing.assert_array_equal(*passes)
+    assert len(opened) == 2
+    next(feed.evaluation("held_out"))
+    assert len(opened) == 3 and not list(opened.pop())  # closed when one pass is over
+    feed.close()
+    assert not any(list(each) for each in opened)
 
 
 def test_the_meter_tells_images_a_second_and_the_share_of_waiting():

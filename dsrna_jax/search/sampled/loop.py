@@ -70,12 +70,12 @@ class SampledLoop(RunLoop):
             return metrics
         row = child % self.config.round_size
         if row == 0:
-            first = self.feed.batch("search_val", 0)
+            first = self.feed.batch("search_val", 0, cycle=1)
             (self.state,) = self.programs.propose_step.result()(self.state, self.data, first, self.key)
         number, kept = self._everywhere(np.int32(row)), self.state
         try:
             self.state = self._tuned(number)
-            sums = self.sums_over("search_val", self.programs.judge.result(), number, self.key)
+            sums = self.sums_over("search_val", self.programs.judge.result(), number, self.key, again=True)
         finally:
             self.state = kept
         values = np.array(sums, np.float32) / np.float32(len(self.setup.parts["search_val"]))
@@ -84,9 +84,9 @@ class SampledLoop(RunLoop):
 
     def _tuned(self, number: jax.Array) -> Any:
         """The state in which child `number` of the round has learnt by itself; every child meets the same batches."""
-        state = self.state
-        for count in range(self.config.fine_tune_steps):
-            train, counted = self.feed.batch("search_train", count), self._everywhere(np.int32(count))
+        state, steps = self.state, self.config.fine_tune_steps
+        for count in range(steps):
+            train, counted = self.feed.batch("search_train", count, cycle=steps), self._everywhere(np.int32(count))
             moved = self.programs.tune.result()(state, self.data, train, number, counted, self.key)
             parts = {name: jax.tree.unflatten(jax.tree.structure(getattr(state, name)), moved[name]) for name in MOVED}
             state = state.replace(**parts)
