@@ -45,7 +45,8 @@ def test_equal_runs_join_cells_of_equal_layout():
 
 @pytest.fixture(scope="module")
 def twelve():
-    net = derived_network(Genotype(CELL[:2], (2,), CELL[:2], (2,)), cells=12, **SETTINGS)
+    cell = (("dil_conv_3x3", 0), ("skip_connect", 1))
+    net = derived_network(Genotype(cell, (2,), cell, (2,)), cells=12, **SETTINGS)
     images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1))
     variables = quick(net.init)(jax.random.key(1, impl="rbg"), images)
     return net, variables, images

@@ -194,7 +194,7 @@ def test_a_step_takes_over_the_memory_of_its_state_and_draws_by_its_key():
 
 
 def search_of(metric="none", **changes):
-    small = {"space": "darts", "operations": "036,036;036,036", "channels": 2}
+    small = {"space": "darts", "operations": "06,03;06,03", "channels": 2}
     setup = search_setup(dataclasses.replace(PRESETS["smoke"], metric=metric, **small | changes))
     return setup, search_programs.search_programs(setup.functions), search_programs.arguments(setup, sharding.mesh(1))
 
