@@ -105,7 +105,7 @@ def _records(name: str, folder: Path, split: str) -> "_Records":
     import tensorflow_datasets as tfds
 
     _check_features(folder)
-    with _named(folder):
+    with _named(folder), contextlib.redirect_stderr(io.StringIO()):  # tfds says how to install TensorFlow
         builder: Any = tfds.builder_from_directory(str(folder))
         (image_key, image), (label_key, label) = _image_and_label(builder.info, f"{name} ({folder})")
         if not 2 <= (label.num_classes or 0) <= MOST_CLASSES:
@@ -172,7 +172,7 @@ class _Records(Pictures):
 
             try:
                 # tfds would decode with OpenCV if it is there and warn if not; PIL alone is quiet and the same everywhere.
-                with _named(self._folder, but=(NotImplementedError,)):
+                with _named(self._folder, but=(NotImplementedError,)), contextlib.redirect_stderr(io.StringIO()):
                     builder: Any = tfds.builder_from_directory(str(self._folder))
                     decoders = {self._keys[0]: tfds.decode.SkipDecoding()}
                     self._opened = builder.as_data_source(split=self._split, decoders=decoders)
@@ -195,13 +195,9 @@ class _Records(Pictures):
 
 @contextlib.contextmanager
 def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turns any exception that tfds, protobuf and array_record raise for damaged files into an InputError.
-
-    Their other output, such as how to install TensorFlow, is dropped.
-    """
+    """Turns any exception that tfds, protobuf and array_record raise for damaged files into an InputError."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
+        yield
     except (InputError, *but):
         raise
     except Exception as error:

@@ -1,6 +1,8 @@
 """Prepared tfds sets read back exactly; a bad one ends with one line."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from prepared_set import write_tfds
 
 from dsrna_jax import data
 from dsrna_jax.data import tfds
+from dsrna_jax.data.sources import pictures
 from dsrna_jax.errors import InputError
 
 
@@ -30,6 +33,15 @@ def test_tfds_set_is_read_in_its_newest_prepared_version(tmp_path):
     for size, version in ((3, "2.9.0"), (4, "2.10.0"), (5, "1.0.0")):
         write_tfds(tmp_path, [noise(size, size)] * 2, [0, 1], version=version)
     assert data.load("toy", "train", str(tmp_path)).image_shape == (4, 4, 3)
+
+
+def test_threads_that_read_records_leave_standard_error_in_its_place(tmp_path):
+    """Where the line of an error goes."""
+    prepared(tmp_path)
+    found, before = pictures("toy", "train", str(tmp_path)), sys.stderr
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: found[number % 2], range(800)))
+    assert sys.stderr is before
 
 
 def test_tfds_images_of_unequal_size_need_an_image_size(tmp_path):
