@@ -6,12 +6,13 @@
 
 Chooses gamma on held-out images, searches with every method and seed, draws random cells of as many weights, trains, attacks
 and certifies all, and ends with a page: intervals, paired tests, the answer. What is there is not run again. The folder's small
-files, rows.jsonl, matches.json and cells/, are enough to go on elsewhere.
+files, rows.jsonl, matches.json and cells/, are enough to go on elsewhere; a new folder begins with those of
+experiments/studies/question/results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl.flags import FlagValues
 
@@ -28,7 +29,8 @@ from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.origin import described, origin
 from dsrna_jax.runtime.signals import Stopped
-from experiments.studies.question.protocol import names, protocol
+from experiments.studies.question.protocol import Protocol, names, protocol
+from experiments.studies.question.rows import FILE, begin, measured
 
 if TYPE_CHECKING:
     from experiments.studies.question.experiment import Experiment
@@ -48,12 +50,14 @@ def main(argv: Sequence[str]) -> None:
     own = protocol(values.protocol)
     out = Path(values.out or f"runs/question_{own.name}")
     common = {"data_dir": values.data_dir} if values.data_dir else {}
-    experiment = Experiment(own, out, common)
     if values.dry_run:
-        print(plan(experiment))
+        is_new = measured(own.name).exists() and not (out / FILE).exists()
+        print(plan(Experiment(own, measured(own.name) if is_new else out, common)))
         return
-    _check_data(experiment)
+    _check_data(own, common)
     with locked(out, "out"):
+        begin(out, own.name)
+        experiment = Experiment(own, out, common)
         try:
             for stage in experiment.stages():
                 _run(stage, out, values, experiment)
@@ -102,11 +106,11 @@ def _run(graph: RunGraph, out: Path, values: FlagValues, experiment: "Experiment
         )
 
 
-def _check_data(experiment: "Experiment") -> None:
+def _check_data(own: Protocol, common: Mapping[str, Any]) -> None:
     from dsrna_jax.data.sources import is_there
 
-    name = experiment.protocol.section.flags["search"].get("dataset", "digits")
-    folder = experiment.common.get("data_dir")
+    name = own.section.flags["search"].get("dataset", "digits")
+    folder = common.get("data_dir")
     if not is_there(name, folder):
         raise InputError(f"{name} not found{f' in {folder}' if folder else ''}: give --data_dir=PATH, where it is prepared; "
                          "--protocol=digits needs no data")  # fmt: skip

@@ -1,6 +1,7 @@
 """Results of the question as small files: a row of JSON for each network, and the cells; a later run goes on from them."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,18 @@ _SHAPES = {
     },
     "rank": {"name": str, "scores": {str: Nullable(float)}},
 }  # fmt: skip
+
+
+def measured(protocol: str) -> Path:
+    """The folder of the results of a protocol that come with the project, which is not there if none do."""
+    return Path(__file__).parent / "results" / protocol
+
+
+def begin(out: Path, protocol: str) -> None:
+    """Copies the results that come with the project to a folder that has none of its own."""
+    if measured(protocol).exists() and not (out / FILE).exists():
+        shutil.copytree(measured(protocol), out, ignore=shutil.ignore_patterns(FILE), dirs_exist_ok=True)
+        shutil.copy(measured(protocol) / FILE, out)  # last: it says that the others are there
 
 
 class Rows:
