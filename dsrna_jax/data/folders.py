@@ -19,6 +19,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.files import expanded
 
 PREFIX = "folder:"
+PARTS = frozenset("train training val valid validation dev eval evaluation test testing holdout".split())  # of data sets
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +76,13 @@ def _files(name: str, path: Path, split: str) -> _Files:
         files = _class_files(path / split, folders[split], aside)
         chosen = [(file, label) for label, kind in enumerate(classes) for file in files.get(kind, ())]
     else:
-        files = _class_files(path, _class_folders(path), [])
+        folders = _class_folders(path)
+        if len(parts := [name for name in folders if name.lower() in PARTS]) > 1:
+            raise InputError(
+                f"{path / parts[0]} and {parts[1]} are parts of a data set by their names, no classes: name the one to train on "
+                "train, and put its images in sub-folders, one a class"
+            )
+        files = _class_files(path, folders, [])
         classes = list(files)
         if lone := [kind for kind in classes if len(files[kind]) == 1]:
             raise InputError(f"class folder {path / lone[0]} holds one image: splitting off a test set needs two")

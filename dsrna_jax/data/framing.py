@@ -23,8 +23,9 @@ def center_cropped(image: "Image", side: int, share: float) -> "Image":
     scale = shorter / min(image.size)
     width, height = (shorter if length == min(image.size) else int(length * scale) for length in image.size)
     left, top = round((width - side) / 2), round((height - side) / 2)
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    return resized.crop((left, top, left + side, top + side))
+    across, down = image.width / width, image.height / height  # only what is kept is resized: the rest may be without end
+    box = (left * across, top * down, (left + side) * across, (top + side) * down)
+    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
 def random_resized_crop(image: "Image", side: int, least_area: float, rng: np.random.Generator) -> "Image":

@@ -6,6 +6,7 @@ Shards are not unpacked: an index of all members is made once, and an image is r
 import collections
 import functools
 import io
+import itertools
 import logging
 import re
 import tarfile
@@ -120,8 +121,10 @@ def _shards_by_split(path: Path) -> Mapping[str, list[Path]]:
     if not numbered:
         raise InputError(f"{path} holds no tar file: expected shards such as train-000000.tar")
     for split, shards in numbered.items():
-        if missing := sorted(set(range(max(shards))) - set(shards)):
-            _log.warning("%s holds %d shards of %s; numbers %s are missing", path, len(shards), split, shown(missing))
+        ends = itertools.pairwise([-1, *sorted(shards)])
+        if missing := [f"{low + 1} to {high - 1}" if high > low + 2 else f"{low + 1}" for low, high in ends if high > low + 1]:
+            some = ", ".join(missing[:9]) + ", ..." * (len(missing) > 9)
+            _log.warning("%s holds %d shards of %s; numbers %s are missing", path, len(shards), split, some)
     return {split: [shards[number] for number in sorted(shards)] for split, shards in numbered.items()}
 
 

@@ -113,6 +113,12 @@ def one_class_in_train(path):
     return path
 
 
+def parts_as_classes(path):
+    folder(path / "Train")
+    folder(path / "Test")
+    return path
+
+
 def class_without_image(path):
     folder(path)
     (path / "eel").mkdir()
@@ -163,6 +169,7 @@ def no_test(path):
         (empty_folder, "train", "two or more sub-folders.*found none"),
         (one_class, "train", "two or more sub-folders.*found only cat"),
         (one_class_in_train, "train", "two or more sub-folders.*train.*found only cat"),
+        (parts_as_classes, "train", "Test and Train are parts of a data set by their names, no classes: name the one"),
         (class_without_image, "train", "eel holds no image, only 1 .txt: .*png"),
         (lone_image, "train", "eel holds one image"),
         (broken_image, "train", "cannot read the image .*dog/00.png"),

@@ -168,6 +168,10 @@ def test_a_crop_of_the_whole_area_of_a_square_is_the_resized_square():
     assert crop.size == (8, 8)
 
 
+def test_the_centre_of_a_line_of_a_million_pixels_takes_no_memory_for_the_rest():
+    assert (np.asarray(center_cropped(Image.new("L", (1_000_000, 1), 7), 224, 0.875)) == 7).all()
+
+
 def test_the_centre_crop_of_imagenet_is_that_of_256_and_224():
     """An image 512 pixels high gives its middle 448 by 448, halved."""
     image = Image.fromarray(np.broadcast_to(np.arange(600, dtype=np.uint16)[None, :, None] // 3, (512, 600, 3)).astype(np.uint8))
