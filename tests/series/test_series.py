@@ -35,12 +35,16 @@ def random_alphas(seed):
 
 
 def test_stages_hand_the_strongest_operations_on_and_start_anew():
-    series = members(dataclasses.replace(SMALL, stages="3:8:0,4:5:0.4,7:3:0.7", most_skips=1))
+    """They differ in nothing else, and keep R."""
+    one = dataclasses.replace(SMALL, metric="jacobian", most_skips=1)
+    series = members(dataclasses.replace(one, stages="3:8:0,4:5:0.4,7:3:0.7"))
     first, alphas = next(series), [random_alphas(seed) for seed in range(3)]
-    assert first.config == dataclasses.replace(SMALL, most_skips=1)
     second = series.send(MemberOutcome(FOUND, alphas[0], {}))
     third = series.send(MemberOutcome(FOUND, alphas[1], {}))
-    assert (second.config.cells, second.config.skip_dropout) == (4, 0.4) and third.config.cells == 7
+    own = {"cells": 4, "skip_dropout": 0.4}, {"cells": 7, "skip_dropout": 0.7}
+    for member, changes in zip((first, second, third), ({}, *own), strict=True):
+        assert member.config == dataclasses.replace(one, operations=member.config.operations, **changes)
+    assert not first.config.operations
     five, three = (kept_of(member.config.operations, 1, SMALL.primitives) for member in (second, third))
     for kind in CELL_TYPES:
         rows = np.array(alphas[0][kind])
@@ -148,11 +152,13 @@ def test_a_series_that_was_stopped_in_a_later_member_ends_as_one_that_was_not(tm
 
 
 def test_where_the_eigenvalue_rises_the_next_search_goes_on_with_a_larger_weight_decay():
-    config = dataclasses.replace(SMALL, adapt_factor=10.0, eigenvalue_every=1, stop_eigenvalue=1.3, weight_decay=2e-3)
+    one = dataclasses.replace(SMALL, metric="jacobian", eigenvalue_every=1, stop_eigenvalue=1.3, weight_decay=2e-3)
+    config = dataclasses.replace(one, adapt_factor=10.0)
     series, found = members(config), []
     member = next(series)
     with pytest.raises(StopIteration) as end:
         for rise in (7, 9, 12):
+            assert member.config == dataclasses.replace(one, weight_decay=member.config.weight_decay)
             found.append((member.name, member.config.weight_decay, member.start))
             member = series.send(MemberOutcome(f"cell of {member.name}", None, {}, rise))
     assert found == [("search_1", 2e-3, None), ("search_2", 0.02, ("search_1", 7)), ("search_3", 0.03, ("search_2", 9))]
@@ -191,7 +197,8 @@ def test_an_adaptive_search_goes_on_from_the_state_of_an_earlier_epoch_and_resum
 
 
 def test_cells_are_judged_by_a_training_on_the_images_of_the_search():
-    series = members(dataclasses.replace(SMALL, weight_decays="3e-4,9e-4,27e-4", flip=True, seed=3))
+    one = dataclasses.replace(SMALL, metric="jacobian", flip=True, seed=3)
+    series = members(dataclasses.replace(one, weight_decays="3e-4,9e-4,27e-4"))
     member, rows = next(series), iter([(0.5, 1.0), (0.9, 2.0), (0.9, 1.5)])
     decays = []
     try:
@@ -202,6 +209,7 @@ def test_cells_are_judged_by_a_training_on_the_images_of_the_search():
                 outcome = MemberOutcome(None, None, {"val_accuracy": accuracy, "val_loss": loss})
             else:
                 decays.append(member.config.weight_decay)
+                assert member.config == dataclasses.replace(one, weight_decay=decays[-1])
                 outcome = MemberOutcome(member.name, None, {})
             member = series.send(outcome)
     except StopIteration as end:
