@@ -36,7 +36,7 @@ def test_tfds_set_is_read_in_its_newest_prepared_version(tmp_path):
 
 
 def test_threads_that_read_records_leave_standard_error_in_its_place(tmp_path):
-    """Where the line of an error goes."""
+    """The line of an error goes there."""
     prepared(tmp_path)
     found, before = pictures("toy", "train", str(tmp_path)), sys.stderr
     with ThreadPoolExecutor(8) as threads:
