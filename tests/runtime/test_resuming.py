@@ -9,10 +9,10 @@ import shutil
 import jax
 import pytest
 import tiny_run
-from smoke_run import SMOKE, assert_same_end, at_step, go_on
+from smoke_run import SMOKE, assert_same_end, at_step, restore_arrays
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.runtime import loop, machine
+from dsrna_jax.runtime import checkpoint, loop, machine
 from dsrna_jax.runtime.checkpoint import Checkpoints
 from dsrna_jax.runtime.run_folder import configuration
 from dsrna_jax.search.config import SearchConfig
@@ -144,8 +144,39 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, smoke_run):
     assert "the checkpoint of step 60" in said and "epochs: 12 -> 3; seed: 1 -> 0" in said
 
 
-def test_another_number_of_cores_is_said_on_resuming(tmp_path, smoke_run, monkeypatch):
-    path = shutil.copytree(smoke_run[0], tmp_path / "run")
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The folder of a tiny run, never interrupted."""
+    path = tmp_path_factory.mktemp("tiny") / "run"
+    tiny_run.run(tiny_run.TinyConfig(), path, file=io.StringIO())
+    assert Checkpoints(path / "checkpoints").steps == [15, 30, 45]
+    return path
+
+
+def go_on(path):
+    """Resumes the tiny run in `path`; what it said."""
+    said = io.StringIO()
+    tiny_run.run(tiny_run.TinyConfig(), path, resume=True, file=said)
+    return said.getvalue()
+
+
+def interrupted(monkeypatch, path, step, action, error, match):
+    """A tiny run in `path` that ends with an error after `action(loop)`, just before step number `step` is taken."""
+    with monkeypatch.context() as patch, pytest.raises(error, match=match) as raised:
+        at_step(patch, step, action, tiny_run.TinyLoop)
+        tiny_run.run(tiny_run.TinyConfig(), path, file=io.StringIO())
+    assert "\n" not in str(raised.value)
+
+
+def assert_ends_as(unbroken, path):
+    assert (path / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
+    arrays, expected = restore_arrays(path), restore_arrays(unbroken)
+    assert {name: array.tobytes() for name, array in arrays.items()} == {n: a.tobytes() for n, a in expected.items()}
+    assert Checkpoints(path / "checkpoints").steps[-1] == 45
+
+
+def test_another_number_of_cores_is_said_on_resuming(tmp_path, unbroken, monkeypatch):
+    path = shutil.copytree(unbroken, tmp_path / "run")
     before = json.loads((path / "config.json").read_text())["machine"]
     assert before["cores"] == machine.cores() and set(before) == {"cores", "devices", "jax"}
     assert "WARN" not in go_on(path)
@@ -155,20 +186,42 @@ def test_another_number_of_cores_is_said_on_resuming(tmp_path, smoke_run, monkey
     assert json.loads((path / "config.json").read_text())["machine"] == before
 
 
-def test_what_is_killed_inside_a_long_epoch_goes_on_from_a_step_inside_it(tmp_path, monkeypatch):
+def test_what_is_killed_inside_a_long_epoch_goes_on_from_a_step_inside_it(tmp_path, unbroken, monkeypatch):
     """Such a checkpoint takes the place of none that ends an epoch, and is gone when there is a later one."""
 
     def killed(_):
         raise OSError("killed")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+    with monkeypatch.context() as patch:
         patch.setattr(loop, "_SAVED_EVERY", 0.0)
-        at_step(patch, 33, killed, tiny_run.TinyLoop)
-        tiny_run.run(tiny_run.TinyConfig(), tmp_path / "run", file=io.StringIO())
-    assert Checkpoints(tmp_path / "run" / "checkpoints").steps == [15, 30, 33]
-    for name in ("run", "unbroken"):
-        said = io.StringIO()
-        tiny_run.run(tiny_run.TinyConfig(), tmp_path / name, resume=name == "run", file=said)
-        assert ("resuming after step 33 of 45" in said.getvalue()) == (name == "run")
-        assert Checkpoints(tmp_path / name / "checkpoints").steps == [15, 30, 45]
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (tmp_path / "unbroken" / "metrics.jsonl").read_bytes()
+        interrupted(patch, tmp_path, 33, killed, OSError, "killed")
+    assert Checkpoints(tmp_path / "checkpoints").steps == [15, 30, 33]
+    assert "resuming after step 33 of 45" in go_on(tmp_path)
+    assert Checkpoints(tmp_path / "checkpoints").steps == [15, 30, 45]
+    assert_ends_as(unbroken, tmp_path)
+
+
+def test_divergence_and_a_damaged_checkpoint_lose_nothing_before(tmp_path, unbroken, monkeypatch):
+    """A loss that is not finite stops the run at once; resuming skips a damaged checkpoint and says so."""
+
+    def poison(loop):
+        loop.state = loop.state | {"weights": loop.state["weights"] * float("nan")}
+
+    message = "loss is nan at step 36 .*the last good checkpoint is step 30"
+    interrupted(monkeypatch, tmp_path, 35, poison, FloatingPointError, message)
+    files = [file for file in (tmp_path / "checkpoints" / "30").rglob("*") if file.is_file()]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+    said = go_on(tmp_path)
+    assert "skipped the checkpoint of step 30" in said and "resuming after step 15" in said
+    assert_ends_as(unbroken, tmp_path)
+
+
+def test_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    def no_space(folder, size):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        fill = lambda _: patch.setattr(checkpoint, "claim_space", no_space)  # noqa: E731
+        interrupted(patch, tmp_path, 16, fill, OSError, "disk is full.*step 15, is untouched")
+    assert Checkpoints(tmp_path / "checkpoints").steps == [15]

@@ -158,35 +158,6 @@ def test_the_radius_goes_on_where_it_stopped(monkeypatch, tmp_path):
     assert "radius" in said.getvalue().splitlines()[-1]
 
 
-def test_divergence_and_a_damaged_checkpoint_lose_nothing_before(monkeypatch, tmp_path, smoke_run):
-    """A loss that is not finite stops the run at once; resuming skips a damaged checkpoint and says so."""
-
-    def poison(loop):
-        loop.state = loop.state.replace(weights=jax.tree.map(lambda w: w * jnp.nan, loop.state.weights))
-
-    with monkeypatch.context() as patch, pytest.raises(FloatingPointError, match="loss is nan at step 12") as error:
-        at_step(patch, 11, poison)
-        run(SMOKE, tmp_path, devices=1, file=io.StringIO())
-    assert "the last good checkpoint is step 10" in str(error.value) and "\n" not in str(error.value)
-    newest = max((tmp_path / "checkpoints" / "10").rglob("*"), key=lambda file: file.stat().st_size)
-    newest.write_bytes(newest.read_bytes()[:100])
-    said = go_on(tmp_path)
-    assert "skipped the checkpoint of step 10" in said and "resuming after step 5" in said
-    assert_same_end(tmp_path, smoke_run[0])
-
-
-def test_full_disk_keeps_the_checkpoint_before(monkeypatch, tmp_path):
-    from dsrna_jax.runtime import checkpoint
-
-    def no_space(folder, size):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is full.*step 5, is untouched"):
-        at_step(patch, 6, lambda _: patch.setattr(checkpoint, "claim_space", no_space))
-        run(SMOKE, tmp_path, devices=1, file=io.StringIO())
-    assert Checkpoints(tmp_path / "checkpoints").steps == [5]
-
-
 def test_a_batch_larger_than_half_the_data_is_refused():
     with pytest.raises(InputError, match="batch_size=800: expected at most 71[0-9], half of the 1437 training images"):
         search_setup(dataclasses.replace(SMOKE, batch_size=800))
