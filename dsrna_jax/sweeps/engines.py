@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -158,6 +159,7 @@ class Ray:
         self._ray: Any = ray
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a job without GPUs keeps the environment as it is
         if not self._ray.is_initialized():
+            _check_answer(address)
             try:
                 self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", include_dashboard=False
                                if not address else None)  # fmt: skip
@@ -173,6 +175,18 @@ class Ray:
     def submit(self, sweep: Path, name: str) -> Handle:
         """Queues a job."""
         return _RayJob(self._ray, self._run.remote(str(sweep.absolute()), name))
+
+
+def _check_answer(address: str) -> None:
+    """Raises: InputError unless HOST:PORT or ray://HOST:PORT answers, for which Ray itself would wait many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"ray_address={shown(address)}: no cluster answers there ({reason}): start it") from None
 
 
 class _RayJob:

@@ -180,6 +180,7 @@ def test_dry_run_shows_the_commands_and_makes_nothing(tmp_path, capsys):
         (["tarin", "--seed=1"], "unexpected argument '--seed=1' after the file 'tarin'"),
         (["no such file"], "cannot read the commands of a sweep in 'no such file': No such file or directory"),
         ([], "no sweep in"),
+        (["--engine=ray", "--ray_address=127.0.0.1:1", *QUICK], "no cluster answers there (Connection refused): start it"),
         (["--engine=slurm", "--slurm_options=a", *QUICK], "slurm_options=a: expected NAME=VALUE,NAME=VALUE"),
         (["--engine=slurm", f"--slurm_options={'a=bb' * 30},,", *QUICK], "expected NAME=VALUE,NAME=VALUE"),
     ],
