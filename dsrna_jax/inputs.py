@@ -149,6 +149,13 @@ def check_radius(
         raise InputError(f"{name}={highest:g}: expected at most 1 in linf, because pixels are in [0, 1]; for 8/255 give 0.0314")
 
 
+def check_clip(clip: Any) -> None:
+    """Raises: InputError unless clip is None or (low, high), numbers in that order."""
+    are_numbers = isinstance(clip, tuple | list) and len(clip) == 2 and all(np.ndim(c) == 0 and is_real(c) for c in clip)
+    if clip is not None and not (are_numbers and (not is_known(*clip) or clip[0] < clip[1])):
+        raise InputError(f"clip must be (low, high), got {shown(clip)}")
+
+
 def is_real(value: Any) -> bool:
     """Whether a value is a real number or an array of such, traced or not."""
     dtype = getattr(value, "dtype", None)

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -12,7 +11,7 @@ from dsrna_jax.bounds.balls import Ball, Box, region
 from dsrna_jax.bounds.methods import Method, method_named
 from dsrna_jax.bounds.rounding import Rounding, rounding_of
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.inputs import check_counts, is_known, is_real
+from dsrna_jax.inputs import check_clip, check_counts
 
 Given = Mapping[str, tuple[jax.Array, jax.Array]]
 Slopes = str | Mapping[str, jax.Array]
@@ -66,7 +65,7 @@ class Options:
         check_counts(0, iterations=self.iterations)
         if self.channel_axis is not None and (isinstance(self.channel_axis, bool) or not isinstance(self.channel_axis, int)):
             raise InputError(f"channel_axis must be the number of an axis of x, got {shown(self.channel_axis)}")
-        _check_clip(self.clip)
+        check_clip(self.clip)
         if not isinstance(self.slopes, Mapping) and self.slopes not in ("neuron", "shared"):
             raise InputError(f"slopes must be neuron, shared, or a dict of shares by hinge, got {shown(self.slopes)}")
         if self.optimizer is not None and not isinstance(self.optimizer, optax.GradientTransformation):
@@ -92,10 +91,3 @@ class Options:
     def around(self, leaves: list[jax.Array]) -> Ball:
         """The deviations from leaves [batch, ...] that the bound holds for. Raises: InputError, as `region`."""
         return region(leaves, radius=self.radius, norm=self.norm, clip=self.clip, box=self.box, channel_axis=self.channel_axis)
-
-
-def _check_clip(clip) -> None:
-    """Raises: InputError unless clip is None or (low, high), numbers in that order."""
-    are_numbers = isinstance(clip, tuple | list) and len(clip) == 2 and all(np.ndim(c) == 0 and is_real(c) for c in clip)
-    if clip is not None and not (are_numbers and (not is_known(*clip) or clip[0] < clip[1])):
-        raise InputError(f"clip must be (low, high), got {shown(clip)}")

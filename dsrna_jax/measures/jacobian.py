@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.data_parallel import device_count, example_numbers
 from dsrna_jax.errors import InputError
-from dsrna_jax.inputs import checked_key
+from dsrna_jax.inputs import check_counts, checked_key
 from dsrna_jax.measures import ESTIMABLE
 from dsrna_jax.measures.measure import Measure, Measured, without_slack
 from dsrna_jax.measures.units import UNITS, in_unit
@@ -79,18 +79,23 @@ def value_and_jacobian_norm(
     """
     check_estimable(norm, method)
     x = jnp.asarray(x)
-    if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise InputError(f"x must be floating point [batch, ...], got {x.dtype} {x.shape}; scale pixels to [0, 1]")
+    if x.ndim < 1 or not len(x) or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(
+            f"x must be floating point [batch, ...], one example or more, got {x.dtype} {x.shape}; scale pixels to [0, 1]"
+        )
     if method != "exact" and key is None:
         raise InputError(f"method {method!r} draws at random: pass key=jax.random.key(0), or use method='exact'")
     key = None if method == "exact" else checked_key(key, is_single=True)
-    if method != "exact" and n_proj < 1:
-        raise InputError(f"n_proj must be at least 1, got {n_proj}")
+    if method != "exact":
+        check_counts(n_proj=n_proj)
+        n_proj = int(n_proj)
 
     outputs, linear = jax.linearize(f, x) if method == "jvp" else jax.vjp(f, x)
     if not isinstance(outputs, jax.Array) or outputs.ndim != 2 or outputs.shape[0] != len(x) or outputs.shape[1] == 0:
         got = jax.tree.map(jnp.shape, outputs)
         raise InputError(f"f must map x {x.shape} to ({len(x)}, outputs), one row for each example, got {got}")
+    if not jnp.issubdtype(outputs.dtype, jnp.floating):  # whole numbers and truth values have a Jacobian of 0
+        raise InputError(f"f must return floating-point numbers, got {outputs.dtype}: take logits, or real and imaginary parts")
     rows = outputs.shape[1]
     if method == "rows" and n_proj > rows:
         raise InputError(f"n_proj must be at most the {rows} outputs that f has for method 'rows', got {n_proj}")

@@ -13,6 +13,7 @@ from dsrna_jax import attacks, bounds
 from dsrna_jax.attacks.predictions import clean_predictions
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify.attack_radii import attack_radii
+from dsrna_jax.evaluation.certify.exact_radii import verified_radii
 from dsrna_jax.evaluation.certify.radii import certified_radii
 from dsrna_jax.evaluation.certify.smoothing import certificate, class_counts
 from dsrna_jax.inputs import are_probabilities
@@ -190,6 +191,24 @@ def test_certificates_refuse_the_same(function):
 def test_first_radii_of_a_search_are_positive():
     for start in (0.0, -0.1, np.nan, np.inf):
         assert "start must be" in refused(lambda start=start: bounds.certified_radius(NETWORK, X, Y, start=start))
+
+
+@pytest.mark.usefixtures("unchecked_signatures")
+def test_searches_of_radii_refuse_options_that_would_mislead():
+    for call, message in [
+        (lambda: verified_radii(NETWORK, X, Y, clip=(1, 0)), "clip must be (low, high), got (1, 0)"),
+        (lambda: verified_radii(NETWORK, X, Y, accuracy=np.nan), "accuracy must be"),
+        (lambda: verified_radii(NETWORK, X, Y, steps=0), "steps=0: expected at least 1"),
+        (lambda: certified_radii(NETWORK, X, Y, KEY, norm="l1"), "norm 'l1': expected 'linf' or 'l2'"),
+        (lambda: certified_radii(NETWORK, X, Y, KEY, steps=1.5), "steps=1.5: expected at least 1"),
+        (lambda: certified_radii(NETWORK, X, Y, KEY, accuracy=-1.0), "accuracy must be"),
+        (lambda: attack_radii(NETWORK, X, Y, KEY, attack="pgd", steps=2, tries=0), "tries=0: expected at least 1"),
+        (lambda: class_counts(NETWORK, X, KEY, sigma=0.5, samples=2, first=-1), "first=-1: expected at least 0"),
+        (lambda: class_counts(NETWORK, X, KEY, sigma=[0.5], samples=2), "sigma must be a number"),
+        (lambda: certificate(np.array([[9, 1]]), np.array([[9, -1]]), sigma=1.0, alpha=0.1), "expected counts"),
+        (lambda: certificate(np.array([[9, 1]]), np.array([[9, np.nan]]), sigma=1.0, alpha=0.1), "expected counts"),
+    ]:
+        assert message in refused(call)
 
 
 def test_smoothing_certifies_no_network_whose_logits_are_nan():

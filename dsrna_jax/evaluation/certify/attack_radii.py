@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Key
 
-from dsrna_jax import attacks
+from dsrna_jax import attacks, inputs
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys
 from dsrna_jax.attacks.predictions import are_fooled, as_partial, clean_predictions, predictions
 from dsrna_jax.attacks.result import LogitsFn
@@ -39,6 +39,7 @@ def attack_radii(
     """
     if norm not in ({"linf", "l2"} if attack in ("pgd", "fab") else {"l2"}):
         raise InputError(f"attack={attack!r} does not support norm {norm!r}: expected attack='pgd' or 'fab'")
+    inputs.check_counts(tries=tries)
     network, keys = as_partial(logits_fn), example_keys(key, len(labels))
     _, classes = clean_predictions(network, images, labels, len(images))
     smallest = np.where(classes == labels, np.inf, 0.0)

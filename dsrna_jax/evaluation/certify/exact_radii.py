@@ -50,6 +50,9 @@ def verified_radii(
     Raises: InputError as `bounds.verify`, or for images not in [0, 1] or labels that are not classes.
     """
     inputs.check_images(images)
+    inputs.check_clip(clip)
+    inputs.check_counts(steps=steps)
+    inputs.check_radius(accuracy, None, name="accuracy", is_finite=True)
     network = as_partial(logits_fn)
     classes = inputs.class_count(jax.eval_shape(network, images), len(images))
     inputs.check_labels(labels, len(images), classes)

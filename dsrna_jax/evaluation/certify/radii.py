@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
 from dsrna_jax import bounds, inputs
+from dsrna_jax.attacks.ball import check_norm
 from dsrna_jax.attacks.keys import KeyOrKeys, example_keys
 from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
@@ -49,8 +50,11 @@ def certified_radii(
       accuracy: relative, of the search.
       mesh: devices that share the batch, which must be divided among them; None for one device.
       pause: is called between two radii.
-    Raises: InputError if logits are not finite, images not in [0, 1], or labels not classes.
+    Raises: InputError if logits are not finite, images not in [0, 1], or labels not classes; for another norm than linf or l2.
     """
+    check_norm(norm, tuple(FIRST_RADIUS))
+    inputs.check_counts(steps=steps)
+    inputs.check_radius(accuracy, None, name="accuracy", is_finite=True)
     inputs.check_images(images)
     network = as_partial(logits_fn)
     classes = inputs.class_count(jax.eval_shape(network, images), len(images))

@@ -56,6 +56,7 @@ def class_counts(
     """
     inputs.check_images(images)
     inputs.check_counts(samples=samples, chunk=chunk)
+    inputs.check_counts(0, first=first)
     _check_sigma(sigma)
     network, keys = as_partial(logits_fn), example_keys(key, len(images))
     inputs.class_count(jax.eval_shape(network, images), len(images))
@@ -111,7 +112,9 @@ def certificate(
     _check_sigma(sigma)
     if not 0 < alpha < 1:
         raise InputError(f"alpha={alpha}: expected a probability between 0 and 1, such as 0.001")
-    if selection.shape != counts.shape or counts.ndim != 2 or counts.shape[1] < 2 or not counts.sum(1).all():
+    selection, counts = np.asarray(selection), np.asarray(counts)
+    are_pairs = selection.shape == counts.shape and counts.ndim == 2 and counts.shape[1] > 1
+    if not (are_pairs and (counts >= 0).all() and counts.sum(1).all()):
         raise InputError(f"expected counts [batch, classes] of one draw or more, got {selection.shape} and {counts.shape}")
     classes = selection.argmax(1)
     won = np.take_along_axis(counts, classes[:, None], 1)[:, 0]
@@ -122,5 +125,4 @@ def certificate(
 
 
 def _check_sigma(sigma: float) -> None:
-    if not 0 < sigma < np.inf:
-        raise InputError(f"sigma={sigma}: expected a finite number above zero, such as 0.25")
+    inputs.check_radius(sigma, None, name="sigma", is_finite=True, is_positive=True)
