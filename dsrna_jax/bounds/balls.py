@@ -256,6 +256,9 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
         raise InputError(f"unknown norm {norm!r}: expected one of {', '.join(NORMS)}, or l0 with clip")
     batch = leaves[0].shape[0]
     check_radius(radius, batch)
+    least = np.finfo(leaves[0].dtype).tiny
+    if is_known(radius):  # what is less may count as 0, also in comparisons
+        radius = np.where((np.asarray(radius) > 0) & (np.asarray(radius) < least), least, radius)
     radius = jnp.asarray(radius, leaves[0].dtype)
     _check_range(leaves, clip)
     # Without the barrier XLA evaluates whole layers at compile time where the radius is a constant.

@@ -239,3 +239,9 @@ def test_nothing_is_certified_of_radii_and_labels_that_turn_out_to_be_none():
     assert np.all(certified(1e-4, jnp.array([3, -1])) == -np.inf)
     with pytest.raises(InputError, match="holds no example"):
         bounds.bound(network, jnp.ones((0, 4)), radius=0.1)
+
+
+@pytest.mark.parametrize("radius", [1e-46, np.float32(1e-40), np.array([1e-300])])
+def test_radii_below_the_least_normal_number_are_no_radius_of_0(radius):
+    lower, upper = bounds.bound(lambda x: 1.0 * x, np.zeros((1, 2), np.float32), radius=radius, method="ibp")
+    assert np.all(np.asarray(lower, float) <= -radius) and np.all(np.asarray(upper, float) >= radius)
