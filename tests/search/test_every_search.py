@@ -24,7 +24,10 @@ from dsrna_jax.series.run import run
 pytestmark = pytest.mark.slow
 # The eigenvalue, of which test_curvature is, takes long: it is measured where a search stops by it.
 SMALL = {"cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "warmup_epochs": 0, "batch_size": 240, "eigenvalue_every": 0}
-OWN = {"digits_darts_es": {"eigenvalue_every": 1}}
+OWN = {
+    "digits_darts_es": {"eigenvalue_every": 1},
+    "digits_gdas": {"space": "robnet"},  # of two operations, of which each step computes the drawn one
+}
 # Of four searches by two kinds of perturbation in two spaces, two are left, which have both kinds and both spaces.
 ALIKE = ("digits_sdarts_adv", "digits_pcdarts_rs")
 METHODS = sorted(
