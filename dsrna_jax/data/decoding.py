@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -107,8 +108,10 @@ def _opened(picture: Picture) -> "Image":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged EXIF data and the like, which name no file
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(picture.file, formats=picture.formats) as image:
+                # Which Pillow only warns of, and filters of warnings are shared by all threads.
+                if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                    raise Image.DecompressionBombError
                 # Photos of several cameras (MPO) open with the main one.
                 if getattr(image, "is_animated", False) and image.format != "MPO":
                     raise InputError(f"{picture.origin} has several frames or pages: expected one image a file")
@@ -122,7 +125,7 @@ def _opened(picture: Picture) -> "Image":
         raise InputError(
             f"cannot read the image {picture.origin}: it is no {expected}{_other_format(picture)}; replace or remove it"
         ) from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InputError(
             f"the image {picture.origin} has more than {limit:.0f} million pixels, as files have that are made to exhaust "
