@@ -157,7 +157,7 @@ def test_the_page_says_the_answer_and_how_far_the_experiment_is():
     assert "(5 of 6 networks are measured.)" in said
     text = page.html(SMOKE, said, sheets, [SMOKE.says])
     assert "50.00 (50.00 to 50.00)" in text and "Attack: AutoAttack. Certificate: crown; " in text and "<td>chosen</td>" in text
-    assert "random-1 (draw 1)" in text and text.count("<table") == len(sheets) == 4
+    assert "random-1 (draw 1)" in text and text.count("<table") == len(sheets) == 5
     assert all(f"| {line[0]} |" in page.markdown(said, sheets) for sheet in sheets for line in sheet.lines)
 
 

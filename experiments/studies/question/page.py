@@ -11,7 +11,7 @@ from dsrna_jax.pages import document, safe, table
 from experiments.studies.question.protocol import GAMMA_0, KINDS, RANDOM, RANK, Protocol
 from experiments.studies.question.rank import correlations
 from experiments.studies.question.stages import title
-from experiments.studies.question.statistics import Compared, answer, chosen_gamma, compared, corrected
+from experiments.studies.question.statistics import Compared, answer, chosen_gamma, compared, corrected, kendall
 
 MEASURES = {"attacked": "accuracy under attack [%]", "radius": "certified radius [pixel units]"}
 _SHOWN = {"weights": "weights", "clean": "clean accuracy [%]", **MEASURES}
@@ -83,6 +83,7 @@ def sheets(
     about = (f"Of {protocol.draws} cells drawn at random, for each searched cell in turn the one with the nearest number of "
              "weights, in the network that is trained, that is not taken yet.")  # fmt: skip
     found.append(Sheet("Random cells", about, ["cell", "weights", "matched to", "its weights"], lines))
+    found.append(_sizes(protocol, rows))
     if protocol.rank_cells:
         lines = [[name, truth, f"{tau:.2f}", f"{low:.2f} to {high:.2f}"] for name, truth, (tau, low, high) in correlations(ranks)]
         about = f"R of {len(ranks)} random cells, of standard training; intervals by bootstrap over cells."
@@ -144,6 +145,20 @@ def _interval(values: Sequence[float], measure: str) -> str:
 def _how(rows: Sequence[Row], training: str) -> str:
     ways = dict.fromkeys((row["attack"], row["bound"]) for row in rows if row["training"] == training)
     return " ".join(f"Attack: {attack}. Certificate: {bound}; misclassified images count as 0." for attack, bound in ways)
+
+
+def _sizes(protocol: Protocol, rows: Sequence[Row]) -> Sheet:
+    lines = []
+    for training in protocol.trainings:
+        weights = _cells(rows, training, "weights")
+        for measure, words in MEASURES.items():
+            # Two methods that find the same cell count once.
+            pairs = sorted({(weights[cell], value) for cell, value in _cells(rows, training, measure).items()})
+            if len(pairs) > 1:
+                tau, low, high = kendall(*zip(*pairs, strict=True))
+                lines.append([f"{words}, {training} training", str(len(pairs)), f"{tau:.2f}", f"{low:.2f} to {high:.2f}"])
+    about = "Number of weights against each measure, over the cells of all methods; intervals by bootstrap over cells."
+    return Sheet("Does size rank cells?", about, ["measure", "cells", "Kendall's tau", "95 % interval"], lines)
 
 
 def _sweep(protocol: Protocol, gammas: Sequence[Row]) -> Sheet:
