@@ -7,6 +7,8 @@ and keep the shape.
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 # Primitives whose result may have the batch on another axis than the operand.
 ANYWHERE = frozenset(
     "squeeze expand_dims stack unstack split reduce_sum reduce_max reduce_min reduce_and reduce_or reduce gather".split()
@@ -15,18 +17,21 @@ ANYWHERE = frozenset(
 )
 
 
-def keeps_examples_apart(name: str, params: dict, operands: Sequence[tuple[int, tuple[int, ...], int]], shape, axis: int) -> bool:
+def keeps_examples_apart(
+    name: str, params: dict, operands: Sequence[tuple[int, tuple[int, ...], int]], shape, axis: int, indices=None
+) -> bool:
     """Whether example i of an output comes from example i of the operands alone.
 
     Args:
       name, params: of the primitive.
       operands: (place among all operands, shape, batch axis) of each bounded one.
       shape, axis: of the output; its `axis` is as long as the batch.
+      indices: those of a gather, if they are known.
     """
-    return all(_keeps_apart(name, params, place, own, batch, shape, axis) for place, own, batch in operands)
+    return all(_keeps_apart(name, params, place, own, batch, shape, axis, indices) for place, own, batch in operands)
 
 
-def _keeps_apart(name, params, place, own, batch, shape, axis):
+def _keeps_apart(name, params, place, own, batch, shape, axis, indices):
     if name not in ANYWHERE and batch != axis:
         return False
     if name == "reshape":
@@ -53,8 +58,9 @@ def _keeps_apart(name, params, place, own, batch, shape, axis):
     if name == "fft":
         return batch < len(own) - len(params["fft_lengths"])
     if name == "gather":
-        numbers = params["dimension_numbers"]
-        return batch in numbers.operand_batching_dims or params["slice_sizes"][batch] == own[batch]
+        numbers, size = params["dimension_numbers"], params["slice_sizes"][batch]
+        is_own = size == 1 and _starts_at_own(numbers, batch, axis, indices, shape)
+        return batch in numbers.operand_batching_dims or size == own[batch] or is_own
     if name.startswith("scatter"):
         return batch == axis if place == 0 else _window_of_update(params["dimension_numbers"], batch, len(shape)) == axis
     if name == "depthwise":
@@ -62,6 +68,15 @@ def _keeps_apart(name, params, place, own, batch, shape, axis):
     if name == "pointwise":
         return batch != len(shape) - 4
     return True
+
+
+def _starts_at_own(numbers, batch, axis, indices, shape):
+    """Whether known start indices of a gather along the axis `batch` are the places along the result's `axis`."""
+    if indices is None or batch not in numbers.start_index_map or axis in numbers.offset_dims:
+        return False
+    starts = np.asarray(indices)[..., numbers.start_index_map.index(batch)]
+    place = [i for i in range(len(shape)) if i not in numbers.offset_dims].index(axis)
+    return bool(np.all(np.moveaxis(starts, place, -1) == np.arange(starts.shape[place])))
 
 
 def _window_of_update(numbers, batch, rank):

@@ -213,11 +213,12 @@ class Tracer:
         name, axes = equation.primitive.name, []
         nodes = [i.difference if isinstance(i, Predicate) else i for i in inputs]
         operands = [(i, n.value.shape, n.batch_axis) for i, n in enumerate(nodes) if isinstance(n, Node)]
+        indices = inputs[1] if name == "gather" and is_known(inputs[1]) else None
         if name == "conv_general_dilated" and len(operands) == 2:  # under vmap, one whose groups are the examples
             raise NotImplementedError(f"no bounds of {name} with two bounded operands{self.where}")
         for out, other in zip(equation.outvars, twin.outvars, strict=True):
             axes.append(self.batch_axis(name, out.aval.shape, other.aval.shape))
-            if not keeps_examples_apart(name, equation.params, operands, out.aval.shape, axes[-1]):
+            if not keeps_examples_apart(name, equation.params, operands, out.aval.shape, axes[-1], indices):
                 raise NotSeparableError(f"f is not batch-separable: {name}{self.where} moves entries from one example to another")
         return axes
 

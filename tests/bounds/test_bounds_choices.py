@@ -14,6 +14,13 @@ from dsrna_jax import bounds
 W = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 PLACES, VALUES = np.array([-1.0, 0.0, 0.5, 2.0], np.float32), np.array([0.0, 1.0, -1.0, 3.0], np.float32)
 MASK = np.array([[True, False, True, False]])
+GATHERS = [
+    lambda x, place: x[jnp.arange(len(x)), place],
+    lambda x, place: jnp.take_along_axis(x, place[:, None], 1)[:, 0],
+    lambda x, place: jax.vmap(lambda row, place: row[3 - place])(x, place),
+    lambda x, place: jnp.take(W, place, axis=0)[:, 1],
+    lambda x, place: jnp.asarray(W)[place, 2] * x[:, 0],
+]
 
 FUNCTIONS = {
     "select": lambda x: jnp.select([x @ W > 0.3, x @ W > 0, x < 0.1], [x, x @ W, 2 * x], 7.0),
@@ -34,6 +41,7 @@ FUNCTIONS = {
     "bessel": lambda x: lax.bessel_i0e(x @ W) + lax.bessel_i1e(3 * x),
     "copysign": lambda x: jnp.copysign(x @ W, x),
     "masks": lambda x: jnp.where(jnp.where(x > 0.1, MASK, ~MASK) & jnp.where(x[:, ::-1] > 0, True, MASK), x @ W, -x),
+    "gathered": lambda x: jnp.stack([gather(x, jnp.argmax(x @ W, 1)) for gather in GATHERS], 1),
     "signbit": lambda x: jnp.where(~jnp.signbit(x @ W), x, 1.0),
 }
 

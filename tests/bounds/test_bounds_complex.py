@@ -40,6 +40,8 @@ OTHERS = {
     "square": lambda x: jnp.square(fft(x)) - fft(-x) ** 2 / 2,
     "div by a real": lambda x: fft(x) / (1 + x * x),
     "div by a complex": lambda x: C[:1] / (fft(-x) + (20 + 5j)),
+    "log": lambda x: jnp.log(fft(x) - (20 + 5j)),
+    "sqrt": lambda x: jnp.sqrt(fft(x) + (20 + 5j)) + jnp.sqrt(fft(x) - (20 + 5j)),
     "dot of two": lambda x: jnp.einsum("bi,bi->b", fft(x), fft(-x))[:, None],
 }
 

@@ -44,6 +44,7 @@ MIXING = {
     "sum": lambda x: x.sum(),
     "cumulated": lambda x: jnp.cumsum(x, 0),
     "gathered": lambda x: x[jnp.arange(len(x)) // 2],
+    "gathered before": lambda x: x[jnp.arange(len(x)) - 1, 0],
     "taken": lambda x: jnp.take(x, jnp.arange(len(x))[::-1], axis=0),
     "reshaped": lambda x: x.reshape(x.shape[1], -1).T,
     "flattened": lambda x: x.reshape(-1),
@@ -74,6 +75,7 @@ def test_moving_entries_within_examples_is_allowed_and_exact():
         lambda x: x.reshape(len(x), 2, 2).swapaxes(0, 1).reshape(2, -1, 2).transpose(1, 2, 0).reshape(len(x), -1),
         lambda x: jnp.take_along_axis(x, jnp.broadcast_to(PERMUTATION, x.shape), 1),
         lambda x: x.at[jnp.arange(len(x)), 1].set(0.0),
+        lambda x: x[jnp.arange(len(x)), 1][:, None],
         lambda x: jnp.concatenate(jnp.split(x, 2, 1), 1)[:, ::-1],
         lambda x: jax.vmap(lambda row: jnp.convolve(row, jnp.ones(2)))(x),
         lambda x: jax.vmap(lambda row: row[PERMUTATION] @ W)(x),
@@ -197,7 +199,9 @@ def test_a_primitive_without_a_rule_is_named_with_the_line_that_calls_it():
         (lambda x: jnp.where((x > 0).T, x.T, 0), "batch on axis 1"),
         (lambda x: lax.scan(lambda c, a: (c + a, c), jnp.zeros(4), x)[1], "one example to the next"),
         (lambda x: x > 0, "truth values"),
-        (lambda x: jnp.take(x, jnp.argmax(x, 1), 1), "gather of whole numbers"),
+        (lambda x: jnp.take(x, jnp.argmax(x, 1), 0), "one example to another"),
+        (lambda x: (x > 0.5).astype(int).cumsum(1)[:, np.array([0, 2])] * 1.0, "gather.*single entries"),
+        (lambda x: lax.approx_max_k(x, 2, aggregate_to_topk=False)[0], "take lax.top_k"),
     ],
 )
 def test_what_has_no_bounds_is_refused_by_name(f, said):

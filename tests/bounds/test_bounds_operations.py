@@ -7,11 +7,13 @@ import itertools
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from bounded_operations import OPERATIONS, attacked, network
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+from jax import lax
 from quick import quick
 
 from dsrna_jax import bounds
@@ -100,6 +102,18 @@ def test_bounds_of_random_networks_are_sound(names, seed, norm, clip, dtype, rad
     methods = bounds.METHODS if SOAK else ("ibp", "crown_ibp", "alpha_crown")
     if not check(tuple(names), seed, norm, clip, dtype, radius, methods):
         reject()
+
+
+def test_products_over_windows_and_approximate_maxima_are_bounded():
+    """Approximate maxima are exact but on a TPU."""
+    products = lambda x: lax.reduce_window(x, 1.0, lax.mul, (1, 2), (1, 1), [(0, 0), (1, 0)])  # noqa: E731
+    f = lambda x: jnp.concatenate([products(x), lax.approx_max_k(x, 2)[0], lax.approx_min_k(x, 2)[0]], 1)  # noqa: E731
+    x = np.array([[0.5, -1.0, 2.0]], np.float32)
+    corners = x + 0.1 * np.float32(list(itertools.product((-1, 0, 1), repeat=3)))
+    lower, upper = quick(lambda x: bounds.bound(f, x, radius=0.1, method="ibp"))(x)
+    values = quick(f)(corners)
+    assert (lower <= values).all() and (values <= upper).all()
+    np.testing.assert_allclose([lower[0], upper[0]], [values.min(0), values.max(0)], rtol=1e-5)
 
 
 @pytest.mark.parametrize("norm", bounds.NORMS)

@@ -1,4 +1,4 @@
-"""A choice between two values by a comparison of bounded ones."""
+"""Choices between bounded values: of two by a comparison of bounded ones, and of many by a place."""
 
 import dataclasses
 from typing import ClassVar
@@ -63,3 +63,38 @@ class Choice:
         one = jnp.ones_like(node.value)
         coefficients = (jnp.zeros_like(one), jnp.where(is_false, one, 0), jnp.where(is_true, one, 0))
         return Planes(coefficients, coefficients, jnp.where(open_, -hull.lower, 0), jnp.where(open_, hull.upper, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class AtPlace:
+    """The entry at a bounded place; the parents are (place, entries), with the entries along a new first axis.
+
+    The entry itself where its place is certain, else the hull of those that it may be. A place outside leaves no bounds.
+    """
+
+    roundings: ClassVar[int] = 0
+    takes_unknown: ClassVar[bool] = True
+
+    def places(self, node, interval):
+        """Masks of the entries that it may be, and of where these are all."""
+        place, entries = (parent.value for parent in node.parents)
+        low, high = outward_sum(place, interval.lower, -1) - 0.25, outward_sum(place, interval.upper, 1) + 0.25
+        numbers = jnp.arange(len(entries), dtype=place.dtype).reshape(-1, *[1] * place.ndim)
+        return (numbers >= low[None]) & (numbers <= high[None]), (low > -1) & (high < len(entries))
+
+    def enclosure(self, node, intervals):
+        may_be, are_all = self.places(node, intervals[0])
+        values = node.parents[1].value - node.value[None]
+        low = jnp.where(may_be, outward_sum(values, intervals[1].lower, -1), jnp.inf).min(0)
+        high = jnp.where(may_be, outward_sum(values, intervals[1].upper, 1), -jnp.inf).max(0)
+        return Interval(*(jnp.where(are_all, side, jnp.nan) for side in (low, high)))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        may_be, are_all = self.places(node, intervals[0])
+        is_certain = are_all & (may_be.sum(0) == 1)
+        hull, slope = self.enclosure(node, intervals), (may_be & is_certain[None]).astype(node.value.dtype)
+        offset = jnp.where(slope > 0, node.parents[1].value - node.value[None], 0).sum(0)
+        coefficients = (None, slope)
+        return Planes(
+            coefficients, coefficients, jnp.where(is_certain, -offset, -hull.lower), jnp.where(is_certain, offset, hull.upper)
+        )

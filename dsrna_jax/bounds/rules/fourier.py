@@ -142,8 +142,8 @@ def by_parts(tracer, equation, twin, operands) -> list:
             return [absolute(tracer, operands[0])]
         if name == "conj":
             return [Complex(a, inline(jnp.negative, b))]
-        if name == "exp":
-            return [Complex(*(inline(lambda a, b, wave=wave: jnp.exp(a) * wave(b), a, b) for wave in (jnp.cos, jnp.sin)))]
+        if name in BY_REAL_FUNCTIONS:
+            return [Complex(*tracer.inline(BY_REAL_FUNCTIONS[name], a, b))]
         if name in ("add", "sub"):
             return [_complex(tracer, inline(getattr(lax, name), a, c), inline(getattr(lax, name), b, d))]
         value = lambda: evaluated(equation.primitive, list(map(_value, operands)), params)[0]  # noqa: E731
@@ -161,6 +161,18 @@ def by_parts(tracer, equation, twin, operands) -> list:
     raise NotImplementedError(f"no bounds of {name} of complex values{tracer.where}")
 
 
+def _root(a, b):
+    """The parts of the principal square root of a + ib: first the one in which no terms cancel."""
+    first = jnp.sqrt((jnp.sqrt(a * a + b * b) + jnp.abs(a)) / 2)
+    second = jnp.abs(b) / (2 * first)
+    return jnp.where(a >= 0, first, second), jnp.copysign(jnp.where(a >= 0, second, first), b)
+
+
+BY_REAL_FUNCTIONS = {
+    "exp": lambda a, b: (jnp.exp(a) * jnp.cos(b), jnp.exp(a) * jnp.sin(b)),
+    "log": lambda a, b: (jnp.log(a * a + b * b) / 2, jnp.arctan2(b, a)),
+    "sqrt": _root,
+}
 MAKES_COMPLEX = frozenset("fft convert_element_type complex".split())
 MOVING = frozenset(
     "slice squeeze expand_dims transpose broadcast_in_dim reshape neg reduce_sum rev copy stop_gradient pad gather tile".split()

@@ -84,14 +84,22 @@ def largest(sign):
 def window_largest(tracer, primitive, operands, params, axes):
     """The rule of reduce_window_max: the maximum over a new first axis that holds the entries of each window."""
     (x,) = operands
+    lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # as padding: below all values, while its products stay finite
+    return [_top(tracer, entries_of_pool(tracer, x, lowest, params, axes[0]), axes[0], "max_pool")]
+
+
+def entries_of_pool(tracer, x, fill, params, batch_axis):
+    """The node of the entries of each window of a pool, along a new first axis, with `fill` outside of x.
+
+    params: of reduce_window and its like.
+    batch_axis: of the pool's result.
+    """
     grid = {name: params[f"window_{name}"] for name in ("strides", "dilation")}
     grid |= {"window": params["window_dimensions"], "padding": params["padding"], "base_dilation": params["base_dilation"]}
-    lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # as padding: below all values, while its products stay finite
     move = functools.partial(windows, fill=0, **grid)
     shares, windowed = math.prod(grid["window"]), entries_of_windows(functools.partial(windows, fill=0), **grid)
     operation = Linear(move, move, structural=True, shares=shares, windowed=windowed)
-    entries = tracer.node(operation, (x,), windows(x.value, lowest, **grid), axes[0] + 1)
-    return [_top(tracer, entries, axes[0], "max_pool")]
+    return tracer.node(operation, (x,), windows(x.value, fill, **grid), batch_axis + 1)
 
 
 def _top(tracer, entries, batch_axis, name):

@@ -9,6 +9,7 @@ from jax import lax
 from dsrna_jax.bounds.jaxprs import closed
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.rules.building import rewritten, with_axes_in_front
+from dsrna_jax.bounds.rules.piecewise import entries_of_pool
 
 
 def running(combine):
@@ -62,14 +63,12 @@ def reduce(tracer, primitive, operands, params, axes):
 def reduce_window(tracer, primitive, operands, params, axes):
     """The rule of reduce_window, by a function and an initial value that also pads.
 
-    Raises: NotImplementedError for several arrays, for products, and for sums that do not start at 0.
+    Raises: NotImplementedError for several arrays, and for sums and products that do not start at 0 and 1.
     """
     if len(operands) != 2:
         raise NotImplementedError(f"no bounds of reduce_window of several arrays{tracer.where}")
     name, (_, init) = _combination(tracer, primitive, params), operands
-    if name == "mul":
-        raise NotImplementedError(f"no bounds of reduce_window by mul{tracer.where}")
-    if number(init) is None or number(init) != NEUTRAL[name] and name == "add":
+    if number(init) is None or number(init) != NEUTRAL[name] and name in ("add", "mul"):
         raise NotImplementedError(f"no bounds of reduce_window by {name} that does not start at {NEUTRAL[name]:g}{tracer.where}")
     grid = [params[key] for key in ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")]
 
@@ -78,6 +77,8 @@ def reduce_window(tracer, primitive, operands, params, axes):
         pooled = lax.reduce_window(x, np.asarray(NEUTRAL[name], dtype), COMBINATIONS[name], *grid)
         return pooled if name == "add" or number(init) == NEUTRAL[name] else COMBINATIONS[name](pooled, np.asarray(init, dtype))
 
+    if name == "mul":
+        return tracer.inline(lambda x: product(x, axes=(0,)), entries_of_pool(tracer, operands[0], 1.0, params, axes[0]))
     return tracer.inline(windows, operands[0])
 
 

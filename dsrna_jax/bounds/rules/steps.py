@@ -2,12 +2,13 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from dsrna_jax.bounds.graph import Linear, Node, Refused
 from dsrna_jax.bounds.relaxations.step import Remainder, Sorted, StepFunction
-from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of
+from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of, rewritten
 
 
 def step(function):
@@ -63,6 +64,15 @@ def top_k(tracer, primitive, operands, params, axes):
     return [*tracer.inline(largest, x), Refused(NotImplementedError(f"no bounds of the indices of top_k{tracer.where}"))]
 
 
+def approximate_top_k(x, *, k, reduction_dimension, is_max_k, aggregate_to_topk, **_):
+    """The primitive approx_top_k, which is exact but on a TPU. Raises: NotImplementedError there, and for more results than k."""
+    if jax.default_backend() == "tpu" or not aggregate_to_topk:
+        raise NotImplementedError("no bounds of approximate maxima: take lax.top_k")
+    sign = 1 if is_max_k else -1
+    largest, places = lax.top_k(sign * x, k, axis=reduction_dimension)
+    return sign * largest, places
+
+
 RULES = {
     "floor": step(lambda x: jnp.floor(x)),
     "ceil": step(lambda x: jnp.ceil(x)),
@@ -71,4 +81,5 @@ RULES = {
     "rem": remainder,
     "sort": sort,
     "top_k": top_k,
+    "approx_top_k": rewritten(approximate_top_k),
 }

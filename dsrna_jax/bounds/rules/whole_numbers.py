@@ -16,13 +16,15 @@ from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.step import First
 from dsrna_jax.bounds.rules.building import values, with_axes_in_front
 from dsrna_jax.bounds.rules.comparisons import alike, indicator, select
+from dsrna_jax.bounds.rules.places import gathered
 from dsrna_jax.errors import NotSeparableError
+from dsrna_jax.inputs import is_known
 
 ARITHMETIC = frozenset(
     "add sub mul neg max min clamp abs sign reduce_sum reduce_max reduce_min cumsum cummax cummin".split()
     + "broadcast_in_dim reshape squeeze expand_dims slice transpose concatenate stack rev".split()
 )
-OTHERS = ("argmax", "argmin", "select_n", "convert_element_type")
+OTHERS = ("argmax", "argmin", "select_n", "convert_element_type", "gather")
 WRAPPING = frozenset("add sub mul neg cumsum reduce_sum".split())
 # Whether a comparison of whole numbers holds, as a number above 0, from their difference.
 COMPARED = {
@@ -66,6 +68,8 @@ def of_whole_numbers(tracer, equation, twin, inputs) -> list:
         if any(node.batch_axis != axis for node in nodes):
             raise NotSeparableError(f"f is not batch-separable: select_n{tracer.where} moves entries from one example to another")
         return [_chosen(tracer, inputs, axis, value)]
+    if name == "gather":
+        return [gathered(tracer, equation, twin, inputs, value, axis)]
     numbers = [_node_or_array(tracer, i) for i in inputs]
     if name in ("argmax", "argmin"):
         return [_first(tracer, inputs[0], numbers[0], params["axes"], axis, value, 1 if name == "argmax" else -1)]
@@ -93,7 +97,8 @@ def _node_or_array(tracer, operand) -> Any:
         if difference is None:
             return alike(tracer, jnp.full(operand.value.shape, bool(operand.outcome), jnp.float32), operand)
         return indicator(tracer, operand, difference.batch_axis, difference.value.dtype)
-    return operand if isinstance(operand, Node) else alike(tracer, jnp.asarray(operand, jnp.float32), operand)
+    arrays = np if is_known(operand) else jnp
+    return operand if isinstance(operand, Node) else alike(tracer, arrays.asarray(operand, np.float32), operand)
 
 
 def _compared(tracer, name, operands, value):
