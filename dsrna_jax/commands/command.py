@@ -15,7 +15,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.invocation import command_line, in_users_words
 from dsrna_jax.runtime.paths import is_begun
 from dsrna_jax.runtime.processes import current
-from dsrna_jax.runtime.signals import Stopped, ending
+from dsrna_jax.runtime.signals import ending
 
 
 class Flag(NamedTuple):
@@ -84,14 +84,11 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
         again = shlex.join([*argv[1:], *(["--resume"] if is_begun(folder) and not values.resume else [])])
         return f" in {folder}; go on by {command_line(command.name)} {again}"
 
-    try:
-        with ending(advice):
-            current().agree("command", facts(command.name, config, folder, values))
-            result = command.run(config, folder, values)
-            if current().is_first:
-                print(command.report(result, folder, values))
-    except Stopped as stopped:
-        raise Stopped(stopped.number, f"{stopped}{advice()}") from None
+    with ending(advice):
+        current().agree("command", facts(command.name, config, folder, values))
+        result = command.run(config, folder, values)
+        if current().is_first:
+            print(command.report(result, folder, values))
 
 
 def parsed_flags(command: Command, argv: Sequence[str]) -> FlagValues:

@@ -51,7 +51,7 @@ def _outcome(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, BrokenPipeError):  # nobody reads standard output any more, as after `| head`
         return 128 + signal.SIGPIPE, ""
     if isinstance(error, EndedError):
-        return error.status, f"error: {text}"
+        return error.status, text
     if isinstance(error, RefutedError):
         return 2, f"FAIL: {text}"
     if isinstance(error, InputError | FloatingPointError | OSError):

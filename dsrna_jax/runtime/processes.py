@@ -30,10 +30,13 @@ _PATIENCE = 3.0  # seconds in which the news of a lost process may come after th
 
 
 class EndedError(RuntimeError):
-    """Raised in process 0 when another process has ended, and the run with it; `status` is the exit status for all."""
+    """Raised in process 0 when another process has ended, and the run with it; its text is the line for the user.
+
+    status: the exit status for all, 128 + n after signal n: then the line does not speak of an error.
+    """
 
     def __init__(self, status: int, line: str):
-        super().__init__(line)
+        super().__init__(line if status > 128 else f"error: {line}")
         self.status = status
 
 
@@ -200,7 +203,7 @@ class Coordinator(Processes):
         for values in self._values:
             values.put(self._ended)
         if not self._is_leaving.wait(GRACE):
-            print(f"error: {line}", file=sys.stderr, flush=True)
+            print(self._ended, file=sys.stderr, flush=True)
             self.leave(status)
             _exit(status)
 

@@ -51,7 +51,8 @@ def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
     garbage collection that JAX has, the thread sends the signal again.
 
     Args:
-      advice: returns the end of the thread's last line on standard error: where the work is kept and how to go on.
+      advice: returns the end of the last line on standard error: where the work is kept and how to go on.
+    Raises: Stopped, that of the block with the advice in its message.
     """
 
     def stop(number, frame):
@@ -78,6 +79,8 @@ def ending(advice: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
         sys.unraisablehook = resend
         try:
             yield
+        except Stopped as stopped:
+            raise Stopped(stopped.number, f"{stopped}{advice()}") from None
         finally:
             sys.unraisablehook = hook
             signal.set_wakeup_fd(before)

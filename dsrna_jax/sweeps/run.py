@@ -1,5 +1,6 @@
 """Runs the jobs of a sweep: those that are not done, as many at once as the engine takes, again if they fail."""
 
+import signal
 import sys
 import time
 from collections import deque
@@ -96,7 +97,8 @@ def run(
             look(running, waiting)
             time.sleep(_PATIENCE if running else 0)
     if requests:
-        raise Stopped(requests[0], f"stopped with {sum(j.state == 'done' for j in before.values())} of {len(jobs)} jobs done")
+        done = sum(job.state == "done" for job in before.values())
+        raise Stopped(requests[0], f"stopped by {signal.Signals(requests[0]).name} with {done} of {len(jobs)} jobs done")
     return Swept({name: state_of(sweep, name) for name in before})
 
 

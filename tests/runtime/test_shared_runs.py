@@ -58,6 +58,7 @@ def test_a_signal_to_a_process_that_is_busy_ends_both_with_a_line(tmp_path, stop
     faults = [{"FAULT": "term:0", "PAUSE": "60"} if i == stopped else {} for i in range(2)]
     statuses, _, err = pair(tmp_path / "run", faults=faults)
     assert statuses == [143, 143] and err.count("\n") == 1 and "stopped by SIGTERM while busy" in err
+    assert "error" not in err
     assert ("process 1 of 2 on" in err) == (stopped == 1)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import jax
 import pytest
+from threads_as_processes import statuses
 
+from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.signals import SIGNALS, Stopped, ending, stop_requests
 from dsrna_jax.runtime.working_time import working_time
 
@@ -58,10 +60,11 @@ def test_an_ignored_signal_stays_ignored():
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_stops_python_code_at_once_and_is_a_request_where_a_run_reads_them(number):
     before = signal.getsignal(number)
-    with pytest.raises(Stopped, match=f"{number.name}; what was saved is kept") as stopped, ending(str):
+    with pytest.raises(Stopped) as stopped, ending(lambda: " in RUN; go on by COMMAND"):
         os.kill(os.getpid(), number)
         time.sleep(60)
     assert stopped.value.number == number
+    assert str(stopped.value) == f"stopped by {number.name}; what was saved is kept in RUN; go on by COMMAND"
     with ending(str), stop_requests() as requests:
         os.kill(os.getpid(), number)
         assert requests == [number]
@@ -83,6 +86,16 @@ def test_a_signal_is_heard_where_python_drops_exceptions(monkeypatch):
         time.sleep(60)
     assert stopped.value.number == signal.SIGTERM and not said
     assert "signals" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_stop_that_was_asked_for_is_told_as_no_error_by_processes_too(monkeypatch, capsys):
+    def main(argv):
+        if current().is_first:
+            current().gathered(None)
+        raise Stopped(signal.SIGTERM, "stopped by SIGTERM; 2 of 5 images are done")
+
+    assert statuses(monkeypatch, 2, main) == [128 + signal.SIGTERM] * 2
+    assert capsys.readouterr().err == "process 1 of 2 on host: stopped by SIGTERM; 2 of 5 images are done\n"
 
 
 def as_command(body, shell="{}", **environment):

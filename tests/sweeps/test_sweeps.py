@@ -131,7 +131,7 @@ def test_what_fails_or_is_lost_is_started_again_and_what_is_done_is_not(three, t
 def test_a_signal_ends_the_jobs_and_starts_no_other(three, tmp_path):
     engine = Scripted({job.name: ["endless"] for job in three})
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
-    with pytest.raises(Stopped, match="stopped with 0 of 3 jobs done"):
+    with pytest.raises(Stopped, match="stopped by SIGTERM with 0 of 3 jobs done"):
         run(three, tmp_path, engine)
     assert sorted(engine.cancelled) == ["train_seed=a", "train_seed=b"]
     assert [worker.state_of(tmp_path, job.name).state for job in three] == ["stopped", "stopped", "waiting"]
