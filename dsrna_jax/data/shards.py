@@ -1,6 +1,7 @@
 """Tar shards of images in the layout of WebDataset: `train-000000.tar` and so on, an image `KEY.jpg` beside its label `KEY.cls`.
 
-Shards are not unpacked: an index of all members is made once, and an image is read at its place when it is needed.
+Names such as `train-00000-of-00010.tar` tell how many there are. Shards are not unpacked: an index of all members is made once,
+and an image is read at its place when it is needed.
 """
 
 import collections
@@ -27,7 +28,7 @@ from dsrna_jax.files import expanded, text_of
 PREFIX = "shards:"
 CLASSES = "classes.txt"  # beside the shards, if classes have names: one a line, in the order of their labels
 MOST_CLASSES = 1_000_000
-_SHARD = re.compile(r"(?:.*[-_.])?(?P<split>[^-_.\d]+)(?:[-_.](?P<number>\d+))?\.tar")
+_SHARD = re.compile(r"(?:.*[-_.])?(?!of[-_.])(?P<split>[^-_.\d]+)(?:[-_.](?P<number>\d+)(?:[-_.]of[-_.](?P<count>\d+))?)?\.tar")
 _log = logging.getLogger(__name__)
 
 
@@ -87,7 +88,7 @@ class _Members(Pictures):
 def _members(name: str, path: Path, split: str) -> _Members:
     if name == PREFIX:
         raise InputError("expected shards:PATH, the path of a folder of tar files, got shards: alone")
-    shards = _shards_by_split(path)
+    shards = shards_by_split(path)
     for needed in ("train", split):
         if needed not in shards:
             some = ", ".join(shards) or "none"
@@ -101,7 +102,7 @@ def _members(name: str, path: Path, split: str) -> _Members:
     return _Members(name, f"{path} {split}", classes, shards[split], images)
 
 
-def _shards_by_split(path: Path) -> Mapping[str, list[Path]]:
+def shards_by_split(path: Path) -> Mapping[str, list[Path]]:
     """The shards of each split in the order of their numbers; logs which numbers are missing. Raises: InputError without any."""
     if not path.is_dir():
         raise InputError(f"expected a folder of tar shards, but {path} is not a folder")
@@ -109,7 +110,7 @@ def _shards_by_split(path: Path) -> Mapping[str, list[Path]]:
         raise InputError(
             f"{packed[0]} is compressed, so that no image can be read by itself: unpack it to .tar (gunzip, zstd -d)"
         )
-    numbered = collections.defaultdict(dict)
+    numbered, counts = collections.defaultdict(dict), collections.defaultdict(set)
     for file in sorted(path.glob("*.tar")):
         if (parts := _SHARD.fullmatch(file.name)) is None:
             raise InputError(f"cannot tell the split of {file}: expected a name such as train-000000.tar")
@@ -118,14 +119,31 @@ def _shards_by_split(path: Path) -> Mapping[str, list[Path]]:
         number = int(parts["number"] or 0)
         if (other := numbered[parts["split"]].setdefault(number, file)) != file:
             raise InputError(f"{other} and {file.name} are both shard {number} of {parts['split']}: remove one")
+        counts[parts["split"]].add(int(parts["count"] or 0))
     if not numbered:
         raise InputError(f"{path} holds no tar file: expected shards such as train-000000.tar")
     for split, shards in numbered.items():
-        ends = itertools.pairwise([-1, *sorted(shards)])
-        if missing := [f"{low + 1} to {high - 1}" if high > low + 2 else f"{low + 1}" for low, high in ends if high > low + 1]:
-            some = ", ".join(missing[:9]) + ", ..." * (len(missing) > 9)
-            _log.warning("%s holds %d shards of %s; numbers %s are missing", path, len(shards), split, some)
+        if len(counts[split]) > 1:
+            told = " and ".join(str(count or "no number") for count in sorted(counts[split]))
+            raise InputError(f"names of the shards of {split} in {path} tell of {told} in all: remove those of one set")
+        (count,) = counts[split]
+        if missing := _missing(shards, count):
+            some, told = ", ".join(missing[:9]) + ", ..." * (len(missing) > 9), f"of the {count} " if count else ""
+            _log.warning("%s holds %d %sshards of %s; numbers %s are missing", path, len(shards), told, split, some)
     return {split: [shards[number] for number in sorted(shards)] for split, shards in numbered.items()}
+
+
+def _missing(shards: Mapping[int, Path], count: int) -> list[str]:
+    """The ranges of numbers that are missing among the shards of a split, of which there are `count`, 0 if that is unknown.
+
+    They begin at 0, or at 1 if the last is number `count`. Raises: InputError if there are others.
+    """
+    first = int(count in shards and 0 not in shards)
+    if count and (last := max(shards)) >= first + count:
+        raise InputError(f"{shards[last]} is none of {count} shards: expected numbers from {first} to {first + count - 1}")
+    ends: list[int] = [first - 1, *sorted(shards)] + ([first + count] if count else [])
+    gaps = ((low + 1, high - 1) for low, high in itertools.pairwise(ends) if high > low + 1)
+    return [f"{low} to {high}" if low < high else f"{low}" for low, high in gaps]
 
 
 def _images(shards: list[Path]) -> Iterator[_Image]:

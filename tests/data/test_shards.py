@@ -1,6 +1,7 @@
 """Tar shards hold the images of the folder that they were made from; a damaged shard is named in one line."""
 
 import io
+import itertools
 import os
 import tarfile
 
@@ -10,6 +11,7 @@ from image_files import write_folder
 from streams import assert_same, batches, drawn
 
 from dsrna_jax import data
+from dsrna_jax.data.shards import shards_by_split
 from dsrna_jax.data.sources import pictures
 from dsrna_jax.errors import InputError
 
@@ -219,3 +221,45 @@ def test_missing_numbers_and_lone_labels_are_told(tmp_path, folder, caplog):
         add(archive, "lone.cls", b"1")
     data.load(name, "train", image_size=8)
     assert "numbers 1, 3 to 20991231235958 are missing" in caplog.text and "passed over 1 labels without an image" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", ["", "toy-", "of-cells_2012."])
+@pytest.mark.parametrize(
+    "name", ["{split}-{number:05}", "{split}_{number}", "{split}-{number:05}-of-00012", "{split}.{number}.of.12"]
+)
+def test_names_tell_the_split_the_number_and_how_many_there_are(tmp_path, caplog, prefix, name):
+    names = {"train": [], "test": []}
+    for split, number in itertools.product(names, range(12)):
+        names[split].append(f"{prefix}{name.format(split=split, number=number)}.tar")
+        (tmp_path / names[split][-1]).touch()
+    found = shards_by_split(tmp_path)
+    assert {split: [path.name for path in found[split]] for split in found} == names and not caplog.text
+    for number in (3, 11):
+        (tmp_path / names["train"][number]).unlink()
+    shards_by_split(tmp_path)
+    count, last = ("of the 12 ", ", 11") if "of" in name else ("", "")
+    assert f"10 {count}shards of train; numbers 3{last} are missing" in caplog.text and "of test" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train-0-of-2", "train-2-of-2"], "train-2-of-2.tar is none of 2 shards: expected numbers from 0 to 1"),
+        (["train-1-of-2", "train-3-of-2", "train-2-of-2"], "train-3-of-2.tar is none of 2 shards: expected numbers from 1 to 2"),
+        (["train-0-of-2", "train-1-of-3"], "names of the shards of train in .* tell of 2 and 3 in all: remove those of one set"),
+        (["train-0", "train-1-of-2"], "tell of no number and 2 in all"),
+        (["train-of-2"], "cannot tell the split of .*train-of-2.tar"),
+    ],
+)
+def test_names_that_contradict_each_other_are_refused(tmp_path, names, message):
+    for name in names:
+        (tmp_path / f"{name}.tar").touch()
+    with pytest.raises(InputError, match=message):
+        shards_by_split(tmp_path)
+
+
+def test_shards_may_be_numbered_from_1(tmp_path, caplog):
+    for number in (1, 3):
+        (tmp_path / f"train-{number}-of-3.tar").touch()
+    shards_by_split(tmp_path)
+    assert "2 of the 3 shards of train; numbers 2 are missing" in caplog.text
