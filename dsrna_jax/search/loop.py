@@ -1,6 +1,7 @@
 """A search by gradients between two steps: what it does in a step, records of an epoch, and leaves at its end."""
 
 import contextlib
+import functools
 import math
 from typing import Any, NamedTuple, cast
 
@@ -50,6 +51,7 @@ class SearchLoop(RunLoop):
     curvature: list[Measurement]
     remedy = "start anew with a smaller weight_lr, alpha_lr or gamma"
     rare = ("eigenvalue",)
+    _val: tuple[int, Any] = (-1, None)  # number and images of the last batch of search_val
 
     def uncompiled(self) -> tuple[SearchPrograms, dict[str, tuple]]:
         return search_programs(self.setup.functions), arguments(self.setup, self.mesh)
@@ -86,8 +88,8 @@ class SearchLoop(RunLoop):
     def take_step(self) -> dict[str, jax.Array]:
         train, metrics = self.feed.batch("search_train", self.step), {}
         if self.step // self.setup.steps_per_epoch >= self.config.warmup_epochs and self.programs.alpha_step is not None:
-            alpha_step, val = self.programs.alpha_step.result(), self.feed.batch("search_val", self.step)
-            self.state, metrics = alpha_step(self.state, self.data, train, val, self.key)
+            alpha_step = self.programs.alpha_step.result()
+            self.state, metrics = alpha_step(self.state, self.data, train, self._val_batch(self.step), self.key)
         self.state, more = self.programs.weight_step.result()(self.state, self.data, train, self.key)
         return metrics | more
 
@@ -185,12 +187,23 @@ class SearchLoop(RunLoop):
         """Radii, by name, at which a quarter, half and three quarters of the first images of search_val are certified."""
         if self.programs.certify is None:
             return {}
-        with contextlib.closing(self.feed.evaluation("search_val")) as batches:
-            first, _ = next(batches)
-        log_radii = np.asarray(self.programs.certify.result()(self.state, self.data, first), float)
+        log_radii = np.asarray(self.programs.certify.result()(self.state, self.data, self._first_of_val), float)
         at = (len(log_radii) * np.array([0.25, 0.5, 0.75])).astype(int)
         radii = np.exp(np.sort(log_radii)[::-1][at])
         return {f"radius_certifying_{share}": float(radius) for share, radius in zip((25, 50, 75), radii, strict=True)}
+
+    @functools.cached_property
+    def _first_of_val(self) -> Any:
+        """The first batch of search_val, not augmented, which every epoch certifies."""
+        with contextlib.closing(self.feed.evaluation("search_val")) as batches:
+            first, _ = next(batches)
+        return first
+
+    def _val_batch(self, step: int) -> Any:
+        """Batch number `step` of search_val; the last one is kept, since a stream would have to begin anew to return to it."""
+        if self._val[0] != step:
+            self._val = step, self.feed.batch("search_val", step)
+        return self._val[1]
 
     def _measures_eigenvalue(self, epoch: int) -> bool:
         """Whether the eigenvalue is measured after that epoch, counted from 1."""
@@ -203,7 +216,7 @@ class SearchLoop(RunLoop):
             return {}
         if not self._measures_eigenvalue(epoch):
             return {"eigenvalue": None}
-        val = self.feed.batch("search_val", self.step - 1)
+        val = self._val_batch(self.step - 1)
         eigenvalue = float(self.programs.eigenvalue.result()(self.state, self.data, val, self.key))
         self.check_finite("eigenvalue", eigenvalue)
         return {"eigenvalue": eigenvalue}

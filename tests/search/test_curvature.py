@@ -18,6 +18,7 @@ from smoke_run import FEW, SMOKE
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.networks import spaces
 from dsrna_jax.runtime import records
+from dsrna_jax.runtime.feeds import MemoryFeed
 from dsrna_jax.runtime.microbatches import Averaged
 from dsrna_jax.search import curvature
 from dsrna_jax.search.run import run
@@ -122,10 +123,13 @@ def test_maps_are_of_float32_in_any_precision_and_a_batch_is_whole_or_in_parts()
 
 
 @pytest.mark.slow
-def test_it_is_recorded_on_its_interval_and_changes_nothing_else(tmp_path, smoke_run):
+def test_it_is_recorded_on_its_interval_and_changes_nothing_else(tmp_path, smoke_run, monkeypatch):
+    """Nor does it ask for a batch of the last step again, for which a stream would have to begin anew."""
+    asked, batch = [], MemoryFeed.batch
+    monkeypatch.setattr(MemoryFeed, "batch", lambda feed, *place: asked.append(place) or batch(feed, *place))
     config = dataclasses.replace(SMOKE, eigenvalue_every=2)
     run(config, tmp_path, devices=1, file=io.StringIO())
     rows = records.rows(tmp_path / "metrics.jsonl")
     measured = [row.pop("eigenvalue") for row in rows]
     assert [type(value) for value in measured] == [type(None), float, type(None)]
-    assert rows == records.rows(smoke_run[0] / "metrics.jsonl")
+    assert rows == records.rows(smoke_run[0] / "metrics.jsonl") and len(asked) == len(set(asked)) > 15

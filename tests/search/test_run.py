@@ -21,6 +21,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.networks import spaces
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.checkpoint import Checkpoints, restore_for_eval
+from dsrna_jax.runtime.feeds import MemoryFeed
 from dsrna_jax.runtime.signals import Stopped, stop_requests
 from dsrna_jax.runtime.streams import step_key
 from dsrna_jax.search import mixing
@@ -142,9 +143,13 @@ def waited_for(wait_unless):
 
 @pytest.mark.slow
 def test_the_radius_goes_on_where_it_stopped(monkeypatch, tmp_path):
-    """The controller's state is in the checkpoint; its radius is recorded and shown."""
+    """The controller's state is in the checkpoint; its radius is recorded and shown. All epochs certify one batch, drawn once."""
+    drawn, evaluation = [], MemoryFeed.evaluation
     config = dataclasses.replace(SMOKE, metric="certified", radius=0.3)
-    run(config, tmp_path / "unbroken", devices=1, file=io.StringIO())
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFeed, "evaluation", lambda feed, *part: drawn.append(part) or evaluation(feed, *part))
+        run(config, tmp_path / "unbroken", devices=1, file=io.StringIO())
+    assert len(drawn) == config.epochs + 1
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         at_step(patch, 7, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         run(config, tmp_path / "stopped", devices=1, file=io.StringIO())
