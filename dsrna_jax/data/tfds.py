@@ -1,9 +1,11 @@
 """Image classification sets of tensorflow_datasets, prepared as array_record: reading them needs no TensorFlow."""
 
+import bisect
 import contextlib
 import difflib
 import functools
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -25,6 +27,8 @@ READ_AHEAD = 1024  # records fetched at once, which is faster than one by one
 MOST_CLASSES = 1_000_000
 FEW_RECORDS = 100_000  # of which the labels are read beforehand, where images are streamed
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")  # those that TensorFlow decodes
+
+_AGAIN = "copy or prepare the data set again"
 
 # The features that features.json may describe: those of pixels, labels, numbers and text. For any other name tfds would import
 # the module that it names, from the working directory too.
@@ -112,25 +116,28 @@ def _records(name: str, folder: Path, split: str) -> "_Records":
             raise InputError(f"{folder} has {label.num_classes} classes: expected 2 to {MOST_CLASSES:,}")
         classes, splits = tuple(label.names), ", ".join(builder.info.splits)
     try:
-        count = builder.info.splits[split].num_examples
+        parts = [(part.filename, part.take) for part in builder.info.splits[split].file_instructions]
     except ValueError as error:
         raise InputError(f"{name} ({folder}) has no split {split!r}: expected {splits} or a part such as train[:10%]") from error
-    if not count:
+    if not any(count for _, count in parts):
         raise InputError(f"{name} ({folder}) {split} holds no image")
-    records = _Records(name, folder, split, count, classes, (image_key, label_key), image.shape)
+    records = _Records(name, folder, split, parts, classes, (image_key, label_key), image.shape)
     records.open()
     return records
 
 
 class _Records(Pictures):
-    """Records of a prepared set; each process opens the files for itself."""
+    """Records of a prepared set; each process opens the files for itself.
+
+    parts: the files of the split in their order, each with the number of its examples.
+    """
 
     def __init__(
         self,
         name: str,
         folder: Path,
         split: str,
-        count: int,
+        parts: list[tuple[str, int]],
         classes: tuple[str, ...],
         keys: tuple[str, str],
         shape: tuple[int | None, int | None, int | None],
@@ -138,25 +145,30 @@ class _Records(Pictures):
         self.name, self.source, self.class_names = name, f"{name} {split}", classes
         height, width, channels = shape
         self.channels, self.side = 1 if channels == 1 else 3, (height or 0) if height == width else 0
-        self.has_labels_listed = count <= FEW_RECORDS
-        self._folder, self._split, self._count, self._keys = folder, split, count, keys
+        self._folder, self._split, self._keys = folder, split, keys
+        self._files, self._ends = [file for file, _ in parts], list(itertools.accumulate(count for _, count in parts))
+        self.has_labels_listed = len(self) <= FEW_RECORDS
         self._opened: Any = None
 
     def __len__(self) -> int:
-        return self._count
+        return self._ends[-1]
 
     def __getitem__(self, index: int) -> Picture:
-        with _named(self._folder):
-            example = self.open()[index]
+        records = self.open()
+        with _named(self._file(index)):
+            example = records[index]
         return self._picture(index, example)
 
     def __iter__(self) -> Iterator[Picture]:
         records = self.open()
         for start in range(0, len(records), READ_AHEAD):
-            with _named(self._folder):
-                examples = records.__getitems__(list(range(start, min(start + READ_AHEAD, len(records)))))
-            for index, example in enumerate(examples, start):
-                yield self._picture(index, example)
+            numbers = range(start, min(start + READ_AHEAD, len(records)))
+            try:
+                examples = records.__getitems__(list(numbers))
+            except Exception:  # which of the files is damaged, they tell one by one
+                yield from map(self.__getitem__, numbers)
+                continue
+            yield from map(self._picture, numbers, examples)
 
     @functools.cached_property
     def labels(self) -> Int32[np.ndarray, " examples"]:
@@ -183,8 +195,14 @@ class _Records(Pictures):
                 ) from error
         return self._opened
 
+    def _file(self, index: int) -> str:
+        """The file of a record."""
+        return self._files[bisect.bisect_right(self._ends, index)]
+
     def _picture(self, index: int, example: Any) -> Picture:
         image_key, label_key = self._keys
+        if example[label_key] is None:  # what array_record reads behind the end of a file that was cut
+            raise InputError(f"cannot read {self._file(index)}: it ends before {self.source} example {index}; {_AGAIN}")
         label, classes = int(example[label_key]), len(self.class_names)
         if label < 0:
             raise InputError(f"{self.source} has no labels (example {index} says {label}): use another split")
@@ -194,7 +212,7 @@ class _Records(Pictures):
 
 
 @contextlib.contextmanager
-def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def _named(path: str | Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turns any exception that tfds, protobuf and array_record raise for damaged files into an InputError."""
     try:
         yield
@@ -202,7 +220,7 @@ def _named(folder: Path, but: tuple[type[Exception], ...] = ()) -> Iterator[None
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"cannot read {folder}: {reason}; copy or prepare the data set again") from error
+        raise InputError(f"cannot read {path}: {reason}; {_AGAIN}") from error
 
 
 def _check_features(folder: Path) -> None:
@@ -211,7 +229,7 @@ def _check_features(folder: Path) -> None:
         strict_json.read(folder / "dataset_info.json", {"name": str, "version": str, "splits": [{"name": str}]})
         features = strict_json.read(folder / "features.json", {})
     except FileNotFoundError as error:
-        raise InputError(f"cannot read {folder}: there is no {error.filename}; copy or prepare the data set again") from None
+        raise InputError(f"cannot read {folder}: there is no {error.filename}; {_AGAIN}") from None
     if strange := sorted(set(_feature_names(features)) - FEATURES):
         raise InputError(
             f"{folder / 'features.json'} describes {shown(strange[0])}: expected a set of images and labels, beside "

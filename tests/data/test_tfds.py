@@ -1,6 +1,7 @@
 """Prepared tfds sets read back exactly; a bad one ends with one line."""
 
 import json
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -101,6 +102,30 @@ def test_a_bad_tfds_set_ends_with_one_line(tmp_path, make, split, message):
     with pytest.raises(InputError, match=message) as caught:
         data.load("toy", split, str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_damaged_after_it_was_opened_is_named_or_read_whole(tmp_path):
+    """It is cut at, or changed from, any place on: each record is that of the whole file, or an error of one line."""
+    images = [noise(60, 60) for _ in range(8)]
+    (file,) = write_tfds(tmp_path, images, [0, 1] * 4).glob("*array_record*")
+    good, found, named = file.read_bytes(), pictures("toy", "train", str(tmp_path)), 0
+    expected = [(picture.file.getvalue(), picture.label) for picture in found]
+    for place in range(100, 90_000, 4_400):
+        changed = good[:place] + bytes(byte ^ 0x55 for byte in good[place : place + 40]) + good[place + 40 :]
+        for damaged in good[:place], changed:
+            opened = pickle.loads(pickle.dumps(found))
+            assert opened[0].label == 0
+            file.write_bytes(damaged)
+            for index in range(1, 8):
+                try:
+                    read = opened[index]
+                except InputError as error:
+                    named += str(error).startswith(f"cannot read {file}: ") and "\n" not in str(error)
+                else:
+                    assert (read.file.getvalue(), read.label) == expected[index]
+            file.write_bytes(good)
+            assert (opened[7].file.getvalue(), opened[7].label) == expected[7]
+    assert named > 40
 
 
 @pytest.mark.parametrize(
