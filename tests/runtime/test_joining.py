@@ -17,7 +17,7 @@ from dsrna_jax.runtime.joining import _parsed
         pytest.param(
             ((), ()),
             ({}, {"FAULT": "data"}),
-            "process 1 has another configuration or data set than process 0",
+            "process 1 has another configuration or data set than process 0 (data labels: ",
             marks=pytest.mark.slow,
         ),
         pytest.param(
