@@ -37,6 +37,8 @@ def _of(tracer, made, depth):
         return AT_LEAST[name]
     if name == "integer_pow":
         return 0.0 if made.params["y"] % 2 == 0 or below(operands[0]) >= 0 else -math.inf
+    if name == "pow":
+        return 0.0 if below(operands[0]) >= 0 else -math.inf
     if name in KEEPING:
         return below(operands[0])
     if name in SUMS:

@@ -152,8 +152,12 @@ def lowered(value, deviation, size=None, *, terms: int = 2) -> jax.Array:
 
 
 def outward_sum(a, b, direction: int) -> jax.Array:
-    """a + b, moved up (1) or down (-1) by a bound of its rounding error, and of those of a and b if they are differences."""
-    return a + b + direction * lax.stop_gradient(gamma(4, a.dtype) * (jnp.abs(a) + jnp.abs(b)))
+    """a + b, moved up (1) or down (-1) by a bound of its rounding error, and of those of a and b if they are differences.
+
+    An infinite a, such as of an entry that a mask hides, is exact where b is 0.
+    """
+    size = jnp.where((b == 0) & jnp.isinf(a), 0, jnp.abs(a) + jnp.abs(b))
+    return a + b + direction * lax.stop_gradient(gamma(4, a.dtype) * size)
 
 
 def ends(x, interval: Interval) -> tuple[jax.Array, jax.Array]:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend import core
 
 from dsrna_jax.bounds.control import CONTROL
@@ -148,6 +149,12 @@ class Tracer:
                 f"no bounds of {name} in {narrow}{self.where}, whose rounding would exceed them: "
                 "compute in float32, as by dtype=jnp.float32"
             )
+        algorithm = equation.params.get("precision")
+        if is_of_other_precision(algorithm, equation.outvars[0].aval.dtype):
+            raise NotImplementedError(
+                f"no bounds of {name} by the algorithm {getattr(algorithm, 'name', algorithm)}{self.where}, whose rounding they "
+                "do not know: leave out its precision"
+            )
         if name not in self.rules:
             inner = called_jaxpr(name, equation.params)
             if inner is not None:
@@ -264,6 +271,13 @@ def is_numeric(equation, inputs) -> bool:
     floating = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in equation.outvars)
     nodes = [i for i in inputs if isinstance(i, Node | Predicate)]
     return floating and all(isinstance(n, Node) for n in nodes)
+
+
+def is_of_other_precision(algorithm, dtype) -> bool:
+    """Whether a product's `precision` is an algorithm by name, and not the one of its own type."""
+    own = {"float32": lax.DotAlgorithmPreset.F32_F32_F32, "float64": lax.DotAlgorithmPreset.F64_F64_F64}.get(np.dtype(dtype).name)
+    known = (lax.DotAlgorithmPreset.DEFAULT, own)
+    return isinstance(algorithm, lax.DotAlgorithm | lax.DotAlgorithmPreset) and algorithm not in known
 
 
 def is_narrow(dtype) -> bool:

@@ -111,7 +111,7 @@ class Zonotopes:
             at_greatest = lambda x: jnp.where(lax.broadcast_to_rank(greatest, x.ndim), x, 0).sum(-node.value.ndim - 1)  # noqa: E731
             excess = jnp.maximum(rival - at_greatest(values + interval.lower), 0) / 2
             centre = at_greatest(parent.centre + values) + excess
-            terms = at_greatest(reach.upper + jnp.abs(values)) + jnp.abs(excess) + jnp.abs(rival)
+            terms = at_greatest(reach.upper + jnp.abs(values)) + jnp.abs(excess) + jnp.where(jnp.isinf(rival), 0, jnp.abs(rival))
             error = error + units * terms
             return Zonotope(centre, at_greatest(parent.map), at_greatest(parent.box) + excess + error)
         planes = node.operation.planes(node, [interval], "parallel")

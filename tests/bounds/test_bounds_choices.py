@@ -21,6 +21,16 @@ GATHERS = [
     lambda x, place: jnp.take(W, place, axis=0)[:, 1],
     lambda x, place: jnp.asarray(W)[place, 2] * x[:, 0],
 ]
+OF_HIDDEN = [
+    lambda z: z.max(1),
+    lambda z: (-z).min(1),
+    lambda z: z.argmax(1) * 1.0,
+    lambda z: jax.nn.logsumexp(z, axis=1, where=MASK),
+    lambda z: jax.nn.sigmoid(z).sum(1),
+    lambda z: lax.cummax(z, axis=1)[:, 3],
+    # values below all that could stand for a border
+    lambda z: lax.reduce_window(1e30 * z[:, ::2] - 1e31, -np.inf, lax.max, (1, 2), (1, 1), "SAME").sum(1) * 1e-30,
+]
 
 FUNCTIONS = {
     "select": lambda x: jnp.select([x @ W > 0.3, x @ W > 0, x < 0.1], [x, x @ W, 2 * x], 7.0),
@@ -42,6 +52,7 @@ FUNCTIONS = {
     "copysign": lambda x: jnp.copysign(x @ W, x),
     "masks": lambda x: jnp.where(jnp.where(x > 0.1, MASK, ~MASK) & jnp.where(x[:, ::-1] > 0, True, MASK), x @ W, -x),
     "gathered": lambda x: jnp.stack([gather(x, jnp.argmax(x @ W, 1)) for gather in GATHERS], 1),
+    "hidden": lambda x: jnp.stack([function(jnp.where(MASK, x, -jnp.inf)) for function in OF_HIDDEN], 1),
     "signbit": lambda x: jnp.where(~jnp.signbit(x @ W), x, 1.0),
 }
 

@@ -107,6 +107,8 @@ def test_functions_that_compute_in_narrow_floats_are_refused(dtype):
         with pytest.raises(NotImplementedError, match=f"in {name}.*float32"):
             bounds.bound(f, X, radius=0.1)
     assert name in error(linear, X.astype(dtype))
+    with pytest.raises(NotImplementedError, match="by the algorithm BF16_BF16_F32"):
+        bounds.bound(lambda x: jnp.dot(x, W, precision="BF16_BF16_F32"), X, radius=0.1)
     with pytest.raises(NotImplementedError, match="reduce_precision"):
         bounds.bound(lambda x: lax.reduce_precision(x, 5, 3), X, radius=0.1)
 
@@ -245,6 +247,7 @@ def test_float64_inputs_are_bounded_in_float32_where_x64_is_off():
     "f",
     [
         lambda x: jnp.nanvar(x, axis=1, keepdims=True),
+        lambda x: jnp.linalg.norm(jax.nn.relu(x - 2), ord=3, axis=1),
         lambda x: x * jnp.argmax(jnp.isnan(x), axis=1, keepdims=True),
         lambda x: x * jnp.where(jnp.isnan(x).sum(1, keepdims=True) > 0, 2.0, 1.0),
         lambda x: jax.vmap(lambda values: jnp.interp(np.array([0.5, 1.5], np.float32), np.arange(4.0), values))(x),

@@ -96,9 +96,9 @@ class Curve:
         (interval,), x = intervals, node.parents[0].value
         (least,), (greatest,) = self.extremes(*self.ends(x, interval), [jnp.zeros_like(x)])
         slack = self.rounding(x, node.value, 0)
-        moves = interval.upper > interval.lower
+        is_open = (interval.upper > interval.lower) | ~jnp.isfinite(node.value)
         sides = least - node.value - slack, greatest - node.value + slack
-        return Interval(*(jnp.where(moves | jnp.isnan(side), side, 0) for side in sides))
+        return Interval(*(jnp.where(is_open, side, 0) for side in sides))
 
     def rounding(self, x, value, slope):
         """Bound of the rounding error of value - slope * x, where value = function(x)."""

@@ -49,7 +49,7 @@ class Largest:
 
     def enclosure(self, node, intervals, leads_are_narrowed):
         """From the entries alone, unless a method has narrowed the leads: intervals of entries imply looser ones of leads."""
-        entries, leads = intervals
+        entries, leads = intervals[0], self.leads(node, intervals)
         values = node.parents[0].value - node.value[None]
         if not leads_are_narrowed:
             sides = jnp.stack([outward_sum(values, entries.lower, -1), outward_sum(values, entries.upper, 1)], axis=1)
@@ -62,6 +62,12 @@ class Largest:
             larger(largest(low), outward_sum(at_leader[0], lead_low, -1)),
             smaller(largest(high), outward_sum(at_leader[1], lead_high, 1)),
         )
+
+    def leads(self, node, intervals):
+        """The intervals of the leads; 0 for those of entries that are always -inf, as a mask or a border makes them."""
+        entries, leads = intervals
+        is_hidden = jnp.isinf(node.parents[0].value) & (entries.lower == 0) & (entries.upper == 0)
+        return Interval(*(jnp.where(is_hidden, 0, side) for side in leads))
 
     def is_undecided(self, node, leads):
         """The entries that may exceed the leader."""
@@ -94,7 +100,7 @@ class Largest:
         return two_largest(values + entries.lower + 1e-3 * entries.radius)[0]
 
     def planes(self, node, intervals, slopes="adaptive"):
-        entries, leads = intervals
+        entries, leads = intervals[0], self.leads(node, intervals)
         values, leader = node.parents[0].value - node.value[None], leader_of(node.parents[0].value)
         upper, gap = self.chord(values, entries)
         above, lead_gap = self.chord(node.parents[1].value, leads)
@@ -116,5 +122,5 @@ class Largest:
 
 def leader_of(values):
     """Mask of the largest entry of the first axis; of nearly equal ones, such as zeros after ReLUs, the first."""
-    handicap = 16 * jnp.finfo(values.dtype).eps * jnp.abs(values)
+    handicap = 16 * jnp.finfo(values.dtype).eps * jnp.where(jnp.isinf(values), 0, jnp.abs(values))
     return two_largest(values - handicap * jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1)))[0]

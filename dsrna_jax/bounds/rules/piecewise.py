@@ -74,7 +74,7 @@ def largest(sign):
     """The rule of reduce_max (sign 1) and reduce_min (sign -1)."""
 
     def rule(tracer, primitive, operands, params, axes):
-        (stacked,) = tracer.inline(lambda x: with_axes_in_front(sign * x, axes=params["axes"]), *operands)
+        (stacked,) = tracer.inline(lambda x: with_axes_in_front(x if sign > 0 else -x, axes=params["axes"]), *operands)
         top = _top(tracer, stacked, axes[0], "max")
         return [top] if sign > 0 else tracer.inline(jnp.negative, top)
 
@@ -84,8 +84,7 @@ def largest(sign):
 def window_largest(tracer, primitive, operands, params, axes):
     """The rule of reduce_window_max: the maximum over a new first axis that holds the entries of each window."""
     (x,) = operands
-    lowest = -np.sqrt(np.finfo(x.value.dtype).max)  # as padding: below all values, while its products stay finite
-    return [_top(tracer, entries_of_pool(tracer, x, lowest, params, axes[0]), axes[0], "max_pool")]
+    return [_top(tracer, entries_of_pool(tracer, x, -np.inf, params, axes[0]), axes[0], "max_pool")]
 
 
 def entries_of_pool(tracer, x, fill, params, batch_axis):

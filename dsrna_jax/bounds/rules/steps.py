@@ -68,9 +68,8 @@ def approximate_top_k(x, *, k, reduction_dimension, is_max_k, aggregate_to_topk,
     """The primitive approx_top_k, which is exact but on a TPU. Raises: NotImplementedError there, and for more results than k."""
     if jax.default_backend() == "tpu" or not aggregate_to_topk:
         raise NotImplementedError("no bounds of approximate maxima: take lax.top_k")
-    sign = 1 if is_max_k else -1
-    largest, places = lax.top_k(sign * x, k, axis=reduction_dimension)
-    return sign * largest, places
+    largest, places = lax.top_k(x if is_max_k else -x, k, axis=reduction_dimension)
+    return largest if is_max_k else -largest, places
 
 
 RULES = {

@@ -109,7 +109,7 @@ def _compared(tracer, name, operands, value):
 def _first(tracer, operand, node, axes, batch_axis, value, sign):
     """The place of the first of the largest entries (sign 1), or of the smallest."""
     truths = [m.operands for m in tracer.made.get(operand, ()) if m.name == "stack" and (m.params["axis"],) == tuple(axes)]
-    (entries,) = tracer.inline(lambda x: sign * with_axes_in_front(x, axes=axes), node)
+    (entries,) = tracer.inline(lambda x: with_axes_in_front(x if sign > 0 else -x, axes=axes), node)
     if not isinstance(entries, Node):
         return value
     place = jnp.asarray(value, entries.value.dtype)
