@@ -4,7 +4,6 @@ import gc
 import os
 import shutil
 import signal
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,11 +19,12 @@ if version("jaxlib").startswith("0.10."):  # the last release with older emitter
 os.environ.setdefault("XLA_FLAGS", flags)
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")  # as a notebook of a careful user may have it
 
-# What one test compiles the next ones load, also in the processes that tests start. JAX reads this when it is imported.
-OWN_CACHE = None if "JAX_COMPILATION_CACHE_DIR" in os.environ else tempfile.mkdtemp(prefix="dsrna_jax-")
-if OWN_CACHE:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = OWN_CACHE
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# What one test compiles others load, also in processes that tests start and in later runs. JAX reads this when it is imported.
+ROOT = Path(__file__).parents[1]
+PROGRAMS = ROOT / "build" / "test_programs"
+MOST_BYTES = 1 << 30  # one run adds at most 100 MB, once for each version of the sources
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 # Of a process that is started by nohup, or behind &, these are ignored, and so they would be in the processes that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,7 +36,6 @@ pytest_plugins = ["checkpoint_states", "compared_runs", "finished_runs"]  # fixt
 gc.set_threshold(100_000, 50, 100)
 
 # Signatures of arrays are checked; modules without any are left alone, since every call of a wrapped function takes time.
-ROOT = Path(__file__).parents[1]
 ANNOTATED = [file for file in (ROOT / "dsrna_jax").rglob("*.py") if "from jaxtyping import" in file.read_text(encoding="utf-8")]
 jaxtyping.install_import_hook(
     [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in ANNOTATED], "typechecking.checked"
@@ -44,9 +43,11 @@ jaxtyping.install_import_hook(
 
 
 def pytest_configure(config):
-    """Removes the cache of compiled programs at the end, if it is this suite's own."""
-    if OWN_CACHE:
-        config.add_cleanup(lambda: shutil.rmtree(OWN_CACHE, ignore_errors=True))
+    """Makes the folder of compiled programs, anew where it has grown large."""
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker and sum(file.stat().st_size for file in PROGRAMS.rglob("*") if file.is_file()) > MOST_BYTES:
+        shutil.rmtree(PROGRAMS)
+    PROGRAMS.mkdir(parents=True, mode=0o700, exist_ok=True)  # programs that others could write are not run
 
 
 @pytest.fixture
