@@ -106,6 +106,11 @@ class RunLoop(ABC):
         """Goes on from the newest good checkpoint, or begins if none was ever saved."""
 
         def misfit(step: int, metadata: dict[str, Any]) -> str | None:
+            if metadata.get("labels", self.setup.label_digest) != self.setup.label_digest:
+                raise InputError(
+                    f"{self.setup.dataset.name} has other labels than when step {step} in {self.folder.path} was saved, or "
+                    "images in another order: put back the data with which that run began"
+                )
             return self.folder.misfit(step, metadata, self.setup.resolved, self.timetable)
 
         resumed = self.folder.checkpoints.latest(self.abstract_state, misfit)
@@ -218,7 +223,7 @@ class RunLoop(ABC):
 
     def save(self) -> None:
         """Writes a checkpoint of this step."""
-        common = {"sums": self.sums, "is_over": self.is_over, "machine": machine(self.mesh)}
+        common = {"sums": self.sums, "is_over": self.is_over, "machine": machine(self.mesh), "labels": self.setup.label_digest}
         if self.folder.is_written:
             common["records"] = self.folder.digests(self.step)
         self.folder.checkpoints.save(self.step, self.state, {**self.setup.resolved, **common, **self.metadata()})

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO, TypeVar
 
@@ -54,8 +53,7 @@ def run(
         check_installed(tuple(log))
         folder.check(resume)
     setup = setup_of()
-    labels = zlib.crc32(setup.dataset.strata.tobytes())  # which decide the parts of the split; in another order, they differ
-    processes.agree("configuration or data set", identity(setup.resolved) | {"data labels": labels})
+    processes.agree("configuration or data set", identity(setup.resolved) | {"data labels": setup.label_digest})
     folder.claim(setup.resolved, machine(mesh))
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(setup.timetable, file=file))

@@ -1,6 +1,7 @@
 """The setup of a run: its configuration, data, network and pure functions."""
 
 import dataclasses
+import zlib
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -36,6 +37,14 @@ class RunSetup(ABC):
             "std": list(self.network.std),
         }
         return {"experiment": self.config.experiment, "config": dataclasses.asdict(self.config), "data": data}
+
+    @property
+    def label_digest(self) -> int:
+        """A checksum of the labels in their order, which decide the parts of the split.
+
+        Copies of a data set may have the same number of images and the same statistics in another order.
+        """
+        return zlib.crc32(self.dataset.strata.tobytes())
 
     @property
     def is_streamed(self) -> bool:

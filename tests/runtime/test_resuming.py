@@ -61,6 +61,20 @@ def test_damaged_config_is_named(tmp_path, text):
         folder.check(resume=True)
 
 
+def test_a_run_is_not_resumed_with_its_data_in_another_order(tmp_path, monkeypatch):
+    """Their number and statistics are the same, but other images would be held out."""
+    with pytest.raises(OSError), monkeypatch.context() as patch:
+        patch.setenv("FAULT", "fail:20")
+        tiny_run.run(tiny_run.TinyConfig(), tmp_path / "run", devices=1, file=io.StringIO())
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match="digits has other labels than when step 15 .* was saved"),
+    ):
+        patch.setenv("FAULT", "data")
+        tiny_run.run(tiny_run.TinyConfig(), tmp_path / "run", resume=True, devices=1, file=io.StringIO())
+    assert tiny_run.run(tiny_run.TinyConfig(), tmp_path / "run", resume=True, devices=1, file=io.StringIO()).step == 45
+
+
 def resumed_after(path, change):
     """The output of resuming by the configuration in `path`, or the error, after `change` of the run there."""
     change(path)
