@@ -265,7 +265,7 @@ def sides_of(
     most = chunk if graph is None else rows.at_once(graph, chunk, batch)
     idle = jnp.zeros(size, bool)
     if wanted is not None:
-        idle = ~jnp.moveaxis(wanted, node.batch_axis, 0).reshape(batch, size).any(0)
+        idle = ~rows.numbered(wanted).any(1)
     blocks = rows.blocks(idle, most)
 
     def bounds(entries):
@@ -279,10 +279,5 @@ def sides_of(
     else:
         skipped = jnp.concatenate([idle, jnp.ones(1, bool)])[jnp.minimum(blocks, size)].all((1, 2))
         lower = lax.map(lambda job: lax.cond(job[0], unknown, bounds, job[1]), (skipped, blocks))
-    place = jnp.argsort(blocks.reshape(-1))[:size]
-    both = lower.reshape(-1, 2, blocks.shape[-1], batch)
-    sides = both[:, 0].reshape(-1, batch)[place], -both[:, 1].reshape(-1, batch)[place]
-    shape = list(node.value.shape)
-    del shape[node.batch_axis]
-    below, above = (jnp.moveaxis(side.T.reshape(batch, *shape), 0, node.batch_axis) for side in sides)
-    return below, above
+    below, above = rows.sides(blocks, lower)
+    return below, -above

@@ -73,20 +73,13 @@ def linear(
             coefficients = [jnp.zeros((count, *leaf.value.shape), value.dtype) for leaf in graph.inputs]
         return coefficients, jnp.broadcast_to(-sum(losses) * (1 + gamma(len(losses) + 4, value.dtype)), (count, batch))
 
-    both = lax.map(from_below, blocks)
-    place = jnp.argsort(blocks.reshape(-1))[: output.size]
-
-    def of_entries(sides, side):
-        """Rows [chunk, row, batch, ...] of one side as [batch, *output, ...]."""
-        by_block = sides.reshape(-1, 2, blocks.shape[-1], *sides.shape[2:])[:, side]
-        flat = jnp.moveaxis(by_block.reshape(-1, *sides.shape[2:])[place], 0, 1)
-        return flat.reshape(*value.shape, *flat.shape[2:])
-
-    (low, low_loss), (high, high_loss) = (jax.tree.map(lambda rows, side=side: of_entries(rows, side), both) for side in (0, 1))
+    coefficients, losses = lax.map(from_below, blocks)
+    low, high = zip(*(rows.sides(blocks, of_leaf) for of_leaf in coefficients), strict=True)
+    low_loss, high_loss = rows.sides(blocks, losses)
     offsets = lowered(value, low_loss), -lowered(-value, high_loss)
     sides = [
         jax.tree.unflatten(structure, [_where_known(offset, leaf) for leaf in side_of_leaves])
-        for offset, side_of_leaves in zip(offsets, (low, jax.tree.map(jnp.negative, high)), strict=True)
+        for offset, side_of_leaves in zip(offsets, (low, map(jnp.negative, high)), strict=True)
     ]
     return LinearBounds(sides[0], offsets[0], sides[1], offsets[1])
 

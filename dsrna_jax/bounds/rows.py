@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from dsrna_jax.bounds.graph import Graph, Node
 from dsrna_jax.bounds.windows import Functional, Places, frames, held, single, tracked
@@ -25,6 +26,8 @@ def window_axes(graph: Graph, node: Node) -> tuple[int, ...]:
 class Rows:
     """One row for each entry of a node and for its negative.
 
+    Entries are numbered place by place: those at one place follow each other, in the order of the other axes.
+
     axes: of the node along which rows have windows, in ascending order.
     """
 
@@ -35,6 +38,12 @@ class Rows:
     def _shape(self):
         """Lengths of the axes, 1 for the batch axis."""
         return [1 if i == self.node.batch_axis else n for i, n in enumerate(self.node.value.shape)]
+
+    @property
+    def _order(self):
+        """The axes along which rows have windows, then the others, and the batch axis."""
+        batch = self.node.batch_axis
+        return *self.axes, *(i for i in range(len(self._shape)) if i not in (*self.axes, batch)), batch
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -54,26 +63,26 @@ class Rows:
         widest, window = max(node.size for node, _ in reached), max(held(node, frame) for node, frame in reached)
         return max(chunk, min(chunk * widest // window, CACHED // (2 * batch * window)))
 
+    def numbered(self, x) -> jax.Array:
+        """x, of the node's shape, by the numbers of entries: [entry, batch]."""
+        return jnp.transpose(x, self._order).reshape(self.node.size, -1)
+
     def blocks(self, idle, most: int) -> jax.Array:
-        """Entries of the node in blocks at one place, [chunk, block, entry], those with few idle entries first.
+        """Numbers of entries in blocks at one place, [chunk, block, entry], those with few idle entries first.
 
         Numbers from the size of the node on stand for no entry.
 
         Args:
-          idle: mask of the entries, [size].
+          idle: mask of the entries by their numbers, [size].
           most: entries in a chunk.
         """
-        size = self.node.size
-        entries = np.arange(size).reshape(self._shape)
-        others = [i for i in range(entries.ndim) if i not in self.axes]
-        by_place = np.transpose(entries, (*self.axes, *others)).reshape(self.places, -1)
-        each = by_place.shape[1]
+        size, each = self.node.size, self.node.size // self.places
         block = each if not self.axes else min(each, BLOCK)
         if not self.axes:
             block = -(-each // -(-each // min(each, most)))
         # The idle entries of a place come last.
-        order = jnp.argsort(idle[by_place], 1, stable=True)
-        ordered = jnp.take_along_axis(jnp.asarray(by_place), order, 1)
+        order = jnp.argsort(idle.reshape(self.places, each), 1, stable=True)
+        ordered = order + each * np.arange(self.places)[:, None]
         ordered = jnp.pad(ordered, ((0, 0), (0, -each % block)), constant_values=size).reshape(-1, block)
         is_idle = jnp.concatenate([idle, jnp.ones(1, bool)])[ordered].all(1)
         ordered = ordered[jnp.argsort(is_idle, stable=True)]
@@ -85,14 +94,27 @@ class Rows:
 
     def functional(self, entries) -> Functional:
         """The functionals of entries [block, entry], and after those of each block their negatives."""
-        node, shape = self.node, self._shape
-        first = jnp.where(entries < node.size, entries, 0)[:, 0]
-        indices = jnp.unravel_index(first, shape)
-        at = jnp.stack([indices[i] for i in self.axes], 1) if self.axes else jnp.zeros((len(entries), 0), jnp.int32)
-        others = [1 if i in self.axes else n for i, n in enumerate(shape)]
-        inner = jnp.unravel_index(entries, shape)
-        number = jnp.ravel_multi_index([jnp.where(n == 1, 0, i) for n, i in zip(others, inner, strict=True)], others, mode="clip")
-        number = jnp.where(entries < node.size, number, -1)
-        rows = jax.nn.one_hot(number, math.prod(others), dtype=node.value.dtype)
-        rows = jnp.concatenate([rows, -rows], 1).reshape(-1, *others)
-        return Functional(node, jnp.moveaxis(rows, 0, node.batch_axis), self.frame, Places(at.astype(jnp.int32), self.counts))
+        node, each = self.node, self.node.size // self.places
+        number, at = jnp.where(entries < node.size, lax.rem(entries, each), -1), []
+        place = lax.div(jnp.where(entries < node.size, entries, 0)[:, 0], each)
+        for count in reversed(self.counts):
+            at.insert(0, lax.rem(place, count))
+            place = lax.div(place, count)
+        at = jnp.stack(at, 1) if at else jnp.zeros((len(entries), 0), jnp.int32)
+        others = [1 if i in self.axes else n for i, n in enumerate(self._shape)]
+        rows = jax.nn.one_hot(number, each, dtype=node.value.dtype)
+        # The barrier keeps XLA from computing rows and places anew in each of their uses, which would take long to compile.
+        rows, at = lax.optimization_barrier((jnp.concatenate([rows, -rows], 1).reshape(-1, *others), at.astype(jnp.int32)))
+        return Functional(node, jnp.moveaxis(rows, 0, node.batch_axis), self.frame, Places(at, self.counts))
+
+    def sides(self, blocks, results) -> tuple[jax.Array, jax.Array]:
+        """What was found for the functionals of blocks, [chunk, row, batch, ...], by entry: of these, and of their negatives.
+
+        Returns: two arrays of the node's shape, with the axes that are left behind.
+        """
+        shape, rest = [self._shape[i] for i in self._order[:-1]], results.shape[2:]
+        order = *np.argsort(self._order), *range(len(self._order), len(shape) + len(rest))
+        place = jnp.argsort(blocks.reshape(-1))[: self.node.size]
+        both = results.reshape(-1, 2, blocks.shape[-1], *rest)
+        found = [both[:, side].reshape(-1, *rest)[place].reshape(*shape, *rest) for side in (0, 1)]
+        return jnp.transpose(found[0], order), jnp.transpose(found[1], order)

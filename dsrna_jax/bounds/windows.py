@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Graph, Linear, Node
@@ -144,8 +145,9 @@ class Functional:
         per_block = rows.shape[axis] // self.blocks
         for i, (span, size) in enumerate(zip(self.frame, self.node.value.shape, strict=True)):
             if span is not None and any(self.places.outside(span, size)):
-                entries = self.places.starts(span)[:, None] + jnp.arange(span.size)[None]
-                inside = jnp.repeat((entries >= 0) & (entries < size), per_block, 0, total_repeat_length=rows.shape[axis])
+                entries = self.places.starts(span)[:, None, None] + np.arange(span.size)[None, None]
+                inside = jnp.broadcast_to((entries >= 0) & (entries < size), (self.blocks, per_block, span.size))
+                inside = lax.optimization_barrier(inside.reshape(-1, span.size))
                 mask = inside if axis <= i else inside.T
                 others = [a for a in range(rows.ndim) if a not in (axis, i + (axis <= i))]
                 rows = jnp.where(jnp.expand_dims(mask, others), rows, 0)
