@@ -3,6 +3,7 @@
     python -m experiments.benchmark --what=search_step --space=pcdarts --metric=jacobian --order=first --batch_size=16
     python -m experiments.benchmark --all --cells=3           every space, metric and order; minutes of compiling each
     python -m experiments.benchmark --what=bounds --genotype=PC_DARTS_cifar --methods=ibp,crown_ibp --batch_size=32
+    python -m experiments.benchmark --what=bounds --batch_size=32 --methods=crown_ibp,alpha_crown --given=ibp --repeats=1
     python -m experiments.benchmark --what=attack --cells=20 --channels=16 --batch_size=64            PGD-100
     python -m experiments.benchmark --what=training_step --cells=20 --channels=36 --batch_size=16
     python -m experiments.benchmark --what=sub_network --space=darts --batch_size=64 --size=8    beside the supernet
@@ -41,6 +42,7 @@ def main(argv: Sequence[str]) -> None:
     define(values, "size", 32, "side of the images in pixels", "[4, 4096]")
     define(values, "genotype", "PC_DARTS_cifar", "cells of the derived network: as --genotype of experiments.train")
     define(values, "methods", ["ibp", "crown_ibp"], "methods of bounds that are timed")
+    define(values, "given", None, "method of the intermediate bounds that those methods are given, in place of their own")
     define(values, "steps_of_attack", 100, "steps of PGD", "[1, 1e6]")
     define(values, "repeats", 5, "runs of each part, of which the median is printed (of kernels the least)", "[1, 1e6]")
     define(values, "preset", None, "search whose settings flags override, in place of the defaults", list(PRESETS))
@@ -61,7 +63,7 @@ def _rows(config: SearchConfig, values: flags.FlagValues) -> Iterator[dict[str, 
     match values.what:
         case "bounds":
             for method in values.methods:
-                yield timing.bounds_cost(config, size, values.genotype, method, repeats=repeats)
+                yield timing.bounds_cost(config, size, values.genotype, method, repeats=repeats, given=values.given)
         case "kernels":
             yield from kernels.kernel_costs(repeats)
         case "sub_network":

@@ -6,6 +6,7 @@ import numpy as np
 
 from dsrna_jax.bounds.explanation import cost, shortage
 from dsrna_jax.bounds.graph import Graph
+from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.rules.building import Rule
 from dsrna_jax.bounds.rules.registry import RULES
 from dsrna_jax.bounds.tracing import trace
@@ -24,10 +25,10 @@ def traced(f: Callable, x, rules: dict[str, Rule] | None = None) -> Graph:
     return graph
 
 
-def check_memory(graph: Graph, method: str, chunk: int, iterations: int) -> None:
+def check_memory(graph: Graph, options: Options) -> None:
     """Raises: InputError if a method would take more memory, by estimate, than the device has free."""
-    if lack := shortage(cost(graph, method, chunk, iterations)):
+    if lack := shortage(cost(graph, options)):
         raise InputError(
-            f"{method} would take about {lack}: take fewer examples at once, a smaller chunk than {chunk}, or a cheaper method "
-            "(bounds.explain lists them)"
+            f"{options.method} would take about {lack}: take fewer examples at once, a smaller chunk than {options.chunk}, or a "
+            "cheaper method (bounds.explain lists them)"
         )

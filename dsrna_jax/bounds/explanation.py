@@ -14,8 +14,10 @@ from dsrna_jax.bounds import METHODS
 from dsrna_jax.bounds.backward import ROW_BUFFERS
 from dsrna_jax.bounds.forward import relaxed_inputs
 from dsrna_jax.bounds.graph import Graph, Linear, Node
+from dsrna_jax.bounds.options import Options
+from dsrna_jax.bounds.refinement import intermediate_names
 from dsrna_jax.bounds.relaxations.hinge import Hinge
-from dsrna_jax.bounds.rows import Rows, window_axes
+from dsrna_jax.bounds.rows import Rows, whole_rows_at_once, window_axes
 from dsrna_jax.bounds.windows import frames, held
 
 SLOPE_BUFFERS = 9  # estimate of the arrays, of the size of all slopes, that their optimisation holds
@@ -71,26 +73,28 @@ def explanation(graph: Graph, chunk: int, iterations: int) -> Explanation:
     relaxed = [n for n in graph.nodes if n.operation is not None and not isinstance(n.operation, Linear)]
     kinds = collections.Counter(n.name.rsplit("_", 1)[0] for n in relaxed)
     operations = {"affine": sum(isinstance(n.operation, Linear) for n in graph.nodes)} | dict(kinds)
-    costs = {method: cost(graph, method, chunk, iterations) for method in METHODS}
+    costs = {method: cost(graph, Options(method=method, chunk=chunk, iterations=iterations)) for method in METHODS}
     neurons = sum(n.size for n in relaxed_inputs(graph))
     return Explanation(operations, neurons, graph.output.size, max(n.size for n in graph.nodes), costs)
 
 
-def cost(graph: Graph, method: str, chunk: int, iterations: int) -> Cost:
-    """The `Cost` of bounding all outputs of a graph by a method; of alpha_crown if it takes all steps for all rows."""
+def cost(graph: Graph, options: Options) -> Cost:
+    """The `Cost` of bounding all outputs of a graph; of alpha_crown if it takes all steps for all rows."""
+    method, is_shared = options.method, options.ascent.shared
     total = sum(node.size for node in graph.nodes)
     item, batch = graph.output.value.dtype.itemsize, graph.output.value.shape[0]
     values = item * batch * total
     if method == "ibp":
         return Cost(3, 3 * values)
-    of_output = _Backward.of(graph, graph.output, chunk, batch)
+    of_output = _Backward.of(graph, graph.output, options, batch)
     last, rows = of_output.passes(total), of_output.bytes(batch, item)
     if method == "crown_ibp":
         return Cost(3 + last, 3 * values + rows)
     if method == "hz_crown":
         inputs, widest = sum(leaf.size for leaf in graph.inputs), max(n.size for n in graph.nodes)
         return Cost(3 + inputs + 2 * last, 3 * values + 2 * inputs * batch * widest * item + rows)
-    starts = [_Backward.of(graph, node, chunk, batch) for node in relaxed_inputs(graph)]
+    names = intermediate_names(graph)
+    starts = [_Backward.of(graph, node, options, batch) for node in names if names[node] not in (options.given or ())]
     passes = 3 + last + sum(back.passes(total) for back in starts)
     peak = max(back.bytes(batch, item) for back in (of_output, *starts))
     if method == "fastlin":
@@ -98,33 +102,35 @@ def cost(graph: Graph, method: str, chunk: int, iterations: int) -> Cost:
     if method == "crown":
         return Cost(passes + last, 5 * values + peak)
     climbs = [back for back in (of_output, *starts) if back.hinges]
-    passes += last + sum(back.passes(total) for back in climbs) * (3 * iterations + 2)
-    return Cost(passes, 5 * values + max([peak, *(back.bytes_of_climb(batch, item) for back in climbs)]))
+    passes += last + sum(back.passes(total) for back in climbs) * (3 * options.iterations + 2)
+    return Cost(passes, 5 * values + max([peak, *(back.bytes_of_climb(batch, item, is_shared) for back in climbs)]))
 
 
 class _Backward(NamedTuple):
     """Backward passes for the entries of a node.
 
     entries: of the node.
-    at_once: entries in a pass.
+    rows: in a pass.
     widest: the most entries of an array that a row needs.
     work: the entries of all functionals of a row.
     hinges: those of them that have slopes.
     """
 
     entries: int
-    at_once: int
+    rows: int
     widest: float
     work: int
     hinges: int
 
     @classmethod
-    def of(cls, graph: Graph, node: Node, chunk: int, batch: int) -> "_Backward":
+    def of(cls, graph: Graph, node: Node, options: Options, batch: int) -> "_Backward":
         rows = Rows(node, window_axes(graph, node))
         sizes = [(below, held(below, frame)) for below, frame in frames(graph, node, rows.frame)]
         widest = max(_unfolded(below) * size / below.size for below, size in sizes)
         hinges = sum(size for below, size in sizes if isinstance(below.operation, Hinge))
-        at_once = min(node.size, rows.at_once(graph, chunk, batch))
+        at_once = 2 * min(node.size, rows.at_once(graph, options.chunk, batch))
+        if node is graph.output and not rows.axes and not options.ascent.shared:
+            at_once = whole_rows_at_once(graph, at_once)
         return cls(node.size, at_once, widest, sum(size for _, size in sizes), hinges)
 
     def passes(self, total: int) -> float:
@@ -132,11 +138,12 @@ class _Backward(NamedTuple):
         return 2 * self.entries * self.work / total
 
     def bytes(self, batch: int, item: int) -> int:
-        return round(self.at_once * 2 * batch * self.widest * item * ROW_BUFFERS)
+        return round(self.rows * batch * self.widest * item * ROW_BUFFERS)
 
-    def bytes_of_climb(self, batch: int, item: int) -> int:
+    def bytes_of_climb(self, batch: int, item: int, is_shared: bool) -> int:
         """`bytes`, if slopes are optimised: derivatives keep every functional, and Adam some arrays of slopes."""
-        return self.bytes(batch, item) + round(self.at_once * 2 * batch * (self.work + SLOPE_BUFFERS * self.hinges) * item)
+        slopes = SLOPE_BUFFERS * self.hinges * (1 if is_shared else self.rows)
+        return self.bytes(batch, item) + round(batch * (self.rows * self.work + slopes) * item)
 
 
 def _unfolded(node: Node) -> int:

@@ -179,13 +179,13 @@ def _radius_search(logits_fn, images, labels, start, steps, options):
 
     def radius_of(rows):
         def margin(radius):
-            def finished(lower):
+            def finished(rows, lower):
                 # A larger allowance than that of `margin`, so that `margin` certifies the radius too, however XLA rounds it.
                 lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
                 return lowest(rows, None, logits, lower, radius, terms=2)
 
             bounded = output_bounds(graph, dataclasses.replace(options, radius=radius))
-            return finished(bounded.lower(rows, lambda lower: finished(lower) > 0)).min(0)
+            return finished(rows, bounded.lower(rows, lambda at, lower: finished(rows[at], lower) > 0)).min(0)
 
         certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
         return with_implicit_gradient(certified, margin)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dsrna_jax.bounds import forward
-from dsrna_jax.bounds.alpha_crown import Enough, optimised_lower_bound
+from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.checks import check_memory, traced
@@ -19,9 +19,8 @@ from dsrna_jax.bounds.refinement import intermediate_bounds, is_affine
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.rounding import known_or, lowered
+from dsrna_jax.bounds.rows import whole_rows_at_once
 from dsrna_jax.bounds.windows import Functional
-
-CACHED = 2**20  # entries of functionals that are assumed to fit a processor's cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +40,10 @@ class OutputBounds:
         """The output at the point of the trace, f(x)."""
         return self.graph.output.value
 
-    def lower(self, rows: jax.Array | Functional, is_enough: Enough | None = None) -> jax.Array:
+    def lower(self, rows: jax.Array | Functional, is_enough: Callable | None = None) -> jax.Array:
         """Lower bounds of functionals of the output's deviation: rows [row, *output shape], or on windows -> [row, batch].
 
-        is_enough: maps bounds to a mask of those that are not optimised further.
+        is_enough: maps the numbers of rows, and their bounds, to a mask of those that are not optimised further.
         """
         graph, method = self.graph, self.options.record
         if not method.goes_back:
@@ -52,10 +51,16 @@ class OutputBounds:
         lower = self._from_planes(rows)
         if not (method.optimises and any(isinstance(node.operation, Hinge) for node in graph.nodes)):
             return lower
-        enough = None if is_enough is None else lambda bound: is_enough(jnp.fmax(bound, lower))
         relaxed, ascent = self.relaxations[0], self.options.ascent
-        optimised = optimised_lower_bound(graph, self.ball, relaxed, graph.output, rows, ascent, is_enough=enough)
-        return jnp.fmax(lower, optimised)
+        mask = is_enough or (lambda numbers, bound: jnp.zeros(bound.shape, bool))
+
+        def optimised(rows, lower, numbers):
+            enough = lambda bound: mask(numbers, jnp.fmax(bound, lower))  # noqa: E731
+            best = optimised_lower_bound(graph, self.ball, relaxed, graph.output, rows, ascent, is_enough=enough)
+            return jnp.fmax(lower, best)
+
+        numbers = jnp.arange(len(lower))
+        return optimised(rows, lower, numbers) if ascent.shared else self._in_parts(optimised, rows, lower, numbers)
 
     def values(self) -> tuple[jax.Array, jax.Array]:
         """Lower and upper bounds of every entry of the output."""
@@ -94,10 +99,7 @@ class OutputBounds:
         return lower_bound(self.graph, self.ball, self.relaxations[0], self.graph.output, rows, stop=True)
 
     def _from_planes(self, rows):
-        """The best bound of all relaxations, for as many rows at a time as a processor's cache has room for.
-
-        Rows on windows come in such chunks.
-        """
+        """The best bound of all relaxations."""
         output = self.graph.output
 
         def best(rows):
@@ -105,17 +107,24 @@ class OutputBounds:
             by_planes = [lower_bound(self.graph, self.ball, relaxed, output, rows) for relaxed in self.relaxations]
             return functools.reduce(jnp.fmax, [by_intervals, *by_planes])
 
+        return self._in_parts(best, rows)
+
+    def _in_parts(self, bound: Callable, rows, *more):
+        """`bound` of rows, and of more arrays [row, ...], for as many rows at a time as a processor's cache has room for.
+
+        Rows on windows come in such chunks.
+        """
         if isinstance(rows, Functional):
-            return best(rows)
-        room = CACHED // (output.value.shape[output.batch_axis] * max(node.size for node in self.graph.nodes))
-        count = max(n for n in range(1, len(rows) + 1) if len(rows) % n == 0 and (n <= room or n == 1))
-        return lax.map(best, rows.reshape(-1, count, *rows.shape[1:])).reshape(len(rows), -1)
+            return bound(rows, *more)
+        count = whole_rows_at_once(self.graph, len(rows))
+        parts = [x.reshape(-1, count, *x.shape[1:]) for x in (rows, *more)]
+        return lax.map(lambda part: bound(*part), parts).reshape(len(rows), -1)
 
 
 def bounded_output(f: Callable, x, options: Options) -> OutputBounds:
     """`OutputBounds` of f around x. Raises: as `bounds.bound`."""
     graph = traced(f, x)
-    check_memory(graph, options.method, options.chunk, options.iterations)
+    check_memory(graph, options)
     return output_bounds(graph, options)
 
 

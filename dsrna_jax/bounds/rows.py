@@ -22,6 +22,12 @@ def window_axes(graph: Graph, node: Node) -> tuple[int, ...]:
     return axes if 2 * sum(held(*pair) for pair in reached) <= sum(below.size for below, _ in reached) else ()
 
 
+def whole_rows_at_once(graph: Graph, count: int) -> int:
+    """The number of functionals of the output to bound at a time, of `count` that hold all entries: a divisor of it."""
+    room = CACHED // (graph.output.value.shape[graph.output.batch_axis] * max(node.size for node in graph.nodes))
+    return max(n for n in range(1, count + 1) if count % n == 0 and (n <= room or n == 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """One row for each entry of a node and for its negative.
@@ -108,7 +114,7 @@ class Rows:
         return Functional(node, jnp.moveaxis(rows, 0, node.batch_axis), self.frame, Places(at, self.counts))
 
     def sides(self, blocks, results) -> tuple[jax.Array, jax.Array]:
-        """What was found for the functionals of blocks, [chunk, row, batch, ...], by entry: of these, and of their negatives.
+        """Results for the functionals of blocks, [chunk, row, batch, ...], by entry: of these, and of their negatives.
 
         Returns: two arrays of the node's shape, with the axes that are left behind.
         """
@@ -116,5 +122,5 @@ class Rows:
         order = *np.argsort(self._order), *range(len(self._order), len(shape) + len(rest))
         place = jnp.argsort(blocks.reshape(-1))[: self.node.size]
         both = results.reshape(-1, 2, blocks.shape[-1], *rest)
-        found = [both[:, side].reshape(-1, *rest)[place].reshape(*shape, *rest) for side in (0, 1)]
-        return jnp.transpose(found[0], order), jnp.transpose(found[1], order)
+        each_side = [both[:, side].reshape(-1, *rest)[place].reshape(*shape, *rest) for side in (0, 1)]
+        return jnp.transpose(each_side[0], order), jnp.transpose(each_side[1], order)

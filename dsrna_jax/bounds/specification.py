@@ -1,7 +1,6 @@
 """Properties of a function's output, and lower bounds of how far they hold."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -130,8 +129,11 @@ def specification_margins(
     options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis, optimizer)
     bounded = bounded_output(f, x, options)
     rows, offsets = specification.functionals(bounded.value)
-    finished = functools.partial(lowest, rows, offsets, bounded.value, radius=bounded.ball.radius)
-    return finished(bounded.lower(rows, lambda lower: finished(lower) > 0)).T
+
+    def finished(at, lower):
+        return lowest(rows[at], offsets[at], bounded.value, lower, bounded.ball.radius)
+
+    return finished(slice(None), bounded.lower(rows, lambda at, lower: finished(at, lower) > 0)).T
 
 
 def lowest(rows, offsets, output, lower, radius, *, terms: int | None = None) -> jax.Array:

@@ -10,6 +10,8 @@ from jax import lax
 from quick import quick
 
 from dsrna_jax import bounds
+from dsrna_jax.bounds.explanation import memory_of_device
+from dsrna_jax.errors import InputError
 
 X = np.random.default_rng(0).uniform(size=(3, 4)).astype(np.float32)
 W = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
@@ -76,6 +78,20 @@ def test_intermediate_bounds_are_named_and_tighten_other_methods_when_given():
     assert width(tight) <= 1.00001 * width(mixed) < 0.99 * width(loose)
     narrow = {"relu_0": (hidden - 1e-4, hidden + 1e-4)}  # trusted: the bounds are of those points alone
     assert width(bound("ibp", narrow)) < width(bound("ibp"))
+
+
+def test_bounds_that_are_given_take_no_memory_to_bound():
+    first, second = jnp.ones((4, 300)), jnp.ones((300, 300))
+    f = lambda x: jax.nn.relu(jax.nn.relu(x @ first) @ second)[:, :2]  # noqa: E731
+
+    def bound(x, method):
+        known = None if method is None else bounds.intermediate(f, x, radius=0.1, method=method)
+        return bounds.bound(f, x, radius=0.1, method="alpha_crown", given=known)
+
+    with memory_of_device(4_000_000):
+        with pytest.raises(InputError, match="alpha_crown would take about"):
+            jax.eval_shape(lambda x: bound(x, None), X)
+        jax.eval_shape(lambda x: bound(x, "ibp"), X)
 
 
 def test_explain_counts_operations_neurons_and_outputs():

@@ -13,6 +13,7 @@ from dsrna_jax.bounds.backward import lower_bound
 from dsrna_jax.bounds.balls import Ball, Box, boxed
 from dsrna_jax.bounds.checks import check_memory
 from dsrna_jax.bounds.graph import Graph, Node
+from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.rounding import EVALUATION, gamma, reach_of
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.beta_crown import Ends, OfSubproblems, Split, flat, hinges_of, shaped
@@ -58,7 +59,7 @@ class Batch:
     def of(cls, f: Callable, specification: Specification, box: Box, ends: Ends, problems: Subproblems) -> "Batch":
         """The batch of these sub-problems of f; box: with as many examples."""
         graph = splittable(f, box.middle)
-        check_memory(graph, "crown_ibp", chunk=64, iterations=20)
+        check_memory(graph, Options(method="crown_ibp"))
         output, hinges = graph.output.value, hinges_of(graph)
         target = jnp.asarray(problems.target)
         signs = jnp.sign(target).astype(output.dtype)[:, None]

@@ -86,8 +86,9 @@ class Root(NamedTuple):
 def root(arrays, static, box: Box, *, method: str) -> Root:
     """Bounds the whole problem."""
     graph = splittable(joined(static, arrays), box.middle)
-    check_memory(graph, method, chunk=64, iterations=20)
-    return _root(graph, ends_of(graph, output_bounds(graph, Options(method=method, box=box)).relaxations[0].intervals))
+    options = Options(method=method, box=box)
+    check_memory(graph, options)
+    return _root(graph, ends_of(graph, output_bounds(graph, options).relaxations[0].intervals))
 
 
 @functools.partial(jax.jit, static_argnames=("static",))
