@@ -139,6 +139,17 @@ def test_choices_between_values_of_two_types_are_bounded_where_x64_is_on(f):
         assert lower.dtype == upper.dtype == f(x).dtype == jnp.float64 and np.all(lower <= f(x)) and np.all(f(x) <= upper)
 
 
+def test_whole_numbers_are_bounded_in_the_type_of_what_they_depend_on():
+    def f(x):
+        place = x.argmax(1)
+        chosen = jnp.where(x[:, 0] > 0.5, place, 3 - place)
+        return jnp.stack([x[jnp.arange(len(x)), place], jnp.concatenate([chosen[:, None], 0 * place[:, None] + 1], 1).sum(1)], 1)
+
+    with jax.enable_x64(True):
+        lower, upper = quick(lambda x: bounds.bound(f, x, radius=0.1, method="ibp"))(X.astype(np.float64))
+        assert lower.dtype == np.float64 and np.all(lower <= f(X)) and np.all(f(X) <= upper)
+
+
 def test_bad_input_is_refused_in_one_line():
     assert "integer" not in error(linear, np.zeros((2, 4), np.int32)) and "int32" in error(linear, np.zeros((2, 4), np.int32))
     assert "at least 0, got -0.1" in error(linear, radius=-0.1)

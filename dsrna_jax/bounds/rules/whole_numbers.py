@@ -60,17 +60,17 @@ def of_whole_numbers(tracer, equation, twin, inputs) -> list:
     shape = variable.aval.shape
     axis = tracer.batch_axis(name, shape, twin.outvars[0].aval.shape)
     own = [jnp.asarray(v, variable.aval.dtype) for v, variable in zip(values(inputs), equation.invars, strict=True)]
-    value = evaluated(equation.primitive, own, params)[0]
+    value, dtype = evaluated(equation.primitive, own, params)[0], _type_of(inputs)
     if name in WRAPPING and (variable.aval.dtype.kind == "u" or variable.aval.dtype.itemsize < 4):
         raise NotImplementedError(f"no bounds of {name} in {variable.aval.dtype}{tracer.where}, which may leave its range")
     if name == "select_n":
         nodes = [i.node if isinstance(i, Whole) else i for i in inputs if isinstance(i, Node | Whole)]
         if any(node.batch_axis != axis for node in nodes):
             raise NotSeparableError(f"f is not batch-separable: select_n{tracer.where} moves entries from one example to another")
-        return [_chosen(tracer, inputs, axis, value)]
+        return [_chosen(tracer, inputs, axis, value, dtype)]
     if name == "gather":
         return [gathered(tracer, equation, twin, inputs, value, axis)]
-    numbers = [_node_or_array(tracer, i) for i in inputs]
+    numbers = [_node_or_array(tracer, i, dtype) for i in inputs]
     if name in ("argmax", "argmin"):
         return [_first(tracer, inputs[0], numbers[0], params["axes"], axis, value, 1 if name == "argmax" else -1)]
     if name == "convert_element_type":
@@ -89,16 +89,23 @@ def _whole(numbers, value):
     return Whole(numbers, value) if isinstance(numbers, Node) else jnp.asarray(numbers, value.dtype)
 
 
-def _node_or_array(tracer, operand) -> Any:
-    if isinstance(operand, Whole):
-        return operand.node
+def _type_of(operands):
+    """The floating-point type of the bounded operands."""
+    nodes = [getattr(o, "node", getattr(o, "difference", o)) for o in operands]
+    return jnp.result_type(np.float32, *(node.value.dtype for node in nodes if isinstance(node, Node)))
+
+
+def _node_or_array(tracer, operand, dtype) -> Any:
+    if isinstance(operand, Whole | Node):
+        node = operand.node if isinstance(operand, Whole) else operand
+        return node if node.value.dtype == dtype else tracer.inline(lambda x: x.astype(dtype), node)[0]
     if isinstance(operand, Predicate):
         difference = operand.difference
         if difference is None:
-            return alike(tracer, jnp.full(operand.value.shape, bool(operand.outcome), jnp.float32), operand)
-        return indicator(tracer, operand, difference.batch_axis, difference.value.dtype)
+            return alike(tracer, jnp.full(operand.value.shape, bool(operand.outcome), dtype), operand)
+        return indicator(tracer, operand, difference.batch_axis, dtype)
     arrays = np if is_known(operand) else jnp
-    return operand if isinstance(operand, Node) else alike(tracer, arrays.asarray(operand, np.float32), operand)
+    return alike(tracer, arrays.asarray(operand, dtype), operand)
 
 
 def _compared(tracer, name, operands, value):
@@ -117,14 +124,14 @@ def _first(tracer, operand, node, axes, batch_axis, value, sign):
     return Whole(first, value, tuple(truths[0]) if truths and sign > 0 else ())
 
 
-def _chosen(tracer, inputs, axis, value):
+def _chosen(tracer, inputs, axis, value, dtype):
     """select_n by a whole number, or between whole numbers."""
     index, cases = inputs[0], list[Any](inputs[1:])
     if all(case is cases[0] for case in cases):
         return cases[0]
     are_whole = value.dtype.kind in "iu"
     if are_whole:
-        cases = [_node_or_array(tracer, case) for case in cases]
+        cases = [_node_or_array(tracer, case, dtype) for case in cases]
     elif any(isinstance(case, Predicate) for case in cases):
         raise NotImplementedError(f"no bounds of truth values that are chosen by a whole number{tracer.where}")
     cases = [c if isinstance(c, Node) or np.shape(c) == value.shape else np.broadcast_to(c, value.shape) for c in cases]
