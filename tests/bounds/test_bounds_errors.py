@@ -114,7 +114,17 @@ def test_functions_that_compute_in_narrow_floats_are_refused(dtype):
 
 
 @pytest.mark.parametrize(
-    "f", [jax.nn.gelu, jax.nn.softplus, jax.nn.mish, lambda x: jnp.logaddexp(x, 0.5), lambda x: jnp.where(x > 0, x, -x)]
+    "f",
+    [
+        jax.nn.gelu,
+        jax.nn.softplus,
+        jax.nn.mish,
+        lambda x: jnp.logaddexp(x, 0.5),
+        lambda x: jnp.where(x > 0, x, -x),
+        lambda x: jnp.where(x > 0.05, x, 0.05 * jnp.exp(x - 0.05)),
+        jax.nn.standardize,
+        lambda x: (x - x.mean(1, keepdims=True)) / jnp.sqrt(x.var(1, keepdims=True) + 1e-5),
+    ],
 )
 def test_float32_inputs_are_bounded_in_float32_also_where_x64_is_on(f):
     with jax.enable_x64(True):

@@ -34,19 +34,20 @@ class Normalised(Ranged):
     def range(self, node, intervals):
         """Within the greatest absolute value of p; infinite where r is unbounded."""
         dtype, count = node.value.dtype, self.count
+        scale, outer = (jnp.asarray(factor, dtype) for factor in (self.scale, self.outer))
         x, r = (jnp.abs(p.value) + reach_of(i) for p, i in zip(node.parents[:2], intervals[:2], strict=True))
         x = x.max([axis for axis in range(x.ndim) if axis != node.parents[0].batch_axis])
         x = x.reshape([-1 if axis == node.batch_axis else 1 for axis in range(node.value.ndim)])
         missed = (count + 1) * smallest_normal(dtype)  # squares that are flushed to 0
         if self.is_difference:
             missed = missed + count * gamma(3 * count + 8, dtype) * jnp.square(x)
-        length = jnp.sqrt(jnp.square(self.scale) + missed * jnp.square(r))
+        length = jnp.sqrt(jnp.square(scale) + missed * jnp.square(r))
         off = 2 * gamma(count + 6, dtype) * x  # a deviation from the mean, as it is evaluated
         limits = []
         if self.is_term:
             limits.append(length)
         if self.is_centred:
             limits.append(math.sqrt((count - 1) / count) * length + (2 + math.sqrt(count)) * off * r)
-        limit = jnp.stack(jnp.broadcast_arrays(*limits)).min(0) * self.outer * (1 + gamma(count + 32, dtype))
+        limit = jnp.stack(jnp.broadcast_arrays(*limits)).min(0) * outer * (1 + gamma(count + 32, dtype))
         limit = lax.stop_gradient(known_or(jnp.broadcast_to(limit, node.value.shape), jnp.inf))
         return -limit, limit

@@ -213,13 +213,14 @@ def _bent(tracer, operands, axes, root, parts):
         value = lax.select_n(predicate.value, *(jnp.broadcast_to(v, root.value.shape) for v in values(cases)))
         return [tracer.node(Hinge(left[0], right[0], at), (root,), value, axes[0], "relu")]
     below, above = (_function(parts[i], cases[i]) for i in order)
-    if below is None or above is None:
+    place = np.asarray(at, root.value.dtype)
+    if below is None or above is None or place != at:
         return None
     with jax.ensure_compile_time_eval():
-        ends = [np.asarray(f(jnp.asarray(at, root.value.dtype))) for f in (below, above)]
+        ends = [np.asarray(f(jnp.asarray(place))) for f in (below, above)]
     if not ends[0] == ends[1]:
         return None
-    return tracer.inline(lambda x: below(jnp.minimum(x, at)) + (above(jnp.maximum(x, at)) - ends[1]), root)
+    return tracer.inline(lambda x: below(jnp.minimum(x, place)) + (above(jnp.maximum(x, place)) - ends[1]), root)
 
 
 def _function(part, constant):
