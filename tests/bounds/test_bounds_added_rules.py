@@ -49,7 +49,6 @@ def test_the_advice_to_register_works_where_it_is_given():
 @pytest.mark.parametrize(
     "f",
     [
-        lambda x: jnp.take_along_axis(x, jnp.argmax(x, 1)[:, None], 1),
         lambda x: jnp.where(lax.population_count(x.astype(int)) > 1, x, 0),
         lambda x: lax.bitcast_convert_type(x, jnp.int32).astype(jnp.float32),
         lambda x: jnp.take_along_axis(x, jnp.argsort(x, 1), 1),
