@@ -98,12 +98,12 @@ class StreamFeed(Feed):
         order, name = self._order(part), f"{part} in order"
         batches = Batches(self._dataset.pictures, self._dataset.view, order, len(order), self._shard)
         try:
-            for number in range(len(order)):
-                yield _next(self._stream(name, number, batches, again)), self.put(order.counts(number))
+            with self._meter.pause():
+                for number in range(len(order)):
+                    yield _next(self._stream(name, number, batches, again)), self.put(order.counts(number))
         finally:
             if not again:
                 self._close(name)
-            self._meter.forget()
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -152,10 +152,10 @@ def feed(setup: RunSetup, mesh: Mesh) -> Feed:
 
 
 class Meter:
-    """Images a second, and the share of the time spent waiting for them, over about the last minute."""
+    """Images a second, and the share of the time spent waiting for them, over about the last minute outside of pauses."""
 
     def __init__(self, clock: Callable[[], float] = working_time):
-        self._clock = clock
+        self._clock, self._paused = clock, 0.0
         self._images, self._waited = 0, 0.0
         self._marks: deque[tuple[float, int, float]] = deque(maxlen=60)  # (time, images, seconds waited), a second apart or more
 
@@ -164,15 +164,21 @@ class Meter:
         """Counts the time of the block as waiting for `images`, except the first time, when a stream begins."""
         began = self._clock()
         yield
-        now = self._clock()
+        ended = self._clock()
+        now = ended - self._paused
         if self._marks:
-            self._images, self._waited = self._images + images, self._waited + now - began
+            self._images, self._waited = self._images + images, self._waited + ended - began
         if not self._marks or now - self._marks[-1][0] >= 1:
             self._marks.append((now, self._images, self._waited))
 
-    def forget(self) -> None:
-        """Starts anew, after a pause that is no waiting."""
-        self._marks.clear()
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leaves out the time of the block, in which images come from elsewhere, as those that are evaluated."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._paused += self._clock() - began
 
     @property
     def columns(self) -> dict[str, str]:

@@ -179,12 +179,25 @@ def test_streams_stay_open_for_batches_that_are_asked_for_again_and_again(croppi
 def test_the_meter_tells_images_a_second_and_the_share_of_waiting():
     times = iter([0, 0, 10, 11, 20, 22, 30, 34])  # the first batch begins the count, the others take 1, 2 and 4 seconds
     meter = Meter(lambda: next(times))
+    assert meter.columns == {}
     for _ in range(4):
         with meter.waiting(100):
             pass
     assert meter.columns == {"images/s": "9", "waiting": "21 %"}
-    meter.forget()
-    assert meter.columns == {}
+
+
+def test_the_meter_goes_on_after_a_pause_which_it_leaves_out():
+    times = iter([0, 0, 10, 11, 20, 1020, 1025, 1031])
+    meter = Meter(lambda: next(times))
+    for _ in range(2):
+        with meter.waiting(100):
+            pass
+    assert meter.columns == {"images/s": "9", "waiting": "9 %"}
+    with meter.pause():
+        pass
+    with meter.waiting(300):
+        pass
+    assert meter.columns == {"images/s": "13", "waiting": "23 %"}  # 400 in 31 seconds, 7 of them waiting
 
 
 def test_records_of_a_streamed_training_are_those_of_any(unbroken):
