@@ -52,6 +52,7 @@ def run(
     needs: Mapping[str, Collection[str]] | None = None,
     left: Callable[[Collection[str]], float | None] | None = None,
     look: Look = lambda running, waiting: None,
+    ended: Callable[[str], None] = lambda name: None,
 ) -> Swept:
     """Runs all jobs that are not done yet; one that fails is started again up to `retries` times, and goes on where it was.
 
@@ -61,6 +62,7 @@ def run(
       needs: by the name of a job, those that must be done before it starts; it never does if one of them fails.
       left: names -> the seconds that these jobs will take, or None if that is not known; by default those of the mean job so far.
       look: a display.
+      ended: called with the name of each job that ends, as it ends.
     Raises: Stopped after such a signal, when all have ended.
     """
     needs = needs or {}
@@ -94,6 +96,7 @@ def run(
                 seconds = left(names) if left else _left(began, len(failures), len(names))
                 after = f", about {clock(seconds)}" if names and seconds is not None else ""
                 _say(out, f"{_told(sweep, name, now, name in waiting)}; {len(names)} left{after}")
+                ended(name)
             look(running, waiting)
             time.sleep(_PATIENCE if running else 0)
     if requests:

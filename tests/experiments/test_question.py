@@ -219,6 +219,24 @@ def test_the_results_of_searches_are_kept_as_small_files(tmp_path):
     assert experiment.cells == {"gamma_0-1"} and genotypes.load(tmp_path / "cells" / "gamma_0-1.json") == zoo.random(5, 1)
 
 
+def test_results_are_kept_as_each_run_ends(tmp_path, monkeypatch):
+    """A machine that is lost takes no run with it that had ended."""
+    with_results(tmp_path, "gamma_0-0", "gamma_0-1")
+
+    def lost_after_one(costs, place, retries, ended):
+        name = "search/gamma_0-1"
+        genotypes.save(zoo.random(5, 1), tmp_path / name / RESULTS["search"])
+        record(tmp_path, name, JobState("done", 1, 0.0, 1.0))
+        ended(name)
+        assert files.cells(tmp_path) >= {"gamma_0-1"} and "gamma_0-0" not in files.cells(tmp_path)
+        raise RuntimeError("lost")
+
+    monkeypatch.setattr(command, "run_graph", lost_after_one)
+    (tmp_path / "search" / "gamma_0-1").mkdir(parents=True)
+    with pytest.raises(RuntimeError, match="lost"):
+        command.main(["question", "--protocol=smoke", f"--out={tmp_path}"])
+
+
 def test_bad_input_is_one_line(tmp_path, capsys):
     known = {"row": "network", "name": "x", **network("random", 0, 0.5)}
     for wrong in {}, {"attacked": 50.0}, {"radius": -1}, {"weights": 1.5}, {"row": "rank", "scores": {"R": []}}, {"row": "x"}:

@@ -120,7 +120,12 @@ def three(tmp_path, monkeypatch):
 
 def test_what_fails_or_is_lost_is_started_again_and_what_is_done_is_not(three, tmp_path, capsys):
     engine = Scripted({"train_seed=a": ["done"], "train_seed=b": [None, "done"], "train_seed=c": ["failed", "failed"]})
-    swept = run(three, tmp_path, engine, retries=1)
+    ended = []
+    swept = run(
+        three, tmp_path, engine, retries=1, ended=lambda name: ended.append((name, worker.state_of(tmp_path, name).state))
+    )
+    ends = [("a", "done"), ("b", "done"), ("b", "failed"), ("c", "failed"), ("c", "failed")]
+    assert sorted(ended) == [(f"train_seed={seed}", end) for seed, end in ends]
     assert swept.failed == ["train_seed=c"] and engine.most == 2
     assert [swept.jobs[job.name].attempts for job in three] == [1, 2, 2]
     said = capsys.readouterr().out

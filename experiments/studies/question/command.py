@@ -58,6 +58,7 @@ def main(argv: Sequence[str]) -> None:
     with locked(out, "out"):
         begin(out, own.name)
         experiment = Experiment(own, out, common)
+        experiment.collect()  # of runs that ended while nobody looked
         try:
             for stage in experiment.stages():
                 _run(stage, out, values, experiment)
@@ -66,8 +67,6 @@ def main(argv: Sequence[str]) -> None:
             raise Stopped(
                 stopped.number, f"{stopped}; {out} keeps them, and what the others had saved; go on by {again}"
             ) from None
-        finally:
-            experiment.collect()
         enable_compilation_cache()
         experiment.rank()
         print(f"\n{_report(experiment)}\n{out} holds index.html and rows.jsonl.\nnext: open {out}/index.html in a browser")
@@ -97,8 +96,7 @@ def _run(graph: RunGraph, out: Path, values: FlagValues, experiment: "Experiment
     check_same(graph, out)
     if values.engine == "local" and not values.at_once:
         values.at_once = experiment.protocol.at_once
-    swept = run_graph(Costs(graph, out, resolved), engine(values, out), values.retries)
-    experiment.collect()
+    swept = run_graph(Costs(graph, out, resolved), engine(values, out), values.retries, ended=lambda _: experiment.collect())
     if swept.failed:
         names = ", ".join(swept.failed[:3])
         raise InputError(
