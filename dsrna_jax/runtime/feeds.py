@@ -18,7 +18,7 @@ from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.device_data import StreamedBatch
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.setup import RunSetup
-from dsrna_jax.runtime.working_time import working_time
+from dsrna_jax.runtime.working_time import PausableClock, working_time
 
 
 class Feed(ABC):
@@ -98,7 +98,7 @@ class StreamFeed(Feed):
         order, name = self._order(part), f"{part} in order"
         batches = Batches(self._dataset.pictures, self._dataset.view, order, len(order), self._shard)
         try:
-            with self._meter.pause():
+            with self._meter.paused():
                 for number in range(len(order)):
                     yield _next(self._stream(name, number, batches, again)), self.put(order.counts(number))
         finally:
@@ -155,7 +155,7 @@ class Meter:
     """Images a second, and the share of the time spent waiting for them, over about the last minute outside of pauses."""
 
     def __init__(self, clock: Callable[[], float] = working_time):
-        self._clock, self._paused = clock, 0.0
+        self._clock = PausableClock(clock)
         self._images, self._waited = 0, 0.0
         self._marks: deque[tuple[float, int, float]] = deque(maxlen=60)  # (time, images, seconds waited), a second apart or more
 
@@ -164,21 +164,15 @@ class Meter:
         """Counts the time of the block as waiting for `images`, except the first time, when a stream begins."""
         began = self._clock()
         yield
-        ended = self._clock()
-        now = ended - self._paused
+        now = self._clock()
         if self._marks:
-            self._images, self._waited = self._images + images, self._waited + ended - began
+            self._images, self._waited = self._images + images, self._waited + now - began
         if not self._marks or now - self._marks[-1][0] >= 1:
             self._marks.append((now, self._images, self._waited))
 
-    @contextlib.contextmanager
-    def pause(self) -> Iterator[None]:
-        """Leaves out the time of the block, in which images come from elsewhere, as those that are evaluated."""
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._paused += self._clock() - began
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        """Does not count the time that the block takes, in which images come from elsewhere, as those that are evaluated."""
+        return self._clock.paused()
 
     @property
     def columns(self) -> dict[str, str]:

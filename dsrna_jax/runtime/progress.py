@@ -6,12 +6,12 @@ import math
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.timetable import Timetable
-from dsrna_jax.runtime.working_time import working_time
+from dsrna_jax.runtime.working_time import PausableClock, working_time
 
 
 class Progress:
@@ -33,10 +33,9 @@ class Progress:
         clock: Callable[[], float] = working_time,
     ):
         self.is_cut_off = False
-        self._paused = 0.0  # seconds
         self._timetable = timetable
         self._file = sys.stdout if file is None else file
-        self._clock = clock
+        self._clock = PausableClock(clock)
         self._is_live = self._file.isatty()
         self._line = ""  # the last line of the terminal
         self._columns: dict[str, Any] = {}
@@ -53,7 +52,7 @@ class Progress:
         leaves out the last columns: give the important ones first.
         """
         self._columns |= columns
-        now, (phase, _) = self._clock() - self._paused, self._timetable.phase(step)
+        now, (phase, _) = self._clock(), self._timetable.phase(step)
         if phase != self._phase:
             self._phase = phase
             self._marks.clear()
@@ -67,14 +66,9 @@ class Progress:
         """Prints a line of its own, above the live one."""
         self._write(f"\r\x1b[K{text}\n{self._line}" if self._is_live else f"{text}\n")
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> contextlib.AbstractContextManager[None]:
         """Does not count the time that the block takes."""
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._paused += self._clock() - began
+        return self._clock.paused()
 
     def __enter__(self) -> "Progress":
         return self

@@ -1,8 +1,10 @@
 """The time that a thread spends on its work, without tracing and compilation: these happen once and do not predict the rest."""
 
+import contextlib
 import functools
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _COMPILING = "/jax/core/compile/"  # prefix of events of JAX's monitoring; undocumented, so a test checks it
@@ -14,6 +16,25 @@ def working_time() -> float:
     """Seconds on a clock that stands still while this thread traces or compiles a function."""
     _listen()
     return time.monotonic() - getattr(_spent, "seconds", 0.0)
+
+
+class PausableClock:
+    """A clock, in seconds, that also stands still while a block of code runs; blocks must not overlap."""
+
+    def __init__(self, clock: Callable[[], float] = working_time):
+        self._clock, self._paused = clock, 0.0
+
+    def __call__(self) -> float:
+        return self._clock() - self._paused
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Does not count the time that the block takes."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._paused += self._clock() - began
 
 
 @functools.cache

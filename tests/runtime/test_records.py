@@ -135,9 +135,9 @@ class Clock:
         return self.now
 
 
-def ran(file, epochs=3, steps_per_epoch=10, seconds=1.0, compiling=100.0, first=0, last=None, **columns):
+def ran(file, epochs=3, steps_per_epoch=10, seconds=1.0, compiling=100.0, first=0, last=None, clock=None, **columns):
     """The progress of steps that take `seconds` each, the first `compiling` seconds more."""
-    clock = Clock()
+    clock = clock or Clock()
     progress = Progress(Timetable(((epochs, steps_per_epoch),)), file=file, clock=clock)
     clock.now += compiling
     for step in range(first + 1, (last or epochs * steps_per_epoch) + 1):
@@ -192,9 +192,9 @@ def test_the_time_left_of_a_phase_follows_the_rate_of_its_own_steps(last, line):
 
 
 def test_columns_are_formatted_and_stay_until_given_anew():
-    terminal = Terminal()
-    progress = ran(terminal, last=9, loss=jnp.float32(1.23456), val_accuracy=0.567, skips=3, R=-1.5e-5, hidden=None)
-    progress._clock.now += 1
+    terminal, clock = Terminal(), Clock()
+    progress = ran(terminal, last=9, clock=clock, loss=jnp.float32(1.23456), val_accuracy=0.567, skips=3, R=-1.5e-5, hidden=None)
+    clock.now += 1
     progress.update(10, loss=math.nan, lr=2.5e-2)
     columns = "loss nan  val accuracy 56.7 %  skips 3  R -1.50e-05  lr 0.025"
     assert terminal.screen() == [f"epoch 1/3  33 %  1 steps/s  0:00:20 left  {columns}"]
@@ -257,12 +257,12 @@ def test_file_gets_a_line_after_20_seconds_of_silence():
 
 
 def test_note_stands_above_the_live_line():
-    terminal = Terminal()
-    with ran(terminal, last=10) as progress:
+    terminal, clock = Terminal(), Clock()
+    with ran(terminal, last=10, clock=clock) as progress:
         assert terminal.screen() == ["epoch 1/3  33 %  1 steps/s  0:00:20 left"]
         progress.note("saved")
         assert terminal.screen() == ["saved", "epoch 1/3  33 %  1 steps/s  0:00:20 left"]
-        progress._clock.now += 1
+        clock.now += 1
         progress.update(11)
     assert terminal.screen() == ["saved", "epoch 2/3  37 %  1 steps/s  0:00:19 left", ""]
 

@@ -193,7 +193,7 @@ def test_the_meter_goes_on_after_a_pause_which_it_leaves_out():
         with meter.waiting(100):
             pass
     assert meter.columns == {"images/s": "9", "waiting": "9 %"}
-    with meter.pause():
+    with meter.paused():
         pass
     with meter.waiting(300):
         pass
