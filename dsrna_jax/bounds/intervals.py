@@ -9,6 +9,7 @@ from dsrna_jax.bounds.graph import Graph, Linear, Node, partial_before
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import Rounding, gamma, reach_of, smallest_normal
+from dsrna_jax.kernels.reductions import total_of
 
 
 class Intervals(dict[Node, Interval]):
@@ -107,7 +108,7 @@ class Intervals(dict[Node, Interval]):
                 product = jnp.abs(coefficient) * jax.lax.stop_gradient(jax.lax.broadcast_to_rank(size, coefficient.ndim))
                 rows = coefficient.ndim - size.ndim  # optimised slopes have an axis of rows in front of those of the node
                 ahead = size.ndim - node.value.ndim  # and the entries of a maximum lie ahead of the axes of the node
-                product = product.sum(tuple(range(rows, rows + ahead)))
+                product = total_of(product) if (rows, ahead) == (0, 1) else product.sum(tuple(range(rows, rows + ahead)))
                 gap = jax.lax.broadcast_to_rank(gap, product.ndim) + product
         return gap
 

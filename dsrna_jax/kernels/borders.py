@@ -1,13 +1,13 @@
-"""The identity as a border: behind it a GPU computes a derivative once, where XLA would compute it in each of its consumers."""
+"""The identity as a border that XLA does not fuse across: of derivatives on a GPU, of the operands of a stack on a CPU."""
 
 import jax
 from jax import lax
 from jax.extend.core import Primitive
 from jaxtyping import Array, Float
 
-from dsrna_jax.kernels.lowering import ACCELERATORS, define
+from dsrna_jax.kernels.lowering import ACCELERATORS, define, noinline
 
-border_p = Primitive("border")
+border_p, apart_p = Primitive("border"), Primitive("apart")
 
 
 @jax.custom_jvp
@@ -25,11 +25,24 @@ def _(primals, tangents):
     return *primals, border_p.bind(*tangents)
 
 
-define(
-    border_p,
-    lambda x: x,
-    lambda x: x,
-    lambda operands, axes: (border_p.bind(*operands), *axes),
-    transposes=(lambda cotangent, x: border_p.bind(cotangent),),
-    on=dict.fromkeys(ACCELERATORS, lax.optimization_barrier),
-)
+def apart(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x, which a CPU computes by a loop of its own.
+
+    For operands of a stack or a concatenation: XLA fuses into it what makes them, and the loop is then not a vector loop.
+    """
+    return apart_p.bind(x)
+
+
+def _define_identity(primitive, **lowerings):
+    define(
+        primitive,
+        lambda x: x,
+        lambda x: x,
+        lambda operands, axes: (primitive.bind(*operands), *axes),
+        transposes=(lambda cotangent, x: primitive.bind(cotangent),),
+        on=lowerings,
+    )
+
+
+_define_identity(border_p, **dict.fromkeys(ACCELERATORS, lax.optimization_barrier))
+_define_identity(apart_p, cpu=noinline(lambda x: x))

@@ -1,10 +1,11 @@
-"""A border is the identity, whatever is made of it; on a GPU alone, and in derivatives alone, XLA sees it."""
+"""A border is the identity, whatever is made of it; XLA sees one of derivatives on a GPU, one of operands on a CPU."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from dsrna_jax.kernels.borders import summed_once
+from dsrna_jax.kernels.borders import apart, summed_once
 
 X = jnp.arange(6.0).reshape(2, 3)
 
@@ -13,13 +14,14 @@ def f(x, border=summed_once):
     return jnp.sin(border(x * x)).sum(axis=-1)
 
 
-def test_values_and_derivatives_of_any_order_and_mode_are_those_of_the_identity():
+@pytest.mark.parametrize("identity", [summed_once, apart])
+def test_values_and_derivatives_of_any_order_and_mode_are_those_of_the_identity(identity):
     def made_of(border):
         g = lambda x: f(x, border)  # noqa: E731
         along = jax.jvp(jax.grad(lambda x: g(x).sum()), (X,), (X + 1,))
         return g(X), jax.vmap(jax.grad(g))(X), jax.vmap(jax.hessian(g))(X), along
 
-    for ours, theirs in zip(jax.tree.leaves(made_of(summed_once)), jax.tree.leaves(made_of(lambda x: x)), strict=True):
+    for ours, theirs in zip(jax.tree.leaves(made_of(identity)), jax.tree.leaves(made_of(lambda x: x)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -29,3 +31,11 @@ def test_a_gpu_sees_a_border_in_the_derivative_and_a_cpu_none():
 
     gradient = jax.grad(lambda x: f(x).sum())
     assert [barriers(g, platform) for platform in ("cuda", "cpu") for g in (f, gradient)] == [0, 1, 0, 0]
+
+
+def test_a_cpu_computes_the_operands_of_a_stack_in_loops_of_their_own():
+    def calls(platform):
+        stacked = jax.jit(lambda x: jnp.stack([apart(jnp.sin(x)), apart(jnp.cos(x))]))
+        return stacked.trace(X).lower(lowering_platforms=(platform,)).as_text().count('inlineable = "false"')
+
+    assert calls("cpu") == 2 and calls("cuda") == 0

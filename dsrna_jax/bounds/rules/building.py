@@ -12,6 +12,7 @@ from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.windowed import PARTS, WINDOWED
 from dsrna_jax.bounds.rules.windowed.form import elementwise
 from dsrna_jax.bounds.rules.windowed.moves import repeated
+from dsrna_jax.kernels.borders import apart
 
 Rule = Callable[..., list]  # (tracer, primitive, operands, params, axes) -> outputs
 
@@ -71,7 +72,7 @@ def _call(primitive, operands, params):
     """The primitive as a function of its bounded operands, and of the constants that take the place of the others."""
 
     def f(*arrays, constants=tuple(operands)):
-        arrays = iter(arrays)
+        arrays = map(apart, arrays) if primitive.name in ("concatenate", "stack") else iter(arrays)
         return evaluated(
             primitive, [next(arrays) if isinstance(o, Node) else c for o, c in zip(operands, constants, strict=True)], params
         )

@@ -13,6 +13,7 @@ from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.building import evaluated_shape, values
 from dsrna_jax.bounds.rules.products import scaled
 from dsrna_jax.bounds.rules.windowed.convolutions import convolved, convolved_by_channel, mixed
+from dsrna_jax.kernels.borders import apart
 from dsrna_jax.kernels.depthwise import depthwise
 
 
@@ -24,7 +25,7 @@ def trilinear(tracer, primitive, operands, params, axes):
     def both(mid, radius):
         """(A mid, |A| radius) by one call, because a call adds many operations to the program."""
         call = jax.vmap(lambda image, kernel: evaluated(primitive, [image, kernel], params)[0])
-        return call(jnp.stack([mid, radius]), jnp.stack([operands[1], jnp.abs(operands[1])]))
+        return call(jnp.stack([apart(mid), apart(radius)]), jnp.stack([operands[1], jnp.abs(operands[1])]))
 
     shape = operands[1].shape
     terms, shares = (shape[-1], shape[-2]) if primitive.name == "pointwise" else (shape[0], shape[0] * shape[2])
