@@ -30,9 +30,10 @@ def trace(f: Callable, x, rules: dict[str, Callable]) -> Graph:
 
     try:
         return _traced(flat, leaves, rules)
-    except NotSeparableError:
+    except NotSeparableError as error:
         if len(leaves[0]) > 1:
-            raise
+            alone = "jax.vmap(lambda example: f(example[None])[0])"
+            raise NotSeparableError(f"{error}. If f treats an example alone as it does in a batch, bound {alone}") from None
         _traced(flat, [jnp.repeat(leaf, 2, axis=0) for leaf in leaves], rules)
         return _traced(each, leaves, rules)
 

@@ -62,6 +62,17 @@ MIXING = {
 }  # fmt: skip
 
 
+def test_functions_that_go_through_the_batch_in_blocks_are_bounded_as_the_message_advises():
+    weights = jax.random.normal(jax.random.key(0), (X.shape[1], 2))
+
+    def in_blocks(x):
+        return lax.map(lambda row: jnp.tanh(row @ weights), x, batch_size=2)
+
+    assert "bound jax.vmap(lambda example: f(example[None])[0])" in error(in_blocks)
+    advised = bounds.bound(jax.vmap(lambda example: in_blocks(example[None])[0]), X, radius=0.1)
+    np.testing.assert_allclose(advised, bounds.bound(lambda x: jnp.tanh(x @ weights), X, radius=0.1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", MIXING)
 def test_functions_that_mix_examples_are_refused(name):
     assert re.search("not batch-separable|must return .batch", error(MIXING[name]))
