@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import pytest
 from question_rows import MATCHES, SMOKE, network
@@ -171,8 +172,8 @@ def with_results(folder, *lacking):
         if name not in lacking:
             rows.add("network", name, **network(method, cell, 0.5, training, seed))
     (folder / "cells").mkdir()
-    for name in {f"{method}-{i}" for method in SMOKE.methods for i in range(2)} - {*lacking}:
-        genotypes.save(zoo.random(0, 1), folder / "cells" / f"{name}.json")
+    for draw, name in enumerate(sorted({f"{method}-{i}" for method in SMOKE.methods for i in range(2)} - {*lacking})):
+        genotypes.save(zoo.random(draw, 1), folder / "cells" / f"{name}.json")
     if not {*MATCHES} & {*lacking}:
         (folder / "matches.json").write_text(json.dumps(MATCHES))
 
@@ -190,6 +191,19 @@ def test_what_has_a_row_or_a_cell_is_not_run_again(tmp_path, capsys):
     again = Rows(tmp_path)
     again.add("network", "standard/gamma_0-0-0", **network("gamma_0", 0, 0.1))
     assert again.by_name == Rows(tmp_path).by_name and again.by_name["standard/gamma_0-0-0"]["attacked"] == 0.5
+
+
+def test_a_cell_that_two_searches_found_is_trained_once(tmp_path):
+    """The network of the second has the results of that of the first."""
+    one, other = "standard/dsrna_jacobian-0-0", "standard/gamma_0-1-0"
+    with_results(tmp_path, one, other)
+    shutil.copy(tmp_path / "cells" / "dsrna_jacobian-0.json", tmp_path / "cells" / "gamma_0-1.json")
+    experiment = Experiment(SMOKE, tmp_path, {})
+    trained = [name for graph in experiment.stages() for name, node in graph.nodes.items() if node.command == "train"]
+    assert trained == [one]
+    experiment.rows.add("network", one, **network("dsrna_jacobian", 0, 0.3))
+    experiment.collect()
+    assert Rows(tmp_path).by_name[other] == {"row": "network", "name": other, **network("gamma_0", 1, 0.3)}
 
 
 def test_a_new_folder_begins_with_the_results_that_come_with_the_project(tmp_path):

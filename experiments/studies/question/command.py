@@ -77,7 +77,7 @@ def plan(experiment: "Experiment") -> str:
     from experiments.studies.question import stages
 
     whole = stages.whole(experiment.protocol, experiment.out, experiment.common)
-    left = stages.left(whole, experiment.protocol, experiment.rows.by_name, experiment.cells)
+    left = stages.left(whole, experiment.protocol, {*experiment.rows.by_name, *experiment.twins()}, experiment.cells)
     costs = Costs(whole, experiment.out, resolved)
     lines = [experiment.protocol.says, ""]
     for kind in dict.fromkeys(node.kind for node in whole.nodes.values()):

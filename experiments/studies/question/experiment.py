@@ -42,7 +42,20 @@ class Experiment:
         yield stages.gamma_stage(self.protocol, self.out, self.common, self.rows.by_name)
         yield stages.cell_stage(self.protocol, self.gammas(), self.common, self.cells)
         self.draw()
-        yield stages.network_stage(self.protocol, self.out, self.common, self.rows.by_name)
+        yield stages.network_stage(self.protocol, self.out, self.common, {*self.rows.by_name, *self.twins()})
+        self.collect()
+
+    def twins(self) -> dict[str, str]:
+        """Networks by name whose cell is that of a network before them, trained alike: that network, whose results are theirs."""
+        first: dict[tuple, str] = {}
+        found = {}
+        for name, (training, method, cell, seed) in stages.network_names(self.protocol).items():
+            file = self.out / "cells" / f"{method}-{cell}.json"
+            if method != RANK and file.exists():
+                one = first.setdefault((training, seed, file.read_bytes()), name)
+                if one != name:
+                    found[name] = one
+        return found
 
     def gammas(self) -> dict[str, float]:
         """The gamma of each search with R, by the rule."""
@@ -74,6 +87,10 @@ class Experiment:
             if {name, f"{name}/attack", f"{name}/certify_linf"} <= is_done and name not in self.rows.by_name:
                 result = _network(self.out / name)
                 self.rows.add("network", name, training=training, method=method, cell=cell, seed=seed, **result)
+        for name, one in self.twins().items():
+            if one in self.rows.by_name:
+                _, method, cell, _ = stages.network_names(self.protocol)[name]
+                self.rows.add(**self.rows.by_name[one] | {"name": name, "method": method, "cell": cell})
 
     def draw(self) -> None:
         """Draws the random cells that are missing: those of as many weights as the searched ones, and those of the rank study."""
