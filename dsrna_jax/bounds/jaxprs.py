@@ -25,7 +25,7 @@ def constant(primitive, inputs, params) -> list:
             with jax.ensure_compile_time_eval():
                 return evaluated(primitive, inputs, params)
     are_few = math.prod(params.get("shape") or ()) <= FEW
-    if are_few and primitive.name in OF_INDICES and is_known(*inputs) and all(map(_is_index, inputs)):
+    if are_few and is_known(*inputs) and all(map(_is_index, inputs)) and _makes_indices(primitive.name, params):
         with jax.ensure_compile_time_eval():
             return evaluated(primitive, inputs, params)
     return evaluated(primitive, inputs, params)
@@ -33,9 +33,19 @@ def constant(primitive, inputs, params) -> list:
 
 # Operations that make indices out of indices.
 OF_INDICES = frozenset(
-    "iota lt le gt ge eq ne add sub mul select_n broadcast_in_dim reshape concatenate convert_element_type squeeze clamp".split()
+    "iota lt le gt ge eq ne add sub mul div rem neg sign abs max min integer_pow and or xor not clamp select_n".split()
+    + "shift_left shift_right_arithmetic shift_right_logical broadcast_in_dim reshape squeeze expand_dims transpose rev".split()
+    + "slice concatenate stack pad sort cumsum gather convert_element_type".split()
 )
 FEW = 2**16  # entries of the largest array of indices that is computed while tracing
+
+
+def _makes_indices(name, params) -> bool:
+    """Whether an operation is one `OF_INDICES`, or a call of such alone, as `jnp.remainder` is."""
+    called = called_jaxpr(name, params)
+    if called is None:
+        return name in OF_INDICES
+    return all(_makes_indices(equation.primitive.name, equation.params) for equation in called.eqns)
 
 
 def _is_index(value) -> bool:

@@ -179,3 +179,28 @@ def test_writes_of_several_values_to_one_entry_are_largest_smallest_and_products
     np.testing.assert_allclose(upper - lower, np.ptp(values, 0), atol=0.5)
     with pytest.raises(NotImplementedError, match="indices that may repeat"):
         bounds.bound(lambda x: x.at[:, jnp.array([0, 0])].set(x[:, 1:]), x, radius=0.1)
+
+
+def test_writes_to_computed_indices_are_moves_of_entries():
+    """Indices by arithmetic, also within jit, whether or not they are said to be unique."""
+    n, x = 6, np.random.default_rng(0).uniform(size=(2, 6)).astype(np.float32)
+    indices = {
+        "reversed": lambda: jnp.arange(n)[::-1],
+        "modulo": lambda: (jnp.arange(n) + 2) % n,
+        "halved": lambda: jnp.arange(2 * n, step=2) // 2,
+        "sorted": lambda: jnp.argsort(-jnp.arange(n)),
+        "flipped bits": lambda: jnp.arange(n) ^ 1,
+        "wrapped": lambda: jnp.arange(n) - n,
+        "by a table": lambda: jnp.array([1, 0, 2, 5, 3, 4])[jnp.arange(n) - 1],
+    }
+
+    def written(x, places):
+        parts = [jnp.zeros_like(x).at[:, place()].set(x) for place in places]
+        return jnp.concatenate([*parts, x.at[:, (jnp.arange(n) + 1) % n].max(2 * x)], 1)
+
+    read = np.concatenate([np.argsort(np.asarray(place()) % n) for place in indices.values()])
+    f = lambda x: written(x, indices.values())  # noqa: E731
+    in_jit = jax.jit(lambda x: bounds.bound(jax.jit(f), x, radius=0.1, method="crown"))
+    for lower, upper in (bounds.bound(f, x, radius=0.1, method="ibp"), in_jit(x)):
+        np.testing.assert_allclose(lower[:, :-n], (x - 0.1)[:, read], atol=1e-6)
+        np.testing.assert_allclose(upper[:, :-n], (x + 0.1)[:, read], atol=1e-6)

@@ -16,8 +16,10 @@ def overwrite(tracer, primitive, operands, params, axes):
     """The rule of scatter: overwriting entries by constants is a product with zeros and ones."""
     target, indices, updates = operands
     if isinstance(updates, Node):
-        _check_unique(tracer, primitive, operands, params)
-        return moving(0, 2, structural=False)(tracer, primitive, operands, params, axes)
+        if len(_rounds(tracer, primitive, operands, params)) > 1:
+            raise _repeats(tracer, primitive)
+        unique = params | {"unique_indices": True}  # else JAX does not transpose it
+        return moving(0, 2, structural=False)(tracer, primitive, operands, unique, axes)
     (kept,) = evaluated(primitive, [jnp.ones_like(target.value), indices, jnp.zeros_like(updates)], params)
     return [_scaled(tracer, target, kept, None, evaluated(primitive, values(operands), params)[0], axes)]
 
@@ -79,12 +81,6 @@ def _scaled(tracer, target, factor, terms, value, axes):
 
     operation = Linear(lambda d: d * factor, power(1), terms=terms, power=power, singleton=True)
     return tracer.node(operation, (target,), value, axes[0])
-
-
-def _check_unique(tracer, primitive, operands, params):
-    """Raises: NotImplementedError if indices may repeat, so that one of several values is written."""
-    if len(_rounds(tracer, primitive, operands, params)) > 1:
-        raise _repeats(tracer, primitive)
 
 
 def _repeats(tracer, primitive):
