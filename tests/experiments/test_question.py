@@ -206,6 +206,19 @@ def test_a_cell_that_two_searches_found_is_trained_once(tmp_path):
     assert Rows(tmp_path).by_name[other] == {"row": "network", "name": other, **network("gamma_0", 1, 0.3)}
 
 
+def test_a_network_of_the_rank_study_whose_r_was_not_measured_is_trained_again(tmp_path):
+    """R takes its weights, which rows that were measured elsewhere do not bring; attack and certificate need not be run again."""
+    with_results(tmp_path)
+    own = SMOKE._replace(rank_cells=2)
+    experiment = Experiment(own, tmp_path, {})
+    for i in range(2):
+        experiment.rows.add("network", f"rank/rank-{i}-0", **network("rank", i, 0.5))
+    experiment.rows.add("rank", "rank/rank-0-0/scores", scores={"R": 1.0})
+    assert [name for graph in experiment.stages() for name in graph.nodes] == ["rank/rank-1-0"]
+    (tmp_path / "rank" / "rank-1-0" / "checkpoints").mkdir(parents=True)
+    assert [name for graph in experiment.stages() for name in graph.nodes] == []
+
+
 def test_a_new_folder_begins_with_the_results_that_come_with_the_project(tmp_path):
     """Each row is of a run of the protocol, and a folder with results of its own keeps them."""
     own = protocol("digits")

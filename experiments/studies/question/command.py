@@ -78,6 +78,7 @@ def plan(experiment: "Experiment") -> str:
 
     whole = stages.whole(experiment.protocol, experiment.out, experiment.common)
     left = stages.left(whole, experiment.protocol, {*experiment.rows.by_name, *experiment.twins()}, experiment.cells)
+    left += experiment.unscored()
     costs = Costs(whole, experiment.out, resolved)
     lines = [experiment.protocol.says, ""]
     for kind in dict.fromkeys(node.kind for node in whole.nodes.values()):

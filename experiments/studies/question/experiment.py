@@ -42,7 +42,8 @@ class Experiment:
         yield stages.gamma_stage(self.protocol, self.out, self.common, self.rows.by_name)
         yield stages.cell_stage(self.protocol, self.gammas(), self.common, self.cells)
         self.draw()
-        yield stages.network_stage(self.protocol, self.out, self.common, {*self.rows.by_name, *self.twins()})
+        known = {*self.rows.by_name, *self.twins()}
+        yield stages.network_stage(self.protocol, self.out, self.common, known, self.unscored())
         self.collect()
 
     def twins(self) -> dict[str, str]:
@@ -56,6 +57,11 @@ class Experiment:
                 if one != name:
                     found[name] = one
         return found
+
+    def unscored(self) -> list[str]:
+        """Networks of the rank study with a row, whose R is not measured and whose weights are not in the folder."""
+        names = [row["name"] for row in self.rows.of("network") if row["method"] == RANK]
+        return [name for name in names if not (self._is_scored(name) or self._has_weights(name))]
 
     def gammas(self) -> dict[str, float]:
         """The gamma of each search with R, by the rule."""
@@ -114,16 +120,20 @@ class Experiment:
 
         first = {name: node for name, node in stages.cell_stage(self.protocol, self.gammas(), self.common, ()).nodes.items()}
         searches = {stages.title(kind): resolved(first[f"search/{kind}-0"]) for kind in self.protocol.kinds}
-        missing = [
-            row for row in self.rows.of("network") if row["method"] == RANK and f"{row['name']}/scores" not in self.rows.by_name
-        ]
-        missing = [row for row in missing if (self.out / row["name"] / "checkpoints").exists()]
+        networks = [row for row in self.rows.of("network") if row["method"] == RANK and not self._is_scored(row["name"])]
+        missing = [row for row in networks if self._has_weights(row["name"])]
         if not missing or not searches:
             return
         trained = rank.supernet(next(iter(searches.values())), self.protocol.rank_steps)
         for row in missing:
             found = rank.scores(self.out / row["name"], searches, trained, self.protocol.rank_images)
             self.rows.add("rank", f"{row['name']}/scores", scores={**found, "attacked": row["attacked"], "radius": row["radius"]})
+
+    def _is_scored(self, name: str) -> bool:
+        return f"{name}/scores" in self.rows.by_name
+
+    def _has_weights(self, name: str) -> bool:
+        return (self.out / name / "checkpoints").exists()
 
     def _weights(self, cell: Any) -> int:
         """The number of weights of a cell in the network that is trained."""

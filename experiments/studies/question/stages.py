@@ -64,14 +64,16 @@ def network_names(protocol: Protocol) -> dict[str, tuple[str, str, int, int]]:
     return compared | ranked
 
 
-def network_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[str]) -> RunGraph:
-    """Trainings of all cells with an attack and a certificate each; those without a row."""
+def network_stage(protocol: Protocol, out: Path, common: Flags, known: Collection[str], again: Collection[str] = ()) -> RunGraph:
+    """Trainings of all cells with an attack and a certificate each, those without a row; and the trainings to run `again`."""
     nodes: dict[str, RunNode] = {}
     for name, (kind, of, cell, number) in network_names(protocol).items():
-        if name in known:
+        if name in known and name not in again:
             continue
         genotype = str(out / "cells" / f"{of}-{cell}.json")
         nodes[name] = _training(protocol, kind, name, of, number, genotype, common)
+        if name in known:
+            continue
         for command, folder, more in (("attack", "attack", {}), ("certify", "certify_linf", {"norm": "linf"})):
             flags = {**protocol.section.flags[command], **more, **common, "checkpoint": str(out / name)}
             own = f"{name}/{folder}"
