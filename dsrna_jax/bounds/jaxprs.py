@@ -4,6 +4,7 @@ import math
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -25,7 +26,7 @@ def constant(primitive, inputs, params) -> list:
             with jax.ensure_compile_time_eval():
                 return evaluated(primitive, inputs, params)
     are_few = math.prod(params.get("shape") or ()) <= FEW
-    if are_few and is_known(*inputs) and all(map(_is_index, inputs)) and _makes_indices(primitive.name, params):
+    if are_few and _makes_indices(primitive.name, params) and is_known(*inputs) and all(map(_is_index, inputs)):
         with jax.ensure_compile_time_eval():
             return evaluated(primitive, inputs, params)
     return evaluated(primitive, inputs, params)
@@ -49,7 +50,8 @@ def _makes_indices(name, params) -> bool:
 
 
 def _is_index(value) -> bool:
-    return np.size(value) <= FEW and (value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype).kind in "iub"
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    return np.size(value) <= FEW and (dtype == np.bool_ or jnp.issubdtype(dtype, np.integer))
 
 
 def used_equations(jaxpr) -> set[int]:

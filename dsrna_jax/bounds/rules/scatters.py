@@ -13,7 +13,10 @@ from dsrna_jax.bounds.rules.building import rewritten, values
 
 
 def overwrite(tracer, primitive, operands, params, axes):
-    """The rule of scatter: overwriting entries by constants is a product with zeros and ones."""
+    """The rule of scatter: overwriting entries by constants is a product with zeros and ones.
+
+    Raises: NotImplementedError if bounded values go to indices that may repeat, so that one of several is written.
+    """
     target, indices, updates = operands
     if isinstance(updates, Node):
         if len(_rounds(tracer, primitive, operands, params)) > 1:
