@@ -183,7 +183,7 @@ def test_writes_of_several_values_to_one_entry_are_largest_smallest_and_products
 
 def test_writes_to_computed_indices_are_moves_of_entries():
     """Indices by arithmetic, also within jit, whether or not they are said to be unique."""
-    n, x = 6, np.random.default_rng(0).uniform(size=(2, 6)).astype(np.float32)
+    n, x = 6, jnp.asarray(np.random.default_rng(0).uniform(size=(2, 6)), np.float32)
     indices = {
         "reversed": lambda: jnp.arange(n)[::-1],
         "modulo": lambda: (jnp.arange(n) + 2) % n,
@@ -204,3 +204,4 @@ def test_writes_to_computed_indices_are_moves_of_entries():
     for lower, upper in (bounds.bound(f, x, radius=0.1, method="ibp"), in_jit(x)):
         np.testing.assert_allclose(lower[:, :-n], (x - 0.1)[:, read], atol=1e-6)
         np.testing.assert_allclose(upper[:, :-n], (x + 0.1)[:, read], atol=1e-6)
+        assert np.all((lower <= f(x)) & (f(x) <= upper))

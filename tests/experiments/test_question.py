@@ -1,4 +1,4 @@
-"""The experiment on R: pairs, tests, the answer in all its forms, the choice of gamma, what is not run again, the page."""
+"""The experiment on R: protocols, pairs, what is not run again, the choice of gamma, the page."""
 
 import dataclasses
 import json
@@ -22,7 +22,6 @@ from experiments.studies.question.experiment import Experiment
 from experiments.studies.question.matching import matched
 from experiments.studies.question.protocol import METHODS, PAPER, RANK, VARIANTS, names, protocol
 from experiments.studies.question.rows import Rows
-from experiments.studies.question.statistics import Compared, answer, chosen_gamma, compared, corrected, kendall
 
 
 @pytest.mark.parametrize("name", names())
@@ -72,59 +71,6 @@ def test_random_cells_have_the_nearest_number_of_weights_each_once():
     assert [(m.draw, m.to) for m in found] == [(1, "a"), (0, "b"), (2, "a")]
     with pytest.raises(ValueError, match="4 draws, of which 5"):
         matched(drawn, {"a": 1}, 5)
-
-
-def test_the_paired_test_is_that_of_the_differences():
-    pairs = [(52.0, 50.0), (53.0, 49.0), (51.0, 48.0)]
-    one = compared("m", "c", "x", pairs)
-    half = 4.302653 * 1 / 3**0.5  # the differences 2, 4, 3 have mean 3 and deviation 1
-    assert (one.difference, one.effect, one.pairs) == (3.0, 3.0, 3)
-    assert (one.low, one.high) == pytest.approx((3 - half, 3 + half)) and one.p == pytest.approx(0.0351, abs=1e-4)
-    assert compared("m", "c", "x", pairs[:1]) is None
-    for difference in (0.0, 1.0):  # two equal differences are no evidence
-        same = compared("m", "c", "x", [(1.0 + difference, 1.0), (2.0 + difference, 2.0)])
-        assert (same.difference, same.p, same.effect) == (difference, 1.0, 0.0)
-
-
-def one(method, control, difference, p, measure="accuracy"):
-    return Compared(method, control, measure, 3, difference, difference - 1, difference + 1, p, difference)
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        ([], "The question has no answer yet"),
-        ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.002)], "Yes: cells of A have more accuracy than g (+2"),
-        ([one("A", "g", 2, 0.001), one("A", "r", 3, 0.06)], "No: at this size"),
-        ([one("A", "g", 2, 0.001), one("A", "r", -3, 0.001)], "No: at this size"),  # of two minds
-        ([one("A", "g", -2, 0.001), one("A", "r", -3, 0.001)], "The contrary: cells of A have less accuracy"),
-        ([one("A", "g", 2, 0.001), one("B", "g", 0, 0.9), one("B", "r", 0, 0.9)], "No: at this size"),  # A lacks a control
-    ],
-)
-def test_the_answer_follows_from_the_comparisons(found, expected):
-    assert answer(found).startswith(expected) and "\n" not in answer(found)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [([], []), ([0.3], [0.3]), ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]), ([0.6, 0.01, 0.01], [0.6, 0.03, 0.03])],
-)
-def test_p_is_corrected_by_holm(given, expected):
-    """The first table is the example of Holm's method in Wikipedia's article on the Holm-Bonferroni method."""
-    assert corrected([one("A", "g", 1, p) for p in given]) == pytest.approx(expected)
-
-
-def test_gamma_is_the_one_with_the_best_held_out_accuracy_but_never_0():
-    assert chosen_gamma({0.0: [0.9], 0.01: [0.3, 0.5], 0.1: [0.5, 0.5], 1.0: [0.5, 0.5]}) == 0.1
-
-
-def test_tau_of_an_order_is_1_within_its_interval():
-    assert kendall([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx((1, 1, 1))
-    assert kendall([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx((-1, -1, -1))
-    assert all(math.isnan(value) for value in kendall([1, 1, 1], [1, 2, 3]))
-    rows = [{"scores": {"R": index, "attacked": index / 9, "radius": None if index else 0.1}} for index in range(5)]
-    ((name, truth, found),) = rank.correlations(rows)  # of one radius there is no order
-    assert (name, truth) == ("R", "accuracy under attack") and found == pytest.approx((1, 1, 1))
 
 
 @pytest.mark.parametrize("has_edges", [False, True])

@@ -89,13 +89,14 @@ class Experiment:
                         self.rows.add(
                             "gamma", name, kind=kind, gamma=gamma, seed=seed, held_out=_held_out(self.out / name / "train")
                         )
-        for name, (training, method, cell, seed) in stages.network_names(self.protocol).items():
+        networks = stages.network_names(self.protocol)
+        for name, (training, method, cell, seed) in networks.items():
             if {name, f"{name}/attack", f"{name}/certify_linf"} <= is_done and name not in self.rows.by_name:
                 result = _network(self.out / name)
                 self.rows.add("network", name, training=training, method=method, cell=cell, seed=seed, **result)
         for name, one in self.twins().items():
             if one in self.rows.by_name:
-                _, method, cell, _ = stages.network_names(self.protocol)[name]
+                _, method, cell, _ = networks[name]
                 self.rows.add(**self.rows.by_name[one] | {"name": name, "method": method, "cell": cell})
 
     def draw(self) -> None:
