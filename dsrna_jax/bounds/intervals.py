@@ -79,7 +79,7 @@ class Intervals(dict[Node, Interval]):
 
     def _evaluation_error(self, node, interval):
         """The error of f's evaluation that is relative to the operation's `size`, and of results that are flushed to 0."""
-        if not self.rounding.counts_f:
+        if not self.rounding.counts_f or getattr(node.operation, "has_whole_values", False):
             return 0.0
         size, flushed = getattr(node.operation, "size", None), smallest_normal(node.value.dtype)
         if size is None:

@@ -119,6 +119,33 @@ def _count(tracer, result, places, x, side) -> Whole:
     return Whole(node, value.astype(result.dtype))
 
 
+def _floor_divided(tracer, result, a, b) -> list | None:
+    """a // b of whole numbers by a known number above 0; None of other operands."""
+    if not isinstance(a, Whole) or not _is_positive(b):
+        return None
+    quotient = _floor_quotient(tracer, a, number(b))
+    return [Whole(quotient, jnp.asarray(quotient.value, result.dtype))]
+
+
+def _modulo(tracer, result, a, b) -> list | None:
+    """a % b of whole numbers by a known number above 0; None of other operands."""
+    if not isinstance(a, Whole) or not _is_positive(b):
+        return None
+    b = number(b)
+    (rest,) = tracer.inline(lambda a, q: jnp.clip(a - b * q, 0, b - 1), a.node, _floor_quotient(tracer, a, b))
+    return [Whole(rest, jnp.asarray(rest.value, result.dtype))]
+
+
+def _is_positive(b) -> bool:
+    return number(b) is not None and number(b) > 0
+
+
+def _floor_quotient(tracer, a, b) -> Node:
+    """The node of a // b: quotients by b that are whole, where floor jumps, are half a unit of a away from (a + 0.5) / b."""
+    (quotient,) = tracer.inline(lambda a: jnp.floor((a + 0.5) / b), a.node)
+    return quotient
+
+
 def _by_side(function, rule):
     """Entries of `FUNCTIONS` for both sides and all methods."""
     return [
@@ -133,6 +160,8 @@ ENDS = (None, "given", "extrapolate")
 # By name: (number of operands, function, rule of (tracer, type of the result, *operands)).
 FUNCTIONS: dict[str, list[tuple[int, Callable, Callable]]] = {
     "signbit": [(1, lambda x: jnp.signbit(x), _sign_bit)],
+    "floor_divide": [(2, jnp.floor_divide, _floor_divided)],
+    "remainder": [(2, jnp.remainder, _modulo)],
     "_interp": [_with_ends(left, right) for left in ENDS for right in ENDS],
     "searchsorted": _by_side(lambda a, v, side, method: jnp.searchsorted(a, v, side=side, method=method), _searched),
     "digitize": _by_side(lambda x, bins, side, method: jnp.digitize(x, bins, side == "left", method=method), _digitized),

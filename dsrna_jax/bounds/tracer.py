@@ -194,8 +194,14 @@ class Tracer:
         return self.known[key]
 
     def _of_whole_numbers(self, equation, twin, inputs):
-        with self.shapes(inputs, [variable.aval for variable in twin.invars]):
-            return of_whole_numbers(self, equation, twin, inputs)
+        key = self._key(equation, inputs)
+        if key is None or key not in self.known:
+            with self.shapes(inputs, [variable.aval for variable in twin.invars]):
+                outputs = of_whole_numbers(self, equation, twin, inputs)
+            if key is None:
+                return outputs
+            self.known[key] = outputs
+        return self.known[key]
 
     @contextlib.contextmanager
     def shapes(self, operands, others):
@@ -244,7 +250,7 @@ class Tracer:
         def of(value):
             if isinstance(value, Node):
                 return value.index
-            if isinstance(value, Predicate):
+            if isinstance(value, Predicate | Whole):
                 self.kept.append(value)
                 return id(value)
             if number(value) is not None:

@@ -13,6 +13,7 @@ from dsrna_jax import bounds
 
 W = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 PLACES, VALUES = np.array([-1.0, 0.0, 0.5, 2.0], np.float32), np.array([0.0, 1.0, -1.0, 3.0], np.float32)
+quantised = lambda x: jnp.clip(jnp.round(x / 0.02), -128, 127).astype(np.int8)  # noqa: E731
 MASK = np.array([[True, False, True, False]])
 GATHERS = [
     lambda x, place: x[jnp.arange(len(x)), place],
@@ -20,7 +21,9 @@ GATHERS = [
     lambda x, place: jax.vmap(lambda row, place: row[3 - place])(x, place),
     lambda x, place: jnp.take(W, place, axis=0)[:, 1],
     lambda x, place: jnp.asarray(W)[place, 2] * x[:, 0],
+    lambda x, place: jnp.take(W[:, 0], jnp.clip((2 * x[:, 1]).astype(int) + 1, 0, 3)),
 ]
+TAKEN_BEYOND = [{"mode": "clip"}, {"mode": "wrap"}, {"mode": "fill", "fill_value": 0.5}]
 OF_HIDDEN = [
     lambda z: z.max(1),
     lambda z: (-z).min(1),
@@ -41,6 +44,13 @@ FUNCTIONS = {
     "argmin": lambda x: jnp.where(jnp.argmin(x @ W, 1)[:, None] >= 2, x, -x),
     "one_hot": lambda x: jax.nn.one_hot(jnp.argmax(x @ W, 1), 4) * x,
     "switch": jax.vmap(lambda x: lax.switch((x[0] > 0).astype(int) + (x[1] > 0.5), [jnp.sin, lambda x: x @ W, jnp.abs], x)),
+    "switch by a number": jax.vmap(lambda x: lax.switch((3 * x[0]).astype(int), [jnp.sin, lambda x: x @ W, jnp.abs], x)),
+    "quantised": lambda x: 0.01 * lax.dot(quantised(x), quantised(W), preferred_element_type=np.int32),
+    "quantised in 8 bits": lambda x: 0.01 * (quantised(x) @ quantised(W)),
+    "whole quotients": lambda x: (10 * x).astype(int) // 3 + lax.div(abs(9 * x).astype(int), 4) - 1.0 * (5 * x).astype(np.int16),
+    "whole remainders": lambda x: lax.rem((10 * x).astype(int), 3) * 1.0 + jnp.sort((5 * x).astype(int) % -4, axis=1),
+    "wrapping": lambda x: 0.1 * (100 * x @ W).astype(int).astype(np.int8) - 1e-5 * abs(9 * x).astype(np.uint16) * np.uint16(9999),
+    "taken beyond": lambda x: sum(jnp.take(W[0], (3 * x).astype(int), **how) for how in TAKEN_BEYOND),
     "interp": lambda x: jnp.interp(x @ W, PLACES, VALUES),
     "interp of vmap": jax.vmap(lambda x: jnp.interp(x @ W, PLACES, VALUES)),
     "interp with jumps": lambda x: jnp.interp(x @ W, np.array([-1.0, 0, 0, 1, 1]), np.array([2.0, -1, 1, 0.5, 4]), left=-3.0),
@@ -70,6 +80,36 @@ def test_bounds_hold_and_are_those_of_the_values_where_nothing_is_undecided(name
         for lower, upper in np.asarray(compute(radius)):
             assert np.all(lower <= values) and np.all(values <= upper), radius
             assert radius > 1e-6 or np.max(upper - lower) < 1e-3
+
+
+@pytest.mark.parametrize("rounded", [jnp.floor, jnp.ceil, jnp.round, lambda z: z.astype(jnp.int32)])
+def test_rounding_to_steps_widens_planes_by_no_more_than_steps(rounded):
+    x = np.random.default_rng(3).normal(size=(3, 4)).astype(np.float32)
+    widths = []
+    for g in (lambda z: z, lambda z: rounded(20 * z) / 20):
+        lower, upper = quick(lambda x, g=g: bounds.bound(lambda x: g(x @ W) @ W, x, radius=0.5, method="crown"))(x)
+        widths.append(np.asarray(upper - lower))
+    assert np.all(widths[1] <= widths[0] + 2 * np.abs(W).sum(0) / 20 + 1e-4)
+
+
+LEAVING_THEIR_TYPE = {
+    np.int8: lambda x: (200 * x).astype(np.int8),
+    np.uint8: lambda x: (10 * x).astype(np.uint8),
+    np.int16: lambda x: (100 * x).astype(np.int16) ** 3,
+    np.uint32: lambda x: (abs(9 * x).astype(np.uint32) - np.uint32(5)) * np.uint32(2**28),
+    np.int32: lambda x: 2**30 * (x > 0).astype(int) * 4,
+}
+
+
+@pytest.mark.parametrize("dtype", LEAVING_THEIR_TYPE)
+def test_whole_numbers_that_may_leave_their_type_may_be_any_of_it(dtype):
+    f, range_ = lambda x: LEAVING_THEIR_TYPE[dtype](x).astype(jnp.float32), np.iinfo(dtype)
+    x = np.random.default_rng(0).normal(size=(1, 64)).astype(np.float32)
+    values = np.asarray(quick(jax.vmap(f))(x + np.linspace(-1, 1, 99, dtype=np.float32)[:, None, None]))
+    for method in ("ibp", "crown"):
+        lower, upper = map(np.asarray, quick(lambda x, method=method: bounds.bound(f, x, radius=1.0, method=method))(x))
+        assert np.all((lower <= values) & (values <= upper))
+        np.testing.assert_allclose((lower.min(), upper.max()), (range_.min, range_.max), atol=1e-5 * range_.max)
 
 
 def test_a_choice_by_one_truth_value_is_the_hinge_that_jnp_where_makes_of_it():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.relaxations.interval import Interval
@@ -21,11 +22,18 @@ def constant_planes(node, hull: Interval, slopes=None) -> Planes:
 
 @dataclasses.dataclass(frozen=True)
 class StepFunction:
-    """A non-decreasing elementwise function with jumps: floor, ceil, round, sign. Its planes are flat."""
+    """A non-decreasing elementwise function with jumps: floor, ceil, round, trunc, sign.
+
+    Its planes are flat; where it makes several steps of one, they are parallel to x.
+
+    strays: the least and the greatest f(x) - x; None if these are not bounded.
+    """
 
     roundings: ClassVar[int] = 0
+    has_whole_values: ClassVar[bool] = True
 
     function: Callable
+    strays: tuple[float, float] | None = None
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
@@ -33,7 +41,54 @@ class StepFunction:
         return Interval(self.function(low) - node.value, self.function(high) - node.value)
 
     def planes(self, node, intervals, slopes="adaptive"):
-        return constant_planes(node, self.enclosure(node, intervals))
+        hull = self.enclosure(node, intervals)
+        if self.strays is None:
+            return constant_planes(node, hull)
+        least, greatest = self.strays
+        x, value = node.parents[0].value, node.value
+        follows = hull.upper - hull.lower > greatest - least
+        slope = jnp.where(follows, jnp.ones_like(value), 0)
+        below, above = outward_sum(value - least, -x, 1), outward_sum(x, greatest - value, 1)
+        return Planes((slope,), (slope,), jnp.where(follows, below, -hull.lower), jnp.where(follows, above, hull.upper))
+
+
+@dataclasses.dataclass(frozen=True)
+class Integers:
+    """Whole numbers in an integer type: they move as the parent does where they stay in the type, else they may be any of it.
+
+    The parent's values are whole, but for the rounding of its interval. Numbers that are too large for the parent's type to tell
+    from their neighbours may be any, too.
+
+    wraps: whether numbers beyond the type wrap around; if not, what they become depends on the device.
+    """
+
+    roundings: ClassVar[int] = 0
+    has_whole_values: ClassVar[bool] = True
+
+    dtype: np.dtype
+    wraps: bool
+
+    def stays(self, node, intervals):
+        """Mask of where the values are those at the trace point plus the deviations of the parent."""
+        (interval,), x, value = intervals, node.parents[0].value, node.value
+        range_, exact = np.iinfo(self.dtype), 2.0 ** (jnp.finfo(x.dtype).nmant + 1)
+        least, greatest = max(float(range_.min) - 1, -exact), min(float(range_.max) + 1, exact)
+        is_at_point = jnp.remainder(x - value, 2.0**range_.bits) == 0 if self.wraps else x == value
+        (low, high), (low_before, high_before) = ends(value, interval), ends(x, interval)
+        is_exact = (low_before > -exact) & (high_before < exact)
+        return (low > least) & (high < greatest) & is_exact & is_at_point
+
+    def enclosure(self, node, intervals):
+        (interval,), value, range_ = intervals, node.value, np.iinfo(self.dtype)
+        least = outward_sum(jnp.full_like(value, float(range_.min)), -value, -1)
+        greatest = outward_sum(jnp.full_like(value, float(range_.max)), -value, 1)
+        stays = self.stays(node, intervals)
+        return Interval(jnp.where(stays, jnp.ceil(interval.lower), least), jnp.where(stays, jnp.floor(interval.upper), greatest))
+
+    def planes(self, node, intervals, slopes="adaptive"):
+        hull, stays = self.enclosure(node, intervals), self.stays(node, intervals)
+        slope = jnp.where(stays, jnp.ones_like(node.value), 0)
+        return Planes((slope,), (slope,), jnp.where(stays, 0, -hull.lower), jnp.where(stays, 0, hull.upper))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +130,7 @@ class First:
     """
 
     roundings: ClassVar[int] = 0
+    has_whole_values: ClassVar[bool] = True
 
     are_whole: bool
 

@@ -230,17 +230,12 @@ def _function(part, constant):
 
 
 def cast(tracer, primitive, operands, params, axes):
-    """The rule of convert_element_type; a comparison becomes a choice between 0 and 1.
-
-    Raises: NotImplementedError for conversions of numbers to integers.
-    """
+    """The rule of convert_element_type to truth values and floats; a comparison becomes a choice between 0 and 1."""
     (operand,), dtype = operands, params["new_dtype"]
     if isinstance(operand, Predicate) and not jnp.issubdtype(dtype, jnp.inexact):
         return operands  # as an integer it stays the truth value that it is until it is a floating-point number
     if dtype == np.bool_:
         return comparison(tracer, lax.ne_p, [operand, np.zeros((), operand.value.dtype)], {}, axes)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise NotImplementedError(f"no bounds of a conversion to {np.dtype(dtype).name}{tracer.where}")
     if isinstance(operand, Predicate):
         return [indicator(tracer, operand, axes[0], dtype)]
     if operand.value.dtype == dtype:

@@ -34,6 +34,7 @@ def gathered(tracer, equation, twin, inputs, value, axis) -> Node:
         raise refusal
     (column,), (along,) = bounded, axes
     count = np.shape(operand.value if isinstance(operand, Node) else operand)[along]
+    mode, fill = equation.params["mode"], equation.params["fill_value"]
 
     def entries(call, shape, known):
         starts = np.zeros((count, *shape), np.int32)
@@ -55,6 +56,11 @@ def gathered(tracer, equation, twin, inputs, value, axis) -> Node:
         candidates = constant_node(tracer, own(operand), spread)
     if isinstance(candidates, Refused):
         raise candidates.error
+    if mode == lax.GatherScatterMode.CLIP:
+        (at,) = tracer.inline(lambda i: jnp.clip(i, 0, count - 1), at)
+    elif mode == lax.GatherScatterMode.FILL_OR_DROP and fill is not None and np.isfinite(fill):
+        (at,) = tracer.inline(lambda i: jnp.clip(i + 1, 0, count + 1), at)
+        (candidates,) = tracer.inline(lambda c: jnp.pad(c, [(1, 1)] + [(0, 0)] * (c.ndim - 1), constant_values=fill), candidates)
     if (at.batch_axis, candidates.batch_axis) != (axis, axis + 1):
         raise NotSeparableError(f"f is not batch-separable: gather{tracer.where} moves entries from one example to another")
     return tracer.node(AtPlace(), (at, candidates), value, axis, "gather")

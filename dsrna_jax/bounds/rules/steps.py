@@ -11,13 +11,16 @@ from dsrna_jax.bounds.relaxations.step import Remainder, Sorted, StepFunction
 from dsrna_jax.bounds.rules.building import broadcast_nodes, constant_node, nodes_of, rewritten
 
 
-def step(function):
-    """The rule of a non-decreasing elementwise function, which takes the primitive's parameters by keyword."""
+def step(function, strays=None):
+    """The rule of a non-decreasing elementwise function, which takes the primitive's parameters by keyword.
+
+    strays: as of a `StepFunction`.
+    """
 
     def rule(tracer, primitive, operands, params, axes):
         (x,) = operands
         known = functools.partial(function, **params)
-        return [tracer.node(StepFunction(known), (x,), known(x.value), axes[0], primitive.name)]
+        return [tracer.node(StepFunction(known, strays), (x,), known(x.value), axes[0], primitive.name)]
 
     return rule
 
@@ -73,9 +76,9 @@ def approximate_top_k(x, *, k, reduction_dimension, is_max_k, aggregate_to_topk,
 
 
 RULES = {
-    "floor": step(lambda x: jnp.floor(x)),
-    "ceil": step(lambda x: jnp.ceil(x)),
-    "round": step(lambda x, rounding_method: lax.round(x, rounding_method)),
+    "floor": step(lambda x: jnp.floor(x), (-1.0, 0.0)),
+    "ceil": step(lambda x: jnp.ceil(x), (0.0, 1.0)),
+    "round": step(lambda x, rounding_method: lax.round(x, rounding_method), (-0.5, 0.5)),
     "sign": step(lambda x: jnp.sign(x)),
     "rem": remainder,
     "sort": sort,

@@ -1,6 +1,7 @@
-"""Whole numbers that depend on the input: counts of truth values, indices of the largest entry, and choices by them.
+"""Whole numbers that depend on the input: counts of truth values, indices of the largest entry, numbers as integers, and choices.
 
-A `Whole` is a node of floating-point numbers that takes whole values alone. Its operations are those of its node.
+A `Whole` is a node of floating-point numbers that takes whole values alone. Its operations are those of its node, and wrap around
+where the type of the integers does.
 """
 
 import functools
@@ -13,19 +14,31 @@ from jax import lax
 from dsrna_jax.bounds.graph import Node, Predicate, Whole
 from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
-from dsrna_jax.bounds.relaxations.step import First
+from dsrna_jax.bounds.relaxations.step import First, Integers, StepFunction
 from dsrna_jax.bounds.rules.building import values, with_axes_in_front
 from dsrna_jax.bounds.rules.comparisons import alike, indicator, select
 from dsrna_jax.bounds.rules.places import gathered
 from dsrna_jax.errors import NotSeparableError
 from dsrna_jax.inputs import is_known
 
-ARITHMETIC = frozenset(
-    "add sub mul neg max min clamp abs sign reduce_sum reduce_max reduce_min cumsum cummax cummin".split()
-    + "broadcast_in_dim reshape squeeze expand_dims slice transpose concatenate stack rev".split()
+# Quotients are truncated and remainders jump where they are whole, which is half a unit away from whole numbers moved by a half.
+DIVISIONS = {
+    "div": lambda a, b: (a + 0.5 * lax.sign(a)) / b,
+    "rem": lambda a, b: lax.rem(a + 0.5 * lax.sign(a), b) - 0.5 * lax.sign(a),
+}
+MOVES = frozenset("broadcast_in_dim reshape squeeze expand_dims slice transpose concatenate stack rev pad".split())
+ARITHMETIC = (
+    MOVES
+    | frozenset(DIVISIONS)
+    | frozenset(
+        "add sub mul neg abs sign max min clamp integer_pow square dot_general conv_general_dilated".split()
+        + "reduce_sum reduce_prod reduce_max reduce_min cumsum cumprod cummax cummin sort".split()
+        + "reduce_window_sum reduce_window_max reduce_window_min".split()
+    )
 )
 OTHERS = ("argmax", "argmin", "select_n", "convert_element_type", "gather")
-WRAPPING = frozenset("add sub mul neg cumsum reduce_sum".split())
+KEEPING = MOVES | frozenset("neg abs max min clamp select_n reduce_max reduce_min cummax cummin".split())
+DEPTH = 32  # of the operations that are looked through
 # Whether a comparison of whole numbers holds, as a number above 0, from their difference.
 COMPARED = {
     "gt": lambda d: d - 0.5,
@@ -38,11 +51,14 @@ COMPARED = {
 
 
 def is_of_whole_numbers(equation, inputs) -> bool:
-    """Whether an equation is one of whole numbers, or makes whole numbers of truth values, or is argmax or argmin."""
-    if any(isinstance(i, Whole) for i in inputs) or equation.primitive.name in ("argmax", "argmin"):
+    """Whether an equation is one of whole numbers, or makes them of numbers or truth values, or is argmax or argmin."""
+    name, makes_integers = equation.primitive.name, equation.outvars[0].aval.dtype.kind in "iu"
+    if any(isinstance(i, Whole) for i in inputs) or name in ("argmax", "argmin"):
         return True
-    is_compared = equation.primitive.name in COMPARED and equation.invars[0].aval.dtype.kind in "iu"
-    makes = is_compared or equation.primitive.name in ARITHMETIC | {"select_n"} and equation.outvars[0].aval.dtype.kind in "iu"
+    if name == "convert_element_type":
+        return makes_integers and isinstance(inputs[0], Node)
+    takes_integers = name in COMPARED and equation.invars[0].aval.dtype.kind in "iu"
+    makes = takes_integers or name in ARITHMETIC | {"select_n"} and makes_integers
     return makes and any(isinstance(i, Predicate) for i in inputs)
 
 
@@ -54,15 +70,13 @@ def of_whole_numbers(tracer, equation, twin, inputs) -> list:
     name, params = equation.primitive.name, equation.params
     if name in ("copy", "copy_p", "stop_gradient", "optimization_barrier", "name"):
         return list(inputs)
-    if name not in (*ARITHMETIC, *COMPARED, *OTHERS):
+    if name not in (*ARITHMETIC, *COMPARED, *OTHERS) or len(equation.outvars) > 1:
         raise NotImplementedError(f"no bounds of {name} of whole numbers that depend on x{tracer.where}")
     (variable,) = equation.outvars
     shape = variable.aval.shape
     axis = tracer.batch_axis(name, shape, twin.outvars[0].aval.shape)
     own = [jnp.asarray(v, variable.aval.dtype) for v, variable in zip(values(inputs), equation.invars, strict=True)]
     value, dtype = evaluated(equation.primitive, own, params)[0], _type_of(inputs)
-    if name in WRAPPING and (variable.aval.dtype.kind == "u" or variable.aval.dtype.itemsize < 4):
-        raise NotImplementedError(f"no bounds of {name} in {variable.aval.dtype}{tracer.where}, which may leave its range")
     if name == "select_n":
         nodes = [i.node if isinstance(i, Whole) else i for i in inputs if isinstance(i, Node | Whole)]
         if any(node.batch_axis != axis for node in nodes):
@@ -77,16 +91,51 @@ def of_whole_numbers(tracer, equation, twin, inputs) -> list:
         dtype = params["new_dtype"]
         if jnp.issubdtype(dtype, jnp.floating):
             return tracer.inline(lambda x: x.astype(dtype), numbers[0])
-        return [_compared(tracer, "ne", [numbers[0], 0.0], value) if dtype == np.bool_ else _whole(numbers[0], value)]
+        if dtype == np.bool_:
+            return [_compared(tracer, "ne", [numbers[0], 0.0], value)]
+        if isinstance(inputs[0], Whole):
+            return [_in_type(tracer, numbers[0], value)]
+        truncated = numbers[0] if _is_whole(tracer, numbers[0]) else _truncated(tracer, numbers[0])
+        return [_in_type(tracer, truncated, value, wraps=False)]
     if name in COMPARED:
         return [_compared(tracer, name, numbers, value)]
-    bound, other = (functools.partial(equation.primitive.bind, **e.params) for e in (equation, twin))
-    return [_whole(tracer.inline(bound, *numbers, twin=other)[0], value)]
+    if name in DIVISIONS:
+        (result,) = tracer.inline(DIVISIONS[name], *numbers)
+        return [_in_type(tracer, _truncated(tracer, result) if name == "div" else result, value)]
+    own_type = {"preferred_element_type": dtype} if "preferred_element_type" in params else {}
+    bound, other = (functools.partial(equation.primitive.bind, **e.params | own_type) for e in (equation, twin))
+    (result,) = tracer.inline(bound, *numbers, twin=other)
+    return [_whole(result, value) if name in MOVES else _in_type(tracer, result, value)]
 
 
 def _whole(numbers, value):
     """Whole numbers as they are bounded: those of constants, such as a count of what is known, are constants."""
     return Whole(numbers, value) if isinstance(numbers, Node) else jnp.asarray(numbers, value.dtype)
+
+
+def _is_whole(tracer, operand, depth=DEPTH) -> bool:
+    """Whether an operand is known to take whole values alone, such as what was rounded and clipped."""
+    if not isinstance(operand, Node):
+        return is_known(operand) and bool(np.all(np.asarray(operand) == np.trunc(operand)))
+    if getattr(operand.operation, "has_whole_values", False):
+        return True
+    for made in tracer.made.get(operand, ()) if depth else ():
+        operands = made.operands[1:] if made.name == "select_n" else made.operands
+        if made.name in KEEPING and all(_is_whole(tracer, o, depth - 1) for o in operands):
+            return True
+    return False
+
+
+def _truncated(tracer, node) -> Node:
+    return tracer.node(StepFunction(jnp.trunc, (-1.0, 1.0)), (node,), jnp.trunc(node.value), node.batch_axis, "trunc")
+
+
+def _in_type(tracer, numbers, value, wraps=True):
+    """Whole numbers as the type of their value holds them."""
+    if isinstance(numbers, Node):
+        at = jnp.asarray(value, numbers.value.dtype)
+        numbers = tracer.node(Integers(value.dtype, wraps), (numbers,), at, numbers.batch_axis, str(value.dtype))
+    return _whole(numbers, value)
 
 
 def _type_of(operands):
