@@ -50,6 +50,11 @@ def pytest_configure(config):
     PROGRAMS.mkdir(parents=True, mode=0o700, exist_ok=True)  # programs that others could write are not run
 
 
+def pytest_sessionfinish():
+    """Keeps pytest from looking for garbage in gigabytes that end with the process."""
+    gc.freeze()
+
+
 @pytest.fixture
 def unchecked_signatures():
     """Signatures that are not checked, for tests of our own messages about arrays that a signature excludes."""

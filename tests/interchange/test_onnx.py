@@ -64,11 +64,44 @@ def test_every_operation_agrees_with_onnxruntime_and_can_be_bounded(group, tmp_p
 def test_every_operation_has_a_case():
     in_graphs = set("And Equal Greater GreaterOrEqual Less LessOrEqual Log Not Or ReduceLogSum Sqrt Where Xor".split())
     in_graphs |= set("Acos Acosh Asin Asinh Atanh Cosh Sinh Tan".split())  # all of them unary
+    in_graphs |= {"QuantizeLinear", "DequantizeLinear"}
     assert set(ALL) == in_graphs | {case.operator for cases in GROUPS.values() for case in cases}
 
 
 def node(operator, operands, results, **attributes):
     return helper.make_node(operator, operands.split(), results.split(), **attributes)
+
+
+@pytest.mark.parametrize("axis", [None, 1], ids=["of the tensor", "of each channel"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_quantised_networks_agree_with_onnxruntime_and_have_bounds(dtype, axis, tmp_path):
+    """A convolution of quantised maps and weights, as onnxruntime's quantisation writes it; powers of two round nothing."""
+    random, along = np.random.default_rng(0), {} if axis is None else {"axis": axis}
+    constants = {
+        "scale": np.float32(2**-4) if axis is None else np.array([2**-4, 2**-6], np.float32),
+        "zero": np.array(3, dtype) if axis is None else np.array([3, 0], dtype),
+        "w": random.integers(-127, 128, (4, 2, 3, 3)).astype(np.int8),
+        "w_scale": np.array([2**-7, 2**-8, 2**-9, 2**-7], np.float32),
+        "w_zero": np.zeros(4, np.int8),
+        "y_scale": np.float32(2**-3),
+    }
+    nodes = [
+        node("QuantizeLinear", "x scale zero", "q", **along),
+        node("DequantizeLinear", "q scale zero", "d", **along),
+        node("DequantizeLinear", "w w_scale w_zero", "v", axis=0),
+        node("Conv", "d v", "c", pads=[1, 1, 1, 1]),
+        node("Neg", "c", "n"),  # onnxruntime fuses a convolution between both, which fails for channels with scales of their own
+        node("QuantizeLinear", "n y_scale", "p"),
+        node("DequantizeLinear", "p y_scale", "y"),
+    ]
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    path = saved(onnx_cases.model_of(nodes, constants, shape=(1, 2, 4, 3)), tmp_path / "network.onnx")
+    network = interchange.read_onnx(path)
+    x = inputs(network.example_shape)
+    assert_agree(path, [network], x)
+    lower, upper = bounds.bound(network, x, radius=0.1, method="crown_ibp")
+    moved = np.asarray(network(x + np.float32(0.1) * np.sign(inputs(network.example_shape, 1))))
+    assert np.all(lower <= moved) and np.all(moved <= upper) and np.all(upper - lower < 3)
 
 
 def test_shapes_are_computed_while_reading(tmp_path):

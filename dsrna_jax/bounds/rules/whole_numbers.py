@@ -82,6 +82,9 @@ def of_whole_numbers(tracer, equation, twin, inputs) -> list:
         if any(node.batch_axis != axis for node in nodes):
             raise NotSeparableError(f"f is not batch-separable: select_n{tracer.where} moves entries from one example to another")
         return [_chosen(tracer, inputs, axis, value, dtype)]
+    if name == "gather" and variable.aval.dtype.kind in "iu":
+        table, index = _node_or_array(tracer, inputs[0], dtype), inputs[1]
+        return [_in_type(tracer, gathered(tracer, equation, twin, [table, index], value.astype(dtype), axis), value)]
     if name == "gather":
         return [gathered(tracer, equation, twin, inputs, value, axis)]
     numbers = [_node_or_array(tracer, i, dtype) for i in inputs]

@@ -107,6 +107,21 @@ def steps(draw):
 
 
 @operation(VECTOR)
+def integers(draw):
+    w, k = np.round(5 * draw.normal(6, 6)).astype(np.int8), draw.integer(2, 5)
+    whole = lambda x, dtype: jnp.clip(20 * x, -100, 100).astype(dtype)  # noqa: E731
+    changed = draw.one(
+        lambda x: jnp.dot(whole(x, np.int8), w, preferred_element_type=np.int32) / 30,
+        lambda x: whole(x, np.int16) // k - whole(x, np.int16) % k,
+        lambda x: lax.div(whole(x, np.int32), np.int32(k)) + lax.rem(whole(x, np.int32), np.int32(-k)),
+        lambda x: whole(jnp.abs(x), np.uint8) * np.uint8(k) * 0.1,
+        lambda x: jnp.take(jnp.asarray(w)[:, 0], whole(x, np.int32) // 20, mode="clip"),
+        lambda x: jnp.maximum(whole(x, np.int32), np.int32(k)) - whole(x, np.int32).sum(1, keepdims=True),
+    )
+    return lambda x: changed(x).astype(x.dtype)
+
+
+@operation(VECTOR)
 def order(draw):
     k, descending = draw.integer(1, 6), draw.one(True, False)
     return draw.one(
