@@ -56,6 +56,17 @@ def test_tau_of_an_order_is_1_within_its_interval():
     assert kendall([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx((1, 1, 1))
     assert kendall([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx((-1, -1, -1))
     assert all(math.isnan(value) for value in kendall([1, 1, 1], [1, 2, 3]))
-    rows = [{"scores": {"R": index, "attacked": index / 9, "radius": None if index else 0.1}} for index in range(5)]
-    ((name, truth, found),) = rank.correlations(rows)  # of one radius there is no order
-    assert (name, truth) == ("R", "accuracy under attack") and found == pytest.approx((1, 1, 1))
+
+
+def test_the_share_of_size_in_an_order_is_taken_out():
+    sizes = [3, 1, 4, 2, 5]
+    scores = {"attacked": range(5), "radius": [0.1, *[None] * 4], rank.SIZE: sizes}  # of one radius there is no order
+    rows = [{"scores": {"R": index} | {name: of[index] for name, of in scores.items()}} for index in range(5)]
+    of_r, of_size = rank.correlations(rows)
+    assert of_r[:2] == ("R", "accuracy under attack") and of_r.tau == pytest.approx((1, 1, 1)) == of_r.at_one_size
+    assert of_size.score == rank.SIZE and of_size.at_one_size is None
+    of_xy, of_xz, of_yz = (
+        kendall(*pair)[0] for pair in (([1, 2, 3, 4], [2, 1, 4, 3]), ([1, 2, 3, 4], [1, 3, 2, 4]), ([2, 1, 4, 3], [1, 3, 2, 4]))
+    )
+    partial = (of_xy - of_xz * of_yz) / math.sqrt((1 - of_xz**2) * (1 - of_yz**2))
+    assert kendall([1, 2, 3, 4], [2, 1, 4, 3], [1, 3, 2, 4])[0] == pytest.approx(partial)

@@ -117,11 +117,12 @@ def _check_data(own: Protocol, common: Mapping[str, Any]) -> None:
 
 def _report(experiment: "Experiment") -> str:
     from experiments.studies.question import page
+    from experiments.studies.question.rank import with_sizes
 
     own, rows, matches = experiment.protocol, experiment.rows, experiment.matches
     networks = [row for row in rows.of("network") if row["method"] in own.methods]
     said = page.answered(own, networks, matches)
-    sheets = page.sheets(own, networks, rows.of("gamma"), rows.of("rank"), matches)
+    sheets = page.sheets(own, networks, rows.of("gamma"), with_sizes(rows.of("rank"), rows.of("network")), matches)
     made = described(origin(), {})
     how = f"dsrna_jax {made['dsrna_jax']}: {made['command']}"
     write_whole(experiment.out / "index.html", page.html(own, said, sheets, [own.says, how]))

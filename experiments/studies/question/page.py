@@ -85,9 +85,10 @@ def sheets(
     found.append(Sheet("Random cells", about, ["cell", "weights", "matched to", "its weights"], lines))
     found.append(_sizes(protocol, rows))
     if protocol.rank_cells:
-        lines = [[name, truth, f"{tau:.2f}", f"{low:.2f} to {high:.2f}"] for name, truth, (tau, low, high) in correlations(ranks)]
-        about = f"R of {len(ranks)} random cells, of standard training; intervals by bootstrap over cells."
-        heads = ["R of", "ranks them as their", "Kendall's tau", "95 % interval"]
+        lines = [[one.score, one.truth, *_taus(one.tau), *_taus(one.at_one_size)] for one in correlations(ranks)]
+        about = (f"R of {len(ranks)} random cells, of standard training; intervals by bootstrap over cells. At one size: "
+                 "Kendall's partial tau, given the number of weights.")  # fmt: skip
+        heads = ["R of", "ranks them as their", "Kendall's tau", "95 % interval", "tau at one size", "95 % interval"]
         found.append(Sheet("Does R rank cells?", about, heads, lines))
     return found
 
@@ -145,6 +146,14 @@ def _interval(values: Sequence[float], measure: str) -> str:
 def _how(rows: Sequence[Row], training: str) -> str:
     ways = dict.fromkeys((row["attack"], row["bound"]) for row in rows if row["training"] == training)
     return " ".join(f"Attack: {attack}. Certificate: {bound}; misclassified images count as 0." for attack, bound in ways)
+
+
+def _taus(found: tuple[float, float, float] | None) -> list[str]:
+    """A tau and its interval, as cells of a table."""
+    if found is None:
+        return ["–", "–"]
+    tau, low, high = found
+    return [f"{tau:.2f}", f"{low:.2f} to {high:.2f}"]
 
 
 def _sizes(protocol: Protocol, rows: Sequence[Row]) -> Sheet:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from experiments.studies.question.statistics import kendall
 
 STAGES = ("initialisation", "supernet", "training")
 TRUTHS = {"attacked": "accuracy under attack", "radius": "certified radius"}
+SIZE = "number of weights"
 _STRONG = 60.0  # of the logit of what is chosen: its share is 1 in float32
 
 
@@ -100,15 +101,33 @@ def scores(folder: Path, searches: Mapping[str, SearchConfig], trained: Any, cou
     return found
 
 
-def correlations(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, tuple[float, float, float]]]:
-    """(score, truth, Kendall's tau with its interval) of all scores with each of `TRUTHS`, over the rows that have both."""
+def with_sizes(rows: Sequence[Mapping[str, Any]], networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of scores, with the number of weights of their networks among the scores."""
+    sizes = {f"{network['name']}/scores": network["weights"] for network in networks}
+    return [{**row, "scores": {SIZE: sizes.get(row["name"]), **row["scores"]}} for row in rows]
+
+
+class Correlation(NamedTuple):
+    """Kendall's tau of a score with a truth, with its interval, and that among cells of one size; None of the size itself."""
+
+    score: str
+    truth: str
+    tau: tuple[float, float, float]
+    at_one_size: tuple[float, float, float] | None
+
+
+def correlations(rows: Sequence[Mapping[str, Any]]) -> list[Correlation]:
+    """Those of all scores with each of `TRUTHS`, over the rows that have both."""
     found = []
     for name in rows[0]["scores"] if rows else ():
         for truth, title in TRUTHS.items():
-            pairs = [(row["scores"].get(name), row["scores"].get(truth)) for row in rows]
-            both = [pair for pair in pairs if None not in pair]
-            if name not in TRUTHS and len(both) >= 3:
-                found.append((name, title, kendall([score for score, _ in both], [value for _, value in both])))
+            each = [[row["scores"].get(key) for key in (name, truth, SIZE)] for row in rows]
+            whole = [line for line in each if None not in line]
+            if name not in TRUTHS and len(whole) >= 3:
+                scores, truths, sizes = zip(*whole, strict=True)
+                found.append(
+                    Correlation(name, title, kendall(scores, truths), None if name == SIZE else kendall(scores, truths, sizes))
+                )
     return found
 
 

@@ -105,17 +105,29 @@ def chosen_gamma(held_out: Mapping[float, Sequence[float]]) -> float:
     return max((gamma for gamma in held_out if gamma > 0), key=lambda gamma: (float(np.mean(held_out[gamma])), -gamma))
 
 
-def kendall(scores: Sequence[float], truth: Sequence[float], resamples: int = 2000) -> tuple[float, float, float]:
-    """Kendall's tau-b with the ends of its 95 % bootstrap interval, by a fixed seed; NaN where one of them does not vary."""
-    x, y = np.asarray(scores, float), np.asarray(truth, float)
-    draws = np.random.default_rng(0).integers(len(x), size=(resamples, len(x)))
-    drawn = [_tau(x[draw], y[draw]) for draw in draws if np.ptp(x[draw]) and np.ptp(y[draw])]
+def kendall(
+    scores: Sequence[float], truth: Sequence[float], given: Sequence[float] | None = None, *, resamples: int = 2000
+) -> tuple[float, float, float]:
+    """Kendall's tau-b with the ends of its 95 % bootstrap interval, by a fixed seed; NaN where one of them does not vary.
+
+    given: a third variable whose share in both orders is taken out, for Kendall's partial tau (Kendall 1942, Biometrika 32).
+    """
+    columns = [np.asarray(column, float) for column in (scores, truth, given) if column is not None]
+    draws = np.random.default_rng(0).integers(len(columns[0]), size=(resamples, len(columns[0])))
+    drawn = [_tau(*(column[draw] for column in columns)) for draw in draws]
+    drawn = [tau for tau in drawn if np.isfinite(tau)]
     if not drawn:
         return math.nan, math.nan, math.nan
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return _tau(x, y), float(low), float(high)
+    return _tau(*columns), float(low), float(high)
 
 
-def _tau(x: Any, y: Any) -> float:
+def _tau(x: Any, y: Any, given: Any = None) -> float:
+    if not (np.ptp(x) and np.ptp(y)):
+        return math.nan
+    if given is not None:
+        of_both, of_x, of_y = _tau(x, y), _tau(x, given), _tau(y, given)
+        left = (1 - of_x**2) * (1 - of_y**2)
+        return (of_both - of_x * of_y) / math.sqrt(left) if left > 1e-9 else math.nan
     found: Any = stats.kendalltau(x, y)
     return float(found.statistic)
