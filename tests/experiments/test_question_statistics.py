@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from experiments.studies.question import rank
 from experiments.studies.question.statistics import Compared, answer, chosen_gamma, compared, corrected, kendall
@@ -56,6 +58,8 @@ def test_tau_of_an_order_is_1_within_its_interval():
     assert kendall([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx((1, 1, 1))
     assert kendall([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx((-1, -1, -1))
     assert all(math.isnan(value) for value in kendall([1, 1, 1], [1, 2, 3]))
+    with_ties = np.random.default_rng(0).integers(9, size=(2, 40))
+    assert kendall(*with_ties)[0] == pytest.approx(stats.kendalltau(*with_ties).statistic)
 
 
 def test_the_share_of_size_in_an_order_is_taken_out():

@@ -117,7 +117,7 @@ class Correlation(NamedTuple):
 
 
 def correlations(rows: Sequence[Mapping[str, Any]]) -> list[Correlation]:
-    """Those of all scores with each of `TRUTHS`, over the rows that have both."""
+    """Rank correlations of all scores with each of `TRUTHS`, over the rows that have both and the size."""
     found = []
     for name in rows[0]["scores"] if rows else ():
         for truth, title in TRUTHS.items():
