@@ -281,7 +281,7 @@ def is_numeric(equation, inputs) -> bool:
 
 def is_of_other_precision(algorithm, dtype) -> bool:
     """Whether a product's `precision` is an algorithm by name, and not the one of its own type."""
-    own = {"float32": lax.DotAlgorithmPreset.F32_F32_F32, "float64": lax.DotAlgorithmPreset.F64_F64_F64}.get(np.dtype(dtype).name)
+    own = {"float32": lax.DotAlgorithmPreset.F32_F32_F32, "float64": lax.DotAlgorithmPreset.F64_F64_F64}.get(str(dtype))
     known = (lax.DotAlgorithmPreset.DEFAULT, own)
     return isinstance(algorithm, lax.DotAlgorithm | lax.DotAlgorithmPreset) and algorithm not in known
 

@@ -47,6 +47,8 @@ FUNCTIONS = {
     "switch by a number": jax.vmap(lambda x: lax.switch((3 * x[0]).astype(int), [jnp.sin, lambda x: x @ W, jnp.abs], x)),
     "quantised": lambda x: 0.01 * lax.dot(quantised(x), quantised(W), preferred_element_type=np.int32),
     "quantised in 8 bits": lambda x: 0.01 * (quantised(x) @ quantised(W)),
+    "binarised": lambda x: lax.dot((x > 0).astype(np.int8), np.sign(W).astype(np.int8), preferred_element_type=np.int32) * 1.0,
+    "table of bytes": lambda x: jnp.asarray(np.arange(256).astype(np.int8))[jnp.clip(30 * x + 128, 0, 255).astype(np.uint8)] / 50,
     "whole quotients": lambda x: (10 * x).astype(int) // 3 + lax.div(abs(9 * x).astype(int), 4) - 1.0 * (5 * x).astype(np.int16),
     "whole remainders": lambda x: lax.rem((10 * x).astype(int), 3) * 1.0 + jnp.sort((5 * x).astype(int) % -4, axis=1),
     "wrapping": lambda x: 0.1 * (100 * x @ W).astype(int).astype(np.int8) - 1e-5 * abs(9 * x).astype(np.uint16) * np.uint16(9999),

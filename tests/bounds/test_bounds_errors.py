@@ -227,6 +227,7 @@ def test_a_primitive_without_a_rule_is_named_with_the_line_that_calls_it():
         (lambda x: jax.vmap(lambda v: lax.while_loop(lambda h: h.sum() < 10, lambda h: h + 1, v))(x), "while"),
         (lambda x: lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), "reduce_sum"),
         (lambda x: x * (jnp.round(x).astype(int) << 1), "shift_left of whole numbers"),
+        (lambda x: jax.vmap(lambda n: jax.random.uniform(jax.random.key(n), 4))((x[:, 0] > 0).astype(int)), "random_seed"),
         (lambda x: jax.vmap(lambda x: jnp.convolve(x, x, mode="same"))(x), "conv_general_dilated with two bounded operands"),
         (lambda x: jnp.where((x > 0)[::-1], x, 0), "not batch-separable"),
         (lambda x: jnp.where((x > 0).T, x.T, 0), "batch on axis 1"),

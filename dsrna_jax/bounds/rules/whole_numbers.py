@@ -52,12 +52,12 @@ COMPARED = {
 
 def is_of_whole_numbers(equation, inputs) -> bool:
     """Whether an equation is one of whole numbers, or makes them of numbers or truth values, or is argmax or argmin."""
-    name, makes_integers = equation.primitive.name, equation.outvars[0].aval.dtype.kind in "iu"
+    name, makes_integers = equation.primitive.name, jnp.issubdtype(equation.outvars[0].aval.dtype, np.integer)
     if any(isinstance(i, Whole) for i in inputs) or name in ("argmax", "argmin"):
         return True
     if name == "convert_element_type":
         return makes_integers and isinstance(inputs[0], Node)
-    takes_integers = name in COMPARED and equation.invars[0].aval.dtype.kind in "iu"
+    takes_integers = name in COMPARED and jnp.issubdtype(equation.invars[0].aval.dtype, np.integer)
     makes = takes_integers or name in ARITHMETIC | {"select_n"} and makes_integers
     return makes and any(isinstance(i, Predicate) for i in inputs)
 
