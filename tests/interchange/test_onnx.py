@@ -253,6 +253,12 @@ BAD_MODELS = {
     "2 outputs \\(y, z\\): name one": one("Relu", outputs=("y", "z")),
     "com.microsoft.Relu": one("Relu", domain="com.microsoft"),
     "1 inputs|2 inputs": one("Add", "x z"),
+    "named by output_dtype": one(
+        "QuantizeLinear", "x s", opset=21, output_dtype=TensorProto.INT8, constants={"s": np.float32(0.1)}
+    ),
+    "scales of blocks": one(
+        "QuantizeLinear", "x s", opset=21, axis=1, block_size=6, constants={"s": np.full((1, 2), 0.1, np.float32)}
+    ),
 }
 
 

@@ -7,9 +7,12 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.interchange.operations.registry import OnnxOperation, axis_of
 
 DEFAULT_ZERO = np.zeros((), np.uint8)
+TYPES = ("int8", "uint8", "int16", "uint16")
 
 
 def _quantized(node, x, scale, zero=DEFAULT_ZERO):
+    if str(zero.dtype) not in TYPES or node.get("output_dtype", 0):
+        raise InputError(f"it gives {zero.dtype}, or a type named by output_dtype: expected a zero point of {', '.join(TYPES)}")
     range_ = np.iinfo(zero.dtype)
     scale, zero = (_along(node, x, parameter) for parameter in (scale, zero))
     zero = zero.astype(np.int32)
@@ -17,6 +20,8 @@ def _quantized(node, x, scale, zero=DEFAULT_ZERO):
 
 
 def _dequantized(node, x, scale, zero=DEFAULT_ZERO):
+    if str(x.dtype) not in (*TYPES, "int32"):
+        raise InputError(f"it takes {x.dtype}: expected {', '.join(TYPES)} or int32")
     scale, zero = (_along(node, x, parameter) for parameter in (scale, zero))
     return (x.astype(jnp.int32) - zero.astype(np.int32)).astype(scale.dtype) * scale
 
