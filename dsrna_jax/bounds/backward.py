@@ -38,7 +38,8 @@ class Relaxed:
     def planes(self, node: Node) -> Planes:
         if node not in self.made:
             slopes = self.slopes if isinstance(self.slopes, str) else self.slopes.get(node, "adaptive")
-            planes = node.operation.planes(node, [self.intervals[p] for p in node.parents], slopes)
+            of_parents, hull = [self.intervals[p] for p in node.parents], self.intervals.enclosure(node)
+            planes = node.operation.planes(node, of_parents, slopes, hull)
             self.made[node] = self.intervals.widened(node, planes)
         return self.made[node]
 
@@ -52,7 +53,9 @@ class Relaxed:
             return tuple(None if c is None else read(c, ahead) for c, ahead in zip(coefficients, axes, strict=True))
 
         penalty = None if planes.penalty is None else Penalty(*map(read, planes.penalty))
-        return Planes(of_parents(planes.lower), of_parents(planes.upper), read(planes.lower_gap), read(planes.upper_gap), penalty)
+        lower = of_parents(planes.lower)
+        upper = lower if planes.upper is planes.lower else of_parents(planes.upper)
+        return Planes(lower, upper, read(planes.lower_gap), read(planes.upper_gap), penalty)
 
     def prepared(self, graph: Graph, target: Node) -> "Relaxed":
         """Itself, with all planes and errors that bounds of `target` need, so that loops over rows do not compute them again."""
@@ -207,7 +210,7 @@ def _pulled(functional: Functional, planes: Planes):
             passed.append(None)
             continue
         leading = (None,) * (parent.value.ndim - node.value.ndim)
-        pulled = rows[leading] * jnp.where(from_below[leading], lower, upper)
+        pulled = rows[leading] * (lower if upper is lower else jnp.where(from_below[leading], lower, upper))
         passed.append(Functional(parent, pulled, leading + functional.frame, functional.places))
     # XLA sums this in one pass, and a product in two.
     return passed, jnp.where(from_below, rows * planes.lower_gap, -rows * planes.upper_gap)
@@ -236,7 +239,7 @@ def rows_of(node: Node, places) -> jax.Array:
 def dense(target: Node, functional) -> Functional:
     """Functionals [row, *target shape] that hold all entries."""
     rows = jnp.moveaxis(functional, 0, target.batch_axis)
-    return Functional(target, rows, (None,) * target.value.ndim, Places(jnp.zeros((1, 0), jnp.int32), ()))
+    return Functional(target, rows, (None,) * target.value.ndim, Places(1, (), ()))
 
 
 def sides_of(

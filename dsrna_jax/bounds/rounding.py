@@ -4,6 +4,7 @@ u is the unit roundoff of a type, half of its `eps`. A sum of n products, in any
 gamma(n) = n u / (1 - n u) times the sum of the absolute values of the products (Higham 2002, section 3.1).
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -47,6 +48,28 @@ def smallest_normal(dtype) -> float:
     return float(jnp.finfo(dtype).tiny)
 
 
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """What the rounding errors of a node are relative to, computed when first asked for, and kept.
+
+    interval: holds 0, and the deviations of the node.
+    """
+
+    node: Node
+    interval: Interval
+
+    @functools.cached_property
+    def reach(self) -> jax.Array:
+        """The largest absolute deviation."""
+        return lax.stop_gradient(reach_of(self.interval))
+
+    @functools.cached_property
+    def size(self) -> jax.Array:
+        """The absolute value at the trace point: 0 for an infinity, such as a mask's, which is not rounded."""
+        size = jnp.abs(lax.stop_gradient(self.node.value))
+        return jnp.where(size == np.inf, 0, size)
+
+
 class Rounding:
     """Bounds of the absolute errors that rounding may add to a value, from the deviations that it may have.
 
@@ -58,39 +81,35 @@ class Rounding:
     def __init__(self, counts_f: bool):
         self.counts_f = counts_f
 
-    def of_interval(self, node: Node, interval: Interval, terms: int, backward: int = 0) -> jax.Array:
+    def of_interval(self, scale: Scale, terms: int, backward: int = 0) -> jax.Array:
         """The error, anywhere in the interval, of an operation on a node with `terms` roundings in f and in the bounds.
 
         backward: roundings of functionals that are propagated backwards through the operation.
         """
-        dtype = node.value.dtype
+        dtype = scale.node.value.dtype
         own = gamma(terms + OWN, dtype) + (gamma(backward, dtype) if backward else 0)
-        reach = lax.stop_gradient(reach_of(interval))
         if not (self.counts_f and terms):
-            return own * reach
+            return own * scale.reach
         f = gamma(terms, dtype)
-        return (own + f) * reach + 2 * f * size_of(node)
+        return (own + f) * scale.reach + 2 * f * scale.size
 
-    def of_result(self, node: Node, interval: Interval) -> jax.Array | float:
+    def of_result(self, scale: Scale) -> jax.Array | float:
         """The error of an affine operation at its result: of a sum, relative to it; of products, that of results flushed to 0."""
-        terms = node.operation.terms
-        return self.of_interval(node, interval, 1) if terms == 0 else smallest_normal(node.value.dtype) * (terms + 1)
+        return self.of_flushed(scale.node) if scale.node.operation.terms else self.of_interval(scale, 1)
 
-    def outwards(self, node: Node, interval: Interval, terms: int) -> Interval:
-        """The interval, which holds 0, with its ends moved outwards by their errors."""
-        dtype = node.value.dtype
+    def of_flushed(self, node: Node) -> float:
+        """The error of a sum of products at its result: that of results that are flushed to 0."""
+        return smallest_normal(node.value.dtype) * (node.operation.terms + 1)
+
+    def outwards(self, scale: Scale, terms: int) -> Interval:
+        """The interval, with its ends moved outwards by their errors."""
+        dtype, (lower, upper) = scale.node.value.dtype, scale.interval
         own, f = gamma(terms + OWN, dtype), gamma(terms, dtype) if self.counts_f else 0.0
-        lower, upper = interval.lower * (1 + own + f), interval.upper * (1 + own + f)
+        lower, upper = lower * (1 + own + f), upper * (1 + own + f)
         if f == 0:
             return Interval(lower, upper)
-        base = 2 * f * size_of(node)
+        base = 2 * f * scale.size
         return Interval(lower - base, upper + base)
-
-
-def size_of(node: Node) -> jax.Array:
-    """The absolute value of a node that rounding is relative to: 0 for an infinity, such as a mask's, which is not rounded."""
-    size = jnp.abs(lax.stop_gradient(node.value))
-    return jnp.where(jnp.isinf(size), 0, size)
 
 
 def reach_of(interval: Interval) -> jax.Array:

@@ -104,14 +104,13 @@ class Rows:
         number, at = jnp.where(entries < node.size, lax.rem(entries, each), -1), []
         place = lax.div(jnp.where(entries < node.size, entries, 0)[:, 0], each)
         for count in reversed(self.counts):
-            at.insert(0, lax.rem(place, count))
+            at.insert(0, lax.rem(place, count).astype(jnp.int32))
             place = lax.div(place, count)
-        at = jnp.stack(at, 1) if at else jnp.zeros((len(entries), 0), jnp.int32)
         others = [1 if i in self.axes else n for i, n in enumerate(self._shape)]
         rows = jax.nn.one_hot(number, each, dtype=node.value.dtype)
         # The barrier keeps XLA from computing rows and places anew in each of their uses, which would take long to compile.
-        rows, at = lax.optimization_barrier((jnp.concatenate([rows, -rows], 1).reshape(-1, *others), at.astype(jnp.int32)))
-        return Functional(node, jnp.moveaxis(rows, 0, node.batch_axis), self.frame, Places(at, self.counts))
+        rows, at = lax.optimization_barrier((jnp.concatenate([rows, -rows], 1).reshape(-1, *others), tuple(at)))
+        return Functional(node, jnp.moveaxis(rows, 0, node.batch_axis), self.frame, Places(len(entries), at, self.counts))
 
     def sides(self, blocks, results) -> tuple[jax.Array, jax.Array]:
         """Results for the functionals of blocks, [chunk, row, batch, ...], by entry: of these, and of their negatives.

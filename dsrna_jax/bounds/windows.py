@@ -7,7 +7,7 @@ On an axis with a `Span`, the window of the block at place p starts at p * strid
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -26,6 +26,12 @@ class Span(NamedTuple):
     offset: int
     coordinate: int
 
+    def start(self, at: Sequence[jax.Array], border: int = 0) -> jax.Array:
+        """The first entry of the window at a place, given by coordinate, on an axis with `border` entries added in front."""
+        place, first = at[self.coordinate], self.offset + border
+        place = place if self.stride == 1 else place * self.stride
+        return place if first == 0 else place + first
+
     def ends(self, count: int) -> tuple[int, int]:
         """The first entry of all windows, and the one after the last, for `count` places."""
         return self.offset, (count - 1) * self.stride + self.offset + self.size
@@ -38,16 +44,18 @@ Frame = tuple[Span | None, ...]  # by axis; None where all entries are held
 class Places:
     """The places of blocks.
 
-    at: [block, coordinate].
+    blocks: their number.
+    at: by coordinate, the place of each block, [block].
     counts: of the places along each coordinate.
     """
 
-    at: jax.Array
+    blocks: int
+    at: tuple[jax.Array, ...]
     counts: tuple[int, ...]
 
     def starts(self, span: Span) -> jax.Array:
         """The first entries of the windows of all blocks along an axis: [block]."""
-        return self.at[:, span.coordinate] * span.stride + span.offset
+        return span.start(self.at)
 
     def outside(self, span: Span, size: int) -> tuple[int, int]:
         """The entries by which windows reach over the borders of an axis of `size` entries."""
@@ -89,7 +97,7 @@ class Functional:
 
     @property
     def blocks(self) -> int:
-        return len(self.places.at)
+        return self.places.blocks
 
     def read(self, x, fill: float = 0.0) -> jax.Array:
         """x, of the node's shape or one that broadcasts to it, on the windows: [..., row or 1, batch, ...].
@@ -133,9 +141,10 @@ class Functional:
             span = span if size == whole else None
             low, high = (0, 0) if span is None else self.places.outside(span, size)
             borders.append((low, high, 0))
-            starts.append(jnp.int32(0) if span is None else at[span.coordinate] * span.stride + span.offset + low)
+            starts.append(jnp.int32(0) if span is None else span.start(at, low))
             sizes.append(size if span is None else span.size)
-        return lax.dynamic_slice(lax.pad(x, jnp.asarray(fill, x.dtype), borders), starts, sizes)
+        padded = lax.pad(x, jnp.asarray(fill, x.dtype), borders)
+        return lax.dynamic_slice(padded, starts, sizes, allow_negative_indices=False)
 
     def clean(self) -> "Functional":
         """This functional with zeros outside of the map."""
@@ -170,8 +179,8 @@ class Functional:
             starts = [jnp.int32(0)] * len(shape)
             for i, (low, _) in pads.items():
                 span = self.frame[i]
-                starts[i + 1] = at[span.coordinate] * span.stride + span.offset + low
-            return lax.dynamic_update_slice(jnp.zeros(shape, rows.dtype), rows, starts)
+                starts[i + 1] = span.start(at, low)
+            return lax.dynamic_update_slice(jnp.zeros(shape, rows.dtype), rows, starts, allow_negative_indices=False)
 
         spread = jax.vmap(placed)(by_block, self.places.at)
         for i, (low, _) in pads.items():

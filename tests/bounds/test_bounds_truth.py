@@ -231,7 +231,7 @@ def test_the_minimum_over_a_clipped_ball_equals_a_solver(norm, radius):
             assert got[row, i] <= least + 1e-9
 
 
-def simple_planes(self, node, intervals, slopes="adaptive"):
+def simple_planes(self, node, intervals, slopes="adaptive", hull=None):
     """x_k if its lower bound is above all other upper bounds, else the constant greatest upper bound."""
     values = node.parents[0].value - node.value[None]
     low, high = values + intervals[0].lower, values + intervals[0].upper

@@ -7,7 +7,7 @@ Everything is in deviations from the point where f was traced. For y = phi(x), y
 so that at d = 0 the gaps are the distances of the planes from the function. A relaxation has two methods:
 
     enclosure(node, intervals) -> Interval of the node's deviation, from those of its parents
-    planes(node, intervals, slopes) -> Planes
+    planes(node, intervals, slopes, hull) -> Planes, where hull is the enclosure from the same intervals; hinges need none
 
 `roundings` is the number of roundings, relative to its result, by which f's evaluation of it may be off; a method `size` gives
 the scale if it is not the result. Intervals and planes include the rounding errors of their own formulas where terms cancel.

@@ -56,9 +56,8 @@ class Choice:
         hull = smaller(false[0], true[0]), larger(false[1], true[1])
         return Interval(*(jnp.where(is_true, t, jnp.where(is_false, f, h)) for f, t, h in zip(false, true, hull, strict=True)))
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         is_true, is_false = self.decided(node, intervals[0])
-        hull = self.enclosure(node, intervals)
         open_ = ~(is_true | is_false)
         one = jnp.ones_like(node.value)
         coefficients = (jnp.zeros_like(one), jnp.where(is_false, one, 0), jnp.where(is_true, one, 0))
@@ -89,10 +88,10 @@ class AtPlace:
         high = jnp.where(may_be, outward_sum(values, intervals[1].upper, 1), -jnp.inf).max(0)
         return Interval(*(jnp.where(are_all, side, jnp.nan) for side in (low, high)))
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         may_be, are_all = self.places(node, intervals[0])
         is_certain = are_all & (may_be.sum(0) == 1)
-        hull, slope = self.enclosure(node, intervals), (may_be & is_certain[None]).astype(node.value.dtype)
+        slope = (may_be & is_certain[None]).astype(node.value.dtype)
         offset = jnp.where(slope > 0, node.parents[1].value - node.value[None], 0).sum(0)
         coefficients = (None, slope)
         return Planes(

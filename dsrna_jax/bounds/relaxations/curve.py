@@ -106,7 +106,7 @@ class Curve:
         flushed = smallest_normal(value.dtype) * (1 + jnp.abs(x))
         return lax.stop_gradient(gamma(ELEMENTARY, value.dtype) * size + gamma(4, value.dtype) * jnp.abs(slope * x) + flushed)
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         (interval,), x = intervals, node.parents[0].value
         low, high = self.ends(x, interval)
         wide = high > low

@@ -72,7 +72,7 @@ class Interpolated:
         sides = least - node.value - slack, greatest - node.value + slack
         return Interval(*(jnp.where(moves, side, 0) for side in sides))
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         (interval,), x = intervals, node.parents[0].value
         low, high = ends(x, interval)
         first, last = (self.function(end) for end in (low, high))

@@ -28,7 +28,7 @@ class Larger:
             larger(outward_sum(a, intervals[0].upper, 1), outward_sum(b, intervals[1].upper, 1)),
         )
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
         return Planes((zero, one, one), (zero, one, one), zero, zero)
 
@@ -47,7 +47,7 @@ class Largest:
 
     roundings: ClassVar[int] = 0
 
-    def enclosure(self, node, intervals, leads_are_narrowed):
+    def enclosure(self, node, intervals, leads_are_narrowed=False):
         """From the entries alone, unless a method has narrowed the leads: intervals of entries imply looser ones of leads."""
         entries, leads = intervals[0], self.leads(node, intervals)
         values = node.parents[0].value - node.value[None]
@@ -99,7 +99,7 @@ class Largest:
         """Mask of the entry with the largest lower bound; of nearly equal ones, as after ReLUs, the widest."""
         return two_largest(values + entries.lower + 1e-3 * entries.radius)[0]
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         entries, leads = intervals[0], self.leads(node, intervals)
         values, leader = node.parents[0].value - node.value[None], leader_of(node.parents[0].value)
         upper, gap = self.chord(values, entries)

@@ -38,8 +38,8 @@ class Ranged:
             jnp.where(known, smaller(known_or(product.upper, jnp.inf), jnp.maximum(high, 0)), product.upper),
         )
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        hull, product = self.enclosure(node, intervals), intervals[-1]
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
+        product = intervals[-1]
         share = lambda beyond, within: known_or(adaptive_share(beyond, within), 0)  # noqa: E731
         below = jnp.where(jnp.isfinite(product.lower), share(product.lower - hull.lower, product.upper - hull.lower), 0)
         above = jnp.where(jnp.isfinite(product.upper), share(hull.upper - product.upper, hull.upper - product.lower), 0)

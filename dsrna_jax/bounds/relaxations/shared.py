@@ -31,14 +31,15 @@ def shared(relaxation: type[T]) -> type[T]:
 
 def _shared(method):
     @functools.partial(jax.jit, static_argnums=0)
-    def program(self, value, parents, intervals):
-        def formulas(value, parents, intervals):
-            return method(self, Seen(value, tuple(map(Seen, parents))), intervals)
+    def program(self, value, parents, intervals, known):
+        def formulas(value, parents, intervals, known):
+            return method(self, Seen(value, tuple(map(Seen, parents))), intervals, **known)
 
-        return lax.platform_dependent(value, parents, intervals, cpu=noinline(formulas), default=formulas)
+        return lax.platform_dependent(value, parents, intervals, known, cpu=noinline(formulas), default=formulas)
 
     @functools.wraps(method)
-    def wrapped(self, node, intervals, slopes="adaptive"):
-        return program(self, node.value, [parent.value for parent in node.parents], list(intervals))
+    def wrapped(self, node, intervals, slopes="adaptive", hull=None):
+        known = {} if hull is None else {"hull": hull}
+        return program(self, node.value, [parent.value for parent in node.parents], list(intervals), known)
 
     return wrapped

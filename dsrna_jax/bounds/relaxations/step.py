@@ -40,8 +40,7 @@ class StepFunction:
         low, high = ends(x, interval)
         return Interval(self.function(low) - node.value, self.function(high) - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        hull = self.enclosure(node, intervals)
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         if self.strays is None:
             return constant_planes(node, hull)
         least, greatest = self.strays
@@ -85,8 +84,8 @@ class Integers:
         stays = self.stays(node, intervals)
         return Interval(jnp.where(stays, jnp.ceil(interval.lower), least), jnp.where(stays, jnp.floor(interval.upper), greatest))
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        hull, stays = self.enclosure(node, intervals), self.stays(node, intervals)
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
+        stays = self.stays(node, intervals)
         slope = jnp.where(stays, jnp.ones_like(node.value), 0)
         return Planes((slope,), (slope,), jnp.where(stays, 0, -hull.lower), jnp.where(stays, 0, hull.upper))
 
@@ -108,7 +107,7 @@ class Sorted:
         low, high = (jnp.sort(end, self.axis) for end in ends(x, interval))
         return Interval(low - node.value, high - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         (interval,), x = intervals, node.parents[0].value
         low, high = ends(x, interval)
         size = x.shape[self.axis]
@@ -117,7 +116,6 @@ class Sorted:
         ahead = jnp.concatenate([outside, _part(before, self.axis, 0, size - 1)], self.axis)
         behind = jnp.concatenate([_part(after, self.axis, 1, size), outside], self.axis)
         is_sure = (ahead <= low) & (high <= -behind)
-        hull = self.enclosure(node, intervals)
         slope = jnp.where(is_sure, jnp.ones_like(x), 0)
         return Planes((slope,), (slope,), jnp.where(is_sure, 0, -hull.lower), jnp.where(is_sure, 0, hull.upper))
 
@@ -146,8 +144,8 @@ class First:
         least, greatest = jnp.where(may_lead, places, len(x)).min(0), jnp.where(may_lead, places, -1).max(0)
         return Interval(jnp.minimum(least - node.value, 0), jnp.maximum(greatest - node.value, 0))
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        return constant_planes(node, self.enclosure(node, intervals), [jnp.zeros_like(node.parents[0].value)])
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
+        return constant_planes(node, hull, [jnp.zeros_like(node.parents[0].value)])
 
 
 def _part(x, axis, first, last):
@@ -192,7 +190,7 @@ class Remainder:
         sides = jnp.where(sure, below, least), jnp.where(sure, above, most)
         return Interval(*(jnp.where(self.is_broken(node, intervals), jnp.nan, side) for side in sides))
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        hull, (count, sure) = self.enclosure(node, intervals), self.multiple(node, intervals)
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
+        count, sure = self.multiple(node, intervals)
         coefficients = (jnp.where(sure, jnp.ones_like(node.value), 0), jnp.where(sure, -count, 0))
         return Planes(coefficients, coefficients, jnp.where(sure, 0, -hull.lower), jnp.where(sure, 0, hull.upper))

@@ -72,9 +72,8 @@ class Wave:
         bounded = jnp.isfinite(low) & jnp.isfinite(high)
         return Interval(jnp.where(bounded, least, -1) - node.value, jnp.where(bounded, most, 1) - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive"):
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
         (interval,), x = intervals, node.parents[0].value
-        hull = self.enclosure(node, intervals)
         low, high = ends(x, interval)
         wide = high > low
         middle = self.slope((low + high) / 2)
@@ -130,8 +129,8 @@ class Limited:
         slack = jnp.where(half > 0, gamma(ELEMENTARY, x.dtype) * 2 * self.greatest, 0)  # the value at the trace point is rounded
         return Interval(low - node.value - slack, high - node.value + slack)
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        return constant_planes(node, self.enclosure(node, intervals))
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
+        return constant_planes(node, hull)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,5 +148,5 @@ class Angle:
         is_cut = (x + dx.lower <= 0) & (y + dy.lower <= 0) & (y + dy.upper >= 0) & (slack > 0) | ~jnp.isfinite(low + high)
         return Interval(jnp.where(is_cut, -np.pi, low) - node.value, jnp.where(is_cut, np.pi, high) - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive"):
-        return constant_planes(node, self.enclosure(node, intervals))
+    def planes(self, node, intervals, slopes="adaptive", hull=None):
+        return constant_planes(node, hull)
