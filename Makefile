@@ -7,21 +7,17 @@ ARGS ?=
 
 IN_VENV := $(VENV)/bin/python -m
 
-.PHONY: search test test-quick test-all lint docs notebooks gpu gpu-compile cuda clean
+.PHONY: search test test-all lint docs notebooks gpu gpu-compile cuda clean
 
 search: $(VENV)/.installed
 	$(IN_VENV) experiments.search $(ARGS)
 
-# Pyright takes one core for half a minute, so it runs beside the tests.
 test: $(VENV)/.installed-test
-	@$(MAKE) --no-print-directory --jobs=2 lint test-quick
-
-test-quick: $(VENV)/.installed-test
 	$(IN_VENV) pytest --numprocesses=auto --dist=loadfile -m "not slow" $(ARGS)
 
 # And those that take long. Bounds are compiled as users compile them, since what rounds depends on it, the rest as in `make test`:
 # `XLA_FLAGS= make test-all` compiles all as users do, in three times the time.
-test-all: test
+test-all: lint test
 	XLA_FLAGS= $(IN_VENV) pytest --numprocesses=auto --dist=worksteal -m slow $(ARGS) tests/bounds
 	$(IN_VENV) pytest --numprocesses=auto --dist=worksteal -m slow $(ARGS) --ignore=tests/bounds tests
 

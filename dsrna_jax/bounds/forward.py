@@ -9,7 +9,7 @@ from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.interval import Interval, intersection
 from dsrna_jax.bounds.relaxations.maximum import Largest
-from dsrna_jax.bounds.rounding import Rounding, Scale, gamma, smallest_normal
+from dsrna_jax.bounds.rounding import Magnitudes, Rounding, gamma, smallest_normal
 from dsrna_jax.kernels.reductions import larger, smaller
 
 
@@ -20,16 +20,16 @@ def passed(node: Node, known: Intervals) -> Interval:
         return _ends(operation, parents)
     if operation.structural or operation.increasing or operation.singleton:
         if operation.terms == 0:
-            return rounding.outwards(Scale(node, _ends(operation, parents)), 1)
-        lower, upper = _ends(operation, [rounding.outwards(known.scale(p), operation.terms) for p in node.parents])
+            return rounding.outwards(Magnitudes(node, _ends(operation, parents)), 1)
+        lower, upper = _ends(operation, [rounding.outwards(known.magnitudes(p), operation.terms) for p in node.parents])
         flushed = rounding.of_flushed(node)
         return Interval(lower - flushed, upper + flushed)
-    errors = [rounding.of_interval(known.scale(p), operation.terms + 1) for p in node.parents]
+    errors = [rounding.of_interval(known.magnitudes(p), operation.terms + 1) for p in node.parents]
     mids, radii = [i.mid for i in parents], [i.radius + e for i, e in zip(parents, errors, strict=True)]
     both = operation.both or (lambda *a: (operation.deviation(*a[: len(mids)]), operation.magnitude(*a[len(mids) :])))
     middle, half = both(*mids, *radii)
     if operation.terms == 0:
-        return rounding.outwards(Scale(node, Interval(middle - half, middle + half)), 1)
+        return rounding.outwards(Magnitudes(node, Interval(middle - half, middle + half)), 1)
     half = half + rounding.of_flushed(node)
     half = half if operation.errors is None else half + operation.errors(*errors)
     return Interval(middle - half, middle + half)
@@ -55,7 +55,7 @@ def intervals(graph: Graph, ball: Ball, rounding: Rounding, refine=None) -> Inte
     """
     known = Intervals(graph, rounding)
     for leaf, box in zip(graph.inputs, ball.boxes, strict=True):
-        known[leaf] = ball.clipped(leaf.value, rounding.outwards(Scale(leaf, box), 1)) if rounding.counts_f else box
+        known[leaf] = ball.clipped(leaf.value, rounding.outwards(Magnitudes(leaf, box), 1)) if rounding.counts_f else box
         known.error(leaf)
     narrowed: set[Node] = set()
     starts, rows = relaxed_inputs(graph), _Rows(graph, ball)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dsrna_jax.bounds.graph import Graph, Linear, Node, partial_before
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
-from dsrna_jax.bounds.rounding import Rounding, Scale, gamma, reach_of, smallest_normal
+from dsrna_jax.bounds.rounding import Magnitudes, Rounding, gamma, reach_of, smallest_normal
 from dsrna_jax.kernels.reductions import total_of
 
 
@@ -20,11 +20,11 @@ class Intervals(dict[Node, Interval]):
         self.rounding = rounding
         self.uses = collections.Counter(parent for node in graph.nodes for parent in node.parents)
         self._enclosures: dict[Node, Interval] = {}
-        self._scales: dict[Node, Scale] = {}
+        self._magnitudes: dict[Node, Magnitudes] = {}
         self._errors: dict[Node, jax.Array] = {}
 
     def enclosure(self, node: Node, **options: bool) -> Interval:
-        """That of an operation that is not linear, from the intervals of its operands when it is first asked for.
+        """Interval of an operation that is not linear, from those of its operands when it is first asked for.
 
         It lacks the error of evaluating the operation.
         """
@@ -32,11 +32,11 @@ class Intervals(dict[Node, Interval]):
             self._enclosures[node] = node.operation.enclosure(node, [self[parent] for parent in node.parents], **options)
         return self._enclosures[node]
 
-    def scale(self, node: Node) -> Scale:
-        """What rounding errors of a node are relative to, kept until its interval is replaced."""
-        known = self._scales.get(node)
+    def magnitudes(self, node: Node) -> Magnitudes:
+        """Sizes of a node that its rounding errors are relative to, kept until its interval is replaced."""
+        known = self._magnitudes.get(node)
         if known is None or known.interval is not self[node]:
-            known = self._scales[node] = Scale(node, self[node])
+            known = self._magnitudes[node] = Magnitudes(node, self[node])
         return known
 
     def error(self, node: Node) -> jax.Array:
@@ -52,21 +52,21 @@ class Intervals(dict[Node, Interval]):
     def _error(self, node):
         operation, rounding = node.operation, self.rounding
         if operation is None:
-            return rounding.of_interval(self.scale(node), 1) if rounding.counts_f else jnp.zeros_like(node.value)
+            return rounding.of_interval(self.magnitudes(node), 1) if rounding.counts_f else jnp.zeros_like(node.value)
         if not isinstance(operation, Linear):
-            return rounding.of_interval(self.scale(node), operation.roundings) + self._evaluation_error(node, self[node])
+            return rounding.of_interval(self.magnitudes(node), operation.roundings) + self._evaluation_error(node, self[node])
         errors = []
         for parent in node.parents:
             # The transposed operation's result is summed with those of the other users of the parent.
             backward = operation.shares + self.uses[parent] + 1
-            errors.append(self.error(parent) + rounding.of_interval(self.scale(parent), operation.terms or 0, backward))
+            errors.append(self.error(parent) + rounding.of_interval(self.magnitudes(parent), operation.terms or 0, backward))
         passed = (operation.errors or operation.magnitude)(*errors)
-        return passed if operation.terms is None else passed + rounding.of_result(self.scale(node))
+        return passed if operation.terms is None else passed + rounding.of_result(self.magnitudes(node))
 
     def evaluated(self, node: Node, enclosure: Interval) -> Interval:
         """The enclosure of an operation that is not linear, with the error of evaluating it."""
         enclosure = self._where_known(node, enclosure)
-        lower, upper = self.rounding.outwards(Scale(node, enclosure), node.operation.roundings)
+        lower, upper = self.rounding.outwards(Magnitudes(node, enclosure), node.operation.roundings)
         if not self.rounding.counts_f:
             return Interval(lower, upper)
         error = self._evaluation_error(node, enclosure)
@@ -119,14 +119,14 @@ class Intervals(dict[Node, Interval]):
         return planes._replace(lower_gap=gaps[0], upper_gap=gaps[1])
 
     def _coefficient_errors(self, node, planes):
-        """By parent: bounds of the error that one unit of a coefficient adds, or None if planes do not use the parent."""
+        """Bounds of the error that one unit of the coefficient of each parent adds; None of parents that planes do not use."""
         errors = []
         for parent, *used in zip(node.parents, planes.lower, planes.upper, strict=True):
             # A functional takes the type of each node that it meets, so that coefficients are rounded to that of the parent.
             dtype = max(node.value.dtype, parent.value.dtype, key=lambda dtype: jnp.finfo(dtype).eps)
             is_used = any(coefficient is not None for coefficient in used)
             unit = gamma(self.uses[parent] + 4, dtype)
-            errors.append(self.error(parent) + unit * self.scale(parent).reach if is_used else None)
+            errors.append(self.error(parent) + unit * self.magnitudes(parent).reach if is_used else None)
         return errors
 
     def _gap(self, node, coefficients, sizes):

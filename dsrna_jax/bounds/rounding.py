@@ -49,8 +49,8 @@ def smallest_normal(dtype) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scale:
-    """What the rounding errors of a node are relative to, computed when first asked for, and kept.
+class Magnitudes:
+    """Sizes of a node that its rounding errors are relative to, computed when first asked for, and kept.
 
     interval: holds 0, and the deviations of the node.
     """
@@ -81,34 +81,34 @@ class Rounding:
     def __init__(self, counts_f: bool):
         self.counts_f = counts_f
 
-    def of_interval(self, scale: Scale, terms: int, backward: int = 0) -> jax.Array:
+    def of_interval(self, sizes: Magnitudes, terms: int, backward: int = 0) -> jax.Array:
         """The error, anywhere in the interval, of an operation on a node with `terms` roundings in f and in the bounds.
 
         backward: roundings of functionals that are propagated backwards through the operation.
         """
-        dtype = scale.node.value.dtype
+        dtype = sizes.node.value.dtype
         own = gamma(terms + OWN, dtype) + (gamma(backward, dtype) if backward else 0)
         if not (self.counts_f and terms):
-            return own * scale.reach
+            return own * sizes.reach
         f = gamma(terms, dtype)
-        return (own + f) * scale.reach + 2 * f * scale.size
+        return (own + f) * sizes.reach + 2 * f * sizes.size
 
-    def of_result(self, scale: Scale) -> jax.Array | float:
+    def of_result(self, sizes: Magnitudes) -> jax.Array | float:
         """The error of an affine operation at its result: of a sum, relative to it; of products, that of results flushed to 0."""
-        return self.of_flushed(scale.node) if scale.node.operation.terms else self.of_interval(scale, 1)
+        return self.of_flushed(sizes.node) if sizes.node.operation.terms else self.of_interval(sizes, 1)
 
     def of_flushed(self, node: Node) -> float:
         """The error of a sum of products at its result: that of results that are flushed to 0."""
         return smallest_normal(node.value.dtype) * (node.operation.terms + 1)
 
-    def outwards(self, scale: Scale, terms: int) -> Interval:
+    def outwards(self, sizes: Magnitudes, terms: int) -> Interval:
         """The interval, with its ends moved outwards by their errors."""
-        dtype, (lower, upper) = scale.node.value.dtype, scale.interval
+        dtype, (lower, upper) = sizes.node.value.dtype, sizes.interval
         own, f = gamma(terms + OWN, dtype), gamma(terms, dtype) if self.counts_f else 0.0
         lower, upper = lower * (1 + own + f), upper * (1 + own + f)
         if f == 0:
             return Interval(lower, upper)
-        base = 2 * f * scale.size
+        base = 2 * f * sizes.size
         return Interval(lower - base, upper + base)
 
 

@@ -19,7 +19,7 @@ from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.maximum import Largest
-from dsrna_jax.bounds.rounding import Scale, gamma, length
+from dsrna_jax.bounds.rounding import Magnitudes, gamma, length
 
 RESULT = 64  # roundings by which results are widened, an allowance that is not derived
 
@@ -88,10 +88,10 @@ class Zonotopes:
             boxes = [p.box for p in parents]
             if operation.terms is None or not rounding.counts_f:
                 return Zonotope(centre, directions, operation.magnitude(*boxes))
-            scales = (Scale(p, self._reach(z)) for p, z in zip(node.parents, parents, strict=True))
-            errors = (rounding.of_interval(scale, operation.terms + 2) for scale in scales)
+            sizes = (Magnitudes(p, self._reach(z)) for p, z in zip(node.parents, parents, strict=True))
+            errors = (rounding.of_interval(each, operation.terms + 2) for each in sizes)
             box = operation.magnitude(*(b + e for b, e in zip(boxes, errors, strict=True)))
-            return Zonotope(centre, directions, box + rounding.of_result(intervals.scale(node)))
+            return Zonotope(centre, directions, box + rounding.of_result(intervals.magnitudes(node)))
         if isinstance(operation, Hinge | Largest):
             return self._parallel(node, parents[0], intervals)
         interval = intervals[node]

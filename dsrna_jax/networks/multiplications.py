@@ -12,6 +12,7 @@ from dsrna_jax.networks.network import Mixture, Network
 from dsrna_jax.networks.parts import cost, expected_cost, parts
 from dsrna_jax.networks.path import Path, PathNetwork
 from dsrna_jax.networks.plan import Part
+from dsrna_jax.networks.stem import STEMS
 
 
 def multiply_adds(network: Network, image_shape: tuple[int, int, int]) -> int:
@@ -41,17 +42,14 @@ def path_multiply_adds(network: PathNetwork, image_shape: tuple[int, int, int], 
 
 def of_part(part: Part) -> int:
     """Multiply-adds of a part of a network for one image."""
-    size, half, quarter, eighth = ((-(-part.height // n), -(-part.width // n)) for n in (1, 2, 4, 8))
+    size, half = ((-(-part.height // n), -(-part.width // n)) for n in (1, 2))
     entering, leaving = part.entering, part.leaving
     if part.name in OPERATIONS:
         operation, output = OPERATIONS[part.name], half if part.stride == 2 else size
         return family_of(part.name).multiply_adds(operation, entering, leaving, size, output, part.stride)
     if part.name == "head":
         return entering * leaving
-    pixels = {scale: rows * columns for scale, (rows, columns) in zip((1, 2, 4, 8), (size, half, quarter, eighth), strict=True)}
+    pixels = lambda scale: -(-part.height // scale) * -(-part.width // scale)  # noqa: E731
     if part.name in ("preprocess", "factorized_reduce"):
-        return entering * leaving * pixels[part.stride]
-    if part.name == "stem_cifar":
-        return 9 * entering * leaving * pixels[1]
-    between = leaving // 2
-    return 9 * (entering * between * pixels[2] + between * leaving * pixels[4] + leaving * leaving * pixels[8])
+        return entering * leaving * pixels(part.stride)
+    return STEMS[part.name.removeprefix("stem_")].multiply_adds(entering, leaving, pixels)

@@ -44,8 +44,8 @@ class Network(nn.Module):
       partial: K; one channel in K takes the operations of an edge (PC-DARTS).
       affine: whether batch norms have scale and bias.
       is_supernet: whether pools have a batch norm (DARTS), and all convolutions of a node go together.
-      start: the stem: "cifar" keeps the size of images, "imagenet" has maps of a quarter and an eighth of the side,
-        "imagenet_wide" those with three times the channels.
+      start: the stem: "cifar" keeps the size of images, "cifar_halved" has maps of half the side, "imagenet" of a quarter and
+        an eighth, and "imagenet_wide" those with three times the channels.
       auxiliary: whether there is a second head, after the second reduction cell, for training.
       dtype: type of the maps from the stem to the heads, such as "bfloat16"; None for that of the images. Weights, batch
         statistics and logits keep theirs, of float32 or wider. Bounds refuse 16 bits.
@@ -62,7 +62,7 @@ class Network(nn.Module):
     partial: int = 1
     affine: bool = False
     is_supernet: bool = False
-    start: Literal["cifar", "imagenet", "imagenet_wide"] = "cifar"
+    start: Literal["cifar", "cifar_halved", "imagenet", "imagenet_wide"] = "cifar"
     auxiliary: bool = False
     dtype: str | None = None
     remat: bool = False
@@ -103,7 +103,7 @@ class Network(nn.Module):
         """The layout of each cell."""
         reductions, width, result = reduction_positions(self.cells), self.channels, []
         before, last = STEMS[self.start].widths(self.channels)
-        is_halved = self.start != "cifar"  # whether `last` has half the side of `before`
+        is_halved = STEMS[self.start].scales[0] != STEMS[self.start].scales[1]  # whether `last` has half the side of `before`
         for i, plan in enumerate(self.plans):
             width *= 2 if i in reductions else 1
             result.append(Layout(plan, width, i in reductions, is_halved, before, last))

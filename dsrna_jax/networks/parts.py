@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.networks.network import Mixture, Network
 from dsrna_jax.networks.plan import Part
+from dsrna_jax.networks.stem import STEMS
 
 
 class Parts(NamedTuple):
@@ -25,8 +26,8 @@ CostOf = Callable[[Part], float]
 def parts(network: Network, image_shape: tuple[int, int, int]) -> Parts:
     """The parts of a network for images [height, width, channel]; the auxiliary head, used in training only, is none."""
     height, width, colours = image_shape
-    scales = (1, 1) if network.start == "cifar" else (4, 8)
-    before, last = [(-(-height // scale), -(-width // scale)) for scale in scales]  # sides of the inputs of the first cell
+    # The sides of the inputs of the first cell.
+    before, last = [(-(-height // scale), -(-width // scale)) for scale in STEMS[network.start].scales]
     layouts = network.layouts
     fixed, branches = [Part(f"stem_{network.start}", colours, layouts[0].last, height, width)], []
     for layout in layouts:

@@ -1,5 +1,8 @@
 """Stems, which map images to the inputs of the first cell, and the auxiliary head."""
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -19,14 +22,18 @@ def _convolved(module, name, x, channels, stride):
 
 
 class CifarStem(nn.Module):
-    """3×3 convolution to three times the channels and batch norm, at full size; the first cell reads the map twice (DARTS)."""
+    """3×3 convolution to three times the channels and batch norm, at full size; the first cell reads the map twice (DARTS).
+
+    scales: how many times the sides of the two maps go into the image's.
+    """
 
     channels: int
+    scales: ClassVar[tuple[int, int]] = (1, 1)
 
     @nn.compact
     def __call__(self, x: Images, statistics: Statistics) -> tuple[Map, Map]:
         """The two maps that the first cell reads."""
-        x = _convolved(self, "kernel", jnp.moveaxis(x, -1, 0), 3 * self.channels, 1)
+        x = _convolved(self, "kernel", jnp.moveaxis(x, -1, 0), 3 * self.channels, self.scales[0])
         x = BatchNorm(affine=True, name="norm")(x, statistics)
         return x, x
 
@@ -35,11 +42,23 @@ class CifarStem(nn.Module):
         """Channels of the two maps."""
         return 3 * channels, 3 * channels
 
+    @classmethod
+    def multiply_adds(cls, colours: int, width: int, pixels: Callable[[int], int]) -> int:
+        """Multiply-adds for one image, from the channels of the maps, and the pixels at each scale."""
+        return 9 * colours * width * pixels(cls.scales[0])
+
+
+class HalvedCifarStem(CifarStem):
+    """The stem for CIFAR-10 with a convolution of stride 2, for networks that cost a quarter."""
+
+    scales: ClassVar[tuple[int, int]] = (2, 2)
+
 
 class ImagenetStem(nn.Module):
     """Three 3×3 convolutions of stride 2: the first map has a quarter of the image's side, the second an eighth (DARTS)."""
 
     channels: int
+    scales: ClassVar[tuple[int, int]] = (4, 8)
 
     @nn.compact
     def __call__(self, x: Images, statistics: Statistics) -> tuple[Map, Map]:
@@ -57,6 +76,12 @@ class ImagenetStem(nn.Module):
         """Channels of the two maps."""
         return channels, channels
 
+    @classmethod
+    def multiply_adds(cls, colours: int, width: int, pixels: Callable[[int], int]) -> int:
+        """Multiply-adds for one image, as for `CifarStem`."""
+        between = width // 2
+        return 9 * (colours * between * pixels(2) + between * width * pixels(4) + width * width * pixels(8))
+
 
 class WideImagenetStem(ImagenetStem):
     """The stem of PC-DARTS's search on ImageNet, with three times the channels of the first cell (arXiv:1907.05737)."""
@@ -67,8 +92,8 @@ class WideImagenetStem(ImagenetStem):
         return 3 * channels, 3 * channels
 
 
-STEMS = {"cifar": CifarStem, "imagenet": ImagenetStem, "imagenet_wide": WideImagenetStem}
-LEAST_SIDE = {"cifar": 4, "imagenet": 32, "imagenet_wide": 32}  # pixels of images, which two reductions halve after the stem
+STEMS = {"cifar": CifarStem, "cifar_halved": HalvedCifarStem, "imagenet": ImagenetStem, "imagenet_wide": WideImagenetStem}
+LEAST_SIDE = {name: 4 * stem.scales[1] for name, stem in STEMS.items()}  # pixels of images, which two reductions halve after it
 
 
 class AuxiliaryHead(nn.Module):

@@ -5,6 +5,9 @@ from typing import Any, ClassVar
 
 from dsrna_jax.runtime.options import option
 
+# How images enter a network, for the searches' and the trainings' option `start`.
+STARTS = ("cifar", "cifar_halved", "imagenet", "imagenet_wide")
+STARTS_SAY = "images enter at full size (cifar), half (cifar_halved) or an eighth of the side (imagenet, imagenet_wide)"
 _LOADING = ("auto", "memory", "stream")
 
 

@@ -8,11 +8,10 @@ from typing import ClassVar
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.compute_options import ComputeOptions, part_count
-from dsrna_jax.runtime.image_options import ImageOptions
+from dsrna_jax.runtime.image_options import STARTS, STARTS_SAY, ImageOptions
 from dsrna_jax.runtime.options import check, option
 from dsrna_jax.training.adversarial_options import AdversarialOptions, check_adversarial
 
-_STARTS = ("cifar", "imagenet", "imagenet_wide")
 _SCHEDULES = ("cosine", "linear", "decay", "steps", "thirds", "triangle", "constant")
 
 
@@ -30,7 +29,7 @@ class TrainingConfig(AdversarialOptions, ImageOptions, ComputeOptions):
     )
     cells: int = option(8, "cells of the network", "[3, 200]")
     channels: int = option(8, "channels of the first cell", "[1, 4096]")
-    start: str = option("cifar", "images enter at full size (cifar) or an eighth of the side (imagenet, imagenet_wide)", _STARTS)
+    start: str = option("cifar", STARTS_SAY, STARTS)
     auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss; 0 for no such head", "[0, 1e6]")
     drop_path: float = option(0.0, "probability to lose a branch in the last epoch, rising from 0 in the first", "[0, 1)")
     label_smoothing: float = option(0.0, "share of a label that is spread over all classes", "[0, 1)")

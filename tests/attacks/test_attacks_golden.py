@@ -30,7 +30,7 @@ def test_the_network_classifies_as_in_pytorch():
 
 
 @norms
-@pytest.mark.parametrize("loss", ["ce", "dlr"])
+@pytest.mark.parametrize("loss", ["ce", pytest.param("dlr", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("steps", [pytest.param(20, marks=pytest.mark.slow), 100])
 def test_apgd_fools_the_same_examples(norm, loss, steps):
     result = apgd(images, labels, norm, loss, steps)

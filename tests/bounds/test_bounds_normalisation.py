@@ -117,7 +117,9 @@ def test_what_looks_like_a_normalisation_and_is_none_is_not_taken_for_one(f):
     assert "normalise" not in bounds.explain(f, jax.ShapeDtypeStruct(SHAPE, np.float32)).operations
 
 
-@pytest.mark.parametrize("method", ["crown", *(pytest.param(m, marks=pytest.mark.slow) for m in ("alpha_crown", "hz_crown"))])
+@pytest.mark.parametrize(
+    "method", ["crown_ibp", *(pytest.param(m, marks=pytest.mark.slow) for m in ("crown", "alpha_crown", "hz_crown"))]
+)
 def test_networks_with_normalisations_have_sound_bounds_by_planes(method):
     class Network(nn.Module):
         @nn.compact

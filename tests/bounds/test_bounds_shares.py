@@ -81,7 +81,7 @@ def test_bounds_of_shares_stay_in_their_range_and_hold(radius, computed):
         assert np.all(lower >= least - 1e-4 * (1 + abs(least))) and np.all(upper <= most + 1e-4), i
 
 
-@pytest.mark.parametrize("number", [0, 15])
+@pytest.mark.parametrize("number", [15, pytest.param(0, marks=pytest.mark.slow)])
 def test_planes_of_shares_hold(number):
     f, least, most = SHARES[number]
     w = np.random.default_rng(2).normal(size=(4, 4)).astype(np.float32)

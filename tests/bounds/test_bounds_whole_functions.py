@@ -129,10 +129,9 @@ def test_a_narrow_perturbation_of_an_activation_is_never_certified_away(seed):
     x = jnp.full((1, 1), place + 0.03, jnp.float32)
     at = np.concatenate([np.linspace(-3, 3, 301) * width + place, np.linspace(-0.07, 0.13, 201) + place])
     values = np.asarray(f(jnp.asarray(at[:, None], jnp.float32)))
-    sides = quick(lambda x: [bounds.bound(f, x, radius=0.15, method=method) for method in ("ibp", "crown_ibp")])(x)
+    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(f, x, radius=0.15, method="crown_ibp"))(x))
     inside, slack = np.abs(at - place - 0.03) <= 0.15, 1e-5 * np.abs(values).max()
-    for lower, upper in np.asarray(sides):
-        assert np.all((lower - slack <= values) & (values <= upper + slack) | ~inside[:, None])
+    assert np.all((lower - slack <= values) & (values <= upper + slack) | ~inside[:, None])
 
 
 def test_the_interval_of_a_softmax_is_its_closed_form():
@@ -145,7 +144,7 @@ def test_the_interval_of_a_softmax_is_its_closed_form():
         np.testing.assert_allclose(upper, high / (high + low.sum(1, keepdims=True) - low), rtol=1e-10)
 
 
-@pytest.mark.parametrize("hidden", [-np.inf, -1e38, pytest.param(-1e9, marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("hidden", [-np.inf, *(pytest.param(x, marks=pytest.mark.slow) for x in (-1e38, -1e9))], ids=str)
 def test_a_mask_leaves_the_bounds_of_a_softmax_as_those_without_the_masked_entries(hidden):
     x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
     is_kept = np.array([True, False, True, False])
@@ -160,7 +159,8 @@ def test_a_mask_leaves_the_bounds_of_a_softmax_as_those_without_the_masked_entri
 @pytest.mark.parametrize("function", [jax.lax.lgamma, jax.lax.digamma])
 def test_where_a_curve_has_no_bounds_radius_0_is_still_the_value(function):
     x = np.array([[-0.5, 0.5], [-0.5, 0.5]], np.float32)
-    lower, upper = map(np.asarray, bounds.bound(lambda x: function(x), x, radius=np.array([0.0, 0.1], np.float32)))
+    bounded = quick(lambda x: bounds.bound(lambda x: function(x), x, radius=np.array([0.0, 0.1], np.float32)))
+    lower, upper = map(np.asarray, bounded(x))
     np.testing.assert_array_equal([lower[0], upper[0]], [function(x[0])] * 2)
     assert lower[1, 0] == -np.inf and upper[1, 0] == np.inf and np.isfinite([lower[1, 1], upper[1, 1]]).all()
 
@@ -174,7 +174,7 @@ def test_a_probability_too_small_for_float32_lies_within_its_bounds():
     assert 0 < shares.min() < 1e-50 and np.all(lower <= shares) and np.all(shares <= upper)
 
 
-@pytest.mark.parametrize("method", ["ibp", "crown_ibp", pytest.param("crown", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["crown_ibp", pytest.param("crown", marks=pytest.mark.slow)])
 def test_attention_of_jax_nn_is_bounded(method):
     def attend(x):
         return jax.nn.dot_product_attention(x, x, x)
@@ -208,7 +208,7 @@ def test_probabilities_and_attention_stay_within_their_range_at_any_radius(scale
     def shares(x):
         return jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", x @ w, x))
 
-    compute = quick(lambda r: [bounds.bound(shares, x, radius=r, method=m) for m in ("ibp", "crown_ibp")])
+    compute = quick(lambda r: bounds.bound(shares, x, radius=r, method="ibp"))
     for radius in (0.0, 1e-3, 1.0, 1e4, 1e30):
         sides = np.asarray(compute(radius))
         assert sides.min() >= -1e-4 and sides.max() <= 1 + 1e-4

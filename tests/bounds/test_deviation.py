@@ -81,8 +81,8 @@ OF_SPACED_NUMBERS = {
 @pytest.mark.parametrize("name", OF_SPACED_NUMBERS)
 def test_deviations_hold_where_radii_are_near_the_spacing_of_numbers(name):
     f, points = OF_SPACED_NUMBERS[name]
-    x, methods = np.array(points, np.float32)[:, None], ("ibp", "crown_ibp")
-    deviation = quick(lambda radius: [bounds.deviation(f, x, radius=radius, method=method) for method in methods])
+    x = np.array(points, np.float32)[:, None]
+    deviation = quick(lambda radius: bounds.deviation(f, x, radius=radius, method="crown_ibp"))
     evaluated = quick(jax.vmap(f))
     spacings = np.spacing(np.maximum(x, KINK))
     for share in (0.01, 0.3, 0.7, 1.3, 5.0, KINK / spacings.max()):
@@ -90,6 +90,6 @@ def test_deviations_hold_where_radii_are_near_the_spacing_of_numbers(name):
         with jax.enable_x64():
             values = np.asarray(evaluated(x.astype(np.float64) + float(radius) * np.linspace(-1, 1, 9)[:, None, None]))
             change = values - values[4]
-        for method, (below, above) in zip(methods, np.asarray(deviation(radius)), strict=True):
-            assert np.all((below <= change) & (change <= above)), (method, radius)
+        below, above = map(np.asarray, deviation(radius))
+        assert np.all((below <= change) & (change <= above)), radius
     assert not np.any(np.asarray(deviation(0.0)))

@@ -58,16 +58,17 @@ def test_derivatives_are_those_of_finite_differences_and_no_image_dominates(case
             robustness = measure(net, images, labels, KEY, log_radius=jnp.float64(log_radius)).robustness
             return robustness, robustness
 
-        point = (alphas, variables["params"])
-        direction = jax.tree.map(lambda a: jnp.asarray(np.random.default_rng(a.size).normal(size=a.shape)), point)
+        point = jax.tree.map(np.asarray, (alphas, variables["params"]))
+        direction = jax.tree.map(lambda a: np.random.default_rng(a.size).normal(size=a.shape), point)
         moved = lambda t: jax.tree.map(lambda p, d: p + t * d, point, direction)  # noqa: E731
         derived = quick(jax.jacrev(r, (0, 1), has_aux=True))  # with the value, so that one program is compiled
 
         def slope(gradient):
             pairs = zip(*map(jax.tree.leaves, (gradient, direction)), strict=True)
-            return sum((leaf * d[None]).reshape(3, -1).sum(1) for leaf, d in pairs)
+            return sum((np.asarray(leaf) * d[None]).reshape(3, -1).sum(1) for leaf, d in pairs)
 
-        differences = [(derived(*moved(t + 1e-7))[1] - derived(*moved(t - 1e-7))[1]) / 2e-7 for t in NEAR]
+        r_at = lambda t: np.asarray(derived(*moved(t))[1])  # noqa: E731
+        differences = [(r_at(t + 1e-7) - r_at(t - 1e-7)) / 2e-7 for t in NEAR]
         gradients = [derived(*moved(t))[0] for t in NEAR]
         # Adaptive slopes jump: a difference now and then straddles one.
         agree = np.isclose([slope(each) for each in gradients], differences, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,8 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.genotype import Genotype
 from dsrna_jax.networks import network
 from dsrna_jax.networks.derived import derived_network
-from dsrna_jax.networks.plan import equal_runs
+from dsrna_jax.networks.multiplications import of_part
+from dsrna_jax.networks.plan import Part, equal_runs
 from dsrna_jax.networks.stem import AuxiliaryHead, _ends
 
 CELL = (("sep_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1), ("dil_conv_3x3", 2))
@@ -147,7 +148,7 @@ def test_the_auxiliary_head_refuses_a_single_pixel():
         jax.eval_shape(lambda: head.init(jax.random.key(0), jnp.zeros((8, 2, 1, 3)), "batch"))
 
 
-@pytest.mark.parametrize(("start", "sides"), [("cifar", (64, 64)), ("imagenet", (16, 8))])
+@pytest.mark.parametrize(("start", "sides"), [("cifar", (64, 64)), ("cifar_halved", (32, 32)), ("imagenet", (16, 8))])
 def test_stems_give_maps_of_the_published_sides(start, sides):
     net = derived_network(GENOTYPE, cells=5, start=start, **SETTINGS)
     images = jnp.zeros((2, 64, 64, 1))
@@ -155,3 +156,15 @@ def test_stems_give_maps_of_the_published_sides(start, sides):
     before, last = jax.eval_shape(lambda v: net.apply(v, images, method="stem"), variables)
     assert (before.shape[-1], last.shape[-1]) == sides
     assert jax.eval_shape(lambda v: net.apply(v, images), variables).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("cifar", 9 * 3 * 12 * 32**2),
+        ("cifar_halved", 9 * 3 * 12 * 16**2),
+        ("imagenet", 9 * (3 * 6 * 16**2 + 6 * 12 * 8**2 + 12 * 12 * 4**2)),
+    ],
+)
+def test_multiply_adds_of_stems_are_those_of_their_convolutions(start, expected):
+    assert of_part(Part(f"stem_{start}", 3, 12, 32, 32)) == expected

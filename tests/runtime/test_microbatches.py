@@ -65,7 +65,9 @@ def searched(net, microbatch, order="first"):
     return moved, jax.jit(functions.weight_step)(moved[0], TRAIN)
 
 
-@pytest.mark.parametrize("order", bilevel.HYPERGRADIENTS)
+@pytest.mark.parametrize(
+    "order", [pytest.param(order, marks=() if order == "first" else pytest.mark.slow) for order in bilevel.HYPERGRADIENTS]
+)
 def test_without_batch_statistics_a_search_step_is_that_of_the_whole_batch(order):
     chex.assert_trees_all_close(*(searched(Dense(), size, order) for size in (0, 2)), rtol=1e-4, atol=1e-6)
 

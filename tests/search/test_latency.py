@@ -14,6 +14,7 @@ from dsrna_jax.genotypes.operations import OPERATIONS
 from dsrna_jax.networks import spaces
 from dsrna_jax.networks.parts import expected_cost, is_free, parts
 from dsrna_jax.networks.plan import Part
+from dsrna_jax.networks.stem import STEMS
 from dsrna_jax.runtime.machine import hardware
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.latency import LatencyTable, load
@@ -152,7 +153,7 @@ def test_the_benchmark_writes_the_table_that_its_search_takes(tmp_path, monkeypa
     assert search_setup(with_table(file)).functions.resource.digest
 
 
-@pytest.mark.parametrize("name", [*OPERATIONS, "preprocess", "factorized_reduce", "head", "stem_cifar", "stem_imagenet"])
+@pytest.mark.parametrize("name", [*OPERATIONS, "preprocess", "factorized_reduce", "head", *(f"stem_{start}" for start in STEMS)])
 def test_every_part_is_measured_as_a_map_of_its_channels(name):
     side, stride = (32 if "stem" in name else 8), 2 if name in ("factorized_reduce", "skip_connect") else 1
     part = Part(name, 3 if "stem" in name else 12, 12, side, side, stride)
@@ -163,5 +164,5 @@ def test_every_part_is_measured_as_a_map_of_its_channels(name):
     x = jax.ShapeDtypeStruct((2, side, side, 3) if "stem" in name else (12, 2, side, side), jnp.float32)
     variables = jax.eval_shape(initial, jax.eval_shape(lambda: jax.random.key(0)), x)
     output = jax.tree.leaves(jax.eval_shape(apply, variables, x))[-1]
-    side //= 8 if name == "stem_imagenet" else stride
+    side //= STEMS[name.removeprefix("stem_")].scales[1] if "stem" in name else stride
     assert output.shape[-4:] == ((2, 12) if name == "head" else (12, 2, side, side))

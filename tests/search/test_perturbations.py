@@ -109,7 +109,7 @@ FEWER = {
 } | {"stage": dataclasses.replace(PRESETS["digits_pdarts"], stages="", nodes=1, operations="023,345;0367,1234")}
 
 
-@pytest.mark.parametrize("perturbation", ["uniform", "adversarial"])
+@pytest.mark.parametrize("perturbation", ["adversarial", pytest.param("uniform", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FEWER)
 def test_perturbations_give_no_share_to_an_operation_that_is_not_kept(name, perturbation, monkeypatch):
     """The perturbation of a weight step, whose loss grows with some shares."""

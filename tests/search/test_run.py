@@ -113,6 +113,7 @@ def test_a_reader_that_goes_away_stops_the_run_after_a_step_that_is_saved(monkey
     assert_same_end(tmp_path, smoke_run[0])
 
 
+@pytest.mark.slow
 def test_a_request_is_heard_while_a_program_compiles(monkeypatch, tmp_path, smoke_run):
     """The alpha step is needed after the warm-up: what was done until then is saved."""
 

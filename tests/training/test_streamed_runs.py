@@ -120,7 +120,8 @@ def test_a_stopped_stream_goes_on_as_if_it_had_never_stopped(cropping, unbroken,
     assert_same_end(tmp_path / "run", unbroken[0])
 
 
-@pytest.mark.parametrize("part", ["train", pytest.param("held_out", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["train", "held_out"])
 def test_a_damaged_image_loses_nothing(cropping, unbroken, tmp_path, monkeypatch, part):
     """The steps before it are saved; once it is mended, the run ends as if it had never been damaged."""
     setup = training_setup(cropping)

@@ -4,9 +4,8 @@ import dataclasses
 from typing import ClassVar
 
 from dsrna_jax.genotypes.search_spaces import SPACES
+from dsrna_jax.runtime.image_options import STARTS, STARTS_SAY
 from dsrna_jax.runtime.options import option
-
-_STARTS = ("cifar", "imagenet", "imagenet_wide")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +17,5 @@ class NetworkOptions:
     space: str = option("pcdarts", "search space", SPACES)
     cells: int = option(3, "cells of the supernet", "[3, 200]")
     channels: int = option(16, "channels of the first cell", "[1, 4096]")
-    start: str = option(
-        "cifar", "images enter at full size (cifar) or an eighth of the side (imagenet, imagenet_wide)", _STARTS, before="cifar"
-    )
+    start: str = option("cifar", STARTS_SAY, STARTS, before="cifar")
     nodes: int = option(4, "nodes inside a cell", "[1, 16]", formerly="steps")
