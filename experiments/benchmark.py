@@ -23,7 +23,7 @@ from absl import flags
 
 from dsrna_jax.commands.flags import config_flags, define, parse, typed
 from dsrna_jax.commands.presets import PRESETS
-from dsrna_jax.commands.process import disable_loop_unrolling, execute
+from dsrna_jax.commands.process import disable_loop_unrolling, execute, use_many_heaps
 from dsrna_jax.runtime.options import changed
 from dsrna_jax.runtime.paths import check_file
 from dsrna_jax.search.config import SearchConfig
@@ -51,6 +51,8 @@ def main(argv: Sequence[str]) -> None:
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return
+    if values.what == "bounds":
+        use_many_heaps()  # as certify does
     config = changed(PRESETS[values.preset] if values.preset else DEFAULT, **typed(values, DEFAULT))
     for row in _rows(config, values):
         print(json.dumps(row), flush=True)

@@ -20,11 +20,13 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.command import run_command
 from dsrna_jax.commands.evaluating import evaluation_command
 from dsrna_jax.commands.next_steps import argument, line
+from dsrna_jax.commands.process import use_many_heaps
 from dsrna_jax.evaluation.certify.config import CertificationConfig
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`."""
+    use_many_heaps()
     run_command(COMMAND, argv)
 
 

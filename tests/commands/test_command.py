@@ -9,10 +9,12 @@ from dsrna_jax.commands.process import disable_loop_unrolling
 FAULTS = """
 import resource, sys, threading
 import numpy as np
-from dsrna_jax.commands.process import retain_heap
+from dsrna_jax.commands.process import retain_heap, use_many_heaps
 
-if sys.argv[1] == "kept":
+if sys.argv[1] in ("kept", "kept in many heaps"):
     retain_heap()
+if sys.argv[1] == "kept in many heaps":
+    use_many_heaps()
 faults = []
 
 
@@ -39,6 +41,7 @@ def page_faults(how):
 
 def test_memory_that_was_freed_is_not_cleared_again():
     assert page_faults("kept") < 100 < page_faults("given back")
+    assert page_faults("kept in many heaps") > 100  # which shows that the thread has a heap of its own
 
 
 def test_a_flag_of_xla_is_given_once(monkeypatch):
