@@ -1,7 +1,7 @@
 """Choices between bounded values: of two by a comparison of bounded ones, and of many by a place."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -56,7 +56,7 @@ class Choice:
         hull = smaller(false[0], true[0]), larger(false[1], true[1])
         return Interval(*(jnp.where(is_true, t, jnp.where(is_false, f, h)) for f, t, h in zip(false, true, hull, strict=True)))
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         is_true, is_false = self.decided(node, intervals[0])
         open_ = ~(is_true | is_false)
         one = jnp.ones_like(node.value)
@@ -88,7 +88,7 @@ class AtPlace:
         high = jnp.where(may_be, outward_sum(values, intervals[1].upper, 1), -jnp.inf).max(0)
         return Interval(*(jnp.where(are_all, side, jnp.nan) for side in (low, high)))
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         may_be, are_all = self.places(node, intervals[0])
         is_certain = are_all & (may_be.sum(0) == 1)
         slope = (may_be & is_certain[None]).astype(node.value.dtype)

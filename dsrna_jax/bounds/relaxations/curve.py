@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +106,7 @@ class Curve:
         flushed = smallest_normal(value.dtype) * (1 + jnp.abs(x))
         return lax.stop_gradient(gamma(ELEMENTARY, value.dtype) * size + gamma(4, value.dtype) * jnp.abs(slope * x) + flushed)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,), x = intervals, node.parents[0].value
         low, high = self.ends(x, interval)
         wide = high > low

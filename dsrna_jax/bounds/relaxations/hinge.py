@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,7 @@ class Hinge:
         slope = max(slopes) if np.ndim(slopes[0]) == np.ndim(slopes[1]) == 0 and is_known(*slopes) else jnp.maximum(*slopes)
         return lax.stop_gradient(jnp.where(undecided, gamma(8, t.dtype) * slope * reach_of(interval), 0))
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,) = intervals
         t, low, high = self.bounded_sides(node, interval)
         undecided = spans(low, high)

@@ -1,7 +1,7 @@
 """Piecewise linear functions between given points, as of jnp.interp."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +72,7 @@ class Interpolated:
         sides = least - node.value - slack, greatest - node.value + slack
         return Interval(*(jnp.where(moves, side, 0) for side in sides))
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,), x = intervals, node.parents[0].value
         low, high = ends(x, interval)
         first, last = (self.function(end) for end in (low, high))

@@ -1,7 +1,7 @@
 """Maxima of bounded values: of two, and over the entries of a window or an axis."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +28,7 @@ class Larger:
             larger(outward_sum(a, intervals[0].upper, 1), outward_sum(b, intervals[1].upper, 1)),
         )
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
         return Planes((zero, one, one), (zero, one, one), zero, zero)
 
@@ -99,7 +99,7 @@ class Largest:
         """Mask of the entry with the largest lower bound; of nearly equal ones, as after ReLUs, the widest."""
         return two_largest(values + entries.lower + 1e-3 * entries.radius)[0]
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         entries, leads = intervals[0], self.leads(node, intervals)
         values, leader = node.parents[0].value - node.value[None], leader_of(node.parents[0].value)
         upper, gap = self.chord(values, entries)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -29,7 +29,7 @@ class Product:
             functools.reduce(larger, [c + s for c, s in zip(corners, slack, strict=True)]),
         )
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (a, b), (da, db) = (p.value for p in node.parents), intervals
         mid_a, mid_b = ((d.lower + d.upper) / 2 for d in intervals)
         product, spread = mid_a * mid_b, da.radius * db.radius

@@ -1,7 +1,7 @@
 """Products and quotients within a range that their form gives."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -38,7 +38,7 @@ class Ranged:
             jnp.where(known, smaller(known_or(product.upper, jnp.inf), jnp.maximum(high, 0)), product.upper),
         )
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         product = intervals[-1]
         share = lambda beyond, within: known_or(adaptive_share(beyond, within), 0)  # noqa: E731
         below = jnp.where(jnp.isfinite(product.lower), share(product.lower - hull.lower, product.upper - hull.lower), 0)

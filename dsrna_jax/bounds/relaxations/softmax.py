@@ -6,7 +6,7 @@ a difference, and of the convex L (Wei et al. 2023, arXiv:2303.01713).
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ class LogSumExp:
         low, high = (jax.nn.logsumexp(side, axis=0) for side in ends(values, interval))
         return Interval(low - node.value - slack, high - node.value + slack)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,), values = intervals, node.parents[0].value
         low, high = ends(values, interval)
         middle = low + (high - low) / 2
@@ -89,7 +89,7 @@ class LogSoftmax:
         most = jnp.minimum(-jax.nn.softplus(_others(low, self.axes) - high), 0) + slack
         return Interval(known_or(least, -jnp.inf) - node.value, known_or(most, 0) - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         zero, one = jnp.zeros_like(node.value), jnp.ones_like(node.value)
         return Planes((one, -one), (one, -one), zero, zero)
 
@@ -110,7 +110,7 @@ class Probability:
         low, high = jnp.clip(known_or(low, 0), 0, 1) * (1 - unit), jnp.clip(known_or(high, 1), 0, 1) * (1 + unit)
         return Interval(low - node.value, high - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (below,), (above,), low_gap, high_gap, _ = self.curve.planes(node, intervals)
         known = jnp.isfinite(jnp.asarray(below) + jnp.asarray(above) + low_gap + high_gap)
         keep = lambda a, b: jnp.where(known, a, b)  # noqa: E731
@@ -143,7 +143,7 @@ class Unshifted:
         unknown = self.unknown(node.parents[0].value, intervals[0])
         return Interval(intervals[0].lower + unknown, intervals[0].upper + unknown)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         one, unknown = jnp.ones_like(node.value), self.unknown(node.parents[0].value, intervals[0])
         return Planes((one,), (one,), unknown, unknown)
 

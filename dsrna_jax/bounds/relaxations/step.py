@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +40,7 @@ class StepFunction:
         low, high = ends(x, interval)
         return Interval(self.function(low) - node.value, self.function(high) - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         if self.strays is None:
             return constant_planes(node, hull)
         least, greatest = self.strays
@@ -84,7 +84,7 @@ class Integers:
         stays = self.stays(node, intervals)
         return Interval(jnp.where(stays, jnp.ceil(interval.lower), least), jnp.where(stays, jnp.floor(interval.upper), greatest))
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         stays = self.stays(node, intervals)
         slope = jnp.where(stays, jnp.ones_like(node.value), 0)
         return Planes((slope,), (slope,), jnp.where(stays, 0, -hull.lower), jnp.where(stays, 0, hull.upper))
@@ -107,7 +107,7 @@ class Sorted:
         low, high = (jnp.sort(end, self.axis) for end in ends(x, interval))
         return Interval(low - node.value, high - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,), x = intervals, node.parents[0].value
         low, high = ends(x, interval)
         size = x.shape[self.axis]
@@ -144,7 +144,7 @@ class First:
         least, greatest = jnp.where(may_lead, places, len(x)).min(0), jnp.where(may_lead, places, -1).max(0)
         return Interval(jnp.minimum(least - node.value, 0), jnp.maximum(greatest - node.value, 0))
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         return constant_planes(node, hull, [jnp.zeros_like(node.parents[0].value)])
 
 
@@ -190,7 +190,7 @@ class Remainder:
         sides = jnp.where(sure, below, least), jnp.where(sure, above, most)
         return Interval(*(jnp.where(self.is_broken(node, intervals), jnp.nan, side) for side in sides))
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         count, sure = self.multiple(node, intervals)
         coefficients = (jnp.where(sure, jnp.ones_like(node.value), 0), jnp.where(sure, -count, 0))
         return Planes(coefficients, coefficients, jnp.where(sure, 0, -hull.lower), jnp.where(sure, 0, hull.upper))

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +72,7 @@ class Wave:
         bounded = jnp.isfinite(low) & jnp.isfinite(high)
         return Interval(jnp.where(bounded, least, -1) - node.value, jnp.where(bounded, most, 1) - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,), x = intervals, node.parents[0].value
         low, high = ends(x, interval)
         wide = high > low
@@ -129,7 +129,7 @@ class Limited:
         slack = jnp.where(half > 0, gamma(ELEMENTARY, x.dtype) * 2 * self.greatest, 0)  # the value at the trace point is rounded
         return Interval(low - node.value - slack, high - node.value + slack)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         return constant_planes(node, hull)
 
 
@@ -148,5 +148,5 @@ class Angle:
         is_cut = (x + dx.lower <= 0) & (y + dy.lower <= 0) & (y + dy.upper >= 0) & (slack > 0) | ~jnp.isfinite(low + high)
         return Interval(jnp.where(is_cut, -np.pi, low) - node.value, jnp.where(is_cut, np.pi, high) - node.value)
 
-    def planes(self, node, intervals, slopes="adaptive", hull=None):
+    def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         return constant_planes(node, hull)
