@@ -1,6 +1,7 @@
 """The frame of all tests: how programs are compiled, a cache of them, and checked signatures."""
 
 import gc
+import itertools
 import os
 import shutil
 import signal
@@ -48,6 +49,20 @@ def pytest_configure(config):
     if not is_worker and sum(file.stat().st_size for file in PROGRAMS.rglob("*") if file.is_file()) > MOST_BYTES:
         shutil.rmtree(PROGRAMS)
     PROGRAMS.mkdir(parents=True, mode=0o700, exist_ok=True)  # programs that others could write are not run
+
+
+_finished_files = itertools.count(1)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Forgets all programs after every eighth file.
+
+    JAX keeps the MLIR context of each, and LLVM walks over those of a thread to make another: a quarter of the suite's time by its end.
+    """
+    if nextitem is not None and nextitem.path != item.path and next(_finished_files) % 8 == 0:
+        import jax
+
+        jax.clear_caches()
 
 
 def pytest_sessionfinish():

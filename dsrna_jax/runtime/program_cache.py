@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ import jax
 
 from dsrna_jax.files import replacing
 
-KEPT = 24  # programs; the least recently used goes first
+MOST_BYTES = 1 << 28  # of all programs, which have 0.1 to 10 MB; the least recently used goes first
 PACKAGE = Path(__file__).parents[1]
 _log = logging.getLogger(__name__)
 
@@ -110,9 +111,12 @@ def write(file: Path | None, content: bytes, module: str) -> None:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(whole)
         _note_use(file)
-        newest = sorted(file.parent.glob("program-*"), key=lambda f: f.stat().st_mtime_ns, reverse=True)
-        for old in newest[KEPT:]:
-            old.unlink(missing_ok=True)
+        facts = [(program.stat(), program) for program in file.parent.glob("program-*")]
+        newest = sorted(facts, key=lambda pair: pair[0].st_mtime_ns, reverse=True)
+        sizes = itertools.accumulate(fact.st_size for fact, _ in newest)
+        for (_, old), size in zip(newest, sizes, strict=True):
+            if size > MOST_BYTES:
+                old.unlink(missing_ok=True)
 
 
 def _note_use(file: Path) -> None:

@@ -100,15 +100,16 @@ class SearchFolder(RunFolder):
 
 
 def training_command(path: Path) -> str:
-    """The command line that trains what a search found, on the data of the search."""
+    """The command line that trains what a search found, on the data of the search and at its resolution."""
     flags = training_flags(configuration(path, SearchConfig))
     return f"{command_line('train')} {shlex.join([f'--genotype={path}', *flags])}"
 
 
 def training_flags(config: SearchConfig) -> list[str]:
-    """Flags of `train` for the data of a search: the preset of that data set, if there is one."""
+    """Flags of `train` for the data of a search, by the preset of that data set if there is one, at the search's resolution."""
     chosen = {"preset" if config.dataset in TRAINED_BY_PRESET else "dataset": config.dataset}
     chosen |= {"data_dir": config.data_dir, "image_size": config.image_size}
+    chosen["start"] = config.start.removesuffix("_wide")  # wide stems are for supernets
     flags = [f"--{name}={value}" for name, value in chosen.items() if value != getattr(SearchConfig(), name, None)]
     has_depth = config.cell_free or "blocks" in SPACES[config.space].groups(config.nodes, config.cells)
     return [*flags, *([f"--cells={config.cells}"] if has_depth else [])]  # free codes and blocks fit their own depth alone

@@ -319,3 +319,5 @@ def test_the_next_command_takes_the_preset_of_the_data_if_there_is_one():
     called = {name for name, preset in TRAINING_PRESETS.items() if preset.dataset == name}
     assert called == {*TRAINED_BY_PRESET, "digits"}
     assert training_flags(PRESETS["cifar10_dsrna_cb"]) == ["--preset=cifar10"] and training_flags(SearchConfig()) == []
+    assert training_flags(SearchConfig(start="cifar_halved")) == ["--start=cifar_halved"]
+    assert training_flags(SearchConfig(start="imagenet_wide")) == ["--start=imagenet"]

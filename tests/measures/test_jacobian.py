@@ -310,20 +310,31 @@ def test_no_way_of_writing_hides_weights_of_nan(method):
         "scan": lambda h: jax.lax.scan(lambda c, _: (jnp.where(c > b, c, 0.0), None), h, None, length=2)[0],
         "numbers": jnp.nan_to_num,
     }
-    b = jnp.zeros((1, 4)).at[0, 1].set(jnp.nan)
-    for name, way in ways.items():
-        for w, hidden in ((W.T.repeat(2, 1), way), (W.T.repeat(2, 1) * np.nan, way), (W.T.repeat(2, 1), lambda h: h)):
-            f = lambda x, w=w, hidden=hidden: hidden(x @ jnp.asarray(w, x.dtype))  # noqa: E731
-            is_nan = np.isnan(w).any() or (hidden is way and name in ("jit", "scan"))
-            norm = jacobian_norm(f, jnp.ones((2, 3)), KEY, norm="fro_squared", method=method)
-            assert np.isnan(norm).tolist() == [is_nan] * 2, name
+    b, weights = np.float32([[0, np.nan, 0, 0]]), W.T.repeat(2, 1)
+
+    def norms(x):
+        def norm(w, hidden):
+            return jacobian_norm(lambda x: hidden(x @ jnp.asarray(w, x.dtype)), x, KEY, norm="fro_squared", method=method)
+
+        return {name: (norm(weights, way), norm(weights * np.nan, way)) for name, way in ways.items()}, norm(weights, lambda h: h)
+
+    of_ways, of_none = jax.jit(norms)(np.ones((2, 3), np.float32))
+    assert not np.isnan(of_none).any()
+    for name, (of_numbers, of_nan) in of_ways.items():
+        assert np.isnan(of_numbers).tolist() == [name in ("jit", "scan")] * 2, name
+        assert np.isnan(of_nan).all(), name
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_norms_scale_where_squares_leave_the_range(scale):
-    f = lambda x: linear(x) * scale  # noqa: E731
     pairs = [(norm, method) for method, norms in ESTIMABLE.items() for norm in norms if norm != "fro_squared"]
-    got = {pair: jacobian_norm(f, jnp.ones((2, 3)), KEY, norm=pair[0], method=pair[1], n_proj=2) for pair in pairs}
-    for (norm, method), value in got.items():
-        plain = jacobian_norm(linear, jnp.ones((2, 3)), KEY, norm=norm, method=method, n_proj=2)
-        np.testing.assert_allclose(value / scale, plain, rtol=1e-6, err_msg=f"{norm} {method}")
+
+    @jax.jit
+    def norms(scale):
+        def norm(name, method):
+            return jacobian_norm(lambda x: linear(x) * scale, jnp.ones((2, 3)), KEY, norm=name, method=method, n_proj=2)
+
+        return [norm(*pair) for pair in pairs]
+
+    for pair, value, plain in zip(pairs, norms(scale), norms(1.0), strict=True):
+        np.testing.assert_allclose(value / scale, plain, rtol=1e-6, err_msg=str(pair))

@@ -169,7 +169,9 @@ def test_nothing_is_kept_without_a_folder_that_can_be_written(traced):
 
 def test_the_least_recently_used_program_is_deleted(traced, monkeypatch):
     run, count, folder = traced
-    monkeypatch.setattr(program_cache, "KEPT", 2)
+    run("a")
+    (size,) = [file.stat().st_size for file in folder.glob("program-*")]
+    monkeypatch.setattr(program_cache, "MOST_BYTES", 5 * size // 2)
     for identity in ("a", "b", "a", "c"):  # b was not used for longest
         run(identity)
     assert len(list(folder.glob("program-*"))) == 2
