@@ -55,10 +55,7 @@ _finished_files = itertools.count(1)
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """Forgets all programs after every eighth file.
-
-    JAX keeps the MLIR context of each, and LLVM walks over those of a thread to make another: a quarter of the suite's time by its end.
-    """
+    """Forgets all programs after every eighth file: JAX keeps the MLIR context of each, and the next is made the slower."""
     if nextitem is not None and nextitem.path != item.path and next(_finished_files) % 8 == 0:
         import jax
 
