@@ -1,7 +1,7 @@
 """Precision of matrix products: full in bounds, on every platform; elsewhere that of the call."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
@@ -10,7 +10,7 @@ from dsrna_jax.kernels.depthwise import depthwise, square_taps
 from dsrna_jax.kernels.pointwise import pointwise
 from dsrna_jax.networks.derived import derived_network
 
-X = jnp.zeros((2, 8, 8, 1))
+X = np.zeros((2, 8, 8, 1), np.float32)
 CELL = (("sep_conv_3x3", 0), ("max_pool_3x3", 1), ("dil_conv_5x5", 0), ("skip_connect", 2))
 
 
@@ -28,10 +28,11 @@ def logits_fn():
         genotypes.Genotype(CELL, (2, 3), CELL, (2, 3)), cells=3, channels=4, classes=3, mean=(0.5,), std=(0.25,)
     )
     variables = jax.eval_shape(net.init, jax.random.key(0), X)
-    variables = jax.tree.map(lambda v: jnp.ones(v.shape, v.dtype), variables)
+    variables = jax.tree.map(lambda v: np.ones(v.shape, v.dtype), variables)
+    kernel = np.ones((3, 3, 1, 2), np.float32)
 
     def logits(x):
-        y = lax.conv_general_dilated(x, jnp.ones((3, 3, 1, 2)), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return net.apply(variables, x) + y.reshape(len(x), -1)[:, :3]
 
     return logits
@@ -45,7 +46,7 @@ def test_bounds_compute_every_product_in_full_precision(method, platform, result
     logits = logits_fn()
     of = {
         "margin and gradient": jax.value_and_grad(
-            lambda x: bounds.margin(logits, x, jnp.zeros(2, int), radius=0.01, method=method).sum()
+            lambda x: bounds.margin(logits, x, np.zeros(2, int), radius=0.01, method=method).sum()
         ),
         "bound": lambda x: bounds.bound(logits, x, radius=0.01, method=method),
     }
@@ -73,8 +74,8 @@ def test_on_a_cpu_all_precisions_lower_to_one_program():
 
     def program(precision):
         with jax.default_matmul_precision(precision):
-            maps = jnp.zeros((1, 2, 2, 4, 4))
-            f = lambda x: pointwise(depthwise(x, jnp.ones((9, 1, 1, 2)), square_taps(3))[:, 0], jnp.ones((3, 2)))  # noqa: E731
-            return jax.jit(f).trace(maps).lower(lowering_platforms=("cpu",)).as_text()
+            operands = (np.ones(shape, np.float32) for shape in ((1, 2, 2, 4, 4), (9, 1, 1, 2), (3, 2)))
+            f = lambda x, filters, kernel: pointwise(depthwise(x, filters, square_taps(3))[:, 0], kernel)  # noqa: E731
+            return jax.jit(f).trace(*operands).lower(lowering_platforms=("cpu",)).as_text()
 
     assert program(None) == program("highest")

@@ -1,7 +1,6 @@
 """The entries of windows against `lax.reduce_window`, and the transpose of the linear map that gives them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
@@ -16,13 +15,16 @@ GRIDS = [
 ]
 grids = pytest.mark.parametrize("grid", [dict(zip(PARTS, grid, strict=True)) for grid in GRIDS])
 RNG = np.random.default_rng(0)
-X = jnp.asarray(RNG.normal(size=(4, 7, 8)), jnp.float32)
+X = RNG.normal(size=(4, 7, 8)).astype(np.float32)
 
 
 @grids
 def test_the_maximum_over_entries_equals_reduce_window(grid):
-    expected = lax.reduce_window(X, -1e9, lax.max, *(grid[part] for part in PARTS))
-    np.testing.assert_array_equal(windows(X, -1e9, **grid).max(0), expected)
+    @jax.jit
+    def maxima(x):
+        return windows(x, -1e9, **grid).max(0), lax.reduce_window(x, -1e9, lax.max, *(grid[part] for part in PARTS))
+
+    np.testing.assert_array_equal(*maxima(X))
 
 
 @grids
@@ -30,17 +32,25 @@ def test_the_transpose_is_the_adjoint_and_its_transpose_gives_the_entries(grid):
     def entries(x):
         return windows(x, 0, **grid)
 
-    y = jnp.asarray(RNG.normal(size=entries(X).shape), jnp.float32)
-    back = jax.linear_transpose(entries, X)
-    np.testing.assert_allclose((entries(X) * y).sum(), (X * back(y)[0]).sum(), rtol=1e-4, atol=1e-4)
-    forth = jax.linear_transpose(lambda y: back(y)[0], y)
-    np.testing.assert_array_equal(forth(X)[0], entries(X))
+    @jax.jit
+    def results(x, y):
+        back = jax.linear_transpose(entries, x)
+        forth = jax.linear_transpose(lambda y: back(y)[0], y)
+        return entries(x), back(y)[0], forth(x)[0]
+
+    y = RNG.normal(size=jax.eval_shape(entries, X).shape).astype(np.float32)
+    of_x, of_y, twice = map(np.asarray, results(X, y))
+    np.testing.assert_allclose((of_x * y).sum(), (X * of_y).sum(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(twice, of_x)
 
 
 @grids
 def test_vmap_over_any_axis_equals_a_loop(grid):
-    several = jnp.asarray(RNG.normal(size=(4, 7, 3, 8)), jnp.float32)
-    mapped = jax.vmap(lambda x: windows(x, 0, **grid), 2, 1)(several)
-    np.testing.assert_array_equal(mapped, jnp.stack([windows(several[:, :, i], 0, **grid) for i in range(3)], 1))
-    rows = jax.jacrev(lambda x: windows(x, 0, **grid))(X)  # maps the transpose
-    np.testing.assert_allclose(jnp.tensordot(rows, X, 3), windows(X, 0, **grid), rtol=1e-6)
+    def entries(x):
+        return windows(x, 0, **grid)
+
+    several = RNG.normal(size=(4, 7, 3, 8)).astype(np.float32)
+    mapped, *loop = jax.jit(lambda xs: [jax.vmap(entries, 2, 1)(xs), *(entries(xs[:, :, i]) for i in range(3))])(several)
+    np.testing.assert_array_equal(mapped, np.stack(loop, 1))
+    whole, rows = jax.jit(lambda x: (entries(x), jax.jacrev(entries)(x)))(X)  # maps the transpose
+    np.testing.assert_allclose(np.tensordot(rows, X, 3), whole, rtol=1e-6)

@@ -21,7 +21,7 @@ from dsrna_jax.search.config import SearchConfig
 
 SETTINGS = {"cells": 4, "channels": 4, "classes": 3, "mean": (0.4,), "std": (0.3,)}
 GENOTYPE = BlockGenotype(("mbconv_5x5_e3", "mbconv_3x3_e6", "mbconv_7x7_e3", "skip_connect"))
-IMAGES = jax.random.uniform(jax.random.key(0), (6, 8, 8, 1))
+IMAGES = np.random.default_rng(0).uniform(size=(6, 8, 8, 1)).astype(np.float32)
 
 
 def supernet():
@@ -29,7 +29,7 @@ def supernet():
 
 
 def shares_of(genotype):
-    return {"blocks": jnp.array([[float(name == chosen) for name in BLOCK_OPERATIONS] for chosen in genotype.blocks])}
+    return {"blocks": np.float32([[name == chosen for name in BLOCK_OPERATIONS] for chosen in genotype.blocks])}
 
 
 def derived_weights(weights, genotype):
@@ -55,12 +55,12 @@ def derived_weights(weights, genotype):
 
 def test_a_derived_network_is_the_supernet_with_shares_of_one_operation():
     net, derived = supernet(), derived_network(GENOTYPE, affine=False, **SETTINGS)
-    variables = jax.jit(net.init)(jax.random.key(1, impl="rbg"), IMAGES[:1])
+    variables = jax.tree.map(np.asarray, jax.jit(net.init)(jax.random.key(1, impl="rbg"), IMAGES[:1]))
     mixtures = spaces.mixtures({}, 4, BLOCK_OPERATIONS, shares_of(GENOTYPE), space="proxyless")
     shapes = jax.eval_shape(derived.init, jax.random.key(0), IMAGES[:1])
     weights = derived_weights(variables["params"], GENOTYPE)
     assert jax.tree.map(jnp.shape, weights) == jax.tree.map(jnp.shape, shapes["params"])
-    own = {"params": weights, "batch_stats": jax.tree.map(lambda s: jnp.zeros(s.shape), shapes["batch_stats"])}
+    own = {"params": weights, "batch_stats": jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes["batch_stats"])}
     ours, _ = jax.jit(lambda: derived.apply(own, IMAGES, None, "batch", mutable=["moments"]))()
     theirs, _ = jax.jit(lambda: net.apply(variables, IMAGES, mixtures, "batch", mutable=["moments"]))()
     np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
@@ -81,23 +81,30 @@ def test_a_skipped_block_is_its_shortcut_and_bounds_hold_for_the_rest():
     derived = derived_network(GENOTYPE, **SETTINGS)
     variables = quick(derived.init)(jax.random.key(1, impl="rbg"), IMAGES[:1])
     function = NetworkFunction(derived, variables)
-    maps = jax.random.normal(jax.random.key(2), (16, 6, 2, 2))
+    generator = np.random.default_rng(2)
+    maps = generator.normal(size=(16, 6, 2, 2)).astype(np.float32)
     np.testing.assert_array_equal(function.cells[3](maps, maps), maps)
-    lower = quick(lambda x: bounds.margin(function, x, jnp.zeros(6, int), radius=0.01, method="ibp"))(IMAGES)
+    lower = quick(lambda x: bounds.margin(function, x, np.zeros(6, int), radius=0.01, method="ibp"))(IMAGES)
     apply = quick(lambda x: function(x))
-    for number in range(4):
-        noise = jax.random.uniform(jax.random.key(number), IMAGES.shape, minval=-0.01, maxval=0.01)
-        logits = apply(jnp.clip(IMAGES + noise, 0, 1))
+    for _ in range(4):
+        noise = generator.uniform(-0.01, 0.01, size=IMAGES.shape).astype(np.float32)
+        logits = np.asarray(apply(np.clip(IMAGES + noise, 0, 1)))
         assert (logits[:, 0] - logits[:, 1:].max(1) >= lower).all()
 
 
 def test_binary_shares_are_one_hot_with_the_derivative_of_the_softmax():
-    alphas = {"blocks": jax.random.normal(jax.random.key(0), (4, 7))}
-    kept, noise = {"blocks": jnp.asarray(possible(4, BLOCK_OPERATIONS))}, mixing.gumbel_noise(jax.random.key(1), alphas)
-    drawn = mixing.binary_shares(alphas, 1.0, noise, kept)["blocks"]
-    assert set(np.unique(drawn)) == {0, 1} and (drawn.sum(1) == 1).all() and not drawn[~kept["blocks"]].any()
-    ours = jax.jacobian(lambda alphas: mixing.binary_shares(alphas, 1.0, noise, kept)["blocks"])(alphas)["blocks"]
-    soft = jax.jacobian(lambda alphas: mixing.shares(alphas, 1.0, None, kept)["blocks"])(alphas)["blocks"]
+    kept = possible(4, BLOCK_OPERATIONS)
+
+    @jax.jit
+    def shares_and_derivatives(alphas):
+        noise, left = mixing.gumbel_noise(jax.random.key(1), {"blocks": alphas}), {"blocks": jnp.asarray(kept)}
+        binary = lambda alphas: mixing.binary_shares({"blocks": alphas}, 1.0, noise, left)["blocks"]  # noqa: E731
+        soft = lambda alphas: mixing.shares({"blocks": alphas}, 1.0, None, left)["blocks"]  # noqa: E731
+        return binary(alphas), jax.jacobian(binary)(alphas), jax.jacobian(soft)(alphas)
+
+    alphas = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
+    drawn, ours, soft = map(np.asarray, shares_and_derivatives(alphas))
+    assert set(np.unique(drawn)) == {0, 1} and (drawn.sum(1) == 1).all() and not drawn[~kept].any()
     np.testing.assert_allclose(ours, soft, atol=1e-7)
 
 

@@ -77,23 +77,31 @@ def test_max_pool_and_its_derivatives_pick_the_largest_pixel(size, side, stride,
 
 @pytest.mark.parametrize("size", SIZES)
 def test_max_pool_to_the_ceiling_of_half_the_size(size):
-    shape = jax.eval_shape(lambda x: max_pool(x, 3, 2, 1), jnp.zeros((2, 3, 4, *size))).shape
+    shape = jax.eval_shape(lambda x: max_pool(x, 3, 2, 1), np.zeros((2, 3, 4, *size))).shape
     assert shape == (2, 3, 4, *(-(-n // 2) for n in size))
 
 
 def test_max_pool_derivatives_map_over_directions_images_or_both():
     x, directions = normal(2, 5, 4), normal(3, 2, 5, 4, seed=1)
     along = lambda x, d: jax.jvp(lambda x: max_pool(x, 3, 2, 1), (x,), (d,))[1]  # noqa: E731
-    each = np.array([[along(x[j], d[j]) for j in range(2)] for d in directions])
-    np.testing.assert_allclose(jax.vmap(along, (None, 0))(x, directions), each)
-    np.testing.assert_allclose(jax.vmap(jax.vmap(along), (None, 0))(x, directions), each)
-    np.testing.assert_allclose(jax.vmap(jax.vmap(along, (None, 0)), (0, 1), 1)(x, directions), each)
-    same = np.array([[along(x[j], directions[i, 0]) for j in range(2)] for i in range(3)])
-    np.testing.assert_allclose(jax.vmap(jax.vmap(along, (None, 0)), (0, None), 1)(x, directions[:, 0]), same)
+
+    @jax.jit
+    def mapped(x, directions):
+        of_images = jax.vmap(jax.vmap(along, (None, 0)), (0, None), 1)(x, directions[:, 0])
+        of_directions = jax.vmap(along, (None, 0))(x, directions)
+        of_both = jax.vmap(jax.vmap(along), (None, 0))(x, directions)
+        return of_images, (of_directions, of_both, jax.vmap(jax.vmap(along, (None, 0)), (0, 1), 1)(x, directions))
+
+    single, (of_images, others) = jax.jit(along), mapped(x, directions)
+    each = np.array([[single(x[j], d[j]) for j in range(2)] for d in directions])
+    for other in others:
+        np.testing.assert_allclose(other, each)
+    same = np.array([[single(x[j], directions[i, 0]) for j in range(2)] for i in range(3)])
+    np.testing.assert_allclose(of_images, same)
 
 
 def test_the_first_of_tied_pixels_has_the_derivative_of_max_pool():
-    gradient = jax.grad(lambda x: max_pool(x, 2, 2).sum())(jnp.array([[1.0, 1, 0, 5], [1, 1, 5, 5]]))
+    gradient = jax.jit(jax.grad(lambda x: max_pool(x, 2, 2).sum()))(np.float32([[1, 1, 0, 5], [1, 1, 5, 5]]))
     np.testing.assert_array_equal(gradient, [[1, 0, 0, 1], [0, 0, 0, 0]])
 
 
@@ -109,45 +117,51 @@ class Pooled(nn.Module):
 
 def test_the_derivative_of_max_pool_is_the_same_however_xla_fuses_and_rounds():
     """Images are digits, whose black borders tie; programs are compiled as runs are, and hardly optimised."""
-    images = jnp.moveaxis(jnp.asarray(data.load("digits", "train").images[:64], jnp.float32) / 255, -1, 0)
-    x, net = jnp.concatenate([images, 1 - images, images**2]), Pooled()
-    weights = net.init(jax.random.key(0), x)["params"]
+    images = np.moveaxis(np.float32(data.load("digits", "train").images[:64]) / 255, -1, 0)
+    x, net = np.concatenate([images, 1 - images, images**2]), Pooled()
+    weights = jax.jit(net.init)(jax.random.key(0), x)["params"]
     total = lambda weights: net.apply({"params": weights}, x, mutable=["batch_stats", "moments"])[0]  # noqa: E731
     lowered = jax.jit(jax.grad(total)).lower(weights)
     least = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     ours, plain = (lowered.compile(compiler_options=o)(weights) for o in (sharding.compiler_options(sharding.mesh(1)), least))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.01 * float(jnp.abs(b).max())), ours, plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.01 * np.abs(b).max()), ours, plain)
 
 
 def test_the_padding_of_max_pool_never_wins():
     x = -1 - np.abs(normal(5, 5))
-    assert (max_pool(x, 3, 1, 1) < 0).all()
+    assert (np.asarray(max_pool(x, 3, 1, 1)) < 0).all()
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("stride", STRIDES)
 def test_average_pool_does_not_count_padding(size, stride):
-    x, mean = normal(2, 3, 4, *size), mean_matrix(size, 3, stride, 1)
-    pool = jax.jit(lambda x: layers.average_pool(x, 3, stride))
-    pooled = pool(x)
-    assert pooled.shape == (2, 3, 4, *(-(-n // stride) for n in size))
-    np.testing.assert_allclose(pooled.reshape(2, 3, 4, -1), x.reshape(2, 3, 4, -1) @ mean.T, rtol=1e-5, atol=1e-6)
-    ct = normal(*pooled.shape, seed=1)
-    gradient = jax.jit(jax.grad(lambda x: (ct * pool(x)).sum()))(x)
+    shape = (2, 3, 4, *(-(-n // stride) for n in size))
+    x, ct, mean = normal(2, 3, 4, *size), normal(*shape, seed=1), mean_matrix(size, 3, stride, 1)
+
+    @jax.jit
+    def pooled_and_gradient(x):
+        pool = lambda x: layers.average_pool(x, 3, stride)  # noqa: E731
+        return pool(x), jax.grad(lambda x: (ct * pool(x)).sum())(x)
+
+    pooled, gradient = pooled_and_gradient(x)
+    assert pooled.shape == shape
+    np.testing.assert_allclose(pooled, (x.reshape(2, 3, 4, -1) @ mean.T).reshape(shape), rtol=1e-5, atol=1e-6)
     expected = (ct.reshape(2, 3, 4, -1) @ mean).reshape(x.shape)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_average_pool_keeps_a_constant_map():
-    np.testing.assert_allclose(layers.average_pool(jnp.full((1, 1, 1, 5, 4), 3.0), 3, 2), 3, rtol=1e-6)
+    pooled = jax.jit(lambda x: layers.average_pool(x, 3, 2))(np.full((1, 1, 1, 5, 4), 3, np.float32))
+    np.testing.assert_allclose(pooled, 3, rtol=1e-6)
 
 
 def test_pointwise_is_a_1x1_convolution():
     x, kernel = normal(3, 2, 4, 4), normal(5, 3)
     expected = lax.conv_general_dilated(x, kernel[:, :, None, None], (1, 1), "VALID", dimension_numbers=("CNHW", "OIHW", "CNHW"))
-    np.testing.assert_allclose(layers.pointwise(x, kernel), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(layers.pointwise)(x, kernel), expected, rtol=1e-5, atol=1e-6)
 
 
+@jax.jit
 def halved(x, even, odd):
     """DARTS's FactorizedReduce before its batch norm: two 1x1 convolutions of stride 2, the second one pixel off."""
 
@@ -155,7 +169,7 @@ def halved(x, even, odd):
         return lax.conv_general_dilated(x, kernel[:, :, None, None], (2, 2), "VALID", dimension_numbers=("CNHW", "OIHW", "CNHW"))
 
     x = jnp.maximum(x, 0)
-    return np.concatenate([conv(x, even), conv(x[:, :, 1:, 1:], odd)])
+    return jnp.concatenate([conv(x, even), conv(x[:, :, 1:, 1:], odd)])
 
 
 def normalised(x, epsilon=1e-5):
@@ -166,11 +180,11 @@ def normalised(x, epsilon=1e-5):
 def test_factorized_reduce_is_two_strided_convolutions():
     x, module = normal(2, 3, 4, 8, 6), layers.FactorizedReduce(5, affine=False, edges=2)
     kernels = {"even": normal(2, 2, 2, 3, seed=1), "odd": normal(2, 2, 3, 3, seed=2)}
-    stats = {"BatchNorm_0": {"moments": jnp.zeros((2, 2, 2, 5))}}
-    result = jax.jit(lambda x: module.apply({"params": kernels, "batch_stats": stats}, x, "batch"))(x)
+    stats = {"BatchNorm_0": {"moments": np.zeros((2, 2, 2, 5), np.float32)}}
+    result = np.asarray(jax.jit(lambda x: module.apply({"params": kernels, "batch_stats": stats}, x, "batch"))(x))
     for stack, edge in np.ndindex(2, 2):
-        expected = normalised(halved(x[stack], kernels["even"][stack, edge], kernels["odd"][stack, edge]))
-        np.testing.assert_allclose(result[stack, edge], expected, rtol=1e-4, atol=1e-4)
+        expected = np.asarray(halved(x[stack], kernels["even"][stack, edge], kernels["odd"][stack, edge]))
+        np.testing.assert_allclose(result[stack, edge], normalised(expected), rtol=1e-4, atol=1e-4)
 
 
 def test_factorized_reduce_of_an_odd_side_rounds_up():
@@ -182,17 +196,18 @@ def test_factorized_reduce_of_an_odd_side_rounds_up():
 
 MAPS = 3 + 2 * normal(2, 3, 4, 5, 6)  # [stack, channel, batch, height, width]
 NORM = layers.BatchNorm()
-OLD = {"moments": jnp.stack([jnp.full((2, 3), 0.5), jnp.full((2, 3), 4.0)])}
+OLD = {"moments": np.stack([np.full((2, 3), 0.5, np.float32), np.full((2, 3), 4, np.float32)])}
 
 
 @pytest.fixture(scope="module")
 def batch_mode():
     """Output and collections of one pass over `MAPS` by batch statistics."""
-    return jax.jit(lambda x: NORM.apply({"batch_stats": OLD}, x, "batch", mutable=["batch_stats", "moments"]))(MAPS)
+    apply = jax.jit(lambda x: NORM.apply({"batch_stats": OLD}, x, "batch", mutable=["batch_stats", "moments"]))
+    return jax.tree.map(np.asarray, apply(MAPS))
 
 
 def test_batch_norm_gives_mean_zero_and_variance_one(batch_mode):
-    output = np.asarray(batch_mode[0])
+    output = batch_mode[0]
     np.testing.assert_allclose(output.mean((-3, -2, -1)), 0, atol=1e-5)
     np.testing.assert_allclose(output.var((-3, -2, -1)), 1, rtol=1e-4)
 
@@ -211,7 +226,7 @@ def test_the_first_pass_leaves_the_running_statistics_at_mean_zero_and_variance_
 def test_frozen_equals_batch_and_leaves_the_statistics(batch_mode):
     output, collections = batch_mode
     variables = {"batch_stats": OLD, "moments": collections["moments"]}
-    frozen, updated = NORM.apply(variables, MAPS, "frozen", mutable=["batch_stats", "moments"])
+    frozen, updated = jax.jit(lambda v: NORM.apply(v, MAPS, "frozen", mutable=["batch_stats", "moments"]))(variables)
     np.testing.assert_allclose(frozen, output, rtol=1e-6, atol=1e-6)
     chex.assert_trees_all_equal(updated["batch_stats"], OLD)
     chex.assert_trees_all_equal(updated["moments"], collections["moments"])
@@ -230,24 +245,26 @@ def test_only_batch_statistics_couple_examples(batch_mode):
 
 
 def test_recorded_moments_are_constants(batch_mode):
-    moments = batch_mode[1]["moments"]
-    by_moments = jax.grad(lambda m: (NORM.apply({"batch_stats": OLD, "moments": m}, MAPS, "frozen") ** 2).sum())(moments)
+    def energy(moments):
+        return (NORM.apply({"batch_stats": OLD, "moments": moments}, MAPS, "frozen") ** 2).sum()
+
+    by_moments = jax.jit(jax.grad(energy))(batch_mode[1]["moments"])
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(by_moments))
 
 
 def test_running_mode_normalises_by_the_stored_values():
-    np.testing.assert_allclose(
-        NORM.apply({"batch_stats": OLD}, MAPS, "running"), (MAPS - 0.5) / np.sqrt(4 + 1e-5), rtol=1e-5, atol=1e-6
-    )
+    output = jax.jit(lambda x: NORM.apply({"batch_stats": OLD}, x, "running"))(MAPS)
+    np.testing.assert_allclose(output, (MAPS - 0.5) / np.sqrt(4 + 1e-5), rtol=1e-5, atol=1e-6)
 
 
 def test_affine_batch_norm_scales_and_shifts_what_the_plain_one_gives(batch_mode):
-    weights = {"scale": jnp.full((2, 3), 2.0), "bias": jnp.full((2, 3), -1.0)}
-    output = layers.BatchNorm(affine=True).apply({"params": weights, "batch_stats": OLD}, MAPS, "batch")
+    weights = {"scale": np.full((2, 3), 2, np.float32), "bias": np.full((2, 3), -1, np.float32)}
+    variables = {"params": weights, "batch_stats": OLD}
+    output = jax.jit(lambda x: layers.BatchNorm(affine=True).apply(variables, x, "batch"))(MAPS)
     np.testing.assert_allclose(output, 2 * batch_mode[0] - 1, rtol=1e-5, atol=1e-5)
 
 
 def test_convolutions_start_uniform_in_the_inverse_root_of_fan_in():
-    sample = layers.torch_uniform(25)(jax.random.key(0), (10_000,))
+    sample = np.asarray(layers.torch_uniform(25)(jax.random.key(0), (10_000,)))
     assert np.abs(sample).max() <= 0.2
     np.testing.assert_allclose([sample.mean(), sample.std()], [0, 0.2 / np.sqrt(3)], atol=5e-3)

@@ -25,7 +25,7 @@ from dsrna_jax.search.step import search_functions
 
 NODES, CELLS = 2, 3
 SETTINGS = {"nodes": NODES, "cells": CELLS, "channels": 4, "classes": 3, "mean": (0.4,), "std": (0.3,)}
-IMAGES = jax.random.uniform(jax.random.key(0), (6, 8, 8, 1))
+IMAGES = np.random.default_rng(0).uniform(size=(6, 8, 8, 1)).astype(np.float32)
 
 
 def operations(space):
@@ -51,14 +51,19 @@ def as_supernet(space, weights):
             fan = {}
             for stage, group in ((0, twice + once), (1, twice)):
                 word = ("first", "second")[stage]
-                taps = [jnp.stack([cell[f"{p}_depthwise_{stage}"][row[i]] for row in rows], 1) for p, i in group]
-                points = [jnp.stack([cell[f"{p}_pointwise_{stage}"][row[i]] for row in rows]) for p, i in group]
-                fan |= {f"{word}_depthwise": jnp.concatenate(taps), f"{word}_pointwise": jnp.stack(points, 1)}
+                taps = [np.stack([cell[f"{p}_depthwise_{stage}"][row[i]] for row in rows], 1) for p, i in group]
+                points = [np.stack([cell[f"{p}_pointwise_{stage}"][row[i]] for row in rows]) for p, i in group]
+                fan |= {f"{word}_depthwise": np.concatenate(taps), f"{word}_pointwise": np.stack(points, 1)}
             if "skip_connect_even" in cell and sources == (0, 1):
                 fan["skip_connect"] = {side: cell[f"skip_connect_{side}"][np.array(rows)] for side in ("even", "odd")}
             fans[f"from_{'_'.join(map(str, sources))}"] = fan
         result[name] = fans
     return result
+
+
+def codes(coding, count, seed):
+    """Uniform ones, [code, position]."""
+    return np.asarray(jax.jit(lambda key: uniform(key, count, coding.choices))(jax.random.key(seed)))
 
 
 def results(net):
@@ -85,10 +90,10 @@ def both(space):
     nets = paths(space), spaces.supernet(space, **SETTINGS)
     key = jax.random.key(1, impl="rbg")
     drawn, shapes = jax.jit(nets[0].init)(key, IMAGES[:1]), jax.eval_shape(nets[1].init, key, IMAGES[:1])
-    ours = {name: drawn[name] for name in ("params", "batch_stats")}
+    ours = {name: jax.tree.map(np.asarray, drawn[name]) for name in ("params", "batch_stats")}
     stacked = as_supernet(space, ours["params"])
-    assert jax.tree.map(jnp.shape, stacked) == jax.tree.map(jnp.shape, shapes["params"])
-    statistics = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes["batch_stats"])  # running ones, which none uses
+    assert jax.tree.map(np.shape, stacked) == jax.tree.map(np.shape, shapes["params"])
+    statistics = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes["batch_stats"])  # running ones, which none uses
     return ours, results(nets[0]), {"params": stacked, "batch_stats": statistics}, results(nets[1])
 
 
@@ -101,8 +106,10 @@ def both(space):
 )
 def test_a_path_is_the_supernet_with_weight_one_on_its_operations(space, coding):
     variables, of_path, others, of_mixture = both(space)
-    for code in uniform(jax.random.key(0), 3, coding.choices):
-        ours, theirs = of_path(variables, coding.path(code)), of_mixture(others, coding.mixtures(code))
+    decoded = jax.jit(lambda code: (coding.path(code), coding.mixtures(code)))
+    for code in codes(coding, 3, seed=0):
+        path, mixtures = decoded(code)
+        ours, theirs = of_path(variables, path), of_mixture(others, mixtures)
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
@@ -130,27 +137,29 @@ def test_weights_of_operations_that_are_not_on_the_path_have_no_gradient():
 def test_a_robnet_code_costs_what_its_network_does(is_free):
     coding = RobNetCoding(NODES, CELLS, is_free)
     settings = {name: value for name, value in SETTINGS.items() if name != "nodes"}
-    for key in jax.random.split(jax.random.key(3), 4):
-        (code,) = uniform(key, 1, coding.choices)
-        architecture = coding.architecture(np.asarray(code))
+    cost = jax.jit(lambda code: path_multiply_adds(paths("robnet"), (8, 8, 1), coding.path(code)))
+    for code in codes(coding, 4, seed=3):
+        architecture = coding.architecture(code)
         assert isinstance(architecture, genotypes.RobNet) and len(architecture.cells) == (CELLS if is_free else 1)
         expected = multiply_adds(derived_network(architecture, **settings), (8, 8, 1))
-        np.testing.assert_allclose(path_multiply_adds(paths("robnet"), (8, 8, 1), coding.path(code)), expected, rtol=1e-6)
+        np.testing.assert_allclose(cost(code), expected, rtol=1e-6)
 
 
 def test_a_cell_code_costs_what_its_network_does():
     coding = CellCoding(NODES, SPACES["darts"].primitives, CELLS)
     settings = {name: value for name, value in SETTINGS.items() if name != "nodes"}
-    (code,) = uniform(jax.random.key(4), 1, coding.choices)
-    expected = multiply_adds(derived_network(coding.architecture(np.asarray(code)), **settings), (8, 8, 1))
-    np.testing.assert_allclose(path_multiply_adds(paths("darts"), (8, 8, 1), coding.path(code)), expected, rtol=1e-6)
+    (code,) = codes(coding, 1, seed=4)
+    expected = multiply_adds(derived_network(coding.architecture(code), **settings), (8, 8, 1))
+    cost = jax.jit(lambda code: path_multiply_adds(paths("darts"), (8, 8, 1), coding.path(code)))
+    np.testing.assert_allclose(cost(code), expected, rtol=1e-6)
 
 
 def test_a_robnet_code_without_an_edge_into_a_node_gets_a_convolution():
     coding = RobNetCoding(2, 3, False)
     assert coding.architecture(np.zeros(5, int)).cells == (("01", "00", "01", "00", "00"),)
     assert coding.architecture(np.array([0, 2, 0, 0, 3])).cells == (("00", "10", "00", "00", "11"),)
-    np.testing.assert_array_equal(coding.path(jnp.zeros(5, jnp.int32)).operations[0], [-1, 1, -1, -1, -1, 1, -1, -1, -1, -1])
+    path = jax.jit(coding.path)(np.zeros(5, np.int32))
+    np.testing.assert_array_equal(np.asarray(path.operations)[0], [-1, 1, -1, -1, -1, 1, -1, -1, -1, -1])
 
 
 def test_paths_refuse_operations_that_they_do_not_have():
