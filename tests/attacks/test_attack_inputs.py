@@ -1,5 +1,6 @@
 """Arguments of attacks: every attack refuses what it cannot read, in one line."""
 
+import functools
 import inspect
 import warnings
 
@@ -101,8 +102,8 @@ def test_what_is_no_random_key_is_refused(name):
     if name != "autoattack":
         assert "one for each of 6" in refused(lambda: attacked(name, key=jax.random.split(KEY, 3)))
     if name == "pgd":
-        old = attacked(name, key=jax.random.PRNGKey(0))
-        np.testing.assert_array_equal(old.x_adv, attacked(name).x_adv)
+        run = jax.jit(lambda key: attacked(name, key=key).x_adv)
+        np.testing.assert_array_equal(run(jax.random.PRNGKey(0)), run(KEY))
 
 
 @pytest.mark.usefixtures("unchecked_signatures")
@@ -141,8 +142,8 @@ def test_options_that_would_leave_every_image_robust_are_refused(name, options, 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd"])
 def test_runs_begin_in_the_ball(name):
-    result = attacked(name, x_init=1 - X, radius=0.01)
-    assert np.abs(result.x_adv - X).max() < 0.010001
+    result = jax.jit(lambda start: attacked(name, x_init=start, radius=0.01))(1 - X)
+    assert np.abs(np.asarray(result.x_adv) - X).max() < 0.010001
 
 
 @pytest.mark.parametrize(
@@ -159,13 +160,17 @@ def test_probabilities_bring_a_warning_and_logits_none(look):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("classes", [2, 10, 1000])
 def test_all_that_squashes_logits_is_seen_in_every_precision_and_logits_are_not_taken_for_it(dtype, classes):
-    logits = jax.random.normal(KEY, (8, classes), dtype)
-    exp_of_log = lambda z: jnp.exp(jax.nn.log_softmax(z))  # noqa: E731
+    @functools.partial(jax.jit, compiler_options={"xla_allow_excess_precision": False})  # each operation rounds, as out of jit
+    def outputs(z):
+        log_softmax, softmax = jax.nn.log_softmax(z), jax.nn.softmax(z)
+        squashed = {"softmax": softmax, "sigmoid": jax.nn.sigmoid(z), "exp of log": jnp.exp(log_softmax), "%": 100 * softmax}
+        return squashed, {"logits": z, "log_softmax": log_softmax, "relu": jax.nn.relu(100 * z)}
+
+    logits = np.random.default_rng(0).normal(size=(8, classes))
     for scale in (1e-2, 1, 30):
-        for squash in (jax.nn.softmax, jax.nn.sigmoid, exp_of_log, lambda z: 100 * jax.nn.softmax(z)):
-            assert are_probabilities(squash(scale * logits)), scale
-        for keep in (jnp.asarray, jax.nn.log_softmax, lambda z: jax.nn.relu(100 * z)):
-            assert not are_probabilities(keep(scale * logits)), scale
+        squashed, others = outputs((scale * logits).astype(dtype))
+        assert {name: are_probabilities(z) for name, z in squashed.items()} == dict.fromkeys(squashed, True), scale
+        assert {name: are_probabilities(z) for name, z in others.items()} == dict.fromkeys(others, False), scale
 
 
 @pytest.mark.usefixtures("unchecked_signatures")

@@ -24,8 +24,8 @@ def logits_fn(images):
     return jax.nn.relu(images.reshape(len(images), -1) @ jnp.asarray(FIRST, images.dtype)) @ jnp.asarray(SECOND, images.dtype)
 
 
-images = jnp.asarray(IMAGES[:24])
-labels = logits_fn(images).argmax(1)
+images = IMAGES[:24]
+labels = np.asarray(jax.jit(logits_fn)(images)).argmax(1)
 
 # Name, norm, static options: small budgets, each compiled once.
 CASES = [
@@ -74,7 +74,7 @@ def test_results_lie_in_ball_and_box_and_report_their_own_distance_and_success(n
     size = np.abs(delta).max(1) if norm == "linf" else np.linalg.norm(delta, axis=1)
     np.testing.assert_allclose(distance, size, atol=1e-6)
     assert (size <= RADIUS[norm] * (1 + 1e-5) + 1e-6).all()
-    np.testing.assert_array_equal(success, np.asarray(logits_fn(x_adv)).argmax(1) != np.asarray(labels))
+    np.testing.assert_array_equal(success, np.asarray(logits_fn(x_adv)).argmax(1) != labels)
     assert 0.2 < success.mean() and (steps > 0).all() and not np.isnan(loss).any()
 
 
@@ -127,7 +127,7 @@ def test_step_to_a_plane_is_the_shortest_inside_the_box(norm):
     points, normal = rng.uniform(size=(200, 30)), rng.normal(size=(200, 30)) * (rng.uniform(size=(200, 30)) > 0.2)
     offset = (normal * points).sum(1) + rng.normal(size=200) * 5
     with jax.enable_x64(True):
-        step = np.asarray(to_plane(*map(jnp.asarray, (points, normal, offset)), norm))
+        step = np.asarray(jax.jit(to_plane, static_argnums=3)(points, normal, offset, norm))
     sign = np.sign(offset - (normal * points).sum(1))[:, None]
 
     def moved(time):
@@ -144,34 +144,47 @@ def test_step_to_a_plane_is_the_shortest_inside_the_box(norm):
 
 
 def test_random_starts_are_uniform_in_the_ball():
-    centre = jnp.full((4000, 3, 1, 1), 0.5)
-    keys = attacks.example_keys(KEY, 4000)
-    for norm, power in (("linf", 3), ("l2", 3)):
-        size = np.asarray(ball.size(ball.uniform(keys, centre, 0.2, norm) - centre, norm)) / 0.2
-        np.testing.assert_allclose(np.quantile(size**power, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
-        on = np.asarray(ball.size(ball.on_sphere(keys, centre, 0.2, norm) - centre, norm))
+    @jax.jit
+    def sizes(centre):
+        keys = attacks.example_keys(KEY, len(centre))
+        draws = (ball.uniform, ball.on_sphere)
+        return {norm: [ball.size(draw(keys, centre, 0.2, norm) - centre, norm) for draw in draws] for norm in RADIUS}
+
+    for inside, on in sizes(np.full((4000, 3, 1, 1), 0.5, np.float32)).values():
+        np.testing.assert_allclose(np.quantile((np.asarray(inside) / 0.2) ** 3, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
         np.testing.assert_allclose(on, 0.2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_projection_keeps_points_inside_and_moves_others_into_ball_and_box(norm):
     rng = np.random.default_rng(1)
-    centre, points = (jnp.asarray(rng.uniform(low, high, (50, 12))) for low, high in ((0, 1), (-0.5, 1.5)))
-    cut = ball.project(points, centre, 0.2, norm)
-    assert (ball.size(cut - centre, norm) <= 0.2 + 1e-6).all() and cut.min() >= 0 and cut.max() <= 1
-    np.testing.assert_allclose(ball.project(cut, centre, 0.2, norm), cut, atol=1e-6)
+    centre, points = (np.float32(rng.uniform(low, high, (50, 12))) for low, high in ((0, 1), (-0.5, 1.5)))
+
+    @jax.jit
+    def projected(points):
+        cut = ball.project(points, centre, 0.2, norm)
+        return cut, ball.size(cut - centre, norm)
+
+    cut, size = map(np.asarray, projected(points))
+    assert (size <= 0.2 + 1e-6).all() and cut.min() >= 0 and cut.max() <= 1
+    np.testing.assert_allclose(projected(cut)[0], cut, atol=1e-6)
 
 
 def test_dlr_is_invariant_to_shift_and_scale_and_has_the_sign_of_the_margin_loss():
     rng = np.random.default_rng(2)
     z, labels, target = rng.normal(size=(50, 6)), rng.integers(0, 6, 50), rng.integers(0, 6, 50)
-    with jax.enable_x64(True):
-        z, labels, target = map(jnp.asarray, (z, labels, target))
-        for loss in (losses.dlr, losses.targeted("dlr", target)):
-            np.testing.assert_allclose(loss(z, labels), loss(7 * z + 3, labels), rtol=1e-9)
-        assert ((losses.margin_loss(z, labels) > 0) == (z.argmax(1) != labels)).all()
+
+    @jax.jit
+    def results(z):
+        dlrs = [loss(z, labels) for loss in (losses.dlr, losses.targeted("dlr", target))]
         ranked = [losses.runner_up(z, labels, rank) for rank in range(1, 6)]
-        assert (np.diff([losses.of_class(z, c) for c in ranked], axis=0) <= 0).all() and all((c != labels).all() for c in ranked)
+        return dlrs, losses.margin_loss(z, labels), ranked, [losses.of_class(z, c) for c in ranked]
+
+    with jax.enable_x64(True):
+        dlrs, margin_loss, ranked, of_ranks = jax.device_get(results(z))
+        np.testing.assert_allclose(dlrs, results(7 * z + 3)[0], rtol=1e-9)
+    assert ((margin_loss > 0) == (z.argmax(1) != labels)).all()
+    assert (np.diff(of_ranks, axis=0) <= 0).all() and all((c != labels).all() for c in ranked)
 
 
 def test_cross_entropy_is_invariant_to_a_shift_by_which_the_logits_lose_no_digit():
@@ -183,11 +196,11 @@ def test_keep_may_be_traced_and_the_last_point_succeeds_at_most_as_often():
     def run(keep):
         return attacks.pgd(logits_fn, images, labels, KEY, radius=0.05, norm="linf", steps=5, step_size=0.05, keep=keep)
 
-    traced = jax.jit(run)
+    traced, static = jax.jit(run), jax.device_get({word: jax.jit(run, static_argnums=0)(word) for word in ("fooled", "last")})
     for word, is_last in (("fooled", False), ("last", True)):
-        for ours, theirs in zip(traced(jnp.asarray(is_last)), run(word), strict=True):
+        for ours, theirs in zip(traced(is_last), static[word], strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-    assert not (run("last").success & ~run("fooled").success).any()
+    assert not (static["last"].success & ~static["fooled"].success).any()
 
 
 def test_in_a_training_step_weights_are_traced_and_keep_last_adds_no_forward_pass():
@@ -214,16 +227,22 @@ def test_in_a_training_step_weights_are_traced_and_keep_last_adds_no_forward_pas
 def test_targeted_attacks_reach_their_target():
     target = (labels + 1) % 10
     options = {"radius": 0.5, "norm": "linf", "steps": 40, "step_size": 0.03, "loss": "ce", "keep": "last"}
-    result = attacks.pgd(logits_fn, images, labels, KEY, target=target, **options)
+    result = jax.jit(lambda target: attacks.pgd(logits_fn, images, labels, KEY, target=target, **options))(target)
     assert (np.asarray(logits_fn(result.x_adv)).argmax(1) == target).mean() > 0.8
 
 
 def test_a_loss_function_and_a_start_are_used_as_given():
-    start = jnp.clip(images + 0.05, 0, 1)
-    options = {"steps": 0, "random_start": False, "x_init": start, "loss": losses.margin_loss}
-    result = attacks.pgd(logits_fn, images, labels, radius=0.1, norm="linf", **options)
+    start = np.clip(images + np.float32(0.05), 0, 1)
+
+    @jax.jit
+    def attacked(start):
+        options = {"steps": 0, "random_start": False, "x_init": start, "loss": losses.margin_loss}
+        result = attacks.pgd(logits_fn, images, labels, radius=0.1, norm="linf", **options)
+        return result, losses.margin_loss(logits_fn(start), labels)
+
+    result, loss = attacked(start)
     np.testing.assert_allclose(result.x_adv, start, atol=1e-6)
-    np.testing.assert_allclose(result.loss, losses.margin_loss(logits_fn(start), labels), atol=1e-4)
+    np.testing.assert_allclose(result.loss, loss, atol=1e-4)
 
 
 def test_apgd_averages_gradients_of_stochastic_networks():

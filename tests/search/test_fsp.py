@@ -46,8 +46,9 @@ def test_of_all_candidates_those_of_the_least_distance_are_tried(monkeypatch):
     drawn: Any = strategy.configured(config, np.array([9, 9]))
     unused: Any = None
     functions = step.SampledFunctions(config, unused, (1, 1, 1), 1, unused, drawn, unused, unused)
-    state: Any = step.SampledState(*[jnp.zeros((2, 2), jnp.int32)] * 7)
-    batch = SearchBatch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, int))
-    every = np.concatenate([drawn.propose(None, key) for key in jax.random.split(jax.random.key(0), 3)])
-    tried = functions.propose(state, batch, jax.random.key(0)).codes
+    state: Any = step.SampledState(*[np.zeros((2, 2), np.int32)] * 7)
+    batch = SearchBatch(np.zeros((1, 1, 1, 1), np.float32), np.zeros(1, int))
+    propose = jax.jit(drawn.propose)
+    every = np.concatenate([propose(None, key) for key in jax.random.split(jax.random.key(0), 3)])
+    tried = jax.jit(functions.propose)(state, batch, jax.random.key(0)).codes
     assert sorted(np.sum(tried, 1)) == sorted(every.sum(1))[:2] and len(set(every.sum(1))) > 3

@@ -21,9 +21,8 @@ from dsrna_jax.search import step as search_step
 def state():
     """A state in the middle of a search, with momentum and statistics that are not those of the start."""
     _, init, _, weight_step, _ = make()
-    state = weight_step(init(jax.random.key(0)), batch(2))[0]
-    logits = jax.tree.map(lambda a: 1000 * a, state.alphas)
-    return state.replace(alphas=logits)
+    state = jax.device_get(weight_step(init(jax.random.key(0)), batch(2))[0])
+    return state.replace(alphas=jax.tree.map(lambda a: 1000 * a, state.alphas))
 
 
 def same(a, b):
@@ -34,6 +33,11 @@ def allclose(actual, expected, rtol=1e-4, atol=1e-6):
     chex.assert_trees_all_close(actual, expected, rtol=rtol, atol=atol)
 
 
+def norm(tree):
+    return np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(tree)))
+
+
+@functools.partial(jax.jit, static_argnames=("statistics", "mutable"))
 def forward(weights, alphas, images, statistics="batch", mutable=("batch_stats", "moments"), **collections):
     mixtures = spaces.mixtures(alphas, 1)
     return NET.apply({"params": weights, **collections}, images, mixtures, statistics, mutable=list(mutable))
@@ -48,9 +52,9 @@ def loss(weights, alphas, batch_stats, data):
 def alpha_gradient(state, train=TRAIN, val=VAL, **changes):
     """The gradient that an alpha step follows, read from the first moment of a fresh Adam (no decay)."""
     config, _, alpha_step, _, _ = make(**changes)
-    fresh = search_step.alpha_optimizer(config).init(state.alphas)
+    fresh = jax.jit(search_step.alpha_optimizer(config).init)(state.alphas)
     after, metrics = alpha_step(state.replace(alpha_optimizer=fresh), train, val, KEY)
-    gradient = jax.tree.map(lambda m: m / 0.5, optax.tree.get(after.alpha_optimizer, "mu"))
+    gradient = jax.tree.map(lambda m: np.asarray(m) / 0.5, optax.tree.get(after.alpha_optimizer, "mu"))
     return gradient, metrics
 
 
@@ -87,7 +91,7 @@ def test_unrolled_looks_ahead_by_the_weight_step_that_follows(state):
     reported = alpha_step(state, TRAIN, VAL, KEY)[1]["val_batch_loss"]
     ahead = weight_step(state, TRAIN)[0].weights
     np.testing.assert_allclose(reported, loss(ahead, state.alphas, state.batch_stats, VAL), rtol=1e-5)
-    assert abs(reported - loss(state.weights, state.alphas, state.batch_stats, VAL)) > 1e-4
+    assert abs(float(reported) - float(loss(state.weights, state.alphas, state.batch_stats, VAL))) > 1e-4
 
 
 def test_weight_lr_zero_makes_unrolled_first(state):
@@ -119,19 +123,19 @@ def test_an_adversarial_perturbation_costs_more_loss_than_a_uniform_one(state):
 
 def test_the_weight_step_is_clipped_sgd_with_coupled_decay_and_momentum(state):
     config, _, _, weight_step, _ = make()
-    gradient = jax.jit(jax.grad(loss))(state.weights, state.alphas, state.batch_stats, TRAIN)
-    norm = optax.tree.norm(gradient)
-    assert norm > config.clip
-    first = make()[1](jax.random.key(0))
+    gradient = jax.device_get(jax.jit(jax.grad(loss))(state.weights, state.alphas, state.batch_stats, TRAIN))
+    length = norm(gradient)
+    assert length > config.clip
+    first = jax.device_get(make()[1](jax.random.key(0)))
     trace = jax.tree.map(lambda old, new: (old - new) / config.weight_lr, first.weights, state.weights)
     after, metrics = weight_step(state, TRAIN)
 
     def expected(weight, gradient, trace):
-        direction = gradient * config.clip / norm + config.weight_decay * weight + config.momentum * trace
+        direction = gradient * config.clip / length + config.weight_decay * weight + config.momentum * trace
         return weight - config.weight_lr * direction
 
     allclose(after.weights, jax.tree.map(expected, state.weights, gradient, trace))
-    np.testing.assert_allclose(metrics["weight_gradient"], norm, rtol=1e-5)
+    np.testing.assert_allclose(metrics["weight_gradient"], length, rtol=1e-5)
 
 
 def test_the_learning_rate_falls_by_a_cosine_once_an_epoch():
@@ -152,7 +156,7 @@ def test_the_learning_rate_falls_by_a_cosine_once_an_epoch():
 def test_the_alpha_optimiser_is_adam_with_coupled_decay(state):
     config, _, alpha_step, _, _ = make(alpha_decay=0.3)
     alphas, optimizer_state = state.alphas, search_step.alpha_optimizer(config).init(state.alphas)
-    mean = square = jax.tree.map(jnp.zeros_like, alphas)
+    mean = square = jax.tree.map(np.zeros_like, alphas)
     for t in (1, 2):
         before = state.replace(alphas=alphas, alpha_optimizer=optimizer_state)
         gradient = jax.tree.map(lambda g, a: g + 0.3 * a, alpha_gradient(before)[0], alphas)
@@ -160,10 +164,10 @@ def test_the_alpha_optimiser_is_adam_with_coupled_decay(state):
         square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g**2, square, gradient)
 
         def moved(alpha, m, s, t=t):
-            return alpha - config.alpha_lr * (m / (1 - 0.5**t)) / (jnp.sqrt(s / (1 - 0.999**t)) + 1e-8)
+            return alpha - config.alpha_lr * (m / (1 - 0.5**t)) / (np.sqrt(s / (1 - 0.999**t)) + 1e-8)
 
         expected = jax.tree.map(moved, alphas, mean, square)
-        after = alpha_step(before, TRAIN, VAL, KEY)[0]
+        after = jax.device_get(alpha_step(before, TRAIN, VAL, KEY)[0])
         allclose(after.alphas, expected, rtol=1e-4, atol=1e-4 * config.alpha_lr)
         alphas, optimizer_state = after.alphas, after.alpha_optimizer
 
@@ -196,15 +200,15 @@ def test_the_objective_is_validation_loss_minus_gamma_times_r(state):
     expected, r = jax.jit(jax.grad(objective, has_aux=True))(state.alphas)
     gradient, metrics = alpha_gradient(state, gamma=0.5)
     allclose(gradient, expected)
-    np.testing.assert_allclose(metrics["robustness"], r.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["robustness"], np.mean(r), rtol=1e-5)
     np.testing.assert_allclose(metrics["val_batch_loss"], loss(state.weights, state.alphas, state.batch_stats, VAL), rtol=1e-5)
-    np.testing.assert_allclose(metrics["alpha_gradient"], optax.tree.norm(expected), rtol=1e-4)
+    np.testing.assert_allclose(metrics["alpha_gradient"], norm(expected), rtol=1e-4)
 
 
 def test_the_first_order_is_linear_in_gamma(state):
     zero, one, three = (alpha_gradient(state, gamma=g)[0] for g in (0.0, 1.0, 3.0))
     by_r = jax.tree.map(lambda a, b: b - a, zero, one)
-    assert optax.tree.norm(by_r) > 1e-3 * optax.tree.norm(zero)
+    assert norm(by_r) > 1e-3 * norm(zero)
     allclose(three, jax.tree.map(lambda a, r: a + 3 * r, zero, by_r))
 
 
@@ -242,7 +246,8 @@ def test_a_measure_is_added_by_one_file_and_its_name(state, tmp_path, monkeypatc
 
     expected, logits = jax.jit(jax.grad(objective, has_aux=True))(state.alphas)
     allclose(gradient, expected)
-    np.testing.assert_allclose([metrics["robustness"], metrics["widest"]], [-logits.var(1).mean(), logits.max()], rtol=1e-5)
+    expected = [-np.var(logits, axis=1).mean(), np.max(logits)]
+    np.testing.assert_allclose([metrics["robustness"], metrics["widest"]], expected, rtol=1e-5)
 
 
 def test_a_larger_gamma_searches_for_a_smaller_jacobian(state):
@@ -265,7 +270,7 @@ def test_under_fixed_moments_an_image_changes_no_other_images_r(state):
 
     changed = VAL.images.copy()
     changed[2] += 0.3
-    assert np.array_equal(np.flatnonzero(np.abs(r(changed) - r(VAL.images)) > 1e-5), [2])
+    assert np.array_equal(np.flatnonzero(np.abs(np.subtract(r(changed), r(VAL.images))) > 1e-5), [2])
 
 
 def test_first_order_sees_no_training_batch_and_unrolled_does(state):
@@ -277,9 +282,8 @@ def test_first_order_sees_no_training_batch_and_unrolled_does(state):
 def test_evaluation_uses_the_running_statistics(state):
     losses, correct = make()[4](state, VAL)
     logits = forward(state.weights, state.alphas, VAL.images, "running", (), batch_stats=state.batch_stats)[0]
-    expected = -jax.nn.log_softmax(logits)[np.arange(6), VAL.labels]
-    allclose(losses, expected)
-    assert np.array_equal(correct, logits.argmax(1) == VAL.labels)
+    allclose(losses, jax.jit(optax.softmax_cross_entropy_with_integer_labels)(logits, VAL.labels))
+    assert np.array_equal(correct, np.argmax(logits, axis=1) == VAL.labels)
 
 
 def test_one_key_gives_one_start():

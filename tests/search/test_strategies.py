@@ -32,13 +32,17 @@ def options(**changes):
 
 
 def made(name, choices, **changes):
-    return strategy.configured(options(strategy=name, **changes), np.array(choices))
+    """A strategy whose functions are compiled."""
+    return strategy.Strategy(*map(jax.jit, strategy.configured(options(strategy=name, **changes), np.array(choices))))
+
+
+MIXTURES = jax.jit(CODING.mixtures)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_mixture_of_a_code_has_weight_one_on_the_branches_of_its_genotype(seed):
-    (code,) = strategy.uniform(jax.random.key(seed), 1, CODING.choices)
-    genotype, mixtures, every = CODING.architecture(np.asarray(code)), CODING.mixtures(code), supernet_branches(3, PRIMITIVES)
+    code = np.random.default_rng(seed).integers(CODING.choices, dtype=np.int32)
+    genotype, mixtures, every = CODING.architecture(code), MIXTURES(code), supernet_branches(3, PRIMITIVES)
     for kind in CELL_TYPES:
         weights = np.asarray(mixtures[kind].branches)
         assert set(weights.tolist()) == {0, 1}
@@ -54,15 +58,15 @@ def test_a_code_by_hand():
 
 
 def test_a_node_that_is_left_out_has_no_branch():
-    code = jnp.concatenate([jnp.zeros(6, jnp.int32), -jnp.ones(3, jnp.int32)] * 2)
-    by_edge = CODING.mixtures(code)["normal"].branches.reshape(9, -1).sum(axis=1)
+    code = np.array(([0] * 6 + [-1] * 3) * 2)
+    by_edge = np.reshape(MIXTURES(code)["normal"].branches, (9, -1)).sum(axis=1)
     np.testing.assert_array_equal(by_edge, [1, 1, 1, 1, 0, 0, 0, 0, 0])
     with pytest.raises(ValueError, match="whole cells"):
-        CODING.architecture(np.asarray(code))
+        CODING.architecture(code)
 
 
 def test_uniform_codes_have_every_value_equally_often():
-    codes = np.asarray(strategy.uniform(KEY, 6000, np.array([1, 3, 6])))
+    codes = np.asarray(jax.jit(lambda key: strategy.uniform(key, 6000, np.array([1, 3, 6])))(KEY))
     for position, count in enumerate((1, 3, 6)):
         np.testing.assert_allclose(np.bincount(codes[:, position]) / 6000, np.full(count, 1 / count), atol=0.02)
 
@@ -71,38 +75,38 @@ def test_random_search_ignores_rewards():
     random = made("random", [4, 5, 6])
     state = random.init(KEY)
     codes = random.propose(state, KEY)
-    seen = random.observe(state, codes, jnp.arange(4.0))
+    seen = random.observe(state, codes, np.arange(4.0))
     np.testing.assert_array_equal(random.propose(seen, KEY), codes)
     assert codes.shape == (4, 3) and not np.array_equal(random.propose(state, jax.random.key(1)), codes)
 
 
 def test_a_mutation_changes_one_position_that_has_a_choice_to_any_other_value():
-    choices, code = np.array([1, 3, 2]), jnp.array([0, 1, 0])
-    children = {tuple(evolution.mutated(code, key, choices).tolist()) for key in jax.random.split(KEY, 60)}
-    assert children == {(0, 0, 0), (0, 2, 0), (0, 1, 1)}
+    choices = np.array([1, 3, 2])
+    mutated = jax.jit(jax.vmap(lambda key: evolution.mutated(jnp.array([0, 1, 0]), key, choices)))
+    assert set(map(tuple, mutated(jax.random.split(KEY, 60)).tolist())) == {(0, 0, 0), (0, 2, 0), (0, 1, 1)}
 
 
 def test_the_oldest_member_dies_whatever_its_reward():
     aging = made("evolution", [9, 9], round_size=1, population=2, tournament=2)
     state = aging.init(KEY)
     for number, reward in enumerate([5.0, 1.0, 2.0]):
-        state = aging.observe(state, jnp.full((1, 2), number), jnp.array([reward]))
+        state = aging.observe(state, np.full((1, 2), number), np.array([reward]))
     assert sorted(np.asarray(state.rewards).tolist()) == [1, 2] and int(state.count) == 3
     assert sorted(np.asarray(state.codes)[:, 0].tolist()) == [1, 2]
 
 
 def test_a_child_is_the_best_of_its_tournament_but_for_one_position():
     aging = made("evolution", [9, 9, 9], population=3, tournament=3)
-    state = aging.observe(aging.init(KEY), jnp.arange(9).reshape(3, 3), jnp.array([1.0, 3.0, 2.0]))
+    state = aging.observe(aging.init(KEY), np.arange(9).reshape(3, 3), np.array([1.0, 3.0, 2.0]))
     children = np.asarray(aging.propose(state, KEY))
     np.testing.assert_array_equal((children != np.array([3, 4, 5])).sum(axis=1), [1] * 4)
 
 
 def test_a_tournament_of_one_breeds_from_every_member():
     aging = made("evolution", [2] * 8, round_size=64, population=3, tournament=1)
-    codes = jnp.array([[0] * 8, [1] * 8, [0] * 4 + [1] * 4])
-    state = aging.observe(aging.init(KEY), codes, jnp.array([1.0, 3.0, 2.0]))
-    distance = (np.asarray(aging.propose(state, KEY))[:, None] != np.asarray(codes)).sum(axis=2)
+    codes = np.array([[0] * 8, [1] * 8, [0] * 4 + [1] * 4])
+    state = aging.observe(aging.init(KEY), codes, np.array([1.0, 3.0, 2.0]))
+    distance = (np.asarray(aging.propose(state, KEY))[:, None] != codes).sum(axis=2)
     assert set(distance.argmin(axis=1)) == {0, 1, 2} and (distance.min(axis=1) == 1).all()
 
 
@@ -113,14 +117,14 @@ def test_until_the_population_is_full_children_are_random():
 
 def best_of(name, rounds=40, **changes):
     """The best reward, minus the distance of a code to one that is sought, which a strategy finds."""
-    sought, chosen = jnp.arange(10) % 4, made(name, [4] * 10, **changes)
+    sought, chosen = np.arange(10) % 4, made(name, [4] * 10, **changes)
 
     def step(state, key):
         codes = chosen.propose(state, key)
         rewards = -(codes != sought[None]).sum(axis=1).astype(jnp.float32)
         return chosen.observe(state, codes, rewards), rewards.max()
 
-    return float(jax.lax.scan(step, chosen.init(KEY), jax.random.split(KEY, rounds))[1].max())
+    return jax.jit(lambda key: jax.lax.scan(step, chosen.init(key), jax.random.split(key, rounds))[1].max())(KEY)
 
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in ("gradient", "random")])
@@ -130,23 +134,29 @@ def test_a_strategy_that_learns_finds_more_than_random_codes_do(name):
 
 def test_the_controller_draws_a_code_as_often_as_it_says():
     choices = np.array([2, 1, 3])
-    weights = jax.tree.map(lambda leaf: 20 * leaf, reinforce.initial(KEY, choices))
-    every = jnp.array([[a, 0, c] for a in range(2) for c in range(3)])
-    likelihoods = jax.vmap(lambda code: reinforce.written(weights, choices, None, code)[1])(every)
-    drawn = jax.vmap(lambda key: reinforce.written(weights, choices, key)[0])(jax.random.split(KEY, 4000))
-    counts = (np.asarray(drawn)[:, None] == np.asarray(every)[None]).all(axis=2).mean(axis=0)
+    every = np.array([[a, 0, c] for a in range(2) for c in range(3)])
+
+    @jax.jit
+    def written(every, keys):
+        weights = jax.tree.map(lambda leaf: 20 * leaf, reinforce.initial(KEY, choices))
+        likelihoods = jax.vmap(lambda code: reinforce.written(weights, choices, None, code)[1])(every)
+        return likelihoods, jax.vmap(lambda key: reinforce.written(weights, choices, key)[0])(keys)
+
+    likelihoods, drawn = written(every, jax.random.split(KEY, 4000))
+    counts = (np.asarray(drawn)[:, None] == every[None]).all(axis=2).mean(axis=0)
     np.testing.assert_allclose(np.exp(likelihoods).sum(), 1, rtol=1e-5)
     np.testing.assert_allclose(counts, np.exp(likelihoods), atol=0.03)
 
 
 def test_the_controller_makes_what_was_better_than_the_mean_likelier():
     learner, choices = made("reinforce", [3, 3], round_size=2), np.array([3, 3])
-    state, codes = learner.init(KEY), jnp.array([[0, 1], [2, 0]])
+    state, codes = learner.init(KEY), np.array([[0, 1], [2, 0]])
 
+    @jax.jit
     def likelihood(state, code):
-        return float(reinforce.written(state.weights, choices, None, code)[1])
+        return reinforce.written(state.weights, choices, None, code)[1]
 
-    seen = learner.observe(state, codes, jnp.array([1.0, 0.0]))
+    seen = learner.observe(state, codes, np.array([1.0, 0.0]))
     assert likelihood(seen, codes[0]) > likelihood(state, codes[0]) and likelihood(seen, codes[1]) < likelihood(state, codes[1])
     assert float(seen.baseline) == 0.5
 
@@ -154,7 +164,7 @@ def test_the_controller_makes_what_was_better_than_the_mean_likelier():
 def test_without_a_difference_in_rewards_and_without_entropy_the_controller_stays():
     learner = made("reinforce", [3, 3], round_size=2, controller_entropy=0.0)
     state = learner.init(KEY)
-    seen = learner.observe(state, jnp.array([[0, 1], [2, 0]]), jnp.array([0.7, 0.7]))
+    seen = learner.observe(state, np.array([[0, 1], [2, 0]]), np.array([0.7, 0.7]))
     assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-6), seen.weights, state.weights))
 
 
@@ -163,9 +173,9 @@ def test_cells_of_pnas_grow_by_a_node_from_the_best_before():
     growing = made("pnas", [9, 9, 9, 9], round_size=2, children=8, nodes=2)
     state, left_out = growing.init(KEY), np.array([False, True, False, True])
     rounds = []
-    for key, rewards in zip(jax.random.split(KEY, 4), [[1.0, 4.0], [3.0, 2.0], [0.0, 0.0], [0.0, 0.0]], strict=True):
-        rounds.append(np.asarray(growing.propose(state, key)))
-        state = growing.observe(state, rounds[-1], jnp.array(rewards))
+    for seed, rewards in enumerate([[1.0, 4.0], [3.0, 2.0], [0.0, 0.0], [0.0, 0.0]]):
+        rounds.append(np.asarray(growing.propose(state, jax.random.key(seed))))
+        state = growing.observe(state, rounds[-1], np.array(rewards))
     for codes in rounds[:2]:
         np.testing.assert_array_equal(codes < 0, [left_out] * 2)
     parents = {tuple(code[~left_out]) for code in (rounds[0][1], rounds[1][0])}
@@ -174,9 +184,10 @@ def test_cells_of_pnas_grow_by_a_node_from_the_best_before():
 
 
 def test_the_surrogate_knows_additive_rewards():
-    choices, codes = np.array([4, 4, 4]), strategy.uniform(KEY, 400, np.array([4, 4, 4]))
-    memory = pnas.Memory(jnp.pad(codes, [(0, 5), (0, 0)]), jnp.pad(codes.sum(1) * 1.0, (0, 5)), jnp.int32(400))
-    np.testing.assert_allclose(pnas.predicted(memory, codes[:9], choices), codes[:9].sum(1), atol=0.1)
+    choices, codes = np.array([4, 4, 4]), np.random.default_rng(0).integers(4, size=(400, 3))
+    memory = pnas.Memory(np.pad(codes, [(0, 5), (0, 0)]), np.pad(codes.sum(1) * 1.0, (0, 5)), 400)
+    predicted = jax.jit(lambda memory, codes: pnas.predicted(memory, codes, choices))
+    np.testing.assert_allclose(predicted(memory, codes[:9]), codes[:9].sum(1), atol=0.1)
 
 
 def test_the_front_has_what_nothing_beats_in_all_objectives():
