@@ -14,11 +14,11 @@ from dsrna_jax.attacks.losses import cross_entropy, runner_up
 RADIUS = {"linf": 0.1, "l2": 0.5}
 images, labels = jnp.asarray(IMAGES), jnp.asarray(LABELS)
 norms = pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
-# FAB runs for hundreds of steps: code that is optimised saves more time than it costs.
+# Attacks of hundreds of steps: code that is optimised saves more time than it costs.
 optimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
 
 
-@functools.partial(jax.jit, static_argnames=("norm", "loss", "steps", "rank"))
+@functools.partial(optimised, static_argnames=("norm", "loss", "steps", "rank"))
 def apgd(images, labels, norm, loss, steps, rank=0):
     target = runner_up(logits_fn(images), labels, rank) if rank else None
     options = {"radius": RADIUS[norm], "norm": norm, "steps": steps, "loss": loss, "x_init": images, "target": target}
