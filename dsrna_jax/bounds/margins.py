@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.options import Given, Options, Slopes
-from dsrna_jax.bounds.output import bounded_output, output_bounds
+from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.radius import largest_radius, with_implicit_gradient
 from dsrna_jax.bounds.rounding import gamma, in_full_precision
 from dsrna_jax.bounds.specification import Specification, lowest
@@ -163,8 +163,9 @@ def class_certified_radii(
 
 
 def _class_margins(logits_fn, images, labels, options):
-    bounded = bounded_output(logits_fn, images, options)
-    rows = _margin_rows(bounded.value, labels)
+    graph = traced(logits_fn, images)
+    rows = _margin_rows(graph.output.value, labels)
+    bounded = output_bounds(graph, options)
     return lowest(rows, None, bounded.value, bounded.lower(rows), bounded.ball.radius, terms=2).T
 
 

@@ -123,13 +123,12 @@ class OutputBounds:
 
 def bounded_output(f: Callable, x, options: Options) -> OutputBounds:
     """`OutputBounds` of f around x. Raises: as `bounds.bound`."""
-    graph = traced(f, x)
-    check_memory(graph, options)
-    return output_bounds(graph, options)
+    return output_bounds(traced(f, x), options)
 
 
 def output_bounds(graph: Graph, options: Options) -> OutputBounds:
-    """`OutputBounds` of a graph."""
+    """`OutputBounds` of a graph. Raises: InputError where memory would not suffice, or for options that do not fit."""
+    check_memory(graph, options)
     ball, method = options.around([leaf.value for leaf in graph.inputs]), options.record
     boxes = forward.intervals(graph, ball, options.rounding)
     boxes.error(graph.output)  # made here, since bounds may be computed in a loop over rows

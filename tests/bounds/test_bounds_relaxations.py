@@ -39,17 +39,17 @@ def maps(x):
 )
 def test_affine_functions_map_boxes_exactly_also_off_centre(f):
     with jax.enable_x64(True):
-        x, radius, clip = jnp.asarray(RNG.uniform(size=(2, 5, 4, 3))), 0.3, (0.0, 1.0)
-        low, high = jnp.maximum(x - radius, clip[0]), jnp.minimum(x + radius, clip[1])
+        x, radius, clip = RNG.uniform(size=(2, 5, 4, 3)), 0.3, (0.0, 1.0)
+        low, high = np.maximum(x - radius, clip[0]), np.minimum(x + radius, clip[1])
 
         @quick
         def computed(x):
             matrix = jax.vmap(jax.jacobian(lambda x: f(x[None]).ravel()))(x).reshape(2, -1, x[0].size)
             return matrix, bounds.bound(f, x, radius=radius, clip=clip, method="ibp"), f(x)
 
-        matrix, sides, value = computed(x)
+        matrix, sides, value = jax.tree.map(np.asarray, computed(x))
         middle, half = (side.reshape(2, -1, 1) for side in ((low + high) / 2 - x, (high - low) / 2))
-        moved, size = (matrix @ middle)[..., 0], (jnp.abs(matrix) @ half)[..., 0]
+        moved, size = (matrix @ middle)[..., 0], (np.abs(matrix) @ half)[..., 0]
         for side, sign in zip(sides, (-1, 1), strict=True):
             np.testing.assert_allclose((side - value).reshape(2, -1), moved + sign * size, rtol=1e-9, atol=1e-9)
 
@@ -64,12 +64,14 @@ def test_the_change_of_a_hinge_and_its_derivatives_are_those_of_the_plain_formul
 
     with jax.enable_x64(True):
         t, d = np.random.default_rng(0).normal(size=(2, 50))
-        arguments = t, d, jnp.full(50, left), jnp.full(50, right)
-        np.testing.assert_allclose(change(*arguments), plainly(*arguments), rtol=1e-12, atol=1e-15)
-        for derive in (jax.jacobian, jax.jacfwd):
-            derived = quick(lambda *a, derive=derive: [derive(each, (0, 1, 2, 3))(*a) for each in (change, plainly)])
-            for ours, theirs in zip(*derived(*arguments), strict=True):
-                np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+        arguments = t, d, np.full(50, left), np.full(50, right)
+
+        @quick
+        def of_both(*a):
+            derived = [[derive(each, (0, 1, 2, 3))(*a) for derive in (jax.jacobian, jax.jacfwd)] for each in (change, plainly)]
+            return [(each(*a), of_each) for each, of_each in zip((change, plainly), derived, strict=True)]
+
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15), *of_both(*arguments))
 
 
 def test_the_change_of_a_hinge_has_no_cancellation():
@@ -80,14 +82,18 @@ def test_the_change_of_a_hinge_has_no_cancellation():
 
 def test_leads_that_no_method_has_narrowed_do_not_tighten_a_maximum():
     rng = np.random.default_rng(1)
-    x, scale = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 5, 5, 3), (5, 5, 3)))
-    graph = trace(lambda x: nn.max_pool(jnp.tanh(scale[None] * x), (3, 3), padding="SAME"), x, RULES)
-    known = forward.intervals(graph, ball([x], jnp.array([0.1, 0.3]), "linf", None), EXACT_VALUES)
-    top = graph.output
-    with_leads, without = (
-        top.operation.enclosure(top, [known[p] for p in top.parents], leads_are_narrowed=narrowed) for narrowed in (True, False)
-    )
-    assert jnp.all(without.radius > 0)
+    x, scale = (rng.normal(size=size).astype(np.float32) for size in ((2, 5, 5, 3), (5, 5, 3)))
+
+    @quick
+    def enclosures(x):
+        graph = trace(lambda x: nn.max_pool(jnp.tanh(scale[None] * x), (3, 3), padding="SAME"), x, RULES)
+        known = forward.intervals(graph, ball([x], np.float32([0.1, 0.3]), "linf", None), EXACT_VALUES)
+        top = graph.output
+        parents = [known[p] for p in top.parents]
+        return [top.operation.enclosure(top, parents, leads_are_narrowed=narrowed) for narrowed in (True, False)]
+
+    with_leads, without = enclosures(x)
+    assert np.all(np.asarray(without.radius) > 0)
     np.testing.assert_allclose(with_leads, without, rtol=1e-5, atol=1e-6)
 
 
@@ -97,11 +103,11 @@ def test_derivatives_are_finite_where_entries_are_always_0(name, double):
     """Their intervals are nothing but the allowance for rounding, whose square leaves the type."""
     activation = {"relu": jax.nn.relu, "max": lambda x: x.max(1, keepdims=True), "silu": jax.nn.silu}[name]
     with jax.enable_x64(double):
-        x, w = jnp.ones((1, 4)), jnp.zeros(4)
+        x, w = np.ones((1, 4)), np.zeros(4)
 
         def width(w):
             lower, upper = bounds.bound(lambda x: activation(x * w[None]).sum(1), x, radius=0.1, method="crown")
             return (upper - lower).sum()
 
         for gradient in quick(lambda w: (jax.grad(width)(w), jax.jacfwd(width)(w)))(w):
-            assert jnp.isfinite(gradient).all()
+            assert np.isfinite(gradient).all()

@@ -58,8 +58,8 @@ def test_bounds_of_affine_networks_are_exact(norm):
         return y.reshape(len(x), -1) @ jnp.asarray(w) + 0.2
 
     x, radius, labels = rng.uniform(size=(2, 3, 3, 2)), np.array([0.3, 0.1]), np.array([0, 2])
-    rows = np.asarray(quick(jax.jacobian(f))(jnp.asarray(x[:1]))).reshape(3, -1)
-    logits = np.asarray(quick(f)(jnp.asarray(x)))
+    rows, logits = map(np.asarray, quick(lambda x: (jax.jacobian(f)(x[:1]), f(x)))(x))
+    rows = rows.reshape(3, -1)
     half = radius[:, None] * dense_bounds.dual_norm(rows, norm)
     for method in bounds.METHODS:
         if (norm, method) == ("linf", "ibp"):
@@ -71,10 +71,15 @@ def test_bounds_of_affine_networks_are_exact(norm):
     gaps = logits[[0, 1], labels][:, None] - logits
     norms = dense_bounds.dual_norm(rows[labels][:, None] - rows, norm)
     closed = np.min(gaps / np.where(norms == 0, 1, norms) + np.where(norms == 0, np.inf, 0), axis=1)
-    radii = quick(lambda x: bounds.certified_radius(f, x, labels, norm=norm, method="crown_ibp", steps=60))(jnp.asarray(x))
+
+    @quick
+    def certified(x):
+        of_any = bounds.certified_radius(f, x, labels, norm=norm, method="crown_ibp", steps=60)
+        return of_any, bounds.class_certified_radii(f, x, labels, norm=norm, steps=60)
+
+    radii, by_class = map(np.asarray, certified(x))
     np.testing.assert_allclose(radii, closed, rtol=1e-7)
     assert np.all(radii <= closed)
-    by_class = quick(lambda x: bounds.class_certified_radii(f, x, labels, norm=norm, steps=60))(jnp.asarray(x))
     np.testing.assert_allclose(by_class.min(1), closed, rtol=1e-7)
 
 
@@ -116,14 +121,13 @@ def test_operations_with_several_results_are_exact(reverse):
 
 def check_backward_bounds_are_exact(f, x, radius=0.3):
     """Asserts that backward bounds of an affine f, [batch, output], are the row sums of its Jacobian."""
-    matrix = np.asarray(quick(jax.jacobian(f))(jnp.asarray(x[:1])))[0].reshape(-1, x[0].size)
+    matrix, value = map(np.asarray, quick(lambda x: (jax.jacobian(f)(x[:1])[0], f(x)))(x))
+    matrix = matrix.reshape(-1, x[0].size)
     half = radius * np.abs(matrix).sum(1)
     for method in ("crown_ibp", "crown"):
         # A relu far from its kink, so that the functionals go back through f rather than stop at its intervals.
-        lower, upper = sides(lambda x: jax.nn.relu(f(x) + 100) @ jnp.eye(len(matrix)), x, radius, method=method)
-        np.testing.assert_allclose(
-            [lower, upper], np.asarray(quick(f)(x)) + 100 + np.array([-1, 1])[:, None, None] * half, rtol=1e-9
-        )
+        lower, upper = sides(lambda x: jax.nn.relu(f(x) + 100) @ np.eye(len(matrix)), x, radius, method=method)
+        np.testing.assert_allclose([lower, upper], value + 100 + np.array([-1, 1])[:, None, None] * half, rtol=1e-9)
 
 
 @pytest.mark.parametrize("norm", bounds.NORMS)
@@ -132,7 +136,7 @@ def test_intervals_of_a_single_layer_are_exact(norm):
     x, radius = np.linspace(0, 1, 8).reshape(2, 4), 0.2
     half = radius * dense_bounds.dual_norm(network[0], norm)
     lower, upper = sides(dense([network]), x, radius, norm=norm, method="ibp")
-    value = np.asarray(dense([network])(x))
+    value = x @ network[0].T + network[1]
     np.testing.assert_allclose([lower, upper], value + np.array([-1, 1])[:, None, None] * half, rtol=1e-12)
 
 
@@ -148,8 +152,9 @@ def convolutional(seed=0):
     ]
     shapes, matrices = [(4, 4, 2), (4, 4, 3), (2, 2, 6)], []
     for part, shape in zip(parts, shapes, strict=True):
-        offset = np.asarray(part(jnp.zeros((1, *shape)))).ravel()
-        matrices.append((np.asarray(jax.jacobian(part)(jnp.zeros((1, *shape)))).reshape(len(offset), -1), offset))
+        affine = quick(lambda x, part=part: (part(x), jax.jacobian(part)(x)))
+        offset, matrix = map(np.asarray, affine(np.zeros((1, *shape))))
+        matrices.append((matrix.reshape(offset.size, -1), offset.ravel()))
     return lambda x: parts[2](jax.nn.relu(parts[1](jax.nn.relu(parts[0](x))))), matrices
 
 
@@ -180,7 +185,7 @@ def test_every_method_equals_its_implementation_in_numpy(name, norm):
         options = {"norm": norm, "iterations": 6, "chunk": 7}
         return {m: bounds.class_margins(f, x, labels, radius=radius, method=m, **options) for m in methods}
 
-    for method, got in ours(jnp.asarray(x)).items():
+    for method, got in ours(x).items():
         expected = [dense_bounds.lower_bounds(method, matrices, x[i], radius, norm, rows[i], 6) for i in range(2)]
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-11, err_msg=method)
 
@@ -191,17 +196,21 @@ def test_the_first_layer_has_the_exact_radius_of_its_row_norms(norm):
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(3, 3, 2, 2)), rng.normal(size=(2, 2, 2, 3))
     convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    one = lambda x: convolve(x, jnp.asarray(first), (2, 1), "SAME") * jnp.array([[[[0.5, -2]]]]) + 1  # noqa: E731
+    one = lambda x: convolve(x, jnp.asarray(first), (2, 1), "SAME") * np.array([[[[0.5, -2]]]]) + 1  # noqa: E731
     two = lambda x: convolve(one(x), jnp.asarray(second), (1, 1), "SAME")  # noqa: E731
-    x = jnp.asarray(rng.uniform(size=(1, 4, 3, 2)))
+    x = rng.uniform(size=(1, 4, 3, 2))
     for affine in (one, two):
-        shape = affine(x).shape
-        rows = np.asarray(quick(jax.jacobian(affine))(x)).reshape(np.prod(shape), -1)
-        for method in ("ibp", "crown_ibp", "crown"):
-            f = lambda x, affine=affine: jax.nn.relu(affine(x)).reshape(len(x), -1)  # noqa: E731
-            intermediate = functools.partial(bounds.intermediate, f, radius=0.1, norm=norm, method=method)
-            lower, upper = quick(intermediate)(x)["relu_0"]
-            np.testing.assert_allclose((upper - lower) / 2, 0.1 * dense_bounds.dual_norm(rows, norm).reshape(shape), rtol=1e-9)
+
+        @quick
+        def computed(x, affine=affine):
+            f = lambda x: jax.nn.relu(affine(x)).reshape(len(x), -1)  # noqa: E731
+            of = functools.partial(bounds.intermediate, f, x, radius=0.1, norm=norm)
+            return jax.jacobian(affine)(x), [of(method=method)["relu_0"] for method in ("ibp", "crown_ibp", "crown")]
+
+        rows, sides_by_method = jax.tree.map(np.asarray, computed(x))
+        for lower, upper in sides_by_method:
+            norms = dense_bounds.dual_norm(rows.reshape(lower.size, -1), norm).reshape(lower.shape)
+            np.testing.assert_allclose((upper - lower) / 2, 0.1 * norms, rtol=1e-9)
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
@@ -210,7 +219,7 @@ def test_the_minimum_over_a_clipped_ball_equals_a_solver(norm, radius):
     rng = np.random.default_rng(0)
     x, rows = rng.uniform(size=(2, 5)), rng.normal(size=(3, 2, 5))
     x[0, 0], rows[0, 0, 1] = 0.0, 0.0
-    got = ball([jnp.asarray(x)], radius, norm, (0.0, 1.0)).dot_lower([jnp.asarray(rows)])
+    got = np.asarray(quick(lambda x, rows: ball([x], radius, norm, (0.0, 1.0)).dot_lower([rows]))(x, rows))
     for row in range(3):
         for i in range(2):
             low, high, c = -x[i], 1 - x[i], rows[row, i]

@@ -126,10 +126,10 @@ def test_perturbed_activations_are_never_taken_for_the_plain_ones():
 def test_a_narrow_perturbation_of_an_activation_is_never_certified_away(seed):
     """Points across the perturbation lie within the bounds."""
     f, place, width = perturbed(Draw(100 + seed))
-    x = jnp.full((1, 1), place + 0.03, jnp.float32)
+    x = np.full((1, 1), place + 0.03, np.float32)
     at = np.concatenate([np.linspace(-3, 3, 301) * width + place, np.linspace(-0.07, 0.13, 201) + place])
-    values = np.asarray(f(jnp.asarray(at[:, None], jnp.float32)))
-    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(f, x, radius=0.15, method="crown_ibp"))(x))
+    both = quick(lambda x, at: (f(at), *bounds.bound(f, x, radius=0.15, method="crown_ibp")))
+    values, lower, upper = map(np.asarray, both(x, at[:, None].astype(np.float32)))
     inside, slack = np.abs(at - place - 0.03) <= 0.15, 1e-5 * np.abs(values).max()
     assert np.all((lower - slack <= values) & (values <= upper + slack) | ~inside[:, None])
 
@@ -180,9 +180,9 @@ def test_attention_of_jax_nn_is_bounded(method):
         return jax.nn.dot_product_attention(x, x, x)
 
     x = np.random.default_rng(0).normal(size=(2, 4, 1, 3)).astype(np.float32)
-    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(attend, x, radius=0.01, method=method))(x))
     moves = np.random.default_rng(1).uniform(-0.01, 0.01, size=(20, *x.shape)).astype(np.float32)
-    values = np.stack([attend(jnp.asarray(x + move)) for move in moves])
+    both = quick(lambda x, points: (jax.vmap(attend)(points), *bounds.bound(attend, x, radius=0.01, method=method)))
+    values, lower, upper = map(np.asarray, both(x, x + moves))
     assert np.all(lower <= values) and np.all(values <= upper) and np.max(upper - lower) < 0.5
 
 
@@ -203,7 +203,7 @@ def test_bounds_of_log_sum_exp_allow_for_the_rounding_of_any_shift(shift):
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_probabilities_and_attention_stay_within_their_range_at_any_radius(scale):
     w = scale * np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 4, 3)), jnp.float32)
+    x = np.random.default_rng(1).normal(size=(2, 4, 3)).astype(np.float32)
 
     def shares(x):
         return jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", x @ w, x))
@@ -233,8 +233,8 @@ def test_what_looks_like_a_softmax_and_is_none_is_not_taken_for_one(f):
     x = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32)
     assert {"softmax", "log_softmax"}.isdisjoint(relaxed(f, x))
     points = x[None] + np.random.default_rng(1).uniform(-0.3, 0.3, size=(200, *x.shape)).astype(np.float32)
-    values = np.asarray(jax.vmap(f)(jnp.asarray(points)))
-    lower, upper = map(np.asarray, quick(lambda x: bounds.bound(f, x, radius=0.3, method="ibp"))(x))
+    both = quick(lambda x, points: (jax.vmap(f)(points), *bounds.bound(f, x, radius=0.3, method="ibp")))
+    values, lower, upper = map(np.asarray, both(x, points))
     assert np.all(lower <= values) and np.all(values <= upper)
 
 
@@ -253,11 +253,10 @@ def entropy_of(p, log_p):
     ],
 )
 def test_functions_of_exponentials_stay_in_their_range_and_are_unknown_where_exponentials_leave_theirs(f, least, greatest):
-    compute = quick(lambda r: bounds.bound(f, X, radius=r, method="ibp"))
+    compute = quick(lambda r, points: (jax.vmap(f)(points), *bounds.bound(f, X, radius=r, method="ibp")))
     moves = np.random.default_rng(0).uniform(-0.999, 0.999, size=(100, *X.shape))
     for radius in (1e-3, 1.0, 10.0, 100.0):
-        lower, upper = map(np.asarray, compute(radius))
-        values = np.asarray(jax.vmap(f)(jnp.asarray(X + radius * moves, jnp.float32)))
+        values, lower, upper = map(np.asarray, compute(radius, (X + radius * moves).astype(np.float32)))
         assert np.all(np.isnan(values) | (lower <= values) & (values <= upper))
         assert np.all(np.isfinite(values).all(0) | np.isinf(upper - lower))
         assert radius > 10 or np.all((lower > least - 1e-3) & (upper < greatest + 1e-3))

@@ -54,9 +54,9 @@ def test_windows_change_no_bound(number):
 
 def test_bounds_on_windows_in_float32_hold_the_exact_minima_of_affine_layers():
     """In every norm, and no looser than by rounding; the minima are those of the Jacobian in float64."""
-    x = jnp.asarray(np.tile(IMAGES, (1, 1, 2, 2)), jnp.float32)
+    x = np.tile(IMAGES, (1, 1, 2, 2)).astype(np.float32)
     rng = np.random.default_rng(5)
-    kernels = [jnp.asarray(normal(rng, *shape), jnp.float32) for shape in ((3, 2, 3, 3), (2, 3, 3, 2))]
+    kernels = [np.float32(normal(rng, *shape)) for shape in ((3, 2, 3, 3), (2, 3, 3, 2))]
 
     def f(x):
         first, second = (kernel.astype(x.dtype) for kernel in kernels)
@@ -95,16 +95,20 @@ def test_bounds_on_windows_in_float32_hold_the_exact_minima_of_affine_layers():
 @pytest.mark.parametrize("layer", sorted(KEEP_WINDOWS, key=LAYERS.index))
 def test_rows_hold_no_more_than_their_receptive_field(layer):
     """Through a convolution of 3x3 and a layer that is given, the window at the first relu holds what the entry depends on."""
-    x = jnp.asarray(np.tile(IMAGES, (1, 1, 3, 3)), jnp.float32)[:1]
+    x = np.tile(IMAGES, (1, 1, 3, 3)).astype(np.float32)[:1]
     f = network([rectified, layer, plain_convolution], x, 1)
-    graph = traced(f, x)
-    axes = tracked(graph, graph.output)
-    assert axes == (2, 3)
-    reached = dict(frames(graph, graph.output, single(graph.output, axes)))
-    depends = quick(jax.jacobian(lambda x: f(x)[0, 0, 3, 3]))(x)
-    spread = [np.ptp(np.nonzero(np.asarray(depends).any((0, 1, 3 - i)))[0]) + 1 for i in range(2)]
-    first = next(n for n in graph.nodes if n.parents == graph.inputs)
-    assert [reached[first][2 + i].size for i in range(2)] == spread
+
+    @quick
+    def computed(x):
+        graph = traced(f, x)
+        axes = tracked(graph, graph.output)
+        assert axes == (2, 3)
+        reached = dict(frames(graph, graph.output, single(graph.output, axes)))
+        first = next(n for n in graph.nodes if n.parents == graph.inputs)
+        return [reached[first][2 + i].size for i in range(2)], jax.jacobian(lambda x: f(x)[0, 0, 3, 3])(x)
+
+    sizes, depends = jax.tree.map(np.asarray, computed(x))
+    assert sizes == [np.ptp(np.nonzero(depends.any((0, 1, 3 - i)))[0]) + 1 for i in range(2)]
 
 
 def test_the_outputs_of_convolutions_are_bounded_on_windows_as_by_rows_that_hold_all_entries(monkeypatch):
@@ -158,11 +162,9 @@ def test_bounds_have_the_same_derivatives_by_weights_and_by_slopes_of_each_row()
 @pytest.mark.parametrize("mode", ["edge", "mean", "linear_ramp"])
 def test_padded_entries_have_the_bounds_of_the_matrix_that_pads(mode):
     """`jnp.pad` joins the batch with empty borders along the axis of the batch."""
-    w, x = normal(np.random.default_rng(0), 6, 3), jnp.asarray(IMAGES[:, 0, 0, :4], jnp.float32)
+    w, x = normal(np.random.default_rng(0), 6, 3), IMAGES[:, 0, 0, :4].astype(np.float32)
     pad = lambda x: jnp.pad(x, ((0, 0), (1, 1)), mode=mode)  # noqa: E731
-    matrix = pad(jnp.eye(4))
-    found, expected = (
-        quick(lambda x, padded=padded: bound(lambda x: jax.nn.relu(padded(x) - 0.5) @ w, x, radius=0.2, method="crown"))(x)
-        for padded in (pad, lambda x: x @ matrix)
-    )
+    matrix = quick(pad)(np.eye(4, dtype=np.float32))
+    of = lambda padded, x: bound(lambda x: jax.nn.relu(padded(x) - 0.5) @ w, x, radius=0.2, method="crown")  # noqa: E731
+    found, expected = quick(lambda x: (of(pad, x), of(lambda x: x @ matrix, x)))(x)
     chex.assert_trees_all_close(found, expected, atol=1e-5)

@@ -4,12 +4,13 @@ import csv
 import json
 import os
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 from linear_run import exact_radii, fitted, linear_network
 from onnx import helper, numpy_helper, save
 from onnx_cases import model_of
+from quick import quick
 from threads_as_processes import statuses
 from vnncomp_files import verdict, written
 
@@ -28,20 +29,30 @@ from dsrna_jax.training import restore
 CALLS = []
 
 
+@quick
+def holds_at(f, points, specification):
+    """Whether the property holds at each of the points."""
+    y = f(points).reshape(len(points), -1)
+    rows, offsets = specification.rows.reshape(-1, y.shape[1]), specification.offsets.reshape(1, -1)
+    return specification.holds(y @ rows.T + offsets)
+
+
+@quick
+def certified(f, region, specification):
+    """Whether bounds in float32 show that the property holds."""
+    x, box = jax.tree.map(lambda side: side.astype(np.float32), (region.middle, region))
+    return specification.holds(bounds.specification_margins(f, x, specification, box=box, method="crown_ibp"))[0]
+
+
 def small_verifier(f, region, specification, *, timeout):
     """1,000 random points, then bounds; records its calls."""
     CALLS.append(timeout)
     low, high = (np.asarray(side)[0] for side in (region.lower, region.upper))
     points = np.random.default_rng(0).uniform(low, high, (1000, *low.shape))
-    y = np.asarray(f(jnp.asarray(points, jnp.float32))).reshape(1000, -1)
-    rows = np.asarray(specification.rows).reshape(-1, y.shape[1])
-    holds = np.asarray(specification.holds(jnp.asarray(y @ rows.T + np.asarray(specification.offsets).reshape(1, -1))))
+    holds = np.asarray(holds_at(f, points.astype(np.float32), specification))
     if not holds.all():
         return verdict("counterexample", points[np.argmin(holds)])
-    x = jnp.asarray(region.middle, jnp.float32)
-    box = bounds.Box(jnp.asarray(region.lower, jnp.float32), jnp.asarray(region.upper, jnp.float32))
-    margins = bounds.specification_margins(f, x, specification, box=box, method="crown_ibp")
-    return verdict("verified" if bool(specification.holds(margins)[0]) else "unknown")
+    return verdict("verified" if certified(f, region, specification).item() else "unknown")
 
 
 class InThisProcess:

@@ -43,7 +43,7 @@ def rows():
 
 
 def test_rows_equal_each_attack_run_by_itself():
-    clean = np.asarray(logits_fn(images)).argmax(1) == labels
+    clean = np.asarray(jax.jit(logits_fn)(images)).argmax(1) == labels
     np.testing.assert_array_equal(whole()[0].clean, clean)
     for name, radius in (("FGSM 0.0175", 0.0175), ("FGSM 0.07", 0.07)):
         fooled = np.asarray(jax.jit(functools.partial(attacks.fgsm, logits_fn))(images, labels, radius=radius).success)
@@ -110,7 +110,7 @@ def test_a_request_to_stop_ends_the_evaluation_after_a_batch():
 
 
 def test_misclassified_images_are_not_attacked():
-    wrong = (np.asarray(logits_fn(images)).argmax(1) + 1) % 10
+    wrong = (np.asarray(jax.jit(logits_fn)(images)).argmax(1) + 1) % 10
     evaluation = evaluate(NETWORK, images[:4], wrong[:4], CONFIG)
     assert not evaluation.clean.any() and not evaluation.worst.any()
     assert not any(outcome.robust.any() for outcome in evaluation.table)
@@ -179,7 +179,7 @@ def test_an_attack_is_added_by_one_file_and_its_name(tmp_path, monkeypatch):
     again = []
     evaluation = evaluate(NETWORK, images, labels, config, completed=CompletedBatches(whole()[1], again.append))
     assert {record["row"] for record in again} == {"corners linf 0.07"}
-    fooled = np.asarray(attack(logits_fn, images, labels, radius=0.07).success)
+    fooled = np.asarray(jax.jit(functools.partial(attack, logits_fn))(images, labels, radius=0.07).success)
     assert 0 < fooled.mean() < 1
     np.testing.assert_array_equal(evaluation.table[-1].robust, evaluation.clean & ~fooled)
     np.testing.assert_array_equal(evaluation.worst, whole()[0].worst & ~fooled)

@@ -14,7 +14,7 @@ from small_network import IMAGES, LABELS, WEIGHTS, network
 from dsrna_jax.evaluation.attack import sanity
 from dsrna_jax.evaluation.attack.sanity.remedies import REMEDIES
 
-images, labels = IMAGES[:24], LABELS[:24]
+images, labels = IMAGES[:12], LABELS[:12]
 KEY = jax.random.key(0)
 
 
@@ -40,7 +40,7 @@ def noisy(weights, images):
 @functools.cache
 def checks_of(factor=1.0, levels=0):
     network_of = Partial(masked, WEIGHTS, np.float32(factor), np.float32(levels))
-    checks = list(sanity.checks(network_of, images, labels, KEY, radius=0.1, norm="linf", batch_size=24))
+    checks = list(sanity.checks(network_of, images, labels, KEY, radius=0.1, norm="linf", batch_size=12))
     assert len(checks) == sanity.COUNT == len({check.name for check in checks})
     return {check.name: check for check in checks}
 
@@ -71,10 +71,10 @@ def test_rounded_inputs_are_detected():
 
 def test_a_surrogate_fools_a_network_with_rounded_inputs_and_not_an_ordinary_one():
     honest, rounded = (Partial(masked, WEIGHTS, np.float32(1), np.float32(levels)) for levels in (0, 16))
-    options = {"radius": 0.1, "norm": "linf", "batch_size": 24}
+    options = {"radius": 0.1, "norm": "linf", "batch_size": 12}
     assert sanity.transfer_check(rounded, honest, images, labels, KEY, **options).value > 0.1
     assert sanity.transfer_check(honest, rounded, images, labels, KEY, **options).status == "PASS"
-    *_, last = sanity.checks(rounded, images[:8], labels[:8], KEY, radius=0.1, batch_size=24, surrogate=honest)
+    *_, last = sanity.checks(rounded, images[:8], labels[:8], KEY, radius=0.1, batch_size=12, surrogate=honest)
     assert (last.name, last.status) == ("transfer", "WARN")
 
 

@@ -97,15 +97,19 @@ def test_the_radius_follows_its_implicit_gradient(case):
 def test_the_chain_of_cells_contains_what_the_network_does(case, method):
     variables, alphas, images = case
     with jax.enable_x64():
-        net, radius = function(variables, alphas), jnp.array([0.01, 0.003, 0.0])
-        lower, upper = quick(lambda x: certificates.chained(net, x, radius=radius, method=method))(images)
+        net, radius = function(variables, alphas), np.array([0.01, 0.003, 0.0])
         generator = np.random.default_rng(0)
         corners = generator.choice([-1.0, 1.0], size=(40, *images.shape))
         inner = generator.uniform(-1, 1, size=(40, *images.shape))
-        moves = np.concatenate([corners, inner]) * np.asarray(radius)[:, None, None, None]
-        logits = np.asarray(quick(jax.vmap(net))(images[None] + moves))
-        assert (np.asarray(lower) <= logits + 1e-9).all() and (logits <= np.asarray(upper) + 1e-9).all()
-        whole = quick(lambda x: bounds.bound(net, x, radius=radius, method=method))(images)
+        moves = np.concatenate([corners, inner]) * radius[:, None, None, None]
+
+        @quick
+        def everything(x, points):
+            sides = [certified(net, x, radius=radius, method=method) for certified in (certificates.chained, bounds.bound)]
+            return sides, jax.vmap(net)(points)
+
+        ((lower, upper), whole), logits = jax.tree.map(np.asarray, everything(images, np.asarray(images) + moves))
+        assert (lower <= logits + 1e-9).all() and (logits <= upper + 1e-9).all()
         assert (lower <= whole[0] + 1e-9).all() and (upper >= whole[1] - 1e-9).all()
         np.testing.assert_allclose(lower[2], upper[2], atol=1e-9)
 
@@ -114,8 +118,10 @@ def test_the_chain_of_cells_contains_what_the_network_does(case, method):
 def test_rescaled_states_change_only_the_unit(case, statistics):
     variables, alphas, images = case
     with jax.enable_x64():
-        net = function(variables, alphas, statistics)
-        whole = net.rescaled([1e-3, 10.0], zoom=64.0)
-        np.testing.assert_allclose(
-            quick(lambda x: whole(x))(64 * images), 64e-2 * quick(lambda x: net(x))(images), rtol=1e-9, atol=1e-15
-        )
+
+        @quick
+        def both(x):
+            net = function(variables, alphas, statistics)
+            return net.rescaled([1e-3, 10.0], zoom=64.0)(64 * x), 64e-2 * net(x)
+
+        np.testing.assert_allclose(*both(images), rtol=1e-9, atol=1e-15)

@@ -50,9 +50,7 @@ class Dense(nn.Module):
 
 def batch(seed):
     generator = np.random.default_rng(seed)
-    return SearchBatch(
-        jnp.asarray(generator.uniform(size=(6, *SHAPE)), jnp.float32), jnp.asarray(generator.integers(CLASSES, size=6))
-    )
+    return SearchBatch(generator.uniform(size=(6, *SHAPE)).astype(np.float32), generator.integers(CLASSES, size=6))
 
 
 TRAIN, VAL = batch(0), batch(1)
@@ -61,7 +59,7 @@ TRAIN, VAL = batch(0), batch(1)
 def searched(net, microbatch, order="first"):
     """(state, metrics) after an alpha step, and after the weight step that follows."""
     functions = search_functions(SearchConfig(**SETTINGS, order=order, microbatch=microbatch), net, SHAPE, 3)
-    moved = jax.jit(functions.alpha_step)(functions.init(jax.random.key(0)), TRAIN, VAL, KEY)
+    moved = jax.jit(functions.alpha_step)(jax.jit(functions.init)(jax.random.key(0)), TRAIN, VAL, KEY)
     return moved, jax.jit(functions.weight_step)(moved[0], TRAIN)
 
 
@@ -77,51 +75,61 @@ def test_without_batch_statistics_a_training_step_is_that_of_the_whole_batch(adv
     def trained(microbatch):
         settings = {"batch_size": 6, "auxiliary_weight": 0.0, "adversarial": adversarial, "replays": 2, "microbatch": microbatch}
         functions = training_functions(TrainingConfig(**settings), Dense(), SHAPE, 3)
-        images = jnp.asarray(255 * TRAIN.images, jnp.uint8)
-        return jax.jit(functions.train_step)(functions.init(jax.random.key(0)), images, TRAIN.labels, KEY)
+        images = (255 * TRAIN.images).astype(np.uint8)
+        return jax.jit(functions.train_step)(jax.jit(functions.init)(jax.random.key(0)), images, TRAIN.labels, KEY)
 
     chex.assert_trees_all_close(trained(0), trained(3), rtol=1e-4, atol=1e-6)
 
 
 def test_parts_have_statistics_of_their_own_of_which_the_running_ones_follow_the_mean():
     functions = search_functions(SearchConfig(**SETTINGS), Dense(is_normal=True), SHAPE, 3)
-    state = functions.init(jax.random.key(0))
+    state = jax.jit(functions.init)(jax.random.key(0))
+
+    @jax.jit
+    def loss_and_statistics(state, part):
+        shares = spaces.shares(state.alphas)
+        loss, (_, statistics) = functions.train_loss(state.weights, state.batch_stats, part, shares, state.alphas)
+        return loss, statistics
+
     parts = [jax.tree.map(lambda x, p=p: x[p::2], TRAIN) for p in range(2)]
-    losses, logits_and_statistics = zip(
-        *(
-            functions.train_loss(state.weights, state.batch_stats, part, spaces.shares(state.alphas), state.alphas)
-            for part in parts
-        ),
-        strict=True,
-    )
+    losses, statistics = zip(*(jax.tree.map(np.asarray, loss_and_statistics(state, part)) for part in parts), strict=True)
     halved = dataclasses.replace(functions, config=dataclasses.replace(functions.config, microbatch=3))
     moved, metrics = jax.jit(halved.weight_step)(state, TRAIN)
     assert metrics["train_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
-    mean = jax.tree.map(lambda a, b: (a + b) / 2, *(statistics for _, statistics in logits_and_statistics))
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *statistics)
     chex.assert_trees_all_close(moved.batch_stats, mean, rtol=1e-5)
     whole = jax.jit(functions.weight_step)(state, TRAIN)[0].batch_stats
     assert not np.allclose(whole["BatchNorm_0"]["moments"], moved.batch_stats["BatchNorm_0"]["moments"], rtol=1e-3)
 
 
 def test_images_come_back_in_their_order_and_every_part_draws_by_itself():
-    numbers = jnp.arange(12.0)
-    (mean, drawn), of_images = over_parts(lambda x, key: ((x.mean(), jax.random.uniform(key)), 2 * x), numbers, KEY, 3)
+    numbers = np.arange(12, dtype=np.float32)
+
+    @jax.jit
+    def computed(numbers, key):
+        parts = over_parts(lambda x, key: ((x.mean(), jax.random.uniform(key)), 2 * x), numbers, key, 3)
+        return *parts, jax.vmap(jax.random.uniform)(jax.random.split(key, 3))
+
+    (mean, drawn), of_images, each_drawn = jax.tree.map(np.asarray, computed(numbers, KEY))
     np.testing.assert_array_equal(of_images, 2 * numbers)
-    assert mean == 5.5 and drawn == pytest.approx(np.mean([jax.random.uniform(k) for k in jax.random.split(KEY, 3)]))
+    assert mean == 5.5 and drawn == pytest.approx(np.mean(each_drawn))
     of_one = over_parts(lambda x, key: (key, x), numbers, KEY, 1)
     assert of_one[0] is KEY and of_one[1] is numbers
 
 
 def test_the_derivative_of_an_averaged_function_is_that_of_the_mean_with_its_auxiliary_output():
-    x = jnp.arange(8.0)
+    x = np.arange(8, dtype=np.float32)
 
     def f(part, _, w):
         return jnp.sin(w * part).mean(), ({"sum": part.sum()}, part)
 
-    gradient, (means, of_images) = mean_derivative(
-        Averaged(f, x, None, 4), lambda g: jax.grad(g, has_aux=True)(0.3), has_aux=True
-    )
-    assert gradient == pytest.approx(float(jax.grad(lambda w: jnp.sin(w * x).mean())(0.3)), rel=1e-5)
+    @jax.jit
+    def computed(x):
+        of_parts = mean_derivative(Averaged(f, x, None, 4), lambda g: jax.grad(g, has_aux=True)(0.3), has_aux=True)
+        return *of_parts, jax.grad(lambda w: jnp.sin(w * x).mean())(0.3)
+
+    gradient, (means, of_images), expected = jax.tree.map(np.asarray, computed(x))
+    assert gradient == pytest.approx(expected.item(), rel=1e-5)
     assert means["sum"] == x.sum() / 4
     np.testing.assert_array_equal(of_images, x)
 

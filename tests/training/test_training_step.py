@@ -1,10 +1,13 @@
 """Losses and rates of a training step are the published ones."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_softmax, softmax
 
 from dsrna_jax.training import adversarial
 from dsrna_jax.training.adversarial import Passes
@@ -31,8 +34,8 @@ class Linear(nn.Module):
 
 
 NET, SHAPE = Linear(), (4, 4, 1)
-IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (8, *SHAPE), np.uint8))
-LABELS = jnp.arange(8) % 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, *SHAPE), np.uint8)
+LABELS = np.arange(8) % 3
 
 
 def config_of(**fields):
@@ -50,6 +53,7 @@ def test_each_kind_of_training_fits_eight_images(kind):
         state, metrics = step(state, IMAGES, LABELS, key)
         losses.append(float(metrics["train_loss"]))
     _, right, robust = jax.jit(functions.evaluate)(state, IMAGES, LABELS, key)
+    right, robust = np.asarray(right), np.asarray(robust)
     assert not np.any(robust & ~right) and right.sum() >= 6 and robust.sum() >= 4
     assert np.isfinite(list(metrics.values())).all() and int(state.step) == 50
     assert losses[-1] < 0.5 * losses[0]
@@ -67,7 +71,7 @@ def test_radius_zero_is_training_on_clean_images():
         state = functions.init(jax.random.key(0))
         for _ in range(3):
             state, _ = jax.jit(functions.train_step)(state, IMAGES, LABELS, jax.random.key(1))
-        states.append(state.weights["w"])
+        states.append(np.asarray(state.weights["w"]))
     for other in states[1:]:
         np.testing.assert_allclose(other, states[0], rtol=1e-5, atol=1e-6)
 
@@ -80,7 +84,7 @@ def test_the_radius_grows_in_its_warm_up():
     state = functions.init(jax.random.key(0))
     for _ in range(5):
         state, _ = jax.jit(functions.train_step)(state, IMAGES, LABELS, jax.random.key(1))
-        seen.append(float(jnp.abs(state.perturbation["linf"]).max()))
+        seen.append(np.abs(state.perturbation["linf"]).max())
     np.testing.assert_allclose(seen, [0.05, 0.1, 0.15, 0.2, 0.2], rtol=1e-6)
 
 
@@ -88,59 +92,60 @@ def test_the_average_lags_behind_and_is_what_is_evaluated():
     functions = training_functions(config_of(ema=0.9), NET, SHAPE, steps_per_epoch=1)
     start = state = functions.init(jax.random.key(0))
     step = jax.jit(functions.train_step)
-    by_hand = start.weights["w"]
+    by_hand = np.asarray(start.weights["w"])
     for i in range(3):
         state, _ = step(state, IMAGES, LABELS, jax.random.key(1))
         kept = min(0.9, (1 + i) / (10 + i))
-        by_hand = kept * by_hand + (1 - kept) * state.weights["w"]
+        by_hand = kept * by_hand + (1 - kept) * np.asarray(state.weights["w"])
     np.testing.assert_allclose(evaluated_variables(state)["params"]["w"], by_hand, rtol=1e-5)
     plain = training_functions(config_of(), NET, SHAPE, steps_per_epoch=1).init(jax.random.key(0))
     assert plain.average == {} and evaluated_variables(plain)["params"] is plain.weights
 
 
-def passes_of(logits_of):
-    return Passes(lambda images, stats: (logits_of(images), None, stats), logits_of)
+@functools.partial(jax.jit, static_argnums=0)
+def losses(config, clean, attacked, labels):
+    """The plain loss of clean logits, and those of TRADES and MART of both."""
+    passes = Passes(lambda images, stats: (images, None, stats), lambda images: images)
+    both = (loss(config, passes, clean, attacked, labels, {})[0] for loss in (adversarial.trades_loss, adversarial.mart_loss))
+    return adversarial.plain_loss(config, passes, clean, labels, {})[0], *both
 
 
 def random_logits(seed, rows=5):
-    return jax.random.normal(jax.random.key(seed), (rows, 4))
+    return np.random.default_rng(seed).normal(size=(rows, 4)).astype(np.float32)
 
 
 def test_without_an_attack_trades_is_the_plain_loss_and_mart_the_boosted_one():
     """TRADES is then the plain loss; MART the boosted one."""
-    config, labels, clean = config_of(beta=5.0), jnp.array([0, 1, 2, 3, 0]), random_logits(0)
-    passes = passes_of(lambda images: images)
-    plain, _ = adversarial.plain_loss(config, passes, clean, labels, {})
-    expected = -jax.nn.log_softmax(clean)[jnp.arange(5), labels].mean()
-    np.testing.assert_allclose(plain, expected, rtol=1e-5)
-    np.testing.assert_allclose(adversarial.trades_loss(config, passes, clean, clean, labels, {})[0], plain, rtol=1e-5)
-    p = np.asarray(jax.nn.softmax(clean))
+    config, labels, clean = config_of(beta=5.0), np.array([0, 1, 2, 3, 0]), random_logits(0)
+    plain, trades, mart = losses(config, clean, clean, labels)
+    np.testing.assert_allclose(plain, -log_softmax(clean, axis=1)[np.arange(5), labels].mean(), rtol=1e-5)
+    np.testing.assert_allclose(trades, plain, rtol=1e-5)
+    p = softmax(clean, axis=1)
     rivals = [max(np.delete(row, label)) for row, label in zip(p, labels, strict=True)]
-    boosted = plain + np.mean([-np.log(1.0001 - rival) for rival in rivals])
-    np.testing.assert_allclose(adversarial.mart_loss(config, passes, clean, clean, labels, {})[0], boosted, rtol=1e-5)
+    boosted = np.asarray(plain) + np.mean([-np.log(1.0001 - rival) for rival in rivals])
+    np.testing.assert_allclose(mart, boosted, rtol=1e-5)
 
 
 def test_trades_and_mart_equal_their_formulas():
-    config, labels = config_of(beta=5.0), jnp.array([0, 1, 2, 3, 0])
+    config, labels = config_of(beta=5.0), np.array([0, 1, 2, 3, 0])
     clean, attacked = random_logits(0), random_logits(1)
-    passes = passes_of(lambda images: images)
-    p, q = np.float64(jax.nn.softmax(clean)), np.float64(jax.nn.softmax(attacked))
+    p, q = softmax(np.float64(clean), axis=1), softmax(np.float64(attacked), axis=1)
     kl = np.sum(p * (np.log(p) - np.log(q)), axis=1)
     rows = np.arange(5)
-    trades, _ = adversarial.trades_loss(config, passes, clean, attacked, labels, {})
+    _, trades, mart = losses(config, clean, attacked, labels)
     np.testing.assert_allclose(trades, np.mean(-np.log(p[rows, labels]) + 5 * kl), rtol=1e-5)
     rivals = np.array([max(np.delete(row, label)) for row, label in zip(q, labels, strict=True)])
-    mart = np.mean(-np.log(q[rows, labels]) - np.log(1.0001 - rivals) + 5 * kl * (1 - p[rows, labels]))
-    np.testing.assert_allclose(adversarial.mart_loss(config, passes, clean, attacked, labels, {})[0], mart, rtol=1e-5)
+    boosted = np.mean(-np.log(q[rows, labels]) - np.log(1.0001 - rivals) + 5 * kl * (1 - p[rows, labels]))
+    np.testing.assert_allclose(mart, boosted, rtol=1e-5)
 
 
 def test_the_plain_loss_smooths_labels_and_adds_the_auxiliary_loss():
-    config, labels, logits = config_of(label_smoothing=0.1, auxiliary_weight=0.4), jnp.array([0, 3]), random_logits(2, 2)
-    q = np.full((2, 4), 0.025) + 0.9 * np.eye(4)[np.asarray(labels)]
-    expected = -np.sum(q * np.asarray(jax.nn.log_softmax(logits)), axis=1).mean()
+    config, labels, logits = config_of(label_smoothing=0.1, auxiliary_weight=0.4), np.array([0, 3]), random_logits(2, 2)
+    q = np.full((2, 4), 0.025) + 0.9 * np.eye(4)[labels]
+    expected = -np.sum(q * log_softmax(logits, axis=1), axis=1).mean()
     passes = Passes(lambda images, stats: (images, 2 * images, stats), None)
-    other = -np.sum(q * np.asarray(jax.nn.log_softmax(2 * logits)), axis=1).mean()
-    loss, _ = adversarial.plain_loss(config, passes, logits, labels, {})
+    other = -np.sum(q * log_softmax(2 * logits, axis=1), axis=1).mean()
+    loss, _ = jax.jit(lambda logits: adversarial.plain_loss(config, passes, logits, labels, {}))(logits)
     np.testing.assert_allclose(loss, expected + 0.4 * other, rtol=1e-5)
 
 
@@ -158,4 +163,5 @@ def test_the_plain_loss_smooths_labels_and_adds_the_auxiliary_loss():
 )
 def test_learning_rates_follow_their_schedule(fields, epochs, rates):
     config = config_of(**{"lr": 1.0, **fields})
-    np.testing.assert_allclose([learning_rate(config, epoch) for epoch in epochs], rates, rtol=2e-2, atol=1e-6)
+    rate = jax.jit(jax.vmap(lambda epoch: learning_rate(config, epoch)))
+    np.testing.assert_allclose(rate(np.float32(epochs)), rates, rtol=2e-2, atol=1e-6)
