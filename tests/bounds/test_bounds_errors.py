@@ -251,6 +251,30 @@ def test_a_method_that_needs_more_memory_than_is_free_is_refused():
     assert "crown would take about" in said and "1.0 kB are free" in said and "chunk" in said
 
 
+def network(x):
+    return jax.nn.relu(linear(x)) @ W
+
+
+BOUNDED = {
+    "bound": lambda: bounds.bound(network, X, radius=0.1, method="crown"),
+    "margin": lambda: bounds.margin(network, X, np.zeros(3, int), radius=0.1, method="crown"),
+    "certified_radius": lambda: bounds.certified_radius(network, X, np.zeros(3, int), method="crown"),
+    "linear": lambda: bounds.linear(network, X, radius=0.1, method="crown"),
+    "intermediate": lambda: bounds.intermediate(network, X, radius=0.1, method="crown"),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_all_bounds_are_refused_where_memory_does_not_suffice(name):
+    with memory_of_device(1000), pytest.raises(InputError, match="1.0 kB are free"):
+        BOUNDED[name]()
+
+
+def test_labels_are_checked_before_anything_is_bounded():
+    with memory_of_device(1000), pytest.raises(InputError, match="labels"):
+        bounds.margin(network, X, np.full(3, 4), radius=0.1, method="crown")
+
+
 def test_bounds_are_refused_by_the_memory_of_the_device_that_they_are_traced_for(monkeypatch):
     traced = jax.make_jaxpr(lambda x: bounds.bound(lambda x: jax.nn.relu(linear(x)) @ W, x, radius=0.1, method="crown"))
     with memory_of_device(1000), pytest.raises(InputError, match="1.0 kB are free"):
