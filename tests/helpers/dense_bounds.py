@@ -6,7 +6,7 @@ A network is a list of (weights [out, in], offset [out]); relu stands between th
 import itertools
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
 
@@ -142,29 +142,47 @@ def _climbed(layers, between, x, radius, norm, row, iterations):
 def exact_least(layers, x, radius, row):
     """Exact minimum of row @ (last layer) over the l-infinity ball, by a linear program for each pattern of active relus.
 
-    A pattern is followed from layer to layer, until no input of the ball has it.
+    A pattern is followed from layer to layer, until no input of the ball has it, or intervals say that it has no lower value
+    than a pattern before, or than points of the ball.
     """
-    box = np.stack([x - radius, x + radius], 1)
+    inside = np.random.default_rng(0).uniform(-1, 1, (1000, len(x)))
+    values = x + radius * np.concatenate([list(itertools.product((-1, 1), repeat=len(x))), inside])
+    for i, (weights, bias) in enumerate(layers):
+        values = (np.maximum(values, 0) if i else values) @ weights.T + bias
+    best = (values @ row).min()
 
-    def least(layers, slope, offset, upper, limit):
-        """The minimum where upper @ input <= limit: there slope @ input + offset is what the first of these layers is given."""
+    def follow(layers, slope, offset, upper, limit):
+        """Lowers `best` to the minimum where upper @ input <= limit: slope @ input + offset is what the first layer is given."""
+        nonlocal best
         (weights, bias), *rest = layers
         slope, offset = weights @ slope, weights @ offset + bias
-        goal = np.zeros(len(x)) if rest else row @ slope
-        solution = linprog(goal, upper, limit, bounds=box)
-        if solution.status != 0:
-            return np.inf
-        if not rest:
-            return solution.fun + row @ offset
         middle, half = slope @ x + offset, radius * np.abs(slope).sum(1)
-        ranges = zip(middle - half, middle + half, strict=True)
-        sides = [[side for side, has in ((0, low <= 0), (1, high > 0)) if has] for low, high in ranges]
-        best = np.inf
+        low, high = middle - half, middle + half
+        if _least_by_intervals(rest, low, high, row) >= best:
+            return
+        goal = np.zeros(len(x)) if rest else row @ slope
+        among = LinearConstraint(upper, -np.inf, limit) if len(upper) else ()
+        solution = milp(goal, constraints=among, bounds=Bounds(x - radius, x + radius))  # of reals alone
+        if solution.status != 0:
+            return
+        if not rest:
+            best = min(best, solution.fun + row @ offset)
+            return
+        sides = [[side for side, has in ((0, least <= 0), (1, most > 0)) if has] for least, most in zip(low, high, strict=True)]
         for pattern in itertools.product(*sides):
             active = np.array(pattern)
             sign = np.where(active, -1.0, 1.0)
             rows, ends = np.concatenate([upper, sign[:, None] * slope]), np.concatenate([limit, -sign * offset])
-            best = min(best, least(rest, active[:, None] * slope, active * offset, rows, ends))
-        return best
+            follow(rest, active[:, None] * slope, active * offset, rows, ends)
 
-    return least(layers, np.eye(len(x)), np.zeros(len(x)), np.zeros((0, len(x))), np.zeros(0))
+    follow(layers, np.eye(len(x)), np.zeros(len(x)), np.zeros((0, len(x))), np.zeros(0))
+    return best
+
+
+def _least_by_intervals(layers, low, high, row):
+    """A lower bound of row @ (last layer) where relus of values from low to high enter the first of these layers."""
+    for weights, bias in layers:
+        low, high = np.maximum(low, 0), np.maximum(high, 0)
+        middle, half = weights @ (low + high) / 2 + bias, np.abs(weights) @ (high - low) / 2
+        low, high = middle - half, middle + half
+    return np.where(row > 0, low, high) @ row

@@ -73,8 +73,15 @@ def node(operator, operands, results, **attributes):
     return helper.make_node(operator, operands.split(), results.split(), **attributes)
 
 
-@pytest.mark.parametrize("axis", [None, 1], ids=["of the tensor", "of each channel"])
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize(
+    ("dtype", "axis"),
+    [
+        (np.int8, None),
+        (np.uint8, 1),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((np.int8, 1), (np.uint8, None))),
+    ],
+    ids=["int8, of the tensor", "uint8, of each channel", "int8, of each channel", "uint8, of the tensor"],
+)
 def test_quantised_networks_agree_with_onnxruntime_and_have_bounds(dtype, axis, tmp_path):
     """A convolution of quantised maps and weights, as onnxruntime's quantisation writes it; powers of two round nothing."""
     random, along = np.random.default_rng(0), {} if axis is None else {"axis": axis}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from quick import quick
-from smoke_run import assert_same_end, at_step
+from smoke_run import FEW, assert_same_end, at_step
 
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.measures import MEASURES
@@ -24,6 +24,7 @@ from dsrna_jax.series.run import run
 pytestmark = pytest.mark.slow
 # The eigenvalue, of which test_curvature is, takes long: it is measured where a search stops by it.
 SMALL = {"cells": 3, "channels": 8, "nodes": 1, "epochs": 2, "warmup_epochs": 0, "batch_size": 240, "eigenvalue_every": 0}
+OPERATIONS = {"darts": FEW, "pcdarts": FEW, "s5": "04,15;26,36"}  # by space: searches of few operations compile little
 OWN = {
     "digits_darts_es": {"eigenvalue_every": 1},
     "digits_gdas": {"space": "robnet"},  # of two operations, of which each step computes the drawn one
@@ -46,7 +47,8 @@ OF_A_MOVE = sorted(
 
 
 def small(name, metric):
-    return dataclasses.replace(PRESETS[name], **SMALL | OWN.get(name, {}), metric=metric, gamma=0.01)
+    config = dataclasses.replace(PRESETS[name], **SMALL | OWN.get(name, {}), metric=metric, gamma=0.01)
+    return dataclasses.replace(config, operations=OPERATIONS.get(config.space, ""))
 
 
 def ran(name, metric, folder):
