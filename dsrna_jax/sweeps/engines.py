@@ -1,12 +1,13 @@
 """Engines of a sweep: where jobs run, and how they are ended. How a job went is in its record, which `worker.run_job` writes."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,20 +45,24 @@ class Engine(Protocol):
 class Local:
     """Processes of this machine: one for each GPU, which it alone sees, or one on the CPU.
 
-    at_once: number of processes; 0 for as many as there are GPUs, or one. More than there are GPUs share them in turn.
+    at_once: number of processes; 0 for as many as there are GPUs, or one. More than there are GPUs share them in turn. Several on
+    the CPU divide its cores, where the system lets them: small networks gain little from a second core.
     """
 
     def __init__(self, at_once: int = 0):
         gpus = visible_gpus()
         self.capacity = at_once or len(gpus) or 1
         self._seen = [gpus[slot % len(gpus)] if gpus else None for slot in range(self.capacity)]
+        self._cores = [None] * self.capacity if gpus else shares_of_cores(self.capacity)
         self._running: list[_Process | None] = [None] * self.capacity
 
     def submit(self, sweep: Path, name: str) -> Handle:
         """Starts a job on a free slot."""
         slot = next(i for i, process in enumerate(self._running) if process is None or process.is_done())
         gpu = {"CUDA_VISIBLE_DEVICES": seen} if (seen := self._seen[slot]) is not None else {}
-        process = self._running[slot] = _Process([sys.executable, "-m", "dsrna_jax.sweeps.worker", str(sweep), name], gpu)
+        command = [sys.executable, "-m", "dsrna_jax.sweeps.worker", str(sweep), name]
+        with _on_cores(self._cores[slot]):
+            process = self._running[slot] = _Process(command, gpu)
         return process
 
 
@@ -72,6 +77,26 @@ class _Process:
 
     def cancel(self) -> None:
         self._process.send_signal(signal.SIGTERM)
+
+
+def shares_of_cores(count: int) -> list[set[int] | None]:
+    """The cores of this process divided among `count` processes; None, for all of them, where they are fewer or not known."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return [set(cores[slot::count]) if count <= len(cores) else None for slot in range(count)]
+
+
+@contextlib.contextmanager
+def _on_cores(cores: set[int] | None) -> Iterator[None]:
+    """Processes that this thread starts have these cores alone; None for all of its own."""
+    if cores is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def visible_gpus() -> list[str]:

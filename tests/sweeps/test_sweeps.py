@@ -16,7 +16,7 @@ from dsrna_jax.commands.process import status
 from dsrna_jax.errors import InputError
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.sweeps import jobs, worker
-from dsrna_jax.sweeps.engines import Local, visible_gpus
+from dsrna_jax.sweeps.engines import Local, shares_of_cores, visible_gpus
 from dsrna_jax.sweeps.run import run
 from dsrna_jax.sweeps.worker import JobState
 
@@ -215,6 +215,36 @@ def test_each_gpu_gets_a_job_that_sees_it_alone(tmp_path, monkeypatch):
         engine.submit(tmp_path, name)
     assert seen == ["2", "5"]
     assert [Local(at_once=3)._seen[slot] for slot in range(3)] == ["2", "5", "2"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
+def test_processes_that_run_at_once_divide_the_cores(count, monkeypatch):
+    cores = {1, 3, 5, 7, 8}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    shares = shares_of_cores(count)
+    if count > len(cores):
+        assert shares == [None] * count
+    else:
+        assert sorted(core for share in shares for core in share) == sorted(cores)
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_job_has_its_share_of_the_cores_and_the_sweep_keeps_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    before, had = os.sched_getaffinity(0), []
+
+    class Popen:
+        def __init__(self, *_, **__):
+            had.append(os.sched_getaffinity(0))
+
+        def poll(self):
+            return None
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    engine = Local(at_once=2)
+    for name in "ab":
+        engine.submit(tmp_path, name)
+    assert had == [share or before for share in shares_of_cores(2)] and os.sched_getaffinity(0) == before
 
 
 def test_submitit_runs_jobs_that_save_what_they_did(tmp_path, capsys):

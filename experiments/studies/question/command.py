@@ -29,6 +29,7 @@ from dsrna_jax.runtime.durations import in_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.origin import described, origin
 from dsrna_jax.runtime.signals import Stopped
+from dsrna_jax.sweeps.engines import visible_gpus
 from experiments.studies.question.protocol import Protocol, names, protocol
 from experiments.studies.question.rows import FILE, begin, measured
 
@@ -95,7 +96,7 @@ def _run(graph: RunGraph, out: Path, values: FlagValues, experiment: "Experiment
     if not graph.nodes:
         return
     check_same(graph, out)
-    if values.engine == "local" and not values.at_once:
+    if values.engine == "local" and not values.at_once and not visible_gpus():
         values.at_once = experiment.protocol.at_once
     swept = run_graph(Costs(graph, out, resolved), engine(values, out), values.retries, ended=lambda _: experiment.collect())
     if swept.failed:
