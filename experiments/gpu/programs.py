@@ -28,16 +28,15 @@ GENOTYPE = "PC_DARTS_cifar"
 class Size(NamedTuple):
     """The size of networks and batches, the steps of attacks (alone and in a training step), and the method of bounds."""
 
-    supernet: dict[str, Any]
+    supernet: dict[str, int]
     derived: dict[str, int]
     batch_size: int
     steps: int
     method: str = "crown_ibp"
 
 
-EACH_ONCE = "0123,4567;0123,4567"  # operations that edges have: each of the space once in each cell, which halves the programs
 SIZES = {
-    "tiny": Size({"cells": 3, "channels": 8, "nodes": 1, "operations": EACH_ONCE}, {"cells": 3, "channels": 4}, 8, 2, "ibp"),
+    "tiny": Size({"cells": 3, "channels": 8, "nodes": 1}, {"cells": 3, "channels": 4}, 8, 2, "ibp"),
     "small": Size({"cells": 3, "channels": 16, "nodes": 4}, {"cells": 3, "channels": 16}, 32, 7),
     "full": Size({"cells": 8, "channels": 16, "nodes": 4}, {"cells": 20, "channels": 36}, 128, 20),
 }
