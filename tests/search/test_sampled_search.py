@@ -27,7 +27,6 @@ OWN = {
     "digits_enas": FEW,
     "digits_evolution": FEW | {"population": 4, "tournament": 2},
     "digits_nasnet": {"epochs": 0, "fine_tune_steps": 2},
-    "digits_pnas": FEW,
     "digits_robnet_free": UNATTACKED,
 }
 METHODS = sorted(name for name, config in PRESETS.items() if config.strategy != "gradient" and config.dataset == "digits")
