@@ -229,10 +229,10 @@ def test_attacks_and_certificates_divide_the_examples_of_a_batch():
 
 
 STEPS = [
-    ("evaluate", {}),
+    ("weight_step", {"space": "darts", "nodes": 1, "channels": 2}),
     *(pytest.param(*step, marks=pytest.mark.slow) for step in (
         ("weight_step", {}),
-        ("weight_step", {"space": "darts", "nodes": 1, "channels": 2}),
+        ("evaluate", {}),
         ("weight_step", {"batch_norm": "device"}),
         ("alpha_step", {}),
         ("alpha_step", {"order": "unrolled"}),
