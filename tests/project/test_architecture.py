@@ -110,7 +110,9 @@ def circle(graph):
     return next((closed for module in graph if (closed := visit(module))), [])
 
 
-GRAPH = arrows(ROOT)
+@pytest.fixture(scope="module")
+def graph():
+    return arrows(ROOT)
 
 
 def test_every_folder_and_file_of_the_package_has_a_floor():
@@ -118,16 +120,16 @@ def test_every_folder_and_file_of_the_package_has_a_floor():
     assert entries - {"__init__"} <= set(FLOOR)
 
 
-def test_imports_between_folders_go_down():
-    assert misdirected(GRAPH) == []
+def test_imports_between_folders_go_down(graph):
+    assert misdirected(graph) == []
 
 
-def test_no_circle_of_imports():
-    assert circle(GRAPH) == []
+def test_no_circle_of_imports(graph):
+    assert circle(graph) == []
 
 
-def test_the_package_imports_no_experiment_and_nothing_private_of_jax():
-    strangers = {(module, target) for module, targets in GRAPH.items() for target in targets}
+def test_the_package_imports_no_experiment_and_nothing_private_of_jax(graph):
+    strangers = {(module, target) for module, targets in graph.items() for target in targets}
     private = ("experiments", "tests", "jax._src", "jax.core", "jaxlib")
     assert [pair for pair in strangers if pair[1].startswith(private)] == []
 

@@ -43,6 +43,7 @@ def traced(tmp_path):
     count, mesh, before = [], sharding.mesh(1), jax.config.jax_compilation_cache_dir
     tmp_path.chmod(0o700)
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    compilation_cache.reset_cache()  # else it stays in the folder of its first use, and after the test in this one
 
     def run(identity, factor=2.0, argument=(1.0, 2.0)):
         def step(x):
@@ -55,6 +56,7 @@ def traced(tmp_path):
 
     yield run, count, tmp_path
     jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(params=["cold", "warm"])
@@ -62,10 +64,8 @@ def jaxs_cache(request, traced):
     """JAX's own cache, which holds the machine code of every program, however quickly that compiles, or of none."""
     shortest = jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0 if request.param == "warm" else 1e9)
-    compilation_cache.reset_cache()  # else it stays in the folder of its first use
     yield request.param
     jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
-    compilation_cache.reset_cache()
 
 
 def test_a_program_is_traced_once(traced, jaxs_cache):
