@@ -64,6 +64,26 @@ def used_equations(jaxpr) -> set[int]:
     return kept
 
 
+# Operations on entries of two operands whose rules take these as long as the result along each axis, which JAX does not.
+OF_WHOLE_OPERANDS = frozenset("and or xor eq ne atan2 rem complex".split())
+
+
+def repeats_operands(equation) -> bool:
+    """Whether an equation repeats an operand along an axis where it has length 1, and its rule leaves this to the caller."""
+    shape = equation.outvars[0].aval.shape
+    return equation.primitive.name in OF_WHOLE_OPERANDS and any(v.aval.shape not in ((), shape) for v in equation.invars)
+
+
+def with_whole_operands(equation) -> core.ClosedJaxpr:
+    """An equation for which `repeats_operands` holds, with that as an operation of its own."""
+
+    def f(*operands):
+        whole = [jnp.broadcast_to(o, equation.outvars[0].aval.shape) if jnp.ndim(o) else o for o in operands]
+        return evaluated(equation.primitive, whole, equation.params)
+
+    return jax.make_jaxpr(f)(*(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars))
+
+
 def user_line(equation) -> str:
     """The line of user code that an equation comes from, as " (model.py:12)"; empty if unknown."""
     libraries = (*(os.path.dirname(os.path.abspath(str(m.__file__))) for m in (jax, np)), os.path.dirname(__file__))

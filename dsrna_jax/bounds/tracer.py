@@ -16,7 +16,15 @@ from jax.extend import core
 from dsrna_jax.bounds.control import CONTROL
 from dsrna_jax.bounds.functions import whole
 from dsrna_jax.bounds.graph import Complex, Node, Predicate, Refused, Whole
-from dsrna_jax.bounds.jaxprs import called_jaxpr, constant, evaluated, used_equations, user_line
+from dsrna_jax.bounds.jaxprs import (
+    called_jaxpr,
+    constant,
+    evaluated,
+    repeats_operands,
+    used_equations,
+    user_line,
+    with_whole_operands,
+)
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.library import of_library
 from dsrna_jax.bounds.origins import Origins
@@ -155,6 +163,8 @@ class Tracer:
                 f"no bounds of {name} by the algorithm {getattr(algorithm, 'name', algorithm)}{self.where}, whose rounding they "
                 "do not know: leave out its precision"
             )
+        if repeats_operands(equation):
+            return self.interpret(with_whole_operands(equation), with_whole_operands(twin), inputs)
         if name not in self.rules:
             inner = called_jaxpr(name, equation.params)
             if inner is not None:

@@ -13,6 +13,7 @@ from dsrna_jax.extras import packages_for
 from dsrna_jax.files import content_of, expanded
 
 _OWN_DOMAINS = ("", "ai.onnx")
+NEWEST_OPSET = 24  # the newest whose attributes `operations` knows
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -37,6 +38,18 @@ class OnnxNode(NamedTuple):
     def get(self, attribute: str, default: Any = None) -> Any:
         """The value of an attribute, or the default if it is left out."""
         return self.attributes.get(attribute, default)
+
+    def check_attributes(self) -> None:
+        """Raises: InputError for an attribute that the operator has not, or has only since an opset after `NEWEST_OPSET`."""
+        from onnx import defs
+
+        try:
+            known = defs.get_schema(self.operator, min(self.opset, NEWEST_OPSET)).attributes
+        except defs.SchemaError as error:
+            raise InputError(f"opset {self.opset} has no such operation") from error
+        unknown = sorted(set(self.attributes) - set(known))
+        if unknown:
+            raise InputError(f"its attribute {unknown[0]} is not known: expected those of opset {min(self.opset, NEWEST_OPSET)}")
 
     @property
     def title(self) -> str:

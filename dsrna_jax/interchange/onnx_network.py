@@ -151,6 +151,9 @@ def _planned_network(graph: OnnxGraph) -> OnnxNetwork:
                 known.update(_folded(node, known))
             elif node.operator in _SHAPES:
                 known.update(_shape_of(node, abstract[node.inputs[0]][1]))
+            elif node.operator == "CastLike" and node.inputs[0] in known:
+                like, _ = abstract[node.inputs[1]]
+                known[node.outputs[0]] = known[node.inputs[0]].astype(like.dtype)
             else:
                 step = _planned(node, known, abstract)
                 weights.update({name: known[name] for name in _weights_of(step, known)})
@@ -198,6 +201,7 @@ def _planned(node: OnnxNode, known, abstract) -> _Step:
     operation = ALL.get(node.operator)
     if operation is None:
         raise InputError("this operation is not known")
+    node.check_attributes()
     for place in operation.static:
         if place < len(node.inputs) and node.inputs[place] in abstract:
             raise InputError(f"its operand {node.inputs[place]} depends on the input of the network: expected a constant")

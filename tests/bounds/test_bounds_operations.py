@@ -116,6 +116,38 @@ def test_products_over_windows_and_approximate_maxima_are_bounded():
     np.testing.assert_allclose([lower[0], upper[0]], [values.min(0), values.max(0)], rtol=1e-5)
 
 
+OF_TWO = {
+    "atan2": lax.atan2,
+    "equal": lambda a, b: jnp.where((a == b) | (b != b), a, b),
+    "hypot": jnp.hypot,
+    "logaddexp": jnp.logaddexp,
+    "modulus of a complex number": lambda a, b: jnp.abs(lax.complex(a, b)),
+    "power": lax.pow,
+    "remainder": lax.rem,
+    "truth values": lambda a, b: 1.0 * ((a > 0.8) ^ (b > 1) | (a < 0.6) & (b < 1.2)),
+    "xlogy": jax.scipy.special.xlogy,
+    **{each.__name__: each for each in (lax.add, lax.sub, lax.mul, lax.div, lax.max, lax.min)},
+}
+PARTS = {"row": lambda x: x[:, :1], "all": lambda x: x}
+
+
+@pytest.mark.parametrize("first,second", [("row", "constant"), ("constant", "row"), ("all", "constant"), ("row", "all")])
+def test_operations_repeat_operands_along_axes_of_length_one(first, second):
+    """Every operation of two operands, one of which JAX repeats, as a column that is constant."""
+    x = np.random.default_rng(0).uniform(0.5, 1.5, (2, 2, 3)).astype(np.float32)
+    constant = x[:1, :, :1]
+
+    def f(x):
+        operands = [constant if part == "constant" else PARTS[part](x) for part in (first, second)]
+        return jnp.stack([operation(*operands) for operation in OF_TWO.values()], 1)
+
+    moved = x + 0.01 * np.sign(np.random.default_rng(1).normal(size=(8, *x.shape))).astype(np.float32)
+    both = quick(lambda x, moved: (jax.lax.map(f, moved), *bounds.bound(f, x, radius=0.0101, method="ibp")))
+    values, lower, upper = map(np.asarray, both(x, moved))
+    assert ((lower <= values) & (values <= upper)).all()
+    assert np.isfinite([lower, upper]).all() and upper.shape == (2, len(OF_TWO), 2, 3)
+
+
 @pytest.mark.parametrize("norm", bounds.NORMS)
 def test_interval_bounds_nest_with_the_radius(norm):
     f = network(("convolution", "max_pool", "silu"), 3)

@@ -56,6 +56,7 @@ def _spatial():
     yield Case("AveragePool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1)
     yield Case("AveragePool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1, ceil_mode=1, opset=19)
     yield from (Case(operator, shape=shape) for operator in ("GlobalAveragePool", "GlobalMaxPool") for shape in (MAPS, ROWS))
+    yield Case("LRN", size=3, alpha=0.5, beta=0.6, bias=2.0)
     yield Case("DepthToSpace", blocksize=2)
     yield Case("DepthToSpace", blocksize=2, mode="CRD")
     yield Case("SpaceToDepth", blocksize=2, shape=(1, 3, 4, 6))
@@ -78,6 +79,10 @@ def _products():
     yield Case("BatchNormalization", *(normal(12) for _ in range(3)), normal(12) ** 2, shape=FLAT, opset=9)
     yield Case("InstanceNormalization", normal(4), normal(4))
     yield Case("LayerNormalization", normal(6, 5), normal(6, 5), axis=-2)
+    yield from (Case("GroupNormalization", normal(n), normal(n), num_groups=2, opset=o) for n, o in ((2, 18), (4, 21)))
+    yield Case("RMSNormalization", normal(6, 5), axis=-2, opset=23)
+    yield from (Case("MeanVarianceNormalization", axes=axes) for axes in ([0, 2, 3], [1]))
+    yield from (Case("LpNormalization", axis=axis, p=p) for axis in (-1, 1) for p in (1, 2))
     yield from (Case(op, axis=axis, opset=opset) for op in ("Softmax", "LogSoftmax") for axis in (1, 3) for opset in (11, 17))
     yield Case("Softmax", axis=0, shape=BARE)
 
@@ -94,6 +99,7 @@ def _entrywise():
     yield Case("Clip", None, number(0.7))
     yield Case("Clip", min=-0.5, max=0.25, opset=9)
     for operator in ("Add", "Sub", "Mul", "Div", "Max", "Min"):
+        yield Case(operator, X, before=normal(*MAPS))
         yield from (Case(operator, normal(*shape)) for shape in ((), (5,), (6, 1), (1, 4, 1, 1), (2, 1, 4, 6, 5)))
     yield Case("Sub", normal(3, 12), shape=FLAT)
     yield Case("Mul", X)
@@ -103,6 +109,11 @@ def _entrywise():
     yield from (Case(operator, X, normal(1, 12), shape=FLAT) for operator in ("Sum", "Mean", "Max"))
     yield Case("Mod", number(0.7), fmod=1, shape=FLAT)
     yield Case("Cast", to=TensorProto.FLOAT)
+    yield Case("CastLike", number(1.0))
+    yield from (Case(operator, shape=FLAT, opset=18) for operator in ("Celu", "Mish", "Shrink"))
+    yield Case("Celu", alpha=0.4, shape=FLAT)
+    yield Case("Shrink", lambd=0.7, bias=0.2, shape=FLAT)
+    yield from (Case("Swish", alpha=alpha, shape=FLAT, opset=24) for alpha in (1.0, 1.7))
 
 
 def _moves():
@@ -128,6 +139,19 @@ def _moves():
     yield Case("Gather", np.array([[0, 1], [2, 0]]), axis=2)
     yield Case("Gather", np.int64(2), axis=1)
     yield Case("Gather", np.int64(0), axis=0)
+    places = np.array([[[[1, -1], [0, 2]]]])
+    yield from (Case("GatherElements", places, axis=axis) for axis in (1, -1))
+    yield Case("GatherElements", np.array([[0, 2, 1, 0], [2, 2, 0, -1]]), axis=0, shape=BARE)
+    yield Case("GatherND", np.array([[0, 3], [0, -1]]))
+    yield Case("GatherND", np.array([[[1, 2], [0, -1]]]), batch_dims=1)
+    for reduction in ("none", "add", "mul", "max", "min"):
+        yield Case("ScatterElements", places, normal(1, 1, 2, 2), axis=2, reduction=reduction, opset=18)
+        yield Case("ScatterND", np.array([[0, 1, 2], [0, 3, -1]]), normal(2, 5), reduction=reduction, opset=18)
+    yield Case("ScatterND", np.array([[2], [0]]), X, before=normal(4, 12), shape=(2, 12))
+    yield from (Case("Trilu", upper=upper) for upper in (0, 1))
+    yield Case("Trilu", np.int64(-1), shape=BARE)
+    yield from (Case("CumSum", np.int64(axis)) for axis in (2, -1, 0))
+    yield from (Case("CumSum", np.int64(1), exclusive=1, reverse=reverse) for reverse in (0, 1))
     yield Case("Pad", whole(0, 0, 1, 0, 0, 1, 0, 2))
     yield Case("Pad", whole(0, 0, 1, -1, 0, 0, 0, 1), number(0.5))
     yield from (Case("Pad", whole(0, 0, 1, 0, 0, 0, 0, 2), mode=mode) for mode in ("reflect", "edge"))

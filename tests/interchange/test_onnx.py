@@ -128,14 +128,17 @@ def test_shapes_are_computed_while_reading(tmp_path):
         node("Size", "x", "size"),
         node("Cast", "size", "count", to=TensorProto.FLOAT),
         node("Mul", "flat_ones count", "scaled"),
-        node("Add", "flat scaled", "y"),
+        node("Constant", "", "two", value=numpy_helper.from_array(np.int64(2))),
+        node("CastLike", "two x", "second"),
+        node("Div", "scaled second", "halves"),
+        node("Add", "flat halves", "y"),
     ]
     path = saved(onnx_cases.model_of(nodes, shape=("batch", 4, 6)), tmp_path / "network.onnx")
     network = interchange.read_onnx(path)
     x = inputs((4, 6))
     assert [step.node.operator for step in network._steps] == ["Reshape", "Add"]
     assert network.input_shape == (1, 4, 6) and network.output_shape == (1, 24)
-    np.testing.assert_array_equal(network(x), x.reshape(BATCH, 24) + 24)
+    np.testing.assert_array_equal(network(x), x.reshape(BATCH, 24) + 12)
 
 
 def test_comparisons_and_choices_agree_with_onnxruntime(tmp_path):
@@ -228,6 +231,15 @@ def one(operator, operands="x", **options):
 
 BAD_MODELS = {
     "this operation is not known": one("GRU", hidden_size=3),
+    "its attribute mode is not known": one("SpaceToDepth", blocksize=2, mode="CRD", opset=28, shape=(1, 2, 4, 4)),
+    "opset 6 has no such operation": one("Erf", opset=6),
+    "indices \\[0, 12\\] beyond": one("GatherElements", "x i", axis=1, constants={"i": np.array([[0, 12]])}),
+    "reduction='mean'": one(
+        "ScatterND", "x i u", reduction="mean", opset=18, constants={"i": np.zeros((1, 1), int), "u": onnx_cases.normal(1, 12)}
+    ),
+    "precision of another type": one(
+        "QuantizeLinear", "x s z", opset=24, precision=10, constants={"s": np.float32(0.5), "z": np.uint8(0)}
+    ),
     "node Det \\(n0\\)": one("Det", shape=(1, 3, 3)),
     "no node before its use computes absent": one("Add", "x absent"),
     "does not depend on the input": one("Relu", "c", constants={"c": onnx_cases.normal(3)}),

@@ -15,7 +15,8 @@ def _broadcasts_after_batch(node, operands):
     rank = max(len(o.shape) for o in operands if o)
     given = [o for o in operands if o]
     full = [o for o in given if len(o.shape) == rank]
-    return all(o.is_constant or (o.is_batched and o in full) for o in given) and all(o.shape[:1] in ((), (1,)) for o in full)
+    varying = [o for o in given if not o.is_constant]
+    return all(o.is_batched and len(o.shape) == rank for o in varying) and all(o.shape[:1] in ((), (1,)) for o in full)
 
 
 def of_one_rank(*arrays):
@@ -50,6 +51,19 @@ def _selu(node, x):
     return gamma * jnp.where(x > 0, x, alpha * jnp.expm1(jnp.where(x > 0, 0.0, x)))
 
 
+def _celu(node, x):
+    return jax.nn.celu(x, node.get("alpha", 1.0))
+
+
+def _swish(node, x):
+    return x * jax.nn.sigmoid(node.get("alpha", 1.0) * x)
+
+
+def _shrink(node, x):
+    edge, bias = node.get("lambd", 0.5), node.get("bias", 0.0)
+    return jnp.where(x < -edge, x + bias, jnp.where(x > edge, x - bias, 0.0))
+
+
 def _leaky_relu(node, x):
     return jax.nn.leaky_relu(x, node.get("alpha", 0.01))
 
@@ -82,12 +96,19 @@ def _power(x, exponent):
 def _cast(node, x):
     from onnx import helper
 
-    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(node.get("to")))
+    return _of_type(x, np.dtype(helper.tensor_dtype_to_np_dtype(node.get("to"))))
+
+
+def _of_type(x, dtype):
     if dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
     if dtype == x.dtype:
         return x
     raise InputError(f"cast of a value that depends on the input to {dtype}: expected float32 or float64")
+
+
+def _cast_like(node, x, like):
+    return _of_type(jnp.asarray(x), np.dtype(like.dtype))
 
 
 def _modulo(node, x, y):
@@ -105,7 +126,9 @@ OPERATIONS = {
     "Atan": _entrywise(jnp.arctan),
     "Atanh": _entrywise(jnp.arctanh),
     "Cast": _with_options(_cast),
+    "CastLike": _with_options(_cast_like),
     "Ceil": _entrywise(jnp.ceil),
+    "Celu": _with_options(_celu),
     "Clip": OnnxOperation(_clip, _broadcasts_after_batch, static=(1, 2)),
     "Cos": _entrywise(jnp.cos),
     "Cosh": _entrywise(jnp.cosh),
@@ -127,6 +150,7 @@ OPERATIONS = {
     "Max": _folded(jnp.maximum),
     "Mean": _entrywise(lambda *operands: functools.reduce(jnp.add, operands) / len(operands)),
     "Min": _folded(jnp.minimum),
+    "Mish": _entrywise(lambda x: x * jnp.tanh(jax.nn.softplus(x))),
     "Mod": _with_options(_modulo),
     "Mul": _entrywise(jnp.multiply),
     "Neg": _entrywise(jnp.negative),
@@ -138,6 +162,7 @@ OPERATIONS = {
     "Relu": _entrywise(jax.nn.relu),
     "Round": _entrywise(jnp.round),
     "Selu": _with_options(_selu),
+    "Shrink": _with_options(_shrink),
     "Sigmoid": _entrywise(jax.nn.sigmoid),
     "Sign": _entrywise(jnp.sign),
     "Sin": _entrywise(jnp.sin),
@@ -147,6 +172,7 @@ OPERATIONS = {
     "Sqrt": _entrywise(jnp.sqrt),
     "Sub": _entrywise(jnp.subtract),
     "Sum": _folded(jnp.add),
+    "Swish": _with_options(_swish),
     "Tan": _entrywise(jnp.tan),
     "Tanh": _entrywise(jnp.tanh),
     "ThresholdedRelu": _with_options(lambda node, x: jnp.where(x > node.get("alpha", 1.0), x, 0.0)),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dsrna_jax.errors import InputError
 from dsrna_jax.interchange.operations.elementwise import of_one_rank
-from dsrna_jax.interchange.operations.registry import OnnxOperation, axis_of, first_is_batched
+from dsrna_jax.interchange.operations.registry import OnnxOperation, axis_of, counted, first_is_batched
 
 
 def _gemm(node, a, b, c=None):
@@ -66,6 +66,37 @@ def _layer_normalization(node, x, scale, shift=None):
     return scaled if shift is None else jnp.add(*of_one_rank(scaled, shift))
 
 
+def _group_normalization(node, x, scale, shift):
+    groups = node.get("num_groups")
+    parts = x.reshape(len(x), groups, -1)
+    centred = parts - parts.mean(-1, keepdims=True)
+    variance = (centred * centred).mean(-1, keepdims=True)
+    scaled = (centred / jnp.sqrt(variance + node.get("epsilon", 1e-5))).reshape(x.shape)
+    if node.opset < 21:  # one factor for each group
+        scale, shift = (jnp.repeat(each, x.shape[1] // groups) for each in (scale, shift))
+    along = (1, -1, *[1] * (x.ndim - 2))
+    return scaled * scale.reshape(along) + shift.reshape(along)
+
+
+def _root_mean_square_normalization(node, x, scale):
+    axes = tuple(range(axis_of(node, x.ndim, -1), x.ndim))
+    squares = (x * x).mean(axes, keepdims=True)
+    return jnp.multiply(*of_one_rank(x / jnp.sqrt(squares + node.get("epsilon", 1e-5)), scale))
+
+
+def _mean_variance_normalization(node, x):
+    axes = tuple(counted(int(axis), x.ndim) for axis in node.get("axes", (0, 2, 3)))
+    centred = x - x.mean(axes, keepdims=True)
+    return centred / (jnp.sqrt((centred * centred).mean(axes, keepdims=True)) + 1e-9)
+
+
+def _length_normalization(node, x):
+    axis = axis_of(node, x.ndim, -1)
+    p = node.get("p", 2)
+    length = jnp.abs(x).sum(axis, keepdims=True) if p == 1 else jnp.sqrt((x * x).sum(axis, keepdims=True))
+    return x / jnp.where(length > 0, length, 1)
+
+
 def _layer_takes_batch(node, operands):
     return first_is_batched(node, operands) and axis_of(node, len(operands[0].shape), -1) > 0
 
@@ -88,9 +119,13 @@ OPERATIONS = {
     "BatchNormalization": OnnxOperation(_batch_normalization, first_is_batched),
     "Einsum": OnnxOperation(lambda node, *operands: jnp.einsum(node.get("equation"), *operands)),
     "Gemm": OnnxOperation(_gemm, _gemm_takes_batch),
+    "GroupNormalization": OnnxOperation(_group_normalization, first_is_batched),
     "InstanceNormalization": OnnxOperation(_instance_normalization, first_is_batched),
     "LayerNormalization": OnnxOperation(_layer_normalization, _layer_takes_batch),
     "LogSoftmax": _over_classes(jax.nn.log_softmax),
+    "LpNormalization": OnnxOperation(_length_normalization, _layer_takes_batch),
     "MatMul": OnnxOperation(_matmul, _matmul_takes_batch),
+    "MeanVarianceNormalization": OnnxOperation(_mean_variance_normalization),
+    "RMSNormalization": OnnxOperation(_root_mean_square_normalization, _layer_takes_batch),
     "Softmax": _over_classes(jax.nn.softmax),
 }

@@ -13,6 +13,8 @@ TYPES = ("int8", "uint8", "int16", "uint16")
 def _quantized(node, x, scale, zero=DEFAULT_ZERO):
     if str(zero.dtype) not in TYPES or node.get("output_dtype", 0):
         raise InputError(f"it gives {zero.dtype}, or a type named by output_dtype: expected a zero point of {', '.join(TYPES)}")
+    if node.get("precision", 0) not in (0, 1):  # float32
+        raise InputError("precision of another type than float32 is not read")
     range_ = np.iinfo(zero.dtype)
     scale, zero = (_along(node, x, parameter) for parameter in (scale, zero))
     zero = zero.astype(np.int32)

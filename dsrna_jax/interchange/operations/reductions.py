@@ -1,8 +1,9 @@
-"""ONNX operations that reduce axes."""
+"""ONNX operations that reduce axes, or sum along them."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from dsrna_jax.interchange.operations.registry import OnnxOperation, axes_of, counted
 
@@ -26,6 +27,20 @@ def _keeps_batch(node, operands):
     return x.is_batched and 0 not in _axes(node, len(x.shape), axes_of(node, operands, 1, len(x.shape)))
 
 
+def _running_sum(node, x, axis):
+    axis = counted(int(np.ravel(axis)[0]), x.ndim)
+    sums = lax.cumsum(x, axis, reverse=bool(node.get("reverse", 0)))
+    if not node.get("exclusive", 0):
+        return sums
+    widths = [(0, 0, 0)] * x.ndim
+    widths[axis] = (-1, 1, 0) if node.get("reverse", 0) else (1, -1, 0)  # moved by one entry, the first of which is 0
+    return lax.pad(sums, np.zeros((), x.dtype), widths)
+
+
+def _runs_along_examples(node, operands):
+    return operands[0].is_batched and counted(int(np.ravel(operands[1].constant)[0]), len(operands[0].shape)) > 0
+
+
 def _l2(x, axis, keepdims):
     return jnp.sqrt(jnp.sum(x * x, axis=axis, keepdims=keepdims))
 
@@ -35,6 +50,7 @@ def _log_sum(x, axis, keepdims):
 
 
 OPERATIONS = {
+    "CumSum": OnnxOperation(_running_sum, _runs_along_examples, static=(1,)),
     "ReduceL1": _reduced(lambda x, axis, keepdims: jnp.sum(jnp.abs(x), axis=axis, keepdims=keepdims)),
     "ReduceL2": _reduced(_l2),
     "ReduceLogSum": _reduced(_log_sum),

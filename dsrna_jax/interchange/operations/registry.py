@@ -66,6 +66,11 @@ def counted(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def axis_is_no_batch(node: OnnxNode, operands: Operands) -> bool:
+    """Whether the first operand alone depends on the input, and `axis`, 0 if it is left out, is not the batch."""
+    return first_is_batched(node, operands) and axis_of(node, len(operands[0].shape), 0) > 0  # pyright: ignore[reportOptionalMemberAccess]
+
+
 def axes_of(node: OnnxNode, operands: Operands, place: int, rank: int) -> tuple[int, ...] | None:
     """Axes, counted from 0, that a node names by an attribute (older opsets) or by a constant operand; None if it names none.
 

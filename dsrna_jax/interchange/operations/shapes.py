@@ -1,4 +1,4 @@
-"""ONNX operations that move, choose or repeat entries: Reshape, Transpose, Concat, Slice, Gather, Pad, Resize and their like."""
+"""ONNX operations that move, choose or repeat entries: Reshape, Transpose, Concat, Slice, Pad and their like."""
 
 import itertools
 import math
@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.errors import InputError
-from dsrna_jax.interchange.operations.registry import OnnxOperation, axes_of, axis_of, counted, first_is_batched
+from dsrna_jax.interchange.operations.registry import (
+    OnnxOperation,
+    axes_of,
+    axis_is_no_batch,
+    axis_of,
+    counted,
+    first_is_batched,
+)
 
 
 def _reshaped(node, operands):
@@ -119,23 +126,6 @@ def _slice_takes_batch(node, operands):
     return first_is_batched(node, operands) and _slices(node, rank, *values)[0] == slice(None)
 
 
-def _gather(node, x, indices):
-    axis = axis_of(node, x.ndim, 0)
-    places = np.where(indices < 0, indices + x.shape[axis], indices)
-    if np.any(places < 0) or np.any(places >= x.shape[axis]):
-        raise InputError(f"indices {np.ravel(indices)[:5].tolist()} beyond axis {axis} of {list(x.shape)}")
-    if places.ndim == 0:
-        return x[(slice(None),) * axis + (int(places),)]
-    return jnp.take(x, places.astype(np.int32), axis)
-
-
-def _axis_is_no_batch(default):
-    def takes_batch(node, operands):
-        return first_is_batched(node, operands) and axis_of(node, len(operands[0].shape), default) > 0
-
-    return takes_batch
-
-
 def _pad_widths(node, rank, pads, axes):
     given = np.ravel(node.get("pads", node.get("paddings", pads)))
     places = range(rank) if axes is None else [counted(int(axis), rank) for axis in np.ravel(axes)]
@@ -197,6 +187,15 @@ def _tile(node, x, repeats):
     return jnp.tile(x, [int(n) for n in np.ravel(repeats)])
 
 
+def _triangle(node, x, offset=None):
+    k = 0 if offset is None else int(np.ravel(offset)[0])
+    return jnp.triu(x, k) if node.get("upper", 1) else jnp.tril(x, k)
+
+
+def _triangle_takes_batch(node, operands):
+    return first_is_batched(node, operands) and len(operands[0].shape) > 2
+
+
 def _depth_to_space(node, x):
     n, channels, height, width = x.shape
     block = node.get("blocksize")
@@ -221,15 +220,15 @@ OPERATIONS = {
     "Dropout": OnnxOperation(reshapes=_undropped),
     "Expand": OnnxOperation(_expand, _expand_takes_batch, static=(1,)),
     "Flatten": OnnxOperation(reshapes=_flattened),
-    "Gather": OnnxOperation(_gather, _axis_is_no_batch(0), static=(1,)),
     "Identity": OnnxOperation(reshapes=_kept),
     "Pad": OnnxOperation(_pad, _pad_takes_batch, static=(1, 2, 3)),
     "Reshape": OnnxOperation(reshapes=_reshaped),
     "Slice": OnnxOperation(_slice, _slice_takes_batch, static=(1, 2, 3, 4)),
     "SpaceToDepth": OnnxOperation(_space_to_depth, first_is_batched),
-    "Split": OnnxOperation(_split, _axis_is_no_batch(0), static=(1,)),
+    "Split": OnnxOperation(_split, axis_is_no_batch, static=(1,)),
     "Squeeze": OnnxOperation(reshapes=_squeezed),
     "Tile": OnnxOperation(_tile, _first_is_one, static=(1,)),
     "Transpose": OnnxOperation(_transpose, _transpose_takes_batch),
+    "Trilu": OnnxOperation(_triangle, _triangle_takes_batch, static=(1,)),
     "Unsqueeze": OnnxOperation(reshapes=_unsqueezed),
 }

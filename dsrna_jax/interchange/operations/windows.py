@@ -1,4 +1,7 @@
-"""ONNX operations on windows that slide over maps [batch, channel, ...]: convolutions and pools of any number of dimensions."""
+"""ONNX operations on windows that slide over maps [batch, channel, ...]: convolutions and pools of any number of dimensions.
+
+Local response normalisation, whose window slides over the channels, is one of them.
+"""
 
 import math
 
@@ -114,6 +117,15 @@ def _inverse_counts(node, sizes, padding, windows) -> np.ndarray:
     return 1 / counts
 
 
+def _local_response_normalization(node, x):
+    size = node.get("size")
+    before = (size - 1) // 2
+    windows = (1, size, *[1] * (x.ndim - 2))
+    padding = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
+    squares = lax.reduce_window(x * x, np.zeros((), x.dtype)[()], lax.add, windows, (1,) * x.ndim, padding)
+    return x * (node.get("bias", 1.0) + node.get("alpha", 1e-4) / size * squares) ** -node.get("beta", 0.75)
+
+
 def _over_the_map(operation):
     return lambda node, x: operation(x, axis=tuple(range(2, x.ndim)), keepdims=True)
 
@@ -124,5 +136,6 @@ OPERATIONS = {
     "ConvTranspose": OnnxOperation(_transposed_convolution, first_is_batched),
     "GlobalAveragePool": OnnxOperation(_over_the_map(jnp.mean), first_is_batched),
     "GlobalMaxPool": OnnxOperation(_over_the_map(jnp.max), first_is_batched),
+    "LRN": OnnxOperation(_local_response_normalization, first_is_batched),
     "MaxPool": OnnxOperation(_max_pool, first_is_batched),
 }
