@@ -75,10 +75,14 @@ def repeats_operands(equation) -> bool:
 
 
 def with_whole_operands(equation) -> core.ClosedJaxpr:
-    """An equation for which `repeats_operands` holds, with that as an operation of its own."""
+    """An equation for which `repeats_operands` holds, with that as an operation of its own.
+
+    By way of one more axis, since JAX leaves out a broadcast to the shape at hand, which it may be at one batch size alone.
+    """
+    shape = equation.outvars[0].aval.shape
 
     def f(*operands):
-        whole = [jnp.broadcast_to(o, equation.outvars[0].aval.shape) if jnp.ndim(o) else o for o in operands]
+        whole = [jnp.squeeze(jnp.broadcast_to(o, (1, *shape)), 0) if jnp.ndim(o) else o for o in operands]
         return evaluated(equation.primitive, whole, equation.params)
 
     return jax.make_jaxpr(f)(*(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars))

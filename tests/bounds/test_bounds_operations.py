@@ -131,11 +131,12 @@ OF_TWO = {
 PARTS = {"row": lambda x: x[:, :1], "all": lambda x: x}
 
 
+@pytest.mark.parametrize("batch,width", [(1, 3), (2, 1)])
 @pytest.mark.parametrize("first,second", [("row", "constant"), ("constant", "row"), ("all", "constant"), ("row", "all")])
-def test_operations_repeat_operands_along_axes_of_length_one(first, second):
-    """Every operation of two operands, one of which JAX repeats, as a column that is constant."""
-    x = np.random.default_rng(0).uniform(0.5, 1.5, (2, 2, 3)).astype(np.float32)
-    constant = x[:1, :, :1]
+def test_operations_repeat_operands_along_axes_of_length_one(first, second, batch, width):
+    """Every operation of two operands, one of which JAX repeats: also along the batch."""
+    x = np.random.default_rng(0).uniform(0.5, 1.5, (batch, 2, 3)).astype(np.float32)
+    constant = x[:1, :, :width]
 
     def f(x):
         operands = [constant if part == "constant" else PARTS[part](x) for part in (first, second)]
@@ -145,7 +146,7 @@ def test_operations_repeat_operands_along_axes_of_length_one(first, second):
     both = quick(lambda x, moved: (jax.lax.map(f, moved), *bounds.bound(f, x, radius=0.0101, method="ibp")))
     values, lower, upper = map(np.asarray, both(x, moved))
     assert ((lower <= values) & (values <= upper)).all()
-    assert np.isfinite([lower, upper]).all() and upper.shape == (2, len(OF_TWO), 2, 3)
+    assert np.isfinite([lower, upper]).all() and upper.shape == (batch, len(OF_TWO), 2, 3)
 
 
 @pytest.mark.parametrize("norm", bounds.NORMS)

@@ -13,13 +13,14 @@ from dsrna_jax.bounds.rules.building import linear, nodes_of, values
 from dsrna_jax.bounds.rules.windowed.form import broadcasting, elementwise
 
 
-def moving(*data, structural=True, singleton=False, terms=None, shares=None):
+def moving(*data, structural=True, singleton=False, terms=None, shares=None, of_deviations=None):
     """The rule of primitives that move or sum entries.
 
     data: positions of the operands that hold entries, the first by default; constants among them deviate by 0. All other
       operands are indices and the like.
     structural, singleton: as in `graph.Linear`.
     terms, shares: functions of the operands' values and the parameters, for the fields of `graph.Linear`; None for its defaults.
+    of_deviations: the parameters with which deviations are computed, if they are others.
     """
 
     def rule(tracer, primitive, operands, params, axes):
@@ -35,7 +36,12 @@ def moving(*data, structural=True, singleton=False, terms=None, shares=None):
         constants = [zero(o) if i in (data or range(1)) and not isinstance(o, Node) else o for i, o in enumerate(operands)]
         known = {"terms": terms, "shares": shares}
         kinds: dict[str, Any] = {name: count(*values(operands), **params) for name, count in known.items() if count is not None}
-        kinds |= {"structural": structural and len(nodes_of(operands)) == 1, "singleton": singleton, "increasing": True}
+        kinds |= {
+            "of_deviations": of_deviations,
+            "structural": structural and len(nodes_of(operands)) == 1,
+            "singleton": singleton,
+            "increasing": True,
+        }
         return linear(tracer, primitive, operands, params, axes, constants, lambda q: constants, **kinds)
 
     return rule
@@ -96,11 +102,6 @@ def _repeated(x, *, shape, **_):
     return math.prod(shape) // x.size
 
 
-def _gathered(x, indices, **_):
-    """Every slice may hold the same entry."""
-    return indices.size // indices.shape[-1]
-
-
 def _summed(x, *, axes, **_):
     return math.prod(x.shape[i] for i in axes)
 
@@ -122,7 +123,6 @@ RULES = {
     "tile": moving(0, structural=True, shares=lambda x, *, reps: math.prod(reps)),
     "split": moving(0, structural=True),
     "unstack": moving(0, structural=True),
-    "gather": moving(0, structural=True, shares=_gathered),
     "dynamic_slice": moving(0, structural=True),
     "cumsum": moving(0, structural=False, terms=_along, shares=_along),
     "reduce_sum": moving(0, structural=False, terms=_summed),

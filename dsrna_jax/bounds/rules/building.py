@@ -38,15 +38,16 @@ def evaluated_shape(primitive, operands, params):
     return jax.eval_shape(lambda *v: evaluated(primitive, v, params)[0], *values(operands)).shape
 
 
-def linear(tracer, primitive, operands, params, axes, constants, positive, **kinds):
+def linear(tracer, primitive, operands, params, axes, constants, positive, of_deviations=None, **kinds):
     """Nodes of an operation that is linear in its bounded operands.
 
     Args:
       constants: the operands with which deviations are computed; those in the place of nodes are ignored.
       positive: maps q to the operands with the absolute values of the coefficients to the power q.
+      of_deviations: the parameters with which deviations are computed, if they are others.
       kinds: fields of `graph.Linear`.
     """
-    call = _call(primitive, operands, params)
+    call = _call(primitive, operands, params if of_deviations is None else of_deviations)
     outputs = evaluated(primitive, values(operands), params)
     whole = Linear(functools.partial(call, constants=constants), lambda *r: call(*r, constants=positive(1)))
     windowed = kinds.pop("windowed") if "windowed" in kinds else None

@@ -155,8 +155,12 @@ def by_parts(tracer, equation, twin, operands) -> list:
         if name == "div":
             return [_with_value(tracer, _quotient(tracer, (a, b), operands[1], (c, d)), value())]
     if name in MOVING:
-        real, imaginary = (tracer.outputs(equation, twin, list(parts)) for parts in zip(*pairs, strict=True))
-        are_real = all(o.is_real if isinstance(o, Complex) else not _is_complex(o) for o in operands)
+        of_parts, fill = [equation, equation], params.get("fill_value")
+        if fill is not None:
+            of_parts = [equation.replace(params=params | {"fill_value": float(part)}) for part in (np.real(fill), np.imag(fill))]
+        sides = zip(of_parts, zip(*pairs, strict=True), strict=True)
+        real, imaginary = (tracer.outputs(each, twin, list(parts)) for each, parts in sides)
+        are_real = all(o.is_real if isinstance(o, Complex) else not _is_complex(o) for o in operands) and not np.imag(fill or 0)
         return [_complex(tracer, *parts, are_real) for parts in zip(real, imaginary, strict=True)]
     raise NotImplementedError(f"no bounds of {name} of complex values{tracer.where}")
 

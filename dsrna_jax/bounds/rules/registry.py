@@ -9,6 +9,7 @@ from dsrna_jax.bounds.rules import (
     convolutions,
     curves,
     fourier,
+    gathers,
     piecewise,
     products,
     reductions,
@@ -17,7 +18,7 @@ from dsrna_jax.bounds.rules import (
 )
 from dsrna_jax.bounds.rules.building import Rule, rewritten
 
-FAMILIES = (affine, products, convolutions, curves, piecewise, comparisons, steps, reductions, scatters, fourier)
+FAMILIES = (affine, products, convolutions, curves, piecewise, comparisons, steps, reductions, gathers, scatters, fourier)
 RULES: dict[str, Rule] = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}
 
 

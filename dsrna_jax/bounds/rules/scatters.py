@@ -115,15 +115,26 @@ def _rounds(tracer, primitive, operands, params):
     return (number == np.arange(number.max(initial=0) + 1)[:, None]).reshape(-1, *shape)
 
 
+def dropping(rule):
+    """The rule, for updates that leave the target: XLA drops them by default, which the transposed operation does not."""
+
+    def of_known_mode(tracer, primitive, operands, params, axes):
+        if params["mode"] == lax.GatherScatterMode.PROMISE_IN_BOUNDS:
+            params = params | {"mode": lax.GatherScatterMode.FILL_OR_DROP}
+        return rule(tracer, primitive, operands, params, axes)
+
+    return of_known_mode
+
+
 def _writes(target, indices, updates, **_):
     return 1 + np.size(updates) // np.shape(target)[0]
 
 
 RULES = {
-    "scatter": overwrite,
-    "scatter-add": moving(0, 2, structural=False, terms=_writes),
+    "scatter": dropping(overwrite),
+    "scatter-add": dropping(moving(0, 2, structural=False, terms=_writes)),
     "scatter-sub": rewritten(subtract),
-    "scatter-mul": multiply,
-    "scatter-max": combine(jnp.maximum, jnp.max),
-    "scatter-min": combine(jnp.minimum, jnp.min),
+    "scatter-mul": dropping(multiply),
+    "scatter-max": dropping(combine(jnp.maximum, jnp.max)),
+    "scatter-min": dropping(combine(jnp.minimum, jnp.min)),
 }
