@@ -44,6 +44,8 @@ def _spatial():
     yield Case("Conv", normal(3, 2, 2, 2, 2), normal(3), shape=VOLUMES, pads=[1, 0, 0, 0, 1, 1])
     yield Case("ConvTranspose", normal(4, 3, 3, 2), normal(3), strides=[2, 1], pads=[1, 0, 0, 1], output_padding=[1, 0])
     yield Case("ConvTranspose", normal(4, 2, 2, 2), group=2, dilations=[2, 1])
+    yield from (Case("ConvTranspose", normal(4, 2, 3, 4), auto_pad=f"SAME_{side}", strides=[2, 3]) for side in ("UPPER", "LOWER"))
+    yield Case("ConvTranspose", normal(4, 2, 3, 3), output_shape=[12, 14], strides=[2, 3])
     for operator in ("MaxPool", "AveragePool"):
         for ceil in (0, 1):
             yield Case(operator, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], ceil_mode=ceil)
@@ -185,6 +187,13 @@ def _sizes():
         options = {"coordinate_transformation_mode": transformation, "nearest_mode": nearest, "mode": "nearest"}
         yield Case("Resize", roi, scales, **options)
         yield Case("Resize", None, None, whole(1, 4, 9, 3), **options)
+        for mode in ("linear", "cubic"):
+            yield Case("Resize", roi, scales, **options | {"mode": mode})
+    yield Case(
+        "Resize", None, None, whole(1, 4, 3, 9), mode="linear", coordinate_transformation_mode="half_pixel_symmetric", opset=19
+    )
+    yield Case("Resize", roi, np.array([1, 1, 0.6, 1.3], np.float32), mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5)
+    yield Case("Resize", None, None, whole(9, 4), mode="nearest", axes=[2, 3], opset=18)
     yield Case("Resize", roi, np.array([1, 1, 0.3, 1.4], np.float32), mode="nearest")
     yield Case("Resize", scales, opset=10)
     yield Case("Resize", roi, empty, whole(1, 4, 3, 10), mode="nearest")

@@ -246,7 +246,9 @@ BAD_MODELS = {
     "does not fit its operands": one("Gemm", "x w", constants={"w": onnx_cases.normal(5, 3)}),
     "axis 7 of a value with 2 axes": one("Concat", "x x", axis=7),
     "shape \\[5, -1\\] does not fit \\[1, 12\\]": one("Reshape", "x s", constants={"s": np.array([5, -1])}),
-    "only mode='nearest'": one("Resize", "x s", opset=10, mode="linear", constants={"s": np.ones(2, np.float32)}),
+    "or antialias: expected nearest": one(
+        "Resize", "x a s", opset=18, antialias=1, constants={"a": np.zeros(0, np.float32), "s": np.ones(2, np.float32)}
+    ),
     "broadcast along axis, as before opset 7": one(
         "Add", "x c", opset=6, axis=1, broadcast=1, shape=(1, 3, 3), constants={"c": np.ones(3, np.float32)}
     ),

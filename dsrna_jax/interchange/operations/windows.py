@@ -61,15 +61,25 @@ def _convolution(node, x, kernel, bias=None):
     return y if bias is None else y + bias.reshape(1, -1, *[1] * len(sizes))
 
 
+def _cuts(node, wholes, same) -> list[int]:
+    """What a transposed convolution cuts off its map of lengths `wholes`, before and then after each axis."""
+    auto, rank = node.get("auto_pad", "NOTSET"), len(wholes)
+    lengths = node.get("output_shape") or (same if auto in ("SAME_UPPER", "SAME_LOWER") else None)
+    if lengths is None:
+        return list(node.get("pads") or [0] * 2 * rank)
+    cuts = [whole - length for whole, length in zip(wholes, lengths[-rank:], strict=True)]
+    less, more = [cut // 2 for cut in cuts], [cut - cut // 2 for cut in cuts]
+    return less + more if auto == "SAME_UPPER" else more + less
+
+
 def _transposed_convolution(node, x, kernel, bias=None):
     sizes, groups = kernel.shape[2:], node.get("group", 1)
     strides, dilations = _settings(node, sizes)
-    if node.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID", "") or node.get("output_shape"):
-        raise InputError("auto_pad and output_shape of a transposed convolution are not read: save it with pads")
     rank = len(sizes)
-    pads = node.get("pads") or [0] * 2 * rank
     extra = node.get("output_padding") or [0] * rank
     reach = [dilation * (k - 1) for k, dilation in zip(sizes, dilations, strict=True)]
+    wholes = [stride * (n - 1) + r + 1 + e for stride, n, r, e in zip(strides, x.shape[2:], reach, extra, strict=True)]
+    pads = _cuts(node, wholes, [n * stride for n, stride in zip(x.shape[2:], strides, strict=True)])
     padding = [(reach[i] - pads[i], reach[i] - pads[rank + i] + extra[i]) for i in range(rank)]
     inputs, outputs = kernel.shape[:2]
     grouped = kernel.reshape(groups, inputs // groups, outputs, *sizes)
