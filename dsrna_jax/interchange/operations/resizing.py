@@ -17,7 +17,7 @@ _ROUNDED = {
 
 
 def _coordinates(node, size: int, scale: float, length: int) -> np.ndarray:
-    """Where the `length` entries of the result lie on an axis of `size`; in float32, as onnxruntime, since ties are common."""
+    """The coordinates of the `length` entries of the result on an axis of `size`; in float32, as in onnxruntime, for ties."""
     mode = node.get("coordinate_transformation_mode", "asymmetric" if node.opset < 11 else "half_pixel")
     at, factor = np.arange(length, dtype=np.float32), np.float32(scale)
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and length > 1):

@@ -62,7 +62,7 @@ def _convolution(node, x, kernel, bias=None):
 
 
 def _cuts(node, wholes, same) -> list[int]:
-    """What a transposed convolution cuts off its map of lengths `wholes`, before and then after each axis."""
+    """The entries that a transposed convolution cuts off its map of lengths `wholes`, before and then after each axis."""
     auto, rank = node.get("auto_pad", "NOTSET"), len(wholes)
     lengths = node.get("output_shape") or (same if auto in ("SAME_UPPER", "SAME_LOWER") else None)
     if lengths is None:
