@@ -78,7 +78,7 @@ def _interpreted(writer: GraphWriter, closed, other, inputs: Sequence[Value]) ->
     def of(atom) -> Value:
         return np.asarray(atom.val) if isinstance(atom, core.Literal) else values[atom]
 
-    values.update(zip(closed.jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
+    values.update(zip(closed.jaxpr.constvars, map(_constant, closed.consts), strict=True))
     values.update(zip(closed.jaxpr.invars, inputs, strict=True))
     if [e.primitive for e in closed.jaxpr.eqns] != [e.primitive for e in other.jaxpr.eqns]:
         raise InputError("the function does other operations at other batch sizes")
@@ -94,7 +94,16 @@ def _interpreted(writer: GraphWriter, closed, other, inputs: Sequence[Value]) ->
 def _numbers(closed) -> list[np.ndarray]:
     """The arrays and numbers that a closed jaxpr, without those inside of it, computes with."""
     literals = [atom.val for equation in closed.jaxpr.eqns for atom in equation.invars if isinstance(atom, core.Literal)]
-    return [np.asarray(value) for value in [*closed.consts, *literals]]
+    return [np.asarray(jax.random.key_data(c) if _is_key(c) else c) for c in [*closed.consts, *literals]]
+
+
+def _constant(array) -> Any:
+    """A constant as an array of NumPy, or as the key for random numbers that it is."""
+    return array if _is_key(array) else np.asarray(array)
+
+
+def _is_key(array) -> bool:
+    return isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
 
 
 def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -122,7 +131,7 @@ def _emitted(writer: GraphWriter, equation, twin, operands: list[Value], shapes)
     if is_constant and all(n >= 0 for shape in shapes for n in shape):
         with jax.ensure_compile_time_eval():
             results = evaluated(equation.primitive, list(map(jnp.asarray, operands)), params)
-        return list(map(np.asarray, results))
+        return list(map(_constant, results))
     if name == "scan":
         return _unrolled(writer, equation, twin, operands)
     inner = called_jaxpr(name, params)

@@ -1,5 +1,6 @@
 """JAX functions written as ONNX files give the same values in onnxruntime, for any batch, and when they are read back."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +82,9 @@ def curves(x):
         jnp.where((x > 0) & (x < 1) | (x == 3), x, 2 * x),
         jnp.where((x >= 0) ^ ~(x <= 1), x, safe),
         (x != 1).astype(float) * x,
+        jnp.where(jnp.sign(x + 0.3).astype(bool), x, 1.0),
+        jnp.where(jnp.isfinite(1 / jnp.maximum(x, 0)), x, -1.0),
+        lax.rem(x, 0.3),
     ]
     parts += [
         jnp.abs(x) ** 1.5,
@@ -122,6 +126,11 @@ def moves(x):
         jnp.zeros_like(x) + 1,
     ]
     parts += [jnp.broadcast_to(jnp.ones((2, 1)), (len(x), 2, 5)), lax.optimization_barrier(x)]
+    places = jnp.array([[3, 0, -1], [7, 1, 1]])  # 7 is beyond the axis of 6, and moved into it
+    parts += [x[:, :, places], jnp.take(x, places[0], 1, mode="clip")]
+    parts += [x[:, ::-1, :, ::-1], lax.cumsum(x, 2), lax.cumsum(x, 1, reverse=True)]
+    parts += [lax.dynamic_slice(x, (0, 1, 9, 0), (len(x), 2, 3, 2)), lax.reshape(x, (len(x), 12, 4), (0, 3, 2, 1))]
+    parts += [jnp.where(each, 1.0, x[:, 0, 0, 0]) for each in ((x > 1.5).any((1, 2, 3)), (x > -1.5).all((1, 2, 3)))]
     return jnp.concatenate([p.reshape(len(x), -1) for p in parts], 1)
 
 
@@ -134,8 +143,20 @@ def windows(x):
         lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 2, 1), (1, 2, 1, 1), [(0, 0), (1, 1), (0, 1), (0, 0)]),
         lax.reduce_window(x, 0.0, lax.add, (1, 3, 2, 1), (1, 2, 2, 1), [(0, 0), (1, 1), (0, 1), (0, 0)]),
         lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 1, 2), (1, 1, 1, 2), "VALID"),
+        lax.conv_transpose(x, normal(3, 2, 4, 5), (2, 3), "SAME", dimension_numbers=layout),
+        lax.conv_transpose(x, normal(3, 2, 4, 5), (2, 1), "VALID", rhs_dilation=(1, 2), dimension_numbers=layout),
+        lax.conv_general_dilated(
+            x, normal(3, 3, 2, 6), (1, 1), [(1, 2), (0, 3)], (2, 2), dimension_numbers=layout, feature_group_count=2
+        ),
     ]
     return jnp.concatenate([p.reshape(len(x), -1) for p in parts], 1)
+
+
+def test_a_recurrent_network_has_the_same_values(tmp_path):
+    """Its scan carries a key for random numbers, which no step draws."""
+    network = nn.RNN(nn.GRUCell(3))
+    variables = network.init(jax.random.key(0), np.zeros((1, 4, 2), np.float32))
+    assert_written(lambda x: network.apply(variables, x), (4, 2), tmp_path / "f.onnx")
 
 
 @pytest.mark.parametrize(("f", "shape"), [(curves, (5,)), (moves, (4, 6, 2)), (windows, (6, 7, 4))])
@@ -172,7 +193,9 @@ def test_every_primitive_is_walked():
 @pytest.mark.parametrize(
     ("f", "message"),
     [
-        (lambda x: lax.cumsum(x, 1), "the operation cumsum cannot be written as ONNX"),
+        (lambda x: lax.cumprod(x, 1), "the operation cumprod cannot be written as ONNX"),
+        (lambda x: jnp.take(x, jnp.array([0, 9]), 1), "gather cannot be written as ONNX: beyond the array, where it is filled"),
+        (lambda x: jnp.take_along_axis(x, jnp.argsort(x), 1), "cannot be written as ONNX"),
         (lambda x: jnp.sort(x, 1), "the operation sort cannot"),
         (lambda x: x[:1], "a part of the batch|long for|expected a function with one output"),
         (lambda x: x @ x.T, "two axes of a value follow the batch"),

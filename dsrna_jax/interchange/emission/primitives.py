@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jax import lax
 
 from dsrna_jax.interchange.emission.graph_writer import GraphWriter, Tensor, Value, broadcast_shape
 
@@ -71,6 +72,18 @@ def _power(writer, params, operands, shapes):
     return _entrywise("Pow")(writer, params, [operands[0], np.array(params["y"], np.float32)], shapes)
 
 
+def _remainder(writer, params, operands, shapes):
+    """With the sign of the dividend."""
+    own = broadcast_shape([o.own if isinstance(o, Tensor) else o.shape for o in operands])
+    return [Tensor(writer.node("Mod", operands, fmod=1)[0], own, shapes[0])]
+
+
+def _finite(writer, params, operands, shapes):
+    """Neither infinite nor NaN: no difference from itself but 0."""
+    (difference,) = _entrywise("Sub")(writer, params, [operands[0], operands[0]], shapes)
+    return _entrywise("Equal")(writer, params, [difference, np.zeros((), np.float32)], shapes)
+
+
 def _square(writer, params, operands, shapes):
     return _entrywise("Mul")(writer, params, [operands[0], operands[0]], shapes)
 
@@ -85,6 +98,8 @@ def _converted(writer, params, operands, shapes):
     from onnx import helper
 
     (value,) = operands
+    if params["new_dtype"] == np.bool_:
+        return _unequal(writer, params, [value, np.zeros((), np.float32)], shapes)
     if not np.issubdtype(params["new_dtype"], np.floating) or np.dtype(params["new_dtype"]).itemsize < 4:
         raise NotImplementedError(f"conversion to {params['new_dtype']}")
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(np.float32))
@@ -105,7 +120,10 @@ def _broadcast(writer, params, operands, shapes):
 
 
 def _reshaped(writer, params, operands, shapes):
-    return [writer.reshaped(operands[0], shapes[0])]
+    """In the order of `dimensions`, if a reshape has one."""
+    order = params.get("dimensions") if "new_sizes" in params else None
+    value = operands[0] if order is None else writer.transposed(operands[0], list(map(int, order)))
+    return [writer.reshaped(value, shapes[0])]
 
 
 def _transposed(writer, params, operands, shapes):
@@ -153,6 +171,69 @@ def _sliced(writer, params, operands, shapes):
     return [writer.value("Slice", [value, *(np.array(part, np.int64) for part in zip(*changed, strict=True))], shapes[0])]
 
 
+def _turned(writer, params, operands, shapes):
+    value, axes = writer.whole(operands[0]), list(map(int, params["dimensions"]))
+    if any(value.shape[axis] < 0 for axis in axes):
+        raise NotImplementedError("the batch")
+    steps = [-1] * len(axes)
+    slices = [np.array(part, np.int64) for part in (steps, [-(2**31)] * len(axes), axes, steps)]  # starts, ends, axes, steps
+    return [writer.value("Slice", [value, *slices], shapes[0])]
+
+
+def _slice_at(writer, params, operands, shapes):
+    """A slice at constant places, which are moved into the array."""
+    value, *starts = operands
+    if not all(isinstance(start, np.ndarray) for start in starts):
+        raise NotImplementedError("at places that depend on the input")
+    value = writer.whole(value)
+    sizes = [max(n, 0) for n in shapes[0]]
+    lengths = zip(starts, value.shape, sizes, strict=True)
+    first = [0 if n < 0 else min(max(int(start), 0), n - size) for start, n, size in lengths]
+    limits = [start + size for start, size in zip(first, sizes, strict=True)]
+    return _sliced(writer, {"start_indices": first, "limit_indices": limits, "strides": None}, [value], shapes)
+
+
+def _gathered(writer, params, operands, shapes):
+    """Entries at constant places along one axis, each with all of the other axes."""
+    numbers, (value, index) = params["dimension_numbers"], operands
+    value, axes = writer.whole(value), list(map(int, numbers.start_index_map))
+    others = [n for axis, n in enumerate(value.shape) if axis not in axes]
+    kept = [n for axis, n in enumerate(shapes[0]) if axis in numbers.offset_dims]
+    plain = len(axes) == 1 and tuple(map(int, numbers.collapsed_slice_dims)) == tuple(axes) and not numbers.operand_batching_dims
+    if not plain or kept != others or value.shape[axes[0]] < 0 or not isinstance(index, np.ndarray):
+        raise NotImplementedError("but of constant places along one axis")
+    (axis,), places = axes, index[..., 0].astype(np.int64)
+    inside = np.clip(places, 0, value.shape[axis] - 1)
+    if params["mode"] == lax.GatherScatterMode.FILL_OR_DROP and not np.array_equal(inside, places):
+        raise NotImplementedError("beyond the array, where it is filled")
+    shape = (*value.shape[:axis], *places.shape, *value.shape[axis + 1 :])
+    result = writer.value("Gather", [value, inside], shape, axis=axis)
+    ahead = [i for i in range(len(shapes[0])) if i not in numbers.offset_dims]
+    own = [*range(axis, axis + places.ndim)]
+    rest = [i for i in range(len(shape)) if i not in own]
+    order = dict(zip([*ahead, *map(int, numbers.offset_dims)], [*own, *rest], strict=True))
+    return [writer.transposed(result, [order[i] for i in range(len(shape))])]
+
+
+def _summed_along(writer, params, operands, shapes):
+    value, axis = writer.whole(operands[0]), int(params["axis"])
+    if value.shape[axis] < 0:
+        raise NotImplementedError("the batch")
+    return [writer.value("CumSum", [value, np.array(axis, np.int64)], shapes[0], reverse=int(params["reverse"]))]
+
+
+def _any_or_all(operator: str) -> Emission:
+    """A reduction of truth values, as numbers."""
+
+    def emit(writer, params, operands, shapes):
+        value = writer.whole(operands[0])
+        numbers = writer.value("Cast", [value], value.shape, to=1)
+        (reduced,) = _reduced(operator)(writer, params, [numbers], shapes)
+        return [writer.value("Greater", [reduced, np.array(0.5, np.float32)], shapes[0])]
+
+    return emit
+
+
 def _padded(writer, params, operands, shapes):
     value, number = operands
     low, high, inner = zip(*params["padding_config"], strict=True)
@@ -183,6 +264,7 @@ def _reduced(operator: str) -> Emission:
 def _product(writer, params, operands, shapes):
     """A product of matrices, as Einsum unless it is a plain one."""
     (left, right), (batch_left, batch_right) = params["dimension_numbers"]
+    operands = [o.astype(np.float32) if isinstance(o, np.ndarray) else o for o in operands]
     a, b = (writer.whole(o) for o in operands)
     if not batch_left and len(left) == 1 and len(b.shape) == 2:
         axis = left[0]
@@ -219,22 +301,30 @@ EMISSIONS: dict[str, Emission] = {name: _entrywise(operator) for name, operator 
     "convert_element_type": _converted,
     "copy": _identity,
     "copy_p": _identity,
+    "cumsum": _summed_along,
     "dot_general": _product,
+    "dynamic_slice": _slice_at,
     "exp2": _composed(("Pow", 2.0, True)),
     "expand_dims": _reshaped,
     "expm1": _composed(("Exp", None, False), ("Sub", 1.0, False)),
+    "gather": _gathered,
     "gather_rows": _gathered_rows,
     "integer_pow": _power,
+    "is_finite": _finite,
     "log1p": _composed(("Add", 1.0, False), ("Log", None, False)),
     "max": _maximum,
     "ne": _unequal,
     "optimization_barrier": _identity,
     "pad": _padded,
+    "reduce_and": _any_or_all("ReduceMin"),
     "reduce_max": _reduced("ReduceMax"),
     "reduce_min": _reduced("ReduceMin"),
+    "reduce_or": _any_or_all("ReduceMax"),
     "reduce_prod": _reduced("ReduceProd"),
     "reduce_sum": _reduced("ReduceSum"),
+    "rem": _remainder,
     "reshape": _reshaped,
+    "rev": _turned,
     "round": _rounded,
     "rsqrt": _composed(("Sqrt", None, False), ("Reciprocal", None, False)),
     "select_n": _chosen,

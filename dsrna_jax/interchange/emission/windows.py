@@ -62,14 +62,17 @@ def _spacing(offsets: np.ndarray) -> int:
 
 def _convolution(writer: GraphWriter, params, operands: list[Value], shapes: Shapes) -> list[Tensor]:
     numbers = params["dimension_numbers"]
-    if any(d != 1 for d in params["lhs_dilation"]) or params["batch_group_count"] != 1:
-        raise NotImplementedError("a transposed convolution, or groups of examples")
+    if params["batch_group_count"] != 1:
+        raise NotImplementedError("groups of examples")
     maps, kernel = writer.transposed(operands[0], numbers.lhs_spec), operands[1]
     if isinstance(kernel, np.ndarray):
         kernel = np.transpose(kernel, numbers.rhs_spec)
     else:
         kernel = writer.transposed(kernel, numbers.rhs_spec)
     low, high = zip(*params["padding"], strict=True)
+    if any(d != 1 for d in params["lhs_dilation"]):
+        result = _transposed_convolution(writer, params, maps, kernel, [shapes[0][i] for i in numbers.out_spec])
+        return [writer.transposed(result, [numbers.out_spec.index(i) for i in range(len(shapes[0]))])]
     if min(*low, *high) < 0:
         raise NotImplementedError("negative padding")
     result = writer.value(
@@ -77,6 +80,25 @@ def _convolution(writer: GraphWriter, params, operands: list[Value], shapes: Sha
         strides=list(params["window_strides"]), dilations=list(params["rhs_dilation"]), pads=[*map(int, low), *map(int, high)],
     )  # fmt: skip
     return [writer.transposed(result, [numbers.out_spec.index(i) for i in range(len(shapes[0]))])]
+
+
+def _transposed_convolution(writer, params, maps, kernel, shape) -> Tensor:
+    """A convolution of maps with zeros between their entries: ConvTranspose, whose kernel is turned around."""
+    groups, strides, dilations = params["feature_group_count"], params["lhs_dilation"], params["rhs_dilation"]
+    if not isinstance(kernel, np.ndarray) or any(step != 1 for step in params["window_strides"]):
+        raise NotImplementedError("a transposed convolution by a kernel that depends on the input, or with strides too")
+    outputs, inputs, *sides = kernel.shape
+    turned = np.flip(kernel, tuple(range(2, kernel.ndim))).reshape(groups, outputs // groups, inputs, *sides)
+    turned = turned.swapaxes(1, 2).reshape(groups * inputs, outputs // groups, *sides)
+    reach = [dilation * (side - 1) for dilation, side in zip(dilations, sides, strict=True)]
+    before, after = ([r - pair[i] for r, pair in zip(reach, params["padding"], strict=True)] for i in (0, 1))
+    extra = [max(-cut, 0) for cut in after]
+    if min(before) < 0 or any(e >= max(pair) for e, *pair in zip(extra, strides, dilations, strict=True)):
+        raise NotImplementedError("a transposed convolution with padding beyond its kernel")
+    return writer.value(
+        "ConvTranspose", [maps, turned], shape, group=groups, strides=list(strides), dilations=list(dilations),
+        pads=[*map(int, before), *(max(int(cut), 0) for cut in after)], output_padding=[int(e) for e in extra],
+    )  # fmt: skip
 
 
 def _pool(operator: str) -> Emission:
