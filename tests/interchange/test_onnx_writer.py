@@ -91,6 +91,7 @@ def curves(x):
         lax.stop_gradient(x),
         jax.nn.softplus(x),
         jax.nn.elu(x),
+        jax.nn.gelu(x, approximate=False),
         jax.nn.softmax(x),
         lax.expand_dims(x, [1])[:, 0],
     ]
@@ -128,7 +129,7 @@ def moves(x):
     parts += [jnp.broadcast_to(jnp.ones((2, 1)), (len(x), 2, 5)), lax.optimization_barrier(x)]
     places = jnp.array([[3, 0, -1], [7, 1, 1]])  # 7 is beyond the axis of 6, and moved into it
     parts += [x[:, :, places], jnp.take(x, places[0], 1, mode="clip")]
-    parts += [x[:, ::-1, :, ::-1], lax.cumsum(x, 2), lax.cumsum(x, 1, reverse=True)]
+    parts += [x[:, ::-1, :, ::-1], lax.cumsum(x, 2), lax.cumsum(x, 1, reverse=True), jnp.tile(x, (1, 2, 1, 3))]
     parts += [lax.dynamic_slice(x, (0, 1, 9, 0), (len(x), 2, 3, 2)), lax.reshape(x, (len(x), 12, 4), (0, 3, 2, 1))]
     parts += [jnp.where(each, 1.0, x[:, 0, 0, 0]) for each in ((x > 1.5).any((1, 2, 3)), (x > -1.5).all((1, 2, 3)))]
     return jnp.concatenate([p.reshape(len(x), -1) for p in parts], 1)
@@ -186,7 +187,7 @@ def test_every_primitive_is_walked():
 
     for f, shape in ((curves, (5,)), (moves, (4, 6, 2)), (windows, (6, 7, 4))):
         walk(jax.make_jaxpr(f)(jax.ShapeDtypeStruct((3, *shape), np.float32)).jaxpr)
-    by_version = {"add_any", "copy", "copy_p", "exp2", "expand_dims", "squeeze", "stack", "unstack", "stop_gradient"}
+    by_version = {"add_any", "copy", "copy_p", "exp2", "expand_dims", "squeeze", "stack", "unstack", "stop_gradient", "tile"}
     assert set(EMISSIONS) - seen <= own | by_version
 
 

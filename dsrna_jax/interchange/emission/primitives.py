@@ -171,6 +171,10 @@ def _sliced(writer, params, operands, shapes):
     return [writer.value("Slice", [value, *(np.array(part, np.int64) for part in zip(*changed, strict=True))], shapes[0])]
 
 
+def _tiled(writer, params, operands, shapes):
+    return [writer.value("Tile", [writer.whole(operands[0]), np.array(params["reps"], np.int64)], shapes[0])]
+
+
 def _turned(writer, params, operands, shapes):
     value, axes = writer.whole(operands[0]), list(map(int, params["dimensions"]))
     if any(value.shape[axis] < 0 for axis in axes):
@@ -304,6 +308,7 @@ EMISSIONS: dict[str, Emission] = {name: _entrywise(operator) for name, operator 
     "cumsum": _summed_along,
     "dot_general": _product,
     "dynamic_slice": _slice_at,
+    "erfc": _composed(("Erf", None, False), ("Sub", 1.0, True)),
     "exp2": _composed(("Pow", 2.0, True)),
     "expand_dims": _reshaped,
     "expm1": _composed(("Exp", None, False), ("Sub", 1.0, False)),
@@ -334,6 +339,7 @@ EMISSIONS: dict[str, Emission] = {name: _entrywise(operator) for name, operator 
     "squeeze": _reshaped,
     "stack": _stacked,
     "stop_gradient": _identity,
+    "tile": _tiled,
     "transpose": _transposed,
     "unstack": _unstacked,
 }
