@@ -5,19 +5,7 @@ from typing import NamedTuple
 
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.interchange.s_expressions import Atom, Form
-
-
-class Variables(NamedTuple):
-    """The number of variables X_0, X_1, ... of the input, and Y_0, Y_1, ... of the output."""
-
-    inputs: int
-    outputs: int
-
-    def has(self, name: str) -> bool:
-        """Whether a name is that of a variable, spelled without leading zeros."""
-        letter, _, number = name.partition("_")
-        count = {"X": self.inputs, "Y": self.outputs}.get(letter, 0)
-        return number.isascii() and number.isdigit() and str(int(number)) == number and int(number) < count
+from dsrna_jax.interchange.vnnlib_variables import Tensors, Variables
 
 
 class Inequality(NamedTuple):
@@ -47,24 +35,24 @@ class _Term(NamedTuple):
         return _Term(factors, self.offset + other.offset)
 
 
-def comparisons(form: Form, variables: Variables) -> tuple[Inequality, ...]:
-    """The conditions of a comparison by <=, >=, <, > or =, which is two.
+def comparisons(form: Form, variables: Variables | Tensors) -> tuple[Inequality, ...]:
+    """The conditions of a comparison by <=, >=, <, > or = (== in VNNLIB 2.0), which is two.
 
     Raises: InputError, with the line, if it is of another kind, of no variable, of several inputs, of inputs and outputs, or a
       strict one of an input.
     """
-    if form.head not in ("<=", ">=", "<", ">", "=") or len(form.items) != 3:
-        expected = "and, or, or two terms compared by <=, >=, <, > or ="
+    if form.head not in ("<=", ">=", "<", ">", "=", "==") or len(form.items) != 3:
+        expected = "and, or, or two terms compared by <=, >=, <, >, = or =="
         raise InputError(f"line {form.line}: ({form.head or '...'} ...): expected {expected}")
     left, right = (_term(item, variables) for item in form.items[1:])
     below, above = left.plus(right.times(-1.0)), right.plus(left.times(-1.0))
-    sides = (below, above) if form.head == "=" else (below,) if form.head.startswith("<") else (above,)
-    return tuple(_checked(side, form.line, is_strict=form.head in ("<", ">")) for side in sides)
+    sides = (below, above) if form.head.startswith("=") else (below,) if form.head.startswith("<") else (above,)
+    return tuple(_checked(side, form.line, variables, is_strict=form.head in ("<", ">")) for side in sides)
 
 
-def _checked(term: _Term, line: int, *, is_strict: bool) -> Inequality:
+def _checked(term: _Term, line: int, variables: Variables | Tensors, *, is_strict: bool) -> Inequality:
     factors = {name: factor for name, factor in term.factors.items() if factor}
-    kinds, names = {name[0] for name in factors}, ", ".join(sorted(factors)[:4])
+    kinds, names = {name[0] for name in factors}, ", ".join(map(variables.spelled, sorted(factors)[:4]))
     if not kinds:
         raise InputError(f"line {line}: a comparison without a variable")
     if len(kinds) > 1:
@@ -76,10 +64,11 @@ def _checked(term: _Term, line: int, *, is_strict: bool) -> Inequality:
     return Inequality(factors, term.offset, is_strict)
 
 
-def _term(item: Atom | Form, variables: Variables) -> _Term:
+def _term(item: Atom | Form, variables: Variables | Tensors) -> _Term:
     if isinstance(item, Atom):
-        if variables.has(item.text):
-            return _Term({item.text: 1.0}, 0.0)
+        entry = variables.entry(item.text)
+        if entry is not None:
+            return _Term({entry: 1.0}, 0.0)
         return _Term({}, _number(item))
     operands = [_term(part, variables) for part in item.items[1:]]
     if item.head in ("+", "*", "-") and not operands:

@@ -1,4 +1,4 @@
-"""S-expressions with line numbers: the syntax of SMT-LIB, in which VNNLIB is written."""
+"""S-expressions with line numbers: the syntax of SMT-LIB, in which VNNLIB is written, with words that have an index, X[0, 3]."""
 
 import re
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dsrna_jax.errors import InputError, shown
 
 _DEEPEST = 64
-_TOKEN = re.compile(r"[()]|;[^\n]*|\n|[^\s();]+")
+_TOKEN = re.compile(r'[()]|;[^\n]*|\n|"[^"\n]*"|[^\s();\[\]"]*\[[^\[\]();\n]*\]|[^\s();]+')
 
 
 class Atom(NamedTuple):
@@ -51,7 +51,7 @@ def parsed(text: str) -> list[Form]:
         elif not token.startswith(";"):
             if len(stack) == 1:
                 raise InputError(f"line {line}: {shown(token)} stands outside of brackets")
-            stack[-1][0].append(Atom(token, line))
+            stack[-1][0].append(Atom("".join(token.split()) if token.endswith("]") else token, line))
     if len(stack) > 1:
         raise InputError(f"line {stack[-1][1]}: a ( without its )")
     return stack[0][0]

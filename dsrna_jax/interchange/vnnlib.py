@@ -1,11 +1,13 @@
-"""VNNLIB files (1.0, as VNN-COMP uses it): boxes of inputs X_0, X_1, ..., each with outputs Y_0, Y_1, ... that are unsafe.
+"""VNNLIB files, 1.0 and 2.0, as VNN-COMP uses them: boxes of inputs, each with outputs that are unsafe.
 
-A file asserts a formula of comparisons of linear terms, joined by `and` and `or`; a point that satisfies it is a counterexample.
+Of 2.0 those of one network with one input and one output are read. A file asserts a formula of comparisons of linear terms,
+joined by `and` and `or`; a point that satisfies it is a counterexample.
 """
 
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,9 +17,10 @@ from numpy.typing import DTypeLike
 from dsrna_jax import bounds
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import expanded
-from dsrna_jax.interchange.linear_terms import Inequality, Variables, comparisons
+from dsrna_jax.interchange.linear_terms import Inequality, comparisons
 from dsrna_jax.interchange.onnx_file import read_bytes
 from dsrna_jax.interchange.s_expressions import Atom, Form, parsed
+from dsrna_jax.interchange.vnnlib_variables import Tensors, Variables, flat_variables, tensors, with_indices
 
 _MOST_CASES = 100_000
 _IGNORED = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
@@ -97,52 +100,48 @@ def read(path: str | os.PathLike) -> tuple[Property, ...]:
 
 def parsed_properties(text: str) -> tuple[Property, ...]:
     """The properties in the text of a file. Raises: InputError as `read`."""
-    declarations, asserted = [], []
+    declarations, networks, asserted = [], [], []
     for form in parsed(text):
         if form.head in ("declare-const", "declare-fun"):
             declarations.append(form)
+        elif form.head == "declare-network":
+            networks.append(form)
         elif form.head == "assert":
-            if len(form.items) != 2:
+            asserted.append(with_indices(form))
+            if len(asserted[-1].items) != 2:
                 raise InputError(f"line {form.line}: expected (assert FORMULA)")
-            asserted.append(form.items[1])
+        elif form.head == "vnnlib-version":
+            _check_version(form)
         elif form.head not in _IGNORED:
-            is_newer = form.head.startswith(("vnnlib", "declare-network"))
-            what = "of a version of VNNLIB that is not read" if is_newer else "not known"
-            raise InputError(f"line {form.line}: ({form.head or '...'} ...) is {what}: expected declare-const or assert")
-    variables = _variables(declarations)
-    return tuple(_properties(*_cases(asserted, variables), variables))
+            expected = "declare-const, declare-network or assert"
+            raise InputError(f"line {form.line}: ({form.head or '...'} ...) is not known: expected {expected}")
+    variables = _variables(declarations, networks)
+    formulas = [form.items[1] for form in asserted]
+    return tuple(_properties(*_cases(formulas, variables), variables))
+
+
+def _check_version(form: Form) -> None:
+    words = [item.text for item in form.items[1:] if isinstance(item, Atom)]
+    if len(words) != 1 or not re.fullmatch(r"<?[12]\.\d+>?", words[0]):
+        raise InputError(f"line {form.line}: version {shown(' '.join(words))} of VNNLIB is not read: expected 1.0 or 2.0")
 
 
 def witness(x: np.ndarray, y: np.ndarray) -> str:
-    """A counterexample as VNN-COMP writes it: ((X_0 0.1) ... (Y_0 2.5)), one pair a line."""
+    """A counterexample as VNN-COMP writes it: ((X_0 0.1) ... (Y_0 2.5)), one pair a line, tensors in row-major order."""
     pairs = [f"({letter}_{i} {float(v)!r})" for letter, values in (("X", x), ("Y", y)) for i, v in enumerate(np.ravel(values))]
     return "(" + "\n".join(pairs) + ")"
 
 
-def _variables(declarations: list[Form]) -> Variables:
-    names: dict[str, None] = {}  # in order, and quick to search
-    for form in declarations:
-        words = [item.text if isinstance(item, Atom) else "()" for item in form.items[1:]]
-        sort = words[1:] if form.head == "declare-const" else words[2:]
-        if sort != ["Real"]:
-            raise InputError(f"line {form.line}: expected (declare-const NAME Real)")
-        if words[0] in names:
-            raise InputError(f"line {form.line}: {shown(words[0])} is declared twice")
-        names[words[0]] = None
-    counts = []
-    for letter in "XY":
-        count = sum(name.startswith(f"{letter}_") for name in names)
-        absent = next((i for i in range(max(count, 1)) if f"{letter}_{i}" not in names), None)
-        if absent is not None:
-            raise InputError(f"{letter}_{absent} is not declared, though {count} names begin with {letter}_")
-        counts.append(count)
-    strange = [name for name in names if name[:2] not in ("X_", "Y_")]
-    if strange:
-        raise InputError(f"{shown(strange[0])} is declared: expected X_0, X_1, ... and Y_0, Y_1, ...")
-    return Variables(*counts)
+def _variables(declarations: list[Form], networks: list[Form]) -> Variables | Tensors:
+    if not networks:
+        return flat_variables(declarations)
+    if declarations or len(networks) > 1:
+        what = "variables beside a network" if declarations else f"{len(networks)} networks"
+        raise InputError(f"line {(declarations or networks[1:])[0].line}: the file declares {what}: expected one network")
+    return tensors(networks[0])
 
 
-def _cases(asserted, variables: Variables) -> tuple[list[Inequality], list[tuple[Inequality, ...]]]:
+def _cases(asserted, variables: Variables | Tensors) -> tuple[list[Inequality], list[tuple[Inequality, ...]]]:
     """The assertions as conditions that always hold, and a disjunction of conjunctions, whose number has a limit.
 
     Raises: InputError above it.
@@ -158,7 +157,7 @@ def _cases(asserted, variables: Variables) -> tuple[list[Inequality], list[tuple
     return common, cases
 
 
-def _alternatives(formula, variables: Variables) -> list[tuple[Inequality, ...]]:
+def _alternatives(formula, variables: Variables | Tensors) -> list[tuple[Inequality, ...]]:
     if not isinstance(formula, Form):
         raise InputError(f"line {formula.line}: expected a comparison, got {shown(formula.text)}")
     if formula.head in ("and", "or"):
@@ -166,6 +165,9 @@ def _alternatives(formula, variables: Variables) -> list[tuple[Inequality, ...]]
         if not parts:
             raise InputError(f"line {formula.line}: an empty ({formula.head})")
         return _joined(parts) if formula.head == "and" else [case for part in parts for case in part]
+    if formula.head == "!=":
+        sides = [formula._replace(items=(Atom(head, formula.line), *formula.items[1:])) for head in "<>"]
+        return [comparisons(side, variables) for side in sides]
     return [comparisons(formula, variables)]
 
 
@@ -177,7 +179,7 @@ def _joined(parts: list[list[tuple[Inequality, ...]]]) -> list[tuple[Inequality,
 
 
 def _properties(
-    common: Iterable[Inequality], cases: Iterable[tuple[Inequality, ...]], variables: Variables
+    common: Iterable[Inequality], cases: Iterable[tuple[Inequality, ...]], variables: Variables | Tensors
 ) -> Iterator[Property]:
     """A property for each box. Raises: InputError if no case has a box that holds a point."""
     boxes: dict[bytes, tuple[np.ndarray, list[list[Inequality]]]] = {}
@@ -189,15 +191,16 @@ def _properties(
         box = _box(whole, [c for c in case if c.is_of_inputs])
         for side, text in zip(box, ("lower", "upper"), strict=True):
             if len(absent := np.flatnonzero(np.isinf(side))):
-                raise InputError(f"X_{absent[0]} has no {text} bound")
+                raise InputError(f"{variables.spelled(f'X_{absent[0]}')} has no {text} bound")
         crossed = np.flatnonzero(box[0] > box[1])
         if len(crossed):
             i = crossed[0]
-            empty = empty or InputError(f"X_{i} has lower bound {box[0, i]:g} above its upper bound {box[1, i]:g}")
+            name = variables.spelled(f"X_{i}")
+            empty = empty or InputError(f"{name} has lower bound {box[0, i]:g} above its upper bound {box[1, i]:g}")
             continue
         conditions = [*of_all, *(c for c in case if not c.is_of_inputs)]
         if not conditions:
-            raise InputError("a case asserts nothing of the outputs: expected a comparison of Y_0, Y_1, ...")
+            raise InputError(f"a case asserts nothing of the outputs: expected a comparison of {variables.spelled('Y_0')}, ...")
         boxes.setdefault(box.tobytes(), (box, []))[1].append(conditions)
     if not boxes and empty is not None:
         raise empty
@@ -218,7 +221,7 @@ def _box(whole: np.ndarray, bounds: Iterable[Inequality]) -> np.ndarray:
     return box
 
 
-def _property(box: np.ndarray, clauses: list[list[Inequality]], variables: Variables) -> Property:
+def _property(box: np.ndarray, clauses: list[list[Inequality]], variables: Variables | Tensors) -> Property:
     rows: dict[tuple, int] = {}
     numbered = tuple(tuple(dict.fromkeys(rows.setdefault(_key(c), len(rows)) for c in clause)) for clause in clauses)
     matrix, offsets = np.zeros((len(rows), variables.outputs)), np.zeros(len(rows))

@@ -1,6 +1,7 @@
 """Properties read from VNNLIB files hold the points that satisfy the formula of the file; bad files end in one line."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
@@ -76,6 +77,47 @@ def test_properties_hold_the_points_that_satisfy_the_formula(asserted, seed):
         assert all(value(f, named) for f in all_asserted) == any(p.is_unsafe(y[None])[0] for p in held)
 
 
+NETWORK = """(vnnlib-version <2.0>)
+(declare-network f  ; comments, and the names of an ONNX file
+  (declare-input images float32 [1, 2] "input: 0 (of 2)")
+  (declare-output logit_s Real [3,1])
+)
+"""
+
+
+def as_tensors(text):
+    """The assertions of a text, of the tensors of `NETWORK`."""
+    text = re.sub(r"X_(\d)", r"images[0, \1]", text.removeprefix(DECLARED))
+    return NETWORK + re.sub(r"Y_(\d)", r"logit_s [\1,0]", text).replace("(= ", "(== ")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(formulas, max_size=3))
+def test_properties_of_tensors_are_those_of_their_entries(asserted):
+    """VNNLIB 2.0 beside 1.0, errors included."""
+    text = DECLARED + BOX + UNSAFE + "(assert (= X_1 0.5))\n" + "\n".join(f"(assert {formula})" for formula in asserted)
+    found = []
+    for each in (text, as_tensors(text)):
+        try:
+            found.append(vnnlib.parsed_properties(each))
+        except InputError as error:
+            found.append(re.sub(r"images\[0,(\d)\]", r"X_\1", str(error)))
+    first, second = found
+    assert isinstance(first, str) == isinstance(second, str) and len(first) == len(second)
+    if isinstance(first, str):
+        assert first == second
+    else:
+        for a, b in zip(first, second, strict=True):
+            assert all(map(np.array_equal, a[:4], b[:4])) and a[4:] == b[4:]
+
+
+def test_a_tensor_without_axes_is_one_number_and_unequal_numbers_are_two_cases():
+    text = "(vnnlib-version <2.0>) (declare-network f (declare-input x real []) (declare-output y float64 [2]))"
+    (found,) = vnnlib.parsed_properties(text + "(assert (and (>= x 0) (<= x 1))) (assert (!= y[0] y[1]))")
+    assert (found.lower, found.upper) == (0, 1)
+    np.testing.assert_array_equal(found.is_unsafe(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0]])), [True, True, False])
+
+
 def test_boxes_in_a_disjunction_are_properties_of_their_own():
     halves = "(assert (or (and (<= X_0 -1) (<= Y_2 0.5)) (and (>= X_0 1) (<= Y_2 1e-1)) (and (>= X_0 1) (>= Y_2 7))))"
     first, second = vnnlib.parsed_properties(DECLARED + BOX + UNSAFE + halves)
@@ -140,7 +182,22 @@ BAD = {
     "Y_0 is not declared": "(declare-const X_0 Real)",
     "'Z_3' is declared": DECLARED + "(declare-const Z_3 Real)",
     "expected \\(declare-const NAME Real\\)": "(declare-const X_0 Int)",
-    "a version of VNNLIB that is not read": "(vnnlib-version <2.0>)",
+    "version '<3.0>' of VNNLIB is not read": "(vnnlib-version <3.0>)",
+    "line 6: the file declares 2 networks: expected one network": NETWORK + "(declare-network g (declare-input z Real [1]))",
+    "variables beside a network": NETWORK + DECLARED,
+    "line 1: \\(declare-hidden ...\\) of a network": '(declare-network f (declare-hidden h float32 [1] "h"))',
+    "line 1: \\(equal-to ...\\) of a network": "(declare-network f (equal-to g))",
+    "the network has 0 outputs": "(declare-network f (declare-input x float32 [1]))",
+    "the network has 2 inputs": "(declare-network f (declare-input x Real [1]) (declare-input z Real [1]))",
+    "x is declared twice": "(declare-network f (declare-input x Real [1]) (declare-output x Real [1]))",
+    "x is of type 'int32'": "(declare-network f (declare-input x int32 [1]))",
+    "x of shape \\[2, 0\\] has no entry": "(declare-network f (declare-input x Real [2,0]))",
+    "expected \\(declare-input NAME TYPE \\[LENGTHS\\]\\)": "(declare-network f (declare-input x Real))",
+    "line 6: 'images\\[0,2\\]' is neither": NETWORK + "(assert (<= images[0,2] 1))",
+    "line 6: 'images\\[0\\]' is neither": NETWORK + "(assert (<= images[0] 1))",
+    "line 6: 'images' is neither": NETWORK + "(assert (<= images 1))",
+    "images\\[0,1\\] has no lower bound": NETWORK + "(assert (and (<= images[0,0] 1) (>= images[0,0] 0)))",
+    "several inputs, images\\[0,0\\], images\\[0,1\\]": NETWORK + "(assert (<= images[0,0] images[0,1]))",
     "\\(push ...\\) is not known": "(push 1)",
     "more than 100,000 cases": DECLARED + BOX + 20 * "(assert (or (<= Y_0 1) (<= Y_1 1)))",
 }
