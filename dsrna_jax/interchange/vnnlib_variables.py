@@ -37,7 +37,7 @@ class Variables(NamedTuple):
         return entry
 
 
-class Tensor(NamedTuple):
+class DeclaredTensor(NamedTuple):
     """A tensor as a file declares it."""
 
     name: str
@@ -56,8 +56,8 @@ class Tensor(NamedTuple):
 class Tensors(NamedTuple):
     """The input and the output of a network."""
 
-    input: Tensor
-    output: Tensor
+    input: DeclaredTensor
+    output: DeclaredTensor
 
     @property
     def inputs(self) -> int:
@@ -114,23 +114,23 @@ def tensors(network: Form) -> Tensors:
 
     Raises: InputError, with the line, unless it has one input and one output of floating-point or real numbers.
     """
-    declared: dict[str, list[Tensor]] = {"declare-input": [], "declare-output": []}
+    declared: dict[str, list[DeclaredTensor]] = {"declare-input": [], "declare-output": []}
     for item in network.items[2:]:
         if not isinstance(item, Form) or item.head not in declared:
             what = f"({item.head} ...)" if isinstance(item, Form) else shown(item.text)
             raise InputError(f"line {item.line}: {what} of a network is not read: expected declare-input and declare-output")
         declared[item.head].append(_tensor(item))
-    for head, found in declared.items():
-        if len(found) != 1:
+    for head, own in declared.items():
+        if len(own) != 1:
             kind = head.removeprefix("declare-")
-            raise InputError(f"line {network.line}: the network has {len(found)} {kind}s: expected one")
+            raise InputError(f"line {network.line}: the network has {len(own)} {kind}s: expected one")
     (first,), (second,) = declared.values()
     if first.name == second.name:
         raise InputError(f"line {network.line}: {first.name} is declared twice")
     return Tensors(first, second)
 
 
-def _tensor(form: Form) -> Tensor:
+def _tensor(form: Form) -> DeclaredTensor:
     words = _words(form)
     shape = _SHAPE.fullmatch(words[2]) if len(words) in (3, 4) else None
     if shape is None or not _NAME.fullmatch(words[0]):
@@ -140,7 +140,7 @@ def _tensor(form: Form) -> Tensor:
     lengths = tuple(int(n) for n in shape[1].split(",")) if shape[1] else ()
     if not 0 < math.prod(lengths) < _LARGEST:
         raise InputError(f"line {form.line}: {words[0]} of shape {list(lengths)} has no entry, or too many")
-    return Tensor(words[0], lengths)
+    return DeclaredTensor(words[0], lengths)
 
 
 def _words(form: Form) -> list[str]:
