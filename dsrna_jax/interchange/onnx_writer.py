@@ -3,9 +3,10 @@
 An axis whose length differs between the two traces follows the batch. What depends on constants alone is computed while writing.
 """
 
+import operator
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from dsrna_jax.interchange.emission.graph_writer import OPSET, GraphWriter, Tens
 from dsrna_jax.interchange.emission.windows import EMISSIONS
 
 _SIZES = (3, 5)  # of the batch, in the two traces
+_OTHER_NUMBERS = "the function computes with other numbers at other batch sizes: expected one of each example by itself"
 
 
 def write(
@@ -55,7 +57,7 @@ def as_model(f, example_shape: Sequence[int], input_name: str, output_name: str,
         first, second = (jax.make_jaxpr(f)(shape) for shape in shapes)
     writer = GraphWriter(input_name)
     batched = (-1, *example_shape)
-    results = _interpreted(writer, first, second, [Tensor(input_name, batched, batched)])
+    results = [both.value for both in _interpreted(writer, first, second, [_Both(Tensor(input_name, batched, batched))])]
     if len(results) != 1 or not isinstance(results[0], Tensor) or results[0].shape[:1] != (-1,):
         raise InputError(f"expected a function with one output [batch, ...] that depends on x, got {len(results)} outputs")
     output = writer.whole(results[0])
@@ -71,43 +73,45 @@ def as_model(f, example_shape: Sequence[int], input_name: str, output_name: str,
     return model
 
 
-def _interpreted(writer: GraphWriter, closed, other, inputs: Sequence[Value]) -> list[Value]:
+class _Both(NamedTuple):
+    """A value at the first batch size, and its twin at the other if it is a constant."""
+
+    value: Value
+    twin: Any = None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it is the same number at both, or no constant."""
+        if isinstance(self.value, Tensor):
+            return True
+        a, b = self.value, self.twin
+        return a.shape == b.shape and bool(np.all((a == b) | (a != a)))
+
+
+def _interpreted(writer: GraphWriter, closed, other, inputs: Sequence[_Both]) -> list[_Both]:
     """The outputs of a closed jaxpr; `other` is its trace at the other batch size."""
-    values: dict[Any, Value] = {}
+    values: dict[Any, _Both] = {}
 
-    def of(atom) -> Value:
-        return np.asarray(atom.val) if isinstance(atom, core.Literal) else values[atom]
+    def of(atom, twin) -> _Both:
+        return _Both(np.asarray(atom.val), np.asarray(twin.val)) if isinstance(atom, core.Literal) else values[atom]
 
-    values.update(zip(closed.jaxpr.constvars, map(_constant, closed.consts), strict=True))
-    values.update(zip(closed.jaxpr.invars, inputs, strict=True))
-    if [e.primitive for e in closed.jaxpr.eqns] != [e.primitive for e in other.jaxpr.eqns]:
+    primitives = ([e.primitive for e in each.jaxpr.eqns] for each in (closed, other))
+    if len(closed.consts) != len(other.consts) or operator.ne(*primitives):
         raise InputError("the function does other operations at other batch sizes")
-    if not all(map(_is_same, _numbers(closed), _numbers(other))):
-        raise InputError("the function computes with other numbers at other batch sizes: expected one of each example by itself")
+    constants = [_Both(*map(_constant, pair)) for pair in zip(closed.consts, other.consts, strict=True)]
+    values.update(zip(closed.jaxpr.constvars, constants, strict=True))
+    values.update(zip(closed.jaxpr.invars, inputs, strict=True))
     for equation, twin in zip(closed.jaxpr.eqns, other.jaxpr.eqns, strict=True):
-        operands = [of(atom) for atom in equation.invars]
+        operands = [of(*atoms) for atoms in zip(equation.invars, twin.invars, strict=True)]
         shapes = [_shape(*pair) for pair in zip(equation.outvars, twin.outvars, strict=True)]
         values.update(zip(equation.outvars, _emitted(writer, equation, twin, operands, shapes), strict=True))
-    return [of(atom) for atom in closed.jaxpr.outvars]
-
-
-def _numbers(closed) -> list[np.ndarray]:
-    """The arrays and numbers that a closed jaxpr, without those inside of it, computes with."""
-    literals = [atom.val for equation in closed.jaxpr.eqns for atom in equation.invars if isinstance(atom, core.Literal)]
-    return [np.asarray(jax.random.key_data(c) if _is_key(c) else c) for c in [*closed.consts, *literals]]
+    return [of(*atoms) for atoms in zip(closed.jaxpr.outvars, other.jaxpr.outvars, strict=True)]
 
 
 def _constant(array) -> Any:
     """A constant as an array of NumPy, or as the key for random numbers that it is."""
-    return array if _is_key(array) else np.asarray(array)
-
-
-def _is_key(array) -> bool:
-    return isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-
-
-def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and bool(np.all((a == b) | (a != a)))
+    is_key = isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return array if is_key else np.asarray(array)
 
 
 def _shape(variable, twin) -> tuple[int, ...]:
@@ -125,13 +129,14 @@ def _shape(variable, twin) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _emitted(writer: GraphWriter, equation, twin, operands: list[Value], shapes) -> Sequence[Value]:
+def _emitted(writer: GraphWriter, equation, twin, operands: list[_Both], shapes) -> Sequence[_Both]:
     name, params = equation.primitive.name, equation.params
-    is_constant = not any(isinstance(o, Tensor) for o in operands)
+    is_constant = not any(isinstance(o.value, Tensor) for o in operands)
     if is_constant and all(n >= 0 for shape in shapes for n in shape):
         with jax.ensure_compile_time_eval():
-            results = evaluated(equation.primitive, list(map(jnp.asarray, operands)), params)
-        return list(map(_constant, results))
+            pairs = [(e, [o[i] for o in operands]) for i, e in enumerate((equation, twin))]
+            results = [evaluated(e.primitive, list(map(jnp.asarray, own)), e.params) for e, own in pairs]
+        return [_Both(*map(_constant, pair)) for pair in zip(*results, strict=True)]
     if name == "scan":
         return _unrolled(writer, equation, twin, operands)
     inner = called_jaxpr(name, params)
@@ -139,18 +144,20 @@ def _emitted(writer: GraphWriter, equation, twin, operands: list[Value], shapes)
         return _interpreted(writer, inner, called_jaxpr(name, twin.params), operands)
     if name not in EMISSIONS:
         raise InputError(f"the operation {name} cannot be written as ONNX")
+    if not all(o.is_same for o in operands):
+        raise InputError(_OTHER_NUMBERS)
     try:
-        return EMISSIONS[name](writer, params, operands, shapes)
+        return [_Both(value) for value in EMISSIONS[name](writer, params, [o.value for o in operands], shapes)]
     except NotImplementedError as error:
         raise InputError(f"the operation {name} cannot be written as ONNX: {error}") from error
 
 
-def _unrolled(writer: GraphWriter, equation, twin, operands: list[Value]) -> list[Value]:
+def _unrolled(writer: GraphWriter, equation, twin, operands: list[_Both]) -> list[_Both]:
     """A scan, step by step."""
     params = equation.params
     (constants, carry), rows = consts_and_carries(params), params["length"]
     fixed, state, scanned = operands[:constants], operands[constants : constants + carry], operands[constants + carry :]
-    collected: list[list[Value]] = []
+    collected: list[list[_Both]] = []
     order = range(rows)[:: -1 if params["reverse"] else 1]
     for row in order:
         results = _interpreted(
@@ -162,14 +169,16 @@ def _unrolled(writer: GraphWriter, equation, twin, operands: list[Value]) -> lis
     return [*state, *(_stacked(writer, stack) for stack in stacks)]
 
 
-def _row(writer: GraphWriter, value: Value, row: int) -> Value:
-    if isinstance(value, np.ndarray):
-        return value[row]
-    value = writer.whole(value)
-    return writer.value("Gather", [value, np.array(row, np.int64)], value.shape[1:], axis=0)
+def _row(writer: GraphWriter, both: _Both, row: int) -> _Both:
+    if isinstance(both.value, np.ndarray):
+        return _Both(both.value[row], both.twin[row])
+    value = writer.whole(both.value)
+    return _Both(writer.value("Gather", [value, np.array(row, np.int64)], value.shape[1:], axis=0))
 
 
-def _stacked(writer: GraphWriter, parts: Sequence[Value]) -> Value:
-    wholes = [writer.whole(part) for part in parts]
+def _stacked(writer: GraphWriter, parts: Sequence[_Both]) -> _Both:
+    if not all(part.is_same for part in parts):
+        raise InputError(_OTHER_NUMBERS)
+    wholes = [writer.whole(part.value) for part in parts]
     shape = wholes[0].shape
-    return writer.value("Concat", [writer.reshaped(w, (1, *shape)) for w in wholes], (len(wholes), *shape), axis=0)
+    return _Both(writer.value("Concat", [writer.reshaped(w, (1, *shape)) for w in wholes], (len(wholes), *shape), axis=0))

@@ -128,7 +128,7 @@ def moves(x):
     ]
     parts += [jnp.broadcast_to(jnp.ones((2, 1)), (len(x), 2, 5)), lax.optimization_barrier(x)]
     places = jnp.array([[3, 0, -1], [7, 1, 1]])  # 7 is beyond the axis of 6, and moved into it
-    parts += [x[:, :, places], jnp.take(x, places[0], 1, mode="clip")]
+    parts += [x[:, :, places], jnp.take(x, places[0], 1, mode="clip"), x[..., jnp.array(1), :]]
     parts += [x[:, ::-1, :, ::-1], lax.cumsum(x, 2), lax.cumsum(x, 1, reverse=True), jnp.tile(x, (1, 2, 1, 3))]
     parts += [lax.dynamic_slice(x, (0, 1, 9, 0), (len(x), 2, 3, 2)), lax.reshape(x, (len(x), 12, 4), (0, 3, 2, 1))]
     parts += [jnp.where(each, 1.0, x[:, 0, 0, 0]) for each in ((x > 1.5).any((1, 2, 3)), (x > -1.5).all((1, 2, 3)))]
@@ -202,6 +202,8 @@ def test_every_primitive_is_walked():
         (lambda x: x @ x.T, "two axes of a value follow the batch"),
         (lambda x: x / len(x), "other numbers at other batch sizes"),
         (lambda x: x + jnp.asarray(np.arange(len(x), dtype=np.float32))[:, None], "other numbers at other batch sizes"),
+        (lambda x: x - x.mean(0, keepdims=True), "other numbers at other batch sizes"),
+        (lambda x: lax.fori_loop(0, 2, lambda i, y: y + len(x), x), "other numbers at other batch sizes"),
         (lambda x: jnp.ones(3), "with one output \\[batch, ...\\]"),
         (lambda x: (x, x), "got 2 outputs"),
         (lambda x: x.astype(jnp.bfloat16) * 1, "conversion to bfloat16"),
