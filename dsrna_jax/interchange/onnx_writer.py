@@ -17,8 +17,8 @@ from dsrna_jax.bounds.jaxprs import called_jaxpr, consts_and_carries, evaluated
 from dsrna_jax.errors import InputError
 from dsrna_jax.extras import packages_for
 from dsrna_jax.files import replacing
+from dsrna_jax.interchange.emission import ALL
 from dsrna_jax.interchange.emission.graph_writer import OPSET, GraphWriter, Tensor, Value
-from dsrna_jax.interchange.emission.windows import EMISSIONS
 
 _SIZES = (3, 5)  # of the batch, in the two traces
 _OTHER_NUMBERS = "the function computes with other numbers at other batch sizes: expected one of each example by itself"
@@ -142,12 +142,12 @@ def _emitted(writer: GraphWriter, equation, twin, operands: list[_Both], shapes)
     inner = called_jaxpr(name, params)
     if inner is not None:
         return _interpreted(writer, inner, called_jaxpr(name, twin.params), operands)
-    if name not in EMISSIONS:
+    if name not in ALL:
         raise InputError(f"the operation {name} cannot be written as ONNX")
     if not all(o.is_same for o in operands):
         raise InputError(_OTHER_NUMBERS)
     try:
-        return [_Both(value) for value in EMISSIONS[name](writer, params, [o.value for o in operands], shapes)]
+        return [_Both(value) for value in ALL[name](writer, params, [o.value for o in operands], shapes)]
     except NotImplementedError as error:
         raise InputError(f"the operation {name} cannot be written as ONNX: {error}") from error
 

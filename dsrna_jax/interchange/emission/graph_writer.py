@@ -1,7 +1,7 @@
 """An ONNX graph under construction: nodes, constants, and values whose first axis need not be the batch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,6 +119,11 @@ class GraphWriter:
 
     def _times(self, factor: int) -> str:
         return self._batch if factor == 1 else self.node("Mul", [self._batch, np.array([factor], np.int64)])[0]
+
+
+Shapes = list[tuple[Size, ...]]
+Emission = Callable[[GraphWriter, dict[str, Any], list[Value], Shapes], list[Tensor]]
+"""A primitive as nodes: (writer, parameters, operands, shapes of the results) -> results."""
 
 
 def broadcast_shape(shapes: Sequence[Sequence[Size]]) -> tuple[Size, ...]:

@@ -4,9 +4,7 @@ import math
 
 import numpy as np
 
-from dsrna_jax.interchange.emission.graph_writer import GraphWriter, Tensor, Value
-from dsrna_jax.interchange.emission.primitives import EMISSIONS as PRIMITIVES
-from dsrna_jax.interchange.emission.primitives import Emission, Shapes
+from dsrna_jax.interchange.emission.graph_writer import Emission, GraphWriter, Shapes, Tensor, Value
 
 
 def _pointwise(writer: GraphWriter, params, operands: list[Value], shapes: Shapes) -> list[Tensor]:
@@ -133,7 +131,7 @@ def _pool(operator: str) -> Emission:
     return emit
 
 
-EMISSIONS: dict[str, Emission] = PRIMITIVES | {
+EMISSIONS: dict[str, Emission] = {
     "conv_general_dilated": _convolution,
     "depthwise": _depthwise,
     "pointwise": _pointwise,
