@@ -129,43 +129,65 @@ def _image(output, kernel, *, taps, stride, size):
     return total.reshape(groups, *each.shape[2:])
 
 
-def _bands(image, kernel, *, taps, stride, size):
-    """The output as one matrix product: rows of the image, stacked as the taps need them, by band matrices of kernel rows."""
-    margin, rows = _margin(taps), sorted({row for row, _ in taps})
-    height, width = (-(-n // stride) for n in size)
-    reach = stride * (height - 1) + 1
+def _row_stacks(image, *, taps, stride, size):
+    """For each row of the output, the rows of the image that its taps meet: [group * channel, batch * height', row * width]."""
+    margin, rows = _margin(taps), _tap_rows(taps)
+    reach = stride * (-(-size[0] // stride) - 1) + 1
     padded = pad_with_zeros(image, [(0, 0)] * 3 + [(margin, margin), (0, 0)])
     stacked = jnp.stack([padded[..., margin + row : margin + row + reach : stride, :] for row in rows], axis=-2)
+    groups, channels, batch, height = stacked.shape[:4]
+    return stacked.reshape(groups * channels, batch * height, -1)
+
+
+def _band_matrices(kernel, *, taps, stride, size):
+    """Rows of the kernels as band matrices, from the rows of a stack: [group * channel, multiple * width', row * width]."""
+    margin, rows = _margin(taps), _tap_rows(taps)
+    width = -(-size[1] // stride)
     index = np.full((len(rows), 2 * margin + 1), -1)
     for tap, (row, column) in enumerate(taps):
         index[rows.index(row), margin + column] = tap
     filters = jnp.transpose(gather_rows(kernel, index), (2, 4, 0, 3, 1))  # [group, channel, row, multiple, column]
-    # Build banded matrices without a gather: tile each row with period wide + stride and reshape to width wide, so that each row
-    # shifts by `stride`.
+    # Without a gather: tile each row with period wide + stride and reshape to width wide, so that each row shifts by `stride`.
     wide = size[1] + 2 * margin
     period = lax.pad(filters, np.zeros((), filters.dtype), [(0, 0, 0)] * 4 + [(0, wide + stride - filters.shape[-1], 0)])
     tiled = jnp.broadcast_to(period[..., None, :], (*filters.shape[:4], width, wide + stride)).reshape(*filters.shape[:4], -1)
     bands = tiled[..., : width * wide].reshape(*filters.shape[:4], width, wide)[..., margin : margin + size[1]]
-    return jnp.einsum("gcbhrw,gcrmvw->gmcbhv", stacked, bands)
+    groups, channels, _, multiples = bands.shape[:4]
+    return jnp.transpose(bands, (0, 1, 3, 4, 2, 5)).reshape(groups * channels, multiples * width, -1)
 
 
-def _solver(output_rule):
-    """Solutions for each of the three arrays: `output_rule` and its two transposes."""
-
-    def image(output, kernel, *, size, **grid):
-        groups, _, channels, batch = output.shape[:4]
-        image = jax.ShapeDtypeStruct((groups, channels, batch, *size), output.dtype)
-        return jax.linear_transpose(lambda x: output_rule(x, kernel, size=size, **grid), image)(output)[0]
-
-    def kernel(image, output, *, taps, **grid):
-        kernel = jax.ShapeDtypeStruct((len(taps), image.shape[0], output.shape[1], image.shape[1]), image.dtype)
-        return jax.linear_transpose(lambda k: output_rule(image, k, taps=taps, **grid), kernel)(output)[0]
-
-    return {"output": output_rule, "image": image, "kernel": kernel}
+def _tap_rows(taps):
+    return sorted({row for row, _ in taps})
 
 
-_BANDS = _solver(_bands)
-_SHIFTS = {"output": _output, "image": _image, "kernel": _BANDS["kernel"]}
+# One matrix product for each of the three arrays, in an order in which XLA need not transpose the stacks, the largest of all.
+
+
+def _output_by_bands(image, kernel, **grid):
+    groups, channels, batch = image.shape[:3]
+    height, width = (-(-n // grid["stride"]) for n in grid["size"])
+    each = jnp.einsum("czw,cvw->czv", _row_stacks(image, **grid), _band_matrices(kernel, **grid))
+    return jnp.transpose(each.reshape(groups, channels, batch, height, -1, width), (0, 4, 1, 2, 3, 5))
+
+
+def _image_by_bands(output, kernel, **grid):
+    groups, multiples, channels, batch, height, width = output.shape
+    each = jnp.transpose(output, (0, 2, 3, 4, 1, 5)).reshape(groups * channels, batch * height, multiples * width)
+    stacks = jnp.einsum("czv,cvw->czw", each, _band_matrices(kernel, **grid))
+    image = jax.ShapeDtypeStruct((groups, channels, batch, *grid["size"]), output.dtype)
+    return jax.linear_transpose(lambda x: _row_stacks(x, **grid), image)(stacks)[0]
+
+
+def _kernel_by_bands(image, output, **grid):
+    groups, multiples, channels, batch, height, width = output.shape
+    each = jnp.transpose(output, (0, 2, 1, 5, 3, 4)).reshape(groups * channels, multiples * width, batch * height)
+    bands = jnp.einsum("cvz,czw->cvw", each, _row_stacks(image, **grid))
+    kernel = jax.ShapeDtypeStruct((len(grid["taps"]), groups, multiples, channels), image.dtype)
+    return jax.linear_transpose(lambda k: _band_matrices(k, **grid), kernel)(bands)[0]
+
+
+_BANDS = {"output": _output_by_bands, "image": _image_by_bands, "kernel": _kernel_by_bands}
+_SHIFTS = {"output": _output, "image": _image, "kernel": _kernel_by_bands}
 
 
 _FUSED = {"output": fused_depthwise.output, "image": fused_depthwise.image, "kernel": fused_depthwise.kernel}
@@ -178,10 +200,10 @@ def _fused(first, second, *, solve, precision, **grid):
 
 @takes_precision
 def _solved(first, second, *, solve, taps, stride, size, support):
-    """The solution on a CPU: by bands if they have few zeros and there are several kernels or a stride, else by shifts."""
+    """The solution on a CPU: by bands if they have few zeros and there are three kernels, or two and a stride, else by shifts."""
     kernels = second.shape[1 if solve == "kernel" else 2]
-    are_dense = len({row for row, _ in taps}) * -(-size[1] // stride) <= 4 * len(taps)
-    rules = _BANDS if are_dense and (kernels > 2 or stride > 1) else _SHIFTS
+    are_dense = len(_tap_rows(taps)) * -(-size[1] // stride) <= 4 * len(taps)
+    rules = _BANDS if are_dense and (kernels > 2 or (kernels > 1 and stride > 1)) else _SHIFTS
     result = rules[solve](wide(first), wide(second), taps=taps, stride=stride, size=size)
     return result if solve == "kernel" else result.astype(first.dtype)
 
