@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.interchange.s_expressions import Atom, Form
+from dsrna_jax.interchange.s_expressions import Form
 from dsrna_jax.interchange.vnnlib_variables import Tensors, Variables
 
 
@@ -44,7 +44,7 @@ def comparisons(form: Form, variables: Variables | Tensors) -> tuple[Inequality,
     if form.head not in ("<=", ">=", "<", ">", "=", "==") or len(form.items) != 3:
         expected = "and, or, or two terms compared by <=, >=, <, >, = or =="
         raise InputError(f"line {form.line}: ({form.head or '...'} ...): expected {expected}")
-    left, right = (_term(item, variables) for item in form.items[1:])
+    left, right = (_term(item, form.line, variables) for item in form.items[1:])
     below, above = left.plus(right.times(-1.0)), right.plus(left.times(-1.0))
     sides = (below, above) if form.head.startswith("=") else (below,) if form.head.startswith("<") else (above,)
     return tuple(_checked(side, form.line, variables, is_strict=form.head in ("<", ">")) for side in sides)
@@ -64,13 +64,14 @@ def _checked(term: _Term, line: int, variables: Variables | Tensors, *, is_stric
     return Inequality(factors, term.offset, is_strict)
 
 
-def _term(item: Atom | Form, variables: Variables | Tensors) -> _Term:
-    if isinstance(item, Atom):
-        entry = variables.entry(item.text)
+def _term(item: str | Form, line: int, variables: Variables | Tensors) -> _Term:
+    """A term in a list that begins at that line."""
+    if isinstance(item, str):
+        entry = variables.entry(item)
         if entry is not None:
             return _Term({entry: 1.0}, 0.0)
-        return _Term({}, _number(item))
-    operands = [_term(part, variables) for part in item.items[1:]]
+        return _Term({}, _number(item, line))
+    operands = [_term(part, item.line, variables) for part in item.items[1:]]
     if item.head in ("+", "*", "-") and not operands:
         raise InputError(f"line {item.line}: an empty ({item.head})")
     if item.head == "+":
@@ -99,11 +100,11 @@ def _product(operands: list[_Term], line: int) -> _Term:
     return total
 
 
-def _number(atom: Atom) -> float:
+def _number(text: str, line: int) -> float:
     try:
-        number = float(atom.text)
+        number = float(text)
     except ValueError:
-        raise InputError(f"line {atom.line}: {shown(atom.text)} is neither a declared variable nor a number") from None
-    if not math.isfinite(number) or "_" in atom.text:
-        raise InputError(f"line {atom.line}: {shown(atom.text)} is no finite number")
+        raise InputError(f"line {line}: {shown(text)} is neither a declared variable nor a number") from None
+    if not math.isfinite(number) or "_" in text:
+        raise InputError(f"line {line}: {shown(text)} is no finite number")
     return number

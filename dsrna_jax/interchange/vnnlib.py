@@ -19,7 +19,7 @@ from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import expanded
 from dsrna_jax.interchange.linear_terms import Inequality, comparisons
 from dsrna_jax.interchange.onnx_file import read_bytes
-from dsrna_jax.interchange.s_expressions import Atom, Form, parsed
+from dsrna_jax.interchange.s_expressions import Form, parsed
 from dsrna_jax.interchange.vnnlib_variables import Tensors, Variables, flat_variables, tensors, with_indices
 
 _MOST_CASES = 100_000
@@ -107,21 +107,19 @@ def parsed_properties(text: str) -> tuple[Property, ...]:
         elif form.head == "declare-network":
             networks.append(form)
         elif form.head == "assert":
-            asserted.append(with_indices(form))
-            if len(asserted[-1].items) != 2:
-                raise InputError(f"line {form.line}: expected (assert FORMULA)")
+            asserted.append(form)
         elif form.head == "vnnlib-version":
             _check_version(form)
         elif form.head not in _IGNORED:
             expected = "declare-const, declare-network or assert"
             raise InputError(f"line {form.line}: ({form.head or '...'} ...) is not known: expected {expected}")
     variables = _variables(declarations, networks)
-    formulas = [form.items[1] for form in asserted]
-    return tuple(_properties(*_cases(formulas, variables), variables))
+    asserted = [with_indices(form) for form in asserted] if networks else asserted
+    return tuple(_properties(*_cases(asserted, variables), variables))
 
 
 def _check_version(form: Form) -> None:
-    words = [item.text for item in form.items[1:] if isinstance(item, Atom)]
+    words = [item for item in form.items[1:] if isinstance(item, str)]
     if len(words) != 1 or not re.fullmatch(r"<?[12]\.\d+>?", words[0]):
         raise InputError(f"line {form.line}: version {shown(' '.join(words))} of VNNLIB is not read: expected 1.0 or 2.0")
 
@@ -141,15 +139,18 @@ def _variables(declarations: list[Form], networks: list[Form]) -> Variables | Te
     return tensors(networks[0])
 
 
-def _cases(asserted, variables: Variables | Tensors) -> tuple[list[Inequality], list[tuple[Inequality, ...]]]:
+def _cases(asserted: Iterable[Form], variables: Variables | Tensors) -> tuple[list[Inequality], list[tuple[Inequality, ...]]]:
     """The assertions as conditions that always hold, and a disjunction of conjunctions, whose number has a limit.
 
     Raises: InputError above it.
     """
     common: list[Inequality] = []
     cases: list[tuple[Inequality, ...]] = [()]
-    for formula in asserted:
-        alternatives = _alternatives(formula, variables)
+    read = _Formulas(variables)
+    for form in asserted:
+        if len(form.items) != 2:
+            raise InputError(f"line {form.line}: expected (assert FORMULA)")
+        alternatives = read.alternatives(form.items[1], form.line)
         if len(alternatives) == 1:
             common.extend(alternatives[0])
         else:
@@ -157,18 +158,28 @@ def _cases(asserted, variables: Variables | Tensors) -> tuple[list[Inequality], 
     return common, cases
 
 
-def _alternatives(formula, variables: Variables | Tensors) -> list[tuple[Inequality, ...]]:
-    if not isinstance(formula, Form):
-        raise InputError(f"line {formula.line}: expected a comparison, got {shown(formula.text)}")
-    if formula.head in ("and", "or"):
-        parts = [_alternatives(part, variables) for part in formula.items[1:]]
-        if not parts:
-            raise InputError(f"line {formula.line}: an empty ({formula.head})")
-        return _joined(parts) if formula.head == "and" else [case for part in parts for case in part]
-    if formula.head == "!=":
-        sides = [formula._replace(items=(Atom(head, formula.line), *formula.items[1:])) for head in "<>"]
-        return [comparisons(side, variables) for side in sides]
-    return [comparisons(formula, variables)]
+class _Formulas:
+    """Reads formulas; a comparison that stands in a file many times, as bounds in many cases do, is read once."""
+
+    def __init__(self, variables: Variables | Tensors):
+        self._variables = variables
+        self._known: dict[tuple[str | Form, ...], list[tuple[Inequality, ...]]] = {}
+
+    def alternatives(self, formula: str | Form, line: int) -> list[tuple[Inequality, ...]]:
+        """A formula, in a list that begins at that line, as a disjunction of conjunctions."""
+        if not isinstance(formula, Form):
+            raise InputError(f"line {line}: expected a comparison, got {shown(formula)}")
+        known = self._known.get(formula.items)
+        if known is not None:
+            return known
+        if formula.head in ("and", "or"):
+            parts = [self.alternatives(part, formula.line) for part in formula.items[1:]]
+            if not parts:
+                raise InputError(f"line {formula.line}: an empty ({formula.head})")
+            return _joined(parts) if formula.head == "and" else [case for part in parts for case in part]
+        heads = "<>" if formula.head == "!=" else (formula.head,)
+        sides = [formula._replace(items=(head, *formula.items[1:])) for head in heads]
+        return self._known.setdefault(formula.items, [comparisons(side, self._variables) for side in sides])
 
 
 def _joined(parts: list[list[tuple[Inequality, ...]]]) -> list[tuple[Inequality, ...]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dsrna_jax.errors import InputError, shown
-from dsrna_jax.interchange.s_expressions import Atom, Form
+from dsrna_jax.interchange.s_expressions import Form
 
 _TYPES = ("real", "float32", "float64")
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -117,8 +117,8 @@ def tensors(network: Form) -> Tensors:
     declared: dict[str, list[DeclaredTensor]] = {"declare-input": [], "declare-output": []}
     for item in network.items[2:]:
         if not isinstance(item, Form) or item.head not in declared:
-            what = f"({item.head} ...)" if isinstance(item, Form) else shown(item.text)
-            raise InputError(f"line {item.line}: {what} of a network is not read: expected declare-input and declare-output")
+            what, line = (f"({item.head} ...)", item.line) if isinstance(item, Form) else (shown(item), network.line)
+            raise InputError(f"line {line}: {what} of a network is not read: expected declare-input and declare-output")
         declared[item.head].append(_tensor(item))
     for head, own in declared.items():
         if len(own) != 1:
@@ -144,16 +144,16 @@ def _tensor(form: Form) -> DeclaredTensor:
 
 
 def _words(form: Form) -> list[str]:
-    return [item.text if isinstance(item, Atom) else "()" for item in form.items[1:]]
+    return [item if isinstance(item, str) else "()" for item in form.items[1:]]
 
 
 def with_indices(form: Form) -> Form:
     """A form in which an index that stands apart, as in X [0], is part of the word before it."""
-    items: list[Atom | Form] = []
+    items: list[str | Form] = []
     for item in form.items:
         before = items[-1] if items else None
-        if isinstance(item, Atom) and item.text.startswith("[") and isinstance(before, Atom) and _NAME.fullmatch(before.text):
-            items[-1] = Atom(before.text + item.text, before.line)
+        if isinstance(item, str) and item.startswith("[") and isinstance(before, str) and _NAME.fullmatch(before):
+            items[-1] = before + item
         else:
-            items.append(item if isinstance(item, Atom) else with_indices(item))
+            items.append(item if isinstance(item, str) else with_indices(item))
     return Form(tuple(items), form.line)

@@ -96,7 +96,7 @@ def test_a_counterexample_is_printed_as_vnncomp_has_it(name, folder, capsys):
     printed = capsys.readouterr().out
     assert printed == (folder / "out.txt").read_text() and printed.startswith("sat\n((X_0 ")
     (form,) = s_expressions.parsed(printed.removeprefix("sat\n"))
-    x0, x1, y0, y1 = (float(pair.items[1].text) for pair in form.items)
+    x0, x1, y0, y1 = (float(pair.items[1]) for pair in form.items)
     np.testing.assert_allclose([y0, y1], [x0 + x1, x0 - x1], atol=1e-6)
     assert y0 >= 1.5 if "one" not in name else x0 <= 0.25 and y0 <= 1
 

@@ -40,8 +40,8 @@ formulas = st.recursive(
 
 def value(item, point):
     """The truth value or number of a formula or term at a point, by the meaning of SMT-LIB."""
-    if isinstance(item, s_expressions.Atom):
-        return point[item.text] if item.text in point else float(item.text)
+    if isinstance(item, str):
+        return point[item] if item in point else float(item)
     parts = [value(part, point) for part in item.items[1:]]
     first, *others = parts
     return {
@@ -75,6 +75,14 @@ def test_properties_hold_the_points_that_satisfy_the_formula(asserted, seed):
         named = {f"X_{i}": v for i, v in enumerate(x)} | {f"Y_{i}": v for i, v in enumerate(y)}
         held = [p for p in properties if np.all(p.lower <= x) and np.all(x <= p.upper)]
         assert all(value(f, named) for f in all_asserted) == any(p.is_unsafe(y[None])[0] for p in held)
+
+
+@pytest.mark.parametrize("gap", ["\n", "\t ", " ; a comment (of\n"])
+def test_gaps_between_words_change_nothing(gap):
+    text = DECLARED + BOX + "(assert (or (and (<= X_0 0.5) (>= Y_0 (* 2.0 Y_1))) (<= (+ Y_0 1) -2)))"
+    for one, other in zip(*map(vnnlib.parsed_properties, (text, text.replace(" ", gap))), strict=True):
+        for mine, its in zip(one, other, strict=True):
+            np.testing.assert_array_equal(mine, its)
 
 
 NETWORK = """(vnnlib-version <2.0>)
@@ -149,7 +157,7 @@ def test_an_equation_fixes_an_input():
 def test_a_witness_is_the_point_in_brackets():
     text = vnnlib.witness(np.array([[0.1, -2e-9]]), np.array([[3.0]]))
     (form,) = s_expressions.parsed(text)
-    pairs = {pair.items[0].text: float(pair.items[1].text) for pair in form.items}
+    pairs = {pair.items[0]: float(pair.items[1]) for pair in form.items}
     assert pairs == {"X_0": 0.1, "X_1": -2e-9, "Y_0": 3.0}
 
 
