@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from dsrna_jax.bounds import NORMS
 from dsrna_jax.bounds.relaxations.interval import Interval
@@ -37,6 +37,10 @@ class Box:
         ends = (jnp.where(wide > 0, jnp.nextafter(x + sign * wide, sign * jnp.inf), x) for sign in (-1, 1))
         low, high = (-jnp.inf, jnp.inf) if clip is None else clip
         return cls(*(jnp.clip(end, low, high) for end in ends))
+
+    def of_examples(self, examples: Int[Array | np.ndarray, " taken"]) -> "Box":
+        """The boxes of some of the examples."""
+        return jax.tree.map(lambda side: side[examples], self)
 
     @property
     def middle(self) -> PyTree[Float[Array, "batch ..."]]:

@@ -27,8 +27,8 @@ class Specification:
     clauses: numbers of the rows of each clause. By default every row is a clause by itself, so that all rows must hold.
     """
 
-    rows: Float[Array, "..."]
-    offsets: Float[Array, "*batch row"]
+    rows: Float[Array | np.ndarray, "..."]
+    offsets: Float[Array | np.ndarray, "*batch row"]
     clauses: tuple[tuple[int, ...], ...] | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
@@ -48,6 +48,10 @@ class Specification:
     def of_every_row(self) -> tuple[tuple[int, ...], ...]:
         """The clauses, written out."""
         return self.clauses if self.clauses is not None else tuple((row,) for row in range(np.shape(self.offsets)[-1]))
+
+    def of_examples(self, examples: Int[Array | np.ndarray, " taken"]) -> "Specification":
+        """The specification of some examples, if it has rows of each, [batch, row, *output], and offsets [batch, row]."""
+        return dataclasses.replace(self, rows=self.rows[examples], offsets=self.offsets[examples])
 
     def holds(self, values: Float[Array, "batch row"]) -> Bool[Array, " batch"]:
         """Whether the property holds for values <row, y> + offset, or is certified by lower bounds of them."""

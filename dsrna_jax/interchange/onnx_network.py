@@ -24,6 +24,7 @@ from dsrna_jax.interchange.operations import ALL
 from dsrna_jax.interchange.operations.registry import OnnxOperation, Operand, Shape
 
 _SHAPES = {"Shape", "Size"}
+_OF_NEWEST_OPSET = {"Softmax", "LogSoftmax"}  # computed so by the reference implementation in files of any opset
 
 
 class _Step(NamedTuple):
@@ -183,11 +184,22 @@ def _needed(graph: OnnxGraph) -> list[OnnxNode]:
 
 def _folded(node: OnnxNode, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The results of a node whose operands are all constants, by the reference implementation of ONNX."""
+    from onnx import ValueInfoProto, helper
     from onnx.reference import ReferenceEvaluator
 
-    evaluator = ReferenceEvaluator(node.proto, opsets={"": node.opset})
-    results = evaluator.run(None, {name: known[name] for name in node.inputs if name})
-    return {name: np.asarray(value) for name, value in zip(node.outputs, results, strict=False) if name}
+    if node.operator in _OF_NEWEST_OPSET:
+        with jax.enable_x64(True):
+            result = ALL[node.operator].function(node, jnp.asarray(known[node.inputs[0]]))  # pyright: ignore[reportOptionalCall]
+        return {node.outputs[0]: np.asarray(result)}
+    given, named = ({name: None for name in names if name} for names in (node.inputs, node.outputs))
+    inputs, outputs = ([ValueInfoProto(name=name) for name in names] for names in (given, named))
+    graph = helper.make_graph([node.proto], "", inputs, outputs)
+    try:
+        evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)]))
+    except RuntimeError:  # it has newer versions of the operation alone, and takes the newest for a single node
+        evaluator = ReferenceEvaluator(node.proto)
+    results = evaluator.run(None, {name: known[name] for name in given})
+    return {name: np.asarray(value) for name, value in zip(named, results, strict=True)}
 
 
 def _shape_of(node: OnnxNode, shape: Shape) -> dict[str, np.ndarray]:

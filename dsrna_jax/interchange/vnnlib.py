@@ -22,7 +22,7 @@ from dsrna_jax.interchange.onnx_file import read_bytes
 from dsrna_jax.interchange.s_expressions import Form, parsed
 from dsrna_jax.interchange.vnnlib_variables import Tensors, Variables, flat_variables, tensors, with_indices
 
-_MOST_CASES = 100_000
+_MOST_CASES = 1_000_000
 _IGNORED = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
 
 
@@ -68,18 +68,51 @@ class Property(NamedTuple):
           dtype: float64 needs `jax.enable_x64`.
         Raises: InputError if `dtype` does not hold the rows, or JAX does not compute in it.
         """
-        import jax
-        import jax.numpy as jnp
-
-        dtype = np.dtype(dtype)
-        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-            raise InputError(f"JAX does not compute in {dtype} here: expected float32, or jax.enable_x64(True)")
-        rows, offsets = self.rows.astype(dtype), self.offsets.astype(dtype)
-        if not np.array_equal(rows, self.rows):
-            raise InputError(f"{dtype} does not hold the property's factors of outputs: give dtype=numpy.float64")
-        offsets = np.where(offsets > self.offsets, np.nextafter(offsets, -np.inf, dtype=offsets.dtype), offsets)
         shape = self.rows.shape[1:] if output_shape is None else output_shape
-        return bounds.Specification(jnp.asarray(rows.reshape(-1, *shape)), jnp.asarray(offsets), self.clauses)
+        return _specification(self.rows, self.offsets, self.clauses, shape, dtype)
+
+
+def union(
+    properties: Sequence[Property],
+    example_shape: Sequence[int] | None = None,
+    output_shape: Sequence[int] | None = None,
+    dtype: DTypeLike = np.float32,
+) -> tuple["bounds.Box", "bounds.Specification"]:
+    """All properties of a file as `bounds.verify` takes them: boxes [box, *example_shape], with rows and offsets of each.
+
+    Clauses are shared: one that is shorter in a box, or that a box does not have, repeats a row or another clause there.
+
+    Args: as in `Property.region` and `Property.specification`.
+    Raises: as `Property.specification`.
+    """
+    first = properties[0]
+    most = max(len(p.clauses) for p in properties)
+    clauses = [[p.clauses[min(k, len(p.clauses) - 1)] for k in range(most)] for p in properties]
+    lengths = [max(map(len, same)) for same in zip(*clauses, strict=True)]
+    places = [np.concatenate(list(map(np.resize, own, lengths))) for own in clauses]
+    rows, offsets = (
+        np.stack([part[place] for part, place in zip(parts, places, strict=True)])
+        for parts in ([p.rows for p in properties], [p.offsets for p in properties])
+    )
+    ends = np.cumsum(lengths)
+    shared = tuple(tuple(range(end - length, end)) for end, length in zip(ends, lengths, strict=True))
+    inputs = first.lower.shape if example_shape is None else tuple(example_shape)
+    lower, upper = (np.stack(sides).reshape(-1, *inputs) for sides in zip(*((p.lower, p.upper) for p in properties), strict=True))
+    outputs = first.rows.shape[1:] if output_shape is None else output_shape
+    return bounds.Box(lower, upper), _specification(rows, offsets, shared, outputs, dtype)
+
+
+def _specification(rows: np.ndarray, offsets: np.ndarray, clauses, output_shape, dtype) -> "bounds.Specification":
+    import jax
+
+    dtype = np.dtype(dtype)
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise InputError(f"JAX does not compute in {dtype} here: expected float32, or jax.enable_x64(True)")
+    near, lower = rows.astype(dtype), offsets.astype(dtype)
+    if not np.array_equal(near, rows):
+        raise InputError(f"{dtype} does not hold the property's factors of outputs: give dtype=numpy.float64")
+    lower = np.where(lower > offsets, np.nextafter(lower, -np.inf, dtype=dtype), lower)
+    return bounds.Specification(near.reshape(*rows.shape[:-1], *output_shape), lower, clauses)
 
 
 def read(path: str | os.PathLike) -> tuple[Property, ...]:

@@ -130,7 +130,7 @@ def _image(output, kernel, *, taps, stride, size):
 
 
 def _row_stacks(image, *, taps, stride, size):
-    """For each row of the output, the rows of the image that its taps meet: [group * channel, batch * height', row * width]."""
+    """The rows of the image that the taps of each row of the output meet: [group * channel, batch * height', row * width]."""
     margin, rows = _margin(taps), _tap_rows(taps)
     reach = stride * (-(-size[0] // stride) - 1) + 1
     padded = pad_with_zeros(image, [(0, 0)] * 3 + [(margin, margin), (0, 0)])

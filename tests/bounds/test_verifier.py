@@ -221,7 +221,7 @@ def test_an_attack_follows_a_valley_to_its_end():
         return jnp.abs(jnp.diff(x)).sum(1, keepdims=True) - 0.5 * x.sum(1, keepdims=True)
 
     specification = bounds.Specification(np.ones((1, 1)), np.array([3.96]))
-    assert api.attacked_first(f, bounds.Box(-np.ones((1, 8)), np.ones((1, 8))), specification) is not None
+    assert api.Problem.of(f, bounds.Box(-np.ones((1, 8)), np.ones((1, 8))), specification).attacked(None) is not None
 
 
 def test_an_attack_takes_as_many_points_as_fit_and_the_nearest_clauses_first(monkeypatch):
@@ -244,7 +244,7 @@ def test_an_attack_takes_as_many_points_as_fit_and_the_nearest_clauses_first(mon
         (np.zeros((1, 3)), np.ones((1, 3)), {"batch": 10**15}, "its boxes alone would take"),
         (np.zeros((1, 3)), np.ones((1, 3)), {"key": 3}, r"expected a random key.* jax.random.key\(3\)"),
         (np.zeros((1, 3)) * 1j, np.ones((1, 3)), {}, "must be real numbers, got complex128 and float64"),
-        (np.zeros((2, 3)), np.ones((2, 3)), {}, "a box of one example"),
+        (np.zeros((0, 3)), np.ones((0, 3)), {}, r"must be a box, \[1, ...\], or several, got \(0, 3\)"),
         (np.ones((1, 3)), np.zeros((1, 3)), {}, r"lower end lies above its upper end at \(0, 0\)"),
         (np.zeros((1, 3)), np.full((1, 3), np.inf), {}, "must be finite"),
         ([np.zeros((1, 3))] * 2, [np.ones((1, 3))] * 2, {}, "a box of one array, got a list"),

@@ -1,4 +1,4 @@
-"""The answer to an instance of VNN-COMP: what is proved, which counterexamples count, and how boxes share the time."""
+"""The answer to an instance of VNN-COMP: what is proved, and which counterexamples count."""
 
 import types
 
@@ -54,26 +54,27 @@ def test_a_counterexample_that_is_none_is_not_called_sat(point, reason, folder, 
 
 
 def test_a_time_that_is_over_is_a_timeout(folder, monkeypatch):
-    clock = iter(range(0, 1000, 40))
+    clock = iter(range(0, 1000, 100))
     monkeypatch.setattr(bounds, "verify", None)
     monkeypatch.setattr(answering, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     found = answering.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 60)
     assert found.status == "timeout" and "before 2 of 2 boxes were decided" in found.reason
 
 
-def test_boxes_are_attacked_first(folder, monkeypatch):
-    monkeypatch.setattr(bounds, "verify", None)
+def test_a_box_of_several_that_fails_is_found_by_the_attack(folder):
     assert answering.answer(folder / "n.onnx", folder / "one_box_fails.vnnlib", 60)[:2] == ("sat", "found by an attack")
 
 
-def test_boxes_share_the_time(folder, monkeypatch):
-    """Box 1 does not come to an end in its half of the time, box 2 needs none, and box 1 has the rest."""
-    shares = []
-
-    def solve(f, region, specification, *, timeout):
-        shares.append((float(region.upper[0, 0]), round(timeout, -1)))
-        return verdict("verified") if len(shares) > 1 else verdict("unknown", reason=answering.OVER)
-
-    monkeypatch.setattr(bounds, "verify", solve)
-    assert answering.answer(folder / "n.onnx", folder / "both_boxes_hold.vnnlib", 6000).status == "unsat"
-    assert shares == [(0.25, 3000), (1, 6000), (0.25, 6000)]
+def test_float64_decides_what_rounding_in_float32_hides(tmp_path):
+    """y = (x + 1000) - 1000 as products by weights: float32 knows y to some 1e-4, and y > 0.99999 on [1, 1.00001]."""
+    weights = {"a": np.ones((1, 1)), "b": np.full(1, 1000.0), "c": np.full(1, -1000.0)}
+    nodes = [
+        helper.make_node(*parts) for parts in (("MatMul", "xa", "h"), ("Add", "hb", "g"), ("Relu", "g", "r"), ("Add", "rc", "y"))
+    ]
+    constants = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    save(model_of(nodes, constants, shape=(1, 1)), tmp_path / "n.onnx")
+    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 1))(assert (<= X_0 1.00001))"
+    (tmp_path / "p.vnnlib").write_text(f"{declared}(assert (<= Y_0 0.99999))")
+    (tmp_path / "q.vnnlib").write_text(f"{declared}(assert (<= Y_0 1.000005))")
+    assert answering.answer(tmp_path / "n.onnx", tmp_path / "p.vnnlib", 600).status == "unsat"
+    assert answering.answer(tmp_path / "n.onnx", tmp_path / "q.vnnlib", 600).status == "sat"

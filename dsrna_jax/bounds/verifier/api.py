@@ -20,7 +20,7 @@ from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
 from dsrna_jax.bounds.verifier.pairwise import splittable
-from dsrna_jax.bounds.verifier.verdict import OVER, Verdict
+from dsrna_jax.bounds.verifier.verdict import Verdict, over
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
@@ -42,7 +42,7 @@ def verify(
     iterations: int = 20,
     key: PRNGKeyArray | None = None,
 ) -> Verdict:
-    """Whether a property of f(x') holds for every x' of a box: a proof, a counterexample, or neither within the time.
+    """Whether a property of f(x') holds for every x' of a region: a proof, a counterexample, or neither within the time.
 
     f is attacked first. Then branch and bound divides the box, or the sides of hinges such as relu, and bounds batches of
     sub-problems by one compiled program. Splits of inputs suit any function of few inputs, splits of hinges piecewise linear
@@ -53,19 +53,19 @@ def verify(
     Args:
       f: maps x [batch, ...], one array, to [batch, ...], each example by itself. A pytree such as
         `jax.tree_util.Partial(apply, weights)` is compiled once for all weights of one shape.
-      region: a box of one example, [1, ...].
-      specification: its rows fit the shape of f(x).
+      region: a box, [1, ...], or the union of several, [box, ...].
+      specification: its rows fit the shape of f(x); those of each box, if they have a first axis more.
       timeout: seconds, > 0; checked between stages and batches, so that a program that compiles is not cut short.
       method: one of `METHODS`: of the bounds of sub-boxes ("crown" by default), or of the intermediate bounds that all splits of
         hinges share ("alpha_crown", whose programs grow with the square of the layers, and "hz_crown" for more than 8).
-      split: "inputs", "hinges", or "auto" for inputs if there are up to 20, or no hinges.
+      split: "inputs", "hinges", or "auto" for inputs if up to 20 of them vary in a box, or there are no hinges.
       batch: sub-problems bounded at a time.
       iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
         bounds of operands, and five times as many where no hinge is left to split.
       key: of the attack's random points.
 
     Returns: a `Verdict`.
-    Raises: InputError for regions of several examples or trees, ends in the wrong order, a timeout that is not positive, and an f
+    Raises: InputError for regions of trees, ends in the wrong order, a timeout that is not positive, and an f
       that cannot be traced for such inputs, returns no array or is nowhere finite; or as `bound`.
     """
     started = time.monotonic()
@@ -77,8 +77,7 @@ def verify(
     if method is not None:
         method_named(method)
     problem = Problem.of(f, region, specification)
-    specification, box = problem.specification, problem.box
-    free, boxes = free_memory(), batch * (2 * box.lower.nbytes + 16)
+    free, boxes = free_memory(), batch * (2 * problem.boxes.lower[0].nbytes + 16)
     if free is not None and boxes > free:
         raise InputError(f"batch={batch}: its boxes alone would take {boxes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
 
@@ -89,21 +88,22 @@ def verify(
     if point is not None:
         return Verdict("counterexample", point, "found by an attack", seconds(), 0)
     if seconds() >= timeout:
-        return Verdict("unknown", None, OVER, seconds(), 0)
-    options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
+        return Verdict("unknown", None, over(problem.count, problem.count), seconds(), 0)
     layers = hinge_layers(problem.graph)
     if split == "auto":
-        split = "hinges" if box.lower.size > FEW_INPUTS and layers else "inputs"
+        split = "hinges" if problem.varying_inputs > FEW_INPUTS and layers else "inputs"
+    options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
     if split == "inputs":
-        outcome = input_splits.search(problem.traceable, specification, box, method=method or "crown", **options)
+        outcome = input_splits.search(
+            problem.traceable, problem.specification, problem.boxes, method=method or "crown", **options
+        )
     else:
         shared = method or ("alpha_crown" if len(layers) <= FEW_LAYERS else "hz_crown")
-        outcome = hinge_splits.search(
-            problem.traceable, specification, box, layers, method=shared, iterations=iterations, **options
-        )
-    if outcome.status != "counterexample":
+        options |= {"layers": layers, "method": shared, "iterations": iterations}
+        outcome = hinge_splits.search_each(problem.traceable, problem.specification, problem.boxes, **options)
+    if outcome.counterexample is None:
         return Verdict(outcome.status, None, outcome.reason, seconds(), outcome.branches)
-    confirmed = problem.confirmed(outcome.counterexample)
+    confirmed = problem.confirmed(outcome.counterexample, outcome.box)
     if confirmed is None:
         return Verdict("unknown", None, "an input violates the property by no more than rounding", seconds(), outcome.branches)
     return Verdict("counterexample", confirmed, outcome.reason, seconds(), outcome.branches)
@@ -113,59 +113,72 @@ def verify(
 class Problem:
     """A function, a region and a property that fit together.
 
-    traceable, graph: of f. Values of the graph are abstract.
-    specification: with rows [row, *output] and offsets [row].
-    box: in the type that bounds are computed in, rounded outwards; `exact` is as it was given.
+    traceable, graph: of f, the graph of one example. Values of the graph are abstract.
+    specification: with rows [box, row, *output] and offsets [box, row].
+    boxes: in the type that bounds are computed in, rounded outwards; `exact` are as they were given.
     """
 
     f: Callable
     traceable: Traceable
     graph: Graph
     specification: Specification
-    box: Box
+    boxes: Box
     exact: Box
 
     @classmethod
     def of(cls, f: Callable, region: Box, specification: Specification) -> "Problem":
         """The problem of these parts. Raises: as `verify`."""
         lower, upper = _ends(region)
-        box, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
+        boxes, exact = Box(lower, upper), Box(*(np.asarray(side, np.float64) for side in (region.lower, region.upper)))
         if not isinstance(specification, Specification):
             raise InputError(f"the property must be a bounds.Specification, got {type(specification).__name__}")
         specification = specification.checked()
         try:
-            output = jax.eval_shape(f, box.middle)
+            output = jax.eval_shape(f, boxes.middle)
         except InputError:
             raise
         except (TypeError, ValueError) as error:
             raise InputError(f"f(x) cannot be traced for x {list(lower.shape)}: {' '.join(str(error).split())[:200]}") from error
-        if not isinstance(output, jax.ShapeDtypeStruct) or output.shape[:1] != (1,):
+        if not isinstance(output, jax.ShapeDtypeStruct) or output.shape[:1] != lower.shape[:1]:
             raise InputError(f"f(x) must be one array [batch, ...] for x {list(lower.shape)}, got {shown(output)}")
         graphs: list[Graph] = []
-        jax.eval_shape(lambda x: graphs.append(splittable(f, x)), box.middle)
-        return cls(f, Traceable.of(f, box.middle), graphs[0], _of_the_example(specification, output), box, exact)
+        jax.eval_shape(lambda x: graphs.append(splittable(f, x)), boxes.middle[:1])
+        return cls(f, Traceable.of(f, boxes.middle), graphs[0], _of_each_box(specification, output), boxes, exact)
+
+    @property
+    def count(self) -> int:
+        """The number of boxes."""
+        return len(self.boxes.lower)
+
+    @property
+    def varying_inputs(self) -> int:
+        """The most inputs that vary in a box."""
+        return int((self.exact.lower < self.exact.upper).reshape(self.count, -1).sum(1).max())
 
     def attacked(self, key: PRNGKeyArray | None) -> np.ndarray | None:
-        """A counterexample that an attack finds, confirmed. Raises: InputError if f is finite at no point that it tries."""
+        """A counterexample in the first `POINTS` boxes that an attack finds, confirmed.
+
+        Raises: InputError if f is finite at no point that it tries.
+        """
         key = checked_key(jax.random.key(0) if key is None else key, is_single=True)
-        clauses = len(self.specification.of_every_row)
-        points = max(POINTS // clauses, 1) * clauses
-        free, bytes_each = free_memory(), self.box.lower.itemsize * sum(node.size for node in self.graph.nodes)
+        clauses, first = len(self.specification.of_every_row), np.arange(min(self.count, POINTS))
+        points = max(POINTS // (clauses * len(first)), 1) * clauses
+        free, bytes_each = free_memory(), self.boxes.lower.itemsize * len(first) * sum(node.size for node in self.graph.nodes)
         while free is not None and points > 1 and points * bytes_each > free / 2:
             points = -(-points // 2)
-        f = self.traceable
-        point, least = jax.device_get(attacked(f.arrays, f.static, self.specification, self.box, key, points=points))
+        f, specification, boxes = self.traceable, self.specification.of_examples(first), self.boxes.of_examples(first)
+        point, least, box = jax.device_get(attacked(f.arrays, f.static, specification, boxes, key, points=points))
         if least == np.inf:
             raise InputError("f(x) is finite at no point of the region that was tried: its weights hold NaN or infinity")
-        return self.confirmed(point) if least <= 0 else None
+        return self.confirmed(point, int(box)) if least <= 0 else None
 
-    def confirmed(self, point) -> np.ndarray | None:
-        """The input as a counterexample in float64, moved into the exact box; None if it is none there.
+    def confirmed(self, point: np.ndarray, box: int) -> np.ndarray | None:
+        """The input as a counterexample in float64, moved into the exact box of that number; None if it is none there.
 
         The arrays of a pytree f are taken in float64 too. A function that takes no such inputs is evaluated as it is, at the next
         input of float32.
         """
-        f, exact, specification = self.f, self.exact, self.specification
+        f, exact, specification = self.f, self.exact.of_examples(np.array([box])), self.specification.of_examples(np.array([box]))
         x = np.clip(np.asarray(point, np.float64)[None], exact.lower, exact.upper)
         with jax.enable_x64(True):
             wide = jax.tree.map(lambda a: jnp.asarray(a, float) if _is_float(a) else a, f)
@@ -178,18 +191,8 @@ class Problem:
         return x[0] if value <= 0 and np.all((exact.lower <= x) & (x <= exact.upper)) else None
 
 
-@in_full_precision
-def attacked_first(
-    f: Callable[[Float[Array, "batch *input"]], Float[Array, "batch *output"]],
-    region: Box,
-    specification: Specification,
-) -> np.ndarray | None:
-    """The counterexample that `verify` would find before it branches, if there is one."""
-    return Problem.of(f, region, specification).attacked(None)
-
-
 def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of a box of one example in the type that bounds are computed in, rounded outwards."""
+    """The ends of boxes in the type that bounds are computed in, rounded outwards."""
     if not isinstance(region, Box):
         raise InputError(f"the region must be a bounds.Box(lower, upper), got {type(region).__name__}")
     for side in (region.lower, region.upper):
@@ -197,8 +200,8 @@ def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
             what = "join the arrays of a tree inside of f, and give numbers as numpy.array([[...]])"
             raise InputError(f"the region must be a box of one array, got a {type(side).__name__}: {what}")
     exact = [np.asarray(side) for side in (region.lower, region.upper)]
-    if exact[0].shape != exact[1].shape or exact[0].ndim < 2 or len(exact[0]) != 1:
-        raise InputError(f"the region must be a box of one example, [1, ...], got {exact[0].shape} and {exact[1].shape}")
+    if exact[0].shape != exact[1].shape or exact[0].ndim == 0 or len(exact[0]) == 0:
+        raise InputError(f"the region must be a box, [1, ...], or several, got {exact[0].shape} and {exact[1].shape}")
     if not all(map(is_real, exact)):
         raise InputError(f"the ends of a region must be real numbers, got {exact[0].dtype} and {exact[1].dtype}")
     if not np.all(np.isfinite(exact[0]) & np.isfinite(exact[1])):
@@ -212,12 +215,14 @@ def _ends(region: Box) -> tuple[np.ndarray, np.ndarray]:
     return low, np.where(high < exact[1], np.nextafter(high, np.array(np.inf, dtype)), high)
 
 
-def _of_the_example(specification: Specification, output) -> Specification:
-    """The specification with rows [row, *output] and offsets [row]. Raises: InputError if they do not fit the output."""
+def _of_each_box(specification: Specification, output) -> Specification:
+    """The specification with rows and offsets of each box. Raises: InputError if they do not fit the output."""
     jax.eval_shape(lambda y: specification.functionals(y)[0], output)
-    rows, offsets = specification.rows, specification.offsets
-    rows = rows[0] if np.ndim(rows) > output.ndim else rows
-    return dataclasses.replace(specification, rows=rows, offsets=offsets[0] if np.ndim(offsets) > 1 else offsets)
+    rows, offsets = np.asarray(specification.rows), np.asarray(specification.offsets)
+    shape = (len(output), offsets.shape[-1])
+    return dataclasses.replace(
+        specification, rows=np.broadcast_to(rows, (*shape, *output.shape[1:])), offsets=np.broadcast_to(offsets, shape)
+    )
 
 
 def _narrow(x: np.ndarray, exact: Box) -> np.ndarray:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.specification import Specification
@@ -38,32 +38,37 @@ def value_at(arrays, static, specification: Specification, x: Float[Array, "1 *i
 
 @functools.partial(jax.jit, static_argnames=("static", "points", "steps"))
 def attacked(
-    arrays, static, specification: Specification, box: Box, key: PRNGKeyArray, *, points: int, steps: int = 100
-) -> tuple[Float[Array, "*input"], Float[Array, ""]]:
-    """The input that comes closest to a violation, and its least `violations`: at most 0 if it is a counterexample.
+    arrays, static, specification: Specification, boxes: Box, key: PRNGKeyArray, *, points: int, steps: int = 100
+) -> tuple[Float[Array, "*input"], Float[Array, ""], Int[Array, ""]]:
+    """The input that comes closest to a violation, its least `violations`, at most 0 for a counterexample, and its box's number.
 
     Random points are shared out among the clauses; if there are too few, to those that come closest at the middle of the box.
     Steps are a share of each entry's width, which falls from a quarter to 1/256. The best point of all steps counts.
 
     Args:
-      box: of one example, [1, ...].
-      points: in all.
+      specification: with rows and offsets of each box.
+      boxes: [box, ...].
+      points: in each box.
 
     Returns: infinity as the least violation if it is finite nowhere.
     """
-    f = joined(static, arrays)
+    f, count = joined(static, arrays), len(boxes.lower)
+    number = np.repeat(np.arange(count), points)
+    box, specification = boxes.of_examples(number), specification.of_examples(number)
     width = box.upper - box.lower
 
     def by_clause(x):
         return violations(values_of(f(x), specification), specification)
 
     clauses = len(specification.of_every_row)
-    target = jnp.arange(points) % clauses if points >= clauses else by_clause(box.middle)[0].argsort()[:points]
+    target = jnp.tile(jnp.arange(points) % clauses, count)
+    if points < clauses:
+        target = by_clause(box.middle)[::points].argsort(1)[:, :points].ravel()
 
     def worst(x):
         return jnp.take_along_axis(by_clause(x), target[:, None], 1)[:, 0]
 
-    axes, kept = tuple(range(1, box.lower.ndim)), MOMENTUM * ((1 + np.arange(points) // clauses) % 2)
+    axes, kept = tuple(range(1, box.lower.ndim)), np.tile(MOMENTUM * ((1 + np.arange(points) // clauses) % 2), count)
     kept = jnp.asarray(kept.reshape(-1, *[1] * len(axes)), box.lower.dtype)
 
     def step(carry, size):
@@ -78,10 +83,10 @@ def attacked(
         x = jnp.clip(x - size * width * jnp.sign(heading), box.lower, box.upper)
         return (x, best, jnp.fmin(value, least), heading), None
 
-    start = box.lower + jax.random.uniform(key, (points, *box.lower.shape[1:]), box.lower.dtype) * width
+    start = box.lower + jax.random.uniform(key, box.lower.shape, box.lower.dtype) * width
     start = jnp.clip(start, box.lower, box.upper)
     sizes = jnp.geomspace(1 / 4, 1 / 256, steps, dtype=box.lower.dtype)
-    infinite = jnp.full(points, jnp.inf, start.dtype)
+    infinite = jnp.full(len(start), jnp.inf, start.dtype)
     (_, best, least, _), _ = lax.scan(step, (start, start, infinite, jnp.zeros_like(start)), sizes)
     place = least.argmin()
-    return best[place], least[place]
+    return best[place], least[place], place // points

@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,12 +21,48 @@ from dsrna_jax.bounds.verifier.falsification import value_at
 from dsrna_jax.bounds.verifier.linear_programs import piece, solved
 from dsrna_jax.bounds.verifier.operand_bounds import refined
 from dsrna_jax.bounds.verifier.subproblems import Bounded, Root, Subproblems, members_of
-from dsrna_jax.bounds.verifier.verdict import OVER, Outcome
+from dsrna_jax.bounds.verifier.verdict import OVER, Outcome, over
 
 OF_OPERANDS = 0.25  # of the steps of a sub-problem: many sub-problems of few steps bound operands best
 FEWEST = 0.5  # of the steps of a batch, taken before it may end since it gains too little to certify any
 OF_LEAVES = 5.0  # of the steps of a sub-problem: one in which no hinge is left to split is not to fail for want of steps
 FIRST = 0.05  # share of the time after which bounds of operands are refined; each later stage lasts longer by a factor of 2
+
+
+def search_each(
+    f: Traceable, specification: Specification, boxes: Box, *, seconds_left: Callable[[], float], **options: Any
+) -> Outcome:
+    """Searches one box after the other. They share the time; those that it does not suffice for share what the others leave.
+
+    Args:
+      specification: with rows and offsets of each box.
+      boxes: [box, ...], arrays of NumPy.
+      The rest as in `search`.
+    """
+    count, branches, doubts = len(boxes.lower), 0, []
+    waiting = list(range(count))
+    while waiting and seconds_left() > 0:
+        late = []
+        for place, box in enumerate(waiting):
+            until = seconds_left() * (1 - 1 / (len(waiting) - place))
+            if seconds_left() <= 0:
+                late.append(box)
+                continue
+            own = Specification(specification.rows[box], specification.offsets[box], specification.clauses)
+            outcome = search(
+                f, own, boxes.of_examples(np.array([box])), seconds_left=lambda until=until: seconds_left() - until, **options
+            )
+            branches += outcome.branches
+            if outcome.status == "counterexample":
+                return outcome._replace(branches=branches, box=box)
+            if outcome.reason == OVER:
+                late.append(box)
+            elif outcome.status == "unknown":
+                doubts.append(outcome.reason)
+        waiting = late
+    if waiting:
+        doubts.append(over(len(waiting), count))
+    return Outcome("unknown" if doubts else "verified", None, doubts[0] if doubts else outcome.reason, branches)
 
 
 def search(
@@ -48,6 +85,8 @@ def search(
       layers: of the hinges, as `beta_crown.hinge_layers` gives them.
       method: of the intermediate bounds.
       iterations: steps of Adam for each batch.
+      specification: with rows [row, *output] and offsets [row].
+      box: [1, ...], arrays of NumPy.
       The rest as in `input_splits.search`.
     """
     if not layers:

@@ -22,7 +22,7 @@ from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.bounds.verifier.batches import ROUNDED
 from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
-from dsrna_jax.bounds.verifier.verdict import OVER, Outcome
+from dsrna_jax.bounds.verifier.verdict import INDIVISIBLE, Outcome, over
 
 LEAST = 0.01  # the least coefficient that counts, relative to the largest
 
@@ -74,37 +74,37 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
 
 
 def search(
-    f: Traceable, specification: Specification, box: Box, *, batch: int, method: str, seconds_left: Callable[[], float]
+    f: Traceable, specification: Specification, boxes: Box, *, batch: int, method: str, seconds_left: Callable[[], float]
 ) -> Outcome:
-    """Halves a box until the property is certified everywhere, fails somewhere, or the time is over.
+    """Halves boxes until the property is certified everywhere, fails somewhere, or the time is over.
 
     Args:
-      box: of one example, arrays of NumPy.
+      specification: with rows and offsets of each box.
+      boxes: [box, ...], arrays of NumPy.
       batch: sub-boxes bounded at a time, by one compiled program.
       seconds_left: the seconds that are left.
     """
-    waiting, waiting_bounds, branches = box, np.full(1, -np.inf, np.float32), 0
+    count = len(boxes.lower)
+    waiting, waiting_bounds, number, branches = boxes, np.full(count, -np.inf, np.float32), np.arange(count), 0
     while len(waiting_bounds):
         if seconds_left() <= 0:
-            return Outcome("unknown", None, OVER, branches)
-        first = np.argsort(waiting_bounds)[:batch]  # the worst first
+            return Outcome("unknown", None, over(len(np.unique(number)), count), branches)
+        first = np.argsort(waiting_bounds, kind="stable")[:batch]  # the worst first
         rest = np.setdiff1d(np.arange(len(waiting_bounds)), first, assume_unique=True)
-        count, filled = len(first), np.resize(first, batch)
-        taken = Box(waiting.lower[filled], waiting.upper[filled])
-        result = jax.device_get(bounded(f.arrays, f.static, specification, taken, method=method))
-        branches += count
-        least = np.nan_to_num(result.value[:count], nan=np.inf).argmin()
+        filled = np.resize(first, batch)
+        taken, its = waiting.of_examples(filled), number[first]
+        result = jax.device_get(bounded(f.arrays, f.static, specification.of_examples(number[filled]), taken, method=method))
+        branches += len(first)
+        least = np.nan_to_num(result.value[: len(first)], nan=np.inf).argmin()
         if result.value[least] <= 0:
-            return Outcome("counterexample", result.point[least], "a corner of a sub-box", branches)
-        left = ~result.is_certified[:count]
-        parents = Box(taken.lower[:count][left], taken.upper[:count][left])
-        children, is_divisible = halves(parents, result.entry[:count][left])
+            return Outcome("counterexample", result.point[least], "a corner of a sub-box", branches, int(its[least]))
+        left = np.flatnonzero(~result.is_certified[: len(first)])
+        children, is_divisible = halves(taken.of_examples(left), result.entry[left])
         if not is_divisible.all():
-            return Outcome("unknown", None, "a sub-box is as small as its numbers allow", branches)
-        waiting = Box(
-            *(np.concatenate([old[rest], new]) for old, new in ((waiting.lower, children.lower), (waiting.upper, children.upper)))
-        )
-        waiting_bounds = np.concatenate([waiting_bounds[rest], np.tile(result.bound[:count][left], 2)])
+            return Outcome("unknown", None, INDIVISIBLE, branches)
+        waiting = jax.tree.map(lambda old, new: np.concatenate([old[rest], new]), waiting, children)  # noqa: B023
+        waiting_bounds = np.concatenate([waiting_bounds[rest], np.tile(result.bound[left], 2)])
+        number = np.concatenate([number[rest], np.tile(its[left], 2)])
     return Outcome("verified", None, "every sub-box is certified", branches)
 
 

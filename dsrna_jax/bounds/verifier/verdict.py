@@ -6,15 +6,22 @@ from typing import NamedTuple
 import numpy as np
 
 OVER = "the time was over"  # the reason of a search that has ended by its time
+INDIVISIBLE = "a sub-box is as small as its numbers allow"  # of one that rounding has ended
+
+
+def over(undecided: int, boxes: int) -> str:
+    """`OVER`, with the number of boxes that are not decided where there are several."""
+    return OVER if boxes == 1 else f"{OVER} before {undecided} of {boxes} boxes were decided"
 
 
 class Outcome(NamedTuple):
-    """The result of one search: that of a `Verdict`, with a counterexample that is not checked yet."""
+    """The result of one search: that of a `Verdict`, with a counterexample that is not checked yet, and the number of its box."""
 
     status: str
     counterexample: np.ndarray | None
     reason: str
     branches: int
+    box: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

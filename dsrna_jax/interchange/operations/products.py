@@ -37,7 +37,7 @@ def _matmul_takes_batch(node, operands):
     if a.is_batched and b.is_batched:
         return len(a.shape) == len(b.shape) > 2
     if a.is_batched:
-        return b.is_constant and (len(b.shape) <= 2 or (len(b.shape) == len(a.shape) and b.shape[0] == 1))
+        return len(a.shape) > 1 and b.is_constant and (len(b.shape) <= 2 or (len(b.shape) == len(a.shape) and b.shape[0] == 1))
     return a.is_constant and len(b.shape) > 2 and (len(a.shape) <= 2 or (len(a.shape) == len(b.shape) and a.shape[0] == 1))
 
 
