@@ -38,14 +38,18 @@ def test_a_union_holds_if_every_box_does(split, seed):
                 assert np.all((boxes.lower <= x) & (x <= boxes.upper), 1).any()
 
 
-def test_rows_and_offsets_are_of_their_box():
-    """|x| in [0, 1], [2, 3] and [4, 5], asked to exceed another number in each: the last asks for too much by `excess`."""
-    boxes = bounds.Box(np.array([[0.0], [2.0], [4.0]]), np.array([[1.0], [3.0], [5.0]]))
-    rows = np.array([[[1.0]], [[1.0]], [[2.0]]])
-    for excess, status in ((-0.1, "verified"), (0.1, "counterexample")):
-        offsets = np.array([[0.1], [-1.9], [-8 - excess]])
-        verdict = bounds.verify(total, boxes, bounds.Specification(rows, offsets))
-        assert verdict.status == status and (status == "verified" or 4 <= verdict.counterexample[0] < 4.05 + 1e-6)
+@pytest.mark.parametrize("fails", [None, 0, 1, 2])
+def test_rows_and_offsets_are_of_their_box(fails, monkeypatch):
+    """Waves on [0, 1], [1, 2] and [2, 3], without the attack: each box asks for its own minimum, one of them for too much."""
+    monkeypatch.setattr(api.Problem, "attacked", lambda *_: None)
+    lower, factors = np.arange(3.0)[:, None], np.array([1.0, 2.0, 0.5])
+    boxes, wave = bounds.Box(lower, lower + 1), lambda x: x * jnp.sin(9 * x)
+    least = np.asarray(wave(lower + np.linspace(0, 1, 10_001))).min(1)
+    margins = np.where(np.arange(3) == fails, -0.01, 0.01)
+    specification = bounds.Specification(factors[:, None, None], (margins - factors * least)[:, None])
+    verdict = bounds.verify(wave, boxes, specification, batch=4)
+    assert verdict.branches > 6 and verdict.status == ("verified" if fails is None else "counterexample")
+    assert fails is None or boxes.lower[fails] <= verdict.counterexample <= boxes.upper[fails]
 
 
 def test_thousands_of_boxes_are_bounded_in_few_batches():
@@ -81,12 +85,13 @@ def test_boxes_share_the_time(monkeypatch):
     shares = []
 
     def solve(f, specification, box, *, seconds_left):
+        assert box.lower == specification.rows == specification.offsets  # those of this box
         shares.append((float(box.lower[0, 0]), round(seconds_left())))
         return Outcome("verified", None, "", 1) if len(shares) > 1 else Outcome("unknown", None, OVER, 1)
 
     monkeypatch.setattr(hinge_splits, "search", solve)
     boxes = bounds.Box(np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]]))
-    specification = bounds.Specification(np.ones((2, 1, 1)), np.zeros((2, 1)), ((0,),))
+    specification = bounds.Specification(np.array([[[0.0]], [[1.0]]]), np.array([[0.0], [1.0]]), ((0,),))
     outcome = hinge_splits.search_each(None, specification, boxes, seconds_left=lambda: 60)
     assert shares == [(0, 30), (1, 60), (0, 60)] and (outcome.status, outcome.branches) == ("verified", 3)
 
