@@ -163,7 +163,10 @@ def intermediate(
     given: Given | None = None,
     slopes: Slopes = "neuron",
 ) -> dict[str, tuple[Float[Array, "..."], Float[Array, "..."]]]:
-    """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`."""
+    """Bounds of the values that enter non-linear operations, {"relu_0": (lower, upper)}; arguments as in `bound`.
+
+    Operands of hinges, such as relu, that interval arithmetic shows to lie on one side of the kink may keep its bounds.
+    """
     options = Options(
         radius, norm, method, clip, box, chunk, iterations, given, slopes=slopes, channel_axis=channel_axis, optimizer=optimizer
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,7 +14,7 @@ from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.relaxations.hinge import Hinge
-from dsrna_jax.bounds.relaxations.interval import tightest
+from dsrna_jax.bounds.relaxations.interval import Interval, tightest
 from dsrna_jax.bounds.relaxations.maximum import Largest
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import outward_sum
@@ -127,9 +128,17 @@ def _name(start: Node, user: Node) -> str:
 
 def _source(node: Node) -> Node:
     """The node whose entries this one moves."""
+    moves = _moves(node)
+    return moves[0].parents[0] if moves else node
+
+
+def _moves(node: Node) -> list[Node]:
+    """The nodes that move entries of one another, from that which moves those of the source on, up to this one."""
+    moves = []
     while isinstance(node.operation, Linear) and node.operation.structural:
+        moves.append(node)
         (node,) = node.parents
-    return node
+    return moves[::-1]
 
 
 def _undecided(node: Node, users: list[Node], intervals: Intervals):
@@ -140,11 +149,21 @@ def _undecided(node: Node, users: list[Node], intervals: Intervals):
 
 
 def _undecided_of(user: Node, node: Node, intervals: Intervals):
-    if isinstance(user.operation, Largest) and node is user.parents[1]:
-        return user.operation.is_undecided(user, intervals[node])
-    if user.parents != (node,) or not isinstance(user.operation, Hinge):
+    """The mask of one user, whose operand holds the entries of the node as operations have moved them, or added constants."""
+    operation = user.operation
+    place = [_source(parent) for parent in user.parents].index(node)
+    if not (isinstance(operation, Hinge) or (isinstance(operation, Largest) and place == 1)):
         return None
-    return user.operation.is_undecided(user, [intervals[node]])
+    moves = _moves(user.parents[place])
+    interval = intervals[node]
+    for move in moves:
+        interval = Interval(*(move.operation.deviation(side) for side in interval))
+    mask = operation.is_undecided(user, interval)
+    for move in reversed(moves):
+        (before,) = move.parents
+        pull = move.operation.transposed or jax.linear_transpose(move.operation.deviation, before.value)
+        (mask,) = pull(mask.astype(move.value.dtype))
+    return mask != 0
 
 
 def is_affine(node: Node) -> bool:

@@ -1,12 +1,13 @@
 """The complete verifier over several boxes: the union holds what each of them holds."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from verifier_problems import problem
 
 from dsrna_jax import bounds
-from dsrna_jax.bounds.verifier import api, hinge_splits
+from dsrna_jax.bounds.verifier import api, hinge_splits, input_splits
 from dsrna_jax.bounds.verifier.verdict import OVER, Outcome
 
 OF_A_SUM = bounds.Specification(np.ones((1, 1)), np.array([-0.5]))
@@ -60,6 +61,16 @@ def test_thousands_of_boxes_are_bounded_in_few_batches():
     boxes.lower[2000], boxes.upper[2000] = 0.4, 0.6
     verdict = bounds.verify(total, boxes, OF_A_SUM, batch=256)
     assert verdict.status == "counterexample" and 0.4 <= verdict.counterexample[0] <= 0.5
+
+
+@pytest.mark.parametrize(("neurons", "at_once"), [(50, 64), (5_000, 19), (200_000, 1)])
+def test_the_larger_a_network_the_fewer_sub_boxes_are_bounded_at_once(monkeypatch, neurons, at_once):
+    batches = []
+    monkeypatch.setattr(api, "POINTS", 1)
+    monkeypatch.setattr(input_splits, "search", lambda *_, batch, **__: batches.append(batch) or Outcome("unknown", None, "", 0))
+    width, box = np.ones((1, neurons), np.float32), bounds.Box(np.array([[1.0]]), np.array([[2.0]]))
+    bounds.verify(lambda x: jax.nn.relu(x * width).sum(1, keepdims=True), box, OF_A_SUM, split="inputs")
+    assert batches == [at_once]
 
 
 def test_a_box_may_be_of_numbers_alone():

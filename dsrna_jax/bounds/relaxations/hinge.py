@@ -33,9 +33,9 @@ class Hinge:
         t = node.parents[0].value - self.at
         return t, t + interval.lower, t + interval.upper
 
-    def is_undecided(self, node, intervals):
+    def is_undecided(self, node, interval):
         """Mask of the entries whose interval spans the kink; elsewhere the hinge is linear."""
-        _, low, high = self.bounded_sides(node, intervals[0])
+        _, low, high = self.bounded_sides(node, interval)
         return spans(low, high)
 
     def enclosure(self, node, intervals):

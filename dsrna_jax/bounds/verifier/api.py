@@ -26,6 +26,7 @@ from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
 FEW_LAYERS = 8  # of hinges
+BATCH = 64
 POINTS = 64  # of the attack, or one for each clause if there are more
 
 
@@ -38,7 +39,7 @@ def verify(
     timeout: float = 60.0,
     method: str | None = None,
     split: str = "auto",
-    batch: int = 64,
+    batch: int | None = None,
     iterations: int = 20,
     key: PRNGKeyArray | None = None,
 ) -> Verdict:
@@ -59,7 +60,7 @@ def verify(
       method: one of `METHODS`: of the bounds of sub-boxes ("crown" by default), or of the intermediate bounds that all splits of
         hinges share ("alpha_crown", whose programs grow with the square of the layers, and "hz_crown" for more than 8).
       split: "inputs", "hinges", or "auto" for inputs if up to 20 of them vary in a box, or there are no hinges.
-      batch: sub-problems bounded at a time.
+      batch: sub-problems bounded at a time; by default 64, or fewer sub-boxes where one takes long.
       iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
         bounds of operands, and five times as many where no hinge is left to split.
       key: of the attack's random points.
@@ -77,6 +78,11 @@ def verify(
     if method is not None:
         method_named(method)
     problem = Problem.of(f, region, specification)
+    layers = hinge_layers(problem.graph)
+    if split == "auto":
+        split = "hinges" if problem.varying_inputs > FEW_INPUTS and layers else "inputs"
+    if batch is None:
+        batch = input_splits.boxes_at_once(problem.graph, BATCH) if split == "inputs" else BATCH
     free, boxes = free_memory(), batch * (2 * problem.boxes.lower[0].nbytes + 16)
     if free is not None and boxes > free:
         raise InputError(f"batch={batch}: its boxes alone would take {boxes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
@@ -89,9 +95,6 @@ def verify(
         return Verdict("counterexample", point, "found by an attack", seconds(), 0)
     if seconds() >= timeout:
         return Verdict("unknown", None, over(problem.count, problem.count), seconds(), 0)
-    layers = hinge_layers(problem.graph)
-    if split == "auto":
-        split = "hinges" if problem.varying_inputs > FEW_INPUTS and layers else "inputs"
     options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
     if split == "inputs":
         outcome = input_splits.search(

@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dsrna_jax.bounds.backward import linear_lower_bound
 from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.forward import relaxed_inputs
+from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.specification import Specification, lowest
@@ -25,6 +27,9 @@ from dsrna_jax.bounds.verifier.falsification import values_of, violations
 from dsrna_jax.bounds.verifier.verdict import INDIVISIBLE, Outcome, over
 
 LEAST = 0.01  # the least coefficient that counts, relative to the largest
+WORK = (
+    1e9  # of a batch: entries of operands of relaxed operations times entries of all nodes, about in proportion to CROWN's time
+)
 
 
 class BoundedBoxes(NamedTuple):
@@ -71,6 +76,12 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     best = tried.argmin(0)
     point = jnp.take_along_axis(points, best.reshape(1, -1, *[1] * (width.ndim - 1)), 0)[0]
     return BoundedBoxes((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
+
+
+def boxes_at_once(graph: Graph, most: int) -> int:
+    """The sub-boxes to bound at a time: `most`, or fewer of a large graph, whose first bound is not to take as long as many."""
+    work = sum(node.size for node in relaxed_inputs(graph)) * sum(node.size for node in graph.nodes)
+    return max(1, min(most, int(WORK // max(work, 1))))
 
 
 def search(
