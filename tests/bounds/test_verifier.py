@@ -19,6 +19,8 @@ from dsrna_jax.bounds.verifier import api
 from dsrna_jax.bounds.verifier.beta_crown import OfSubproblems, Split, ends_of, hinges_of
 from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
+from dsrna_jax.bounds.verifier.falsification import rounds
+from dsrna_jax.bounds.verifier.verdict import AT_A_POINT
 from dsrna_jax.errors import InputError
 
 
@@ -221,7 +223,8 @@ def test_an_attack_follows_a_valley_to_its_end():
         return jnp.abs(jnp.diff(x)).sum(1, keepdims=True) - 0.5 * x.sum(1, keepdims=True)
 
     specification = bounds.Specification(np.ones((1, 1)), np.array([3.96]))
-    assert api.Problem.of(f, bounds.Box(-np.ones((1, 8)), np.ones((1, 8))), specification).attacked(None) is not None
+    problem = api.Problem.of(f, bounds.Box(-np.ones((1, 8)), np.ones((1, 8))), specification)
+    assert problem.attacked(None, lambda: False)[0] is not None
 
 
 def test_an_attack_takes_as_many_points_as_fit_and_the_nearest_clauses_first(monkeypatch):
@@ -231,8 +234,49 @@ def test_an_attack_takes_as_many_points_as_fit_and_the_nearest_clauses_first(mon
     monkeypatch.setattr(api, "attacked", lambda *args, points: asked.append(points) or attack(*args, points=points))
     monkeypatch.setattr(api, "free_memory", lambda: 2 * 4 * 400)
     rows = np.eye(10)[::-1]  # the clause to attack is the last
-    found = api.Problem.of(f, box, bounds.Specification(rows, np.full(10, 0.5))).attacked(None)
-    assert found is not None and found[0] <= -0.5 and asked[0] < 10
+    found, nearest = api.Problem.of(f, box, bounds.Specification(rows, np.full(10, 0.5))).attacked(None, lambda: False)
+    assert found is not None and found[0] <= -0.5 and len(asked) == 1 and asked[0] < 10
+    assert nearest.value <= 0 and nearest.box == 0
+
+
+@pytest.mark.parametrize("clauses", [1, 3, 10, 100])
+@pytest.mark.parametrize("boxes", [1, 2, 7, 64, 1000])
+@pytest.mark.parametrize("room", [1, 4, 25, 1000])
+def test_rounds_of_attacks_give_every_box_its_points_and_fit_the_memory(boxes, clauses, room):
+    points, given = 4 * clauses, np.zeros(boxes, int)
+    shapes, turns = set(), []
+    for number, each, turn in rounds(boxes, points, clauses, room):
+        given += each * (np.bincount(number, minlength=boxes) > 0)
+        assert len(number) * each <= room and (each < clauses or each % clauses == 0)
+        shapes.add((len(number), each))
+        turns.append(turn)
+    assert (given >= points).all() and (given < 2 * (points + each)).all()
+    assert len(shapes) == 1 and turns == sorted(turns)
+
+
+def test_later_rounds_attack_the_clauses_that_are_left(monkeypatch):
+    """The nearest of 10 clauses at the middle of the box cannot fail; the second nearest does."""
+    monkeypatch.setattr(api, "ATTACKED", 1)
+    f, box = lambda x: jnp.tile(x, (1, 10)), bounds.Box(-np.ones((1, 1)), np.ones((1, 1)))
+    rows, offsets = np.eye(10), np.array([0.5, 0.1] + [2.0] * 8)
+    rows[1] = 0
+    problem = api.Problem.of(f, box, bounds.Specification(rows, offsets))
+    assert problem.attacked(None, lambda: True)[0] is None
+    assert problem.attacked(None, lambda: False)[0] <= -0.5
+
+
+@pytest.mark.parametrize("split", ["inputs", "hinges"])
+def test_a_property_that_rounding_hides_at_a_point_is_decided_in_float64_alone(split):
+    """f rises to within 1e-6 of 100: float32, whose numbers are 8e-6 apart there, can tell neither answer."""
+
+    def f(x):
+        return 100 + jax.nn.relu(x).sum(1, keepdims=True)
+
+    specification = bounds.Specification(-np.ones((1, 1)), np.array([102 + 1e-6]))
+    verdict = bounds.verify(f, bounds.Box(np.zeros((1, 2)), np.ones((1, 2))), specification, split=split)
+    assert (verdict.status, verdict.reason) == ("unknown", AT_A_POINT)
+    with jax.enable_x64(True):
+        assert bounds.verify(f, bounds.Box(np.zeros((1, 2)), np.ones((1, 2))), specification, split=split).status == "verified"
 
 
 @pytest.mark.parametrize(

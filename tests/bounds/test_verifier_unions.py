@@ -42,8 +42,8 @@ def test_a_union_holds_if_every_box_does(split, seed):
 @pytest.mark.parametrize("fails", [None, 0, 1, 2])
 def test_rows_and_offsets_are_of_their_box(fails, monkeypatch):
     """Waves on [0, 1], [1, 2] and [2, 3], without the attack: each box asks for its own minimum, one of them for too much."""
-    monkeypatch.setattr(api.Problem, "attacked", lambda *_: None)
     lower, factors = np.arange(3.0)[:, None], np.array([1.0, 2.0, 0.5])
+    monkeypatch.setattr(api.Problem, "attacked", lambda *_: (None, api.ClosestInput(lower[0], 1.0, 0)))
     boxes, wave = bounds.Box(lower, lower + 1), lambda x: x * jnp.sin(9 * x)
     least = np.asarray(wave(lower + np.linspace(0, 1, 10_001))).min(1)
     margins = np.where(np.arange(3) == fails, -0.01, 0.01)

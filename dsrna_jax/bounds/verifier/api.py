@@ -18,16 +18,18 @@ from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier import hinge_splits, input_splits
 from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
 from dsrna_jax.bounds.verifier.compiled import Traceable
-from dsrna_jax.bounds.verifier.falsification import attacked, values_of, violations
+from dsrna_jax.bounds.verifier.falsification import ClosestInput, attacked, rounds, values_of, violations
 from dsrna_jax.bounds.verifier.pairwise import splittable
-from dsrna_jax.bounds.verifier.verdict import Verdict, over
+from dsrna_jax.bounds.verifier.verdict import AT_A_POINT, Verdict, over
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
 FEW_LAYERS = 8  # of hinges
 BATCH = 64
-POINTS = 64  # of the attack, or one for each clause if there are more
+POINTS = 64  # of the attack on all boxes; at least one for each clause of each box
+ATTACK = 0.1  # share of the time after which no further points are attacked
+ATTACKED = 1_000_000  # entries of the graph's nodes, of all points that are attacked at once
 
 
 @in_full_precision
@@ -49,7 +51,9 @@ def verify(
     sub-problems by one compiled program. Splits of inputs suit any function of few inputs, splits of hinges piecewise linear
     networks: bounds of the hinges' operands are tightened in the same way where the property is not decided soon. Bounds allow
     for rounding, as `bound` does, so that "verified" holds for f in real arithmetic and as it is evaluated in the type of the
-    region; a counterexample is confirmed in float64, and "unknown" promises nothing.
+    region; a counterexample is confirmed in float64, and "unknown" promises nothing. Where the allowance for rounding hides
+    whether the property holds at the input nearest to a counterexample, no branching could decide it, and the search ends: with
+    `jax.enable_x64` and a region of float64 it goes further.
 
     Args:
       f: maps x [batch, ...], one array, to [batch, ...], each example by itself. A pytree such as
@@ -90,20 +94,25 @@ def verify(
     def seconds():
         return time.monotonic() - started
 
-    point = problem.attacked(key)
-    if point is not None:
-        return Verdict("counterexample", point, "found by an attack", seconds(), 0)
+    counterexample, nearest = problem.attacked(key, lambda: seconds() >= ATTACK * timeout)
+    if counterexample is not None:
+        return Verdict("counterexample", counterexample, "found by an attack", seconds(), 0)
     if seconds() >= timeout:
         return Verdict("unknown", None, over(problem.count, problem.count), seconds(), 0)
     options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
     if split == "inputs":
-        outcome = input_splits.search(
-            problem.traceable, problem.specification, problem.boxes, method=method or "crown", **options
-        )
+        search, is_certified_at = input_splits.search, input_splits.is_certified_at
+        options |= {"method": method or "crown"}
+    elif not layers:
+        return Verdict("unknown", None, "f has no hinges to split", seconds(), 0)
     else:
+        search, is_certified_at = hinge_splits.search_each, hinge_splits.is_certified_at
         shared = method or ("alpha_crown" if len(layers) <= FEW_LAYERS else "hz_crown")
         options |= {"layers": layers, "method": shared, "iterations": iterations}
-        outcome = hinge_splits.search_each(problem.traceable, problem.specification, problem.boxes, **options)
+    of_nearest = problem.specification.of_examples(np.array([nearest.box]))
+    if not is_certified_at(problem.traceable, of_nearest, np.asarray(nearest.point), **options):
+        return Verdict("unknown", None, AT_A_POINT, seconds(), 0)
+    outcome = search(problem.traceable, problem.specification, problem.boxes, **options)
     if outcome.counterexample is None:
         return Verdict(outcome.status, None, outcome.reason, seconds(), outcome.branches)
     confirmed = problem.confirmed(outcome.counterexample, outcome.box)
@@ -158,22 +167,32 @@ class Problem:
         """The most inputs that vary in a box."""
         return int((self.exact.lower < self.exact.upper).reshape(self.count, -1).sum(1).max())
 
-    def attacked(self, key: PRNGKeyArray | None) -> np.ndarray | None:
-        """A counterexample in the first `POINTS` boxes that an attack finds, confirmed.
+    def attacked(self, key: PRNGKeyArray | None, is_over: Callable[[], bool]) -> tuple[np.ndarray | None, ClosestInput]:
+        """A confirmed counterexample, or None if attacks find none in the time for them, and the input nearest to one.
 
-        Raises: InputError if f is finite at no point that it tries.
+        Raises: InputError if f is finite at no point that is tried.
         """
         key = checked_key(jax.random.key(0) if key is None else key, is_single=True)
-        clauses, first = len(self.specification.of_every_row), np.arange(min(self.count, POINTS))
-        points = max(POINTS // (clauses * len(first)), 1) * clauses
-        free, bytes_each = free_memory(), self.boxes.lower.itemsize * len(first) * sum(node.size for node in self.graph.nodes)
-        while free is not None and points > 1 and points * bytes_each > free / 2:
-            points = -(-points // 2)
-        f, specification, boxes = self.traceable, self.specification.of_examples(first), self.boxes.of_examples(first)
-        point, least, box = jax.device_get(attacked(f.arrays, f.static, specification, boxes, key, points=points))
-        if least == np.inf:
+        f, clauses = self.traceable, len(self.specification.of_every_row)
+        points = max(POINTS // (clauses * min(self.count, POINTS)), 1) * clauses
+        entries = sum(node.size for node in self.graph.nodes)
+        free, room = free_memory(), ATTACKED // entries
+        if free is not None:
+            room = min(room, free // (2 * entries * self.boxes.lower.itemsize))
+        nearest = ClosestInput(self.boxes.lower[0], np.inf, 0)
+        for place, (number, each, turn) in enumerate(rounds(self.count, points, clauses, max(room, 1))):
+            parts = self.specification.of_examples(number), self.boxes.of_examples(number)
+            attack = attacked(f.arrays, f.static, *parts, jax.random.fold_in(key, place), jnp.array(turn), points=each)
+            point, value, box = jax.device_get(attack)
+            if value < nearest.value:
+                nearest = ClosestInput(point, float(value), int(number[box]))
+            if value <= 0 and (counterexample := self.confirmed(point, int(number[box]))) is not None:
+                return counterexample, nearest
+            if is_over():
+                break
+        if nearest.value == np.inf:
             raise InputError("f(x) is finite at no point of the region that was tried: its weights hold NaN or infinity")
-        return self.confirmed(point, int(box)) if least <= 0 else None
+        return None, nearest
 
     def confirmed(self, point: np.ndarray, box: int) -> np.ndarray | None:
         """The input as a counterexample in float64, moved into the exact box of that number; None if it is none there.

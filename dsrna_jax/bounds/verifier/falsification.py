@@ -5,6 +5,8 @@ of gradients (Dong et al. 2018, arXiv:1710.06081), which ends much lower in most
 """
 
 import functools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,21 +38,54 @@ def value_at(arrays, static, specification: Specification, x: Float[Array, "1 *i
     return violations(values_of(joined(static, arrays)(x), specification), specification).min()
 
 
+class ClosestInput(NamedTuple):
+    """The input at which a property came closest to failing.
+
+    value: its least `violations`, at most 0 for a counterexample; infinite if it is finite nowhere.
+    box: the number of its box.
+    """
+
+    point: Float[Array, "*input"] | np.ndarray
+    value: Float[Array, ""] | float
+    box: Int[Array, ""] | int
+
+
+def rounds(boxes: int, points: int, clauses: int, room: int) -> Iterator[tuple[np.ndarray, int, int]]:
+    """The attacks that give each box its points, with up to `room` examples at a time, all of one shape.
+
+    Yields: (numbers of boxes, points of each, turn); all boxes have had a turn before the next one.
+    """
+    each = min(points, room)
+    each -= each % clauses if each > clauses else 0
+    groups = -(-boxes // max(1, min(boxes, room // each)))
+    at_once = -(-boxes // groups)
+    for turn in range(-(-points // each)):
+        for first in range(0, boxes, at_once):
+            yield np.arange(first, first + at_once) % boxes, each, turn
+
+
 @functools.partial(jax.jit, static_argnames=("static", "points", "steps"))
 def attacked(
-    arrays, static, specification: Specification, boxes: Box, key: PRNGKeyArray, *, points: int, steps: int = 100
-) -> tuple[Float[Array, "*input"], Float[Array, ""], Int[Array, ""]]:
-    """The input that comes closest to a violation, its least `violations`, at most 0 for a counterexample, and its box's number.
+    arrays,
+    static,
+    specification: Specification,
+    boxes: Box,
+    key: PRNGKeyArray,
+    turn: Int[Array, ""],
+    *,
+    points: int,
+    steps: int = 100,
+) -> ClosestInput:
+    """The nearest input to a violation that steps from random points find; they end with the first counterexample.
 
-    Random points are shared out among the clauses; if there are too few, to those that come closest at the middle of the box.
-    Steps are a share of each entry's width, which falls from a quarter to 1/256. The best point of all steps counts.
+    Points are shared out among the clauses; if there are too few, in each turn to the next that are closest at the middle of
+    the box. Steps are a share of each entry's width, which falls from a quarter to 1/256. The best point of all steps counts.
 
     Args:
       specification: with rows and offsets of each box.
       boxes: [box, ...].
+      turn: number of the attack on these boxes, from 0.
       points: in each box.
-
-    Returns: infinity as the least violation if it is finite nowhere.
     """
     f, count = joined(static, arrays), len(boxes.lower)
     number = np.repeat(np.arange(count), points)
@@ -63,16 +98,22 @@ def attacked(
     clauses = len(specification.of_every_row)
     target = jnp.tile(jnp.arange(points) % clauses, count)
     if points < clauses:
-        target = by_clause(box.middle)[::points].argsort(1)[:, :points].ravel()
+        nearest = jnp.roll(by_clause(box.middle)[::points].argsort(1), -points * turn, 1)
+        target = nearest[:, :points].ravel()
 
     def worst(x):
         return jnp.take_along_axis(by_clause(x), target[:, None], 1)[:, 0]
 
-    axes, kept = tuple(range(1, box.lower.ndim)), np.tile(MOMENTUM * ((1 + np.arange(points) // clauses) % 2), count)
-    kept = jnp.asarray(kept.reshape(-1, *[1] * len(axes)), box.lower.dtype)
+    axes = tuple(range(1, box.lower.ndim))
+    kept = MOMENTUM * ((1 + (points * turn + jnp.arange(points)) // clauses) % 2)
+    kept = jnp.tile(kept, count).reshape(-1, *[1] * len(axes)).astype(box.lower.dtype)
 
-    def step(carry, size):
-        x, best, least, heading = carry
+    def goes_on(carry):
+        number, _, _, least, _ = carry
+        return (number < steps) & ~(least <= 0).any()
+
+    def step(carry):
+        number, x, best, least, heading = carry
         value, pull = jax.vjp(worst, x)
         (gradient,) = pull(jnp.ones_like(value))
         better = value < least
@@ -80,13 +121,14 @@ def attacked(
         gradient = jnp.nan_to_num(gradient)
         length = jnp.abs(gradient).max(axes, keepdims=True)
         heading = kept * heading + gradient / jnp.where(length > 0, length, 1)
-        x = jnp.clip(x - size * width * jnp.sign(heading), box.lower, box.upper)
-        return (x, best, jnp.fmin(value, least), heading), None
+        x = jnp.clip(x - sizes[number] * width * jnp.sign(heading), box.lower, box.upper)
+        return number + 1, x, best, jnp.fmin(value, least), heading
 
     start = box.lower + jax.random.uniform(key, box.lower.shape, box.lower.dtype) * width
     start = jnp.clip(start, box.lower, box.upper)
     sizes = jnp.geomspace(1 / 4, 1 / 256, steps, dtype=box.lower.dtype)
     infinite = jnp.full(len(start), jnp.inf, start.dtype)
-    (_, best, least, _), _ = lax.scan(step, (start, start, infinite, jnp.zeros_like(start)), sizes)
+    carry = jnp.zeros((), jnp.int32), start, start, infinite, jnp.zeros_like(start)
+    _, _, best, least, _ = lax.while_loop(goes_on, step, carry)
     place = least.argmin()
-    return best[place], least[place], place // points
+    return ClosestInput(best[place], least[place], place // points)

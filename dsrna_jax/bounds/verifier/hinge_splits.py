@@ -48,10 +48,8 @@ def search_each(
             if seconds_left() <= 0:
                 late.append(box)
                 continue
-            own = Specification(specification.rows[box], specification.offsets[box], specification.clauses)
-            outcome = search(
-                f, own, boxes.of_examples(np.array([box])), seconds_left=lambda until=until: seconds_left() - until, **options
-            )
+            own = _of_box(specification, box), boxes.of_examples(np.array([box]))
+            outcome = search(f, *own, seconds_left=lambda until=until: seconds_left() - until, **options)
             branches += outcome.branches
             if outcome.status == "counterexample":
                 return outcome._replace(branches=branches, box=box)
@@ -63,6 +61,25 @@ def search_each(
     if waiting:
         doubts.append(over(len(waiting), count))
     return Outcome("unknown" if doubts else "verified", None, doubts[0] if doubts else outcome.reason, branches)
+
+
+def is_certified_at(
+    f: Traceable,
+    specification: Specification,
+    point: np.ndarray,
+    *,
+    layers: list[tuple[int, bool]],
+    batch: int,
+    method: str,
+    iterations: int,
+    seconds_left: Callable[[], float],
+) -> bool:
+    """Whether bounds certify clauses of one box, as many as fit a batch, at one input; as in `input_splits`."""
+    box = Box(point[None], point[None])
+    branching = _Branching(f, _of_box(specification, 0), box, batch, iterations)
+    root = subproblems.root(f.arrays, f.static, box, method=method)
+    whole = [branching.whole(root, place % len(branching.members)) for place in range(batch)]
+    return bool((branching.bounded(root, Subproblems(*map(np.stack, zip(*whole, strict=True)))).bound > 0).all())
 
 
 def search(
@@ -89,8 +106,6 @@ def search(
       box: [1, ...], arrays of NumPy.
       The rest as in `input_splits.search`.
     """
-    if not layers:
-        return Outcome("unknown", None, "f has no hinges to split", 0)
     stage = FIRST * seconds_left()
     branching = _Branching(f, specification, box, batch, iterations)
     root = jax.block_until_ready(subproblems.root(f.arrays, f.static, box, method=method))
@@ -112,6 +127,10 @@ def search(
             )
         stage *= 2
     return branching.outcome or Outcome("unknown", None, OVER, branching.branches)
+
+
+def _of_box(specification: Specification, box: int) -> Specification:
+    return Specification(specification.rows[box], specification.offsets[box], specification.clauses)
 
 
 class _Branching:
@@ -143,6 +162,12 @@ class _Branching:
         self.seconds_of_batch = min(self.seconds_of_batch, time.monotonic() - began)
         return result
 
+    def whole(self, root: Root, clause: int) -> Subproblems:
+        """The sub-problem of a clause in which no hinge has chosen a side."""
+        shares, weights = np.asarray(root.shares), self.members[clause].astype(np.float32)
+        sides, multipliers = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
+        return Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights)
+
     def end(self, status: str, point, reason: str) -> set[int]:
         """Sets the outcome; no clause is left."""
         self.outcome = Outcome(status, point, reason, self.branches)
@@ -151,7 +176,6 @@ class _Branching:
     def run(self, root: Root, clauses: Iterable[int], is_over: Callable[[], bool]) -> set[int]:
         """Branches on clauses until there is an outcome or the time is over. Returns: the clauses that are not certified yet."""
         f, specification, box, batch = self.f, self.specification, self.box, self.batch
-        shares = np.asarray(root.shares)
         waiting: list[tuple[float, int, bool, Subproblems]] = []
         order, undecided = itertools.count(), {}  # why, by clause
 
@@ -159,9 +183,7 @@ class _Branching:
             heapq.heappush(waiting, (float(bound), next(order), is_solved, problem))
 
         for clause in clauses:
-            sides, multipliers = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
-            weights = self.members[clause].astype(np.float32)
-            wait(-np.inf, Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights))
+            wait(-np.inf, self.whole(root, clause))
         room = (free_memory() or np.inf) / 2 // sum(part.nbytes for part in waiting[0][-1])
         while waiting:
             if is_over():

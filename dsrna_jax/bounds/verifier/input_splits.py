@@ -84,6 +84,20 @@ def boxes_at_once(graph: Graph, most: int) -> int:
     return max(1, min(most, int(WORK // max(work, 1))))
 
 
+def is_certified_at(
+    f: Traceable, specification: Specification, point: np.ndarray, *, batch: int, method: str, seconds_left: Callable[[], float]
+) -> bool:
+    """Whether bounds certify the property at one input: if not, since they allow for rounding, they certify no box that holds it.
+
+    Args:
+      specification: of one box.
+      The rest as in `search`, whose program this uses.
+    """
+    box, first = Box(point[None], point[None]), np.zeros(batch, int)
+    result = bounded(f.arrays, f.static, specification.of_examples(first), box.of_examples(first), method=method)
+    return bool(result.is_certified[0])
+
+
 def search(
     f: Traceable, specification: Specification, boxes: Box, *, batch: int, method: str, seconds_left: Callable[[], float]
 ) -> Outcome:

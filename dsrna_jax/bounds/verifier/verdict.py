@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 OVER = "the time was over"  # the reason of a search that has ended by its time
-INDIVISIBLE = "a sub-box is as small as its numbers allow"  # of one that rounding has ended
+INDIVISIBLE = "a sub-box is as small as its numbers allow"
+AT_A_POINT = "the allowance for rounding hides whether the property holds at the input nearest to a counterexample"
+ENDED_BY_ROUNDING = INDIVISIBLE, AT_A_POINT  # of searches that numbers of more digits may end otherwise
 
 
 def over(undecided: int, boxes: int) -> str:

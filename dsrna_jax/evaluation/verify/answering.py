@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dsrna_jax import bounds, interchange
-from dsrna_jax.bounds.verifier.verdict import INDIVISIBLE, over
+from dsrna_jax.bounds.verifier.verdict import ENDED_BY_ROUNDING, over
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.verify.instances import Answer
 from dsrna_jax.files import expanded
@@ -55,7 +55,7 @@ def _verdict(network: OnnxNetwork, properties: Sequence[Property], timeout: floa
     if network.dtype == np.float32 and all(fits_float32(p.rows) for p in properties):
         verdict = _verdict_in(np.float32, network, properties, timeout)
         timeout -= verdict.seconds
-        if verdict.reason != INDIVISIBLE or timeout <= 0:
+        if verdict.reason not in ENDED_BY_ROUNDING or timeout <= 0:
             return verdict
     return _verdict_in(np.float64, network, properties, timeout)
 
