@@ -20,7 +20,7 @@ from dsrna_jax.commands.command import Flag, parsed_flags, run_command
 from dsrna_jax.commands.evaluating import evaluation_command
 from dsrna_jax.commands.flags import OF_PROCESSES, overridden
 from dsrna_jax.commands.next_steps import argument, line
-from dsrna_jax.commands.process import enable_compilation_cache, retain_heap
+from dsrna_jax.commands.process import enable_compilation_cache, use_many_heaps
 from dsrna_jax.commands.processes import join_processes
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.verify.config import VerificationConfig
@@ -40,6 +40,7 @@ _SUFFIXES = (".onnx", ".onnx.gz", ".vnnlib", ".vnnlib.gz")
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command with the arguments `argv[1:]`. Raises: InputError for bad input."""
+    use_many_heaps()
     files = [given for given in argv[1:] if given.endswith(_SUFFIXES) and not given.startswith("-")]
     flags = [given for given in argv if given not in files]
     values = parsed_flags(COMMAND, flags)
@@ -97,7 +98,7 @@ def _instances(values: FlagValues) -> None:
 
 def answering() -> Callable[[Path, Path, float], Answer]:
     """Makes a process ready for `answering.answer`, which it returns."""
-    retain_heap()
+    use_many_heaps()
     enable_compilation_cache()
     from dsrna_jax.evaluation.verify.answering import answer
 

@@ -71,7 +71,7 @@ def verifier(monkeypatch):
     CALLS.clear()
     monkeypatch.setattr(bounds, "verify", small_verifier, raising=False)
     monkeypatch.setattr(verify, "Apart", InThisProcess)
-    monkeypatch.setattr(verify, "retain_heap", lambda: None)
+    monkeypatch.setattr(verify, "use_many_heaps", lambda: None)
 
 
 @pytest.fixture
