@@ -20,6 +20,7 @@ from dsrna_jax.bounds.windows import Functional, Places
 
 # Estimate of the number of arrays, of the size of a functional on the widest layer, that a backward pass holds at once.
 ROW_BUFFERS = 3
+PARTS = 8  # into which the entries of a node are cut at least, so that those that nothing asks for are left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,6 +270,7 @@ def sides_of(
     idle = jnp.zeros(size, bool)
     if wanted is not None:
         idle = ~rows.numbered(wanted).any(1)
+        most = min(most, max(chunk, -(-size // PARTS)))
     blocks = rows.blocks(idle, most)
 
     def bounds(entries):
