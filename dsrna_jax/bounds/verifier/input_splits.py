@@ -27,9 +27,8 @@ from dsrna_jax.bounds.verifier.falsification import values_of, violations
 from dsrna_jax.bounds.verifier.verdict import INDIVISIBLE, Outcome, over
 
 LEAST = 0.01  # the least coefficient that counts, relative to the largest
-WORK = (
-    1e9  # of a batch: entries of operands of relaxed operations times entries of all nodes, about in proportion to CROWN's time
-)
+# Of a batch: entries that backward passes bound, times entries of all nodes. CROWN's time is about proportional to it.
+WORK = 1e9
 
 
 class BoundedBoxes(NamedTuple):
