@@ -26,7 +26,7 @@ from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
 FEW_LAYERS = 8  # of hinges
-BATCH = 64
+BATCH = 64  # sub-problems bounded at a time, or fewer sub-boxes of a large network
 POINTS = 64  # of the attack on all boxes; at least one for each clause of each box
 ATTACK = 0.1  # share of the time after which no further points are attacked
 ATTACKED = 1_000_000  # entries of the graph's nodes, of all points that are attacked at once
