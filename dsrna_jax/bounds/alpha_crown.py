@@ -1,10 +1,14 @@
-"""alpha-CROWN: lower slopes of hinges optimised for every functional (Xu et al. 2021, arXiv:2011.13824).
+"""alpha-CROWN: planes of operations optimised for every functional (Xu et al. 2021, arXiv:2011.13824).
+
+Of hinges, the slopes of the lower planes are free; of smooth curves, where tangents touch; of products, all planes between the
+two of McCormick on either side. Shares in [0, 1] stand for them.
 
 Bounds of intermediate values are optimised as well, each for itself, layer by layer. A bound can only tighten as the intervals
 before it do, so this is at least as tight as optimising all of them for the output together, and its gradients stay short.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,11 +20,8 @@ from jax import lax
 from dsrna_jax.bounds.backward import Relaxed, lower_bound
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Node
-from dsrna_jax.bounds.options import Ascent
-from dsrna_jax.bounds.relaxations.hinge import Hinge, adaptive_share
-from dsrna_jax.bounds.relaxations.interval import Interval
+from dsrna_jax.bounds.options import Ascent, Shares
 from dsrna_jax.bounds.relaxations.planes import Planes
-from dsrna_jax.bounds.relaxations.shared import Seen
 from dsrna_jax.bounds.rounding import gamma, reach_of
 from dsrna_jax.bounds.windows import Functional
 from dsrna_jax.errors import InputError
@@ -54,7 +55,7 @@ def optimised_lower_bound(
     if not climb.views or not ascent.iterations:
         return climb.first
     state = climb.ended(is_enough)
-    bound = climb.bound([lax.stop_gradient(shares) for shares in state.kept])
+    bound = climb.bound(lax.stop_gradient(state.kept))
     return jnp.fmax(climb.first, bound if ascent.shared else _with_derivative_of(state.best, bound))
 
 
@@ -65,13 +66,13 @@ def optimised_relaxation(
     climb = _Climb.of(graph, ball, relaxed, target, functional, ascent)
     if not climb.views or not ascent.iterations:
         return relaxed
-    return climb.sloped([lax.stop_gradient(shares) for shares in climb.ended().kept])
+    return climb.sloped(lax.stop_gradient(climb.ended().kept))
 
 
 def shared_slopes(
     graph: Graph, ball: Ball, relaxed: Relaxed, target: Node, functional: jax.Array, ascent: Ascent
-) -> dict[Node, jax.Array]:
-    """Shares of the slopes of hinges, in the shapes of these, that rows have in `optimised_lower_bound` if they share them."""
+) -> dict[Node, Shares]:
+    """Shares of adjustable nodes, in the shapes of these, that rows have in `optimised_lower_bound` if they share them."""
     climb = _Climb.of(graph, ball, relaxed, target, functional, dataclasses.replace(ascent, shared=True))
     kept = climb.ended().kept if climb.views else []
     return dict(zip(climb.views, kept, strict=True))
@@ -87,11 +88,11 @@ class _Climb:
     start: shares of each view, with an axis of rows unless they are shared.
     """
 
-    sloped: Callable[[list[jax.Array]], Relaxed]
-    bound: Callable[[list[jax.Array]], jax.Array]
+    sloped: Callable[[list[Shares]], Relaxed]
+    bound: Callable[[list[Shares]], jax.Array]
     first: jax.Array
     views: dict[Node, "_View"]
-    start: list[jax.Array]
+    start: list[Shares]
     ascent: Ascent
 
     @classmethod
@@ -107,8 +108,8 @@ class _Climb:
         def bound(shares):
             return lower_bound(graph, ball, sloped(shares), target, functional)
 
-        start = [shares_of(node, relaxed) if ascent.shared else view.share for node, view in views.items()]
-        return cls(sloped, bound, first, views, [lax.stop_gradient(share) for share in start], ascent)
+        start = [shares_of(node, relaxed) if ascent.shared else view.shares for node, view in views.items()]
+        return cls(sloped, bound, first, views, lax.stop_gradient(start), ascent)
 
     def score(self, lower: jax.Array) -> jax.Array:
         """The goal of the climb: the bound of each row, or, of rows that share slopes, their sum by example, [1, batch]."""
@@ -134,40 +135,58 @@ class _Climb:
             is_better = (state.idle < PATIENCE) & (score > state.best)
             gains = is_better & (score > state.best + GAIN * jnp.abs(state.best))
             masks = [_beside(is_better[0] if self.ascent.shared else is_better, node) for node in self.views]
-            kept = [jnp.where(mask, now, old) for mask, now, old in zip(masks, state.shares, state.kept, strict=True)]
-            updates, after = optimizer.update(jax.tree.map(jnp.negative, gradient), state.optimizer, state.shares)
-            shares = jax.tree.map(lambda s, u: jnp.clip(s + u, 0, 1), state.shares, updates)
+            kept = [
+                jax.tree.map(functools.partial(jnp.where, mask), now, old)
+                for mask, now, old in zip(masks, state.shares, state.kept, strict=True)
+            ]
+            gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), -g, 0), gradient)
+            updates, after = optimizer.update(gradient, state.optimizer, state.shares)
+            shares = jax.tree.map(lambda pace, s, u: jnp.clip(s + pace * u, 0, 1), paces, state.shares, updates)
             best = jnp.where(is_better, score, state.best)
             idle = jnp.where(is_better & is_last, PATIENCE, jnp.where(gains, 0, state.idle + 1))
             return _State(state.step + 1, idle, shares, after, best, kept)
 
         optimizer = self.ascent.steps
+        pairs = zip(self.views, self.start, strict=True)
+        paces = [jax.tree.map(lambda _, pace=node.operation.pace: pace, shares) for node, shares in pairs]
         shape = self.score(self.first).shape
         worst, idle = jnp.full(shape, -jnp.inf, self.first.dtype), jnp.where(is_final(self.first), PATIENCE, 0)
         state = _State(jnp.zeros((), jnp.int32), idle, self.start, optimizer.init(self.start), worst, self.start)
         return lax.while_loop(goes_on, climb, state)
 
 
-def shares_of(node: Node, relaxed: Relaxed) -> jax.Array:
-    """Shares of the slopes of a hinge in `relaxed`: 0 for that left of the kink, 1 for that right of it."""
+def is_adjustable(node: Node) -> bool:
+    """Whether the planes of a node are free to be chosen by shares."""
+    return hasattr(node.operation, "adjustable")
+
+
+def shares_of(node: Node, relaxed: Relaxed) -> Shares:
+    """The shares of an adjustable node in `relaxed`."""
     if not isinstance(relaxed.slopes, str) and node in relaxed.slopes:
         return relaxed.slopes[node]
-    _, low, high = node.operation.bounded_sides(node, relaxed.intervals[node.parents[0]])
-    return adaptive_share(low, high)
+    return node.operation.adjustable(node, [relaxed.intervals[parent] for parent in node.parents])[1]
 
 
-def slopes_by_node(graph: Graph, slopes: Mapping[str, jax.Array]) -> dict[Node, jax.Array]:
-    """The caller's shares of slopes by the names of hinges, cut to 0 to 1, as `Relaxed.slopes`.
+def slopes_by_node(graph: Graph, slopes: Mapping[str, Shares]) -> dict[Node, Shares]:
+    """The caller's shares by the names of operations, cut to 0 to 1, as `Relaxed.slopes`.
 
-    Raises: InputError for names that are of no hinge, and shapes that are not those of its value.
+    Raises: InputError for names of no adjustable operation, and shares that do not fit its value.
     """
-    hinges = {node.name: node for node in graph.nodes if isinstance(node.operation, Hinge)}
-    for name, share in slopes.items():
-        if name not in hinges:
-            raise InputError(f"slopes of {name!r}: f has the hinges {', '.join(hinges) or 'none'}")
-        if jnp.shape(share) != hinges[name].value.shape:
-            raise InputError(f"slopes of {name} must be of shape {hinges[name].value.shape}, got {jnp.shape(share)}")
-    return {hinges[name]: jnp.clip(jnp.asarray(s, hinges[name].value.dtype), 0, 1) for name, s in slopes.items()}
+    nodes = {node.name: node for node in graph.nodes if is_adjustable(node)}
+    known = {}
+    for name, shares in slopes.items():
+        if name not in nodes:
+            raise InputError(f"slopes of {name!r}: f has those of {', '.join(nodes) or 'no operation'}")
+        node = nodes[name]
+        shape, is_pair = node.value.shape, node.operation.has_two_shares
+        parts: tuple[Any, ...] = tuple(shares) if is_pair and isinstance(shares, tuple | list) else (shares,)
+        if len(parts) != 1 + is_pair or any(jnp.shape(part) != shape for part in parts):
+            wanted = f"two arrays (below, above) of shape {shape}" if is_pair else f"of shape {shape}"
+            got = ", ".join(str(jnp.shape(part)) for part in parts)
+            raise InputError(f"slopes of {name} must be {wanted}, got {got}")
+        cut = tuple(jnp.clip(jnp.asarray(part, node.value.dtype), 0, 1) for part in parts)
+        known[node] = cut if is_pair else cut[0]
+    return known
 
 
 class _State(NamedTuple):
@@ -175,77 +194,79 @@ class _State(NamedTuple):
 
     step: jax.Array
     idle: jax.Array
-    shares: list[jax.Array]
+    shares: list[Shares]
     optimizer: optax.OptState
     best: jax.Array
-    kept: list[jax.Array]
+    kept: list[Shares]
 
 
 class _View(NamedTuple):
-    """A hinge where the rows of a functional lie: all arrays have an axis of rows (or 1) in front of the batch axis.
+    """An adjustable node where the rows of a functional lie: all arrays have an axis of rows (or 1) in front of the batch axis.
 
-    share: of the slope that CROWN takes.
-    error, error_of_parent: rounding, absolute and by the coefficient.
+    known: of its operation, what planes depend on beside the shares.
+    shares: of the planes that CROWN takes.
+    error, errors_of_parents: rounding, absolute and by the coefficients.
     inside: 0 outside of the map, and 1 elsewhere.
     """
 
-    operation: Any
-    node: Seen
-    interval: Interval
-    share: jax.Array
+    known: Any
+    shares: Shares
     error: jax.Array
-    error_of_parent: jax.Array
+    errors_of_parents: list[jax.Array]
     inside: jax.Array
 
 
 def _view(functional: Functional, relaxed: Relaxed) -> _View:
     node, read, intervals = functional.node, functional.read, relaxed.intervals
-    (parent,) = node.parents
-    operation, interval = node.operation, intervals[parent]
-    parts = {name: getattr(operation, name) for name in ("left", "right", "at")}
-    on_windows = {name: read(jnp.broadcast_to(part, node.value.shape)) for name, part in parts.items() if jnp.ndim(part)}
-    share = read(shares_of(node, relaxed))
-    shape = jnp.broadcast_shapes(share.shape, functional.rows.shape)
-    error = intervals.error(parent) + gamma(intervals.uses[parent] + 4, node.value.dtype) * reach_of(interval)
+    known, _ = node.operation.adjustable(node, [intervals[parent] for parent in node.parents])
+    errors = [
+        intervals.error(parent) + gamma(intervals.uses[parent] + 4, node.value.dtype) * reach_of(intervals[parent])
+        for parent in node.parents
+    ]
+
+    def for_each_row(share):
+        share = read(share)
+        return jnp.broadcast_to(share, jnp.broadcast_shapes(share.shape, functional.rows.shape))
+
     return _View(
-        dataclasses.replace(operation, **on_windows),
-        Seen(read(node.value), (Seen(read(parent.value)),)),
-        Interval(read(interval.lower), read(interval.upper)),
-        jnp.broadcast_to(share, shape),
+        jax.tree.map(read, known),
+        jax.tree.map(for_each_row, shares_of(node, relaxed)),
         read(intervals.error(node)),
-        read(lax.stop_gradient(error)),
+        [read(lax.stop_gradient(error)) for error in errors],
         read(jnp.ones_like(node.value)),
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Viewed(Relaxed):
-    """Relaxed nodes that keep a view of each hinge that a backward pass meets."""
+    """Relaxed nodes that keep a view of each adjustable node that a backward pass meets."""
 
     views: dict[Node, _View] = dataclasses.field(default_factory=dict)
 
     def planes_on(self, functional: Functional) -> Planes:
-        if isinstance(functional.node.operation, Hinge):
+        if is_adjustable(functional.node):
             self.views[functional.node] = _view(functional, self)
         return super().planes_on(functional)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sloped(_Viewed):
-    """Relaxed nodes whose hinges have slopes of their own for every row, or, in the shape of the node, the same for all."""
+    """Relaxed nodes, the adjustable ones with shares for every row or, in the shape of the node, the same for all."""
 
-    shares: dict[Node, jax.Array] = dataclasses.field(default_factory=dict)
+    shares: dict[Node, Shares] = dataclasses.field(default_factory=dict)
 
     def planes_on(self, functional: Functional) -> Planes:
-        if functional.node not in self.shares:
+        node = functional.node
+        if node not in self.shares:
             return Relaxed.planes_on(self, functional)
-        view, share = self.views[functional.node], self.shares[functional.node]
-        share = functional.read(share) if share.ndim == functional.node.value.ndim else share
-        planes = view.operation.planes(view.node, [view.interval], share)
+        view = self.views[node]
+        shares = jax.tree.map(lambda s: functional.read(s) if s.ndim == node.value.ndim else s, self.shares[node])
+        planes = node.operation.adjusted(view.known, shares)
         sides = []
-        for (coefficient,), gap in ((planes.lower, planes.lower_gap), (planes.upper, planes.upper_gap)):
-            widened = gap + view.error + jnp.abs(coefficient) * view.error_of_parent
-            sides.append(((view.inside * coefficient,), view.inside * widened))
+        for coefficients, gap in ((planes.lower, planes.lower_gap), (planes.upper, planes.upper_gap)):
+            errors = [jnp.abs(c) * error for c, error in zip(coefficients, view.errors_of_parents, strict=True)]
+            widened = functools.reduce(jnp.add, errors, gap + view.error)
+            sides.append((tuple(view.inside * c for c in coefficients), view.inside * widened))
         (lower, lower_gap), (upper, upper_gap) = sides
         return Planes(lower, upper, lower_gap, upper_gap)
 

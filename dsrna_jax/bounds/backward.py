@@ -12,6 +12,7 @@ from jax import lax
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.intervals import Intervals
+from dsrna_jax.bounds.options import Shares
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Penalty, Planes
 from dsrna_jax.bounds.rounding import gamma, total
@@ -27,20 +28,23 @@ PARTS = 8  # into which the entries of a node are cut at least, so that those th
 class Relaxed:
     """The relaxed nodes of a graph between given intervals. Planes are made when first asked for, and kept.
 
-    slopes: of hinges, as in `relaxations`; for all of them, or a dict by node.
+    slopes: as in `relaxations`; or the shares of nodes.
     is_signed: whether gaps may be negative, since intervals need not hold the trace point.
     """
 
     intervals: Intervals
-    slopes: str | Mapping[Node, jax.Array] = "adaptive"
+    slopes: str | Mapping[Node, Shares] = "adaptive"
     made: dict[Node, Planes] = dataclasses.field(default_factory=dict)
     is_signed: bool = False
 
     def planes(self, node: Node) -> Planes:
         if node not in self.made:
-            slopes = self.slopes if isinstance(self.slopes, str) else self.slopes.get(node, "adaptive")
-            of_parents, hull = [self.intervals[p] for p in node.parents], self.intervals.enclosure(node)
-            planes = node.operation.planes(node, of_parents, slopes, hull)
+            operation, of_parents = node.operation, [self.intervals[p] for p in node.parents]
+            if not isinstance(self.slopes, str) and node in self.slopes:
+                planes = operation.adjusted(operation.adjustable(node, of_parents)[0], self.slopes[node])
+            else:
+                slopes = self.slopes if isinstance(self.slopes, str) else "adaptive"
+                planes = operation.planes(node, of_parents, slopes, self.intervals.enclosure(node))
             self.made[node] = self.intervals.widened(node, planes)
         return self.made[node]
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import jax
 
 from dsrna_jax.bounds import METHODS
+from dsrna_jax.bounds.alpha_crown import is_adjustable
 from dsrna_jax.bounds.backward import ROW_BUFFERS
 from dsrna_jax.bounds.forward import relaxed_inputs
 from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.refinement import intermediate_names
-from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.rows import Rows, whole_rows_at_once, window_axes
 from dsrna_jax.bounds.windows import frames, held
 
@@ -101,7 +101,7 @@ def cost(graph: Graph, options: Options) -> Cost:
         return Cost(passes, 5 * values + peak)
     if method == "crown":
         return Cost(passes + last, 5 * values + peak)
-    climbs = [back for back in (of_output, *starts) if back.hinges]
+    climbs = [back for back in (of_output, *starts) if back.shares]
     passes += last + sum(back.passes(total) for back in climbs) * (3 * options.iterations + 2)
     return Cost(passes, 5 * values + max([peak, *(back.bytes_of_climb(batch, item, is_shared) for back in climbs)]))
 
@@ -113,25 +113,25 @@ class _Backward(NamedTuple):
     rows: in a pass.
     widest: the most entries of an array that a row needs.
     work: the entries of all functionals of a row.
-    hinges: those of them that have slopes.
+    shares: of adjustable operations among them.
     """
 
     entries: int
     rows: int
     widest: float
     work: int
-    hinges: int
+    shares: int
 
     @classmethod
     def of(cls, graph: Graph, node: Node, options: Options, batch: int) -> "_Backward":
         rows = Rows(node, window_axes(graph, node))
         sizes = [(below, held(below, frame)) for below, frame in frames(graph, node, rows.frame)]
         widest = max(_unfolded(below) * size / below.size for below, size in sizes)
-        hinges = sum(size for below, size in sizes if isinstance(below.operation, Hinge))
+        shares = sum(size * (1 + below.operation.has_two_shares) for below, size in sizes if is_adjustable(below))
         at_once = 2 * min(node.size, rows.at_once(graph, options.chunk, batch))
         if node is graph.output and not rows.axes and not options.ascent.shared:
             at_once = whole_rows_at_once(graph, at_once)
-        return cls(node.size, at_once, widest, sum(size for _, size in sizes), hinges)
+        return cls(node.size, at_once, widest, sum(size for _, size in sizes), shares)
 
     def passes(self, total: int) -> float:
         """The passes for both sides of all entries, in evaluations of a function whose values have so many entries."""
@@ -142,7 +142,7 @@ class _Backward(NamedTuple):
 
     def bytes_of_climb(self, batch: int, item: int, is_shared: bool) -> int:
         """`bytes`, if slopes are optimised: derivatives keep every functional, and Adam some arrays of slopes."""
-        slopes = SLOPE_BUFFERS * self.hinges * (1 if is_shared else self.rows)
+        slopes = SLOPE_BUFFERS * self.shares * (1 if is_shared else self.rows)
         return self.bytes(batch, item) + round(batch * (self.rows * self.work + slopes) * item)
 
 

@@ -14,7 +14,7 @@ class Method:
     goes_back: whether linear bounds of the output are propagated back to the input.
     slopes: of hinges in backward passes, as in `relaxations`.
     tries_boxes: whether the output is also bounded by planes from plain intervals, which for some entries are better.
-    optimises: whether the lower slopes of hinges are optimised for every output.
+    optimises: whether planes that may be chosen (`relaxations`) are optimised for every output.
     """
 
     refined_by: str | None = None

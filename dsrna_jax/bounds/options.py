@@ -14,7 +14,8 @@ from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_clip, check_counts
 
 Given = Mapping[str, tuple[jax.Array, jax.Array]]
-Slopes = str | Mapping[str, jax.Array]
+Shares = jax.Array | tuple[jax.Array, jax.Array]  # of an operation whose planes may be chosen, as in `relaxations`
+Slopes = str | Mapping[str, Shares]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Ascent:
     shared: whether rows that are bounded at a time have the same slopes, those with the best sum, rather than slopes of their
       own. These take less memory by the number of rows, and are looser.
     optimizer: of the shares, which are cut to 0 to 1 after each step; None for Adam with a step of 0.5 that falls by 2 % a step.
+      Its steps are those of hinges: other operations take them times their `pace`.
     """
 
     iterations: int
@@ -67,7 +69,7 @@ class Options:
             raise InputError(f"channel_axis must be the number of an axis of x, got {shown(self.channel_axis)}")
         check_clip(self.clip)
         if not isinstance(self.slopes, Mapping) and self.slopes not in ("neuron", "shared"):
-            raise InputError(f"slopes must be neuron, shared, or a dict of shares by hinge, got {shown(self.slopes)}")
+            raise InputError(f"slopes must be neuron, shared, or a dict of shares by operation, got {shown(self.slopes)}")
         if self.optimizer is not None and not isinstance(self.optimizer, optax.GradientTransformation):
             raise InputError(f"optimizer must be a transformation of optax, such as optax.adam(0.1), got {shown(self.optimizer)}")
         if isinstance(self.slopes, Mapping) and self.record.slopes == "parallel":

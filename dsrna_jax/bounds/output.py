@@ -9,14 +9,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from dsrna_jax.bounds import forward
-from dsrna_jax.bounds.alpha_crown import optimised_lower_bound
+from dsrna_jax.bounds.alpha_crown import is_adjustable, optimised_lower_bound
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
 from dsrna_jax.bounds.checks import check_memory, traced
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.refinement import intermediate_bounds, is_affine
-from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import tightest
 from dsrna_jax.bounds.rounding import known_or, lowered
 from dsrna_jax.bounds.rows import whole_rows_at_once
@@ -49,7 +48,7 @@ class OutputBounds:
         if not method.goes_back:
             return self._from_intervals(rows)
         lower = self._from_planes(rows)
-        if not (method.optimises and any(isinstance(node.operation, Hinge) for node in graph.nodes)):
+        if not (method.optimises and any(map(is_adjustable, graph.nodes))):
             return lower
         relaxed, ascent = self.relaxations[0], self.options.ascent
         mask = is_enough or (lambda numbers, bound: jnp.zeros(bound.shape, bool))

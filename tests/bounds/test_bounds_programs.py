@@ -57,7 +57,8 @@ def test_layers_with_the_same_curve_share_its_formulas():
 
 def test_optimised_slopes_add_a_backward_pass_and_its_derivative_for_every_layer():
     assert size("relu", 6, "alpha_crown") <= 2.7 * size("relu", 6, "crown")
-    assert size("silu", 6, "alpha_crown") <= 1.01 * size("silu", 6, "crown")  # there are no slopes to optimise
+    assert size("silu", 6, "alpha_crown") <= 3.2 * size("silu", 6, "crown")
+    assert size("sin", 6, "alpha_crown") <= 1.01 * size("sin", 6, "crown")  # there are no slopes to optimise
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp", "crown", "alpha_crown"])

@@ -92,7 +92,7 @@ def test_what_is_certified_is_not_optimised_further(monkeypatch):
     ("options", "said"),
     [
         ({"slopes": "layer"}, "slopes must be neuron, shared, or a dict"),
-        ({"slopes": {"relu_7": np.zeros((2, 6), np.float32)}}, "slopes of 'relu_7': f has the hinges relu_0, relu_1"),
+        ({"slopes": {"relu_7": np.zeros((2, 6), np.float32)}}, "slopes of 'relu_7': f has those of relu_0, relu_1"),
         ({"slopes": {"relu_0": np.zeros(6, np.float32)}}, r"slopes of relu_0 must be of shape \(2, 6\), got \(6,\)"),
         ({"optimizer": "adam"}, "optimizer must be a transformation of optax"),
         ({"slopes": {}, "method": "fastlin"}, "fastlin has slopes of its own"),

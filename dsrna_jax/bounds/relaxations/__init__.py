@@ -16,6 +16,16 @@ Unknown intervals are NaN, as those of a logarithm that may be of a number below
 operation `takes_unknown` by itself, or `takes_overflow`: then only what comes from an operation that `is_partial`, one without a
 value at some numbers, is left unknown.
 
-`slopes` chooses among the sound lower slopes of a hinge: "adaptive" (CROWN, Zhang et al. 2018), "parallel" (Fast-Lin, Weng et al.
-2018; CNN-Cert), or an array in [0, 1] (alpha-CROWN, Xu et al. 2021). Other relaxations ignore it.
+`slopes` chooses among the sound lower slopes of a hinge: "adaptive" (CROWN, Zhang et al. 2018) or "parallel" (Fast-Lin, Weng et
+al. 2018; CNN-Cert). Other relaxations ignore it.
+
+Relaxations whose planes alpha-CROWN (Xu et al. 2021) may choose have two methods and two attributes more. Shares in [0, 1] stand
+for a choice: one array, or, if the relaxation `has_two_shares`, a pair for the planes below and above.
+
+    adjustable(node, intervals) -> (known, shares): all that planes depend on, a pytree of arrays of the node's shape, and the
+        shares of CROWN's planes
+    adjusted(known, shares) -> Planes, sound for any shares
+
+`pace` is the step of the optimisation, relative to that of a hinge: the best slope of a hinge is often 0 or 1, and the best
+tangent of a curve lies within.
 """

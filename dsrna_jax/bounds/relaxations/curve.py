@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dsrna_jax.bounds.relaxations import tangents
+from dsrna_jax.bounds.relaxations.bisection import crossing
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.relaxations.planes import Planes, ratio
+from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.relaxations.shared import shared
+from dsrna_jax.bounds.relaxations.tangents import Side
 from dsrna_jax.bounds.rounding import ELEMENTARY, ends, gamma, smallest_normal
 
 
@@ -21,9 +24,9 @@ class Curve:
     """A smooth function of one variable, by where its second derivative changes sign.
 
     Where the curve is convex over the interval, the upper slope is the chord's and the lower one the tangent's at the middle;
-    where it is concave, the other way round. With one inflection inside, slopes are those of tangents through the far ends. For
-    any slope the gap is the largest distance to the curve, over the ends and the stationary points: at most one between
-    inflections, found by bisection.
+    where it is concave, the other way round. With one inflection inside, slopes are those of tangents through the far ends.
+    `tangents` has those that are sound in their place. For any slope the gap is the largest distance to the curve, over the ends
+    and the stationary points: at most one between inflections, found by bisection.
 
     Args:
       function: elementwise, twice differentiable in JAX except at the inflections.
@@ -37,6 +40,8 @@ class Curve:
     """
 
     roundings: ClassVar[int] = ELEMENTARY
+    has_two_shares: ClassVar[bool] = True
+    pace: ClassVar[float] = 0.1
 
     function: Callable
     inflections: tuple[float, ...] = ()
@@ -79,7 +84,7 @@ class Curve:
         borders = np.array([-np.inf, *self.inflections, np.inf], low.dtype).reshape(-1, *[1] * low.ndim)
         sides = (jnp.clip(jnp.clip(x[None], borders[:-1], borders[1:]), low[None], high[None]) for x in (low, high))
         sides = [jnp.broadcast_to(side, (len(slopes), *side.shape)) for side in sides]
-        stationary, width = _crossing(lambda x: self.slope(x) - slope, *sides)
+        stationary, width = crossing(lambda x: self.slope(x) - slope, *sides)
         points = jnp.concatenate([stationary, *(jnp.broadcast_to(x, (len(slopes), 1, *x.shape)) for x in (low, high))], 1)
         values = self.function(points)
         differences, errors = values - slope * points, self.rounding(points, values, slope)
@@ -106,57 +111,33 @@ class Curve:
         flushed = smallest_normal(value.dtype) * (1 + jnp.abs(x))
         return lax.stop_gradient(gamma(ELEMENTARY, value.dtype) * size + gamma(4, value.dtype) * jnp.abs(slope * x) + flushed)
 
+    def sides(self, node, interval) -> tuple[Side, Side]:
+        """The planes below and above, and the tangents that are sound in place of them."""
+        x = node.parents[0].value
+        low, high = self.ends(x, interval)
+        wide, (below, above) = high > low, tangents.sides(self, low, high)
+        (least, _), (_, greatest) = self.extremes(low, high, [below.slope, above.slope])
+        gaps = (
+            node.value - below.slope * x - least + self.rounding(x, node.value, below.slope),
+            greatest + above.slope * x - node.value + self.rounding(x, node.value, above.slope),
+        )
+        below_gap, above_gap = (jnp.where(wide | jnp.isnan(gap), gap, 0) for gap in gaps)
+        return below._replace(gap=below_gap), above._replace(gap=above_gap)
+
     def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
+        below, above = self.sides(node, *intervals)
+        return Planes((below.slope,), (above.slope,), below.gap, above.gap)
+
+    def adjustable(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,), x = intervals, node.parents[0].value
         low, high = self.ends(x, interval)
-        wide = high > low
-        chord = jnp.where(wide, ratio(self.function(high) - self.function(low), high - low), self.slope((low + high) / 2))
-        below = above = chord
-        borders, signs = (-np.inf, *self.inflections, np.inf), self.convexity()
-        middle = self.slope((low + high) / 2)
-        for left, right, sign in zip(borders[:-1], borders[1:], signs, strict=True):
-            within = (low >= left) & (high <= right)
-            if sign >= 0:
-                below = jnp.where(within, middle, below)
-            if sign <= 0:
-                above = jnp.where(within, middle, above)
-        to_right, to_left = self._tangents(low, high) if self.inflections else ((), ())
-        for i, point in enumerate(self.inflections):
-            within = (low > borders[i]) & (high < borders[i + 2]) & (low < point) & (high > point)
-            over, under = (to_right[i], to_left[i]) if signs[i] > 0 else (to_left[i], to_right[i])
-            above, below = jnp.where(within, over, above), jnp.where(within, under, below)
-        (least, _), (_, greatest) = self.extremes(low, high, [below, above])
-        below_gap = node.value - below * x - least + self.rounding(x, node.value, below)
-        above_gap = greatest + above * x - node.value + self.rounding(x, node.value, above)
-        below_gap, above_gap = (jnp.where(wide | jnp.isnan(gap), gap, 0) for gap in (below_gap, above_gap))
-        return Planes((below,), (above,), below_gap, above_gap)
+        sides = [tangents.finite(self, side, low, high) for side in self.sides(node, interval)]
+        return (node.value, x, low, high, sides), tuple(side.share for side in sides)
 
-    def _tangents(self, low, high):
-        """Slopes of tangents through the low and the high end, for each inflection; of the chord if no tangent touches."""
-        point = np.array(self.inflections, low.dtype).reshape(-1, *[1] * low.ndim)
-        near = jnp.stack([jnp.maximum(low[None], point), jnp.minimum(high[None], point)])
-        anchor, far = (jnp.broadcast_to(jnp.stack(pair)[:, None], near.shape) for pair in ((low, high), (high, low)))
-        touch, _ = _crossing(
-            lambda x: self.slope(x) * (x - anchor) - (self.function(x) - self.function(anchor)), near, far, otherwise=far
+    def adjusted(self, known, shares):
+        value, x, low, high, sides = known
+        (lower, lower_gap), (upper, upper_gap) = (
+            tangents.plane(self, sign, value, x, low, high, side, share)
+            for sign, side, share in zip((1, -1), sides, shares, strict=True)
         )
-        gap = touch - anchor
-        return jnp.where(gap == 0, self.slope(anchor), ratio(self.function(touch) - self.function(anchor), gap))
-
-
-def _crossing(f, a, b, otherwise=None):
-    """The zero of a monotone f between a and b, by bisection, and a bound of its error.
-
-    If there is no zero, it is `otherwise`, or b. Derivatives take it as a constant, which is right for extremes: the function is
-    stationary there.
-    """
-    first, last = lax.stop_gradient((f(a), f(b)))
-
-    def halve(_, pair):
-        near, far = pair
-        middle = (near + far) / 2
-        same = jnp.sign(lax.stop_gradient(f(middle))) == jnp.sign(first)
-        return jnp.where(same, middle, near), jnp.where(same, far, middle)
-
-    near, far = lax.fori_loop(0, 30 if a.dtype == jnp.float32 else 48, halve, lax.stop_gradient((a, b)))
-    crosses = jnp.sign(first) * jnp.sign(last) < 0
-    return jnp.where(crosses, near, b if otherwise is None else otherwise), jnp.where(crosses, jnp.abs(far - near), 0)
+        return Planes((lower,), (upper,), lower_gap, upper_gap)

@@ -13,6 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio, spans
+from dsrna_jax.bounds.relaxations.shared import Seen
 from dsrna_jax.bounds.rounding import gamma, reach_of
 from dsrna_jax.inputs import is_known
 from dsrna_jax.kernels.reductions import larger, smaller
@@ -23,6 +24,8 @@ class Hinge:
     """left * t where t < 0, right * t where t >= 0, of t = x - at: relu, leaky relu, abs, max and min with a constant."""
 
     roundings: ClassVar[int] = 1
+    has_two_shares: ClassVar[bool] = False
+    pace: ClassVar[float] = 1.0
 
     left: float | jax.Array
     right: float | jax.Array
@@ -66,6 +69,17 @@ class Hinge:
         slopes = [abs(self.left), abs(self.right)]
         slope = max(slopes) if np.ndim(slopes[0]) == np.ndim(slopes[1]) == 0 and is_known(*slopes) else jnp.maximum(*slopes)
         return lax.stop_gradient(jnp.where(undecided, gamma(8, t.dtype) * slope * reach_of(interval), 0))
+
+    def adjustable(self, node, intervals):
+        (interval,) = intervals
+        parts = {name: getattr(self, name) for name in ("left", "right", "at")}
+        arrays = {name: jnp.broadcast_to(part, node.value.shape) for name, part in parts.items() if jnp.ndim(part)}
+        _, low, high = self.bounded_sides(node, interval)
+        return (Seen(node.value, (Seen(node.parents[0].value),)), interval, arrays), adaptive_share(low, high)
+
+    def adjusted(self, known, shares):
+        node, interval, arrays = known
+        return dataclasses.replace(self, **arrays).planes(node, [interval], shares)
 
     def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         (interval,) = intervals

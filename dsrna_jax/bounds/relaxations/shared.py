@@ -23,19 +23,17 @@ class Seen(NamedTuple):
 
 
 def shared(relaxation: type[T]) -> type[T]:
-    """Decorates a class of relaxations, frozen dataclasses without arrays: equal ones share their `enclosure` and `planes`."""
-    for name in ("enclosure", "planes"):
-        setattr(relaxation, name, _shared(getattr(relaxation, name)))
+    """Decorates a class of relaxations, frozen dataclasses without arrays: equal ones share programs of their methods."""
+    wraps = {"enclosure": _shared, "planes": _shared, "adjustable": _shared, "adjusted": _once}
+    for name in wraps.keys() & set(dir(relaxation)):
+        setattr(relaxation, name, wraps[name](getattr(relaxation, name)))
     return relaxation
 
 
 def _shared(method):
-    @functools.partial(jax.jit, static_argnums=0)
+    @_once
     def program(self, value, parents, intervals, known):
-        def formulas(value, parents, intervals, known):
-            return method(self, Seen(value, tuple(map(Seen, parents))), intervals, **known)
-
-        return lax.platform_dependent(value, parents, intervals, known, cpu=noinline(formulas), default=formulas)
+        return method(self, Seen(value, tuple(map(Seen, parents))), intervals, **known)
 
     @functools.wraps(method)
     def wrapped(self, node, intervals, slopes="adaptive", hull=None):
@@ -43,3 +41,14 @@ def _shared(method):
         return program(self, node.value, [parent.value for parent in node.parents], list(intervals), known)
 
     return wrapped
+
+
+def _once(method):
+    """A method of arrays alone as one function of the program for all arrays of the same shapes."""
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def program(self, *operands):
+        formulas = functools.partial(method, self)
+        return lax.platform_dependent(*operands, cpu=noinline(formulas), default=formulas)
+
+    return functools.wraps(method)(program)

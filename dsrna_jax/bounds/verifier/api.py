@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from dsrna_jax.bounds.alpha_crown import is_adjustable
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.explanation import free_memory
 from dsrna_jax.bounds.graph import Graph
@@ -25,7 +26,7 @@ from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
-FEW_LAYERS = 8  # of hinges
+FEW_LAYERS = 8  # of hinges, or of other operations whose slopes are free
 BATCH = 64  # sub-problems bounded at a time, or fewer sub-boxes of a large network
 POINTS = 64  # of the attack on all boxes; at least one for each clause of each box
 ATTACK = 0.1  # share of the time after which no further points are attacked
@@ -61,8 +62,10 @@ def verify(
       region: a box, [1, ...], or the union of several, [box, ...].
       specification: its rows fit the shape of f(x); those of each box, if they have a first axis more.
       timeout: seconds, > 0; checked between stages and batches, so that a program that compiles is not cut short.
-      method: one of `METHODS`: of the bounds of sub-boxes ("crown" by default), or of the intermediate bounds that all splits of
-        hinges share ("alpha_crown", whose programs grow with the square of the layers, and "hz_crown" for more than 8).
+      method: one of `METHODS`. Of the bounds of sub-boxes: by default "crown", or "alpha_crown" where more than 20 inputs vary,
+        so that cuts gain little. Of the intermediate bounds that all splits of hinges share: "alpha_crown", or "hz_crown" for
+        more than 8 hinges. Programs of alpha_crown grow with the square of the operations whose slopes are free, and are the
+        default for up to 8.
       split: "inputs", "hinges", or "auto" for inputs if up to 20 of them vary in a box, or there are no hinges.
       batch: sub-problems bounded at a time; by default 64, or fewer sub-boxes where one takes long.
       iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
@@ -85,8 +88,9 @@ def verify(
     layers = hinge_layers(problem.graph)
     if split == "auto":
         split = "hinges" if problem.varying_inputs > FEW_INPUTS and layers else "inputs"
+    of_boxes = method or ("alpha_crown" if problem.varying_inputs > FEW_INPUTS and problem.is_shallow else "crown")
     if batch is None:
-        batch = input_splits.boxes_at_once(problem.graph, BATCH) if split == "inputs" else BATCH
+        batch = input_splits.boxes_at_once(problem.graph, BATCH, of_boxes) if split == "inputs" else BATCH
     free, boxes = free_memory(), batch * (2 * problem.boxes.lower[0].nbytes + 16)
     if free is not None and boxes > free:
         raise InputError(f"batch={batch}: its boxes alone would take {boxes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
@@ -102,7 +106,7 @@ def verify(
     options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
     if split == "inputs":
         search, is_certified_at = input_splits.search, input_splits.is_certified_at
-        options |= {"method": method or "crown"}
+        options |= {"method": of_boxes}
     elif not layers:
         return Verdict("unknown", None, "f has no hinges to split", seconds(), 0)
     else:
@@ -161,6 +165,11 @@ class Problem:
     def count(self) -> int:
         """The number of boxes."""
         return len(self.boxes.lower)
+
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the slopes of few operations are free."""
+        return sum(map(is_adjustable, self.graph.nodes)) <= FEW_LAYERS
 
     @property
     def varying_inputs(self) -> int:

@@ -77,9 +77,11 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     return BoundedBoxes((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
 
 
-def boxes_at_once(graph: Graph, most: int) -> int:
+def boxes_at_once(graph: Graph, most: int, method: str) -> int:
     """The sub-boxes to bound at a time: `most`, or fewer of a large graph, whose first bound is not to take as long as many."""
-    work = sum(node.size for node in relaxed_inputs(graph)) * sum(node.size for node in graph.nodes)
+    options = Options(method=method)
+    passes = 3 * options.iterations if options.record.optimises else 1
+    work = passes * sum(node.size for node in relaxed_inputs(graph)) * sum(node.size for node in graph.nodes)
     return max(1, min(most, int(WORK // max(work, 1))))
 
 
