@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from dsrna_jax.bounds.alpha_crown import is_adjustable
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.explanation import free_memory
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
-from dsrna_jax.bounds.verifier import hinge_splits, input_splits
+from dsrna_jax.bounds.verifier import defaults, hinge_splits, input_splits
 from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import ClosestInput, attacked, rounds, values_of, violations
@@ -25,8 +24,6 @@ from dsrna_jax.bounds.verifier.verdict import AT_A_POINT, Verdict, over
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 
-FEW_INPUTS = 20  # up to as many, sub-problems are boxes
-FEW_LAYERS = 8  # of hinges, or of other operations whose slopes are free
 BATCH = 64  # sub-problems bounded at a time, or fewer sub-boxes of a large network
 POINTS = 64  # of the attack on all boxes; at least one for each clause of each box
 ATTACK = 0.1  # share of the time after which no further points are attacked
@@ -63,9 +60,9 @@ def verify(
       specification: its rows fit the shape of f(x); those of each box, if they have a first axis more.
       timeout: seconds, > 0; checked between stages and batches, so that a program that compiles is not cut short.
       method: one of `METHODS`. Of the bounds of sub-boxes: by default "crown", or "alpha_crown" where more than 20 inputs vary,
-        so that cuts gain little. Of the intermediate bounds that all splits of hinges share: "alpha_crown", or "hz_crown" for
-        more than 8 hinges. Programs of alpha_crown grow with the square of the operations whose slopes are free, and are the
-        default for up to 8.
+        so that cuts gain little. Of the intermediate bounds that all splits of hinges share: by default "alpha_crown" in small
+        networks, "crown" in larger ones, and "hz_crown" in the deepest, since programs of the others grow with the square of the
+        layers.
       split: "inputs", "hinges", or "auto" for inputs if up to 20 of them vary in a box, or there are no hinges.
       batch: sub-problems bounded at a time; by default 64, or fewer sub-boxes where one takes long.
       iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
@@ -87,10 +84,12 @@ def verify(
     problem = Problem.of(f, region, specification)
     layers = hinge_layers(problem.graph)
     if split == "auto":
-        split = "hinges" if problem.varying_inputs > FEW_INPUTS and layers else "inputs"
-    of_boxes = method or ("alpha_crown" if problem.varying_inputs > FEW_INPUTS and problem.is_shallow else "crown")
+        split = "hinges" if problem.varying_inputs > defaults.FEW_INPUTS and layers else "inputs"
+    if method is None:
+        of_boxes = defaults.of_boxes(problem.graph, problem.varying_inputs)
+        method = of_boxes if split == "inputs" else defaults.of_hinges(problem.graph)
     if batch is None:
-        batch = input_splits.boxes_at_once(problem.graph, BATCH, of_boxes) if split == "inputs" else BATCH
+        batch = input_splits.boxes_at_once(problem.graph, BATCH, method) if split == "inputs" else BATCH
     free, boxes = free_memory(), batch * (2 * problem.boxes.lower[0].nbytes + 16)
     if free is not None and boxes > free:
         raise InputError(f"batch={batch}: its boxes alone would take {boxes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
@@ -103,16 +102,14 @@ def verify(
         return Verdict("counterexample", counterexample, "found by an attack", seconds(), 0)
     if seconds() >= timeout:
         return Verdict("unknown", None, over(problem.count, problem.count), seconds(), 0)
-    options = {"batch": batch, "seconds_left": lambda: timeout - seconds()}
+    options = {"batch": batch, "method": method, "seconds_left": lambda: timeout - seconds()}
     if split == "inputs":
         search, is_certified_at = input_splits.search, input_splits.is_certified_at
-        options |= {"method": of_boxes}
     elif not layers:
         return Verdict("unknown", None, "f has no hinges to split", seconds(), 0)
     else:
         search, is_certified_at = hinge_splits.search_each, hinge_splits.is_certified_at
-        shared = method or ("alpha_crown" if len(layers) <= FEW_LAYERS else "hz_crown")
-        options |= {"layers": layers, "method": shared, "iterations": iterations}
+        options |= {"layers": layers, "iterations": iterations}
     of_nearest = problem.specification.of_examples(np.array([nearest.box]))
     if not is_certified_at(problem.traceable, of_nearest, np.asarray(nearest.point), **options):
         return Verdict("unknown", None, AT_A_POINT, seconds(), 0)
@@ -165,11 +162,6 @@ class Problem:
     def count(self) -> int:
         """The number of boxes."""
         return len(self.boxes.lower)
-
-    @property
-    def is_shallow(self) -> bool:
-        """Whether the slopes of few operations are free."""
-        return sum(map(is_adjustable, self.graph.nodes)) <= FEW_LAYERS
 
     @property
     def varying_inputs(self) -> int:

@@ -74,12 +74,17 @@ def is_certified_at(
     iterations: int,
     seconds_left: Callable[[], float],
 ) -> bool:
-    """Whether bounds certify clauses of one box, as many as fit a batch, at one input; as in `input_splits`."""
+    """Whether bounds certify clauses of one box, as many as fit a batch, at one input; as in `input_splits`.
+
+    Hinges have the sides that they have there: branching reaches no smaller sub-problem that holds the input.
+    """
     box = Box(point[None], point[None])
     branching = _Branching(f, _of_box(specification, 0), box, batch, iterations)
     root = subproblems.root(f.arrays, f.static, box, method=method)
-    whole = [branching.whole(root, place % len(branching.members)) for place in range(batch)]
-    return bool((branching.bounded(root, Subproblems(*map(np.stack, zip(*whole, strict=True)))).bound > 0).all())
+    sides = np.where(np.asarray(root.low) + np.asarray(root.high) >= 0, 1, -1).astype(np.int8)
+    clauses = (place % len(branching.members) for place in range(batch))
+    leaves = [branching.whole(root, clause)._replace(sides=sides) for clause in clauses]
+    return bool((branching.bounded(root, Subproblems(*map(np.stack, zip(*leaves, strict=True)))).bound > 0).all())
 
 
 def search(
