@@ -5,6 +5,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from dsrna_jax.kernels.reductions import max_over
+
 TOP_5_FROM = 20  # classes: with fewer, five guesses say little
 
 
@@ -26,7 +28,7 @@ def in_top_5(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 def margin(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """Logit of the label minus the largest other logit: positive where the image is classified correctly."""
     others = jnp.where(jnp.arange(logits.shape[1])[None] == labels[:, None], -jnp.inf, logits)
-    return of_class(logits, labels) - others.max(1)
+    return of_class(logits, labels) - max_over(others, 1)
 
 
 def of_class(values: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:

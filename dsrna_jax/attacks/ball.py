@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Key, Shaped
 
 from dsrna_jax.errors import InputError
+from dsrna_jax.kernels.reductions import max_over
 
 ATTACK_NORMS = ("linf", "l2")
 
@@ -36,7 +37,7 @@ def _column(values, images):
 def size(delta: Float[Array, "batch *image"], norm: str) -> Float[Array, " batch"]:
     """The norm of each example's perturbation."""
     flat = delta.reshape(len(delta), -1)
-    return jnp.abs(flat).max(1) if norm == "linf" else jnp.sqrt(jnp.square(flat).sum(1))
+    return max_over(jnp.abs(flat), 1) if norm == "linf" else jnp.sqrt(jnp.square(flat).sum(1))
 
 
 def unit(delta: Float[Array, "batch *image"], norm: str) -> Float[Array, "batch *image"]:

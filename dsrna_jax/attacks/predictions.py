@@ -111,4 +111,4 @@ def _logits(logits_fn, images, batch_size):
 def predicted_classes(logits: Float[Array | np.ndarray, "batch classes"]) -> Int[np.ndarray, " batch"]:
     """The class with the highest logit; `UNDEFINED` where a logit is NaN, or all classes are masked by -inf."""
     logits = np.asarray(logits)
-    return np.where(logits.max(1) > -np.inf, logits.argmax(1), UNDEFINED)
+    return np.where(np.max(logits, 1) > -np.inf, logits.argmax(1), UNDEFINED)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.losses import Loss
 from dsrna_jax.errors import InputError
+from dsrna_jax.kernels.reductions import max_over
 
 LogitsFn = Callable[..., Array]
 """Maps images [batch, ...] in [0, 1] to logits [batch, class], each image by itself."""
@@ -89,4 +90,4 @@ STEEPEST = 1e15  # large, but its square is far inside of float32
 
 def is_fooled(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Bool[Array, " batch"]:
     """Whether the highest logit is not the label's; false where a logit is NaN, or all classes are masked by -inf."""
-    return (logits.argmax(1) != labels) & (logits.max(1) > -jnp.inf)
+    return (logits.argmax(1) != labels) & (max_over(logits, 1) > -jnp.inf)

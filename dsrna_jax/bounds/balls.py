@@ -14,6 +14,7 @@ from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.rounding import gamma, length, outward_sum, reach_of, total
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import check_radius, is_known, is_real
+from dsrna_jax.kernels.reductions import max_over
 
 
 @jax.tree_util.register_dataclass
@@ -215,7 +216,7 @@ def boxed(leaves, box: Box, clip) -> Ball:
         low, high = (lax.optimization_barrier(jnp.asarray(end)) for end in (low, high))
         boxes.append(Interval(jnp.minimum(outward_sum(low, -leaf, -1), 0), jnp.maximum(outward_sum(high, -leaf, 1), 0)))
     _check_range(leaves, clip)
-    reach = jnp.stack([reach_of(each).reshape(len(each.lower), -1).max(1) for each in boxes]).max(0)
+    reach = max_over(jnp.stack([max_over(reach_of(each).reshape(len(each.lower), -1), 1) for each in boxes]), 0)
     area = Ball(reach, "linf", tuple(boxes), clip)
     return dataclasses.replace(area, boxes=tuple(area.clipped(leaf, each) for leaf, each in zip(leaves, boxes, strict=True)))
 
@@ -247,7 +248,7 @@ def _check_range(leaves, clip) -> None:
     low, high = clip
     for leaf in leaves:
         if is_known(leaf) and (np.any(np.asarray(leaf) < low) or np.any(np.asarray(leaf) > high)):
-            least, largest = np.asarray(leaf).min(), np.asarray(leaf).max()
+            least, largest = np.min(np.asarray(leaf)), np.max(np.asarray(leaf))
             raise InputError(f"x leaves the range of clip={clip}: it spans {least:g} to {largest:g}")
 
 
@@ -279,6 +280,6 @@ def ball(leaves, radius, norm: str, clip) -> Ball:
 def _norm(coefficients, norm):
     """Upper bound of the dual norm over all leaves together: [row, batch]."""
     if norm == "l1":
-        largest = [jnp.abs(c).max(tuple(range(2, c.ndim))) for c in coefficients]
-        return jnp.stack(largest).max(0) * (1 + gamma(4, largest[0].dtype))
+        largest = [max_over(jnp.abs(c), tuple(range(2, c.ndim))) for c in coefficients]
+        return max_over(jnp.stack(largest), 0) * (1 + gamma(4, largest[0].dtype))
     return length(jnp.stack([length(c, 2) for c in coefficients], -1), 2)

@@ -10,7 +10,7 @@ from dsrna_jax.bounds.intervals import Intervals
 from dsrna_jax.bounds.relaxations.interval import Interval, intersection
 from dsrna_jax.bounds.relaxations.maximum import Largest
 from dsrna_jax.bounds.rounding import Magnitudes, Rounding, gamma, smallest_normal
-from dsrna_jax.kernels.reductions import larger, smaller
+from dsrna_jax.kernels.reductions import larger, max_over, smaller
 
 
 def passed(node: Node, known: Intervals) -> Interval:
@@ -119,7 +119,7 @@ class _Rows:
         shape = [1] * node.value.ndim
         shape[node.batch_axis] = -1
         # Products may be flushed to 0, and so may the squares of coefficients.
-        largest = rows.max([i for i in range(rows.ndim) if i != parent.batch_axis]).reshape(shape)
+        largest = max_over(rows, [i for i in range(rows.ndim) if i != parent.batch_axis]).reshape(shape)
         terms = (node.operation.terms or 0) + 2
         rows = node.operation.power(2)(rows) + terms * smallest_normal(rows.dtype) * (1 + largest)
         self.powers[node] = (rows, alone and single)

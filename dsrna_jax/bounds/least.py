@@ -67,7 +67,7 @@ def _least_entry(constant) -> float:
     """The least number of a constant; -inf if it is not known, or none."""
     if not is_known(constant) or not jnp.issubdtype(jnp.result_type(constant), jnp.floating) or np.size(constant) == 0:
         return -math.inf
-    least = np.asarray(constant).min()
+    least = np.min(np.asarray(constant))
     return float(least) if least > -math.inf else -math.inf
 
 

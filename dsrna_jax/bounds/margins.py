@@ -21,6 +21,7 @@ from dsrna_jax.bounds.rounding import gamma, in_full_precision
 from dsrna_jax.bounds.specification import Specification, lowest
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import check_counts, check_key, check_labels, check_radius, class_count
+from dsrna_jax.kernels.reductions import max_over, min_over
 
 SPARE = 32  # roundings
 
@@ -64,7 +65,7 @@ def margin(
     """
     check_key(key)
     options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis, optimizer)
-    return _class_margins(logits_fn, images, labels, options).min(1)
+    return min_over(_class_margins(logits_fn, images, labels, options), 1)
 
 
 @in_full_precision
@@ -182,11 +183,11 @@ def _radius_search(logits_fn, images, labels, start, steps, options):
         def margin(radius):
             def finished(rows, lower):
                 # A larger allowance than that of `margin`, so that `margin` certifies the radius too, however XLA rounds it.
-                lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + jnp.abs(logits).max(1)[None])
+                lower = lower - gamma(SPARE, lower.dtype) * (jnp.abs(lower) + max_over(jnp.abs(logits), 1)[None])
                 return lowest(rows, None, logits, lower, radius, terms=2)
 
             bounded = output_bounds(graph, dataclasses.replace(options, radius=radius))
-            return finished(rows, bounded.lower(rows, lambda at, lower: finished(rows[at], lower) > 0)).min(0)
+            return min_over(finished(rows, bounded.lower(rows, lambda at, lower: finished(rows[at], lower) > 0)), 0)
 
         certified = largest_radius(margin, leaves[0].shape[0], leaves[0].dtype, start=start, steps=steps)
         return with_implicit_gradient(certified, margin)

@@ -21,6 +21,7 @@ from dsrna_jax.bounds.rounding import outward_sum
 from dsrna_jax.bounds.zonotope import Zonotopes
 from dsrna_jax.errors import InputError
 from dsrna_jax.inputs import is_known
+from dsrna_jax.kernels.reductions import max_over
 
 ROUNDED = 1e-4  # two evaluations of a value are taken to differ by less, as a share of its largest entry
 
@@ -72,7 +73,7 @@ def _deviations(node: Node, lower, upper):
     Ends that turn out, as they are computed, to be no interval, or not to hold the value by more than rounding, say nothing.
     """
     below, above = outward_sum(lower, -node.value, -1), outward_sum(upper, -node.value, 1)
-    spare = ROUNDED * jnp.abs(node.value).max()
+    spare = ROUNDED * max_over(jnp.abs(node.value))
     holds = (jnp.asarray(lower) <= upper) & (below <= spare) & (above >= -spare)
     return jnp.where(holds, jnp.minimum(below, 0), -jnp.inf), jnp.where(holds, jnp.maximum(above, 0), jnp.inf)
 
@@ -101,7 +102,7 @@ def check_given(names: dict[Node, str], given: Mapping) -> None:
         if not is_known(node.value):
             continue
         value = np.asarray(node.value)
-        spare = ROUNDED * np.abs(value).max()
+        spare = ROUNDED * np.max(np.abs(value))
         if place := _first((value < lower - spare) | (value > upper + spare)):
             raise InputError(
                 f"given {name} does not hold the value of f at x at {place}: "

@@ -17,6 +17,7 @@ from jax import lax
 from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.errors import InputError
+from dsrna_jax.kernels.reductions import max_over
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -151,7 +152,7 @@ def length(x, axis: int) -> jax.Array:
     Squares are taken of shares of the largest entry.
     """
     axes = tuple(range(axis, x.ndim))
-    largest = lax.stop_gradient(jnp.abs(x).max(axes, keepdims=True))
+    largest = lax.stop_gradient(max_over(jnp.abs(x), axes, keepdims=True))
     squares = total(jnp.square(x / jnp.where(largest > 0, largest, 1)), axis)
     positive = squares > 0
     root = jnp.sqrt(jnp.where(positive, squares, 1)) * (1 + gamma(6, x.dtype))

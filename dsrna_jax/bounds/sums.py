@@ -33,7 +33,7 @@ class Sums(NamedTuple):
     @property
     def count(self) -> int:
         """The number of terms of a sum."""
-        return self.groups.size // (int(self.groups.max()) + 1)
+        return self.groups.size // (int(np.max(self.groups)) + 1)
 
 
 def divided(tracer, primitive, operands, *, by: Callable, by_inverse: Callable) -> Iterator[tuple[int, int, Sums, Any, Node]]:

@@ -20,6 +20,7 @@ from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.maximum import Largest
 from dsrna_jax.bounds.rounding import Magnitudes, gamma, length
+from dsrna_jax.kernels.reductions import max_over
 
 RESULT = 64  # roundings by which results are widened, an allowance that is not derived
 
@@ -72,7 +73,7 @@ class Zonotopes:
         if self.norm == "linf":
             return jnp.abs(directions).sum(0)
         if self.norm == "l1":
-            return jnp.abs(directions).max(0)
+            return max_over(jnp.abs(directions), 0)
         return length(jnp.moveaxis(directions, 0, -1), directions.ndim - 1)
 
     def _reach(self, z: Zonotope) -> Interval:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dsrna_jax import bounds, losses
 from dsrna_jax.data_parallel import example_numbers
 from dsrna_jax.inputs import check_images, checked_key
+from dsrna_jax.kernels.reductions import max_over
 from dsrna_jax.measures.measure import Measured, known
 from dsrna_jax.measures.units import UNITS
 from dsrna_jax.networks.function import NetworkFunction
@@ -209,7 +210,7 @@ def _front(states):
 
 def _largest_deviation(f, x, radius, **options):
     lower, upper = bounds.deviation(f, x, radius=radius, **options)
-    return jnp.maximum(-lower, upper).reshape(len(radius), -1).max(1)
+    return max_over(jnp.maximum(-lower, upper).reshape(len(radius), -1), 1)
 
 
 def _with_half_width(f, x, radius, draw, **options):

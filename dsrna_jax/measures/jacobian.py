@@ -149,7 +149,7 @@ def _l2(values: Float[Array, " batch *shape"]) -> Float[Array, " batch"]:
     """
     values = _at_least_single(values)
     limits = jnp.finfo(values.dtype)
-    greatest = jnp.abs(values).max(tuple(range(1, values.ndim)), initial=0)
+    greatest = jnp.max(jnp.abs(values), tuple(range(1, values.ndim)), initial=0)
     scale = jax.lax.stop_gradient(jnp.clip(greatest, limits.tiny, 1 / limits.tiny))
     scale = jax.lax.reduce_precision(scale, limits.nexp, 0)
     return scale * _root(_sum_of_squares(values / jax.lax.expand_dims(scale, range(1, values.ndim))))

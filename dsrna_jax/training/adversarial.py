@@ -15,6 +15,7 @@ import optax
 
 from dsrna_jax import attacks
 from dsrna_jax.data_parallel import own_draws
+from dsrna_jax.kernels.reductions import max_over
 from dsrna_jax.training.config import TrainingConfig
 
 
@@ -58,7 +59,7 @@ def mart_loss(config: TrainingConfig, passes: Passes, images, attacked, labels, 
     clean, _, batch_stats = passes.train(images, batch_stats)
     loss, (logits, batch_stats) = plain_loss(config, passes, attacked, labels, batch_stats)
     right = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
-    rival = jnp.max(jnp.where(right, 0.0, jax.nn.softmax(logits)), axis=1)
+    rival = max_over(jnp.where(right, 0.0, jax.nn.softmax(logits)), 1)
     doubt = 1 - jnp.sum(jnp.where(right, jax.nn.softmax(clean), 0.0), axis=1)
     boost = -jnp.log1p(1e-4 - rival)
     return loss + (boost + config.beta * doubt * divergence(clean, logits)).mean(), (logits, batch_stats)

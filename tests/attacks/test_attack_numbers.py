@@ -10,8 +10,10 @@ from linear_attacks import BATCH, BUDGETS, CLASSES, KEY, NETWORK, NORM, W, X, Y,
 from dsrna_jax import attacks
 from dsrna_jax.attacks.autoattack import stages
 from dsrna_jax.attacks.losses import dlr_or_margin
+from dsrna_jax.attacks.result import is_fooled
 from dsrna_jax.evaluation.attack import budgets
 from dsrna_jax.evaluation.attack.sanity import forward_checks
+from dsrna_jax.losses import margin
 
 # ---- masked classes, and NaN
 
@@ -187,3 +189,14 @@ def test_autoattack_attacks_stochastic_networks_inside_of_jit():
 def test_an_image_that_is_misclassified_as_it_is_is_its_own_nearest_point(name):
     found = jax.jit(lambda labels: attacked(name, NETWORK, X, labels, KEY, 0.0))((Y + 1) % CLASSES)
     assert found.success.all() and not found.distance.any()
+
+
+def test_logits_of_nan_fool_no_image_of_a_large_batch():
+    """XLA's maximum over the classes passes over NaN in arrays of more than 4,096 entries."""
+    logits = np.zeros((1000, 10), np.float32)
+    logits[::2, 3] = np.nan
+    logits[1::2, 3] = 1
+    fooled = jax.jit(is_fooled)(logits, np.zeros(1000, int))
+    np.testing.assert_array_equal(fooled, np.arange(1000) % 2 == 1)
+    of_margin = jax.jit(margin)(logits, np.zeros(1000, int))
+    np.testing.assert_array_equal(np.isnan(of_margin), np.arange(1000) % 2 == 0)

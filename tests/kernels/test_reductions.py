@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dsrna_jax.kernels import reductions
-from dsrna_jax.kernels.reductions import at_least_zero, larger, largest, smaller, total_of, two_largest
+from dsrna_jax.kernels.reductions import at_least_zero, larger, largest, max_over, min_over, smaller, total_of, two_largest
 
 A, B = np.float32([1, 3, 2, -1, np.nan, 0]), np.float32([2, 1, 2, -4, 0, np.nan])
 counts = pytest.mark.parametrize("count", [1, 2, 9, reductions.MANY + 1])
@@ -86,3 +86,21 @@ def test_at_least_zero_keeps_nan():
 
 def test_at_least_zero_has_derivative_one_everywhere():
     np.testing.assert_array_equal(jax.vmap(jax.grad(at_least_zero))(jnp.array([-1e-9, 0, 2])), 1)
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_maxima_and_minima_keep_nan_in_arrays_of_any_size(size):
+    """XLA's own lose it in large ones: of [3, 20000] by jnp.max, of a stack of more than `MANY` rows by x.max(0)."""
+    x = np.random.default_rng(0).normal(size=(3, size)).astype(np.float32)
+    x[1, ::3] = np.nan
+    stack = np.tile(x[:1], (reductions.MANY + 1, 1))
+    stack[5, 2] = np.nan
+    of_all = jax.jit(
+        lambda x, stack: ([(f(x, 0), f(x.T, 1, keepdims=True), f(x), f(x[:1])) for f in (max_over, min_over)], largest(stack))
+    )
+    (of_max, of_min), top = of_all(x, stack)
+    for (first, kept, every, clean), reference in ((of_max, np.max), (of_min, np.min)):
+        np.testing.assert_array_equal(first, reference(x, 0))
+        np.testing.assert_array_equal(kept, reference(x.T, 1, keepdims=True))
+        assert np.isnan(every) and clean == reference(x[0])
+    np.testing.assert_array_equal(top, stack.max(0))

@@ -16,8 +16,8 @@ PACKAGE = "dsrna_jax"
 FLOORS = (
     ("errors", "data_parallel", "parent"),
     ("extras", "files"),
-    ("lazy", "strict_json", "pages"),
-    ("confidence", "inputs", "losses", "kernels"),
+    ("lazy", "strict_json", "pages", "kernels"),
+    ("confidence", "inputs", "losses"),
     ("genotypes", "data", "bounds", "attacks"),
     ("interchange", "networks", "plots", "runtime"),
     ("measures",),
@@ -168,6 +168,35 @@ def test_no_class_has_the_name_of_another():
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(name)
     assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
+def test_maxima_and_minima_keep_nan():
+    """XLA loses it (`kernels.reductions.max_over`): bounds say by NaN that nothing is known, attacks that there are no logits."""
+    raw = set()
+    for folder in ("bounds", "attacks", "measures", "losses"):
+        for name, file in modules(ROOT).items():
+            if name.split(".")[1:2] == [folder]:
+                raw |= {
+                    f"{file.name}: {call}" for call in map(ast.unparse, reductions(ast.parse(file.read_text(encoding="utf-8"))))
+                }
+    assert raw == {
+        "step.py: jnp.min(jnp.where(may_lead, places, len(x)), 0)",  # of whole numbers
+        "step.py: jnp.max(jnp.where(may_lead, places, -1), 0)",
+        "jacobian.py: jnp.max(jnp.abs(values), tuple(range(1, values.ndim)), initial=0)",  # what it divides keeps NaN
+    }
+
+
+def reductions(tree):
+    """Calls of `x.max(...)` and `jnp.max(...)`, and of their like; not those of NumPy, and not `x.at[...].max(...)`."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("max", "min", "amax", "amin")
+        ):
+            of = ast.unparse(node.func.value)
+            if of != "np" and ".at[" not in of:
+                yield node
 
 
 def test_no_value_is_called_found():

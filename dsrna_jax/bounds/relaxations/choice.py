@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import outward_sum
-from dsrna_jax.kernels.reductions import larger, smaller
+from dsrna_jax.kernels.reductions import larger, max_over, min_over, smaller
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +84,8 @@ class AtPlace:
     def enclosure(self, node, intervals):
         may_be, are_all = self.places(node, intervals[0])
         values = node.parents[1].value - node.value[None]
-        low = jnp.where(may_be, outward_sum(values, intervals[1].lower, -1), jnp.inf).min(0)
-        high = jnp.where(may_be, outward_sum(values, intervals[1].upper, 1), -jnp.inf).max(0)
+        low = min_over(jnp.where(may_be, outward_sum(values, intervals[1].lower, -1), jnp.inf), 0)
+        high = max_over(jnp.where(may_be, outward_sum(values, intervals[1].upper, 1), -jnp.inf), 0)
         return Interval(*(jnp.where(are_all, side, jnp.nan) for side in (low, high)))
 
     def planes(self, node, intervals, slopes="adaptive", hull: Any = None):

@@ -16,6 +16,7 @@ from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.relaxations.shared import shared
 from dsrna_jax.bounds.relaxations.tangents import Side
 from dsrna_jax.bounds.rounding import ELEMENTARY, ends, gamma, smallest_normal
+from dsrna_jax.kernels.reductions import max_over, min_over
 
 
 @shared
@@ -91,7 +92,7 @@ class Curve:
         # The curve lies on one side of its tangent, which bounds it between the last two points of the bisection.
         missed = jnp.where(width > 0, jnp.abs(self.slope(stationary) - slope) * width, 0)
         errors = errors + lax.stop_gradient(jnp.concatenate([missed, jnp.zeros_like(missed[:, :1]).repeat(2, 1)], 1))
-        least, greatest = (differences - errors).min(1), (differences + errors).max(1)
+        least, greatest = min_over(differences - errors, 1), max_over(differences + errors, 1)
         for pole in self.poles:
             broken = ((low <= pole) & (high >= pole))[None]
             least, greatest = jnp.where(broken, np.nan, least), jnp.where(broken, np.nan, greatest)

@@ -11,6 +11,7 @@ from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
 from dsrna_jax.bounds.rounding import ELEMENTARY, ends, gamma
+from dsrna_jax.kernels.reductions import max_over, min_over
 
 
 @shared
@@ -62,7 +63,7 @@ class Interpolated:
         line = slope[None] * at
         error = lax.stop_gradient(gamma(ELEMENTARY, dtype) * self.size(at, jnp.abs(value)) + gamma(4, dtype) * jnp.abs(line))
         difference = value - line
-        return (difference - error).min(0), (difference + error).max(0)
+        return min_over(difference - error, 0), max_over(difference + error, 0)
 
     def enclosure(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value

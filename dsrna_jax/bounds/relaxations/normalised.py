@@ -9,6 +9,7 @@ from jax import lax
 
 from dsrna_jax.bounds.relaxations.ranged import Ranged
 from dsrna_jax.bounds.rounding import gamma, known_or, reach_of, smallest_normal
+from dsrna_jax.kernels.reductions import max_over, min_over
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Normalised(Ranged):
         dtype, count = node.value.dtype, self.count
         scale, outer = (jnp.asarray(factor, dtype) for factor in (self.scale, self.outer))
         x, r = (jnp.abs(p.value) + reach_of(i) for p, i in zip(node.parents[:2], intervals[:2], strict=True))
-        x = x.max([axis for axis in range(x.ndim) if axis != node.parents[0].batch_axis])
+        x = max_over(x, [axis for axis in range(x.ndim) if axis != node.parents[0].batch_axis])
         x = x.reshape([-1 if axis == node.batch_axis else 1 for axis in range(node.value.ndim)])
         missed = (count + 1) * smallest_normal(dtype)  # squares that are flushed to 0
         if self.is_difference:
@@ -48,6 +49,6 @@ class Normalised(Ranged):
             limits.append(length)
         if self.is_centred:
             limits.append(math.sqrt((count - 1) / count) * length + (2 + math.sqrt(count)) * off * r)
-        limit = jnp.stack(jnp.broadcast_arrays(*limits)).min(0) * outer * (1 + gamma(count + 32, dtype))
+        limit = min_over(jnp.stack(jnp.broadcast_arrays(*limits)), 0) * outer * (1 + gamma(count + 32, dtype))
         limit = lax.stop_gradient(known_or(jnp.broadcast_to(limit, node.value.shape), jnp.inf))
         return -limit, limit

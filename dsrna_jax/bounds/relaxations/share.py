@@ -8,6 +8,7 @@ from jax import lax
 
 from dsrna_jax.bounds.relaxations.ranged import Ranged
 from dsrna_jax.bounds.rounding import ends, gamma, smallest_normal
+from dsrna_jax.kernels.reductions import max_over, min_over
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Mean(Ranged):
         """Between the least and the greatest z, each moved by the errors of p."""
         info, tiny = jnp.finfo(node.value.dtype), smallest_normal(node.value.dtype)
         low, high = ends(node.parents[0].value, intervals[0])
-        low, high = low.min(self.axes), high.max(self.axes)
+        low, high = min_over(low, self.axes), max_over(high, self.axes)
         is_known, inverse = is_finite(intervals[1]).all(self.axes), 1.0
         if len(node.parents) == 4:
             r = node.parents[2]

@@ -17,6 +17,7 @@ from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
 from dsrna_jax.bounds.rounding import ELEMENTARY, ends, known_or
+from dsrna_jax.kernels.reductions import max_over
 
 
 @shared
@@ -50,7 +51,7 @@ class LogSumExp:
         middle = low + (high - low) / 2
         share = jax.nn.softmax(middle, axis=0)
         below = node.value - jax.nn.logsumexp(middle, axis=0) + (share * (middle - values)).sum(0)
-        top = jax.lax.stop_gradient(high.max(0, keepdims=True))
+        top = jax.lax.stop_gradient(max_over(high, 0, keepdims=True))
         least, most = jnp.exp(low - top), jnp.exp(high - top)
         chord = jnp.where(high > low, ratio(most - least, high - low), most)
         total = ((least + most) / 2).sum(0)
@@ -154,7 +155,7 @@ def _others(x, axes):
     rest = flat.shape[len(axes) :]
     flat = flat.reshape(-1, *rest)
     place = jnp.arange(len(flat)).reshape(-1, *[1] * len(rest))
-    top = jax.lax.stop_gradient(flat.max(0, keepdims=True))
+    top = jax.lax.stop_gradient(max_over(flat, 0, keepdims=True))
     is_top = place == flat.argmax(0)[None]
     entries = jnp.exp(flat - top)
     below = jnp.where(is_top, 1, entries.sum(0, keepdims=True) - entries)

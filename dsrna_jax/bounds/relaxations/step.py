@@ -12,6 +12,7 @@ from jax import lax
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import ends, known_or, outward_sum
+from dsrna_jax.kernels.reductions import max_over
 
 
 def constant_planes(node, hull: Interval, slopes=None) -> Planes:
@@ -139,9 +140,9 @@ class First:
             low, high = jnp.ceil(low - 0.25), jnp.floor(high + 0.25)
         low, high = known_or(low, -jnp.inf), known_or(high, jnp.inf)
         ahead = jnp.concatenate([jnp.full_like(low[:1], -jnp.inf), lax.cummax(low, 0)[:-1]])
-        may_lead = (high >= low.max(0)[None]) & ((high > ahead) | (ahead == -jnp.inf))
+        may_lead = (high >= max_over(low, 0)[None]) & ((high > ahead) | (ahead == -jnp.inf))
         places = jnp.arange(len(x), dtype=node.value.dtype).reshape(-1, *[1] * (x.ndim - 1))
-        least, greatest = jnp.where(may_lead, places, len(x)).min(0), jnp.where(may_lead, places, -1).max(0)
+        least, greatest = jnp.min(jnp.where(may_lead, places, len(x)), 0), jnp.max(jnp.where(may_lead, places, -1), 0)
         return Interval(jnp.minimum(least - node.value, 0), jnp.maximum(greatest - node.value, 0))
 
     def planes(self, node, intervals, slopes="adaptive", hull: Any = None):

@@ -97,7 +97,7 @@ def _product_with(tracer, real, imaginary, place, pair):
 def _product(tracer, x, place, matrix):
     """x @ matrix along an axis, which becomes the last one, with the rounding of a fast transform: relative to the sum of |x|."""
     (product,) = tracer.inline(lambda x: jnp.tensordot(x, jnp.asarray(matrix), (place, 0)), x)
-    greatest = float(np.abs(matrix).max())
+    greatest = float(np.max(np.abs(matrix)))
 
     def errors(e):
         return jnp.broadcast_to(greatest * e.sum(place)[..., None], product.value.shape)

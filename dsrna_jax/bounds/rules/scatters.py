@@ -112,7 +112,7 @@ def _rounds(tracer, primitive, operands, params):
     number = np.zeros(len(place), int)
     number[order] = np.arange(len(place)) - first
     number[place == 0] = 0
-    return (number == np.arange(number.max(initial=0) + 1)[:, None]).reshape(-1, *shape)
+    return (number == np.arange(np.max(number, initial=0) + 1)[:, None]).reshape(-1, *shape)
 
 
 def dropping(rule):

@@ -23,6 +23,7 @@ from dsrna_jax.bounds.verifier.pairwise import splittable
 from dsrna_jax.bounds.verifier.verdict import AT_A_POINT, Verdict, over
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
+from dsrna_jax.kernels.reductions import min_over
 
 BATCH = 64  # sub-problems bounded at a time, or fewer sub-boxes of a large network
 POINTS = 64  # of the attack on all boxes; at least one for each clause of each box
@@ -166,7 +167,7 @@ class Problem:
     @property
     def varying_inputs(self) -> int:
         """The most inputs that vary in a box."""
-        return int((self.exact.lower < self.exact.upper).reshape(self.count, -1).sum(1).max())
+        return int(np.max((self.exact.lower < self.exact.upper).reshape(self.count, -1).sum(1)))
 
     def attacked(self, key: PRNGKeyArray | None, is_over: Callable[[], bool]) -> tuple[np.ndarray | None, ClosestInput]:
         """A confirmed counterexample, or None if attacks find none in the time for them, and the input nearest to one.
@@ -210,7 +211,7 @@ class Problem:
             except TypeError:  # a convolution by float32 weights that f closes over
                 x = _narrow(x, exact)
                 y = f(jnp.asarray(x, np.float32))
-            value = float(violations(values_of(y, specification), specification).min())
+            value = float(min_over(violations(values_of(y, specification), specification)))
         return x[0] if value <= 0 and np.all((exact.lower <= x) & (x <= exact.upper)) else None
 
 

@@ -18,6 +18,7 @@ from dsrna_jax.bounds.verifier.beta_crown import Ends, flat
 from dsrna_jax.bounds.verifier.compiled import joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
 from dsrna_jax.bounds.verifier.subproblems import Bounded, Numbers, Subproblems
+from dsrna_jax.kernels.reductions import min_over
 
 CANDIDATES = 4  # splits that are tried for each sub-problem (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718)
 RATE, DECAY = 0.1, 0.98  # of Adam
@@ -50,7 +51,7 @@ def bounded(
     )
     slopes = jnp.zeros_like(whole.lower) if coefficients is None else coefficients[0][0]
     point = jnp.where(slopes > 0, whole.lower, whole.upper)
-    value = violations(values_of(f(point), specification), specification).min(1)
+    value = min_over(violations(values_of(f(point), specification), specification), 1)
     return Bounded(least, problems._replace(**best._asdict()), hinge, children, has_open, point, value)
 
 
@@ -96,7 +97,7 @@ def _next_splits(
         return lax.map(child, jnp.array([1, -1], jnp.int8))
 
     children = lax.map(tried, places.T)  # [candidate, side, batch]
-    worth = jnp.minimum(children, 1e6).min(1) + 1e-3 * jnp.minimum(children, 0).sum(1)
+    worth = min_over(jnp.minimum(children, 1e6), 1) + 1e-3 * jnp.minimum(children, 0).sum(1)
     chosen = jnp.where(jnp.take_along_axis(is_open, places, 1).T, worth, -jnp.inf).argmax(0)
     is_worth_splitting = is_open & ((scores > 0) | (jnp.asarray(problems.target) == 0)[:, None])
     return (

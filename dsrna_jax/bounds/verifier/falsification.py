@@ -17,13 +17,14 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier.compiled import joined
+from dsrna_jax.kernels.reductions import max_over, min_over
 
 MOMENTUM = 0.75  # what a step keeps of the sum of gradients, each of which counts by its direction alone
 
 
 def violations(values: Float[Array, "batch row"], specification: Specification) -> Float[Array, "batch clause"]:
     """The largest value of a row, for every clause: the property fails if one of them is not positive."""
-    return jnp.stack([values[:, list(clause)].max(1) for clause in specification.of_every_row], 1)
+    return jnp.stack([max_over(values[:, list(clause)], 1) for clause in specification.of_every_row], 1)
 
 
 def values_of(output, specification: Specification) -> Float[Array, "batch row"]:
@@ -35,7 +36,7 @@ def values_of(output, specification: Specification) -> Float[Array, "batch row"]
 @functools.partial(jax.jit, static_argnames=("static",))
 def value_at(arrays, static, specification: Specification, x: Float[Array, "1 *input"]) -> Float[Array, ""]:
     """The least of the `violations` at an input: at most 0 if it is a counterexample."""
-    return violations(values_of(joined(static, arrays)(x), specification), specification).min()
+    return min_over(violations(values_of(joined(static, arrays)(x), specification), specification))
 
 
 class ClosestInput(NamedTuple):
@@ -119,7 +120,7 @@ def attacked(
         better = value < least
         best = jnp.where(better.reshape(kept.shape), x, best)
         gradient = jnp.nan_to_num(gradient)
-        length = jnp.abs(gradient).max(axes, keepdims=True)
+        length = max_over(jnp.abs(gradient), axes, keepdims=True)
         heading = kept * heading + gradient / jnp.where(length > 0, length, 1)
         x = jnp.clip(x - sizes[number] * width * jnp.sign(heading), box.lower, box.upper)
         return number + 1, x, best, jnp.fmin(value, least), heading

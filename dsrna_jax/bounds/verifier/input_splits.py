@@ -25,6 +25,7 @@ from dsrna_jax.bounds.verifier.batches import ROUNDED
 from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
 from dsrna_jax.bounds.verifier.verdict import INDIVISIBLE, Outcome, over
+from dsrna_jax.kernels.reductions import max_over, min_over
 
 LEAST = 0.01  # the least coefficient that counts, relative to the largest
 # Of a batch: entries that backward passes bound, times entries of all nodes. CROWN's time is about proportional to it.
@@ -66,15 +67,15 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     weights = jnp.where(undecided.T.reshape(*undecided.T.shape, *[1] * (width.ndim - 1)), jnp.abs(slopes), 0).sum(0)
     weights, widths = weights.reshape(len(width), -1), width.reshape(len(width), -1)
     # An entry without a coefficient matters too, by its planes: it has its turn when the others are narrow.
-    least = LEAST * weights.max(1, keepdims=True)
+    least = LEAST * max_over(weights, 1, keepdims=True)
     entry = (jnp.where(least > 0, jnp.maximum(weights, least), 1) * widths).argmax(1)
     corners = jnp.where(slopes > 0, box.lower[None], box.upper[None])
     points = jnp.concatenate([corners, box.middle[None]])
-    tried = jax.vmap(lambda x: violations(values_of(f(x), specification), specification).min(1))(points)
+    tried = jax.vmap(lambda x: min_over(violations(values_of(f(x), specification), specification), 1))(points)
     tried = jnp.where(jnp.isnan(tried), jnp.inf, tried)
     best = tried.argmin(0)
     point = jnp.take_along_axis(points, best.reshape(1, -1, *[1] * (width.ndim - 1)), 0)[0]
-    return BoundedBoxes((by_clause > 0).all(1), by_clause.min(1), entry, point, tried.min(0))
+    return BoundedBoxes((by_clause > 0).all(1), min_over(by_clause, 1), entry, point, min_over(tried, 0))
 
 
 def boxes_at_once(graph: Graph, most: int, method: str) -> int:

@@ -21,6 +21,7 @@ from dsrna_jax.attacks.keys import KeyOrKeys, example_keys, folded
 from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.errors import InputError
+from dsrna_jax.kernels.reductions import max_over
 
 ABSTAINED = -1
 
@@ -85,7 +86,7 @@ def _chunk_counts(
     points = jax.vmap(noisy)(keys, images)  # not clipped to [0, 1]: the theorem is about the noise as it is
     logits = logits_fn(points.reshape(-1, *images.shape[1:]))
     winners = jax.nn.one_hot(logits.argmax(1), logits.shape[1], dtype=jnp.int32).reshape(len(images), chunk, -1)
-    is_known = (logits.max(1) > -jnp.inf).reshape(len(images), chunk)
+    is_known = (max_over(logits, 1) > -jnp.inf).reshape(len(images), chunk)
     return jnp.where((is_known & (numbers < last)[None])[..., None], winners, 0).sum(1)
 
 
