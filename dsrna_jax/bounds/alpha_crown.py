@@ -3,8 +3,9 @@
 Of hinges, the slopes of the lower planes are free; of smooth curves, where tangents touch; of products, all planes between the
 two of McCormick on either side. Shares in [0, 1] stand for them.
 
-Bounds of intermediate values are optimised as well, each for itself, layer by layer. A bound can only tighten as the intervals
-before it do, so this is at least as tight as optimising all of them for the output together, and its gradients stay short.
+Bounds of intermediate values are optimised as well, each for itself, layer by layer. The planes of a hinge can only tighten as
+its interval does, so for hinges this is at least as tight as optimising all of them for the output together, and its gradients
+stay short.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -25,6 +27,7 @@ from dsrna_jax.bounds.relaxations.planes import Planes
 from dsrna_jax.bounds.rounding import gamma, reach_of
 from dsrna_jax.bounds.windows import Functional
 from dsrna_jax.errors import InputError
+from dsrna_jax.inputs import is_known
 
 PATIENCE, GAIN = 5, 1e-3  # steps without a gain, relative to a bound, after which its optimisation ends
 
@@ -184,6 +187,8 @@ def slopes_by_node(graph: Graph, slopes: Mapping[str, Shares]) -> dict[Node, Sha
             wanted = f"two arrays (below, above) of shape {shape}" if is_pair else f"of shape {shape}"
             got = ", ".join(str(jnp.shape(part)) for part in parts)
             raise InputError(f"slopes of {name} must be {wanted}, got {got}")
+        if any(is_known(part) and np.isnan(part).any() for part in parts):
+            raise InputError(f"slopes of {name} hold NaN")
         cut = tuple(jnp.clip(jnp.asarray(part, node.value.dtype), 0, 1) for part in parts)
         known[node] = cut if is_pair else cut[0]
     return known

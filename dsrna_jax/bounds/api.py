@@ -40,7 +40,7 @@ def bound(
     Args:
       f: maps x [batch, ...] (an array or a pytree of them) to [batch, ...], each example by itself.
       x: floating-point pixels, or whatever f takes.
-      radius: of the ball, a number or [batch], in units of x, >= 0; may be traced.
+      radius: of the ball, a number or [batch], in units of x, >= 0; may be traced. Of an infinite one nothing is known.
       norm: of the ball: "linf", "l2" or "l1", over all entries of an example together; or "l0", with `clip`: the radius is then
         the number of pixels that may take any valid value.
       method: one of `METHODS`. The default is the tightest whose cost does not grow with the width of the network. The search's

@@ -25,6 +25,13 @@ def traced(f: Callable, x, rules: dict[str, Rule] | None = None) -> Graph:
     return graph
 
 
+def check_rows(rows, output) -> None:
+    """Raises: InputError unless rows are functionals [row, batch, ...] of the output, at least one."""
+    if np.ndim(rows) != np.ndim(output) + 1 or np.shape(rows)[1:] != np.shape(output) or len(rows) == 0:
+        wanted = ", ".join(map(str, ("row", *np.shape(output))))
+        raise InputError(f"rows must be functionals [{wanted}] of f(x), at least one, got shape {list(np.shape(rows))}")
+
+
 def check_memory(graph: Graph, options: Options) -> None:
     """Raises: InputError if a method would take more memory, by estimate, than the device has free."""
     if lack := shortage(cost(graph, options)):

@@ -12,7 +12,7 @@ from dsrna_jax.bounds import forward
 from dsrna_jax.bounds.alpha_crown import is_adjustable, optimised_lower_bound
 from dsrna_jax.bounds.backward import Relaxed, lower_bound, sides_of
 from dsrna_jax.bounds.balls import Ball
-from dsrna_jax.bounds.checks import check_memory, traced
+from dsrna_jax.bounds.checks import check_memory, check_rows, traced
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.refinement import intermediate_bounds, is_affine
@@ -73,6 +73,7 @@ class OutputBounds:
             lower, upper = self.sides()
             moves = self._moves(lower)
         else:
+            check_rows(rows, self.value)
             both = self.lower(jnp.concatenate([rows, -rows]))
             lower, upper, moves = both[: len(rows)], -both[len(rows) :], self.ball.radius != 0
         return jnp.where(moves, known_or(lower, -jnp.inf), 0), jnp.where(moves, known_or(upper, jnp.inf), 0)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from dsrna_jax.bounds.alpha_crown import shared_slopes
 from dsrna_jax.bounds.backward import rows_of
 from dsrna_jax.bounds.balls import Box
+from dsrna_jax.bounds.checks import check_rows
 from dsrna_jax.bounds.options import Given, Options, Shares
 from dsrna_jax.bounds.output import bounded_output
 from dsrna_jax.bounds.rounding import in_full_precision
@@ -53,5 +54,6 @@ def optimised_slopes(
     if rows is None:
         every = rows_of(output, jnp.arange(output.size))
         rows = jnp.concatenate([every, -every])
+    check_rows(rows, output.value)
     shares = shared_slopes(bounded.graph, bounded.ball, bounded.relaxations[0], output, rows, bounded.options.ascent)
     return {node.name: share for node, share in shares.items()}

@@ -84,7 +84,9 @@ def check_input(leaves):
         if is_narrow(leaf.dtype):
             raise InputError(f"x is {leaf.dtype}, whose rounding would exceed bounds: convert with x.astype(jnp.float32)")
         if leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0]:
-            raise InputError(f"x must be [batch, ...], got shapes {[list(leaf.shape) for leaf in leaves]}")
+            shapes = [list(leaf.shape) for leaf in leaves]
+            got = f"a tree of {len(leaves)} numbers: make an array of it" if not any(shapes) else f"shapes {shapes}"
+            raise InputError(f"x must be [batch, ...], got {got}")
         if leaf.shape[0] == 0:
             raise InputError(f"x holds no example to bound: expected at least one, got shape {list(leaf.shape)}")
 

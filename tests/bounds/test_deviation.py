@@ -9,6 +9,7 @@ import pytest
 from quick import quick
 
 from dsrna_jax import bounds
+from dsrna_jax.errors import InputError
 
 KERNEL = np.random.default_rng(0).normal(size=(3, 3, 1, 2)).astype(np.float32)
 WEIGHTS = np.random.default_rng(1).normal(size=(32, 4)).astype(np.float32)
@@ -38,6 +39,14 @@ def test_tiny_radii_keep_their_precision(method):
     deviation = quick(lambda radius: bounds.deviation(f, X, radius=radius, method=method))
     np.testing.assert_allclose(np.array(deviation(1e-7)) * 1e7, np.array(deviation(1e-30)) * 1e30, rtol=1e-3)
     assert not np.array(deviation(0.0)).any()
+
+
+def test_rows_that_do_not_fit_are_refused_in_one_line():
+    x = np.zeros((2, 3), np.float32)
+    for rows in (np.zeros((0, 2, 3), np.float32), np.zeros((1, 2, 4), np.float32), np.zeros((1, 2), np.float32)):
+        for bound in (bounds.deviation, bounds.value_and_deviation, bounds.optimised_slopes):
+            with pytest.raises(InputError, match=r"rows must be functionals \[row, 2, 3\] of f\(x\), at least one, got shape"):
+                bound(jax.nn.relu, x, radius=0.1, rows=rows)
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown_ibp", pytest.param("crown", marks=pytest.mark.slow)])

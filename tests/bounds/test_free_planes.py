@@ -181,6 +181,8 @@ def test_slopes_of_curves_are_pairs():
             InputError, match=rf"slopes of tanh_0 must be two arrays \(below, above\) of shape \({shape[0]}, 16\)"
         ):
             bounds.bound(f, X, radius=0.1, method="crown", slopes={"tanh_0": wrong})
+    with pytest.raises(InputError, match="slopes of tanh_0 hold NaN"):
+        bounds.bound(f, X, radius=0.1, method="crown", slopes={"tanh_0": (part, part * np.nan)})
     with pytest.raises(InputError, match="f has those of tanh_0, tanh_1"):
         bounds.bound(f, X, radius=0.1, method="crown", slopes={"relu_0": part})
 
