@@ -52,11 +52,31 @@ def _at_least_zero_jvp(values, tangents):
 
 
 def max_over(x: Float[Array, "..."], axes: Axes = None, *, keepdims: bool = False) -> Float[Array, "..."]:
-    """Maximum over axes, by default all; NaN where an entry is NaN.
+    """Maximum over axes, by default all; NaN where an entry is NaN. The first of equal entries has all of the derivative.
 
-    XLA's own maxima and minima pass over NaN on a CPU in arrays of more than 4,096 entries.
+    XLA's own maxima and minima pass over NaN on a CPU in arrays of more than 4,096 entries. JAX divides their derivatives by the
+    number of entries that equal the result, which is 0 where XLA computes an entry anew and rounds it differently.
     """
+    every = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
+    return _max_over(x, tuple(axis % x.ndim for axis in every), keepdims)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _max_over(x, axes, keepdims):
     return jnp.where(jnp.isnan(x).any(axes, keepdims=keepdims), jnp.nan, jnp.max(x, axes, keepdims=keepdims))
+
+
+@_max_over.defjvp
+def _max_over_jvp(axes, keepdims, values, tangents):
+    def stacked(x):
+        """[entry, ...], with the entries that are reduced along one axis."""
+        ahead = jnp.moveaxis(x, axes, range(len(axes)))
+        return ahead.reshape(-1, *ahead.shape[len(axes) :])
+
+    (x,), (tangent,) = map(stacked, values), map(stacked, tangents)
+    top = _max_over(*values, axes, keepdims)
+    place = lax.stop_gradient(x).argmax(0)
+    return top, jnp.where(_numbers(x) == place[None], tangent, 0).sum(0).reshape(top.shape)
 
 
 def min_over(x: Float[Array, "..."], axes: Axes = None, *, keepdims: bool = False) -> Float[Array, "..."]:

@@ -104,3 +104,14 @@ def test_maxima_and_minima_keep_nan_in_arrays_of_any_size(size):
         np.testing.assert_array_equal(kept, reference(x.T, 1, keepdims=True))
         assert np.isnan(every) and clean == reference(x[0])
     np.testing.assert_array_equal(top, stack.max(0))
+
+
+@pytest.mark.parametrize("axes", [0, 1, (0, 2), None])
+def test_the_first_of_equal_greatest_entries_has_all_of_the_derivative_of_max_over(axes):
+    x = np.random.default_rng(0).integers(0, 4, (3, 4, 5)).astype(np.float32)
+    value, slope = jax.jit(jax.value_and_grad(lambda x: (max_over(x, axes) * 2).sum()))(x)
+    assert value == 2 * x.max(axes).sum()
+    reduced = range(3) if axes is None else (axes,) if isinstance(axes, int) else axes
+    ahead = np.moveaxis(x, reduced, range(len(reduced))).reshape(int(np.prod([x.shape[i] for i in reduced])), -1)
+    first = 2.0 * (np.arange(len(ahead))[:, None] == ahead.argmax(0))
+    np.testing.assert_array_equal(np.moveaxis(slope, reduced, range(len(reduced))).reshape(ahead.shape), first)
