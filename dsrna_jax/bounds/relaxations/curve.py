@@ -129,7 +129,7 @@ class Curve:
         below, above = self.sides(node, *intervals)
         return Planes((below.slope,), (above.slope,), below.gap, above.gap)
 
-    def adjustable(self, node, intervals, slopes="adaptive", hull: Any = None):
+    def adjustable(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value
         low, high = self.ends(x, interval)
         sides = [tangents.finite(self, side, low, high) for side in self.sides(node, interval)]
