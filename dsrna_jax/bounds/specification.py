@@ -11,10 +11,12 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.options import Given, Options, Slopes
-from dsrna_jax.bounds.output import bounded_output
+from dsrna_jax.bounds.output import OutputBounds, bounded_output
 from dsrna_jax.bounds.rounding import in_full_precision, lowered
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_labels, is_known, is_real
+
+ROUNDED = 1.0  # a radius for `lowest`, which takes values at radius 0 as they are: proofs allow for rounding there too
 
 
 @jax.tree_util.register_dataclass
@@ -132,10 +134,15 @@ def specification_margins(
     """
     options = Options(radius, norm, method, clip, box, chunk, iterations, given, arithmetic, slopes, channel_axis, optimizer)
     bounded = bounded_output(f, x, options)
+    return lowest_rows(bounded, specification, bounded.ball.radius)
+
+
+def lowest_rows(bounded: OutputBounds, specification: Specification, radius) -> Float[Array, "batch row"]:
+    """`lowest` of every row of a specification; alpha_crown raises a bound until it is positive."""
     rows, offsets = specification.functionals(bounded.value)
 
     def finished(at, lower):
-        return lowest(rows[at], offsets[at], bounded.value, lower, bounded.ball.radius)
+        return lowest(rows[at], offsets[at], bounded.value, lower, radius)
 
     return finished(slice(None), bounded.lower(rows, lambda at, lower: finished(at, lower) > 0)).T
 

@@ -15,7 +15,7 @@ from dsrna_jax.bounds.checks import traced
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.rounding import EVALUATION
-from dsrna_jax.bounds.verifier import api
+from dsrna_jax.bounds.verifier import api, hinge_splits
 from dsrna_jax.bounds.verifier.beta_crown import OfSubproblems, Split, ends_of, hinges_of
 from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
@@ -117,6 +117,22 @@ def test_one_program_serves_all_weights_of_one_shape_and_any_number_of_steps():
     for seed, iterations in ((5, 10), (8, 20)):  # all three are verified by sub-problems, where attacks find nothing
         assert solve(*problem(seed)[:3], iterations=iterations).branches > 1
     assert compiled() == before
+
+
+@pytest.mark.parametrize(("offset", "asked"), [(2.0, []), (0.1, [[1]])])
+def test_only_clauses_that_bounds_of_the_box_leave_open_are_branched_on(monkeypatch, offset, asked):
+    """y = (x + 3, relu(x) - relu(2 x) / 2), of which the second is 0, and its bound by CROWN at most -0.25."""
+    clauses, program = [], hinge_splits.bounded
+
+    def bounded(arrays, static, specification, box, ends, problems, **steps):
+        clauses.append(np.unique(problems.clause).tolist())
+        return program(arrays, static, specification, box, ends, problems, **steps)
+
+    monkeypatch.setattr(hinge_splits, "bounded", bounded)
+    f = lambda x: jnp.concatenate([x + 3, jax.nn.relu(x) - jax.nn.relu(2 * x) / 2], 1)  # noqa: E731
+    box, specification = bounds.Box(-np.ones((1, 1)), np.ones((1, 1))), bounds.Specification(np.eye(2), np.array([0, offset]))
+    found = bounds.verify(f, box, specification, split="hinges", method="crown", batch=4, timeout=600)
+    assert (found.status, clauses[:1], found.branches > 1) == ("verified", asked, bool(asked))
 
 
 @pytest.mark.parametrize("seed", range(3))

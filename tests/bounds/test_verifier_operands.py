@@ -33,7 +33,7 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
         f, box, specification, _ = problem(seed)
         parts = Traceable.of(f, box.middle)
         search = hinge_splits._Branching(parts, specification, box, BATCH, iterations=5)
-        root = subproblems.root(parts.arrays, parts.static, box, method="crown")
+        root, _ = search.root("crown")
         tighten = lambda root, low, high, p=parts, b=box: subproblems.tightened(p.arrays, p.static, b, root.ends, low, high)  # noqa: E731
         options = {"batch": BATCH, "rows": 1, "seconds_of_batch": 0.0}
         found = refined(root, hinge_layers(splittable(f, box.middle)), search.bounded, tighten, seconds=60.0, **options)
@@ -61,7 +61,7 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
 def test_an_ascent_goes_on_while_it_may_certify_a_sub_problem():
     f, box, specification, _ = problem(0)
     parts = Traceable.of(f, box.middle)
-    root = subproblems.root(parts.arrays, parts.static, box, method="crown")
+    root, _ = subproblems.root(parts.arrays, parts.static, specification, box, method="crown")
     shares, none = np.tile(root.shares, (BATCH, 1)), np.zeros(BATCH, np.int32)
     problems = Subproblems(none, none, 0 * shares.astype(np.int8), shares, 0 * shares, np.ones((BATCH, 1), np.float32))
 
@@ -82,7 +82,7 @@ def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, v
     monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
     parts = Traceable.of(f, box.middle)
     search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
-    root = subproblems.root(parts.arrays, parts.static, box, method="crown")
+    root, _ = search.root("crown")
     asked = []
 
     def bounded(root, problems, effort=1.0):
@@ -110,7 +110,7 @@ def test_a_clause_with_an_undecided_leaf_is_left_for_the_next_stage(monkeypatch)
     parts = Traceable.of(f, box.middle)
     search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
     search.members = np.repeat(search.members[:1], 2, axis=0)
-    root, asked = subproblems.root(parts.arrays, parts.static, box, method="crown"), []
+    root, asked = search.root("crown")[0], []
 
     def bounded(root, problems, effort=1.0):
         asked.append(int(problems.clause[0]))

@@ -15,12 +15,10 @@ from dsrna_jax.bounds.checks import check_memory
 from dsrna_jax.bounds.graph import Graph, Node
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.rounding import EVALUATION, gamma, reach_of
-from dsrna_jax.bounds.specification import Specification, lowest
+from dsrna_jax.bounds.specification import ROUNDED, Specification, lowest
 from dsrna_jax.bounds.verifier.beta_crown import Ends, OfSubproblems, Split, flat, hinges_of, shaped
 from dsrna_jax.bounds.verifier.pairwise import splittable
 from dsrna_jax.bounds.verifier.subproblems import Numbers, Subproblems, members_of
-
-ROUNDED = 1.0  # a radius for `lowest`, which takes values at radius 0 as they are: proofs allow for rounding there too
 
 Sides = Int8[Numbers, "batch hinge"]
 

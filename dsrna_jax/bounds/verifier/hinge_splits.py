@@ -80,7 +80,9 @@ def is_certified_at(
     """
     box = Box(point[None], point[None])
     branching = _Branching(f, _of_box(specification, 0), box, batch, iterations)
-    root = subproblems.root(f.arrays, f.static, box, method=method)
+    root, by_clause = branching.root(method)
+    if (by_clause > 0).all():
+        return True
     sides = np.where(np.asarray(root.low) + np.asarray(root.high) >= 0, 1, -1).astype(np.int8)
     clauses = (place % len(branching.members) for place in range(batch))
     leaves = [branching.whole(root, clause)._replace(sides=sides) for clause in clauses]
@@ -113,8 +115,10 @@ def search(
     """
     stage = FIRST * seconds_left()
     branching = _Branching(f, specification, box, batch, iterations)
-    root = jax.block_until_ready(subproblems.root(f.arrays, f.static, box, method=method))
-    clauses = set(range(len(branching.members)))
+    root, by_clause = branching.root(method)
+    clauses = set(np.flatnonzero(~(by_clause > 0)).tolist())
+    if not clauses:
+        branching.end("verified", None, "bounds of the whole box certify it")
     while branching.outcome is None and seconds_left() > 0:
         is_last = seconds_left() < 5 * stage  # too little for this stage, a refinement of two, and the next stage
         until = 0.0 if is_last else seconds_left() - stage
@@ -151,6 +155,12 @@ class _Branching:
         self.members = members_of(specification)
         self.outcome: Outcome | None = None
         self.branches, self.seconds_of_batch = 0, np.inf
+
+    def root(self, method: str) -> tuple[Root, np.ndarray]:
+        """`subproblems.root` of the box, which counts as a branch."""
+        self.branches += 1
+        root, by_clause = subproblems.root(self.f.arrays, self.f.static, self.specification, self.box, method=method)
+        return root, np.asarray(by_clause)
 
     def bounded(self, root: Root, problems: Subproblems, effort: float = 1.0) -> Bounded:
         """Bounds a batch of sub-problems by up to `effort` times the steps of Adam.

@@ -20,8 +20,7 @@ from dsrna_jax.bounds.forward import relaxed_inputs
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import bounded_output
-from dsrna_jax.bounds.specification import Specification, lowest
-from dsrna_jax.bounds.verifier.batches import ROUNDED
+from dsrna_jax.bounds.specification import ROUNDED, Specification, lowest_rows
 from dsrna_jax.bounds.verifier.compiled import Traceable, joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
 from dsrna_jax.bounds.verifier.verdict import INDIVISIBLE, Outcome, over
@@ -55,8 +54,7 @@ def bounded(arrays, static, specification: Specification, box: Box, *, method: s
     f = joined(static, arrays)
     over_boxes = bounded_output(f, box.middle, Options(method=method, box=box))
     graph, output = over_boxes.graph, over_boxes.value
-    rows, offsets = specification.functionals(output)
-    lower = lowest(rows, offsets, output, over_boxes.lower(rows), ROUNDED).T
+    (rows, _), lower = specification.functionals(output), lowest_rows(over_boxes, specification, ROUNDED)
     by_clause = violations(lower, specification)
     coefficients, _ = linear_lower_bound(graph, over_boxes.relaxations[0], graph.output, rows)
     slopes = jnp.zeros((len(rows), *box.lower.shape), output.dtype) if coefficients is None else coefficients[0]

@@ -13,16 +13,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Int8
 
 from dsrna_jax.bounds.balls import Box
-from dsrna_jax.bounds.checks import check_memory
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.output import output_bounds
 from dsrna_jax.bounds.relaxations.hinge import adaptive_share
 from dsrna_jax.bounds.relaxations.interval import Interval
 from dsrna_jax.bounds.rounding import outward_sum
-from dsrna_jax.bounds.specification import Specification
+from dsrna_jax.bounds.specification import ROUNDED, Specification, lowest_rows
 from dsrna_jax.bounds.verifier.beta_crown import Ends, ends_of, hinges_of, shaped
 from dsrna_jax.bounds.verifier.compiled import joined
+from dsrna_jax.bounds.verifier.falsification import violations
 from dsrna_jax.bounds.verifier.pairwise import splittable
 
 Numbers = Array | np.ndarray
@@ -83,12 +83,15 @@ class Root(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("static", "method"))
-def root(arrays, static, box: Box, *, method: str) -> Root:
-    """Bounds the whole problem."""
+def root(arrays, static, specification: Specification, box: Box, *, method: str) -> tuple[Root, Float[Array, " clause"]]:
+    """Bounds the whole problem.
+
+    Returns: the parts that its sub-problems share, and bounds of the clauses, positive where they are certified without a split.
+    """
     graph = splittable(joined(static, arrays), box.middle)
-    options = Options(method=method, box=box)
-    check_memory(graph, options)
-    return _root(graph, ends_of(graph, output_bounds(graph, options).relaxations[0].intervals))
+    whole = output_bounds(graph, Options(method=method, box=box))
+    by_clause = violations(lowest_rows(whole, specification, ROUNDED), specification)
+    return _root(graph, ends_of(graph, whole.relaxations[0].intervals)), by_clause[0]
 
 
 @functools.partial(jax.jit, static_argnames=("static",))
