@@ -41,12 +41,16 @@ class Relaxed:
         if node not in self.made:
             operation, of_parents = node.operation, [self.intervals[p] for p in node.parents]
             if not isinstance(self.slopes, str) and node in self.slopes:
-                planes = operation.adjusted(operation.adjustable(node, of_parents)[0], self.slopes[node])
+                planes = operation.adjusted(self.known(node), self.slopes[node])
             else:
                 slopes = self.slopes if isinstance(self.slopes, str) else "adaptive"
                 planes = operation.planes(node, of_parents, slopes, self.intervals.enclosure(node))
             self.made[node] = self.intervals.widened(node, planes)
         return self.made[node]
+
+    def known(self, node: Node) -> Any:
+        """The arrays that planes of an adjustable node depend on beside its shares."""
+        return node.operation.adjustable(node, [self.intervals[parent] for parent in node.parents])[0]
 
     def planes_on(self, functional: Functional) -> Planes:
         """The planes of a functional's node where its rows lie, with the axis of rows (or 1) in front of the batch axis."""

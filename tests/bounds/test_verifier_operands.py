@@ -6,8 +6,8 @@ from exact_programs import Program
 from verifier_problems import problem
 
 from dsrna_jax import bounds
-from dsrna_jax.bounds.verifier import hinge_splits, subproblems
-from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
+from dsrna_jax.bounds.verifier import neuron_splits, subproblems
+from dsrna_jax.bounds.verifier.beta_crown import layers_of
 from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.operand_bounds import refined
@@ -32,11 +32,11 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
     for seed in range(6):
         f, box, specification, _ = problem(seed)
         parts = Traceable.of(f, box.middle)
-        search = hinge_splits._Branching(parts, specification, box, BATCH, iterations=5)
+        search = neuron_splits._Branching(parts, specification, box, BATCH, iterations=5)
         root, _ = search.root("crown")
-        tighten = lambda root, low, high, p=parts, b=box: subproblems.tightened(p.arrays, p.static, b, root.ends, low, high)  # noqa: E731
+        tighten = lambda root, low, high, p=parts, b=box: subproblems.tightened(p.arrays, p.static, b, root, low, high)  # noqa: E731
         options = {"batch": BATCH, "rows": 1, "seconds_of_batch": 0.0}
-        found = refined(root, hinge_layers(splittable(f, box.middle)), search.bounded, tighten, seconds=60.0, **options)
+        found = refined(root, layers_of(splittable(f, box.middle)), search.bounded, tighten, seconds=60.0, **options)
         low, high, was = (np.asarray(side) for side in (found.low, found.high, root.low))
         np.testing.assert_array_equal(low[:5], was[:5])
         least, greatest = exact_operands(f, box)
@@ -48,7 +48,7 @@ def test_refined_bounds_of_operands_hold_and_come_near_the_exact_ones():
         tightened += (low > was).sum()
         same = refined(
             root,
-            hinge_layers(splittable(f, box.middle)),
+            layers_of(splittable(f, box.middle)),
             search.bounded,
             tighten,
             seconds=0.0,
@@ -62,13 +62,12 @@ def test_an_ascent_goes_on_while_it_may_certify_a_sub_problem():
     f, box, specification, _ = problem(0)
     parts = Traceable.of(f, box.middle)
     root, _ = subproblems.root(parts.arrays, parts.static, specification, box, method="crown")
-    shares, none = np.tile(root.shares, (BATCH, 1)), np.zeros(BATCH, np.int32)
-    problems = Subproblems(none, none, 0 * shares.astype(np.int8), shares, 0 * shares, np.ones((BATCH, 1), np.float32))
+    problems = Subproblems(*(np.stack([part] * BATCH) for part in Subproblems.whole(root, 0, np.ones(1, bool))))
 
     def bound(below, iterations, fewest):
         of_rows = bounds.Specification(specification.rows, specification.offsets - below)
         steps = {"iterations": iterations, "fewest": fewest}
-        return float(bounded(parts.arrays, parts.static, of_rows, box, root.ends, problems, **steps).bound[0])
+        return float(bounded(parts.arrays, parts.static, of_rows, box, root, problems, **steps).bound[0])
 
     most = bound(0.0, 20, 20)
     assert bound(100.0, 20, 2) == bound(100.0, 2, 2) < bound(100.0, 20, 20)
@@ -79,14 +78,14 @@ def test_an_ascent_goes_on_while_it_may_certify_a_sub_problem():
 def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, value, status):
     """The root has two parts: one without an open hinge, which no linear program decides, and one with an input of the value."""
     f, box, specification, _ = problem(0)
-    monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
+    monkeypatch.setattr(neuron_splits, "piece", lambda *args: None)
     parts = Traceable.of(f, box.middle)
-    search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
+    search = neuron_splits._Branching(parts, specification, box, 1, iterations=1)
     root, _ = search.root("crown")
     asked = []
 
     def bounded(root, problems, effort=1.0):
-        asked.append(problems.sides[0, 0])
+        asked.append((problems.first[0, 0], problems.last[0, 0]))
         is_last = len(asked) == 3
         point = np.full((1, 3), len(asked), np.float32)
         children = np.array([[-2.0], [-1.0]], np.float32)
@@ -98,7 +97,7 @@ def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, v
     assert search.run(root, {0}, lambda: len(asked) == 2) == {0}  # the part that is left for the next stage
     asked.clear()
     assert search.run(root, {0}, lambda: False) == set()
-    assert asked == [0, 1, -1]
+    assert asked == [(0, 1), (1, 1), (0, 0)]
     assert search.outcome is not None and search.outcome.status == status
     assert (search.outcome.counterexample is None) == (value > 0)
 
@@ -106,9 +105,9 @@ def test_a_leaf_that_is_too_close_to_call_does_not_end_the_search(monkeypatch, v
 def test_a_clause_with_an_undecided_leaf_is_left_for_the_next_stage(monkeypatch):
     """The first of two clauses has a leaf that no linear program decides, then the time of the stage is over."""
     f, box, specification, _ = problem(0)
-    monkeypatch.setattr(hinge_splits, "piece", lambda *args: None)
+    monkeypatch.setattr(neuron_splits, "piece", lambda *args: None)
     parts = Traceable.of(f, box.middle)
-    search = hinge_splits._Branching(parts, specification, box, 1, iterations=1)
+    search = neuron_splits._Branching(parts, specification, box, 1, iterations=1)
     search.members = np.repeat(search.members[:1], 2, axis=0)
     root, asked = search.root("crown")[0], []
 

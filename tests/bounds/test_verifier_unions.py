@@ -7,7 +7,7 @@ import pytest
 from verifier_problems import problem
 
 from dsrna_jax import bounds
-from dsrna_jax.bounds.verifier import api, hinge_splits, input_splits
+from dsrna_jax.bounds.verifier import api, input_splits, neuron_splits
 from dsrna_jax.bounds.verifier.verdict import OVER, Outcome
 
 OF_A_SUM = bounds.Specification(np.ones((1, 1)), np.array([-0.5]))
@@ -100,10 +100,10 @@ def test_boxes_share_the_time(monkeypatch):
         shares.append((float(box.lower[0, 0]), round(seconds_left())))
         return Outcome("verified", None, "", 1) if len(shares) > 1 else Outcome("unknown", None, OVER, 1)
 
-    monkeypatch.setattr(hinge_splits, "search", solve)
+    monkeypatch.setattr(neuron_splits, "search", solve)
     boxes = bounds.Box(np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]]))
     specification = bounds.Specification(np.array([[[0.0]], [[1.0]]]), np.array([[0.0], [1.0]]), ((0,),))
-    outcome = hinge_splits.search_each(None, specification, boxes, seconds_left=lambda: 60)
+    outcome = neuron_splits.search_each(None, specification, boxes, seconds_left=lambda: 60)
     assert shares == [(0, 30), (1, 60), (0, 60)] and (outcome.status, outcome.branches) == ("verified", 3)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from dsrna_jax import bounds
 
 
-def apply(weights, x):
+def apply(weights, x, activation=jax.nn.relu):
     for i, (w, b) in enumerate(weights):
-        x = (jax.nn.relu(x) if i else x) @ w.T + b[None]
+        x = (activation(x) if i else x) @ w.T + b[None]
     return x
 
 

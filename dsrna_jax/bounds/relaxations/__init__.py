@@ -28,4 +28,11 @@ for a choice: one array, or, if the relaxation `has_two_shares`, a pair for the 
 
 `pace` is the step of the optimisation, relative to that of a hinge: the best slope of a hinge is often 0 or 1, and the best
 tangent of a curve lies within.
+
+Those of one operand that the verifier may cut have an attribute and three methods more:
+
+    pieces: into how many an interval is cut
+    borders(x, interval) -> [pieces - 1, *shape], ascending: the values of the operand between them; x is its trace point
+    is_undecided(node, interval): mask of the entries that a cut brings nearer to their planes
+    looseness(node, interval, planes): by how much planes may be off, below and above, as a score
 """

@@ -12,11 +12,13 @@ from jax import lax
 from dsrna_jax.bounds.relaxations import tangents
 from dsrna_jax.bounds.relaxations.bisection import crossing
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.relaxations.planes import Planes
+from dsrna_jax.bounds.relaxations.planes import Planes, distances, ratio
 from dsrna_jax.bounds.relaxations.shared import shared
 from dsrna_jax.bounds.relaxations.tangents import Side
 from dsrna_jax.bounds.rounding import ELEMENTARY, ends, gamma, smallest_normal
 from dsrna_jax.kernels.reductions import max_over, min_over
+
+LEAST = 0.125  # of an interval, on either side of its middle border
 
 
 @shared
@@ -43,6 +45,7 @@ class Curve:
     roundings: ClassVar[int] = ELEMENTARY
     has_two_shares: ClassVar[bool] = True
     pace: ClassVar[float] = 0.1
+    pieces: ClassVar[int] = 16
 
     function: Callable
     inflections: tuple[float, ...] = ()
@@ -116,7 +119,7 @@ class Curve:
         """The planes below and above, and the tangents that are sound in place of them."""
         x = node.parents[0].value
         low, high = self.ends(x, interval)
-        wide, (below, above) = high > low, tangents.sides(self, low, high)
+        wide, (below, above) = (low != x) | (high != x), tangents.sides(self, low, high)
         (least, _), (_, greatest) = self.extremes(low, high, [below.slope, above.slope])
         gaps = (
             node.value - below.slope * x - least + self.rounding(x, node.value, below.slope),
@@ -128,6 +131,29 @@ class Curve:
     def planes(self, node, intervals, slopes="adaptive", hull: Any = None):
         below, above = self.sides(node, *intervals)
         return Planes((below.slope,), (above.slope,), below.gap, above.gap)
+
+    def borders(self, x, interval):
+        low, high = self.ends(x, interval)
+        width = high - low
+        chord = ratio(self.function(high) - self.function(low), width)
+        farthest, _ = crossing(lambda x: self.slope(x) - chord, low, high, otherwise=(low + high) / 2)
+        inner = [(low < point) & (point < high) for point in self.inflections]
+        count = sum(inner, jnp.zeros(x.shape, int))
+        mean = sum((jnp.where(own, point, 0) for own, point in zip(inner, self.inflections, strict=True)), jnp.zeros_like(x))
+        middle = jnp.where(count > 0, mean / jnp.maximum(count, 1), farthest)
+        middle = jnp.clip(middle, low + LEAST * width, high - LEAST * width)
+        shares = [number / (self.pieces // 2) for number in range(1, self.pieces // 2)]
+        below, above = ([start + share * (end - start) for share in shares] for start, end in ((low, middle), (middle, high)))
+        return jnp.stack([jnp.where(jnp.isfinite(border), border, x) for border in (*below, middle, *above)])
+
+    def is_undecided(self, node, interval):
+        lower, upper = interval
+        return (lower < upper) & jnp.isfinite(lower) & jnp.isfinite(upper)
+
+    def looseness(self, node, interval, planes):
+        x = node.parents[0].value
+        points = interval.lower, interval.mid, interval.upper
+        return distances(planes, [(point, self.function(x + point) - node.value) for point in points])
 
     def adjustable(self, node, intervals):
         (interval,), x = intervals, node.parents[0].value

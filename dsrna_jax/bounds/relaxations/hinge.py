@@ -12,11 +12,13 @@ from jax.custom_derivatives import SymbolicZero
 
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.interval import Interval
-from dsrna_jax.bounds.relaxations.planes import Planes, ratio, spans
+from dsrna_jax.bounds.relaxations.planes import Planes, distances, ratio, spans
 from dsrna_jax.bounds.relaxations.shared import Seen
 from dsrna_jax.bounds.rounding import gamma, reach_of
 from dsrna_jax.inputs import is_known
 from dsrna_jax.kernels.reductions import larger, smaller
+
+OF_FREE = 0.1  # what the distance of the plane counts whose slope is free, beside that of the chord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Hinge:
     roundings: ClassVar[int] = 1
     has_two_shares: ClassVar[bool] = False
     pace: ClassVar[float] = 1.0
+    pieces: ClassVar[int] = 2
 
     left: float | jax.Array
     right: float | jax.Array
@@ -69,6 +72,16 @@ class Hinge:
         slopes = [abs(self.left), abs(self.right)]
         slope = max(slopes) if np.ndim(slopes[0]) == np.ndim(slopes[1]) == 0 and is_known(*slopes) else jnp.maximum(*slopes)
         return lax.stop_gradient(jnp.where(undecided, gamma(8, t.dtype) * slope * reach_of(interval), 0))
+
+    def borders(self, x, interval):
+        return jnp.broadcast_to(self.at, x.shape)[None].astype(x.dtype)
+
+    def looseness(self, node, interval, planes):
+        t, _, _ = self.bounded_sides(node, interval)
+        points = interval.lower, -t, interval.upper
+        below, above = distances(planes, [(point, change(t, point, self.left, self.right)) for point in points])
+        convex = self.right >= self.left  # then the plane below is free
+        return jnp.where(convex, OF_FREE, 1) * below, jnp.where(convex, 1, OF_FREE) * above
 
     def adjustable(self, node, intervals):
         (interval,) = intervals

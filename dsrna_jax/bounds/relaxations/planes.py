@@ -1,11 +1,14 @@
 """Planes below and above an operation."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from dsrna_jax.kernels.reductions import at_least_zero, larger
 
 
 class Penalty(NamedTuple):
@@ -30,6 +33,17 @@ class Planes(NamedTuple):
     lower_gap: jax.Array
     upper_gap: jax.Array
     penalty: Penalty | None = None
+
+
+def distances(planes: Planes, points) -> tuple[jax.Array, jax.Array]:
+    """The greatest distances of the planes of a function of one variable below and above it, and at least 0.
+
+    points: pairs of deviations, of the operand and of the function there.
+    """
+    (lower,), (upper,) = planes.lower, planes.upper
+    below = functools.reduce(larger, [value - lower * point for point, value in points]) + planes.lower_gap
+    above = functools.reduce(larger, [upper * point - value for point, value in points]) + planes.upper_gap
+    return at_least_zero(below), at_least_zero(above)
 
 
 def ratio(a, b):

@@ -3,7 +3,7 @@
 compiled         functions as arguments of compiled programs
 falsification    searches for an input that violates the property, by gradients
 input_splits     branch and bound that cuts the box, for functions of few inputs
-hinge_splits     branch and bound over the sides of hinges such as relu
+neuron_splits    branch and bound over the sides of hinges such as relu, and over pieces of smooth functions
 pairwise         maxima of many values, such as max pools, as hinges
 operand_bounds   tighter bounds of the operands of hinges, by branch and bound for each
 subproblems      the batches of sub-problems that it bounds

@@ -15,8 +15,8 @@ from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
-from dsrna_jax.bounds.verifier import defaults, hinge_splits, input_splits
-from dsrna_jax.bounds.verifier.beta_crown import hinge_layers
+from dsrna_jax.bounds.verifier import defaults, input_splits, neuron_splits
+from dsrna_jax.bounds.verifier.beta_crown import layers_of
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import ClosestInput, attacked, rounds, values_of, violations
 from dsrna_jax.bounds.verifier.pairwise import splittable
@@ -46,10 +46,11 @@ def verify(
 ) -> Verdict:
     """Whether a property of f(x') holds for every x' of a region: a proof, a counterexample, or neither within the time.
 
-    f is attacked first. Then branch and bound divides the box, or the sides of hinges such as relu, and bounds batches of
-    sub-problems by one compiled program. Splits of inputs suit any function of few inputs, splits of hinges piecewise linear
-    networks: bounds of the hinges' operands are tightened in the same way where the property is not decided soon. Bounds allow
-    for rounding, as `bound` does, so that "verified" holds for f in real arithmetic and as it is evaluated in the type of the
+    f is attacked first. Then branch and bound divides the box, or the sides of hinges such as relu and the operands of smooth
+    functions such as tanh, and bounds batches of sub-problems by one compiled program. Splits of inputs suit any function of few
+    inputs. Splits of hinges are complete for piecewise linear networks: bounds of the hinges' operands are tightened in the same
+    way where the property is not decided soon; operands of smooth functions are cut into up to 16 pieces. Bounds allow for
+    rounding, as `bound` does, so that "verified" holds for f in real arithmetic and as it is evaluated in the type of the
     region; a counterexample is confirmed in float64, and "unknown" promises nothing. Where the allowance for rounding hides
     whether the property holds at the input nearest to a counterexample, no branching could decide it, and the search ends: with
     `jax.enable_x64` and a region of float64 it goes further.
@@ -64,7 +65,8 @@ def verify(
         so that cuts gain little. Of the intermediate bounds that all splits of hinges share: by default "alpha_crown" in small
         networks, "crown" in larger ones, and "hz_crown" in the deepest, since programs of the others grow with the square of the
         layers.
-      split: "inputs", "hinges", or "auto" for inputs if up to 20 of them vary in a box, or there are no hinges.
+      split: "inputs"; "hinges", and smooth functions of one number, such as tanh or exp; or "auto" for inputs if up to 20 of them
+        vary in a box, or there is nothing else to split.
       batch: sub-problems bounded at a time; by default 64, or fewer sub-boxes where one takes long.
       iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
         bounds of operands, and five times as many where no hinge is left to split.
@@ -83,7 +85,7 @@ def verify(
     if method is not None:
         method_named(method)
     problem = Problem.of(f, region, specification)
-    layers = hinge_layers(problem.graph)
+    layers = layers_of(problem.graph)
     if split == "auto":
         split = "hinges" if problem.varying_inputs > defaults.FEW_INPUTS and layers else "inputs"
     if method is None:
@@ -107,9 +109,9 @@ def verify(
     if split == "inputs":
         search, is_certified_at = input_splits.search, input_splits.is_certified_at
     elif not layers:
-        return Verdict("unknown", None, "f has no hinges to split", seconds(), 0)
+        return Verdict("unknown", None, "f has no hinges or smooth functions of one number to split", seconds(), 0)
     else:
-        search, is_certified_at = hinge_splits.search_each, hinge_splits.is_certified_at
+        search, is_certified_at = neuron_splits.search_each, neuron_splits.is_certified_at
         options |= {"layers": layers, "iterations": iterations}
     of_nearest = problem.specification.of_examples(np.array([nearest.box]))
     if not is_certified_at(problem.traceable, of_nearest, np.asarray(nearest.point), **options):

@@ -11,13 +11,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dsrna_jax.bounds.backward import linear_lower_bound, lower_bound
 from dsrna_jax.bounds.balls import Box
-from dsrna_jax.bounds.relaxations.planes import spans
 from dsrna_jax.bounds.specification import Specification
-from dsrna_jax.bounds.verifier.batches import AscentVariables, Batch, Sides
-from dsrna_jax.bounds.verifier.beta_crown import Ends, flat
+from dsrna_jax.bounds.verifier.batches import AscentVariables, Batch
+from dsrna_jax.bounds.verifier.beta_crown import Restricted, flat
 from dsrna_jax.bounds.verifier.compiled import joined
 from dsrna_jax.bounds.verifier.falsification import values_of, violations
-from dsrna_jax.bounds.verifier.subproblems import Bounded, Numbers, Subproblems
+from dsrna_jax.bounds.verifier.subproblems import Bounded, Numbers, Root, Subproblems
 from dsrna_jax.kernels.reductions import min_over
 
 CANDIDATES = 4  # splits that are tried for each sub-problem (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718)
@@ -30,32 +29,34 @@ def bounded(
     static,
     specification: Specification,
     box: Box,
-    ends: Ends,
+    root: Root,
     problems: Subproblems,
     *,
     iterations: Int[Numbers, ""] | int,
     fewest: Int[Numbers, ""] | int,
 ) -> Bounded:
-    """Bounds a batch of sub-problems: Adam on slopes, multipliers and weights, then the choice of the next split.
+    """Bounds a batch of sub-problems: Adam on shares, multipliers and weights, then the choice of the next split.
 
     One program takes any number of `iterations`. After the `fewest`, the ascent ends if the mean gain of the steps so far would
     certify no further sub-problem of the batch.
     """
     f, count = joined(static, arrays), len(problems.clause)
     whole = Box(*(jnp.broadcast_to(side, (count, *side.shape[1:])) for side in (box.lower, box.upper)))
-    batch = Batch.of(f, specification, whole, ends, problems)
-    best, least = _ascended(batch, problems, iterations, fewest)
-    hinge, children, has_open = _next_splits(batch, best, least, problems)
-    coefficients, _ = linear_lower_bound(
-        batch.graph, batch.relaxed(best, problems.sides), batch.graph.output, batch.functional(best)[0]
-    )
+    batch = Batch.of(f, specification, whole, root, problems)
+    of_parts = batch.restricted(problems.first, problems.last)
+    best, least = _ascended(batch, of_parts, problems, iterations, fewest)
+    neuron, children, has_open = _next_splits(batch, of_parts, best, least, problems)
+    relaxed = batch.relaxed(best, of_parts)
+    coefficients, _ = linear_lower_bound(batch.graph, relaxed, batch.graph.output, batch.functional(best)[0])
     slopes = jnp.zeros_like(whole.lower) if coefficients is None else coefficients[0][0]
     point = jnp.where(slopes > 0, whole.lower, whole.upper)
     value = min_over(violations(values_of(f(point), specification), specification), 1)
-    return Bounded(least, problems._replace(**best._asdict()), hinge, children, has_open, point, value)
+    return Bounded(least, problems._replace(**best._asdict()), neuron, children, has_open, point, value)
 
 
-def _ascended(batch: Batch, problems: Subproblems, iterations, fewest) -> tuple[AscentVariables, Float[Array, " batch"]]:
+def _ascended(
+    batch: Batch, of_parts: Restricted, problems: Subproblems, iterations, fewest
+) -> tuple[AscentVariables, Float[Array, " batch"]]:
     """The variables of the best bound of every sub-problem that so many steps of Adam find, and the bounds."""
 
     def goes_on(carry):
@@ -65,17 +66,18 @@ def _ascended(batch: Batch, problems: Subproblems, iterations, fewest) -> tuple[
 
     def step(carry):
         count, variables, state, best, first, least = carry
-        bounds, pull = jax.vjp(lambda variables: batch.bound(variables, problems.sides), variables)
+        bounds, pull = jax.vjp(lambda variables: batch.bound(variables, of_parts), variables)
         (gradient,) = pull(jnp.ones_like(bounds))
         is_better = bounds > least
         best = jax.tree.map(lambda old, new: jnp.where(is_better[:, None], new, old), best, variables)
         updates, state = optimizer.update(jax.tree.map(jnp.negative, gradient), state)
-        variables = batch.projected(optax.apply_updates(variables, updates))  # pyright: ignore[reportArgumentType]
+        updates = updates._replace(shares=batch.paces[None] * updates.shares)  # pyright: ignore[reportAttributeAccessIssue]
+        variables = batch.projected(optax.apply_updates(variables, updates), problems)  # pyright: ignore[reportArgumentType]
         first = jnp.where(count == 0, bounds, first)
         return count + 1, variables, state, best, first, jnp.fmax(least, bounds)
 
     optimizer = optax.adam(optax.exponential_decay(RATE, 1, DECAY))
-    start = batch.projected(AscentVariables(problems.shares, problems.multipliers, problems.weights))
+    start = batch.projected(AscentVariables(problems.shares, problems.multipliers, problems.weights), problems)
     least = jnp.full(len(problems.clause), -jnp.inf, batch.rows.dtype)
     carry = jnp.zeros((), jnp.int32), start, optimizer.init(start), start, least, least
     *_, best, _, least = lax.while_loop(goes_on, step, carry)
@@ -83,20 +85,19 @@ def _ascended(batch: Batch, problems: Subproblems, iterations, fewest) -> tuple[
 
 
 def _next_splits(
-    batch: Batch, variables: AscentVariables, least: Float[Array, " batch"], problems: Subproblems
+    batch: Batch, of_parts: Restricted, variables: AscentVariables, least: Float[Array, " batch"], problems: Subproblems
 ) -> tuple[Int[Array, " batch"], Float[Array, "2 batch"], Bool[Array, " batch"]]:
-    """`hinge`, `children` and `has_open` of `Bounded`: the candidates of highest score are tried."""
-    scores, is_open = _scores(batch, variables, problems.sides)
+    """`neuron`, `children` and `has_open` of `Bounded`: the candidates of highest score are tried."""
+    scores, is_open = _scores(batch, of_parts, variables, problems)
     _, places = lax.top_k(scores, min(CANDIDATES, scores.shape[1]))
 
     def tried(place):
-        def child(side):
-            sides = jnp.asarray(problems.sides).at[jnp.arange(len(place)), place].set(side)
-            return jnp.fmax(batch.bound(variables, sides), least)
+        def child(is_above):
+            return jnp.fmax(batch.bound(variables, batch.halved(of_parts, problems, place, is_above)), least)
 
-        return lax.map(child, jnp.array([1, -1], jnp.int8))
+        return lax.map(child, jnp.array([True, False]))
 
-    children = lax.map(tried, places.T)  # [candidate, side, batch]
+    children = lax.map(tried, places.T)  # [candidate, half, batch]
     worth = min_over(jnp.minimum(children, 1e6), 1) + 1e-3 * jnp.minimum(children, 0).sum(1)
     chosen = jnp.where(jnp.take_along_axis(is_open, places, 1).T, worth, -jnp.inf).argmax(0)
     is_worth_splitting = is_open & ((scores > 0) | (jnp.asarray(problems.target) == 0)[:, None])
@@ -108,16 +109,15 @@ def _next_splits(
 
 
 def _scores(
-    batch: Batch, variables: AscentVariables, sides: Sides
-) -> tuple[Float[Array, "batch hinge"], Bool[Array, "batch hinge"]]:
-    """Scores of how much each open entry loosens the bound, and a mask of the open entries.
+    batch: Batch, of_parts: Restricted, variables: AscentVariables, problems: Subproblems
+) -> tuple[Float[Array, "batch neuron"], Bool[Array, "batch neuron"]]:
+    """Scores of how much each open neuron loosens the bound, and a mask of the open ones.
 
-    The gradients of the bound by the gaps of the planes are the coefficients of the entries. An entry counts by its coefficient
-    times the largest distance between hinge and plane (as in BaBSR: Bunel et al. 2020, arXiv:1909.06588).
+    The gradients of the bound by the gaps of the planes are the coefficients of the neurons. A neuron counts by its coefficient
+    times the largest distance of its planes (as in BaBSR: Bunel et al. 2020, arXiv:1909.06588).
     """
-    relaxed, functional = batch.relaxed(variables, sides), batch.functional(variables)[0]
-    shares = batch.by_hinge(variables.shares)
-    planes = {node: relaxed.planes(node) for node in shares}
+    relaxed, functional = batch.relaxed(variables, of_parts), batch.functional(variables)[0]
+    planes = {node: relaxed.planes(node) for node in batch.nodes}
 
     def bound(gaps):
         made = relaxed.made | {
@@ -127,18 +127,13 @@ def _scores(
         return lower_bound(batch.graph, batch.area, of_gaps, batch.graph.output, functional).sum()
 
     gradients = jax.grad(bound)([(p.lower_gap, p.upper_gap) for p in planes.values()])
+    can_be_cut = batch.by_node(jnp.asarray(problems.first) < problems.last)
     scores, is_open = [], []
-    for node, (by_lower, by_upper) in zip(shares, gradients, strict=True):
-        operation = node.operation
-        _, low, high = operation.bounded_sides(node, relaxed.intervals[node.parents[0]])
-        open_here = spans(low, high)
-        bend = jnp.abs(operation.right - operation.left)
-        chord_gap = bend * -low * high / jnp.where(open_here, high - low, 1)
-        share = shares[node]
-        line_gap = bend * jnp.maximum(share * -low, (1 - share) * high)
-        convex = operation.right >= operation.left
-        above, below = jnp.where(convex, chord_gap, line_gap), jnp.where(convex, line_gap, chord_gap)
-        score = jnp.abs(by_upper) * above + 0.1 * jnp.abs(by_lower) * below
+    for (node, made), (by_lower, by_upper) in zip(planes.items(), gradients, strict=True):
+        interval = relaxed.intervals[node.parents[0]]
+        open_here = can_be_cut[node] & node.operation.is_undecided(node, interval)
+        below, above = node.operation.looseness(node, interval, made)
+        score = jnp.abs(by_upper) * above + jnp.abs(by_lower) * below
         scores.append(flat(jnp.where(open_here, score, -1), node))
         is_open.append(flat(open_here, node))
     return jnp.concatenate(scores, 1), jnp.concatenate(is_open, 1)

@@ -18,7 +18,7 @@ from dsrna_jax.bounds.graph import Graph, Linear, Node
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.maximum import Larger
 from dsrna_jax.bounds.specification import Specification
-from dsrna_jax.bounds.verifier.beta_crown import Ends, flat, hinges_of, shaped
+from dsrna_jax.bounds.verifier.beta_crown import Ends, flat, shaped, with_neurons
 from dsrna_jax.bounds.verifier.compiled import joined
 from dsrna_jax.bounds.verifier.pairwise import splittable
 
@@ -52,7 +52,7 @@ def piece(arrays, static, specification: Specification, box: Box, ends: Ends, si
     graph = splittable(joined(static, arrays), box.middle)
     if not is_piecewise_linear(graph):
         return None
-    hinges = hinges_of(graph)
+    hinges = with_neurons(graph)
     chosen = dict(zip(hinges, shaped(sides[None], hinges), strict=True))
     rows, offsets = specification.functionals(graph.output.value)
     axes = tuple(range(2, rows.ndim))
@@ -72,7 +72,7 @@ def piece(arrays, static, specification: Specification, box: Box, ends: Ends, si
                 continue
             operation, (parent,) = node.operation, node.parents
             t = parent.value - operation.at
-            lower = ends[parent.index][0]
+            lower = ends[parent.index][0].lower
             is_right = jnp.where(chosen[node] == 0, t + lower >= 0, chosen[node] > 0)
             start = jnp.where(t >= 0, operation.right, operation.left) * t
             moved[node] = jnp.where(is_right, operation.right, operation.left) * (t + parents[0]) - start
@@ -116,6 +116,6 @@ def solved(affine: Piece, box: Box, sides: np.ndarray, weights: np.ndarray) -> t
     if programme.status != 0:
         return None
     multipliers = np.zeros(len(sides), np.float32)
-    multipliers[split] = np.maximum(-programme.ineqlin.marginals, 0)
+    multipliers[split] = sign * np.maximum(-programme.ineqlin.marginals, 0)
     point = np.asarray(box.middle, float).ravel() + programme.x[: len(low)]
     return point.reshape(np.shape(box.lower)[1:]), multipliers

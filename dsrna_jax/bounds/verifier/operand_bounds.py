@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from dsrna_jax.bounds.verifier.beta_crown import Layer
 from dsrna_jax.bounds.verifier.subproblems import Root, Subproblems
 
 LEAST_ROUNDS = 2  # sub-problems of every target without which branching gains nothing over alpha-CROWN
@@ -43,7 +44,7 @@ class Target:
 
 def refined(
     root: Root,
-    layers: list[tuple[int, bool]],
+    layers: list[Layer],
     bounded: Callable,
     tightened: Callable,
     *,
@@ -55,14 +56,15 @@ def refined(
     """The root with tighter bounds of the operands of open hinges, all within so many seconds.
 
     Args:
-      layers: as `beta_crown.hinge_layers` gives them. Operands that are affine in the input have exact bounds.
+      layers: as `beta_crown.layers_of` gives them. Operands that are affine in the input have exact bounds.
       bounded: maps (root, sub-problems) to `subproblems.Bounded`.
       tightened: maps (root, low, high) to a `Root`.
       batch, rows: sub-problems bounded at a time, and rows of the specification.
       seconds_of_batch: about what `bounded` takes. Nothing is tried if the time would not suffice for a few rounds.
     """
-    ends_at = np.cumsum([size for size, _ in layers])
-    inner = [(stop - size, stop) for (size, is_affine), stop in zip(layers, ends_at, strict=True) if not is_affine]
+    ends_at = np.cumsum([layer.size for layer in layers])
+    of_layers = ((layer, stop) for layer, stop in zip(layers, ends_at, strict=True) if layer.is_hinge and not layer.is_affine)
+    inner = [(stop - layer.size, stop) for layer, stop in of_layers]
     over = time.monotonic() + seconds
     count = sum(len(open_entries(root, *layer)) for layer in inner)
     if not count or 2 * count * LEAST_ROUNDS * seconds_of_batch / batch > seconds:
@@ -85,14 +87,12 @@ def open_entries(root: Root, start: int, stop: int) -> np.ndarray:
 
 def _branched(root: Root, entries: np.ndarray, bounded: Callable, batch: int, rows: int, until: float) -> Iterator[Target]:
     """The targets of entries, after branch and bound until then."""
-    shares, none = np.asarray(root.shares), np.zeros(rows, np.float32)
-    sides = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
     pairs = []
     for entry in map(int, entries):
         pair = []
         for sign, bound in ((1, root.low[entry]), (-1, -root.high[entry])):
-            problem = Subproblems(np.array(0, np.int32), np.array(sign * (entry + 1), np.int32), sides[0], shares, sides[1], none)
-            pair.append(Target(entry, sign, float(bound), problem))
+            whole = Subproblems.whole(root, 0, np.zeros(rows, bool), sign * (entry + 1))
+            pair.append(Target(entry, sign, float(bound), whole))
         pairs.append(pair)
     while time.monotonic() < until:
         active = [target for pair in pairs if all(target.bound < 0 for target in pair) for target in pair if target.is_open]
@@ -122,7 +122,5 @@ def _split(root: Root, taken: list, bounded: Callable, batch: int) -> None:
             target.is_final = True
             target.wait(bound, problem)
             continue
-        for child, side in zip(children, (1, -1), strict=True):
-            sides = problem.sides.copy()
-            sides[result.hinge[i]] = side
-            target.wait(float(child), problem._replace(sides=sides))
+        for child, is_above in zip(children, (True, False), strict=True):
+            target.wait(float(child), problem.half(int(result.neuron[i]), is_above=is_above))

@@ -1,4 +1,7 @@
-"""Branch and bound over the sides of hinges, such as relu: complete for networks that are piecewise linear."""
+"""Branch and bound over the parts of neurons: the sides of hinges such as relu, and pieces of smooth functions such as tanh.
+
+It is complete for functions that are piecewise linear.
+"""
 
 import functools
 import heapq
@@ -15,6 +18,7 @@ from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.explanation import free_memory
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier import subproblems
+from dsrna_jax.bounds.verifier.beta_crown import Layer
 from dsrna_jax.bounds.verifier.bounding import bounded
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import value_at
@@ -25,7 +29,7 @@ from dsrna_jax.bounds.verifier.verdict import OVER, Outcome, over
 
 OF_OPERANDS = 0.25  # of the steps of a sub-problem: many sub-problems of few steps bound operands best
 FEWEST = 0.5  # of the steps of a batch, taken before it may end since it gains too little to certify any
-OF_LEAVES = 5.0  # of the steps of a sub-problem: one in which no hinge is left to split is not to fail for want of steps
+OF_LEAVES = 5.0  # of the steps of a sub-problem: one in which no neuron is left to split is not to fail for want of steps
 FIRST = 0.05  # share of the time after which bounds of operands are refined; each later stage lasts longer by a factor of 2
 
 
@@ -68,7 +72,7 @@ def is_certified_at(
     specification: Specification,
     point: np.ndarray,
     *,
-    layers: list[tuple[int, bool]],
+    layers: list[Layer],
     batch: int,
     method: str,
     iterations: int,
@@ -83,30 +87,36 @@ def is_certified_at(
     root, by_clause = branching.root(method)
     if (by_clause > 0).all():
         return True
-    sides = np.where(np.asarray(root.low) + np.asarray(root.high) >= 0, 1, -1).astype(np.int8)
     clauses = (place % len(branching.members) for place in range(batch))
-    leaves = [branching.whole(root, clause)._replace(sides=sides) for clause in clauses]
+    leaves = [branching.whole(root, clause)._replace(**_sides_at(root)) for clause in clauses]
     return bool((branching.bounded(root, Subproblems(*map(np.stack, zip(*leaves, strict=True)))).bound > 0).all())
+
+
+def _sides_at(root: Root) -> dict[str, np.ndarray]:
+    """The pieces of hinges that hold the only input of a root's box, as fields of `Subproblems`; all of other neurons."""
+    last = np.asarray(root.last)
+    side = (np.asarray(root.low) + np.asarray(root.high) >= 0).astype(np.int8)
+    return {"first": np.where(last == 1, side, 0).astype(np.int8), "last": np.where(last == 1, side, last)}
 
 
 def search(
     f: Traceable,
     specification: Specification,
     box: Box,
-    layers: list[tuple[int, bool]],
+    layers: list[Layer],
     *,
     batch: int,
     method: str,
     iterations: int,
     seconds_left: Callable[[], float],
 ) -> Outcome:
-    """Splits hinges until the property is certified everywhere, fails somewhere, or the time is over.
+    """Splits neurons until the property is certified everywhere, fails somewhere, or the time is over.
 
     A property that is not decided in the first part of the time is left for tighter bounds of the operands of hinges, and then
     branched on anew.
 
     Args:
-      layers: of the hinges, as `beta_crown.hinge_layers` gives them.
+      layers: as `beta_crown.layers_of` gives them.
       method: of the intermediate bounds.
       iterations: steps of Adam for each batch.
       specification: with rows [row, *output] and offsets [row].
@@ -128,7 +138,7 @@ def search(
                 root,
                 layers,
                 functools.partial(branching.bounded, effort=OF_OPERANDS),
-                lambda root, low, high: subproblems.tightened(f.arrays, f.static, box, root.ends, low, high),
+                lambda root, low, high: subproblems.tightened(f.arrays, f.static, box, root, low, high),
                 batch=batch,
                 rows=branching.members.shape[1],
                 seconds=2 * stage,
@@ -169,19 +179,18 @@ class _Branching:
         """
         began, f = time.monotonic(), self.f
         steps = math.ceil(effort * self.iterations)
-        may_end = effort <= 1 and problems.sides.any(1).all() and not problems.target.any()
+        is_part = ((problems.first > 0) | (problems.last < np.asarray(root.last))).any(1)
+        may_end = effort <= 1 and is_part.all() and not problems.target.any()
         fewest = math.ceil(FEWEST * steps) if may_end else steps
-        result = bounded(f.arrays, f.static, self.specification, self.box, root.ends, problems, iterations=steps, fewest=fewest)
+        result = bounded(f.arrays, f.static, self.specification, self.box, root, problems, iterations=steps, fewest=fewest)
         result = jax.device_get(result)
         self.branches += len(problems.clause)
         self.seconds_of_batch = min(self.seconds_of_batch, time.monotonic() - began)
         return result
 
     def whole(self, root: Root, clause: int) -> Subproblems:
-        """The sub-problem of a clause in which no hinge has chosen a side."""
-        shares, weights = np.asarray(root.shares), self.members[clause].astype(np.float32)
-        sides, multipliers = np.zeros(len(shares), np.int8), np.zeros(len(shares), np.float32)
-        return Subproblems(np.array(clause, np.int32), np.array(0, np.int32), sides, shares, multipliers, weights)
+        """The sub-problem of a clause in which all neurons are whole."""
+        return Subproblems.whole(root, clause, self.members[clause])
 
     def end(self, status: str, point, reason: str) -> set[int]:
         """Sets the outcome; no clause is left."""
@@ -216,19 +225,18 @@ class _Branching:
             for i in np.flatnonzero(~(result.bound[:count] > 0)):
                 problem = Subproblems(*(part[i] for part in result.problems))
                 if result.has_open[i]:
-                    for bound, side in zip(result.children[:, i], (1, -1), strict=True):
+                    for bound, is_above in zip(result.children[:, i], (True, False), strict=True):
                         if not bound > 0:
-                            sides = problem.sides.copy()
-                            sides[result.hinge[i]] = side
-                            wait(bound, problem._replace(sides=sides))
+                            wait(bound, problem.half(int(result.neuron[i]), is_above=is_above))
                     continue
                 if is_over():
                     wait(result.bound[i], problem, taken[i][2])
                     continue
-                linear = None if taken[i][2] else piece(f.arrays, f.static, specification, box, root.ends, problem.sides)
-                solution = None if linear is None else solved(linear, box, np.asarray(problem.sides), np.asarray(problem.weights))
+                sides = np.asarray(problem.first) + np.asarray(problem.last) - np.asarray(root.last)
+                linear = None if taken[i][2] else piece(f.arrays, f.static, specification, box, root.ends, sides)
+                solution = None if linear is None else solved(linear, box, sides, np.asarray(problem.weights))
                 if solution is None:  # a counterexample may lie in another sub-problem
-                    why = "a linear sub-problem is too close to call" if taken[i][2] else "no hinge is left to split"
+                    why = "a linear sub-problem is too close to call" if taken[i][2] else "no neuron is left to split"
                     undecided[int(problem.clause)] = why
                     continue
                 point, multipliers = solution
