@@ -63,10 +63,12 @@ def derive_blocks(alphas: Any, primitives: Sequence[str], kept: Any = None) -> B
       alphas: logits "blocks" [block, len(primitives)]. NumPy or JAX arrays.
       primitives: names of the columns of alphas.
       kept: truth values alike, of the operations that a block can have; by default those that fit its shape.
-    Raises: FloatingPointError if alphas are not finite.
+    Raises: InputError if nothing is kept of a block; FloatingPointError if alphas are not finite.
     """
     logits = np.asarray(alphas["blocks"], np.float64)
     fits = possible(len(logits), primitives) if kept is None else np.asarray(kept["blocks"], bool)
+    if not fits.any(axis=1).all():
+        raise InputError(f"block {fits.any(axis=1).argmin()} has no operation to choose: expected one or more")
     if not np.isfinite(np.where(fits, logits, 0)).all():
         raise FloatingPointError("the alphas of the blocks are not finite: no genotype can be derived from them")
     return BlockGenotype(tuple(str(primitives[column]) for column in np.where(fits, logits, -np.inf).argmax(axis=1).tolist()))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from random_alphas import alphas_of
 
 from dsrna_jax import genotypes as g
+from dsrna_jax.errors import InputError
 from dsrna_jax.genotypes.derivation import edge_mixture, mixture
 from dsrna_jax.genotypes.operations import PRIMITIVES
 
@@ -120,12 +121,23 @@ def test_alphas_of_another_shape_or_not_finite_are_refused():
             broken[name][3] = bad
             with pytest.raises(FloatingPointError, match="not finite"):
                 g.derive(broken)
-    with pytest.raises(ValueError, match="13"):
-        g.derive({name: value[:13] for name, value in alphas.items()})
-    with pytest.raises(ValueError, match="7 primitives"):
-        g.derive(alphas, PRIMITIVES[1:])
-    with pytest.raises(ValueError, match="normal_edges"):
-        g.derive({**alphas, "normal_edges": np.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    ("change", "primitives", "kept", "message"),
+    [
+        ({"normal": np.zeros((13, 8))}, PRIMITIVES, None, "got 13"),
+        ({}, PRIMITIVES[1:], None, "7 primitives"),
+        ({"normal_edges": np.zeros(3)}, PRIMITIVES, None, "normal_edges"),
+        ({"reduction": None}, PRIMITIVES, None, "expected alphas of the cells normal and reduction; got normal"),
+        ({}, PRIMITIVES, {"reduction": np.ones((14, 8))}, "expected kept of the cells normal and reduction; got reduction"),
+        ({}, PRIMITIVES, {"normal": np.ones((14, 7)), "reduction": np.ones((14, 8))}, r"shape \(14, 8\); got \(14, 7\)"),
+    ],
+)
+def test_alphas_and_kept_operations_that_do_not_fit_are_refused_in_one_line(change, primitives, kept, message):
+    alphas = {name: value for name, value in {**alphas_of(4, seed=0), **change}.items() if value is not None}
+    with pytest.raises(InputError, match=message):
+        g.derive(alphas, primitives, kept)
 
 
 def test_an_operation_is_ruled_out_by_minus_infinity():
@@ -133,3 +145,27 @@ def test_an_operation_is_ruled_out_by_minus_infinity():
     for value in alphas.values():
         value[:, [0, 4, 5]] = -np.inf
     assert not {"none", "sep_conv_3x3", "sep_conv_5x5"} & {name for name, _ in g.derive(alphas).normal}
+
+
+@pytest.mark.parametrize("by", ["kept", "alphas"])
+@pytest.mark.parametrize("left", [[0], []])
+def test_an_edge_without_an_operation_to_choose_comes_after_all_others(left, by):
+    """Its mixture is the strongest of all; on the other edges into its node even underflow is stronger."""
+    alphas = {name: np.zeros((5, 8)) for name in g.CELL_TYPES}
+    alphas["normal"][2, 1], alphas["normal"][3:, 0] = 5.0, 2000.0
+    may = np.ones((5, 8), bool)
+    may[2] = np.isin(np.arange(8), [*left, 0] if by == "alphas" else left)
+    kept = {"normal": may, "reduction": np.ones((5, 8), bool)}
+    if by == "alphas":
+        alphas["normal"], kept = np.where(may, alphas["normal"], -np.inf), None
+    assert g.derive(alphas, PRIMITIVES, kept).normal[2:] == (("max_pool_3x3", 1), ("max_pool_3x3", 2))
+    assert g.derive_dense(alphas, PRIMITIVES, kept).normal[2] == "none"
+
+
+@pytest.mark.parametrize(("derived", "edges", "expected"), [(g.derive, [2, 4], (2, 1)), (g.derive_dense, [2, 3, 4], (1, 0))])
+def test_a_node_without_enough_edges_to_choose_is_refused(derived, edges, expected):
+    alphas = {name: np.zeros((5, 8)) for name in g.CELL_TYPES}
+    alphas["reduction"][edges, 1:] = -np.inf
+    least, count = expected
+    with pytest.raises(InputError, match=f"^expected {least} or more edges .* into node 3 of the reduction cell; got {count}$"):
+        derived(alphas)

@@ -118,6 +118,9 @@ def test_derived_blocks_have_the_largest_alphas_that_fit_their_shape():
     assert [index for index in range(6) if not has_shortcut(index, 6)] == [0, 2, 4]
     with pytest.raises(FloatingPointError, match="not finite"):
         derive_blocks({"blocks": np.full((6, 7), np.nan)}, BLOCK_OPERATIONS)
+    kept = np.arange(6)[:, None] != np.full(7, 4)
+    with pytest.raises(InputError, match="block 4 has no operation to choose"):
+        derive_blocks({"blocks": logits}, BLOCK_OPERATIONS, {"blocks": kept})
 
 
 def test_a_block_genotype_is_saved_and_drawn(tmp_path):
