@@ -190,7 +190,16 @@ class Network(nn.Module):
         return Mixture(None, jnp.ones(edge_count, jnp.float32) if self.partial > 1 else None)
 
     def stem(self, images: Images, statistics: Statistics = "running") -> tuple[Map, Map]:
-        """The two maps that the first cell reads. Raises: InputError for images of less than 4x4 pixels."""
+        """The two maps that the first cell reads.
+
+        Raises: InputError unless images are floating point, of 4x4 pixels or more, and have the channels of `mean`; a mean of one
+          number holds for all.
+        """
+        if not jnp.issubdtype(images.dtype, jnp.floating) or images.ndim != 4 or len(self.mean) not in (1, images.shape[3]):
+            advice = ": divide bytes by 255" if jnp.issubdtype(images.dtype, jnp.integer) else ""
+            channels = len(self.mean) if len(self.mean) > 1 else "channel"
+            expected = f"images must be floating point [batch, height, width, {channels}] in [0, 1]"
+            raise InputError(f"{expected}, got {images.dtype} {images.shape}{advice}")
         if min(images.shape[1:3]) < 4:
             raise InputError(f"images must be at least 4x4 pixels for the two reductions, got {images.shape[1:3]}")
         mean, std = (jnp.asarray(values, images.dtype) for values in (self.mean, self.std))

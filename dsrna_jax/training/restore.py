@@ -25,7 +25,8 @@ class TrainedNetwork(NamedTuple):
 
     logits_fn: images [batch, height, width, channel] in [0, 1] -> logits [batch, class], by running statistics: each image
       by itself, normalisation inside. A pure function, not jitted, and a pytree, whose leaves are the variables and the
-      statistics of pixels: a compiled program that takes it as an argument serves all checkpoints of one architecture.
+      statistics of pixels: a compiled program that takes it as an argument serves all checkpoints of one architecture. Images of
+      whole numbers or of other channels are refused by an InputError.
     network, variables: `network.apply(variables, images)` computes the same.
     metadata: of the checkpoint: "config", "genotype", "data" (image_shape, class_names, mean, std).
     step: number of training steps.
@@ -127,6 +128,8 @@ class _Applied:
     network: Network
 
     def __call__(self, variables, pixels, images):
+        if images.shape[-1] != pixels.shape[1]:
+            raise InputError(f"images must be [batch, height, width, {pixels.shape[1]}], got shape {images.shape}")
         return self.network.clone(mean=pixels[0], std=pixels[1]).apply(variables, images)
 
 

@@ -260,6 +260,26 @@ def test_images_too_small_for_two_reductions_are_refused():
         network.weight_count(net, (3, 8, 1))
 
 
+@pytest.mark.usefixtures("unchecked_signatures")
+@pytest.mark.parametrize(
+    ("mean", "shape", "dtype", "got"),
+    [
+        ((0.5,), (2, 8, 8, 1), "uint8", r"uint8 \(2, 8, 8, 1\): divide bytes by 255"),
+        ((0.5,), (2, 8, 8, 1), "bool", r"bool \(2, 8, 8, 1\)"),
+        ((0.5,) * 3, (2, 8, 8, 1), "float32", r"float32 \(2, 8, 8, 1\)"),
+        ((0.5,) * 3, (2, 8, 8, 4), "float32", r"float32 \(2, 8, 8, 4\)"),
+        ((0.5,), (8, 8, 1), "float32", r"float32 \(8, 8, 1\)"),
+    ],
+)
+def test_images_that_are_no_floats_or_have_other_channels_are_refused(mean, shape, dtype, got):
+    """Statistics of pixels in whole numbers are 0, and an image of one channel would be repeated for each of three."""
+    net = spaces.supernet("darts", nodes=1, **{**TINY, "mean": mean, "std": mean})
+    channels = len(mean) if len(mean) > 1 else "channel"
+    expected = rf"^images must be floating point \[batch, height, width, {channels}\] in \[0, 1\], got {got}"
+    with pytest.raises(InputError, match=expected):
+        jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype))
+
+
 def test_unknown_spaces_and_indivisible_channels_are_refused():
     with pytest.raises(InputError, match="'dart'.*darts, pcdarts"):
         spaces.supernet("dart", nodes=1, **TINY)

@@ -75,6 +75,20 @@ def test_model_cards_are_of_these_files_and_say_how_they_were_made(networks):
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 800_000
 
 
+@pytest.mark.usefixtures("unchecked_signatures")
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (DIGITS.images[:2], "images must be floating point .*, got uint8 .*: divide bytes by 255"),
+        (np.repeat(IMAGES[:2], 3, axis=3), r"images must be \[batch, height, width, 1\], got shape \(2, 8, 8, 3\)"),
+    ],
+)
+def test_images_that_a_network_does_not_take_are_refused_in_one_line(networks, images, message):
+    for logits_fn in (networks["digits_pcdarts"].logits_fn, networks["digits_pcdarts"].logits_in("bfloat16")):
+        with pytest.raises(InputError, match=f"^{message}"):
+            logits_fn(images)
+
+
 def test_a_network_is_what_restore_gives(networks):
     network = networks["digits_pcdarts"]
     assert isinstance(network, restore.TrainedNetwork) and network.image_shape == (8, 8, 1) and len(network.class_names) == 10
