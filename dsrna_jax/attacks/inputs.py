@@ -43,8 +43,8 @@ def on_checked_inputs(attack: Callable[Arguments, AttackResult]) -> Callable[Arg
     points of its result come back in the dtype of the images that were given. An attack inside of another checks nothing again.
 
     Raises: InputError, in one line, unless images, labels, `target`, `x_init`, radius, norm and logits are as `dsrna_jax.attacks`
-      says. Outside of `jax.jit` this computes the logits of the images themselves: they must not be NaN or infinite, except that
-      -inf may mask classes. Warns if they are probabilities.
+      says, and no target is the label. Outside of `jax.jit` this computes the logits of the images themselves: they must not be
+      NaN or infinite, except that -inf may mask classes. Warns if they are probabilities.
     """
     signature = inspect.signature(attack)
     defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
@@ -119,10 +119,17 @@ def _checked_network(given: dict[str, Any], images: Array) -> AttackedNetwork:
     inputs.check_labels(given["labels"], len(images), classes)
     if given.get("target") is not None:
         inputs.check_labels(given["target"], len(images), classes, name="target")
+        _check_differ(given["target"], given["labels"])
     if not is_staged:
         inputs.check_logits(logits)
         inputs.warn_of_probabilities(logits)
     return AttackedNetwork(logits_fn, images, widest(images, logits))
+
+
+def _check_differ(target: Any, labels: Any) -> None:
+    """Raises: InputError if a known target is the label, towards which no attack fools: such images would count as robust."""
+    if inputs.is_known(target, labels) and len(same := np.flatnonzero(np.asarray(target) == np.asarray(labels))):
+        raise InputError(f"target equals the label of {len(same)} images, first of image {same[0]}: expected another class")
 
 
 def widest(images: Any, logits: Any) -> Any:
