@@ -36,11 +36,13 @@ def square(
       steps: may be traced.
       share: of the pixels that the first squares cover, in (0, 1]; halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000
         steps.
-    Raises: InputError, as all attacks, and unless images are [batch, height, width, channel].
+    Raises: InputError, as all attacks, and unless images are [batch, height, width, channel] and `share` in (0, 1].
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     if images.ndim != 4:
         raise InputError(f"square needs images [batch, height, width, channel], got {images.shape}")
+    if not 0 < share <= 1:
+        raise InputError(f"share={share}: expected a share of the pixels in (0, 1]")
     keys, radius = example_keys(key, len(images)), jnp.broadcast_to(jnp.asarray(radius, images.dtype), len(images))
     halvings = jnp.asarray(_HALVINGS)
     first, changed = (_linf if norm == "linf" else _l2)(images.shape[1:], share)

@@ -134,6 +134,7 @@ def test_a_radius_without_its_name_is_not_taken_for_a_key(function):
         ("apgd", {"target": [9] * 6}, "target go from 9 to 9, but the network has 5 classes"),
         *[(name, {"target": Y}, "target equals the label of 6 images, first of image 0") for name in ("pgd", "apgd", "fab")],
         ("pgd", {"target": [*(Y[:2] + 1) % CLASSES, *Y[2:]]}, "target equals the label of 4 images, first of image 2"),
+        *[("square", {"share": bad}, f"share={bad}: expected a share of the pixels in (0, 1]") for bad in (0.0, 3.0)],
         ("apgd", {"loss": lambda logits, labels: logits.sum()}, "a loss must be one number for each of 6 images, got shape ()"),
         *[(name, {option: bad}, f"{option} must be ") for name, option in NUMBERS for bad in (np.nan, np.inf, -0.1, "0.1")],
     ],
