@@ -164,13 +164,12 @@ def is_real(value: Any) -> bool:
 
 
 def check_counts(least: int = 1, **counts: Any) -> None:
-    """Raises: InputError unless the counts that are known are integers of at least `least`; None is not checked."""
+    """Raises: InputError unless the counts that are known are integers, not 3.0, of at least `least`; None is not checked."""
     for name, count in counts.items():
         if count is None or not is_known(count):
             continue
-        is_number = np.ndim(count) == 0 and np.asarray(count).dtype.kind in "iuf"
-        if not (is_number and np.isfinite(count) and count == int(count) and count >= least):
-            raise InputError(f"{name}={shown(count)}: expected at least {least}, a whole number")
+        if np.ndim(count) != 0 or np.asarray(count).dtype.kind not in "iu" or count < least:
+            raise InputError(f"{name}={shown(count)}: expected at least {least}, a whole number (int)")
 
 
 def checked_key(key: Any, *, is_single: bool = False) -> jax.Array:

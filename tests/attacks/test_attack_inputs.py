@@ -41,6 +41,12 @@ NUMBERS = [
     for option, parameter in inspect.signature(attacks.attack(name)).parameters.items()
     if isinstance(parameter.default, float) and option != "radius"
 ]
+COUNTS = [
+    (name, option)
+    for name in BUDGETS
+    for option in inspect.signature(attacks.attack(name)).parameters
+    if option in ("steps", "restarts", "targets", "searches", "draws", "queries", "batch_size")
+]
 BAD = {
     "in [0, 1], got values from -0.5 to 0.5": {"images": np.linspace(-0.5, 0.5, X.size, dtype=np.float32).reshape(X.shape)},
     "divide bytes by 255": {"images": np.uint8(255 * X)},
@@ -135,6 +141,7 @@ def test_a_radius_without_its_name_is_not_taken_for_a_key(function):
         *[(name, {"target": Y}, "target equals the label of 6 images, first of image 0") for name in ("pgd", "apgd", "fab")],
         ("pgd", {"target": [*(Y[:2] + 1) % CLASSES, *Y[2:]]}, "target equals the label of 4 images, first of image 2"),
         *[("square", {"share": bad}, f"share={bad}: expected a share of the pixels in (0, 1]") for bad in (0.0, 3.0)],
+        *[(name, {option: 3.0}, f"{option}=3.0: expected at least") for name, option in COUNTS],
         ("apgd", {"loss": lambda logits, labels: logits.sum()}, "a loss must be one number for each of 6 images, got shape ()"),
         *[(name, {option: bad}, f"{option} must be ") for name, option in NUMBERS for bad in (np.nan, np.inf, -0.1, "0.1")],
     ],
@@ -211,6 +218,7 @@ def test_searches_of_radii_refuse_options_that_would_mislead():
         (lambda: certified_radii(NETWORK, X, Y, KEY, steps=1.5), "steps=1.5: expected at least 1"),
         (lambda: certified_radii(NETWORK, X, Y, KEY, accuracy=-1.0), "accuracy must be"),
         (lambda: attack_radii(NETWORK, X, Y, KEY, attack="pgd", steps=2, tries=0), "tries=0: expected at least 1"),
+        (lambda: class_counts(NETWORK, X, KEY, sigma=0.5, samples=10.0), "samples=10.0: expected at least 1, a whole number"),
         (lambda: class_counts(NETWORK, X, KEY, sigma=0.5, samples=2, first=-1), "first=-1: expected at least 0"),
         (lambda: class_counts(NETWORK, X, KEY, sigma=[0.5], samples=2), "sigma must be a number"),
         (lambda: certificate(np.array([[9, 1]]), np.array([[9, -1]]), sigma=1.0, alpha=0.1), "expected counts"),
