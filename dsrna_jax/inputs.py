@@ -184,6 +184,8 @@ def checked_key(key: Any, *, is_single: bool = False) -> jax.Array:
         key = jax.random.wrap_key_data(key)
     if dtype is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and not (is_single and key.ndim):
         return key
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        raise InputError(f"expected one random key, got keys {key.shape}")
     if isinstance(key, int) or (dtype is not None and np.ndim(key) == 0 and jnp.issubdtype(dtype, jnp.integer)):
         seed = key if is_known(key) else "seed"
         raise InputError(f"expected a random key, got the integer {seed}: give jax.random.key({seed})")

@@ -69,6 +69,8 @@ def autoattack(
 ) -> AttackResult:
     """The worst case over the members of a version of AutoAttack; arguments as in `dsrna_jax.attacks`.
 
+    Radius and key are one each, for all examples: example i draws by its number in `images`, whatever batch it is attacked in.
+
     A loop on the host: images may be a whole data set, attacked in batches of `batch_size`, and only examples that are still
     robust go on to the next member. Inside of `jax.jit` it is one program, in which a whole batch goes on while one of its
     examples is robust; it draws the same, and its results are the same up to rounding. A clean image that is misclassified

@@ -105,8 +105,8 @@ def test_what_is_no_random_key_is_refused(name):
     assert "got the integer seed" in refused(lambda: jax.jit(lambda key: attacked(name, key=key))(0))
     assert "expected a key" in refused(lambda: attacked(name, key=None))
     assert "expected a random key" in refused(lambda: attacked(name, key="0"))
-    if name != "autoattack":
-        assert "one for each of 6" in refused(lambda: attacked(name, key=jax.random.split(KEY, 3)))
+    expected = "expected one random key, got keys (3,)" if name == "autoattack" else "one for each of 6"
+    assert expected in refused(lambda: attacked(name, key=jax.random.split(KEY, 3)))
     if name == "pgd":
         run = jax.jit(lambda key: attacked(name, key=key).x_adv)
         np.testing.assert_array_equal(run(jax.random.PRNGKey(0)), run(KEY))
@@ -141,6 +141,7 @@ def test_a_radius_without_its_name_is_not_taken_for_a_key(function):
         *[(name, {"target": Y}, "target equals the label of 6 images, first of image 0") for name in ("pgd", "apgd", "fab")],
         ("pgd", {"target": [*(Y[:2] + 1) % CLASSES, *Y[2:]]}, "target equals the label of 4 images, first of image 2"),
         *[("square", {"share": bad}, f"share={bad}: expected a share of the pixels in (0, 1]") for bad in (0.0, 3.0)],
+        ("autoattack", {"radius": np.full(BATCH, 0.1)}, "radius must be a number, got"),
         *[(name, {option: 3.0}, f"{option}=3.0: expected at least") for name, option in COUNTS],
         ("apgd", {"loss": lambda logits, labels: logits.sum()}, "a loss must be one number for each of 6 images, got shape ()"),
         *[(name, {option: bad}, f"{option} must be ") for name, option in NUMBERS for bad in (np.nan, np.inf, -0.1, "0.1")],
