@@ -11,8 +11,9 @@ def search_halves(
 ) -> tuple[Int32[np.ndarray, " search_train"], Int32[np.ndarray, " search_val"]]:
     """Disjoint indices (search_train, search_val), each ascending, that together cover `labels`.
 
-    Every class is halved, to within one example; an odd example out goes to search_train. DARTS halves without regard
-    to class, which can leave a class of a small set out of a half.
+    Every class is halved, to within one example. Of classes with an odd number of examples, in ascending order, the first has one
+    more in search_train, the next in search_val, and so on in turn. DARTS halves without regard to class, which can leave a
+    class of a small set out of a half.
     """
     order = _order_by_class(labels, seed)
     return np.sort(order[::2]), np.sort(order[1::2])

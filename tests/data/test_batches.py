@@ -22,6 +22,8 @@ def test_search_halves_partition_train_and_halve_every_class(labels, seed):
     assert 0 <= len(search_train) - len(search_val) <= 1
     difference = np.bincount(labels[search_train], minlength=5) - np.bincount(labels[search_val], minlength=5)
     assert np.abs(difference).max() <= 1
+    odd = difference[difference != 0]
+    np.testing.assert_array_equal(odd, 1 - 2 * (np.arange(len(odd)) % 2))  # in turn
     np.testing.assert_array_equal(search_train, data.search_halves(labels, seed)[0])
 
 
