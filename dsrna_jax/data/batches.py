@@ -21,8 +21,10 @@ def batch_indices(step: int, batch_size: int, examples: int, seed: int, stream: 
     """Indices into `examples` of batch number `step`, a pure function of its arguments.
 
     Each epoch walks a fresh permutation and drops the last, partial batch. Streams (`"search_train"`, `"search_val"`)
-    are independent. The array is read-only. Raises: InputError if the batch is larger than the examples.
+    are independent. The array is read-only. Raises: InputError if the batch is larger than the examples, or `step` less than 0.
     """
+    if step < 0:
+        raise InputError(f"step={step}: expected the number of a batch, at least 0")
     epoch, position = divmod(int(step), batches_per_epoch(examples, batch_size))
     order = _epoch_order(examples, seed, stream, epoch)
     return order[position * batch_size : (position + 1) * batch_size]

@@ -22,11 +22,16 @@ def search_halves(
 def search_parts(
     labels: Int[np.ndarray, " examples"], train_share: float = 0.5, val_share: float = 0.5, seed: int = 0
 ) -> tuple[Int32[np.ndarray, " search_train"], Int32[np.ndarray, " search_val"]]:
-    """Disjoint ascending indices (search_train, search_val) with those shares of every class; halves are `search_halves`."""
+    """Disjoint ascending indices (search_train, search_val) with those shares of every class; halves are `search_halves`.
+
+    Raises: InputError unless shares are at least 0 and at most 1 in sum.
+    """
+    if not (train_share >= 0 and val_share >= 0 and train_share + val_share <= 1 + 1e-9):
+        raise InputError(f"train_share={train_share}, val_share={val_share}: expected at least 0, and at most 1 in sum")
     if train_share == val_share == 0.5:
         return search_halves(labels, seed)
     train, rest = stratified_shares(labels, train_share, seed)
-    val, _ = stratified_shares(labels[rest], min(val_share / (1 - train_share), 1), seed)
+    val, _ = stratified_shares(labels[rest], min(val_share / max(1 - train_share, 1e-9), 1), seed)
     return train, rest[val]
 
 
@@ -38,7 +43,7 @@ def stratified_shares(
     `part` has that share, in [0, 1], of every class, rounded down to whole examples.
     """
     order = _order_by_class(labels, seed)
-    rank = np.concatenate([np.arange(count) for count in np.unique(labels, return_counts=True)[1]])
+    rank = np.concatenate([np.arange(0), *map(np.arange, np.unique(labels, return_counts=True)[1])])
     sizes = np.bincount(labels)[np.asarray(labels)[order]]
     chosen = rank < np.floor(share * sizes + 1e-9)
     return np.sort(order[chosen]), np.sort(order[~chosen])

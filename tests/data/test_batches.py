@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsrna_jax import data
+from dsrna_jax.data.splits import search_parts
 from dsrna_jax.errors import InputError
 
 
@@ -25,6 +26,19 @@ def test_search_halves_partition_train_and_halve_every_class(labels, seed):
     odd = difference[difference != 0]
     np.testing.assert_array_equal(odd, 1 - 2 * (np.arange(len(odd)) % 2))  # in turn
     np.testing.assert_array_equal(search_train, data.search_halves(labels, seed)[0])
+
+
+@pytest.mark.parametrize("shares", [(1.0, 0.5), (0.6, 0.6), (-0.1, 0.5), (0.5, -0.1), (np.nan, 0.5)])
+def test_shares_that_overlap_or_are_none_are_refused_in_one_line(shares):
+    with pytest.raises(InputError, match=r"^train_share=.*, val_share=.*: expected at least 0, and at most 1 in sum$"):
+        search_parts(np.arange(8) % 2, *shares)
+
+
+@pytest.mark.parametrize(
+    ("shares", "sizes"), [((1.0, 0.0), (8, 0)), ((0.0, 1.0), (0, 8)), ((0.75, 0.25), (6, 2)), ((0.0, 0.0), (0, 0))]
+)
+def test_shares_may_be_all_or_nothing(shares, sizes):
+    assert tuple(map(len, search_parts(np.arange(8) % 2, *shares))) == sizes
 
 
 def test_search_halves_depend_on_the_seed():
@@ -76,3 +90,8 @@ def test_a_batch_cannot_be_changed_in_place():
 def test_a_batch_larger_than_the_examples_or_empty_is_refused(batch_size):
     with pytest.raises(InputError, match=f"between 1 and the number of examples, 10, got {batch_size}"):
         data.batch_indices(0, batch_size, 10, 0, "search_val")
+
+
+def test_batches_before_the_first_are_refused_in_one_line():
+    with pytest.raises(InputError, match="^step=-1: expected the number of a batch, at least 0$"):
+        data.batch_indices(-1, 2, 4, 0, "search_train")
