@@ -54,6 +54,25 @@ def test_gamma_is_the_one_with_the_best_held_out_accuracy_but_never_0():
     assert chosen_gamma({0.0: [0.9], 0.01: [0.3, 0.5], 0.1: [0.5, 0.5], 1.0: [0.5, 0.5]}) == 0.1
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_gamma_with_an_unknown_accuracy_is_never_chosen(order):
+    held_out = {0.1: [math.nan, 0.9], 0.2: [0.5], 0.3: [0.4]}
+    assert chosen_gamma(dict(list(held_out.items())[::order])) == 0.2
+    for none in ({}, {0.0: [0.5]}, {0.0: [0.5], 0.1: [math.nan]}):
+        with pytest.raises(ValueError, match="^expected a gamma above 0 with accuracies that are not NaN"):
+            chosen_gamma(none)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_an_unknown_score_leaves_no_tau_and_no_interval(place):
+    columns = [[1, 2, 3, 4, 5], [2, 1, 3, 5, 4], [1, 3, 2, 5, 4]]
+    assert all(map(math.isfinite, kendall(*columns)))
+    columns[place] = [*columns[place][:2], math.nan, *columns[place][3:]]
+    assert all(map(math.isnan, kendall(*columns)))
+    with pytest.raises(ValueError, match="^expected columns of one length; got .*4"):
+        kendall(*(column[: 4 if i == place else 5] for i, column in enumerate(columns)))
+
+
 def test_tau_of_an_order_is_1_within_its_interval():
     assert kendall([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx((1, 1, 1))
     assert kendall([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx((-1, -1, -1))

@@ -100,26 +100,35 @@ def chosen_gamma(held_out: Mapping[float, Sequence[float]]) -> float:
 
     Args:
       held_out: by gamma, the accuracies of the trainings of its cells.
-    Raises: ValueError if there is none above 0.
+    Raises: ValueError if there is none above 0 whose accuracies are all known, none of them NaN.
     """
-    return max((gamma for gamma in held_out if gamma > 0), key=lambda gamma: (float(np.mean(held_out[gamma])), -gamma))
+    means = {gamma: float(np.mean(accuracies)) for gamma, accuracies in held_out.items() if gamma > 0}
+    known = {gamma: mean for gamma, mean in means.items() if not math.isnan(mean)}
+    if not known:
+        raise ValueError(f"expected a gamma above 0 with accuracies that are not NaN; got {dict(held_out)}")
+    return max(known, key=lambda gamma: (known[gamma], -gamma))
 
 
 def kendall(
     scores: Sequence[float], truth: Sequence[float], given: Sequence[float] | None = None, *, resamples: int = 2000
 ) -> tuple[float, float, float]:
-    """Kendall's tau-b with the ends of its 95 % bootstrap interval, by a fixed seed; NaN where one of them does not vary.
+    """Kendall's tau-b with the ends of its 95 % bootstrap interval, by a fixed seed.
+
+    All are NaN where a column has NaN or does not vary. Raises: ValueError if columns are not of one length.
 
     given: a third variable whose share in both orders is taken out, for Kendall's partial tau (Kendall 1942, Biometrika 32).
     """
     columns = [np.asarray(column, float) for column in (scores, truth, given) if column is not None]
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(f"expected columns of one length; got {', '.join(str(len(column)) for column in columns)}")
+    tau = _tau(*columns)
     draws = np.random.default_rng(0).integers(len(columns[0]), size=(resamples, len(columns[0])))
     drawn = [_tau(*(column[draw] for column in columns)) for draw in draws]
-    drawn = [tau for tau in drawn if np.isfinite(tau)]
-    if not drawn:
+    drawn = [one for one in drawn if np.isfinite(one)]
+    if math.isnan(tau) or not drawn:
         return math.nan, math.nan, math.nan
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return _tau(*columns), float(low), float(high)
+    return tau, float(low), float(high)
 
 
 def _tau(x: Any, y: Any, given: Any = None) -> float:
