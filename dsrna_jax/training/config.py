@@ -31,7 +31,7 @@ class TrainingConfig(AdversarialOptions, ImageOptions, ComputeOptions):
     channels: int = option(8, "channels of the first cell", "[1, 4096]")
     start: str = option("cifar", STARTS_SAY, STARTS)
     auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss; 0 for no such head", "[0, 1e6]")
-    drop_path: float = option(0.0, "probability to lose a branch in the last epoch, rising from 0 in the first", "[0, 1)")
+    drop_path: float = option(0.0, "probability to lose a branch, times e / epochs in epoch e, the first of which is 0", "[0, 1)")
     label_smoothing: float = option(0.0, "share of a label that is spread over all classes", "[0, 1)")
     epochs: int = option(15, "passes over the training images", "[1, 1e6]")
     batch_size: int = option(64, "images per step", "[1, 1e6]")

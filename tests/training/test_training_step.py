@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from dsrna_jax.networks import network
 from dsrna_jax.training import adversarial
 from dsrna_jax.training.adversarial import Passes
 from dsrna_jax.training.adversarial_options import ADVERSARIES
@@ -86,6 +87,18 @@ def test_the_radius_grows_in_its_warm_up():
         state, _ = jax.jit(functions.train_step)(state, IMAGES, LABELS, jax.random.key(1))
         seen.append(np.abs(state.perturbation["linf"]).max())
     np.testing.assert_allclose(seen, [0.05, 0.1, 0.15, 0.2, 0.2], rtol=1e-6)
+
+
+def test_branches_are_lost_more_often_from_epoch_to_epoch_as_in_darts(monkeypatch):
+    """Epoch e of E, counted from 0, has the share e / E of the probability: the last one not all of it."""
+    rates = []
+    monkeypatch.setattr(network, "drop_paths", lambda net, key, rate, batch: jax.debug.callback(rates.append, rate))
+    functions = training_functions(config_of(drop_path=0.4), NET, SHAPE, steps_per_epoch=2)
+    state, step = functions.init(jax.random.key(0)), jax.jit(functions.train_step)
+    for _ in range(8):
+        state, _ = step(state, IMAGES, LABELS, jax.random.key(1))
+    jax.effects_barrier()
+    np.testing.assert_allclose(rates, [0, 0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3], rtol=1e-6)
 
 
 def test_the_average_lags_behind_and_is_what_is_evaluated():
