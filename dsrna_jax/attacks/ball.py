@@ -41,8 +41,10 @@ def size(delta: Float[Array, "batch *image"], norm: str) -> Float[Array, " batch
 
 
 def unit(delta: Float[Array, "batch *image"], norm: str) -> Float[Array, "batch *image"]:
-    """Each example's perturbation scaled to norm 1; zero stays zero."""
-    return delta / (per_example(size(delta, norm), delta) + 1e-12)
+    """Each example's perturbation scaled to norm 1, however small or large; zero stays zero."""
+    largest = per_example(size(delta, "linf"), delta)
+    delta = jnp.where(largest > 0, delta / jnp.where(largest > 0, largest, 1), 0)
+    return delta if norm == "linf" else delta / per_example(jnp.maximum(size(delta, norm), 1), delta)
 
 
 def ascent(gradient: Float[Array, "batch *image"], norm: str) -> Float[Array, "batch *image"]:

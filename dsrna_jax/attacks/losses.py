@@ -13,11 +13,30 @@ from dsrna_jax.losses import margin, of_class
 Loss = Callable[[Array, Array], Array]
 CLASSES_OF_DLR, CLASSES_OF_TARGETED_DLR = 3, 4  # at least
 MASKED = 1e12  # a class this far below the highest logit is masked
+LEAST_SLOPE = 1e-6  # of the cross-entropy, by the log odds against the label
 
 
 def cross_entropy(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
-    """-log softmax(logits)[label], in nats, as precise for large logits as for small ones, unlike `dsrna_jax.losses`."""
-    return -of_class(jax.nn.log_softmax(logits), labels)
+    """-log softmax(logits)[label], in nats, as precise for large logits and margins as for small ones, unlike `dsrna_jax.losses`.
+
+    Its derivative is not softmax - 1, which is 0 in float32 from a margin of 17 on: where the label's probability is within
+    `LEAST_SLOPE` of 1, it has the true direction, and the size that it has there, so that no step is lost.
+    """
+    others = (jnp.arange(logits.shape[1])[None] != labels[:, None]) & ~(logits == -jnp.inf)
+    ahead = jnp.where(others, logits, 0) - of_class(logits, labels)[:, None]
+    return _softplus(jax.nn.logsumexp(ahead, axis=1, where=others))
+
+
+@jax.custom_jvp
+def _softplus(odds):
+    return jnp.logaddexp(odds, 0)
+
+
+@_softplus.defjvp
+def _softplus_jvp(values, tangents):
+    (odds,), (tangent,) = values, tangents
+    slope = jnp.maximum(jax.nn.sigmoid(odds), LEAST_SLOPE)
+    return _softplus(odds), jnp.where(odds > -jnp.inf, slope, 0) * tangent
 
 
 def margin_loss(logits: Float[Array, "batch class"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:

@@ -56,6 +56,23 @@ def test_classes_masked_by_minus_infinity_are_attacked_as_if_they_were_not_there
             assert (np.asarray(result.success) == falls).all(), (radius, result.success)
 
 
+@names
+def test_attacks_do_not_depend_on_the_scale_of_logits(name):
+    """Margins from 1e-6 to 1e5: the softmax of the label is 1 in float32 from 17 on, and its derivative 0."""
+
+    def run(scale, radius):
+        network = Partial(masked, scale * jnp.asarray(W), jnp.zeros(CLASSES))
+        return attacked(name, network, X, own, KEY, radius, **options)
+
+    own, distance = distances(np.zeros(CLASSES, np.float32), NORM[name])
+    options = {"ddn": {"steps": 40}, "square": {"steps": 200}}.get(name, {})
+    run = run if name == "autoattack" else jax.jit(run)
+    radius = np.minimum(10 * distance, {"linf": 0.5, "l2": 2.0}[NORM[name]])
+    for scale in (30.0, 300.0, 1e5) if name == "cw" else (1e-6, 30.0, 300.0, 1e5):  # the first constant of cw is not relative
+        result = run(scale, radius.max() if name == "autoattack" else radius)
+        assert np.asarray(result.success).all(), (scale, result.success)
+
+
 def broken(x):
     """NaN at every point that is not the image itself."""
     return jnp.where((x == jnp.asarray(X)).all((1, 2, 3))[:, None], linear(W, x), jnp.nan)

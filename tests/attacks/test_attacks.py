@@ -192,6 +192,32 @@ def test_cross_entropy_is_invariant_to_a_shift_by_which_the_logits_lose_no_digit
     np.testing.assert_array_equal(losses.cross_entropy(z + 2**20, labels), losses.cross_entropy(z, labels))
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 10.0, 100.0, 1e4])
+def test_cross_entropy_and_the_direction_of_its_derivative_are_those_of_float64(scale):
+    rng = np.random.default_rng(0)
+    z, labels = (scale * rng.normal(size=(200, 5))).astype(np.float32), rng.integers(5, size=200)
+    value, pull = jax.vjp(lambda z: losses.cross_entropy(z, labels), z)
+    (slope,) = map(np.asarray, pull(jnp.ones(200)))
+    ahead = np.stack([np.delete(row - row[own], own) for row, own in zip(z.astype(float), labels, strict=True)])
+    odds = np.logaddexp.reduce(ahead, 1)
+    np.testing.assert_allclose(value, np.logaddexp(odds, 0), rtol=2e-5, atol=1e-37)
+    shares = np.exp(ahead - odds[:, None])  # of the other classes; the label has -1
+    expected = np.stack([np.insert(row, own, -1.0) for row, own in zip(shares, labels, strict=True)])
+    size = np.exp(-np.logaddexp(-odds, 0))
+    np.testing.assert_allclose(slope / -slope[np.arange(200), labels][:, None], expected, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(-slope[np.arange(200), labels], np.maximum(size, losses.LEAST_SLOPE), rtol=2e-3)
+
+
+def test_steps_have_norm_1_however_small_or_large_a_gradient_is():
+    direction = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 3, 1)), jnp.float32)
+    for scale in (1e-36, 1e-20, 1e-12, 1.0, 1e15, 1e30):
+        for norm in ("linf", "l2"):
+            step = ball.unit(scale * direction, norm)
+            np.testing.assert_allclose(ball.size(step, norm), 1, rtol=1e-6)
+            np.testing.assert_allclose(step, ball.unit(direction, norm), rtol=1e-5)
+    assert not ball.unit(0 * direction, "l2").any()
+
+
 def test_keep_may_be_traced_and_the_last_point_succeeds_at_most_as_often():
     def run(keep):
         return attacks.pgd(logits_fn, images, labels, KEY, radius=0.05, norm="linf", steps=5, step_size=0.05, keep=keep)
