@@ -210,7 +210,8 @@ def _stratified_rows(key: PRNGKeyArray, batch: int, outputs: int, n_proj: int) -
 def _normal(key: Any, draw: Array | int, like: Array) -> Array:
     """Standard normal values, shaped like [batch, ...]; those of example i depend on key, draw and i alone."""
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, draw)))(example_numbers(len(like)))
-    return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)
+    wide = jnp.promote_types(like.dtype, jnp.float32)  # draws of 16 bits take few values
+    return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], wide))(keys).astype(like.dtype)
 
 
 def _unit(vectors: Array) -> Array:

@@ -45,7 +45,8 @@ def unrolled_fd(train_loss, objective, weight_update, weights, alphas, scale: fl
     """`unrolled` with DARTS's central difference (its Eq. 8) of weights moved by `scale`; converges to it as scale -> 0."""
 
     def difference(train_loss, weights, alphas, direction):
-        distance = scale / optax.tree.norm(direction)
+        size = optax.tree.norm(direction)
+        distance = scale / jnp.where(size > 0, size, 1)
 
         def alpha_gradient(offset):
             moved = jax.tree.map(lambda w, d: w + offset * d, weights, direction)

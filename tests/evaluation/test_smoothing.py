@@ -39,6 +39,21 @@ def test_a_linear_model_is_certified_up_to_its_distance():
     np.testing.assert_allclose(smoothed.radius[clear], DISTANCE[clear], atol=0.05)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16, jnp.bfloat16], ids=lambda dtype: dtype.__name__)
+def test_no_radius_exceeds_the_distance_of_a_linear_model_in_any_precision(dtype):
+    """The boundary lies 3 sigma away. Of standard normal draws of bfloat16 none is as far."""
+
+    def far(x):
+        return jnp.stack([jnp.zeros(len(x)), x[:, 0].astype(jnp.float32) - 1.25], 1)
+
+    images, keys = jnp.full((1, 2), 0.5, dtype), example_keys(jax.random.key(0), 1)
+    first, drawn = (
+        class_counts(far, images, keys, sigma=0.25, first=f, samples=n, chunk=2000) for f, n in ((0, 100), (100, 20_000))
+    )
+    radius = certificate(first, drawn, sigma=0.25, alpha=0.001).radius
+    assert 0.7 < radius <= 0.75
+
+
 def test_the_radius_of_unanimous_draws_is_exact():
     won = np.array([[0, 1000]])
     smoothed = certificate(won, won, sigma=0.25, alpha=0.001)

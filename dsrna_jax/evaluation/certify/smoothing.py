@@ -77,11 +77,12 @@ def _chunk_counts(
     logits_fn: Partial, images: Array, keys: Key[Array, " batch"], sigma: Array, first: Array, last: Array, *, chunk: int
 ) -> Int[Array, "batch class"]:
     """`class_counts` of the draws first, ..., last - 1, at most `chunk` of them, without those whose logits are NaN."""
-    numbers = first + jnp.arange(chunk)
+    numbers, wide = first + jnp.arange(chunk), jnp.promote_types(images.dtype, jnp.float32)
 
     def noisy(key, image):
-        noise = jax.vmap(lambda key: jax.random.normal(key, image.shape, image.dtype))(folded(key, numbers))
-        return image[None] + sigma * noise
+        """Draws of 16 bits take few values, and none far from 0; rounding the sum is a part of the network."""
+        noise = jax.vmap(lambda key: jax.random.normal(key, image.shape, wide))(folded(key, numbers))
+        return (image[None] + sigma * noise).astype(image.dtype)
 
     points = jax.vmap(noisy)(keys, images)  # not clipped to [0, 1]: the theorem is about the noise as it is
     logits = logits_fn(points.reshape(-1, *images.shape[1:]))
