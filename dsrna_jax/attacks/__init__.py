@@ -14,8 +14,9 @@ radius: size of the perturbation in units of pixels, one or [batch], at least 0,
 norm: "linf" or "l2"; "linf" by default, except in cw and ddn, which have l2 alone.
 steps and the rest of a budget: by default as each attack was published.
 
-No result leaves the ball or the box, or is NaN, and no point counts as a success whose logits are NaN. Arguments are checked,
-and their values if not traced (`attacks.inputs`); an `InputError` says in one line what was expected.
+No result leaves the box, or the ball by more than the rounding of pixels, or is NaN, and no point counts as a success whose
+logits are NaN. Arguments are checked, and their values if not traced (`attacks.inputs`); an `InputError` says in one line what
+was expected.
 
 All can be jitted, with radius, arrays and keys traced and all else static; outside of `jax.jit` they run too, and compile their
 loop in each call:

@@ -138,7 +138,8 @@ def run_series(
         numbers = {name: np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for name, value in stage.numbers}
         placed = place((images[padded], labels[padded], example_keys(stage_key(key, stage), padded)))
         program = stage._replace(name="", numbers=(), runs=1)
-        result = stage_result(network, *placed, np.int32(run), numbers, radius=np.float32(radius), stage=program, norm=norm)
+        size = np.asarray(radius, np.promote_types(images.dtype, np.float32))
+        result = stage_result(network, *placed, np.int32(run), numbers, radius=size, stage=program, norm=norm)
         claimed = np.asarray(result.success)[: len(indices)]
         # XLA may fuse the attack's own forward pass differently: only one by itself, in full precision, confirms.
         success = are_fooled(predictions(judge, result.x_adv), labels[padded])

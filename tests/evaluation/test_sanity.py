@@ -56,11 +56,11 @@ def test_an_ordinary_network_passes_every_check():
     assert all(check.value is not None and check.says for check in honest.values())
 
 
-def test_large_logits_are_detected():
+def test_large_logits_do_not_mislead_the_attacks():
+    """In float32 the label has a softmax of 1 at all images, so that softmax - 1 would be 0."""
     checks = checks_of(factor=100.0)
-    assert warned(checks) >= {"zero gradients", "scale of the logits"}, checks
-    assert checks["zero gradients"].value > 0.9
-    assert "batch neighbours" not in warned(checks)
+    assert not warned(checks), checks
+    assert checks["scale of the logits"].says == checks_of()["scale of the logits"].says
 
 
 def test_rounded_inputs_are_detected():
