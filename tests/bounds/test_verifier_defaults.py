@@ -6,6 +6,7 @@ import pytest
 
 from dsrna_jax import bounds
 from dsrna_jax.bounds.verifier import defaults
+from dsrna_jax.bounds.verifier.beta_crown import layers_of
 from dsrna_jax.bounds.verifier.pairwise import splittable
 
 RNG = np.random.default_rng(0)
@@ -49,6 +50,13 @@ def test_sub_boxes_are_bounded_by_optimised_planes_where_many_inputs_vary():
     assert defaults.of_boxes(graph, defaults.FEW_INPUTS) == "crown"
     deep = graph_of(dense(30, *[20] * 14, 2, activation=jax.nn.sigmoid), 30)
     assert defaults.of_boxes(deep, 30) == "crown"
+
+
+@pytest.mark.parametrize(("layers", "count"), [(6, 6), (7, 0)])
+def test_smooth_functions_are_split_where_there_are_few(layers, count):
+    assert len(layers_of(graph_of(dense(30, *[20] * layers, 2, activation=jax.nn.sigmoid), 30))) == count
+    mixed = dense(30, *[20] * layers, 2, activation=lambda x: jax.nn.relu(jax.nn.sigmoid(x) - 0.5))
+    assert len(layers_of(graph_of(mixed, 30))) == layers + count
 
 
 def test_a_property_is_given_up_only_if_no_choice_of_sides_certifies_it():

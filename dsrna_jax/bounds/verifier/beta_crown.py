@@ -27,6 +27,8 @@ from dsrna_jax.bounds.relaxations.planes import Penalty, Planes
 from dsrna_jax.bounds.relaxations.shared import Seen
 from dsrna_jax.bounds.rounding import EVALUATION, gamma, reach_of
 
+MOST_CURVES = 6  # each makes the program of sub-problems longer to compile
+
 # {index of a node: its interval and error}, for the nodes of a graph.
 Ends = Mapping[int, tuple[Interval, jax.Array]]
 # {index of a node with neurons: [border, *shape of one example], values of its operand in ascending order}.
@@ -42,8 +44,10 @@ class Layer(NamedTuple):
 
 
 def with_neurons(graph: Graph) -> list[Node]:
-    """The nodes whose operands can be cut, in order."""
-    return [node for node in graph.nodes if hasattr(node.operation, "borders")]
+    """The nodes whose operands can be cut, in order: hinges, and smooth functions unless these are more than `MOST_CURVES`."""
+    nodes = [node for node in graph.nodes if hasattr(node.operation, "borders")]
+    hinges = [node for node in nodes if isinstance(node.operation, Hinge)]
+    return nodes if len(nodes) - len(hinges) <= MOST_CURVES else hinges
 
 
 def layers_of(graph: Graph) -> list[Layer]:

@@ -4,10 +4,11 @@ from dsrna_jax.bounds.alpha_crown import is_adjustable
 from dsrna_jax.bounds.explanation import cost
 from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
+from dsrna_jax.bounds.relaxations.hinge import Hinge
 
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
 # Programs of methods that go back from every layer grow with the square of the operations; alpha-CROWN has a pass of derivatives
-# for each of CROWN's.
+# for each of CROWN's. Others than hinges count twice.
 FEW_OPERATIONS, MANY_OPERATIONS = 12, 20
 # Entries of all passes.
 LITTLE_WORK, MUCH_WORK = 2e9, 2e10
@@ -28,6 +29,6 @@ def of_hinges(graph: Graph) -> str:
 
 def _affords(graph: Graph, method: str, most_operations: int, most_work: float) -> bool:
     """Whether a method compiles soon, by the operations whose planes may be chosen, and takes little time, by its passes."""
-    if sum(map(is_adjustable, graph.nodes)) > most_operations:
+    if sum(1 if isinstance(node.operation, Hinge) else 2 for node in graph.nodes if is_adjustable(node)) > most_operations:
         return False
     return cost(graph, Options(method=method)).passes * sum(node.size for node in graph.nodes) <= most_work
