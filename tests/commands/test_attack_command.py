@@ -69,6 +69,9 @@ def test_report_and_arrays_agree_with_each_other(trained_run, attacked):
         assert flags[name].shape == (24,) and flags[name].mean() == row["accuracy"]
         assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
     assert all(row["budget"] and row["seconds"] >= 0 and row["norm"] and row["radius"] for row in rows.values())
+    assert rows["worst case"]["seconds"] == pytest.approx(
+        sum(rows[n]["seconds"] for n in ("FGSM 0.1", "PGD-10", "PGD-20", "APGD-CE+Square"))
+    )
     assert (flags["worst case"] <= flags["PGD-20"]).all() and rows["worst case"]["accuracy"] < report["clean"]["accuracy"]
     assert rows["C&W-l2"]["median_distance"] > 0 and flags["C&W-l2 distance"].shape == (24,)
     assert all(check["status"] in ("PASS", "WARN") and check["says"] for check in report["checks"])

@@ -248,6 +248,20 @@ def test_a_checkpoint_is_verified_around_images_and_resumed(linear, tmp_path, ca
     assert run(*flags, "--resume", "--radius=0.03") == 1 and "radius: 0.02 -> 0.03" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("seconds", "calls"), [(100.0, 2), (20.5, 1)])
+def test_an_image_for_which_programs_are_compiled_is_tried_again(linear, tmp_path, monkeypatch, seconds, calls):
+    asked, verify_now = [], bounds.verify
+
+    def verified(*args, timeout):
+        asked.append(timeout)
+        return bounds.Verdict("unknown", None, "the time was over", seconds, 0) if len(asked) == 1 else verify_now(*args)
+
+    monkeypatch.setattr(bounds, "verify", verified)
+    assert run("--checkpoint=RUN", f"--out={tmp_path}", "--examples=1", "--radius=1e-4", "--timeout=20") == 0
+    (row,) = json.loads((tmp_path / "verify.json").read_text())["rows"]
+    assert len(asked) == calls and row["status"] == ("verified" if calls == 2 else "unknown")
+
+
 def test_processes_share_out_the_images_of_a_checkpoint(linear, tmp_path, monkeypatch, capsys):
     one, two = tmp_path / "one", tmp_path / "two"
     flags = ("--checkpoint=RUN", "--examples=5", "--radius=0.02")

@@ -40,7 +40,11 @@ def small(name, **changes):
 def test_a_search_records_its_children_and_finds_the_best_and_ends_the_same_when_stopped(name, tmp_path, monkeypatch):
     """Stopped in the midst of a round, and a random search in the supernet before, which all others have like it."""
     config, whole, path = small(name), tmp_path / "whole", tmp_path / "run"
-    found = run(config, whole, devices=1, file=io.StringIO())
+    said = io.StringIO()
+    found = run(config, whole, devices=1, file=said)
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("epoch ")]
+    assert ["  loss " in line for line in lines] == [True] * config.epochs + [False] * 2
+    assert ["  mean accuracy " in line for line in lines] == [False] * config.epochs + [True] * 2
     children = records.rows(whole / "children.jsonl")
     assert [row["child"] for row in children] == [*range(1, 9)]
     best = max(children, key=lambda row: row["reward"])

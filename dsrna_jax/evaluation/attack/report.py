@@ -38,7 +38,8 @@ def report(evaluation: Evaluation, config: AttackConfig, setup: EvaluationSetup)
     network = setup.network
     rows = [_row_entry(outcome) for outcome in evaluation.table]
     worst = {"name": "worst case", "norm": config.norm, "radius": config.size, **accuracy_entry(evaluation.worst)}
-    rows.append({**worst, "budget": "every row of this norm and radius", "seconds": round(sum(r["seconds"] for r in rows), 1)})
+    seconds = sum(row["seconds"] for row in rows if (row["norm"], row["radius"]) == (config.norm, config.size))
+    rows.append({**worst, "budget": "every row of this norm and radius", "seconds": round(seconds, 1)})
     curve = [{"name": "clean", "radius": 0.0, **accuracy_entry(evaluation.clean[: evaluation.probed])}]
     curve += [{"name": o.row.name, "radius": o.row.radius, **accuracy_entry(o.robust)} for o in evaluation.curve]
     training = {name: getattr(network.config, name) for name in ("adversarial", "norm", "radius", "dataset", "epochs", "seed")}

@@ -107,7 +107,10 @@ def lines(report: dict[str, Any]) -> str:
         f"5 to 95 %: {radius['p5']:.3g} to {radius['p95']:.3g}",
     ]
     if report["abstained"] is not None:
-        text.append(f"radii are of the smoothed network, which abstains on {report['abstained']:.1%}, not of the network itself")
+        right = report["certified_accuracy"][0]["accuracy"]
+        text.append(
+            f"radii are of the smoothed network, which classifies {right:.1%} correctly and abstains on {report['abstained']:.1%}"
+        )
     text += [f"  {name.replace('_', ' ')} target: mean {row['mean']:.3g}" for name, row in report["per_target"].items()]
     if attacked is not None:
         mean = "infinite" if attacked["mean"] is None else f"{attacked['mean']:.3g}"
@@ -137,10 +140,12 @@ def _write_page(out: Path, report: dict[str, Any]) -> None:
 
 
 def _gap(certified, attacked):
-    """Median attack radius over median certified radius; None if not both are positive and finite."""
-    if not len(certified) or not np.median(certified) > 0 or not np.isfinite(np.median(attacked)):
+    """Median over images of attack radius over certified radius, infinite where that is 0; None if it is infinite."""
+    if not len(certified):
         return None
-    return float(np.median(attacked) / np.median(certified))
+    ratios = np.divide(attacked, certified, out=np.full(len(certified), np.inf), where=certified > 0)
+    middle = np.median(ratios)
+    return float(middle) if np.isfinite(middle) else None
 
 
 def _draw(path, report, certified, attacked):

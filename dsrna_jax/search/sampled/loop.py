@@ -130,14 +130,12 @@ class SampledLoop(RunLoop):
         return {"genotype": genotypes.to_json(self.genotype), "best": list(self.best)}
 
     def columns(self, means: dict[str, float]) -> dict[str, Any]:
-        is_trained = self.child(self.step) >= 0
-        tried = f"{max(0, self.child(self.step))}/{self.config.children}"
         return {
-            "loss": None if is_trained else means.get("train_loss"),
-            "train_acc": None if is_trained else means.get("train_accuracy"),
-            "children": tried,
+            "loss": means.get("train_loss"),
+            "train_acc": means.get("train_accuracy"),
+            "children": f"{max(0, self.child(self.step))}/{self.config.children}",
             "best_reward": None if self.best is None else self.best.reward,
-            **({name: means.get(name) for name in objectives_of(self.config)} if is_trained else {}),
+            **{f"mean_{name}": means[name] for name in objectives_of(self.config) if name in means},
         }
 
     def _everywhere(self, value: np.ndarray | np.int32) -> jax.Array:
