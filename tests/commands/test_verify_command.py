@@ -254,7 +254,11 @@ def test_an_image_for_which_programs_are_compiled_is_tried_again(linear, tmp_pat
 
     def verified(*args, timeout):
         asked.append(timeout)
-        return bounds.Verdict("unknown", None, "the time was over", seconds, 0) if len(asked) == 1 else verify_now(*args)
+        return (
+            bounds.Verdict("unknown", None, "the time was over", seconds, 0)
+            if len(asked) == 1
+            else verify_now(*args, timeout=timeout)
+        )
 
     monkeypatch.setattr(bounds, "verify", verified)
     assert run("--checkpoint=RUN", f"--out={tmp_path}", "--examples=1", "--radius=1e-4", "--timeout=20") == 0

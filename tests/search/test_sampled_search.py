@@ -42,9 +42,9 @@ def test_a_search_records_its_children_and_finds_the_best_and_ends_the_same_when
     config, whole, path = small(name), tmp_path / "whole", tmp_path / "run"
     said = io.StringIO()
     found = run(config, whole, devices=1, file=said)
-    lines = [line for line in said.getvalue().splitlines() if line.startswith("epoch ")]
-    assert ["  loss " in line for line in lines] == [True] * config.epochs + [False] * 2
-    assert ["  mean accuracy " in line for line in lines] == [False] * config.epochs + [True] * 2
+    lines = [*{line.split()[1]: line for line in said.getvalue().splitlines() if line.startswith("epoch ")}.values()]
+    assert ["  loss " in line for line in lines] == [number < config.epochs for number in range(len(lines))], lines
+    assert ["  best reward " in line for line in lines] == [number >= config.epochs for number in range(len(lines))], lines
     children = records.rows(whole / "children.jsonl")
     assert [row["child"] for row in children] == [*range(1, 9)]
     best = max(children, key=lambda row: row["reward"])
