@@ -17,7 +17,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.files import replacing, write_whole
 from dsrna_jax.runtime.machine import MACHINE, machine, warning
 from dsrna_jax.runtime.options import differences, in_todays_names
-from dsrna_jax.runtime.paths import SETTINGS
+from dsrna_jax.runtime.paths import OF_RUNS, SETTINGS, found
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.strict_json import Optional
@@ -45,7 +45,7 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
       count: number of images.
       mesh: of the devices that compute.
       resume: go on with the evaluation in the folder; its settings must be the same.
-    Raises: InputError if the folder holds another evaluation, or one although `resume` is false, or none although it is true.
+    Raises: InputError if the folder holds a run, another evaluation, one although `resume` is false, or none although it is true.
     """
     settings = {**dataclasses.asdict(config), "data_dir": None, "images": count}
     settings |= {f"checkpoint {name}": identity[name] for name in ("step", "digest")}
@@ -56,6 +56,8 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
     if not (out / SETTINGS).exists():
         if resume:
             raise InputError(f"no evaluation to resume in {out}: start it without --resume")
+        if file := found(out, OF_RUNS):
+            raise InputError(f"{out} holds {file} of a search or training, whose page would be replaced: give another --out")
         if batches.path.exists():
             raise InputError(f"{out} holds batches of an evaluation without its {SETTINGS}: put that back, or give another --out")
     elif not resume:

@@ -3,11 +3,13 @@
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from dsrna_jax.errors import InputError
 
 CONFIG, SETTINGS = "config.json", "settings.json"  # of a run and of an evaluation
+OF_RUNS, OF_EVALUATIONS = (CONFIG, "metrics.jsonl", "checkpoints"), (SETTINGS, "batches.jsonl")  # neither goes where the other is
 
 # Parts of paths that tensorstore, which writes the arrays of a checkpoint, misreads: it writes to a/b for a\b, cannot read
 # back from under a[b], and takes a part such as "gs:" for the start of a URL.
@@ -53,3 +55,8 @@ def _check_folder(path: Path, flag: str) -> None:
 def is_begun(folder: Path) -> bool:
     """Whether the folder holds work that --resume goes on with."""
     return any((folder / name).exists() for name in (CONFIG, SETTINGS))
+
+
+def found(folder: Path, names: Sequence[str]) -> str | None:
+    """The first of the names that is in the folder; None if none is."""
+    return next((name for name in names if (folder / name).exists()), None)

@@ -220,6 +220,16 @@ def test_batches_of_another_evaluation_are_not_taken_over(tmp_path, monkeypatch,
     assert "1000 now" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "checkpoints"])
+def test_the_folder_of_a_run_does_not_become_that_of_an_evaluation(tmp_path, name):
+    arguments = dataclasses.replace(TIERS["smoke"], examples=16), {"step": 10, "digest": "0a"}, 16, sharding.mesh(1)
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"holds {name} of a search or training, .* give another --out"):
+        evaluation_folder(tmp_path, *arguments, resume=False)
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+    evaluation_folder(tmp_path / "attack_smoke_linf", *arguments, resume=False)
+
+
 def test_a_reader_that_goes_away_ends_an_evaluation_after_a_batch_that_is_kept():
     class CutOff(NoProgress):
         is_cut_off = True

@@ -36,6 +36,14 @@ def test_folder_of_a_run_is_not_overwritten(tmp_path):
         taken(tmp_path).check(resume=False)
 
 
+@pytest.mark.parametrize("name", ["settings.json", "batches.jsonl"])
+def test_folder_of_an_evaluation_does_not_become_that_of_a_run(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"holds {name} of an evaluation, .* give another --run_dir"):
+        SearchFolder(tmp_path).check(resume=False)
+    SearchFolder(tmp_path / "run").check(resume=False)
+
+
 def test_folder_without_a_run_is_not_resumed(tmp_path):
     with pytest.raises(InputError, match="no run to resume"):
         SearchFolder(tmp_path).check(resume=True)
