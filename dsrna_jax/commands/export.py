@@ -15,7 +15,7 @@ from pathlib import Path
 from dsrna_jax.commands.command import CHECKPOINT, checkpoint
 from dsrna_jax.commands.flags import define, no_flags, parse
 from dsrna_jax.errors import InputError
-from dsrna_jax.files import expanded, write_whole
+from dsrna_jax.files import content_of, expanded, write_whole
 from dsrna_jax.runtime.invocation import in_users_words
 from dsrna_jax.runtime.paths import check_file
 
@@ -44,8 +44,21 @@ def main(argv: Sequence[str]) -> None:
     check_file(out, "out")
     if out.suffix == ".md":
         raise InputError(f"out {out} is the name of the model card: expected another name for the network")
+    beside = out.with_suffix(".md")
+    _check_replaces_exports_alone(out, beside)
     network, finished = restore.load(Path(run)), runs.read(run)
     out.parent.mkdir(parents=True, exist_ok=True)
-    checked, beside = FORMATS[values.to](network, out), out.with_suffix(".md")
+    checked = FORMATS[values.to](network, out)
     write_whole(beside, card(finished, network, out, values.to, values.licence))
     print(f"{checked}\n{out} holds the network, {beside} its model card.")
+
+
+def _check_replaces_exports_alone(out: Path, beside: Path) -> None:
+    """Raises: InputError if one of the two is there and not by an earlier export, which leaves a card beside a network."""
+    card = content_of(beside) if beside.exists() else b""
+    is_ours = card.startswith(b"---\n") and b"\nlibrary_name: dsrna_jax\n" in card
+    if card and not is_ours:
+        raise InputError(f"{beside}, where the model card goes, is there and no model card: give another --out, or move it away")
+    is_named = out.suffix in SUFFIXES.values() or f"| {out.name} |".encode() in card  # the card is of the last of several formats
+    if out.exists() and not (is_ours and is_named):
+        raise InputError(f"{out} is there and was not exported, or lost its card {beside.name}: give another --out, or delete it")

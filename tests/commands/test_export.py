@@ -101,6 +101,19 @@ def test_a_card_of_a_network_without_evaluations_says_so(trained_run, tmp_path):
     assert "not stated by those who trained them" in card.read_text()
 
 
+def test_files_that_no_export_wrote_stay_and_exports_are_replaced(trained_run, tmp_path, capsys):
+    for name in ("cell.txt", "cell.of_mine", "cell.of_mine", "cell.txt"):  # both have the card cell.md
+        exported(trained_run, "genotype", tmp_path / name)
+    for name, there in (("config.json", "config.json"), ("cell.json", "cell.json"), ("cell.txt", "cell.md")):
+        (tmp_path / there).write_text("mine")
+        before = sorted(tmp_path.iterdir())
+        capsys.readouterr()
+        assert status(export.main, ["export", f"--checkpoint={trained_run}", "--to=genotype", f"--out={tmp_path / name}"]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith(f"error: {tmp_path / there}") and err.count("\n") == 1 and "give another --out" in err
+        assert (tmp_path / there).read_text() == "mine" and sorted(tmp_path.iterdir()) == before
+
+
 def test_a_file_whose_logits_differ_is_not_kept(network, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "_onnx_judge", lambda path: ("a judge", lambda images: logits(network)[:1] + 1))
     with pytest.raises(exporting.InputError, match="logits by a judge differ"):
