@@ -1,10 +1,13 @@
 """Notes below the table of a comparison."""
 
+import shlex
+
 from dsrna_jax.comparison.columns import COSTS, Column
 from dsrna_jax.comparison.paper_tables import CLEAN, L2, LINF
 from dsrna_jax.comparison.rows import ComparisonRow
 from dsrna_jax.genotypes.search_spaces import SPACES, SearchSpace
 from dsrna_jax.runtime.invocation import command_line
+from dsrna_jax.runtime.paths import CONFIG
 
 PAPER_NOTE = (
     "Figures of the paper are shown if norm, stated radius, data set, split and kind of training are the same, else —. It "
@@ -34,11 +37,14 @@ def notes(rows: list[ComparisonRow], columns: list[Column]) -> list[str]:
     for kind, results in (("attack", "attacks"), ("certify", "certificates")):
         without = [run for row in rows for run in row.runs if not getattr(run, results)]
         if without:
-            commands = "; ".join(f"{command_line(kind)} --checkpoint={run.path}" for run in without)
+            commands = "; ".join(f"{command_line(kind)} {shlex.quote(f'--checkpoint={run.path}')}" for run in without)
             texts.append(f"Cells that show — because {kind} has not run are filled by: {commands}")
-    if untested := [run for row in rows for run in row.runs if run.result is None]:
-        commands = "; ".join(f"{command_line('train')} --resume --run_dir={run.path}" for run in untested)
+    untested = [run.path for row in rows for run in row.runs if run.result is None]
+    if folders := [path for path in untested if (path / CONFIG).is_file()]:
+        commands = "; ".join(f"{command_line('train')} --resume {shlex.quote(f'--run_dir={path}')}" for path in folders)
         texts.append(f"Accuracy on all test images, which these trainings lack, is measured by: {commands}")
+    if others := [str(path) for path in untested if path not in folders]:
+        texts.append(f"Accuracy on all test images is known of the folder of a training alone: not of {', '.join(others)}")
     texts += [
         f"{run.path} has no accuracy on test images: {run.result.get('why', 'its data set has none')}"
         for row in rows

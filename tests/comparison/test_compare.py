@@ -46,7 +46,8 @@ def test_clean_and_robust_accuracy_are_of_one_checkpoint(runs):
 
 
 def test_missing_measures_are_dashes_with_the_command_that_fills_them(runs):
-    bare, whole = runs.make("bare", genotype="SNAS"), runs.make("whole", genotype="PNAS", epochs=3)
+    bare, whole = runs.make("a bare run", genotype="SNAS"), runs.make("whole", genotype="PNAS", epochs=3)
+    (bare / "config.json").touch()
     runs.attack(whole, 0.9, [(PGD, 0.5)])
     runs.certify(whole, 0.9, [0.1])
     table = table_of(bare, whole)
@@ -54,9 +55,10 @@ def test_missing_measures_are_dashes_with_the_command_that_fills_them(runs):
     assert row.count("—") == len(table.columns) - 2  # all but the weights and the multiply-adds
     notes = "\n".join(table.notes)
     for kind in ("attack", "certify"):
-        assert f"dsrna_jax {kind} --checkpoint={bare}" in notes
+        assert f"dsrna_jax {kind} '--checkpoint={bare}'" in notes
         assert f"dsrna_jax {kind} --checkpoint={whole}" not in notes
-    assert f"dsrna_jax train --resume --run_dir={bare}" in notes and "known if --genotype named the folder" in notes
+    assert f"dsrna_jax train --resume '--run_dir={bare}'" in notes and f"--run_dir={whole}" not in notes  # no folder of a run
+    assert f"not of {whole}" in notes and "known if --genotype named the folder" in notes
 
 
 def test_other_settings_and_other_images_are_another_column(runs):
