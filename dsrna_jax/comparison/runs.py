@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shlex
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,7 +102,8 @@ def read(path: str | os.PathLike) -> FinishedTraining:
         evaluations[kind] = sorted(results, key=lambda pair: -pair[0]["examples"])
     measured = saved_result(path)
     if measured and measured["checkpoint"]["digest"] != network.digest:
-        raise _of_another(path / RESULT, measured, path, network, f"run {command_line('train')} --resume --run_dir={path}")
+        again = f"run {command_line('train')} --resume {shlex.quote(f'--run_dir={path}')}"
+        raise _of_another(path / RESULT, measured, path, network, again)
     return FinishedTraining(
         path,
         network.config,

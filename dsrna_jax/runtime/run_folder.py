@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -119,7 +120,7 @@ class RunFolder:
     def resume_command(self) -> str:
         """The command line that goes on with the run."""
         kind = "train" if self.config_type.experiment == "training" else "search"
-        return f"{command_line(kind)} --run_dir={self.path} --resume"
+        return f"{command_line(kind)} {shlex.quote(f'--run_dir={self.path}')} --resume"
 
     def rewind(self, step: int) -> None:
         """Drops the rows after `step`; -1 drops all."""

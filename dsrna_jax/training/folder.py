@@ -1,6 +1,7 @@
 """The folder of a training: a run folder with the best checkpoint and pictures."""
 
 import os
+import shlex
 
 from dsrna_jax import genotypes
 from dsrna_jax.genotypes.robnet import RobNet
@@ -22,7 +23,7 @@ class TrainingFolder(RunFolder):
 
     @property
     def next_commands(self) -> list[str]:
-        return [f"{command_line(name)} --checkpoint={self.path}" for name in ("attack", "certify")]
+        return [f"{command_line(name)} {shlex.quote(f'--checkpoint={self.path}')}" for name in ("attack", "certify")]
 
     def write_architecture(self, architecture: genotypes.Architecture) -> None:
         """Writes genotype.json, unless another process of this run does."""

@@ -19,6 +19,7 @@ from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.search.folder import SearchFolder
 from dsrna_jax.search.run import run
 from dsrna_jax.search.setup import search_setup
+from dsrna_jax.training.folder import TrainingFolder
 
 DATA = {"examples": 1437, "image_shape": [8, 8, 1], "class_names": list("0123456789"), "mean": [0.3], "std": [0.4]}
 RESOLVED = {"experiment": "search", "config": dataclasses.asdict(SMOKE), "data": DATA}
@@ -34,6 +35,11 @@ def taken(tmp_path) -> SearchFolder:
 def test_folder_of_a_run_is_not_overwritten(tmp_path):
     with pytest.raises(InputError, match="already holds a run: give --resume"):
         taken(tmp_path).check(resume=False)
+
+
+def test_the_commands_of_a_page_quote_its_folder():
+    assert SearchFolder("my run").resume_command().endswith(" '--run_dir=my run' --resume")
+    assert [command.split(" ", 2)[2] for command in TrainingFolder("my run").next_commands] == ["'--checkpoint=my run'"] * 2
 
 
 @pytest.mark.parametrize("name", ["settings.json", "batches.jsonl"])
