@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from absl.flags import FlagValues
 
-from dsrna_jax.commands.flags import config_flags, define, parse
+from dsrna_jax.commands.flags import FLAGS_ALONE, config_flags, define, parse
 from dsrna_jax.commands.process import enable_compilation_cache
 from dsrna_jax.commands.processes import define_processes, facts, join_processes
 from dsrna_jax.errors import InputError
@@ -91,8 +91,11 @@ def run_command(command: Command, argv: Sequence[str]) -> None:
             print(command.report(result, folder, values))
 
 
-def parsed_flags(command: Command, argv: Sequence[str]) -> FlagValues:
-    """The flags of `command` with the values in `argv[1:]`. Raises: InputError, which names the first one that is wrong."""
+def parsed_flags(command: Command, argv: Sequence[str], expected: str = FLAGS_ALONE) -> FlagValues:
+    """The flags of `command` with the values in `argv[1:]`; `expected` as that of `flags.parse`.
+
+    Raises: InputError, which names the first one that is wrong.
+    """
     values = config_flags(command.defaults)
     for name, flag in command.own.items():
         define(values, name, flag.default, flag.text, flag.choices)
@@ -101,7 +104,7 @@ def parsed_flags(command: Command, argv: Sequence[str]) -> FlagValues:
     define(values, "dry_run", False, command.dry_run)
     define(values, "devices", 0, "devices that share a batch; 0 for all", "[0, 65536]")
     define_processes(values)
-    parse(values, argv, command.defaults)
+    parse(values, argv, command.defaults, expected=expected)
     return values
 
 

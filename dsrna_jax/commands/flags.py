@@ -13,6 +13,7 @@ from dsrna_jax.runtime.options import changed, interval, mistaken_text, sections
 
 OF_PROCESSES = ("coordinator_address", "num_processes", "process_id", "join_timeout")
 SHARED = "search, train, attack, certify and verify"  # the commands that have these flags
+FLAGS_ALONE = "flags, such as --seed=1"
 _DEFINE = {
     bool: flags.DEFINE_boolean,
     int: flags.DEFINE_integer,
@@ -71,8 +72,17 @@ def define(
         _DEFINE[str if default is None else type(default)](name, default, text, **place)
 
 
-def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, takes_arguments: bool = False) -> list[str]:
+def parse(
+    values: flags.FlagValues,
+    argv: Sequence[str],
+    config: Any = None,
+    *,
+    takes_arguments: bool = False,
+    expected: str = FLAGS_ALONE,
+) -> list[str]:
     """Reads a command line into `values`; returns its arguments that are no flags.
+
+    expected: in place of an argument that is no flag, for the message.
 
     Names and values that earlier versions used for the fields of the dataclass value `config` are accepted, with a line on
     standard error for the new name. Raises: InputError, which names the flag and the values that it takes.
@@ -90,10 +100,10 @@ def parse(values: flags.FlagValues, argv: Sequence[str], config: Any = None, *, 
     except flags.Error as error:
         raise InputError(_in_a_line(error)) from None
     for name, value in [*((f"{name}=", values[name].value) for name in values), *(("", argument) for argument in rest)]:
-        if isinstance(value, str) and (expected := mistaken_text(value)):
-            raise InputError(f"{name}{shown(value)}: expected {expected}")
+        if isinstance(value, str) and (wanted := mistaken_text(value)):
+            raise InputError(f"{name}{shown(value)}: expected {wanted}")
     if rest and not takes_arguments:
-        raise InputError(f"unexpected argument {rest[0]!r}: expected flags, such as --seed=1 (--help lists all)")
+        raise InputError(f"unexpected argument {rest[0]!r}: expected {expected} (--help lists all flags)")
     return rest
 
 

@@ -43,9 +43,14 @@ def main(argv: Sequence[str]) -> None:
     use_many_heaps()
     files = [given for given in argv[1:] if given.endswith(_SUFFIXES) and not given.startswith("-")]
     flags = [given for given in argv if given not in files]
-    values = parsed_flags(COMMAND, flags)
+    values = parsed_flags(COMMAND, flags, expected=_KINDS)
     if not (values.help or files or values.instances or values.checkpoint):
         raise InputError(f"expected {_KINDS} (--help says more)")
+    if (values.checkpoint or "").endswith(_SUFFIXES) and not Path(values.checkpoint).is_dir():
+        raise InputError(
+            f"checkpoint={values.checkpoint}: expected a training, a checkpoint of one or a file .safetensors; "
+            "ONNX goes with a property, NETWORK.onnx PROPERTY.vnnlib"
+        )
     if values.help or not (files or values.instances):
         run_command(COMMAND, flags)
         return

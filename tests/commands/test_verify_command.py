@@ -309,7 +309,8 @@ def test_a_dry_run_states_the_most_time(linear, capsys):
         (["--checkpoint=RUN", "--devices=2"], "on one device: leave out devices=2"),
         (["--checkpoint=RUN", "--radius=2"], "radius=2.0: expected at most 1"),
         (["--checkpoint={0}/absent"], "no checkpoint in"),
-        (["extra"], "unexpected argument 'extra'"),
+        (["extra"], "unexpected argument 'extra': expected NETWORK.onnx PROPERTY.vnnlib, --instances=CSV or --checkpoint=RUN ("),
+        (["--checkpoint={0}/n.onnx"], "a file .safetensors; ONNX goes with a property, NETWORK.onnx PROPERTY.vnnlib"),
     ],
 )
 def test_bad_input_ends_in_one_line(arguments, expected, folder, capsys):
