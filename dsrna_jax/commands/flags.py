@@ -102,6 +102,9 @@ def parse(
     for name, value in [*((f"{name}=", values[name].value) for name in values), *(("", argument) for argument in rest)]:
         if isinstance(value, str) and (wanted := mistaken_text(value)):
             raise InputError(f"{name}{shown(value)}: expected {wanted}")
+    empty = [f"--{name}=" for name in values if values[name].present and values[name].value == "" != values[name].default]
+    if empty or "" in rest:
+        raise InputError(f"{(empty or ['an argument'])[0]} is empty, as if from a variable that is not set: expected a text")
     if rest and not takes_arguments:
         raise InputError(f"unexpected argument {rest[0]!r}: expected {expected} (--help lists all flags)")
     return rest

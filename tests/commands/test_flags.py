@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dsrna_jax.commands import compare, export, processes, reproduce, sweep
+from dsrna_jax.commands import attack, compare, export, processes, reproduce, search, sweep, train, verify
 from dsrna_jax.commands.flags import OF_PROCESSES, config_flags, overridden, parse
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.attack.config import AttackConfig
@@ -58,6 +58,24 @@ def test_names_of_today_are_accepted_silently(capsys):
     changes = {"nodes": 3, "jacobian_norm": "row_l1", "jacobian_method": "exact", "flip": True, "seed": 2}
     assert config == dataclasses.replace(SearchConfig(), **changes)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "named"),
+    [
+        (search.main, ["--run_dir="], "--run_dir="),
+        (train.main, ["--run_dir", "", "--dry_run"], "--run_dir="),
+        (attack.main, ["--checkpoint=RUN", "--out="], "--out="),
+        (attack.main, ["--checkpoint="], "--checkpoint="),
+        (verify.main, ["n.onnx", "p.vnnlib", "--results="], "--results="),
+        (sweep.main, ["--run_dir="], "--run_dir="),
+        (compare.main, ["RUN", ""], "an argument"),
+    ],
+)
+def test_a_path_is_not_empty(main, arguments, named):
+    with pytest.raises(InputError, match=f"^{named} is empty, as if from a variable that is not set"):
+        main(["command", *arguments])
+    assert config_of("--data_dir=").data_dir == ""  # its default
 
 
 @pytest.mark.parametrize("main", [compare.main, export.main, reproduce.main, sweep.main])
