@@ -17,7 +17,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.files import replacing, write_whole
 from dsrna_jax.runtime.machine import MACHINE, machine, warning
 from dsrna_jax.runtime.options import differences, in_todays_names
-from dsrna_jax.runtime.paths import OF_RUNS, SETTINGS, found
+from dsrna_jax.runtime.paths import OF_RUNS, SETTINGS, first_in
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.strict_json import Optional
@@ -56,7 +56,7 @@ def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: i
     if not (out / SETTINGS).exists():
         if resume:
             raise InputError(f"no evaluation to resume in {out}: start it without --resume")
-        if file := found(out, OF_RUNS):
+        if file := first_in(out, OF_RUNS):
             raise InputError(f"{out} holds {file} of a search or training, whose page would be replaced: give another --out")
         if batches.path.exists():
             raise InputError(f"{out} holds batches of an evaluation without its {SETTINGS}: put that back, or give another --out")

@@ -57,6 +57,6 @@ def is_begun(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CONFIG, SETTINGS))
 
 
-def found(folder: Path, names: Sequence[str]) -> str | None:
+def first_in(folder: Path, names: Sequence[str]) -> str | None:
     """The first of the names that is in the folder; None if none is."""
     return next((name for name in names if (folder / name).exists()), None)

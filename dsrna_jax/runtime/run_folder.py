@@ -16,7 +16,7 @@ from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.machine import MACHINE
 from dsrna_jax.runtime.options import check_fields, differences, in_todays_names, interval
 from dsrna_jax.runtime.origin import origin
-from dsrna_jax.runtime.paths import OF_EVALUATIONS, found
+from dsrna_jax.runtime.paths import OF_EVALUATIONS, first_in
 from dsrna_jax.runtime.run_page import NAME, run_page
 from dsrna_jax.runtime.timetable import Timetable
 from dsrna_jax.strict_json import Optional
@@ -71,7 +71,7 @@ class RunFolder:
             resolved_configuration(self.path, self.config_type)
         elif self.is_taken:
             raise InputError(f"{self.path} already holds a run: give --resume to go on with it, or another --run_dir")
-        elif file := found(self.path, OF_EVALUATIONS):
+        elif file := first_in(self.path, OF_EVALUATIONS):
             raise InputError(f"{self.path} holds {file} of an evaluation, whose page would be replaced: give another --run_dir")
 
     def claim(self, resolved: dict[str, Any], machine: dict[str, Any] | None = None) -> None:

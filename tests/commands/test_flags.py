@@ -63,7 +63,7 @@ def test_names_of_today_are_accepted_silently(capsys):
 @pytest.mark.parametrize(
     ("main", "arguments", "named"),
     [
-        (search.main, ["--run_dir="], "--run_dir="),
+        (search.main, ["--run_dir=", "--dry_run"], "--run_dir="),
         (train.main, ["--run_dir", "", "--dry_run"], "--run_dir="),
         (attack.main, ["--checkpoint=RUN", "--out="], "--out="),
         (attack.main, ["--checkpoint="], "--checkpoint="),
