@@ -150,7 +150,7 @@ def test_smooth_functions_are_decided_by_splits_of_inputs():
     assert bounds.verify(f, box, below).status == "counterexample"
     waves = lambda x: jnp.sin(3 * x)  # noqa: E731
     found = bounds.verify(waves, box, bounds.Specification(np.eye(2)[:1], np.array([1.1])), split="hinges")
-    assert (found.status, found.reason) == ("unknown", "f has no hinges or smooth functions of one number to split")
+    assert (found.status, found.reason) == ("unknown", "f has no hinges, nor 1 to 6 smooth functions, to split")
 
 
 @pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.silu, jnp.square], ids=lambda activation: activation.__name__)

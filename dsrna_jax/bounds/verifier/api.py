@@ -16,7 +16,7 @@ from dsrna_jax.bounds.methods import method_named
 from dsrna_jax.bounds.rounding import in_full_precision
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier import defaults, input_splits, neuron_splits
-from dsrna_jax.bounds.verifier.beta_crown import layers_of
+from dsrna_jax.bounds.verifier.beta_crown import MOST_CURVES, layers_of
 from dsrna_jax.bounds.verifier.compiled import Traceable
 from dsrna_jax.bounds.verifier.falsification import ClosestInput, attacked, rounds, values_of, violations
 from dsrna_jax.bounds.verifier.pairwise import splittable
@@ -65,8 +65,8 @@ def verify(
         so that cuts gain little. Of the intermediate bounds that all splits of hinges share: by default "alpha_crown" in small
         networks, "crown" in larger ones, and "hz_crown" in the deepest, since programs of the others grow with the square of the
         layers.
-      split: "inputs"; "hinges", and smooth functions of one number, such as tanh or exp; or "auto" for inputs if up to 20 of them
-        vary in a box, or there is nothing else to split.
+      split: "inputs"; "hinges", and smooth functions of one number, such as tanh or exp, if f has up to 6 of them; or "auto" for
+        inputs if up to 20 of them vary in a box, or there is nothing else to split.
       batch: sub-problems bounded at a time; by default 64, or fewer sub-boxes where one takes long.
       iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
         bounds of operands, and five times as many where no hinge is left to split.
@@ -109,7 +109,7 @@ def verify(
     if split == "inputs":
         search, is_certified_at = input_splits.search, input_splits.is_certified_at
     elif not layers:
-        return Verdict("unknown", None, "f has no hinges or smooth functions of one number to split", seconds(), 0)
+        return Verdict("unknown", None, f"f has no hinges, nor 1 to {MOST_CURVES} smooth functions, to split", seconds(), 0)
     else:
         search, is_certified_at = neuron_splits.search_each, neuron_splits.is_certified_at
         options |= {"layers": layers, "iterations": iterations}
