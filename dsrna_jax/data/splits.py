@@ -40,8 +40,10 @@ def stratified_shares(
 ) -> tuple[Int32[np.ndarray, " part"], Int32[np.ndarray, " rest"]]:
     """Disjoint indices (part, rest), each ascending, that together cover `labels`.
 
-    `part` has that share, in [0, 1], of every class, rounded down to whole examples.
+    `part` has that share, in [0, 1], of every class, rounded down to whole examples. Raises: InputError if it is not.
     """
+    if not 0 <= share <= 1:
+        raise InputError(f"share={share}: expected one from 0 to 1")
     order = _order_by_class(labels, seed)
     rank = np.concatenate([np.arange(0), *map(np.arange, np.unique(labels, return_counts=True)[1])])
     sizes = np.bincount(labels)[np.asarray(labels)[order]]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +113,7 @@ def _trained_checkpoint(path: str | os.PathLike) -> Restored:
         what = metadata.get("experiment", "something else")
         raise InputError(
             f"{path} holds the checkpoint of a {what}, expected that of a training: "
-            f"make one by {command_line('train')} --genotype={path}"
+            f"make one by {command_line('train')} {shlex.quote(f'--genotype={path}')}"
         )
     chosen = variables.get("average") or variables
     weights, statistics = (

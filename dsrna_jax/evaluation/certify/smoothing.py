@@ -53,7 +53,7 @@ def class_counts(
       first, samples: the number of the first draw, and the number of draws.
       chunk: noisy images of an example that are in memory at a time.
       pause: is called after each chunk.
-    Raises: InputError unless images are in [0, 1], `sigma` is finite and more than 0, and outputs are logits, none of them NaN.
+    Raises: InputError unless images are in [0, 1], `sigma` is finite and more than 0, and outputs are logits that have a largest.
     """
     inputs.check_images(images)
     inputs.check_counts(samples=samples, chunk=chunk)
@@ -67,7 +67,8 @@ def class_counts(
         counts = _chunk_counts(network, images, keys, np.float32(sigma), start, last, chunk=chunk)
         total = total + np.asarray(counts, np.int64)
         if (lost := min(last - start, chunk) - np.asarray(counts).sum(1)).any():
-            raise InputError(f"logits of {lost.sum()} noisy images are NaN: expected those of a network whose training went well")
+            what = f"logits of {lost.sum()} noisy images are NaN, or all -inf"
+            raise InputError(f"{what}: expected those of a network whose training went well")
         pause()
     return total
 
