@@ -20,6 +20,7 @@ from dsrna_jax.bounds.refinement import intermediate_names
 from dsrna_jax.bounds.rows import Rows, whole_rows_at_once, window_axes
 from dsrna_jax.bounds.windows import frames, held
 
+ZONOTOPE_BUFFERS = 4  # a layer's generators and the next one's; a convolution on a CPU transposes both
 SLOPE_BUFFERS = 9  # estimate of the arrays, of the size of all slopes, that their optimisation holds
 
 _given: contextvars.ContextVar[tuple[int | None] | None] = contextvars.ContextVar("free memory", default=None)
@@ -92,7 +93,7 @@ def cost(graph: Graph, options: Options) -> Cost:
         return Cost(3 + last, 3 * values + rows)
     if method == "hz_crown":
         inputs, widest = sum(leaf.size for leaf in graph.inputs), max(n.size for n in graph.nodes)
-        return Cost(3 + inputs + 2 * last, 3 * values + 2 * inputs * batch * widest * item + rows)
+        return Cost(3 + inputs + 2 * last, 3 * values + ZONOTOPE_BUFFERS * inputs * batch * widest * item + rows)
     names = intermediate_names(graph)
     starts = [_Backward.of(graph, node, options, batch) for node in names if names[node] not in (options.given or ())]
     passes = 3 + last + sum(back.passes(total) for back in starts)

@@ -185,6 +185,8 @@ def _node(proto, opset: int, path) -> OnnxNode:
             value = _array(value, f"{path}: the attribute {attribute.name} of {proto.op_type}")
         elif isinstance(value, bytes):
             value = value.decode(errors="replace")
+        elif isinstance(value, list) and all(isinstance(entry, bytes) for entry in value):
+            value = [entry.decode(errors="replace") for entry in value]
         attributes[attribute.name] = value
     operator = proto.op_type if proto.domain in _OWN_DOMAINS else f"{proto.domain}.{proto.op_type}"
     return OnnxNode(operator, proto.name, tuple(proto.input), tuple(proto.output), attributes, opset, proto)

@@ -93,7 +93,7 @@ class OnnxNetwork:
         return digest.digest()
 
     def apply(self, weights: Mapping[str, Any], x: jax.Array) -> jax.Array:
-        """The output [batch, ...] for x [batch, *example_shape], with other weights of the same shapes.
+        """The output [batch, ...] for x [batch, *example_shape], with other weights of the same shapes; whole numbers as floats.
 
         Raises: InputError if x has another shape, or is neither float32 nor float64.
         """
@@ -107,7 +107,8 @@ class OnnxNetwork:
             with _named(step.node, self.path):
                 results = _computed(step, weights, self._constants, values, x.dtype)
             values.update({name: pair for name, pair in zip(step.node.outputs, results, strict=False) if name})
-        return values[self.output_name][0]
+        output = values[self.output_name][0]
+        return output if jnp.issubdtype(output.dtype, jnp.floating) else output.astype(x.dtype)
 
 
 @dataclasses.dataclass(frozen=True)

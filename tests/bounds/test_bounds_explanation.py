@@ -112,7 +112,9 @@ def test_explain_counts_operations_neurons_and_outputs():
     assert "2 relu" in lines[0] and "18 neurons" in lines[1] and lines[2].split() == ["method", "clean", "passes", "memory"]
 
 
-@pytest.mark.parametrize(("method", "chunk"), [("crown", 16), pytest.param("alpha_crown", 64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("method", "chunk"), [("crown", 16), ("hz_crown", 16), pytest.param("alpha_crown", 64, marks=pytest.mark.slow)]
+)
 def test_explained_memory_is_within_a_factor_of_three_of_the_compiled_program(method, chunk):
     rng = np.random.default_rng(0)
     kernels = [rng.normal(size=(3, 3, *channels)).astype(np.float32) / 5 for channels in ((1, 8), (8, 12), (12, 12))]

@@ -4,6 +4,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 MAPS, ROWS, VOLUMES, FLAT, BARE = (1, 4, 6, 5), (1, 4, 9), (1, 2, 4, 5, 4), (1, 12), (3, 4)
+SEQUENCE = (5, 1, 4)
 _RANDOM = np.random.default_rng(0)
 X = "x"
 
@@ -58,6 +59,9 @@ def _spatial():
     yield Case("AveragePool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1)
     yield Case("AveragePool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1, ceil_mode=1, opset=19)
     yield from (Case(operator, shape=shape) for operator in ("GlobalAveragePool", "GlobalMaxPool") for shape in (MAPS, ROWS))
+    yield Case("LpPool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1])
+    yield Case("LpPool", kernel_shape=[2, 3], p=3, auto_pad="SAME_UPPER")
+    yield from (Case("GlobalLpPool", p=p, shape=shape) for p, shape in ((2, MAPS), (1, ROWS)))
     yield Case("LRN", size=3, alpha=0.5, beta=0.6, bias=2.0)
     yield Case("DepthToSpace", blocksize=2)
     yield Case("DepthToSpace", blocksize=2, mode="CRD")
@@ -87,6 +91,7 @@ def _products():
     yield from (Case("LpNormalization", axis=axis, p=p) for axis in (-1, 1) for p in (1, 2))
     yield from (Case(op, axis=axis, opset=opset) for op in ("Softmax", "LogSoftmax") for axis in (1, 3) for opset in (11, 17))
     yield Case("Softmax", axis=0, shape=BARE)
+    yield from (Case("Hardmax", axis=axis, opset=opset) for axis in (1, 3) for opset in (11, 17))
 
 
 def _entrywise():
@@ -200,10 +205,30 @@ def _sizes():
     yield Case("Upsample", scales, opset=9)
 
 
+def _recurrent():
+    gates, states = {"RNN": 1, "GRU": 3, "LSTM": 4}, {"RNN": 1, "GRU": 1, "LSTM": 2}
+    for operator, count in gates.items():
+        for direction, ways in (("forward", 1), ("reverse", 1), ("bidirectional", 2)):
+            weights = [normal(ways, 3 * count, 4) / 2, normal(ways, 3 * count, 3) / 2]
+            options = {"hidden_size": 3, "direction": direction, "shape": SEQUENCE, "outputs": 1 + states[operator]}
+            yield Case(operator, *weights, **options)
+            start = [normal(ways, 1, 3) for _ in range(states[operator])]
+            yield Case(operator, *weights, normal(ways, 6 * count), None, *start, **options)
+    weights = [normal(1, 9, 4), normal(1, 9, 3)]
+    options = {"hidden_size": 3, "shape": SEQUENCE}
+    yield Case("GRU", *weights, normal(1, 18), linear_before_reset=1, **options)
+    yield Case("GRU", *weights, normal(1, 18), np.array([5], np.int32), activations=["Sigmoid", "Relu"], **options)
+    yield Case("RNN", normal(1, 3, 4), normal(1, 3, 3), clip=0.3, activations=["Relu"], **options)
+    weights = [normal(1, 12, 4), normal(1, 12, 3), normal(1, 24)]
+    yield Case("LSTM", *weights, None, None, None, normal(1, 9), **options)
+    yield Case("LSTM", *weights, clip=0.5, activations=["Sigmoid", "Softsign", "Relu"], **options)
+
+
 FAMILIES = {
     "entrywise": list(_entrywise()),
     "moves": list(_moves()),
     "products": list(_products()),
+    "recurrent": list(_recurrent()),
     "reductions": list(_reductions()),
     "sizes": list(_sizes()),
     "spatial": list(_spatial()),
@@ -240,8 +265,8 @@ def network_of(cases):
     return model_of(nodes, constants, cases[0].shape, outputs, cases[0].opset)
 
 
-def model_of(nodes, constants=(), shape=FLAT, outputs=("y",), opset=17, kind=TensorProto.FLOAT):
-    """A model with the input x of that shape."""
-    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+def model_of(nodes, constants=(), shape=FLAT, outputs=("y",), opset=17, kind=TensorProto.FLOAT, results=TensorProto.FLOAT):
+    """A model with the input x of that shape; its numbers are of a `kind`, those of its outputs `results`."""
+    results = [helper.make_tensor_value_info(name, results, None) for name in outputs]
     graph = helper.make_graph(list(nodes), "g", [helper.make_tensor_value_info(X, kind, shape)], results, list(constants))
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

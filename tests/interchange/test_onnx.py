@@ -13,13 +13,13 @@ import onnx_cases
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_runs import node, values_in_onnxruntime
 from quick import quick
 
 from dsrna_jax import bounds, interchange
 from dsrna_jax.errors import InputError
 from dsrna_jax.interchange.operations import ALL
 
-onnxruntime.set_default_logger_severity(4)  # warnings about constants that are inputs
 GROUPS = onnx_cases.groups()
 BATCH = 3
 
@@ -27,14 +27,6 @@ BATCH = 3
 def saved(model, path):
     onnx.save(model, path)
     return path
-
-
-def values_in_onnxruntime(path, x):
-    """Every output of each example, [batch, ...] without the file's batch axis."""
-    session = onnxruntime.InferenceSession(path)
-    shape = session.get_inputs()[0].shape
-    results = [session.run(None, {"x": example.reshape(shape)}) for example in x]
-    return [np.stack(each) for each in zip(*results, strict=True)]
 
 
 def inputs(shape, seed=0):
@@ -65,12 +57,8 @@ def test_every_operation_agrees_with_onnxruntime_and_can_be_bounded(group, tmp_p
 def test_every_operation_has_a_case():
     in_graphs = set("And Equal Greater GreaterOrEqual Less LessOrEqual Log Not Or ReduceLogSum Sqrt Where Xor".split())
     in_graphs |= set("Acos Acosh Asin Asinh Atanh Cosh Sinh Tan".split())  # all of them unary
-    in_graphs |= {"QuantizeLinear", "DequantizeLinear"}
+    in_graphs |= {"ArgMax", "ArgMin", "DequantizeLinear", "OneHot", "QuantizeLinear", "TopK"}
     assert set(ALL) == in_graphs | {case.operator for cases in GROUPS.values() for case in cases}
-
-
-def node(operator, operands, results, **attributes):
-    return helper.make_node(operator, operands.split(), results.split(), **attributes)
 
 
 @pytest.mark.parametrize(

@@ -115,11 +115,17 @@ def _over_classes(function) -> OnnxOperation:
     return OnnxOperation(apply, takes_batch)
 
 
+def _hardmax(x, axis):
+    """One at the first of the largest entries along an axis, zero elsewhere."""
+    return jax.nn.one_hot(x.argmax(axis), x.shape[axis], dtype=x.dtype, axis=axis)
+
+
 OPERATIONS = {
     "BatchNormalization": OnnxOperation(_batch_normalization, first_is_batched),
     "Einsum": OnnxOperation(lambda node, *operands: jnp.einsum(node.get("equation"), *operands)),
     "Gemm": OnnxOperation(_gemm, _gemm_takes_batch),
     "GroupNormalization": OnnxOperation(_group_normalization, first_is_batched),
+    "Hardmax": _over_classes(_hardmax),
     "InstanceNormalization": OnnxOperation(_instance_normalization, first_is_batched),
     "LayerNormalization": OnnxOperation(_layer_normalization, _layer_takes_batch),
     "LogSoftmax": _over_classes(jax.nn.log_softmax),

@@ -113,6 +113,22 @@ def _average_pool(node, x):
     return total * _inverse_counts(node, x.shape[2:], padding, total.shape[2:]).astype(x.dtype)[None, None]
 
 
+def _length(total):
+    """The p-norm of what `total` sums: of each window, padded with zeros, or of the whole map."""
+
+    def apply(node, x):
+        p = node.get("p", 2)
+        if p == 2:
+            return jnp.sqrt(total(node, x * x))
+        return total(node, jnp.abs(x) ** p) ** (1 / p)
+
+    return apply
+
+
+def _window_total(node, x):
+    return _pool(node, x, lax.add, np.zeros((), x.dtype)[()])[0]
+
+
 def _inverse_counts(node, sizes, padding, windows) -> np.ndarray:
     """1 / the number of entries that each window averages: of the map, and of its explicit padding with count_include_pad."""
     kernel = tuple(node.get("kernel_shape"))
@@ -146,6 +162,8 @@ OPERATIONS = {
     "ConvTranspose": OnnxOperation(_transposed_convolution, first_is_batched),
     "GlobalAveragePool": OnnxOperation(_over_the_map(jnp.mean), first_is_batched),
     "GlobalMaxPool": OnnxOperation(_over_the_map(jnp.max), first_is_batched),
+    "GlobalLpPool": OnnxOperation(_length(_over_the_map(jnp.sum)), first_is_batched),
     "LRN": OnnxOperation(_local_response_normalization, first_is_batched),
+    "LpPool": OnnxOperation(_length(_window_total), first_is_batched),
     "MaxPool": OnnxOperation(_max_pool, first_is_batched),
 }
