@@ -163,6 +163,13 @@ def test_results_lie_beside_the_instances_by_default(folder, capsys):
     assert f"{folder / 'results.csv'} holds a row" in capsys.readouterr().out and (folder / "results.csv").is_file()
 
 
+def test_a_line_with_the_files_of_one_before_it_is_left_out_and_said_to_be(folder, capsys):
+    (folder / "instances.csv").write_text("n.onnx,holds.vnnlib,5\nn.onnx,holds.vnnlib,60\n")
+    assert run("--instances", folder / "instances.csv") == 0
+    out = capsys.readouterr().out
+    assert "2/2 n.onnx holds.vnnlib: the same as line 1, and left out" in out and "1 instances: 1 unsat" in out
+
+
 def test_processes_share_out_the_instances_of_a_csv(folder, monkeypatch, capsys):
     names = ["holds", "fails", "absent", "two_rows", "one_box_fails", "fails"]
     (folder / "instances.csv").write_text("".join(f"n.onnx,{name}.vnnlib,5\n" for name in names))
@@ -174,7 +181,8 @@ def test_processes_share_out_the_instances_of_a_csv(folder, monkeypatch, capsys)
         "one_box_fails.vnnlib": "sat",
     }  # fmt: skip
     assert len(rows) == 5 == len((folder / "v.csv").read_text().splitlines())
-    assert out.count("/6 n.onnx") == 5 and out.count("5 instances: 1 unsat, 2 sat, 1 unknown, 1 error") == 1
+    assert out.count("/6 n.onnx") == 6 and out.count("left out") == 1
+    assert out.count("5 instances: 1 unsat, 2 sat, 1 unknown, 1 error") == 1
     assert sorted(file.name for file in (folder / "results_counterexamples").iterdir()) == ["2.txt", "5.txt"]
 
 

@@ -183,6 +183,17 @@ def test_cells_of_pnas_grow_by_a_node_from_the_best_before():
         assert (codes >= 0).all() and {tuple(code[~left_out]) for code in codes} <= parents
 
 
+def test_no_child_of_pnas_is_one_before_it_while_there_are_others():
+    """Of 81 codes 60 are judged; with rewards of their sums the surrogate would propose the best of them again."""
+    growing = made("pnas", [3, 3, 3, 3], round_size=4, children=60)
+    memory, seen = growing.init(KEY), []
+    for number in range(15):
+        codes = growing.propose(memory, jax.random.fold_in(KEY, number))
+        memory = growing.observe(memory, codes, codes.sum(1) * 1.0)
+        seen += map(tuple, codes.tolist())
+    assert len(set(seen)) == len(seen) == 60
+
+
 def test_the_surrogate_knows_additive_rewards():
     choices, codes = np.array([4, 4, 4]), np.random.default_rng(0).integers(4, size=(400, 3))
     memory = pnas.Memory(np.pad(codes, [(0, 5), (0, 0)]), np.pad(codes.sum(1) * 1.0, (0, 5)), 400)

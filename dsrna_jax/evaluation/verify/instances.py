@@ -93,10 +93,12 @@ def run_instances(
     results.parent.mkdir(parents=True, exist_ok=True)
     with held(results.with_name(f".{results.name}.lock"), results, "results"):
         rows += _earlier(results)
-        waiting = {
-            (onnx, vnnlib): (number, onnx, vnnlib, seconds if timeout is None else timeout)
-            for number, (onnx, vnnlib, seconds) in reversed([*enumerate(instances, start=1)])
-        }
+        waiting = {}
+        for number, (onnx, vnnlib, seconds) in enumerate(instances, start=1):
+            if (onnx, vnnlib) in waiting:
+                say(f"{number}/{len(instances)} {onnx} {vnnlib}: the same as line {waiting[onnx, vnnlib][0]}, and left out")
+            else:
+                waiting[onnx, vnnlib] = (number, onnx, vnnlib, seconds if timeout is None else timeout)
         for row in rows:
             waiting.pop((row["onnx"], row["vnnlib"]), None)
         shared = processes.shared_out(answered, processes.decided(sorted(waiting.values())))

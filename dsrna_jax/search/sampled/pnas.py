@@ -2,7 +2,8 @@
 
 The children of the first rounds have cells of one node; those of the following add a node to the best so far, chosen by a
 surrogate that learns all rewards. The paper's surrogate is an LSTM, which ranks all expansions of its beam; here it is a ridge
-regression on the choices, which ranks `EXPANSIONS` random ones for each child. All nodes have equally many rounds.
+regression on the choices, which ranks `EXPANSIONS` random ones for each child. All nodes have equally many rounds. No child has
+the cell of one before it, while the random expansions hold others.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrna_jax.search.sampled.strategy import Codes, Rewards, Strategy, uniform
 
@@ -43,6 +44,12 @@ def predicted(memory: Memory, codes: Int[Array, "child position"], choices: np.n
     return mean + features(codes, choices) @ weights
 
 
+def _is_repeated(codes: Int[Array, "code position"], judged: Int[Array, "child position"]) -> Bool[Array, " code"]:
+    """Whether a code is one of those that are judged, or one before it in the list."""
+    is_same = (codes[:, None] == codes[None]).all(2)
+    return jnp.tril(is_same, -1).any(1) | (codes[:, None] == judged[None]).all(2).any(1)
+
+
 def strategy(config: Any, choices: np.ndarray) -> Strategy:
     """Codes of CellCoding's form: two cells, in each of them `config.nodes` equal parts."""
     nodes, rounds = config.nodes, config.children // config.round_size
@@ -69,9 +76,8 @@ def strategy(config: Any, choices: np.ndarray) -> Strategy:
         which = jnp.arange(number) % config.round_size
         parents = jnp.where(has_parent[which][:, None], memory.codes[ranked[which]], -1)
         codes = cut(jnp.where(parents >= 0, parents, fresh), now)
-        best = jnp.argsort(-predicted(memory, codes, choices))[: config.round_size]
-        chosen = jnp.where(memory.count == 0, jnp.arange(config.round_size), best)
-        return codes[chosen]
+        rewards = jnp.where(_is_repeated(codes, memory.codes), -jnp.inf, predicted(memory, codes, choices))
+        return codes[jnp.argsort(-rewards)[: config.round_size]]
 
     def observe(memory: Memory, codes: Codes, rewards: Rewards) -> Memory:
         rows = memory.count + jnp.arange(len(codes))
