@@ -50,7 +50,7 @@ class TrainingState(flax.struct.PyTreeNode):
 def optimizer(config: TrainingConfig, steps_per_epoch: int) -> optax.GradientTransformation:
     """SGD as in DARTS, at the configured learning rate; `free` training makes several updates a step."""
     replays = config.replays if config.adversarial == "free" else 1
-    rate = lambda count: learning_rate(config, count // replays / steps_per_epoch)  # noqa: E731
+    rate = lambda count: learning_rate(config, count // replays, steps_per_epoch)  # noqa: E731
     return sgd(rate, clip=config.clip, weight_decay=config.weight_decay, momentum=config.momentum)
 
 
@@ -89,14 +89,14 @@ class TrainingFunctions:
         self, state: TrainingState, images: Images, labels: Labels, key: PRNGKeyArray
     ) -> tuple[TrainingState, dict[str, Float[Array, ""]]]:
         """Moves the state by one batch: augmented, and attacked if the training is adversarial."""
-        config, epoch = self.config, state.step / self.steps_per_epoch
+        config, epoch = self.config, state.step // self.steps_per_epoch
         augmented = augment.augmented(
             augment.pixels(images),
             step_key(key, _AUGMENTATION, state.step),
             **config.augmentation,
             fill=jnp.array(self.network.mean),
         )
-        radius = config.radius * ramp(epoch + 1 / self.steps_per_epoch, config.radius_warmup_epochs)
+        radius = config.radius * ramp(state.step + 1, config.radius_warmup_epochs * self.steps_per_epoch)
         update = self._free_update if config.adversarial == "free" else self._update
         state, loss, logits, gradient = update(state, augmented, labels, epoch, radius, key)
         # Without smoothing, auxiliary head and regularisers, so that it compares with the loss on held-out images.
@@ -197,7 +197,7 @@ class TrainingFunctions:
 
     def _passes(self, weights, batch_stats, epoch, key, step) -> Passes:
         """The forward passes of one step; drop path removes the same branches in all of them."""
-        rate = self.config.drop_path * jnp.floor(epoch) / self.config.epochs
+        rate = self.config.drop_path * epoch / self.config.epochs
 
         def train(images, batch_stats):
             paths = None

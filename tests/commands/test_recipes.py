@@ -120,7 +120,7 @@ def test_learning_rates_follow_the_published_schedules():
     cb, adversarial, fast = PRESETS["cifar10_dsrna_cb"], TRAINING_PRESETS["cifar10_adversarial"], TRAINING_PRESETS["cifar10_fast"]
     np.testing.assert_allclose([weight_rate(cb, epoch) for epoch in (0, 25, 50)], [0.1, 0.05, 0.0], atol=1e-8)
     np.testing.assert_allclose([learning_rate(adversarial, e) for e in (0, 99, 100, 149, 150)], [0.1, 0.1, 0.01, 0.01, 0.001])
-    np.testing.assert_allclose([learning_rate(fast, epoch) for epoch in (0, 3.75, 7.5, 15)], [0, 0.1, 0.2, 0], atol=1e-7)
+    np.testing.assert_allclose([learning_rate(fast, step, 4) for step in (0, 15, 30, 60)], [0, 0.1, 0.2, 0], atol=1e-7)
     imagenet, annealed = TRAINING_PRESETS["imagenet"], TRAINING_PRESETS["imagenet_dsrna"]
     np.testing.assert_allclose(
         [learning_rate(imagenet, epoch) for epoch in (0, 1, 249)], [0.1, 0.097, 0.1 * 0.97**249], rtol=1e-5

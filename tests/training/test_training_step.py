@@ -176,5 +176,5 @@ def test_the_plain_loss_smooths_labels_and_adds_the_auxiliary_loss():
 )
 def test_learning_rates_follow_their_schedule(fields, epochs, rates):
     config = config_of(**{"lr": 1.0, **fields})
-    rate = jax.jit(jax.vmap(lambda epoch: learning_rate(config, epoch)))
-    np.testing.assert_allclose(rate(np.float32(epochs)), rates, rtol=2e-2, atol=1e-6)
+    rate = jax.jit(jax.vmap(lambda step: learning_rate(config, step, 10)))
+    np.testing.assert_allclose(rate(np.rint(10 * np.array(epochs)).astype(int)), rates, rtol=2e-2, atol=1e-6)
