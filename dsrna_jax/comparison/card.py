@@ -105,6 +105,8 @@ def _training(config: TrainingConfig) -> list[tuple[str, Any]]:
 
 def _accuracy(run: FinishedTraining) -> list[str]:
     test = (run.result or {}).get("test")
+    if run.stopped is not None:
+        return [f"Not measured on test images: the training was stopped after epoch {run.stopped} of {run.config.epochs}."]
     if not test:
         return ["Not measured on test images."]
     return [f"{test['accuracy']:.2%} of all {test['images']:,} {test['split']} images ({test['correct']:,} are right)."]

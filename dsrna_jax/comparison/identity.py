@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dsrna_jax import genotypes
-from dsrna_jax.comparison.runs import FinishedTraining
+from dsrna_jax.comparison.runs import STOPPED, FinishedTraining
 
 _SAME = ("seed", "data_dir", "genotype", "loading", "workers", "remat")  # fields in which trainings of one row may differ
 _RECORDS = ("eigenvalue_every",)  # and these, in their searches
@@ -23,9 +23,13 @@ def origin(run: FinishedTraining) -> str:
 
 
 def settings(run: FinishedTraining) -> dict[str, Any]:
-    """The fields of the configuration that tell trainings apart: not the seed, nor those of attacks without any."""
+    """The fields of the configuration that tell trainings apart: not the seed, nor those of attacks without any.
+
+    A training that was stopped has `STOPPED` beside them.
+    """
     unused = _SAME if run.config.is_adversarial else _SAME + _OF_ADVERSARIES
-    return {name: value for name, value in asdict(run.config).items() if name not in unused}
+    stopped = {} if run.stopped is None else {STOPPED: run.stopped}
+    return {name: value for name, value in asdict(run.config).items() if name not in unused} | stopped
 
 
 def search_settings(run: FinishedTraining) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dsrna_jax.comparison.runs import STOPPED, FinishedTraining
 from dsrna_jax.evaluation.attack.budgets import pixels
 from dsrna_jax.search.axes import ALWAYS, OTHERS, method_of
 
-_NAMED = ("dataset", "image_size", "adversarial", "norm", "radius")  # settings that every name has
+_NAMED = ("dataset", "image_size", "adversarial", "norm", "radius", STOPPED)  # settings that every name has
 _NAMED_OF_SEARCH = (*ALWAYS, *OTHERS, "dataset", "image_size", STOPPED)
 
 
@@ -70,10 +70,10 @@ def _data(config: dict[str, Any]) -> str:
 
 
 def _training(run: FinishedTraining) -> str:
-    config = run.config
+    config, end = run.config, "" if run.stopped is None else f", {STOPPED} {run.stopped}"
     if not config.is_adversarial:
-        return "standard"
-    return f"adversarial ({config.adversarial}, {config.norm} {pixels(config.radius, config.norm)})"
+        return f"standard{end}"
+    return f"adversarial ({config.adversarial}, {config.norm} {pixels(config.radius, config.norm)}){end}"
 
 
 def _short(value: Any) -> str:

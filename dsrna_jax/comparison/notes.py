@@ -39,7 +39,13 @@ def notes(rows: list[ComparisonRow], columns: list[Column]) -> list[str]:
         if without:
             commands = "; ".join(f"{command_line(kind)} {shlex.quote(f'--checkpoint={run.path}')}" for run in without)
             texts.append(f"Cells that show — because {kind} has not run are filled by: {commands}")
-    untested = [run.path for row in rows for run in row.runs if run.result is None]
+    stopped = [run for row in rows for run in row.runs if run.stopped is not None]
+    texts += [
+        f"The training in {run.path} was stopped after epoch {run.stopped} of {run.config.epochs}, and is no replicate of whole "
+        f"ones: it goes on by {command_line('train')} --resume {shlex.quote(f'--run_dir={run.path}')}"
+        for run in stopped
+    ]
+    untested = [run.path for row in rows for run in row.runs if run.result is None and run not in stopped]
     if folders := [path for path in untested if (path / CONFIG).is_file()]:
         commands = "; ".join(f"{command_line('train')} --resume {shlex.quote(f'--run_dir={path}')}" for path in folders)
         texts.append(f"Accuracy on all test images, which these trainings lack, is measured by: {commands}")

@@ -1,4 +1,4 @@
-"""Finished trainings with their evaluations, read from their folders and checked to be of one checkpoint."""
+"""Trainings with their evaluations, read from their folders and checked to be of one checkpoint."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ from dsrna_jax.strict_json import Optional
 from dsrna_jax.training import restore
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.restore import TrainedNetwork
-from dsrna_jax.training.result import RESULT, saved_result
+from dsrna_jax.training.result import RESULT, saved_result, stopped_after
 
 _SHAPES = {"attack": shapes.ATTACK, "certify": shapes.CERTIFY, "verify": shapes.VERIFY}
 _TIMES = {"setup_s": interval("[0, 1e9]"), "search_s": interval("[0, 1e9]"), "devices": Optional(str),
@@ -31,7 +31,7 @@ _TIMES = {"setup_s": interval("[0, 1e9]"), "search_s": interval("[0, 1e9]"), "de
 # Values, such as names of measures, may be those of another version: only types are checked.
 _SEARCH = {"experiment": str, "config": {field.name: Optional(field.type) for field in dataclasses.fields(SearchConfig)}}
 NOT_RECORDED = "devices not recorded"
-STOPPED = "stopped after epoch"  # in the configuration of a search that has not come to its end
+STOPPED = "stopped after epoch"  # in the settings of a search or a training that has not come to its end
 
 
 class SearchPart(NamedTuple):
@@ -64,13 +64,14 @@ class FoundBy(NamedTuple):
 
 
 class FinishedTraining(NamedTuple):
-    """A training run and the evaluations of its checkpoint.
+    """A training run, which has ended unless `stopped` says otherwise, and the evaluations of its checkpoint.
 
     result: content of result.json; None for trainings of version 0.1.0, which had none.
     attacks, certificates: contents of attack.json and certify.json files, those on most images first.
     radii: by the position in `certificates`, the arrays of radii.npz.
     verifications: contents of verify.json files.
     search: the search that found the architecture, if its folder is known.
+    stopped: the number of epochs after which the training was stopped; None if it has ended.
     """
 
     path: Path
@@ -84,12 +85,13 @@ class FinishedTraining(NamedTuple):
     radii: list[dict[str, np.ndarray]]
     search: FoundBy | None
     verifications: Sequence[dict[str, Any]] = ()
+    stopped: int | None = None
 
 
 def read(path: str | os.PathLike) -> FinishedTraining:
-    """The finished training in a run folder.
+    """The training in a run folder, with whether it has ended.
 
-    Raises: InputError if there is none, or if a result is damaged or of another checkpoint than the one in the folder.
+    Raises: InputError if there is no checkpoint, or if a result is damaged or of another checkpoint than the one in the folder.
     """
     path = Path(path)
     network = restore.load(path)
@@ -116,6 +118,7 @@ def read(path: str | os.PathLike) -> FinishedTraining:
         [_arrays(folder / "radii.npz") for _, folder in evaluations["certify"]],
         _search(path, network.config.genotype, network.architecture),
         [result for result, _ in evaluations["verify"]],
+        stopped_after(path, network.config.epochs),
     )
 
 

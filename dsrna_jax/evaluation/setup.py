@@ -18,6 +18,7 @@ from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.training import restore
 from dsrna_jax.training.restore import TrainedNetwork
+from dsrna_jax.training.result import stopped_after
 
 
 class EvaluationSetup(NamedTuple):
@@ -45,9 +46,12 @@ class EvaluationSetup(NamedTuple):
         return f"{self.network.config.dataset} {self.split}: {self.count} images"
 
     def on(self, batch_size: int) -> str:
-        """The heading with the devices, and a warning if there are fewer batches of that size than processes."""
+        """The heading with the devices, and warnings: of a training that was stopped, of fewer such batches than processes."""
         processes, batches = current().count, -(-self.count // batch_size)
         text = f"{self.heading}, on {sharding.described(self.mesh)}{f' in each of {processes} processes' * (processes > 1)}"
+        if (done := stopped_after(self.checkpoint, self.network.config.epochs)) is not None:
+            text += f"\nWARN: this training was stopped after epoch {done} of {self.network.config.epochs}: the checkpoint is of "
+            text += f"step {self.network.step}"
         if batches >= processes:
             return text
         most = max(1, self.count // processes // self.mesh.size) * self.mesh.size

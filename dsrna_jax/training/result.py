@@ -20,9 +20,10 @@ from dsrna_jax.data import Dataset
 from dsrna_jax.data.loading import StreamedDataset, host_batches, images_of
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.files import write_whole
-from dsrna_jax.runtime import sharding
+from dsrna_jax.runtime import records, sharding
 from dsrna_jax.runtime.checkpoint import BEST
 from dsrna_jax.runtime.options import interval
+from dsrna_jax.runtime.paths import CONFIG
 from dsrna_jax.runtime.progress import Progress, WorkProgress
 from dsrna_jax.runtime.signals import Stopped, stop_requests
 from dsrna_jax.strict_json import Nullable
@@ -30,7 +31,7 @@ from dsrna_jax.training import restore
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.restore import TrainedNetwork
 
-RESULT = "result.json"
+RESULT, METRICS = "result.json", "metrics.jsonl"
 SPLITS = ("test", "validation")
 """The first of these splits that has labels holds the test images; the test split of ImageNet has none."""
 
@@ -57,6 +58,22 @@ def saved_result(folder: str | os.PathLike) -> dict[str, Any] | None:
     except InputError as error:
         raise InputError(f"{error}; delete this result, and resume the training to measure it again") from None
     return content
+
+
+def stopped_after(folder: str | os.PathLike, epochs: int) -> int | None:
+    """The epochs after which the training in a run folder was stopped; None if it has ended, or if there is no such folder.
+
+    A training ends with result.json, of whatever epoch; one of version 0.1.0, without, by the record of the last of its `epochs`.
+    Raises: InputError if its records are garbled.
+    """
+    folder = Path(folder)
+    if (folder / RESULT).is_file() or not (folder / CONFIG).is_file():
+        return None
+    try:
+        done = (records.rows(folder / METRICS, lambda row: {"epoch": int}) or [{"epoch": 0}])[-1]["epoch"]
+    except FileNotFoundError:
+        done = 0
+    return done if done < epochs else None
 
 
 def measured_result(

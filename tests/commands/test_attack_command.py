@@ -158,6 +158,19 @@ def test_processes_that_attack_other_networks_are_refused(monkeypatch, capsys, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_checkpoint_of_a_training_that_was_stopped_says_so(capsys, tmp_path, linear, is_stopped):
+    run, epochs = tmp_path / "run", linear_network(1.0).config.epochs
+    run.mkdir()
+    (run / "config.json").touch()
+    (run / "metrics.jsonl").write_text('{"epoch": 2}\n')
+    if not is_stopped:
+        (run / "result.json").touch()
+    assert run_command(f"--checkpoint={run}", f"--out={tmp_path / 'out'}", *SMALL, "--examples=16") == 0
+    said = f"WARN: this training was stopped after epoch 2 of {epochs}: the checkpoint is of step "
+    assert (said in capsys.readouterr().out) == is_stopped
+
+
 def test_processes_without_work_are_named(monkeypatch, capsys, tmp_path, linear):
     arguments = ("attack", "--checkpoint=RUN", f"--out={tmp_path / 'out'}", *SMALL, "--examples=16")
     assert statuses(monkeypatch, 3, attack.main, *arguments) == [0, 0, 0]

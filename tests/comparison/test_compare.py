@@ -48,6 +48,7 @@ def test_clean_and_robust_accuracy_are_of_one_checkpoint(runs):
 def test_missing_measures_are_dashes_with_the_command_that_fills_them(runs):
     bare, whole = runs.make("a bare run", genotype="SNAS"), runs.make("whole", genotype="PNAS", epochs=3)
     (bare / "config.json").touch()
+    (bare / "metrics.jsonl").write_text(f'{{"epoch": {runs.networks[bare].config.epochs}}}\n')
     runs.attack(whole, 0.9, [(PGD, 0.5)])
     runs.certify(whole, 0.9, [0.1])
     table = table_of(bare, whole)
@@ -59,6 +60,24 @@ def test_missing_measures_are_dashes_with_the_command_that_fills_them(runs):
         assert f"dsrna_jax {kind} --checkpoint={whole}" not in notes
     assert f"dsrna_jax train --resume '--run_dir={bare}'" in notes and f"--run_dir={whole}" not in notes  # no folder of a run
     assert f"not of {whole}" in notes and "known if --genotype named the folder" in notes
+
+
+@pytest.mark.parametrize("done", [0, 2])
+def test_a_training_that_was_stopped_is_no_replicate_of_whole_ones(runs, done):
+    """One that ended before its last epoch, as by --patience, is: it has a result."""
+    whole, early, part = (runs.make(name, genotype="SNAS", seed=seed, epochs=5) for seed, name in enumerate(("a", "b", "c")))
+    for path, epochs in ((whole, 5), (early, 2), (part, done)):
+        (path / "config.json").touch()
+        (path / "metrics.jsonl").write_text("".join(f'{{"epoch": {epoch + 1}}}\n' for epoch in range(epochs)))
+    runs.test(whole, 0.9)
+    runs.test(early, 0.8)
+    table = table_of(whole, early, part)
+    assert [row.name for row in table.rows] == [
+        "SNAS (2 trainings); digits, standard", f"SNAS; digits, standard, stopped after epoch {done}"
+    ]  # fmt: skip
+    said = f"{part} was stopped after epoch {done} of 5, and is no replicate of whole ones: it goes on by "
+    (note,) = [note for note in table.notes if said in note]
+    assert note.endswith(f"train --resume --run_dir={part}") and not any("which these trainings lack" in n for n in table.notes)
 
 
 def test_other_settings_and_other_images_are_another_column(runs):
