@@ -1,5 +1,6 @@
 """Configurations from files: the config.json of a run, or a file of fields as JSON or YAML."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ def read_config(path: str, kind: type[Config]) -> Config:
     if experiment is not None and own is not None and experiment != own:
         raise InputError(f"config={shown(path)} is of a {shown(experiment)}, not of a {own}")
     fields = in_todays_names(kind, content["config"] if isinstance(content.get("config"), dict) else content)
-    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    known = {field.name: field for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     if strange := sorted(set(fields) - set(known) - {"experiment"}):
         raise InputError(f"config={shown(path)} has {shown(strange[0])}, which is no field: expected some of {', '.join(known)}")
     values = {name: value for name, value in fields.items() if name != "experiment"}
@@ -54,7 +55,7 @@ def read_config(path: str, kind: type[Config]) -> Config:
         raise InputError(f"config={shown(path)}: {error}") from None
 
 
-def _of_type(value: Any, kind: type) -> Any:
+def _of_type(value: Any, kind: Any) -> Any:
     """A text as a truth value or a number where a field has one, as flags are read; what is none stays a text."""
     if kind is bool and isinstance(value, str):
         return _TRUTHS.get(value.lower(), value)

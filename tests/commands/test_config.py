@@ -123,6 +123,9 @@ def test_a_configuration_is_given_back_and_flags_override_it(tmp_path):
         ("a.yaml", "epochs: 5\nepochs: 6", "expected each field once, got 'epochs' twice"),
         ("a.yaml", "epochs: [1, 2]", "epochs=['1', '2']: expected a whole number"),
         ("a.yaml", "epochs: &a [*a]", "expected YAML"),
+        ("a.yaml", "section: foo", "'section', which is no field: expected some of "),
+        ("a.json", '{"section": "foo"}', "'section', which is no field: expected some of "),
+        ("a.json", '{"config": {"experiment": "training", "section": 1}}', "'section', which is no field: expected some of "),
         ("b.json", "{}", "no such file"),
     ],
 )
@@ -131,6 +134,16 @@ def test_a_configuration_that_is_none_is_refused_in_one_line(tmp_path, name, tex
     with pytest.raises(InputError) as caught:
         read(f"--config={tmp_path / name.replace('b.json', 'none.json')}")
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [TrainingConfig, SearchConfig, AttackConfig])
+def test_nothing_but_the_fields_of_a_configuration_is_read(tmp_path, kind):
+    """Not its other attributes, such as the sections of its flags."""
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for name in {*dir(kind)} - fields - {"experiment"}:
+        (tmp_path / "a.json").write_text(json.dumps({name: "x"}))
+        with pytest.raises(InputError, match="which is no field: expected some of "):
+            read_config(str(tmp_path / "a.json"), kind)
 
 
 def test_the_folder_of_an_attack_gives_its_configuration_back(tmp_path):
