@@ -12,6 +12,7 @@ Flags of the sweep come before the command or the file. A job is a search, a tra
 are in RUN_DIR/NAME, its output in RUN_DIR/logs/NAME.txt. A job that fails is started again, and goes on where it was.
 """
 
+import functools
 import importlib
 import shlex
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from dsrna_jax.commands.command import parsed_flags
 from dsrna_jax.commands.engines import define_engine, engine
 from dsrna_jax.commands.flags import OF_PROCESSES, define, no_flags, parse
 from dsrna_jax.errors import InputError, shown
+from dsrna_jax.files import expanded
 from dsrna_jax.runtime.invocation import COMMANDS, command_line, in_users_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.paths import check_path
@@ -42,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
         return
     sweep = Path(values.run_dir)
     check_path(sweep, "run_dir")
-    given = _given(argv[count:])
+    given = _given(argv[count:], sweep)
     if values.status or values.dry_run:
         jobs = given or kept(sweep)
         lines = [shlex.join(["dsrna_jax", *job.arguments(sweep)]) for job in jobs]
@@ -72,24 +74,37 @@ def _flags() -> FlagValues:
     return values
 
 
-def _given(arguments: Sequence[str]) -> list[Job]:
-    """The jobs on the command line, each checked by its command's own rules."""
+def _given(arguments: Sequence[str], sweep: Path) -> list[Job]:
+    """The jobs on the command line, each checked by its command's own rules, and by the names of its genotype and data set."""
     if not arguments:
         return []
+    from dsrna_jax.data import sources
+    from dsrna_jax.genotypes import zoo
+
     first, *rest = arguments
     if first not in COMMANDS and rest:
         raise InputError(f"unexpected argument {shown(rest[0])} after the file {shown(first)}: flags of the sweep come first")
     jobs = jobs_of([arguments] if first in COMMANDS else lines_of(first))
+    check_known = functools.cache(sources.check_known)  # that asks tfds, which takes seconds
     for job in jobs:
         command = importlib.import_module(f"dsrna_jax.commands.{job.command}").COMMAND
         try:
             values = parsed_flags(command, [job.command, *job.flags])
             if any(values[name].present for name in OF_PROCESSES):
                 raise InputError("each job of a sweep is one process: leave out coordinator_address and what belongs to it")
-            command.settings(values)
+            config, _ = command.settings(values)
+            if job.command in ("search", "train"):
+                check_known(config.dataset, config.data_dir)
+            if job.command == "train" and not _is_made_by(sweep, config.genotype):
+                zoo.resolve(config.genotype)
         except InputError as error:
             raise InputError(f"{shlex.join([job.command, *job.flags])}: {error}") from None
     return jobs
+
+
+def _is_made_by(sweep: Path, genotype: str) -> bool:
+    """Whether a genotype is in the folder of the sweep, where one of its jobs may write it; or is `list`, that asks for names."""
+    return genotype == "list" or expanded(genotype).absolute().is_relative_to(sweep.absolute())
 
 
 def _again(flags: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Data sets by name. A source is a function `(name, data_dir) -> Reader | None`; the first that knows a name reads it."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from dsrna_jax.data.parts import SplitPart, chosen, parsed
 from dsrna_jax.data.pictures import PictureReader, Pictures
 from dsrna_jax.data.shards import tar_shards
 from dsrna_jax.data.tfds import absent, prepared
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import AbsentDataError, InputError
 from dsrna_jax.extras import packages_for
 from dsrna_jax.files import expanded
 
@@ -69,6 +70,13 @@ def is_there(name: str, data_dir: str | None = None) -> bool:
     root = expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     whole, _ = parsed(name)
     return any(source(whole, root) is not None for source in SOURCES)
+
+
+@packages_for("data sets")
+def check_known(name: str, data_dir: str | None = None) -> None:
+    """Raises: InputError if no source knows a data set, nor tfds, which may know one that is not on this machine."""
+    with contextlib.suppress(AbsentDataError):
+        _resolved(name, "train", data_dir)
 
 
 def pictures(name: str, split: str, data_dir: str | None = None, *, examples: int = 0) -> Pictures | None:

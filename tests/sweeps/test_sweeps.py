@@ -174,6 +174,13 @@ def test_dry_run_shows_the_commands_and_makes_nothing(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_genotype_that_a_job_will_write_and_data_of_another_machine_are_known(tmp_path, capsys):
+    sweep, file = tmp_path / "s", tmp_path / "commands"
+    file.write_text(f"search --preset=smoke\ntrain --genotype={sweep}/search\ntrain --genotype=random:3 --dataset=mnist[:9%]\n")
+    assert run_command(f"--run_dir={sweep}", "--dry_run", file) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -181,6 +188,10 @@ def test_dry_run_shows_the_commands_and_makes_nothing(tmp_path, capsys):
         (["--engine=moon", *QUICK], "flag --engine=moon: value should be one of <local|slurm|ray>"),
         (["train", "--sede=1"], "train --sede=1: Unknown command line flag 'sede'"),
         (["train", "--epochs=0"], "train --epochs=0: epochs=0: expected at least 1"),
+        (["train", "--genotype=PC_DART_cifar"], "genotype='PC_DART_cifar' is neither a run folder nor a .json"),
+        (["train", "--genotype=runs/none/genotype.json"], "train --genotype=runs/none/genotype.json: "),
+        (["train", "--dataset=cifar11"], "train --dataset=cifar11: unknown data set 'cifar11' (did you mean cifar10"),
+        (["search", "--dataset=nosuchset"], "unknown data set 'nosuchset'"),
         (["attack"], "attack: expected --checkpoint=RUN"),
         (["train", "--coordinator_address=auto"], "each job of a sweep is one process"),
         (["tarin", "--seed=1"], "unexpected argument '--seed=1' after the file 'tarin'"),
