@@ -29,7 +29,7 @@ from dsrna_jax.runtime.invocation import COMMANDS, command_line, in_users_words
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.paths import check_path
 from dsrna_jax.runtime.signals import Stopped
-from dsrna_jax.sweeps.jobs import Job, jobs_of, keep, kept, lines_of
+from dsrna_jax.sweeps.jobs import FILE, Job, jobs_of, keep, kept, lines_of
 from dsrna_jax.sweeps.run import run
 from dsrna_jax.sweeps.table import table
 
@@ -84,7 +84,8 @@ def _given(arguments: Sequence[str], sweep: Path) -> list[Job]:
     first, *rest = arguments
     if first not in COMMANDS and rest:
         raise InputError(f"unexpected argument {shown(rest[0])} after the file {shown(first)}: flags of the sweep come first")
-    jobs = jobs_of([arguments] if first in COMMANDS else lines_of(first))
+    known = kept(sweep) if (sweep / FILE).exists() else []
+    jobs = jobs_of([arguments] if first in COMMANDS else lines_of(first), known)
     check_known = functools.cache(sources.check_known)  # that asks tfds, which takes seconds
     for job in jobs:
         command = importlib.import_module(f"dsrna_jax.commands.{job.command}").COMMAND

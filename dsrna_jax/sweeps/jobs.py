@@ -64,9 +64,11 @@ def grid(command: str, arguments: Sequence[str]) -> list[Job]:
     return jobs
 
 
-def jobs_of(lines: Sequence[Sequence[str]]) -> list[Job]:
+def jobs_of(lines: Sequence[Sequence[str]], known: Sequence[Job] = ()) -> list[Job]:
     """The jobs of several lines, each a command and its arguments, with a name of its own each.
 
+    Args:
+      known: jobs of the sweep before, whose names are taken; one with the same command and flags is that job.
     Raises: InputError as `grid` does, or if there are none, or one twice.
     """
     jobs: list[Job] = []
@@ -76,11 +78,17 @@ def jobs_of(lines: Sequence[Sequence[str]]) -> list[Job]:
         raise InputError("a sweep of no commands: expected a command with flags, or a file with one in each line")
     if twice := next((job for job in jobs if sum(job[1:] == other[1:] for other in jobs) > 1), None):
         raise InputError(f"a sweep has `{shlex.join([twice.command, *twice.flags])}` twice")
-    names: list[str] = []
+    before, taken, own = {_task(job): job for job in known}, {job.name for job in known}, []
     for job in jobs:
-        numbered = (job.name, *(f"{job.name}_{number}" for number in range(2, len(jobs) + 1)))
-        names.append(next(name for name in numbered if name not in names))
-    return [job._replace(name=name) for job, name in zip(jobs, names, strict=True)]
+        numbered = itertools.chain([job.name], (f"{job.name}_{number}" for number in itertools.count(2)))
+        own.append(before.get(_task(job)) or job._replace(name=next(name for name in numbered if name not in taken)))
+        taken.add(own[-1].name)
+    return own
+
+
+def _task(job: Job) -> tuple[str, frozenset[str]]:
+    """The work of a job, whatever its name: its flags may be in any order, since each is given once."""
+    return job.command, frozenset(job.flags)
 
 
 def lines_of(path: str) -> list[list[str]]:

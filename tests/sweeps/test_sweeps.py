@@ -76,6 +76,20 @@ def test_a_sweep_grows_and_keeps_the_flags_of_its_jobs(tmp_path):
         jobs.keep(jobs.grid("train", ["--epochs=2", "--seed=1", "--seed=2"]), tmp_path)
 
 
+def test_commands_that_join_a_sweep_get_names_of_their_own_and_known_ones_keep_theirs(tmp_path, capsys):
+    def names(*arguments):
+        assert run_command(f"--run_dir={tmp_path}", "--dry_run", *arguments) == 0
+        return [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()]
+
+    jobs.keep(jobs.jobs_of([["train", "--lr=0.1", "--seed=1"], ["search", "--seed=0", "--seed=1"]]), tmp_path)
+    assert names("train", "--lr=0.2") == ["train_2"] and names("train", "--seed=1", "--lr=0.1") == ["train"]
+    assert names("search", "--seed=1", "--seed=2") == ["search_seed=1", "search_seed=2"]
+    assert names("search", "--seed=1", "--seed=2", "--cells=3") == ["search_seed=1_2", "search_seed=2"]
+    jobs.keep(jobs.jobs_of([["train", "--lr=0.2"]], jobs.kept(tmp_path)), tmp_path)
+    (tmp_path / "more").write_text("train --lr=0.3\ntrain --lr=0.2\ntrain --lr=0.4\n")
+    assert names(tmp_path / "more") == ["train_3", "train_2", "train_4"]
+
+
 class Scripted:
     """An engine whose jobs end at once, in the states of a script; None for a process that is lost."""
 
