@@ -38,7 +38,5 @@ def _results(folder: Path) -> tuple[str, str]:
 
 
 def _time(job: JobState) -> str:
-    if job.began is None:
-        return ""
-    end = job.ended if job.ended is not None else time.time()
-    return clock(max(0.0, end - job.began))
+    """The time of all starts."""
+    return "" if job.began is None else clock(job.seconds(time.time()))

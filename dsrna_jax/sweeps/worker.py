@@ -20,13 +20,14 @@ from dsrna_jax.files import write_whole
 from dsrna_jax.parent import end_with_parent, of_this_process
 from dsrna_jax.runtime.lock import locked
 from dsrna_jax.runtime.paths import is_begun
-from dsrna_jax.strict_json import Nullable
+from dsrna_jax.strict_json import Nullable, Optional
 from dsrna_jax.sweeps.jobs import Job, directory, kept
 
 _PATIENCE = 60.0  # seconds that a process may take to save its work
 STATES = frozenset(["waiting", "running", "done", "failed", "stopped"])
 _SHAPE = {
     "state": STATES, "attempts": int, "began": Nullable(float), "ended": Nullable(float), "host": str, "message": str,
+    "spent": Optional(float),
 }  # fmt: skip
 
 
@@ -37,6 +38,7 @@ class JobState(NamedTuple):
     began, ended: seconds since 1970 of the last attempt.
     host: name of the machine.
     message: the last line of the command's output, if it failed.
+    spent: seconds of the attempts before that, but for those whose end nobody saw.
     """
 
     state: str = "waiting"
@@ -45,6 +47,12 @@ class JobState(NamedTuple):
     ended: float | None = None
     host: str = ""
     message: str = ""
+    spent: float = 0.0
+
+    def seconds(self, now: float) -> float:
+        """Seconds of all attempts until the time `now`, if the last goes on."""
+        last = 0.0 if self.began is None else (now if self.ended is None else self.ended) - self.began
+        return self.spent + max(0.0, last)
 
 
 def log_file(sweep: Path, name: str) -> Path:
@@ -83,7 +91,9 @@ def run_job(sweep: str | os.PathLike, name: str) -> int:
 
 def _run(job: Job, sweep: Path) -> int:
     name = job.name
-    state = JobState("running", state_of(sweep, name).attempts + 1, time.time(), host=socket.gethostname())
+    now, before = time.time(), state_of(sweep, name)
+    spent = before.spent if before.ended is None else before.seconds(now)
+    state = JobState("running", before.attempts + 1, now, host=socket.gethostname(), spent=spent)
     record(sweep, name, state)
     try:
         status = _status(job, sweep)

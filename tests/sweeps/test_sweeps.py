@@ -18,6 +18,7 @@ from dsrna_jax.runtime.signals import Stopped
 from dsrna_jax.sweeps import jobs, worker
 from dsrna_jax.sweeps.engines import Local, shares_of_cores, visible_gpus
 from dsrna_jax.sweeps.run import run
+from dsrna_jax.sweeps.table import table
 from dsrna_jax.sweeps.worker import JobState
 
 QUICK = ["train", "--genotype=list"]  # prints the published cells, and ends
@@ -172,6 +173,27 @@ def test_a_sweep_on_this_machine_ends_with_a_table(tmp_path, capsys):
     assert "PC_DARTS_cifar" in worker.log_file(sweep, "train_seed=0").read_text()
     assert run_command(f"--run_dir={sweep}") == 0 and "0 of 2 jobs to do" in capsys.readouterr().out
     assert run_command(f"--run_dir={sweep}", "--status") == 0 and capsys.readouterr().out.count("done") == 2
+
+
+def test_the_time_of_a_job_is_that_of_all_its_starts(tmp_path, monkeypatch):
+    (job,) = jobs.keep(jobs.grid("train", []), tmp_path)
+    times = iter([100.0, 160.0, 1000.0, 1030.0, 5000.0, 5005.0])
+    monkeypatch.setattr(worker, "_status", lambda job, sweep: 0)
+    monkeypatch.setattr(worker.time, "time", lambda: next(times))
+    for _ in range(3):
+        worker.run_job(tmp_path, job.name)
+    monkeypatch.undo()
+    assert worker.state_of(tmp_path, job.name).seconds(time.time()) == 95 and "0:01:35" in table([job], tmp_path)
+    worker.record(tmp_path, job.name, JobState("running", 2, time.time() - 20, spent=100.0))
+    assert "0:02:0" in table([job], tmp_path)
+
+
+def test_the_record_of_an_earlier_version_is_read(tmp_path):
+    state = JobState("done", 1, 3.0, 5.0)._asdict()
+    del state["spent"]
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "train.json").write_text(json.dumps(state))
+    assert worker.state_of(tmp_path, "train").seconds(9.0) == 2
 
 
 def test_a_job_that_fails_is_named_with_its_last_line(tmp_path, capsys):
