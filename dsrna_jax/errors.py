@@ -1,5 +1,7 @@
 """Exceptions that a user can cause and mend, and the one for a certificate that an attack has refuted."""
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -12,6 +14,12 @@ class InputError(ValueError):
 
 class NotSeparableError(InputError):
     """A function to bound that seems to mix the examples of a batch."""
+
+
+def close_to(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """A question after the nearest of the `known` names, such as " (did you mean train?)"; empty if none is near."""
+    close = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=cutoff)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 class AbsentDataError(InputError):

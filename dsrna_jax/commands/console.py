@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dsrna_jax import __version__
 from dsrna_jax.commands.process import execute
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, close_to
 from dsrna_jax.runtime.invocation import COMMANDS
 
 
@@ -22,7 +22,10 @@ def main(argv: Sequence[str]) -> None:
     elif name in COMMANDS:
         importlib.import_module(f"dsrna_jax.commands.{name}").main([name, *rest])
     else:
-        raise InputError(f"unknown command {name!r}: expected one of {', '.join(COMMANDS)} (dsrna_jax --help says what they do)")
+        raise InputError(
+            f"unknown command {name!r}{close_to(name, COMMANDS)}: expected one of {', '.join(COMMANDS)} "
+            "(dsrna_jax --help says what they do)"
+        )
 
 
 def overview() -> str:

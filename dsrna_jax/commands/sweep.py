@@ -23,7 +23,7 @@ from absl.flags import FlagValues
 from dsrna_jax.commands.command import parsed_flags
 from dsrna_jax.commands.engines import define_engine, engine
 from dsrna_jax.commands.flags import OF_PROCESSES, define, no_flags, parse
-from dsrna_jax.errors import InputError, shown
+from dsrna_jax.errors import InputError, close_to, shown
 from dsrna_jax.files import expanded
 from dsrna_jax.runtime.invocation import COMMANDS, command_line, in_users_words
 from dsrna_jax.runtime.lock import locked
@@ -83,7 +83,10 @@ def _given(arguments: Sequence[str], sweep: Path) -> list[Job]:
 
     first, *rest = arguments
     if first not in COMMANDS and rest:
-        raise InputError(f"unexpected argument {shown(rest[0])} after the file {shown(first)}: flags of the sweep come first")
+        raise InputError(
+            f"unexpected argument {shown(rest[0])} after the file {shown(first)}"
+            f"{close_to(first, COMMANDS)}: flags of the sweep come first"
+        )
     known = kept(sweep) if (sweep / FILE).exists() else []
     jobs = jobs_of([arguments] if first in COMMANDS else lines_of(first), known)
     check_known = functools.cache(sources.check_known)  # that asks tfds, which takes seconds

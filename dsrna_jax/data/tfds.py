@@ -2,7 +2,6 @@
 
 import bisect
 import contextlib
-import difflib
 import functools
 import io
 import itertools
@@ -19,7 +18,7 @@ from dsrna_jax import strict_json
 from dsrna_jax.data.dataset import Reader
 from dsrna_jax.data.decoding import Picture
 from dsrna_jax.data.pictures import PictureReader, Pictures
-from dsrna_jax.errors import AbsentDataError, InputError, shown
+from dsrna_jax.errors import AbsentDataError, InputError, close_to, shown
 
 SUGGESTIONS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped")
 
@@ -81,8 +80,7 @@ def absent(name: str, data_dir: Path) -> InputError:
     known = tfds.list_builders(with_community_datasets=False)
     base = re.split("[:/]", name)[0]
     if base not in known:
-        close = difflib.get_close_matches(base, [*SUGGESTIONS, *known], n=3)
-        guess = f" (did you mean {' or '.join(dict.fromkeys(close))}?)" if close else ""
+        guess = close_to(base, [*SUGGESTIONS, *known])
         return InputError(
             f"unknown data set {name!r}{guess}: expected {', '.join(SUGGESTIONS)}, any other tfds image classification"
             " set by its name, folder:PATH with one sub-folder of images a class, or shards:PATH with tar files"

@@ -3,7 +3,6 @@
 `zoo.json` holds the published ones, each with the public file that it was read from. Genes are `operation.source`, two a node.
 """
 
-import difflib
 import functools
 import json
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dsrna_jax.errors import InputError
+from dsrna_jax.errors import InputError, close_to
 from dsrna_jax.files import expanded
 from dsrna_jax.genotypes.architecture import Architecture, load
 from dsrna_jax.genotypes.darts_text import OPENING, from_darts
@@ -37,8 +36,7 @@ def published(name: str) -> Architecture:
     if name in table["robnets"]:
         return RobNet(tuple(tuple(code.split()) for code in table["robnets"][name]["codes"]))
     if name not in table["cells"]:
-        close = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
-        guess = f" (did you mean {' or '.join(close)}?)" if close else ""
+        guess = close_to(name, names(), 0.5)
         raise InputError(
             f"genotype={name!r} is neither a run folder nor a .json file, nor a published name{guess}: expected one of these "
             "or random:SEED or Genotype(...); --genotype=list lists the names"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dsrna_jax import strict_json
-from dsrna_jax.errors import InputError, shown
+from dsrna_jax.errors import InputError, close_to, shown
 from dsrna_jax.files import text_of, write_whole
 
 FOLDER_FLAGS = {"search": "run_dir", "train": "run_dir", "attack": "out", "certify": "out"}  # by command
@@ -43,7 +43,9 @@ def grid(command: str, arguments: Sequence[str]) -> list[Job]:
     Raises: InputError if the command has no folder of results, or an argument is not --NAME=VALUE, --NAME or --noNAME.
     """
     if command not in FOLDER_FLAGS:
-        raise InputError(f"a sweep cannot run {shown(command)}: expected one of {', '.join(FOLDER_FLAGS)}")
+        raise InputError(
+            f"a sweep cannot run {shown(command)}{close_to(command, FOLDER_FLAGS)}: expected one of {', '.join(FOLDER_FLAGS)}"
+        )
     axes: dict[str, list[str]] = {}
     for argument in arguments:
         if not re.match(r"--?[A-Za-z_]", argument):
@@ -99,7 +101,9 @@ def lines_of(path: str) -> list[list[str]]:
     try:
         text = text_of(path)
     except OSError as error:
-        raise InputError(f"cannot read the commands of a sweep in {shown(path)}: {error.strerror}") from None
+        raise InputError(
+            f"cannot read the commands of a sweep in {shown(path)}{close_to(path, FOLDER_FLAGS)}: {error.strerror}"
+        ) from None
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         try:

@@ -36,6 +36,11 @@ def test_an_unknown_command_is_one_line_that_lists_the_commands(arguments, capsy
     assert err.count("\n") == 1 and f"unknown command {arguments[0]!r}" in err and all(name in err for name in COMMANDS)
 
 
+def test_an_unknown_command_is_answered_by_the_one_that_comes_close(capsys):
+    assert status(console.main, ["dsrna_jax", "trian"]) == 1
+    assert "unknown command 'trian' (did you mean train?): expected" in capsys.readouterr().err
+
+
 def test_arguments_reach_the_command(capsys):
     assert status(console.main, ["dsrna_jax", "search", "--cels=3"]) == 1
     assert "cels" in capsys.readouterr().err

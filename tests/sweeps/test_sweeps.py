@@ -46,6 +46,7 @@ def test_every_job_has_a_name_of_its_own_that_is_a_file_name():
     ("lines", "expected"),
     [
         ([["compare", "runs/a"]], "a sweep cannot run 'compare': expected one of search, train, attack, certify"),
+        ([["trian"]], "a sweep cannot run 'trian' (did you mean train?): expected one of"),
         ([["train", "runs/a"]], "unexpected argument 'runs/a' of train: expected --NAME=VALUE"),
         ([["train", "--seed=1", "--seed=1"]], "train has --seed=1 twice"),
         ([["train", "--seed=1"], ["train", "--seed=1"]], "a sweep has `train --seed=1` twice"),
@@ -230,7 +231,8 @@ def test_a_genotype_that_a_job_will_write_and_data_of_another_machine_are_known(
         (["search", "--dataset=nosuchset"], "unknown data set 'nosuchset'"),
         (["attack"], "attack: expected --checkpoint=RUN"),
         (["train", "--coordinator_address=auto"], "each job of a sweep is one process"),
-        (["tarin", "--seed=1"], "unexpected argument '--seed=1' after the file 'tarin'"),
+        (["tarin", "--seed=1"], "unexpected argument '--seed=1' after the file 'tarin' (did you mean train?): flags"),
+        (["serach"], "cannot read the commands of a sweep in 'serach' (did you mean search?): No such file or directory"),
         (["no such file"], "cannot read the commands of a sweep in 'no such file': No such file or directory"),
         ([], "no sweep in"),
         (["--engine=ray", "--ray_address=127.0.0.1:1", *QUICK], "no cluster answers there (Connection refused): start it"),
