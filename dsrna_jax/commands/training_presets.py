@@ -5,6 +5,7 @@ python -m experiments.train --preset=NAME --genotype=... [--data_dir=...] [--FIE
 
 from dataclasses import replace
 
+from dsrna_jax.runtime.options import changed
 from dsrna_jax.training.config import TrainingConfig
 
 # The handwritten digits, 8x8 pixels: minutes on two cores, most of them compilation.
@@ -72,7 +73,7 @@ IMAGENET_FREE = replace(
 )
 # Wong et al. 2020 (arXiv:2001.03994), on ImageNet: 15 epochs, one step of 5/255 within 4/255. Theirs grow the images from 128
 # pixels to 288, by rates for each size; ours keep 224.
-IMAGENET_ADVERSARIAL = replace(IMAGENET_FREE, adversarial="fast", epochs=15, lr=0.2, schedule="triangle")
+IMAGENET_ADVERSARIAL = changed(IMAGENET_FREE, adversarial="fast", epochs=15, lr=0.2, schedule="triangle")
 
 # Mok et al. 2021 (AdvRush, arXiv:2108.01289), the usual recipe in the literature on robust search. PGD-7 within 8/255 in steps of
 # 2/255, as in RobNet; the published code of AdvRush has 0.031 and 0.01.

@@ -70,6 +70,7 @@ def option(
     before: Any = None,
     in_programs: InPrograms = "constant",
     of: str = "",
+    most: str = "",
 ) -> Any:
     """A field of a dataclass with its default, its help and its allowed values, if they are limited.
 
@@ -81,12 +82,14 @@ def option(
       before: the value of runs that were saved before the field existed; None if it always has.
       in_programs: the part of the field in the compiled programs of a run.
       of: what another field must be for this one to have an effect: "strategy=gradient", "strategy!=gradient", or "perturbation"
-        for any value but "none", an empty text and 0.
+        for any value but "none", an empty text and 0; "adversarial=pgd|mart" for one of several values, and " and " between
+        several conditions.
+      most: the field that this one must not exceed where it is changed, as "epochs", or must stay below, as "<epochs".
     """
     within = interval(allowed) if isinstance(allowed, str) else None
     choices = None if isinstance(allowed, str) else allowed
     names = {"help": text, "choices": choices, "within": within, "formerly": formerly, "renamed": renamed or {}, "before": before}
-    return dataclasses.field(default=default, metadata=names | {"in_programs": in_programs, "of": of})
+    return dataclasses.field(default=default, metadata=names | {"in_programs": in_programs, "of": of, "most": most})
 
 
 def sections(kind: type) -> dict[str, list[dataclasses.Field]]:
@@ -125,13 +128,19 @@ def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lacking(kind: type, values: Mapping[str, Any], name: str) -> str:
-    """The condition `of` which a field of the dataclass `kind` would have an effect, if these values fail it; otherwise empty."""
+    """The condition `of` which a field of the dataclass `kind` would have an effect, if these values fail it; otherwise empty.
+
+    The first one, if there are several.
+    """
     of = kind.__dataclass_fields__[name].metadata["of"]
-    if not of:
-        return ""
-    other, sign, expected = re.fullmatch(r"(\w+)(?:(!?=)(\w+))?", of).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    is_met = values[other] not in ("none", "", 0) if sign is None else (values[other] == expected) == (sign == "=")
-    return lacking(kind, values, other) if is_met else of
+    return next(filter(None, (_failed(kind, values, condition) for condition in of.split(" and ") if condition)), "")
+
+
+def _failed(kind: type, values: Mapping[str, Any], condition: str) -> str:
+    """The condition, or one of the field that it names, if these values fail it; otherwise empty."""
+    other, sign, expected = re.fullmatch(r"(\w+)(?:(!?=)([\w|]+))?", condition).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    is_met = values[other] not in ("none", "", 0) if sign is None else (values[other] in expected.split("|")) == (sign == "=")
+    return lacking(kind, values, other) if is_met else condition
 
 
 def with_effect(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,10 +153,17 @@ def with_effect(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def changed(config: Any, **changes: Any) -> Any:
     """The configuration with changes; other fields that have no effect beside them get their default.
 
-    Raises: InputError as `check`, which refuses changes that have no effect.
+    Raises: InputError as `check`, which refuses changes that have no effect, or if one exceeds the `most` of its option.
     """
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)} | changes
-    return type(config)(**with_effect(type(config), values) | changes)
+    new = type(config)(**with_effect(type(config), values) | changes)
+    for field in dataclasses.fields(config):
+        most, value = field.metadata["most"], getattr(new, field.name)
+        if most and value != getattr(config, field.name):
+            other, is_below = most.removeprefix("<"), most.startswith("<")
+            if value >= (limit := getattr(new, other)) if is_below else value > (limit := getattr(new, other)):
+                raise InputError(f"{field.name}={value}: expected {'less than' if is_below else 'at most'} {other}={limit}")
+    return new
 
 
 def check(config: Any) -> None:
@@ -160,7 +176,10 @@ def check(config: Any) -> None:
     for field in dataclasses.fields(config):
         value = values[field.name]
         if value and value != field.default and (of := lacking(type(config), values, field.name)):
-            raise InputError(f"{field.name}={shown(value)} has no effect: expected {of}, or {field.name}={shown(field.default)}")
+            wanted = of.replace("|", " or ")
+            raise InputError(
+                f"{field.name}={shown(value)} has no effect: expected {wanted}, or {field.name}={shown(field.default)}"
+            )
 
 
 def check_fields(kind: type, values: Mapping[str, Any]) -> None:

@@ -40,7 +40,9 @@ class TrainingConfig(AdversarialOptions, ImageOptions, ComputeOptions):
     )
     lr: float = option(0.05, "highest learning rate (SGD)", "[0, 1e6]")
     schedule: str = option("cosine", "how the learning rate changes from epoch to epoch", _SCHEDULES)
-    lr_warmup_epochs: int = option(0, "epochs in which the learning rate rises to that of its schedule", "[0, 1e6]")
+    lr_warmup_epochs: int = option(
+        0, "epochs in which the learning rate rises to that of its schedule", "[0, 1e6]", most="epochs"
+    )
     momentum: float = option(0.9, "momentum", "[0, 1)")
     weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]", in_programs="argument")
     clip: float = option(5.0, "largest norm of the gradient", "[1e-30, 1e30]")

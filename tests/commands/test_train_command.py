@@ -84,7 +84,7 @@ def test_genotype_list_prints_the_published_names(capsys):
         (["--genotype=RobNet_free"], "expected cells=20"),
         (["--genotype={0}/nothing.json"], "cannot read a genotype from"),
         (["--adversarial=cw"], "<none|pgd|fast|trades|mart|free>"),
-        (["--radius=8"], "expected at most 1, because pixels are in [0, 1]"),
+        (["--adversarial=pgd", "--radius=8"], "expected at most 1, because pixels are in [0, 1]"),
         (["--adversarial=free", "--norm=l2"], "expected norm='linf'"),
         (["--patience=3", "--held_out=0"], "expected held_out above 0"),
         (["--held_out=0.001"], "is less than one image a class"),

@@ -10,6 +10,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from dsrna_jax.networks import network
+from dsrna_jax.runtime.options import with_effect
 from dsrna_jax.training import adversarial
 from dsrna_jax.training.adversarial import Passes
 from dsrna_jax.training.adversarial_options import ADVERSARIES
@@ -40,7 +41,9 @@ LABELS = np.arange(8) % 3
 
 
 def config_of(**fields):
-    return TrainingConfig(**{"batch_size": 8, "auxiliary_weight": 0.0, "epochs": 4, "radius": 0.1, "lr": 0.1} | fields)
+    """A small configuration with these fields, but for those that have no effect beside the others."""
+    small = {"batch_size": 8, "auxiliary_weight": 0.0, "epochs": 4, "radius": 0.1, "lr": 0.1}
+    return TrainingConfig(**with_effect(TrainingConfig, small | fields))
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES)
@@ -129,7 +132,7 @@ def random_logits(seed, rows=5):
 
 def test_without_an_attack_trades_is_the_plain_loss_and_mart_the_boosted_one():
     """TRADES is then the plain loss; MART the boosted one."""
-    config, labels, clean = config_of(beta=5.0), np.array([0, 1, 2, 3, 0]), random_logits(0)
+    config, labels, clean = config_of(adversarial="mart", beta=5.0), np.array([0, 1, 2, 3, 0]), random_logits(0)
     plain, trades, mart = losses(config, clean, clean, labels)
     np.testing.assert_allclose(plain, -log_softmax(clean, axis=1)[np.arange(5), labels].mean(), rtol=1e-5)
     np.testing.assert_allclose(trades, plain, rtol=1e-5)
@@ -140,7 +143,7 @@ def test_without_an_attack_trades_is_the_plain_loss_and_mart_the_boosted_one():
 
 
 def test_trades_and_mart_equal_their_formulas():
-    config, labels = config_of(beta=5.0), np.array([0, 1, 2, 3, 0])
+    config, labels = config_of(adversarial="mart", beta=5.0), np.array([0, 1, 2, 3, 0])
     clean, attacked = random_logits(0), random_logits(1)
     p, q = softmax(np.float64(clean), axis=1), softmax(np.float64(attacked), axis=1)
     kl = np.sum(p * (np.log(p) - np.log(q)), axis=1)

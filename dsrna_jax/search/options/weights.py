@@ -14,7 +14,7 @@ class WeightOptions:
     section: ClassVar[str] = "epochs, batches and weights"
 
     epochs: int = option(15, "passes over the search_train half; 0 for children without a supernet", "[0, 1e6]")
-    warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]")
+    warmup_epochs: int = option(3, "epochs in which the alphas are frozen", "[0, 1e6]", most="<epochs")
     batch_size: int = option(64, "images per step, from each half", "[1, 1e6]")
     batch_norm: str = option(
         "batch", "batch norm in steps: by the whole batch, or by each device's part of it", ("batch", "device"), before="batch"
@@ -27,7 +27,9 @@ class WeightOptions:
     )
     weight_lr: float = option(0.1, "learning rate of the weights (SGD), annealed by a cosine per epoch", "[0, 1e6]")
     weight_lr_min: float = option(0.0, "learning rate at the end of the cosine", "[0, 1e6]")
-    weight_lr_warmup_epochs: int = option(0, "epochs in which that learning rate rises to its cosine", "[0, 1e6]", before=0)
+    weight_lr_warmup_epochs: int = option(
+        0, "epochs in which that learning rate rises to its cosine", "[0, 1e6]", before=0, most="epochs"
+    )
     momentum: float = option(0.9, "momentum of the weights", "[0, 1)")
     weight_decay: float = option(3e-4, "L2 decay of the weights", "[0, 1e6]", in_programs="argument")
     clip: float = option(5.0, "largest norm of the weight gradient", "[1e-30, 1e30]")
