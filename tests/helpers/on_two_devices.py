@@ -29,6 +29,7 @@ from dsrna_jax.networks.layers import BatchNorm
 from dsrna_jax.runtime import compilation, records, sharding
 from dsrna_jax.runtime.device_data import DeviceData, gathered, on_devices
 from dsrna_jax.runtime.microbatches import over_parts
+from dsrna_jax.runtime.options import with_effect
 from dsrna_jax.search import bilevel, curvature
 from dsrna_jax.search.programs import arguments, search_programs
 from dsrna_jax.search.setup import search_setup
@@ -179,10 +180,11 @@ QUICK = {("free", "running"), ("trades", "running"), ("pgd", "batch")}
     ("kind", "statistics"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in KINDS]
 )
 def test_a_training_step_is_that_of_the_whole_batch(kind, statistics):
-    config = TrainingConfig(
+    settings = dict(
         adversarial=kind, attack_statistics=statistics, batch_size=12, auxiliary_weight=0.0, radius=0.1, attack_steps=2,
         replays=2, crop_padding=1, flip=True,
     )  # fmt: skip
+    config = TrainingConfig(**with_effect(TrainingConfig, settings))
     functions = training_functions(config, NET, IMAGES.shape[1:], steps_per_epoch=1)
     state = jax.jit(functions.init)(KEY)
 

@@ -73,7 +73,8 @@ def test_without_batch_statistics_a_search_step_is_that_of_the_whole_batch(order
 @pytest.mark.parametrize("adversarial", ["none", "free"])
 def test_without_batch_statistics_a_training_step_is_that_of_the_whole_batch(adversarial):
     def trained(microbatch):
-        settings = {"batch_size": 6, "auxiliary_weight": 0.0, "adversarial": adversarial, "replays": 2, "microbatch": microbatch}
+        settings = {"batch_size": 6, "auxiliary_weight": 0.0, "adversarial": adversarial, "microbatch": microbatch}
+        settings |= {"replays": 2} if adversarial == "free" else {}
         functions = training_functions(TrainingConfig(**settings), Dense(), SHAPE, 3)
         images = (255 * TRAIN.images).astype(np.uint8)
         return jax.jit(functions.train_step)(jax.jit(functions.init)(jax.random.key(0)), images, TRAIN.labels, KEY)
