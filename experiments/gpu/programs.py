@@ -74,8 +74,10 @@ def _search(part: str, preset: str, **changes) -> Callable:
 
 def _training(**changes) -> Callable:
     def build(size, mesh):
-        settings = {"genotype": GENOTYPE, "batch_size": size.batch_size, "attack_steps": size.steps}
-        config = dataclasses.replace(TRAINING_PRESETS["cifar10"], **settings, **size.derived, **changes)
+        settings = {"genotype": GENOTYPE, "batch_size": size.batch_size, **size.derived, **changes}
+        if "adversarial" in changes:
+            settings["attack_steps"] = size.steps
+        config = dataclasses.replace(TRAINING_PRESETS["cifar10"], **settings)
         setup = training_setup(config, published=published_training_split(config.dataset))
         functions = training_programs.training_programs(setup.functions)
         return functions.train_step, training_programs.arguments(setup, mesh)["train_step"], True

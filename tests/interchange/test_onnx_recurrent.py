@@ -47,7 +47,7 @@ def test_bounds_of_recurrent_networks_hold(operator, tmp_path):
     [
         ({"activations": ["Affine"]}, "activation 'Affine': expected one of Relu, "),
         ({"activations": ["Tanh", "Relu"]}, "2 activations: expected 1 for each direction"),
-        ({"direction": "both"}, "direction='both': expected forward, reverse or bidirectional"),
+        ({"direction": "both"}, "direction='both': expected forward, reverse, bidirectional"),
         ({"operands": [("n", np.array([3], np.int32))]}, "sequence_lens=.3.: expected the whole sequence of 5"),
     ],
 )

@@ -252,7 +252,8 @@ def test_options_that_are_no_constants_of_programs_leave_them_as_they_are(kind, 
     def run(number, changes):
         if kind == "search":
             return search_of(operations="", **changes)  # stages begin with all of them
-        return training_of(tmp_path, number, **{name: value for name, value in changes.items() if name != "genotype"})
+        own = {name: value for name, value in changes.items() if name != "genotype"}
+        return training_of(tmp_path, number, adversarial="fast", **own)  # which has a collapse to stop at
 
     plain = run(0, {"eigenvalue_every": 1} if kind == "search" else {})
     listed = {name for part in ("none", "argument") for name in names_in_programs(plain[0].config, part)}

@@ -184,7 +184,7 @@ def test_cells_of_pnas_grow_by_a_node_from_the_best_before():
 
 
 def test_no_child_of_pnas_is_one_before_it_while_there_are_others():
-    """Of 81 codes 60 are judged; with rewards of their sums the surrogate would propose the best of them again."""
+    """60 of 81 codes are judged; with rewards of their sums the surrogate would propose the best of them again."""
     growing = made("pnas", [3, 3, 3, 3], round_size=4, children=60)
     memory, seen = growing.init(KEY), []
     for number in range(15):
