@@ -58,11 +58,9 @@ def _recurrent(cell, gates: int, activations: tuple[str, ...], states: int) -> O
         peepholes = initial[states] if len(initial) > states else None
         ends, outputs = [], []
         for i, (functions, is_reversed) in enumerate(zip(_functions(node, activations, len(reversals)), reversals, strict=True)):
-            own = _Weights(
-                jnp.asarray(recurrences[i]),
-                *jnp.split(jnp.asarray(biases[i])[None], 2, axis=1),
-                (0, 0, 0) if peepholes is None else jnp.split(jnp.asarray(peepholes[i])[None], 3, axis=1),
-            )
+            of_input, of_state = jnp.split(jnp.asarray(biases[i])[None], 2, axis=1)
+            of_memory = (0, 0, 0) if peepholes is None else jnp.split(jnp.asarray(peepholes[i])[None], 3, axis=1)
+            own = _Weights(jnp.asarray(recurrences[i]), of_input, of_state, of_memory)
 
             def step(state, given, functions=functions, own=own):
                 state = cell(node, functions, given, state, own)
