@@ -42,8 +42,14 @@ def multiply_adds(config: SearchConfig, needed: Sequence[Part]) -> Resource:
 
 
 def milliseconds(config: SearchConfig, needed: Sequence[Part]) -> Resource:
-    """Milliseconds for a batch, by the table of the configuration. Raises: InputError if it has none for a part."""
-    known = latency.load(config.latency_table).milliseconds
+    """Milliseconds for a batch, by the table of the configuration. Raises: InputError if it has none for it, or for a part."""
+    table = latency.load(config.latency_table)
+    known = table.milliseconds
+    if table.batch_size != config.batch_size:
+        raise InputError(
+            f"{config.latency_table} has the times of batches of {table.batch_size} images, and batch_size={config.batch_size}: "
+            f"{latency.MAKE} for the same flags"
+        )
     if lacking := [part for part in needed if part not in known and not is_free(part)]:
         name, entering, leaving, height, width, stride = lacking[0]
         raise InputError(

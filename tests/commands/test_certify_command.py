@@ -278,3 +278,11 @@ def test_a_batch_that_devices_cannot_share_is_refused(linear, tmp_path, monkeypa
     monkeypatch.setattr(sharding, "own_mesh", lambda count: SimpleNamespace(size=3))
     assert run_command(f"--out={tmp_path / 'out'}", *SMALL) == 1
     assert "batch_size=10 does not divide among 3 devices" in capsys.readouterr().err
+
+
+def test_percentiles_of_certified_radii_are_rounded_down_and_those_of_attacks_up():
+    """So the first are no more, and the second no less, than the radii between which they lie."""
+    radii, correct = np.array([0.0, 0.25, np.inf, np.inf]), np.ones(4, bool)
+    down, up = certification_report.summary(radii, correct), certification_report.summary(radii, correct, rounded="higher")
+    assert (down["p25"], down["median"], down["p5"]) == (0.0, 0.25, 0.0)
+    assert (up["p25"], up["median"], up["p5"]) == (0.25, None, 0.25)

@@ -122,6 +122,7 @@ MISTAKES = {
     "another CPU": (lambda content: content["machine"].update(processor="Z80"), r"another machine \(processor Z80; here proc"),
     "another device": (lambda content: content["machine"].update(device="NVIDIA H100"), "another machine .device NVIDIA H100"),
     "a part that lacks": (_without("name", "mbconv_5x5_e6"), "lacks 1 of the parts .* as mbconv_5x5_e6 from 12 to 4"),
+    "another batch": (lambda content: content.update(batch_size=7), "times of batches of 7 images, and batch_size="),
     "a part twice": (lambda content: content["parts"].append(content["parts"][0]), "two rows of one part"),
     "no time": (lambda content: content["parts"][1].update(milliseconds=0), r"parts\[1\].milliseconds to be a number in \(0"),
 }
@@ -142,8 +143,11 @@ def test_a_table_that_does_not_fit_is_refused_in_one_line(mistake, tmp_path):
 def test_an_absent_table_and_options_without_it_are_refused_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"no latency table .*absent.json: python -m experiments.benchmark --what=latency makes"):
         search_setup(with_table(tmp_path / "absent.json"))
-    for changes in ({"resource_weight": 0.0}, {"latency_table": ""}):
-        with pytest.raises(InputError, match="needs a resource_weight, such as 0.1, and the latency_table"):
+    for changes, missing in (
+        ({"resource_weight": 0.0}, "a resource_weight, such as 0.1$"),
+        ({"latency_table": ""}, "the latency_table"),
+    ):
+        with pytest.raises(InputError, match=f"resource=latency needs {missing}"):
             dataclasses.replace(with_table("x"), **changes)
     with pytest.raises(InputError, match="latency_table='x' is of resource=latency"):
         dataclasses.replace(CONFIG, latency_table="x")

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -45,7 +45,7 @@ def write(out: Path, config: CertificationConfig, setup: EvaluationSetup, rows: 
             }
             for radius in round_radii(certified, attacked)
         ],
-        "attack_radius": None if attacked is None else summary(attacked, correct),
+        "attack_radius": None if attacked is None else summary(attacked, correct, rounded="higher"),
         "gap": None if attacked is None else _gap(certified[correct], attacked[correct]),
         "per_target": {target: summary(arrays[target], stands) for target in rows[0]["radius"] if target != MINIMUM},
         "abstained": float((arrays["smoothed"] < 0).mean()) if "smoothed" in arrays else None,
@@ -76,11 +76,16 @@ def gathered(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def summary(radii: Float[np.ndarray, " examples"], correct: Bool[np.ndarray, " examples"]) -> dict[str, float | None]:
-    """Mean radius, mean over the correct examples alone, and percentiles; None for infinity."""
+def summary(
+    radii: Float[np.ndarray, " examples"], correct: Bool[np.ndarray, " examples"], rounded: Literal["lower", "higher"] = "lower"
+) -> dict[str, float | None]:
+    """Mean radius, mean over the correct examples alone, and percentiles; None for infinity.
+
+    A percentile between two radii is the lower one, of attacks, which bound from above, the higher.
+    """
     values = {"mean": radii.mean(), "mean_correct": radii[correct].mean() if correct.any() else 0.0}
     for name, percentile in (("median", 50), ("p5", 5), ("p25", 25), ("p75", 75), ("p95", 95)):
-        values[name] = np.percentile(radii, percentile, method="lower")
+        values[name] = np.percentile(radii, percentile, method=rounded)
     return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
 
 

@@ -98,8 +98,11 @@ def check_mixture(config: Any) -> None:
         raise InputError(f"levels=1 has no hypergradient of order={config.order!r}: expected order=first")
     if config.levels == 1 and config.perturbation != "none":
         raise InputError(f"perturbation={config.perturbation!r} changes the weight step alone: expected levels=2")
-    if config.resource == "latency" and not (config.resource_weight and config.latency_table):
-        raise InputError("resource=latency needs a resource_weight, such as 0.1, and the latency_table that has the times")
+    if config.resource == "latency":
+        weight = "" if config.resource_weight else "a resource_weight, such as 0.1"
+        table = "" if config.latency_table else "the latency_table that has the times"
+        if missing := " and ".join(filter(None, (weight, table))):
+            raise InputError(f"resource=latency needs {missing}")
     if config.latency_table and config.resource != "latency":
         raise InputError(f"latency_table={config.latency_table!r} is of resource=latency; got resource={config.resource}")
     if config.mixture == "softmax" and config.keep == "all" and "none" not in config.primitives:
