@@ -42,6 +42,32 @@ def test_bounds_of_recurrent_networks_hold(operator, tmp_path):
     assert widths[1] < widths[0] < 2
 
 
+@pytest.mark.parametrize("operator", GATES)
+def test_a_layout_with_the_batch_first_computes_the_same(operator, tmp_path):
+    """Both directions, from given states; all outputs are put one after the other."""
+    random, count, states = np.random.default_rng(0), GATES[operator], 2 if operator == "LSTM" else 1
+    constants = {"w": random.normal(size=(2, 3 * count, 4)), "r": random.normal(size=(2, 3 * count, 3)), "flat": np.array([-1])}
+    constants = {name: value.astype(np.float32) if value.dtype == float else value for name, value in constants.items()}
+    start = random.normal(size=(states, 2, 1, 3)).astype(np.float32)
+    x, values = random.normal(size=(5, 1, 4)).astype(np.float32), []
+    for layout in (0, 1):
+        moved = start.swapaxes(1, 2) if layout else start
+        given = constants | {"b": np.zeros((2, 6 * count), np.float32), "n": np.array([5], np.int32)}
+        given |= {f"s{i}": state for i, state in enumerate(moved)}
+        names, results = ["w r b n", *(f"s{i}" for i in range(states))], ["e", "h", "c"][: 1 + states]
+        nodes = [
+            node(operator, f"x {' '.join(names)}", " ".join(results), hidden_size=3, direction="bidirectional", layout=layout),
+            node("Transpose", "e", "every", perm=[1, 2, 0, 3] if layout else [0, 1, 2, 3]),
+            node("Transpose", "h", "last", perm=[1, 0, 2] if layout else [0, 1, 2]),
+            *(node("Reshape", f"{name} flat", f"flat_{name}") for name in ("every", "last")),
+            node("Concat", "flat_every flat_last", "y", axis=0),
+        ]
+        shape = (1, 5, 4) if layout else (5, 1, 4)
+        network = interchange.read_onnx(saved_graph(tmp_path / f"{layout}.onnx", nodes, given, shape))
+        values.append(np.asarray(network(x.reshape(1, *network.example_shape))))
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -102,10 +102,12 @@ def _cast(node, x):
 def _of_type(x, dtype):
     if dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+    if dtype == x.dtype:
+        return x
     if dtype == np.dtype(bool):
-        return x if x.dtype == bool else x != 0
+        return x != 0
     if dtype in (np.dtype(np.int32), np.dtype(np.int64)):
-        return x if jnp.issubdtype(x.dtype, jnp.integer) else x.astype(jnp.result_type(int))
+        return x.astype(jnp.result_type(int))
     raise InputError(f"cast of a value that depends on the input to {dtype}: expected floats, bool, int32 or int64")
 
 
