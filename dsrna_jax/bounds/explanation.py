@@ -119,7 +119,7 @@ class _Backward(NamedTuple):
 
     entries: int
     rows: int
-    widest: float
+    widest: int
     work: int
     shares: int
 
@@ -127,7 +127,7 @@ class _Backward(NamedTuple):
     def of(cls, graph: Graph, node: Node, options: Options, batch: int) -> "_Backward":
         rows = Rows(node, window_axes(graph, node))
         sizes = [(below, held(below, frame)) for below, frame in frames(graph, node, rows.frame)]
-        widest = max(_unfolded(below) * size / below.size for below, size in sizes)
+        widest = max(size for _, size in sizes)
         shares = sum(size * (1 + below.operation.has_two_shares) for below, size in sizes if is_adjustable(below))
         at_once = 2 * min(node.size, rows.at_once(graph, options.chunk, batch))
         if node is graph.output and not rows.axes and not options.ascent.shared:
@@ -145,11 +145,6 @@ class _Backward(NamedTuple):
         """`bytes`, if slopes are optimised: derivatives keep every functional, and Adam some arrays of slopes."""
         slopes = SLOPE_BUFFERS * self.shares * (1 if is_shared else self.rows)
         return self.bytes(batch, item) + round(batch * (self.rows * self.work + slopes) * item)
-
-
-def _unfolded(node: Node) -> int:
-    """Entries of the largest array that a row needs at a node, if it holds all of the node's entries."""
-    return max(node.size, node.operation.unfolded) if isinstance(node.operation, Linear) else node.size
 
 
 def shortage(cost: Cost) -> str | None:

@@ -19,7 +19,6 @@ class Linear:
     magnitude: maps bounds of their absolute values, r -> |A| r.
     both: maps (*d, *r) to (A d, |A| r), if that is less work than `deviation` and `magnitude`.
     transposed: maps functionals of the result to those of the parents; derived from `deviation` where it is None.
-    unfolded: peak elements per example that `transposed` materialises, if larger than the value (for memory estimates).
     terms: the most products that are summed for an entry of the result; 0 for a sum of two, which is rounded relative to the
       result, constants included; None if nothing is rounded, as in moving entries or changing signs.
     shares: the most entries of the result that an entry of a parent contributes to: the terms of the transposed operation.
@@ -37,7 +36,6 @@ class Linear:
     magnitude: Callable
     both: Callable | None = None
     transposed: Callable | None = None
-    unfolded: int = 0
     terms: int | None = None
     shares: int = 1
     increasing: bool = False

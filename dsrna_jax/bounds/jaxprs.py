@@ -1,4 +1,4 @@
-"""Jaxprs: evaluation of their equations, and access to the parts that depend on the version of JAX."""
+"""Jaxprs: constants among their equations, and access to the parts that depend on the version of JAX."""
 
 import math
 import os
@@ -9,12 +9,7 @@ import numpy as np
 from jax.extend import core
 
 from dsrna_jax.bounds.known import is_known, number
-
-
-def evaluated(primitive, inputs, params) -> list:
-    """Outputs of a primitive on arrays."""
-    outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
-    return list(outputs) if primitive.multiple_results else [outputs]
+from dsrna_jax.kernels.equations import evaluated
 
 
 def constant(primitive, inputs, params) -> list:

@@ -15,7 +15,7 @@ from dsrna_jax.inputs import is_known
 
 AT_LEAST = {"square": 0.0, "abs": 0.0, "exp": 0.0, "exp2": 0.0, "logistic": 0.0, "sqrt": 0.0, "erfc": 0.0, "cosh": 1.0}
 KEEPING = frozenset("reshape squeeze expand_dims transpose broadcast_in_dim slice rev copy reduce_max reduce_min".split())
-SUMS = ("reduce_sum", "cumsum", "reduce_window_sum", "dot_general", "conv_general_dilated")
+SUMS = ("reduce_sum", "cumsum", "reduce_window_sum", "dot_general", "conv_general_dilated", "convolution")
 SPARE = 1e-6  # more than the rounding of a sum or a product in float32
 DEPTH = 32  # of the operations that are looked through
 

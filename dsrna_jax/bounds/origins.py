@@ -3,9 +3,9 @@
 from typing import Any
 
 from dsrna_jax.bounds.graph import Node, Predicate
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.structure import Made
 from dsrna_jax.bounds.univariate import ELEMENTWISE, Univariate, is_of_numbers, itself, joined
+from dsrna_jax.kernels.equations import evaluated
 
 
 class Origins:

@@ -65,6 +65,8 @@ def _keeps_apart(name, params, place, own, batch, shape, axis, indices):
         return batch == axis if place == 0 else _window_of_update(params["dimension_numbers"], batch, len(shape)) == axis
     if name == "depthwise":
         return batch in (0, 1, 2)
+    if name == "convolution":
+        return batch == 0
     if name == "pointwise":
         return batch != len(shape) - 4
     return True

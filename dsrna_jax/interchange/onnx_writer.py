@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from dsrna_jax.bounds.jaxprs import called_jaxpr, consts_and_carries, evaluated
+from dsrna_jax.bounds.jaxprs import called_jaxpr, consts_and_carries
 from dsrna_jax.errors import InputError
 from dsrna_jax.extras import packages_for
 from dsrna_jax.files import replacing
 from dsrna_jax.interchange.emission import ALL
 from dsrna_jax.interchange.emission.graph_writer import OPSET, GraphWriter, Tensor, Value
+from dsrna_jax.kernels.equations import evaluated
 
 _SIZES = (3, 5)  # of the batch, in the two traces
 _OTHER_NUMBERS = "the function computes with other numbers at other batch sizes: expected one of each example by itself"

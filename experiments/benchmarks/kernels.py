@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dsrna_jax.kernels import depthwise, lowering, max_pool, reductions
+from dsrna_jax.kernels import convolution, depthwise, lowering, max_pool, reductions
 from dsrna_jax.runtime import sharding
 
 
@@ -23,7 +23,7 @@ class Pair(NamedTuple):
 
 
 def pairs(batch: int = 16) -> Iterator[Pair]:
-    """Depthwise convolutions and max pools of the size of a PC-DARTS node, stacks of nine arrays, and a padding."""
+    """Depthwise convolutions and max pools of the size of a PC-DARTS node, convolutions, stacks of nine arrays, and a padding."""
     draw = functools.partial(jax.random.normal, jax.random.key(0))
     for size, channels, stride in ((32, 4, 1), (32, 8, 1), (32, 8, 2), (8, 32, 1)):
         taps = depthwise.square_taps(5)
@@ -33,6 +33,11 @@ def pairs(batch: int = 16) -> Iterator[Pair]:
             plain = functools.partial(_library_depthwise, stride=stride)
             name = f"depthwise 5x5, 2 maps of {channels} channels, 8 kernels each, {size}x{size}, stride {stride}, {derivative}"
             yield Pair(name, _derived(ours, derivative), _derived(plain, derivative), (image, kernel))
+    image, kernel = draw((batch, 28, 28, 16)), draw((3, 3, 16, 32))
+    for derivative in ("forward", "by the image", "by the kernel"):
+        for name, around in {"": lambda f: f, "in a loop, ": _looped}.items():
+            pair = (around(_derived(f, derivative)) for f in (_own_convolution, _library_convolution))
+            yield Pair(f"convolution 3x3, 16 to 32 channels, 28x28, {name}{derivative}", *pair, (image, kernel))
     maps = draw((8, batch, 32, 32))
     window = (1, 1, 3, 3), (1, 1, 1, 1), [(0, 0), (0, 0), (1, 1), (1, 1)]
     plain = jax.grad(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, *window).sum())
@@ -66,6 +71,25 @@ def _derived(f: Callable, derivative: str) -> Callable:
     if derivative == "forward":
         return f
     return jax.grad(lambda image, kernel: f(image, kernel).sum(), argnums=int(derivative == "by the kernel"))
+
+
+def _looped(f: Callable) -> Callable:
+    """f in a loop, whose compiler cannot know that there is but one step."""
+
+    def looped(image, kernel):
+        start = jax.tree.map(jnp.zeros_like, jax.eval_shape(f, image, kernel))
+        steps = 1 + (image[0, 0, 0, 0] > 1e9).astype(int)
+        return lax.fori_loop(0, steps, lambda step, total: total + f(image + step, kernel), start)
+
+    return looped
+
+
+def _own_convolution(image, kernel):
+    return convolution.convolution(image, kernel, strides=(1, 1), padding=[(1, 1)] * 2, dilation=(1, 1))
+
+
+def _library_convolution(image, kernel):
+    return lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _library_depthwise(image, kernel, stride):

@@ -8,9 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.building import linear, nodes_of, values
 from dsrna_jax.bounds.rules.windowed.form import broadcasting, elementwise
+from dsrna_jax.kernels.equations import evaluated
 
 
 def moving(*data, structural=True, singleton=False, terms=None, shares=None, of_deviations=None):

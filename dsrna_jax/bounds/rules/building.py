@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from dsrna_jax.bounds.graph import Linear, Node, Predicate, Whole
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.windowed import PARTS, WINDOWED
 from dsrna_jax.bounds.rules.windowed.form import elementwise
 from dsrna_jax.bounds.rules.windowed.moves import repeated
 from dsrna_jax.kernels.borders import apart
+from dsrna_jax.kernels.equations import evaluated
 
 Rule = Callable[..., list]  # (tracer, primitive, operands, params, axes) -> outputs
 

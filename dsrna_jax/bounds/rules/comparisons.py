@@ -9,7 +9,6 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Node, Predicate, partial_before
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.choice import Choice
 from dsrna_jax.bounds.relaxations.hinge import Hinge
@@ -17,6 +16,7 @@ from dsrna_jax.bounds.rules.affine import moving
 from dsrna_jax.bounds.rules.building import constant_node, values
 from dsrna_jax.bounds.univariate import crossing, meet
 from dsrna_jax.bounds.univariate import difference as affine_difference
+from dsrna_jax.kernels.equations import evaluated
 
 
 def comparison(tracer, primitive, operands, params, axes):

@@ -11,10 +11,10 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Complex, Linear, Node, Predicate, Refused, Whole
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.building import constant_node
 from dsrna_jax.errors import NotSeparableError
 from dsrna_jax.inputs import is_known
+from dsrna_jax.kernels.equations import evaluated
 
 FFT, IFFT, RFFT, IRFFT = range(4)
 

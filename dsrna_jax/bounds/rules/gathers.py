@@ -3,10 +3,10 @@
 from jax import lax
 
 from dsrna_jax.bounds.graph import Predicate
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.rules.affine import moving
 from dsrna_jax.bounds.rules.building import values
 from dsrna_jax.bounds.rules.comparisons import indicator, true_above_half
+from dsrna_jax.kernels.equations import evaluated
 
 _CLIP, _FILL, _PROMISE = (getattr(lax.GatherScatterMode, name) for name in ("CLIP", "FILL_OR_DROP", "PROMISE_IN_BOUNDS"))
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsrna_jax.bounds.graph import Linear, Node
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 from dsrna_jax.bounds.relaxations.maximum import Larger, Largest, leader_of
@@ -17,6 +16,7 @@ from dsrna_jax.bounds.rules.windowed.form import Step, stepped
 from dsrna_jax.bounds.rules.windowed.pools import entries_of_windows
 from dsrna_jax.bounds.univariate import crossing, difference
 from dsrna_jax.kernels import reductions
+from dsrna_jax.kernels.equations import evaluated
 from dsrna_jax.kernels.windows import windows
 
 

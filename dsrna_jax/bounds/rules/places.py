@@ -6,11 +6,11 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Node, Refused, Whole
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.relaxations.choice import AtPlace
 from dsrna_jax.bounds.rules.building import constant_node
 from dsrna_jax.errors import NotSeparableError
 from dsrna_jax.inputs import is_known
+from dsrna_jax.kernels.equations import evaluated
 
 
 def gathered(tracer, equation, twin, inputs, value, axis) -> Node:

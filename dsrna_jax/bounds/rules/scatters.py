@@ -6,10 +6,10 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Linear, Node
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import is_known
 from dsrna_jax.bounds.rules.affine import moving
 from dsrna_jax.bounds.rules.building import rewritten, values
+from dsrna_jax.kernels.equations import evaluated
 
 
 def overwrite(tracer, primitive, operands, params, axes):

@@ -12,7 +12,6 @@ import numpy as np
 from jax import lax
 
 from dsrna_jax.bounds.graph import Node, Predicate, Whole
-from dsrna_jax.bounds.jaxprs import evaluated
 from dsrna_jax.bounds.known import number
 from dsrna_jax.bounds.relaxations.step import First, Integers, StepFunction
 from dsrna_jax.bounds.rules.building import values, with_axes_in_front
@@ -20,6 +19,7 @@ from dsrna_jax.bounds.rules.comparisons import alike, indicator, select
 from dsrna_jax.bounds.rules.places import gathered
 from dsrna_jax.errors import NotSeparableError
 from dsrna_jax.inputs import is_known
+from dsrna_jax.kernels.equations import evaluated
 
 # Quotients are truncated and remainders jump where they are whole, which is half a unit away from whole numbers moved by a half.
 DIVISIONS = {

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dsrna_jax.bounds.balls import Box
 from dsrna_jax.bounds.specification import Specification
 from dsrna_jax.bounds.verifier.compiled import joined
+from dsrna_jax.kernels.own_convolutions import with_own_convolutions
 from dsrna_jax.kernels.reductions import max_over, min_over
 
 MOMENTUM = 0.75  # what a step keeps of the sum of gradients, each of which counts by its direction alone
@@ -88,7 +89,7 @@ def attacked(
       turn: number of the attack on these boxes, from 0.
       points: in each box.
     """
-    f, count = joined(static, arrays), len(boxes.lower)
+    f, count = with_own_convolutions(joined(static, arrays)), len(boxes.lower)
     number = np.repeat(np.arange(count), points)
     box, specification = boxes.of_examples(number), specification.of_examples(number)
     width = box.upper - box.lower

@@ -3,48 +3,45 @@
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsrna_jax.bounds.graph import Node
 from dsrna_jax.bounds.rules.windowed.form import Step, derived, stepped, transposed
 
 
-def convolved(operands, *, pull_through, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **params) -> Any:
-    """The windowed form of conv_general_dilated with a constant kernel.
-
-    pull_through: the transposed convolution, a function (rows, kernel, shape, **params).
-    """
+def convolved(operands, *, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **params) -> Any:
+    """The windowed form of conv_general_dilated with a constant kernel."""
     image, kernel = operands
-    if not isinstance(image, Node) or isinstance(kernel, Node) or params["batch_group_count"] != 1:
+    if params["batch_group_count"] != 1:
         return None
     lhs, rhs, out = dimension_numbers
     steps: list[Step | None] = [None] * image.value.ndim
     for i, (stride, dilation, (low, _)) in enumerate(zip(window_strides, rhs_dilation, padding, strict=True)):
         extent = (kernel.shape[rhs[2 + i]] - 1) * dilation + 1
         steps[lhs[2 + i]] = Step(out[2 + i], stride, extent, -low)
-    params |= {"window_strides": window_strides, "lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation}
-    params["dimension_numbers"] = dimension_numbers
+    kinds = {"window_strides": window_strides, "lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation}
+    kinds |= {"dimension_numbers": dimension_numbers, "feature_group_count": params["feature_group_count"]}
 
     def pull(functional):
         own = [(0, 0) if functional.frame[out[2 + i]] is not None else padding[i] for i in range(len(padding))]
-        if params["feature_group_count"] == 1 and set(lhs_dilation) == {1}:
-            (frame,) = functional.node.operation.windowed.reach(functional.frame)
-            shape = [n if span is None else span.size for n, span in zip(image.value.shape, frame, strict=True)]
-            node = functional.node
-            back = lambda rows: pull_through(rows, kernel, shape, **params, padding=own)  # noqa: E731
-            return [jax.vmap(back, node.batch_axis, image.batch_axis)(functional.rows)]
-        kinds = {
-            k: v for k, v in params.items() if k in ("feature_group_count", "window_strides", "lhs_dilation", "rhs_dilation")
-        }
-        return transposed(
-            functional,
-            lambda d: lax.conv_general_dilated(d, kernel, padding=own, dimension_numbers=dimension_numbers, **kinds),
-        )
+        return transposed(functional, lambda d: lax.conv_general_dilated(d, kernel, padding=own, **kinds))
 
     return stepped(steps, pull=pull, whole=[out[2 + i] for i, d in enumerate(lhs_dilation) if d != 1])
+
+
+def convolved_with_channels_last(operands, *, primitive, size, taps, strides, padding, dilation, **params) -> Any:
+    """The windowed form of `kernels.convolution`."""
+    sides = zip(strides, taps, dilation, padding, strict=True)
+    steps = [Step(1 + i, s, (t - 1) * d + 1, -low) for i, (s, t, d, (low, _)) in enumerate(sides)]
+
+    def deviation(functional):
+        frame = functional.frame[1:-1]
+        own = tuple(pair if span is None else (0, 0) for pair, span in zip(padding, frame, strict=True))
+        grid = {"taps": taps, "strides": strides, "padding": own, "dilation": dilation}
+        return lambda d: primitive.bind(d, operands[1], size=d.shape[1:-1], **grid, **params)
+
+    return stepped([None, *steps, None], pull=derived(deviation))
 
 
 def convolved_by_channel(operands, *, primitive, taps, stride, size, **params):
