@@ -14,8 +14,13 @@ _spent = threading.local()  # .seconds; .intervals, ends of a disjoint union of 
 
 def working_time() -> float:
     """Seconds on a clock that stands still while this thread traces or compiles a function."""
+    return time.monotonic() - compiling_time()
+
+
+def compiling_time() -> float:
+    """Seconds that this thread has spent on tracing and compiling since the first call in the process."""
     _listen()
-    return time.monotonic() - getattr(_spent, "seconds", 0.0)
+    return getattr(_spent, "seconds", 0.0)
 
 
 class PausableClock:

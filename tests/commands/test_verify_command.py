@@ -7,6 +7,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from late_verdicts import out_of_time
 from linear_run import exact_radii, fitted, linear_network
 from onnx import helper, numpy_helper, save
 from onnx_cases import model_of
@@ -256,22 +257,12 @@ def test_a_checkpoint_is_verified_around_images_and_resumed(linear, tmp_path, ca
     assert run(*flags, "--resume", "--radius=0.03") == 1 and "radius: 0.02 -> 0.03" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(100.0, 2), (20.5, 1)])
-def test_an_image_for_which_programs_are_compiled_is_tried_again(linear, tmp_path, monkeypatch, seconds, calls):
-    asked, verify_now = [], bounds.verify
-
-    def verified(*args, timeout):
-        asked.append(timeout)
-        return (
-            bounds.Verdict("unknown", None, "the time was over", seconds, 0)
-            if len(asked) == 1
-            else verify_now(*args, timeout=timeout)
-        )
-
-    monkeypatch.setattr(bounds, "verify", verified)
+@pytest.mark.parametrize("compiling", [True, False])
+def test_an_image_for_which_programs_are_compiled_is_tried_again(linear, tmp_path, monkeypatch, compiling):
+    asked = out_of_time(monkeypatch, seconds=20.5, compiling=20.0 * compiling, then=bounds.verify)
     assert run("--checkpoint=RUN", f"--out={tmp_path}", "--examples=1", "--radius=1e-4", "--timeout=20") == 0
     (row,) = json.loads((tmp_path / "verify.json").read_text())["rows"]
-    assert len(asked) == calls and row["status"] == ("verified" if calls == 2 else "unknown")
+    assert asked == [20] * (1 + compiling) and row["status"] == ("verified" if compiling else "unknown")
 
 
 def test_processes_share_out_the_images_of_a_checkpoint(linear, tmp_path, monkeypatch, capsys):

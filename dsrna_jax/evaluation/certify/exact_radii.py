@@ -13,6 +13,7 @@ from dsrna_jax import bounds, inputs
 from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, is_settled, largest_radius, next_radius
+from dsrna_jax.evaluation.timed_verdict import timed_verdict
 
 INTERMEDIATE = "hz_crown"  # the method of the bounds that all sub-problems share
 
@@ -39,7 +40,7 @@ def verified_radii(
     accuracy: float = 0.01,
     pause: Callable[[], None] = lambda: None,
 ) -> Radii:
-    """Radii of each image by `bounds.verify`, one after the other: the logarithm of the radius is bisected.
+    """Radii of each image by `timed_verdict`, one after the other: the logarithm of the radius is bisected.
 
     Args:
       clip: the range that perturbed pixels stay in; None for no limit.
@@ -65,7 +66,7 @@ def verified_radii(
             exact, wide = image[None].astype(np.float64), np.float64(radius)  # in float32 the ball would lose parts of its border
             low, high = clip or (-np.inf, np.inf)
             region = bounds.Box(np.clip(exact - wide, low, high), np.clip(exact + wide, low, high))
-            return bounds.verify(network, region, specification, timeout=timeout, method=INTERMEDIATE)
+            return timed_verdict(network, region, specification, timeout=timeout, method=INTERMEDIATE)
 
         brackets.append(_bracketed(verdict, image, limit, steps, accuracy, pause) if is_correct else (0.0, 0.0))
     return Radii(*np.array(brackets, float).reshape(-1, 2).T)

@@ -17,6 +17,7 @@ from dsrna_jax.evaluation import page
 from dsrna_jax.evaluation.folder import completed_rows, evaluation_folder, write_arrays
 from dsrna_jax.evaluation.report import accuracy_entry, origins
 from dsrna_jax.evaluation.setup import EvaluationSetup, evaluation_setup, stop_if_requested
+from dsrna_jax.evaluation.timed_verdict import timed_verdict
 from dsrna_jax.evaluation.verify.config import VerificationConfig
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime.joining import joined
@@ -28,8 +29,6 @@ from dsrna_jax.runtime.signals import stop_requests
 from dsrna_jax.strict_json import Nullable
 
 STATUSES = ("verified", "counterexample", "unknown", "misclassified")
-PROGRAMS = 3  # at most, that are compiled one after the other: of the attack, the root and the sub-problems
-COMPILED = 1.5  # multiples of the timeout, after which something has been compiled
 _NUMBER = interval("[-1e30, 1e30]")
 
 
@@ -104,7 +103,7 @@ def _row(config: VerificationConfig, setup: EvaluationSetup, number: int, predic
     region = bounds.Box(np.maximum(exact - config.radius, 0.0), np.minimum(exact + config.radius, 1.0))
     specification = bounds.Specification.of_label(jnp.array([label]), len(setup.network.class_names))
     try:
-        verdict = _verdict(setup.network.logits_fn, region, specification, config.timeout)
+        verdict = timed_verdict(setup.network.logits_fn, region, specification, timeout=config.timeout)
     except NotImplementedError as error:
         raise InputError(f"this network cannot be bounded: {error}") from error
     point = verdict.counterexample
@@ -115,16 +114,6 @@ def _row(config: VerificationConfig, setup: EvaluationSetup, number: int, predic
         "branches": int(verdict.branches),
         "counterexample": None if point is None else np.asarray(point, float).ravel().tolist(),
     }
-
-
-def _verdict(logits_fn, region: bounds.Box, specification: bounds.Specification, timeout: float) -> bounds.Verdict:
-    """The verdict within the timeout; of an image for which programs are compiled, which no timeout cuts short, a later one."""
-    verdict = bounds.verify(logits_fn, region, specification, timeout=timeout)
-    for _ in range(PROGRAMS):
-        if verdict.status != "unknown" or verdict.seconds < COMPILED * timeout:
-            break
-        verdict = bounds.verify(logits_fn, region, specification, timeout=timeout)
-    return verdict
 
 
 def _completed(records: Records, setup: EvaluationSetup) -> dict[int, dict[str, Any]]:
