@@ -21,8 +21,9 @@ class ConfidenceInterval(NamedTuple):
 def interval(row: ComparisonRow, column: Column) -> ConfidenceInterval | None:
     """The 95 % interval of a figure; None of figures of the paper, of sizes and costs, and where images were not counted.
 
-    Of several trainings or searches: that of their mean, by Student's t. Of one training: over its images, Wilson's of an
-    accuracy, by Student's t of a mean radius; it says nothing of what another seed would give.
+    Of several trainings or searches: that of their mean, by Student's t. Of one training, or the one search of several that was
+    measured: over its images, Wilson's of an accuracy, by Student's t of a mean radius; it says nothing of what another seed
+    would give.
     """
     cell = row.cells.get(column)
     if cell is None or not row.runs or (column.title in NOT_ACCURACIES and column.title not in RADIUS_TITLES):
@@ -31,8 +32,11 @@ def interval(row: ComparisonRow, column: Column) -> ConfidenceInterval | None:
     if cell.count > 1 and cell.std is not None:
         return _mean_interval(cell.value, cell.std, cell.count, most)
     if column.title in RADIUS_TITLES:
-        values = radii(row, column)
-        if values is None or len(values) < 2 or not np.isfinite(values).all():
+        parts = _radii_of_trainings(row, column)
+        if len({len(part) for part in parts}) != 1:
+            return None
+        values = np.mean(parts, axis=0)  # each image counts once, however many trainings of the search certify it
+        if len(values) < 2 or not np.isfinite(values).all():
             return None
         return _mean_interval(float(np.mean(values)), float(np.std(values, ddof=1)), len(values), most)
     if column.images is None or not (total := column.images.count):
@@ -43,13 +47,18 @@ def interval(row: ComparisonRow, column: Column) -> ConfidenceInterval | None:
 
 def radii(row: ComparisonRow, column: Column) -> np.ndarray | None:
     """The certified radii [image] of all trainings of a row, one after the other; None without any."""
-    parts = [
-        arrays["minimum"]
-        for run in row.runs
-        for result, arrays in zip(run.certificates, run.radii, strict=True)
-        if arrays and radius_column(result, run) == column
-    ]
+    parts = _radii_of_trainings(row, column)
     return np.concatenate(parts) if parts else None
+
+
+def _radii_of_trainings(row: ComparisonRow, column: Column) -> list[np.ndarray]:
+    """The certified radii [image] of each training, of the certification whose mean the table has."""
+    parts = []
+    for run in row.runs:
+        pairs = zip(run.certificates, run.radii, strict=True)
+        arrays = next((arrays for result, arrays in pairs if radius_column(result, run) == column), {})
+        parts += [arrays["minimum"]] if arrays else []
+    return parts
 
 
 def _mean_interval(mean: float, std: float, count: int, most: float) -> ConfidenceInterval:

@@ -3,15 +3,19 @@
 import csv
 import io
 import re
+import shutil
 
+import numpy as np
 import pytest
 from compared_runs import PGD, table_of
 from garbled import assert_garbled_is_refused_or_makes_no_difference
+from scipy import stats
 
 from dsrna_jax.commands import compare
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison.columns import RADIUS_TITLES
 from dsrna_jax.comparison.intervals import interval
+from dsrna_jax.comparison.intervals import radii as staircase
 from dsrna_jax.comparison.latex import latex
 from dsrna_jax.comparison.page import page
 from dsrna_jax.comparison.pictures import pictures
@@ -19,6 +23,7 @@ from dsrna_jax.comparison.runs import read
 from dsrna_jax.comparison.text import comma_separated, markdown
 from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
+from dsrna_jax.genotypes import zoo
 from dsrna_jax.plots.comparison import colour
 
 
@@ -69,6 +74,24 @@ def test_intervals_are_over_the_images_of_one_training_and_over_several_training
     radius = next(column for column in one.columns if column.title in RADIUS_TITLES)
     assert interval(one.rows[0], radius) == pytest.approx((0, 0.15 + 12.7062 * 0.05), rel=1e-5)
     assert all(interval(row, c) is None for row in one.rows for c in row.cells if c.title in ("Params (M)", "Mult-adds (M)"))
+
+
+def test_every_image_counts_once_in_the_interval_of_a_mean_radius(runs):
+    """Two searches, of which one was certified, in two trainings, one of them twice: the interval is that over its images."""
+    cells, radii = [zoo.random(seed) for seed in (0, 1)], np.random.default_rng(0).random((2, 20))
+    for seed, architecture in enumerate(cells):
+        runs.search(f"search{seed}", architecture=architecture, seed=seed)
+    paths = [
+        runs.make(f"t{search}{seed}", 2.0 + search, cells[search], genotype=str(runs.root / f"search{search}"), seed=seed)
+        for search, seed in ((0, 0), (0, 1), (1, 0))
+    ]
+    folders = [runs.certify(path, 0.9, own, norm="l2") for path, own in zip(paths, radii, strict=False)]
+    shutil.copytree(folders[0], paths[0] / "once_more")
+    (row,) = [row for row in table_of(*paths).rows if row.runs]
+    (column,) = [column for column in row.cells if column.title in RADIUS_TITLES]
+    expected = stats.t.interval(0.95, 19, radii.mean(), radii.mean(0).std(ddof=1) / 20**0.5)
+    assert row.cells[column].count == 1 < row.count and interval(row, column) == pytest.approx(expected)
+    assert len(staircase(row, column)) == 40
 
 
 def test_each_data_set_and_kind_of_training_has_its_table_pictures_and_best_figures(runs):
