@@ -14,6 +14,7 @@ from dsrna_jax.comparison.paper_tables import CLEAN
 from dsrna_jax.comparison.rows import ComparisonRow
 from dsrna_jax.comparison.table import Comparison
 from dsrna_jax.comparison.text import number
+from dsrna_jax.evaluation.certify.report import percentile_radius
 
 
 class ComparisonPicture(NamedTuple):
@@ -43,7 +44,8 @@ def pictures(table: Comparison) -> Iterator[ComparisonPicture]:
             stairs = {row.name: certified for row in measured if (certified := radii(row, column)) is not None}
             if stairs:
                 caption = f"Certified accuracy: {column.title}, {column.settings}"
-                middle = {name: f"{np.mean(certified > 0):.0%} of the images certified, median radius {np.median(certified):.3g}"
+                middle = {name: f"{np.mean(certified > 0):.0%} of the images certified, "
+                          f"median radius {percentile_radius(certified, 50):.3g}"
                           for name, certified in stairs.items()}  # fmt: skip
                 figure = plots.compared_certificates(stairs, "certified radius [pixel units]")
                 yield ComparisonPicture(caption, _told("Falling staircases", middle), figure)

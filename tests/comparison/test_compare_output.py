@@ -23,6 +23,7 @@ from dsrna_jax.comparison.runs import read
 from dsrna_jax.comparison.text import comma_separated, markdown
 from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.certify.report import summary
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.plots.comparison import colour
 
@@ -92,6 +93,15 @@ def test_every_image_counts_once_in_the_interval_of_a_mean_radius(runs):
     expected = stats.t.interval(0.95, 19, radii.mean(), radii.mean(0).std(ddof=1) / 20**0.5)
     assert row.cells[column].count == 1 < row.count and interval(row, column) == pytest.approx(expected)
     assert len(staircase(row, column)) == 40
+
+
+def test_the_median_of_a_staircase_is_that_of_the_certification(runs):
+    """The radius of the second of four images."""
+    path, radii = runs.make("a"), np.array([0.4, 0.1, 0.2, 0.3])
+    runs.certify(path, 0.9, radii)
+    seen = [picture.seen for picture in pictures(table_of(path)) if "staircases" in picture.seen]
+    median = summary(radii, np.ones(4, bool))["median"]
+    assert median == 0.2 and [f"median radius {median:.3g}." in text for text in seen] == [True]
 
 
 def test_each_data_set_and_kind_of_training_has_its_table_pictures_and_best_figures(runs):

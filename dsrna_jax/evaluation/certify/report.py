@@ -79,14 +79,21 @@ def gathered(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 def summary(
     radii: Float[np.ndarray, " examples"], correct: Bool[np.ndarray, " examples"], rounded: Literal["lower", "higher"] = "lower"
 ) -> dict[str, float | None]:
-    """Mean radius, mean over the correct examples alone, and percentiles; None for infinity.
+    """Mean radius, mean over the correct examples alone, and percentiles (`percentile_radius`); None for infinity.
 
-    A percentile between two radii is the lower one, of attacks, which bound from above, the higher.
+    `rounded` is "higher" for attacks, which bound from above.
     """
     values = {"mean": radii.mean(), "mean_correct": radii[correct].mean() if correct.any() else 0.0}
-    for name, percentile in (("median", 50), ("p5", 5), ("p25", 25), ("p75", 75), ("p95", 95)):
-        values[name] = np.percentile(radii, percentile, method=rounded)
+    for name, percent in (("median", 50), ("p5", 5), ("p25", 25), ("p75", 75), ("p95", 95)):
+        values[name] = percentile_radius(radii, percent, rounded)
     return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
+
+
+def percentile_radius(
+    radii: Float[np.ndarray, " examples"], percent: float, rounded: Literal["lower", "higher"] = "lower"
+) -> float:
+    """The percentile of radii that is the radius of an image: between two the lower one, by default, or the higher."""
+    return float(np.percentile(radii, percent, method=rounded))
 
 
 def round_radii(certified: np.ndarray, attacked: np.ndarray | None) -> list[float]:
