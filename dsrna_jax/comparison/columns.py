@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
 from dsrna_jax.comparison.runs import NOT_RECORDED, STOPPED, FinishedTraining, FoundBy
 from dsrna_jax.evaluation.attack.budgets import pixels
-from dsrna_jax.evaluation.certify.config import SMOOTHING
+from dsrna_jax.evaluation.certify.config import SMOOTHING, VERIFY, CertificationConfig
 
 MULTIPLY_ADDS, SMOOTHED = "Mult-adds (M)", "l2 radius of the smoothed network"
 CPU_COST, OTHER_COST = "Search time (days on a CPU)", "Search time (days)"
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
     title: as in the paper's tables, if they have it.
     norm, radius: of an attack's ball.
-    how: the method of bounds, or the devices of a search.
+    how: the method of bounds, the type of maps under attack if it is not the usual one, or the devices of a search.
     images: over which the measure is a mean.
     budget: of the attack or the certificate, in words.
     """
@@ -66,7 +66,7 @@ def run_measures(run: FinishedTraining) -> dict[Column, float]:
         if result["radius"]["mean"] is not None:
             measures[radius_column(result, run)] = result["radius"]["mean"]
     for result in reversed(run.attacks):
-        measures[Column(CLEAN, images=_images(result, run))] = 100 * result["clean"]["accuracy"]
+        measures[Column(CLEAN, how=_maps(result), images=_images(result, run))] = 100 * result["clean"]["accuracy"]
         for row in result["rows"]:
             measures[_attack_column(row, result, run)] = 100 * row["accuracy"]
     if test := _test(run):
@@ -94,7 +94,13 @@ def _attack_column(row: dict[str, Any], result: dict[str, Any], run: FinishedTra
         ball = row["norm"], row["radius"]
         others = [r for r in result["rows"] if (r["norm"], r["radius"]) == ball and r["name"] != WORST]
         budget = "the worst of " + ", ".join("{name} ({budget})".format(**other) for other in others)
-    return Column(title, row["norm"], row["radius"], images=_images(result, run), budget=budget)
+    return Column(title, row["norm"], row["radius"], _maps(result), _images(result, run), budget)
+
+
+def _maps(result: dict[str, Any]) -> str:
+    """The type of the maps in the network of an attack.json, unless it is the usual one."""
+    precision = result["config"].get("precision", "float32")
+    return "" if precision == "float32" else f"maps in {precision}"
 
 
 def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:
@@ -104,8 +110,16 @@ def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:
         budget = f"n0 {config['n0']}, n {config['n']}, alpha {config['alpha']:g}"
         return Column(SMOOTHED, how=f"smoothing, sigma {config['sigma']:g}", images=images, budget=budget)
     budget = "perturbed pixels stay in [0, 1]" if config["clip"] else "perturbed pixels may leave [0, 1]"
+    budget += f"; up to {_setting(config, 'tries')} radii tried"
+    if method == VERIFY:
+        budget += f", {_setting(config, 'timeout'):g} s for each"
     how = f"{method}, exact arithmetic" if config.get("arithmetic") == "exact" else method
     return Column({"linf": LINF, "l2": L2}[result["norm"]], how=how, images=images, budget=budget)
+
+
+def _setting(config: dict[str, Any], name: str) -> Any:
+    """A setting of a certification; that of a version without the option was as its default is."""
+    return config.get(name, CertificationConfig.__dataclass_fields__[name].default)
 
 
 def _cost(search: FoundBy) -> tuple[Column, float]:

@@ -13,7 +13,7 @@ _COMMON = {
 
 ATTACK = {
     "experiment": frozenset({"attack"}),
-    "config": {"norm": _NORM, "split": str, "examples": Optional((int, interval("[0, 1e9]")))},
+    "config": {"norm": _NORM, "split": str, "examples": Optional((int, interval("[0, 1e9]"))), "precision": Optional(str)},
     **_COMMON,
     "rows": [{"name": str, "norm": _NORM, "radius": _RADIUS, "accuracy": _SHARE, "budget": str}],
     "curve": {"examples": Optional(_COUNT), "points": [{"name": str, "radius": _RADIUS, "accuracy": _SHARE}]},
@@ -23,6 +23,8 @@ CERTIFY = {
     "experiment": frozenset({"certify"}),
     "config": {
         "clip": bool,
+        "tries": Optional((int, interval("[1, 1000]"))),
+        "timeout": Optional(interval("(0, 1e9]")),
         "split": str,
         "examples": Optional((int, interval("[0, 1e9]"))),
         "sigma": interval("[0, 1e3]"),

@@ -99,6 +99,33 @@ def test_other_settings_and_other_images_are_another_column(runs):
     }
 
 
+@pytest.mark.parametrize(
+    ("method", "option", "columns"),
+    [
+        ("verify", {"timeout": 600.0}, 2), ("verify", {"tries": 2}, 2), ("verify", {"timeout": 60.0, "tries": 20}, 1),
+        ("hz_crown", {"tries": 2}, 2), ("hz_crown", {"timeout": 600.0}, 1),
+    ],
+)  # fmt: skip
+def test_radii_of_another_effort_are_another_column(runs, method, option, columns):
+    """Certifications that do not say their settings, as those of earlier versions, had today's defaults."""
+    paths = [runs.make(name, epochs=ord(name)) for name in "ab"]
+    for path, options in zip(paths, ({}, option), strict=True):
+        runs.certify(path, 0.9, [0.1, 0.2], method=method, **options)
+    table = table_of(*paths)
+    assert sum(column.title == LINF for column in table.columns) == columns
+    assert len(set(table.headings)) == len(table.headings)
+
+
+def test_maps_of_another_type_are_another_column_under_attack(runs):
+    for name, options in (("a", {}), ("b", {"precision": "float32"}), ("c", {"precision": "bfloat16"})):
+        runs.attack(runs.make(name, epochs=ord(name)), 0.9, [(PGD, 0.5)], **options)
+    headings = [heading for heading in table_of(*(runs.root / name for name in "abc")).headings if "100 test" in heading[1]]
+    assert headings == [
+        (CLEAN, "100 test images"), (CLEAN, "maps in bfloat16; 100 test images"),
+        ("PGD (100)", "linf 8/255; 100 test images"), ("PGD (100)", "linf 8/255; maps in bfloat16; 100 test images"),
+    ]  # fmt: skip
+
+
 def test_whatever_is_measured_on_images_has_the_clean_accuracy_on_the_same_images_beside_it(runs):
     """The clean accuracy is that of the file which holds the measurement, never that of more images."""
     path = runs.make("a")
