@@ -10,6 +10,7 @@ from typing import Any
 import dsrna_jax
 from dsrna_jax import genotypes
 from dsrna_jax.comparison.runs import FinishedTraining
+from dsrna_jax.evaluation.certify.config import is_exact
 from dsrna_jax.evaluation.report import versions
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.restore import TrainedNetwork
@@ -127,7 +128,7 @@ def certified(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """The lines of the section about certificates, from contents of certify.json."""
     rows = []
     for result in results:
-        arithmetic = ", exact arithmetic" if result["config"].get("arithmetic") == "exact" else ""
+        arithmetic = ", exact arithmetic" if is_exact(result) else ""
         rows.append((result["method"] + arithmetic, result["norm"], _mean(result["radius"]["mean"]), result["examples"]))
     return _table(("method", "norm", "mean certified radius", "images"), rows) if rows else ["Not measured."]
 

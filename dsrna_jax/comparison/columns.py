@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from dsrna_jax.comparison.paper_tables import CLEAN, COST, CW, FGSM, L2, LINF, PARAMS
 from dsrna_jax.comparison.runs import NOT_RECORDED, STOPPED, FinishedTraining, FoundBy
 from dsrna_jax.evaluation.attack.budgets import pixels
-from dsrna_jax.evaluation.certify.config import SMOOTHING, VERIFY, CertificationConfig
+from dsrna_jax.evaluation.certify.config import SMOOTHING, VERIFY, CertificationConfig, is_exact
 
 MULTIPLY_ADDS, SMOOTHED = "Mult-adds (M)", "l2 radius of the smoothed network"
 CPU_COST, OTHER_COST = "Search time (days on a CPU)", "Search time (days)"
@@ -113,7 +113,7 @@ def radius_column(result: dict[str, Any], run: FinishedTraining) -> Column:
     budget += f"; up to {_setting(config, 'tries')} radii tried"
     if method == VERIFY:
         budget += f", {_setting(config, 'timeout'):g} s for each"
-    how = f"{method}, exact arithmetic" if config.get("arithmetic") == "exact" else method
+    how = f"{method}, exact arithmetic" if is_exact(result) else method
     return Column({"linf": LINF, "l2": L2}[result["norm"]], how=how, images=images, budget=budget)
 
 

@@ -13,6 +13,8 @@ from dsrna_jax.errors import InputError, shown
 
 LONGEST_TEXT = 4096  # of a path on Linux
 
+_OFF = ("none", "", 0)  # values that turn a field off
+
 # The part of a field in compiled programs: a constant, for each value of which they are compiled anew; a number that they take as
 # an argument; or none, but for the shapes of what they take.
 InPrograms = Literal["constant", "argument", "none"]
@@ -127,6 +129,14 @@ def in_todays_names(kind: type, saved: Mapping[str, Any]) -> dict[str, Any]:
     return with_effect(kind, current)
 
 
+def _says(field: dataclasses.Field, value: Any) -> bool:
+    """Whether a value of a field says something: neither its default, nor one that turns it off (0, an empty text and "none").
+
+    To turn off what is on by default says something.
+    """
+    return value != field.default and (value not in _OFF or field.default is True)
+
+
 def lacking(kind: type, values: Mapping[str, Any], name: str) -> str:
     """The condition `of` which a field of the dataclass `kind` would have an effect, if these values fail it; otherwise empty.
 
@@ -139,15 +149,16 @@ def lacking(kind: type, values: Mapping[str, Any], name: str) -> str:
 def _failed(kind: type, values: Mapping[str, Any], condition: str) -> str:
     """The condition, or one of the field that it names, if these values fail it; otherwise empty."""
     other, sign, expected = re.fullmatch(r"(\w+)(?:(!?=)([\w|]+))?", condition).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    is_met = values[other] not in ("none", "", 0) if sign is None else (values[other] in expected.split("|")) == (sign == "=")
+    is_met = values[other] not in _OFF if sign is None else (values[other] in expected.split("|")) == (sign == "=")
     return lacking(kind, values, other) if is_met else condition
 
 
 def with_effect(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of fields of the dataclass `kind`; those that have no effect beside the others say nothing (`check`)."""
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    idle = {name for name in values if name in defaults and lacking(kind, {**defaults, **values}, name)}
-    return {name: defaults[name] if value and name in idle else value for name, value in values.items()}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    defaults = {name: field.default for name, field in fields.items()}
+    idle = {name for name in values if name in fields and lacking(kind, {**defaults, **values}, name)}
+    return {name: defaults[name] if name in idle and _says(fields[name], value) else value for name, value in values.items()}
 
 
 def changed(config: Any, **changes: Any) -> Any:
@@ -169,13 +180,14 @@ def changed(config: Any, **changes: Any) -> Any:
 def check(config: Any) -> None:
     """Checks every field of a configuration as `check_fields` does, and that it has an effect or says nothing.
 
-    A field says nothing by its default, and by 0 and an empty text, which turn it off. Raises: InputError, in one line.
+    A field says nothing by its default, and by 0, an empty text and "none", which turn it off; turning off what is on by default
+    says something. Raises: InputError, in one line.
     """
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     check_fields(type(config), values)
     for field in dataclasses.fields(config):
         value = values[field.name]
-        if value and value != field.default and (of := lacking(type(config), values, field.name)):
+        if _says(field, value) and (of := lacking(type(config), values, field.name)):
             wanted = of.replace("|", " or ")
             raise InputError(
                 f"{field.name}={shown(value)} has no effect: expected {wanted}, or {field.name}={shown(field.default)}"

@@ -247,7 +247,7 @@ def test_help_lists_every_setting(capsys):
         (["--checkpoint={1}", "--out={0}/none", "--resume"], "no evaluation to resume in"),
         (["--checkpoint={1}", "--out={2}", *SMALL], "already holds an evaluation: give --resume"),
         (["--checkpoint={1}", "--out={2}", "--resume", *SMALL, "--radius=0.2"], "other settings (radius: 0.1 -> 0.2)"),
-        (["--checkpoint={1}", "--out={2}", "--resume", *SMALL, "--tier=standard", "--restarts=1"], "tier: 'smoke' -> 'standard'"),
+        (["--checkpoint={1}", "--out={2}", "--resume", *SMALL, "--tier=standard"], "tier: 'smoke' -> 'standard'"),
     ],
     ids=range(11),
 )

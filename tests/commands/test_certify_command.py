@@ -21,7 +21,7 @@ from dsrna_jax import genotypes, strict_json
 from dsrna_jax.bounds.explanation import memory_of_device
 from dsrna_jax.commands import certify
 from dsrna_jax.commands.process import status
-from dsrna_jax.comparison import runs
+from dsrna_jax.comparison import card, runs
 from dsrna_jax.evaluation.certify import report as certification_report
 from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import sharding
@@ -120,6 +120,16 @@ def test_smoothing_certifies_images_of_the_right_class(linear, tmp_path, capsys)
     assert "of the smoothed network" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("method", "is_told"), [("hz_crown", True), ("smoothing", False), ("verify", False)])
+def test_exact_arithmetic_is_told_of_bounds_alone(method, is_told):
+    """Earlier versions took the option with every method, and recorded it."""
+    radius = dict.fromkeys(("mean", "median", "p5", "p95"), 0.1)
+    result = {"config": {"arithmetic": "exact", "attack": "pgd"}, "method": method, "norm": "l2", "examples": 3, "radius": radius}
+    clean = {"accuracy": 1.0, "low": 0.9, "high": 1.0}
+    report = result | {"clean": clean, "attack_radius": None, "abstained": None, "per_target": {}}
+    assert ("exact" in certification_report.lines(report)) == ("exact" in "".join(card.certified([result]))) == is_told
+
+
 def test_a_checkpoint_is_certified_and_compared(trained_run, tmp_path, capsys):
     """Radii of all the classes that g names; and the comparison takes what is left in the run folder."""
     flags = (f"--checkpoint={trained_run}", "--norm=l2", "--method=smoothing", "--sigma=0.05", "--n=100", "--examples=20")
@@ -149,9 +159,12 @@ def test_a_refuted_certificate_fails_loudly(linear, tmp_path, capsys, monkeypatc
         (["--method=guess"], "<ibp|crown_ibp|"),
         (["--norm=l1"], "<linf|l2>"),
         (["--method=smoothing"], "certifies l2 balls only; give --norm=l2"),
+        (["--method=smoothing", "--norm=l2", "--noclip"], "clip=False has no effect: expected method!=smoothing, or clip=True"),
+        (["--method=verify", "--arithmetic=exact"], "arithmetic='exact' has no effect: expected method!=verify"),
+        (["--timeout=3"], "timeout=3.0 has no effect: expected method=verify, or timeout=60.0"),
         (["--attack=ddn"], "attack=ddn with norm=linf: expected pgd or fab"),
-        (["--sigma=0"], "sigma=0.0: expected at least 1e-06"),
-        (["--alpha=1"], "alpha=1.0: expected less than 1"),
+        (["--method=smoothing", "--norm=l2", "--sigma=0"], "sigma=0.0: expected at least 1e-06"),
+        (["--method=smoothing", "--norm=l2", "--alpha=1"], "alpha=1.0: expected less than 1"),
         (["--batch_size=0"], "batch_size=0: expected at least 1"),
         (["--examples=-1"], "examples=-1: expected at least 0"),
         (["--split=validation"], "split"),

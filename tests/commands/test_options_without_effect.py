@@ -7,18 +7,26 @@ import pytest
 from dsrna_jax.commands.presets import PRESETS
 from dsrna_jax.commands.training_presets import TRAINING_PRESETS
 from dsrna_jax.errors import InputError
+from dsrna_jax.evaluation.attack.config import TIERS, AttackConfig
+from dsrna_jax.evaluation.certify.config import CertificationConfig
 from dsrna_jax.runtime.options import changed, in_todays_names, lacking
 from dsrna_jax.search.config import SearchConfig
 from dsrna_jax.training.config import TrainingConfig
 
 FIELDS = {field.name: field for field in dataclasses.fields(SearchConfig) if field.metadata["of"]}
-EVERY = [*PRESETS.items(), *((f"train_{name}", preset) for name, preset in TRAINING_PRESETS.items())]
+EVALUATIONS = {
+    "bounds": CertificationConfig(), "verify": CertificationConfig(method="verify"),
+    "smoothing": CertificationConfig(method="smoothing", norm="l2"), "standard": TIERS["standard"],
+}  # fmt: skip
+EVERY = [*PRESETS.items(), *((f"train_{name}", preset) for name, preset in TRAINING_PRESETS.items()), *EVALUATIONS.items()]
 
 
 def another(field):
     """A value that the field may have, and that is neither its default nor nothing."""
     choices, within = field.metadata["choices"], field.metadata["within"]
-    values = choices or ("x",) if isinstance(field.default, str) else (True,) if field.default is False else (1, 2, 9, 0.5)
+    if isinstance(field.default, bool):
+        return not field.default
+    values = choices or ("x",) if isinstance(field.default, str) else (1, 2, 9, 0.5)
     (first, *_) = [value for value in values if value != field.default and (within is None or value in within)]
     return first
 
@@ -35,7 +43,7 @@ def test_every_option_that_has_no_effect_is_refused_in_a_line(name, preset):
     assert len(idle) > (10 if name in PRESETS else 1)
 
 
-@pytest.mark.parametrize("kind", [SearchConfig, TrainingConfig])
+@pytest.mark.parametrize("kind", [SearchConfig, TrainingConfig, AttackConfig, CertificationConfig])
 def test_of_names_fields_and_values_that_there_are(kind):
     fields = {field.name: field for field in dataclasses.fields(kind)}
     conditions = [condition for field in fields.values() for condition in field.metadata["of"].split(" and ") if condition]
@@ -79,6 +87,28 @@ def test_the_line_says_what_the_option_needs(preset, option, expected):
 def test_options_of_an_attack_that_a_training_does_not_make_are_refused(preset, option, expected):
     with pytest.raises(InputError, match=f"has no effect: expected {expected}, or "):
         changed(TRAINING_PRESETS[preset], **option)
+
+
+@pytest.mark.parametrize(
+    ("kind", "idle"),
+    [
+        ("bounds", {"timeout", "sigma", "n0", "n", "alpha"}),
+        ("verify", {"arithmetic", "chunk", "attack", "attack_steps", "sigma", "n0", "n", "alpha"}),
+        ("smoothing", {"arithmetic", "clip", "tries", "timeout", "attack", "attack_steps"}),
+        ("standard", {"restarts", "last_iterate"}),
+    ],
+)
+def test_an_evaluation_refuses_the_options_of_others_and_no_option_that_turns_them_off(kind, idle):
+    config = EVALUATIONS[kind]
+    fields = dataclasses.fields(config)
+    assert {f.name for f in fields if lacking(type(config), dataclasses.asdict(config), f.name)} == idle
+    if "attack" in idle:
+        assert changed(config, attack="none").attack == "none"
+        with pytest.raises(InputError, match="attack='cw' has no effect: expected method!=.*, or attack='pgd'"):
+            changed(config, attack="cw")
+    if "attack_steps" not in idle and kind != "standard":
+        with pytest.raises(InputError, match="attack_steps=3 has no effect: expected attack, or attack_steps=40"):
+            changed(config, attack="none", attack_steps=3)
 
 
 @pytest.mark.parametrize("preset", TRAINING_PRESETS)

@@ -23,8 +23,9 @@ class AttackConfig:
     radius: float = option(0.0, "size of the perturbations in pixel units; 0 for 8/255 in linf and 0.5 in l2", "[0, 1e4]")
     cw_radius: float = option(0.5, "l2 size up to which a perturbation of C&W or DDN counts as a success", "[0, 1e4]")
     attacks: str = option("", "further attacks of dsrna_jax.attacks, each with its default options: names, separated by commas")
-    restarts: int = option(5, "random starts of PGD, of which the worst counts", "[1, 1e4]")
-    last_iterate: bool = option(False, "also PGD of one start whose last iterate alone counts, as papers do", before=False)
+    restarts: int = option(5, "random starts of PGD, of which the worst counts", "[1, 1e4]", of="tier!=standard")
+    last_iterate: bool = option(False, "also PGD of one start whose last iterate alone counts, as papers do", before=False,
+                                of="tier!=standard")  # fmt: skip
     examples: int = option(1000, "images, drawn by the seed; 0 for all", "[0, 1e9]")
     probe_examples: int = option(128, "the first of these, for the sanity checks and the curve over radii", "[1, 1e9]")
     batch_size: int = option(128, "images per step", "[1, 1e6]")

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from dsrna_jax.evaluation import page
 from dsrna_jax.evaluation.certify.attack_radii import check_not_refuted
-from dsrna_jax.evaluation.certify.config import CertificationConfig
+from dsrna_jax.evaluation.certify.config import CertificationConfig, is_exact
 from dsrna_jax.evaluation.certify.radii import MINIMUM
 from dsrna_jax.evaluation.folder import write_arrays
 from dsrna_jax.evaluation.report import accuracy_entry, origins
@@ -111,7 +111,7 @@ def round_radii(certified: np.ndarray, attacked: np.ndarray | None) -> list[floa
 def lines(report: dict[str, Any]) -> str:
     """certify.json as text."""
     clean, radius, attacked = report["clean"], report["radius"], report["attack_radius"]
-    how = report["method"] + (" in exact arithmetic" if report["config"].get("arithmetic") == "exact" else "")
+    how = report["method"] + (" in exact arithmetic" if is_exact(report) else "")
     text = [
         f"{report['examples']} images, {clean['accuracy']:.1%} of them classified correctly "
         f"(95 %: {clean['low']:.1%} to {clean['high']:.1%})",
