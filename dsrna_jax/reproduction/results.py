@@ -11,6 +11,7 @@ from dsrna_jax.comparison.columns import COSTS, run_measures
 from dsrna_jax.comparison.paper_tables import PaperFigure
 from dsrna_jax.comparison.runs import FinishedTraining, read
 from dsrna_jax.evaluation.attack.budgets import pixels
+from dsrna_jax.evaluation.certify.config import upper_bound
 from dsrna_jax.reproduction.graph import CellRuns, RunGraph, evaluation_of
 
 TARGETS = ("random", "least_likely", "runner_up")
@@ -126,7 +127,7 @@ def _certified(run: FinishedTraining, kind: str, norm: str, which: str = "") -> 
         if any(row is None or row["mean"] is None for row in rows):
             return None
         config = result["config"]
-        how = config["attack"] if kind == "attacked" else f"{result['method']}, {config['arithmetic']} arithmetic"
+        how = upper_bound(result) if kind == "attacked" else f"{result['method']}, {config['arithmetic']} arithmetic"
         return MeasuredCell(
             float(np.mean([row["mean"] for row in rows])), f"{how}; {result['examples']} {config['split']} images"
         )

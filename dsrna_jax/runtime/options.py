@@ -161,6 +161,11 @@ def with_effect(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: defaults[name] if name in idle and _says(fields[name], value) else value for name, value in values.items()}
 
 
+def in_effect(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that have an effect beside the others, of those of all fields of the dataclass `kind`."""
+    return {name: value for name, value in values.items() if not lacking(kind, values, name)}
+
+
 def changed(config: Any, **changes: Any) -> Any:
     """The configuration with changes; other fields that have no effect beside them get their default.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,14 @@ from linear_run import STATISTICS, TINY, exact_radii, linear_network
 from scipy import stats
 from threads_as_processes import statuses
 
-from dsrna_jax import genotypes, strict_json
+from dsrna_jax import genotypes, plots, strict_json
 from dsrna_jax.bounds.explanation import memory_of_device
 from dsrna_jax.commands import certify
 from dsrna_jax.commands.process import status
 from dsrna_jax.comparison import card, runs
 from dsrna_jax.evaluation.certify import report as certification_report
+from dsrna_jax.evaluation.certify import run as certification_run
+from dsrna_jax.evaluation.certify.exact_radii import Radii
 from dsrna_jax.networks.derived import derived_network
 from dsrna_jax.runtime import sharding
 from dsrna_jax.runtime.checkpoint import Checkpoints
@@ -118,6 +121,22 @@ def test_smoothing_certifies_images_of_the_right_class(linear, tmp_path, capsys)
     assert report["abstained"] == (arrays["smoothed"] == -1).mean()
     assert report["certified_accuracy"][0]["accuracy"] == right.mean()
     assert "of the smoothed network" in capsys.readouterr().out
+
+
+def test_upper_bounds_of_the_verifier_are_its_counterexamples(linear, tmp_path, capsys, monkeypatch):
+    """No attack is named, since none runs: neither as text, nor on the page with its settings, nor in the picture."""
+    told, out = [], tmp_path / "out"
+
+    def verified(network, images, labels, **options):
+        distance = exact_radii(np.asarray(images), labels)
+        return Radii(0.99 * distance, 1.01 * distance)
+
+    monkeypatch.setattr(certification_run, "verified_radii", verified)
+    monkeypatch.setattr(plots, "certified_accuracy", lambda curves, path, **_: (told.extend(curves), path.touch()))
+    assert run_command(f"--out={out}", "--method=verify", "--examples=24") == 0
+    told += [capsys.readouterr().out.replace(str(tmp_path), ""), (out / "index.html").read_text().replace(str(tmp_path), "")]
+    assert "nearest counterexample found by the verifier: mean" in told[2] and "without a counterexample" in told[3]
+    assert not [text for text in told if re.search("pgd|none:|withstands|found by none", text)]
 
 
 @pytest.mark.parametrize(("method", "is_told"), [("hz_crown", True), ("smoothing", False), ("verify", False)])

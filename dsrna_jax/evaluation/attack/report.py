@@ -16,6 +16,7 @@ from dsrna_jax.evaluation.attack.sanity.remedies import advice
 from dsrna_jax.evaluation.report import accuracy_entry, origins
 from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.networks.multiplications import multiply_adds
+from dsrna_jax.runtime.options import in_effect
 from dsrna_jax.runtime.sharding import described
 from dsrna_jax.training.restore import TrainedNetwork
 
@@ -99,7 +100,7 @@ def write_page(out: Path, report: dict[str, Any]) -> None:
     page.write_page(
         out,
         "attack on",
-        report,
+        report | {"config": in_effect(AttackConfig, report["config"])},
         _lines(report),
         f"Accuracy of {report['examples']:,} {report['config']['split']} images under each attack, with its 95 % interval.",
         _marks(report),

@@ -59,3 +59,8 @@ class CertificationConfig:
 def is_exact(result: Mapping[str, Any]) -> bool:
     """Whether the bounds of a certify.json are in exact arithmetic; earlier versions may say so of no bounds."""
     return result["config"].get("arithmetic") == "exact" and result["method"] not in (SMOOTHING, VERIFY)
+
+
+def upper_bound(result: Mapping[str, Any]) -> str:
+    """The source of the "attack_radius" in a certify.json: the verifier, with its counterexamples, or the name of the attack."""
+    return "the verifier" if result["method"] == VERIFY else result["config"]["attack"]

@@ -10,12 +10,13 @@ from jaxtyping import Bool, Float
 
 from dsrna_jax.evaluation import page
 from dsrna_jax.evaluation.certify.attack_radii import check_not_refuted
-from dsrna_jax.evaluation.certify.config import CertificationConfig, is_exact
+from dsrna_jax.evaluation.certify.config import VERIFY, CertificationConfig, is_exact, upper_bound
 from dsrna_jax.evaluation.certify.radii import MINIMUM
 from dsrna_jax.evaluation.folder import write_arrays
 from dsrna_jax.evaluation.report import accuracy_entry, origins
 from dsrna_jax.evaluation.setup import EvaluationSetup
 from dsrna_jax.files import write_whole
+from dsrna_jax.runtime.options import in_effect
 
 
 def write(out: Path, config: CertificationConfig, setup: EvaluationSetup, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -127,13 +128,15 @@ def lines(report: dict[str, Any]) -> str:
     if attacked is not None:
         mean = "infinite" if attacked["mean"] is None else f"{attacked['mean']:.3g}"
         ratio = "nothing to compare it with" if report["gap"] is None else f"{report['gap']:.3g} times the certified radius"
-        text.append(f"smallest perturbation found by {report['config']['attack']}: mean {mean}; in the median {ratio}")
+        what = "nearest counterexample" if report["method"] == VERIFY else "smallest perturbation"
+        text.append(f"{what} found by {upper_bound(report)}: mean {mean}; in the median {ratio}")
         text.append("PASS  none is smaller than the certified radius of its image")
     return "\n".join(text)
 
 
 def _write_page(out: Path, report: dict[str, Any]) -> None:
-    rows = [("radius", "certified accuracy", "95 % interval", "withstands the attack")]
+    attack = "without a counterexample" if report["method"] == VERIFY else "withstands the attack"
+    rows = [("radius", "certified accuracy", "95 % interval", attack)]
     for row in report["certified_accuracy"]:
         attacked = "" if row["attacked"] is None else f"{row['attacked']:.1%}"
         rows.append((f"{row['radius']:g}", f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}", attacked))
@@ -143,7 +146,7 @@ def _write_page(out: Path, report: dict[str, Any]) -> None:
     page.write_page(
         out,
         "certificates of",
-        report,
+        report | {"config": in_effect(CertificationConfig, report["config"])},
         rows,
         caption,
         [line.strip() for line in lines(report).splitlines()],
@@ -165,7 +168,8 @@ def _draw(path, report, certified, attacked):
 
     curves = {f"certified by {report['method']}": certified}
     if attacked is not None:
-        curves[f"withstands {report['config']['attack']}: at most this could be certified"] = attacked
+        what = "no counterexample of" if report["method"] == VERIFY else "withstands"
+        curves[f"{what} {upper_bound(report)}: at most this could be certified"] = attacked
     name = Path(report["checkpoint"]["path"]).resolve().name
     label = f"radius ({report['norm'].replace('inf', '-infinity')}) [pixel units]"
     title = f"{name}: certified accuracy, {report['examples']} images"
