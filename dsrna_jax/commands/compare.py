@@ -27,7 +27,9 @@ def main(argv: Sequence[str]) -> None:
         return
     if not runs:
         raise InputError(f"expected one or more RUN, folders of trainings by {command_line('train')} (--help says more)")
-    out = Path(values.out or Path(runs[0]).parent)
+    from dsrna_jax.evaluation.folder import home
+
+    out = Path(values.out) if values.out else home(runs[0], "").parent
     check_path(out, "out")
     from dsrna_jax.comparison.latex import latex
     from dsrna_jax.comparison.page import page

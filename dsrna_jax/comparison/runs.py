@@ -14,6 +14,7 @@ import numpy as np
 from dsrna_jax import genotypes, strict_json
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation import shapes
+from dsrna_jax.evaluation.folder import results_of
 from dsrna_jax.networks.multiplications import multiply_adds
 from dsrna_jax.runtime import records
 from dsrna_jax.runtime.invocation import command_line
@@ -89,7 +90,7 @@ class FinishedTraining(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> FinishedTraining:
-    """The training in a run folder, with whether it has ended.
+    """The training in a run folder, with whether it has ended; or that of another checkpoint, with the results of its network.
 
     Raises: InputError if there is no checkpoint, or if a result is damaged or of another checkpoint than the one in the folder.
     """
@@ -97,11 +98,12 @@ def read(path: str | os.PathLike) -> FinishedTraining:
     network = restore.load(path)
     evaluations: dict[str, list[tuple[dict, Path]]] = {}
     for kind in _SHAPES:
-        results = [(_result(file, kind), file.parent) for file in sorted(path.glob(f"*/{kind}.json"))]
-        for result, folder in results:
+        own, shared = ([(_result(file, kind), file.parent) for file in files] for files in results_of(path, f"{kind}.json"))
+        for result, folder in own:
             if result["checkpoint"]["digest"] != network.digest:
                 raise _of_another(folder, result, path, network, f"run {command_line(kind)} again")
-        evaluations[kind] = sorted(results, key=lambda pair: -pair[0]["examples"])
+        own += [pair for pair in shared if pair[0]["checkpoint"]["digest"] == network.digest]
+        evaluations[kind] = sorted(own, key=lambda pair: -pair[0]["examples"])
     measured = saved_result(path)
     if measured and measured["checkpoint"]["digest"] != network.digest:
         again = f"run {command_line('train')} --resume {shlex.quote(f'--run_dir={path}')}"

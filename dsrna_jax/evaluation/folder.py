@@ -1,6 +1,7 @@
 """The folder of an evaluation: its settings, and records of completed batches."""
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -21,17 +22,44 @@ from dsrna_jax.runtime.paths import OF_RUNS, SETTINGS, first_in
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.strict_json import Optional
+from dsrna_jax.training.pretrained import FOLDER as SHIPPED
+from dsrna_jax.training.weights_file import SUFFIX
 
+RUNS = "runs"
 BATCHES = "batches.jsonl"
 
 
 def home(checkpoint: str | os.PathLike, name: str) -> Path:
-    """The default folder of results: `name` in the run folder of the checkpoint, else beside the checkpoint."""
+    """The default folder of results: `name` in the run folder of the checkpoint, else beside the checkpoint.
+
+    Results of the networks that ship with the package go to the folder `RUNS` from here, not beside them.
+    """
+    folder, prefix = _place(checkpoint)
+    return folder / f"{prefix}{name}"
+
+
+def results_of(checkpoint: str | os.PathLike, file: str) -> tuple[list[Path], list[Path]]:
+    """The files of that name in folders of results: those of the checkpoint, and those where results of others may lie as well.
+
+    A run folder has its own, and so has a file, beside it. A checkpoint in a run folder shares its place.
+    """
+    path = Path(checkpoint)
+    folder, prefix = _place(path)
+    inside = sorted(path.glob(f"*/{file}"))
+    there = [result for result in sorted(folder.glob(f"{glob.escape(prefix)}*/{file}")) if result not in inside]
+    return ([*inside, *there], []) if prefix and path.is_file() else (inside, there)
+
+
+def _place(checkpoint: str | os.PathLike) -> tuple[Path, str]:
+    """The folder in which results of a checkpoint have their folders by default, and what their names begin with."""
     path = Path(checkpoint)
     runs = [folder for folder in (path, *path.absolute().parents[:2]) if (folder / "config.json").is_file()]
+    if runs:
+        return runs[0], ""
     if path.name in ("", ".."):
         path = Path(os.path.abspath(path))
-    return runs[0] / name if runs else path.parent / f"{path.name}_{name}"
+    is_shipped = path.suffix == SUFFIX and path.parent.resolve() == SHIPPED.resolve()
+    return Path(RUNS) if is_shipped else path.parent, f"{path.name}_"
 
 
 def evaluation_folder(out: Path, config: Any, identity: dict[str, Any], count: int, mesh: Mesh, resume: bool) -> "BatchRecords":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from compared_runs import PGD, table_of
 from garbled import assert_garbled_is_refused_or_makes_no_difference
+from linear_run import linear_network
 from scipy import stats
 
 from dsrna_jax.commands import compare
@@ -24,8 +25,10 @@ from dsrna_jax.comparison.text import comma_separated, markdown
 from dsrna_jax.confidence import wilson
 from dsrna_jax.errors import InputError
 from dsrna_jax.evaluation.certify.report import summary
+from dsrna_jax.evaluation.folder import home
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.plots.comparison import colour
+from dsrna_jax.training.pretrained import FOLDER
 
 
 def whole_table(runs):
@@ -175,6 +178,54 @@ def test_the_command_writes_four_files(runs, tmp_path, capsys):
     assert sorted(file.name for file in folder.iterdir()) == [f"comparison.{kind}" for kind in ("csv", "html", "md", "tex")]
     assert out.startswith((folder / "comparison.md").read_text()) and f"open {folder}/comparison.html" in out
     assert run_command(path) == 0 and (tmp_path / "comparison.html").exists()
+
+
+PLACES = ("run", "run/best", "alone", "network.safetensors", "run/export/network.safetensors", "shipped")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_results_are_read_where_evaluations_leave_them(runs, tmp_path, monkeypatch, capsys, place):
+    """And nothing is written beside a network that ships with the package."""
+    monkeypatch.chdir(tmp_path)
+    shipped = FOLDER / "digits_pcdarts.safetensors"
+    before = sorted(FOLDER.iterdir())
+    run = runs.make("run")
+    (run / "config.json").touch()
+    (run / "metrics.jsonl").write_text(f'{{"epoch": {runs.networks[run].config.epochs}}}\n')
+    checkpoint = shipped if place == "shipped" else tmp_path / place
+    if checkpoint.suffix:
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.touch()
+    else:
+        checkpoint.mkdir(exist_ok=True)
+    runs.networks[checkpoint] = runs.networks[run]
+    for left in (runs.certify(run, 0.9, [0.1]), runs.attack(run, 0.9, [(PGD, 0.5)])):
+        there = home(checkpoint, left.name)
+        there.parent.mkdir(exist_ok=True)
+        left.rename(there)
+    assert [len(results) for results in read(checkpoint)[6:8]] == [1, 1]
+    assert run_command(checkpoint) == 0 and "has not run" not in capsys.readouterr().out
+    assert sorted(FOLDER.iterdir()) == before and (tmp_path / "runs/comparison.md").exists() == (place == "shipped")
+
+
+@pytest.mark.parametrize("place", PLACES[:-1])
+def test_results_of_another_network_are_refused_or_left_to_it(runs, tmp_path, place):
+    """Refused in the place of a checkpoint; where it shares the place with others, they may be theirs."""
+    run = runs.make("run")
+    (run / "config.json").touch()
+    (run / "metrics.jsonl").write_text(f'{{"epoch": {runs.networks[run].config.epochs}}}\n')
+    checkpoint = tmp_path / place
+    (checkpoint.parent if checkpoint.suffix else checkpoint).mkdir(exist_ok=True)
+    if checkpoint.suffix:
+        checkpoint.touch()
+    left = runs.certify(run, 0.9, [0.1])
+    left.rename(home(checkpoint, left.name))
+    runs.networks[checkpoint] = linear_network(2.0)
+    if place in ("run", "network.safetensors"):
+        with pytest.raises(InputError, match="measured another checkpoint"):
+            read(checkpoint)
+    else:
+        assert not read(checkpoint).certificates
 
 
 def test_bad_input_ends_in_one_line(runs, tmp_path, capsys):
