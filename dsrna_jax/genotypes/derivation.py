@@ -43,7 +43,8 @@ def derive(alphas: Mapping[str, Any], primitives: Sequence[str] = PRIMITIVES, ke
       alphas: logits "normal" and "reduction" [edges, len(primitives)]; in the pcdarts space also "normal_edges" and
         "reduction_edges" [edges]. NumPy or JAX arrays. An operation is ruled out by -inf.
       primitives: names of the columns of alphas.
-      kept: truth values [edges, len(primitives)] by cell, of operations that may be chosen; others still count in the softmax.
+      kept: truth values [edges, len(primitives)] by cell, of operations that may be chosen; others still count in the softmax,
+        without which edges that have one operation left would tie.
     Raises: InputError if a cell is missing, shapes do not fit, or a node has fewer than two edges with an operation that may be
       chosen; FloatingPointError if alphas are not finite.
     """

@@ -169,3 +169,14 @@ def test_a_node_without_enough_edges_to_choose_is_refused(derived, edges, expect
     least, count = expected
     with pytest.raises(InputError, match=f"^expected {least} or more edges .* into node 3 of the reduction cell; got {count}$"):
         derived(alphas)
+
+
+@pytest.mark.parametrize("weakest", [2, 3, 4])
+def test_edges_with_one_operation_left_rank_by_its_softmax_among_all(weakest):
+    """The shares of the supernet, after ASAP, are all 1: the edge with the least in the softmax goes, at any index."""
+    alphas = {cell: np.zeros((5, 8)) for cell in ("normal", "reduction")}
+    alphas["normal"][:, 5] = 1.0
+    alphas["normal"][weakest, 6] = 2.0  # of an operation that was pruned
+    kept = {cell: np.arange(8)[None] == np.full((5, 1), 5) for cell in alphas}
+    genes = g.derive(alphas, PRIMITIVES, kept).normal[2:]
+    assert genes == tuple((PRIMITIVES[5], source) for source in range(3) if source + 2 != weakest)
