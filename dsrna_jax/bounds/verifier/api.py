@@ -25,7 +25,7 @@ from dsrna_jax.errors import InputError, shown
 from dsrna_jax.inputs import check_counts, check_radius, checked_key, is_real
 from dsrna_jax.kernels.reductions import min_over
 
-BATCH = 64  # sub-problems bounded at a time, or fewer sub-boxes of a large network
+BOXES = 64  # bounded at a time, or fewer of a large network
 POINTS = 64  # of the attack on all boxes; at least one for each clause of each box
 ATTACK = 0.1  # share of the time after which no further points are attacked
 ATTACKED = 1_000_000  # entries of the graph's nodes, of all points that are attacked at once
@@ -67,7 +67,7 @@ def verify(
         layers.
       split: "inputs"; "hinges", and smooth functions of one number, such as tanh or exp, if f has up to 6 of them; or "auto" for
         inputs if up to 20 of them vary in a box, or there is nothing else to split.
-      batch: sub-problems bounded at a time; by default 64, or fewer sub-boxes where one takes long.
+      batch: sub-problems bounded at a time; by default 32 on a CPU, 64 on others and of sub-boxes, or fewer where one takes long.
       iterations: steps of Adam for each sub-problem of hinges, which starts where its parent ended; a quarter of them for
         bounds of operands, and five times as many where no hinge is left to split.
       key: of the attack's random points.
@@ -92,7 +92,8 @@ def verify(
         of_boxes = defaults.of_boxes(problem.graph, problem.varying_inputs)
         method = of_boxes if split == "inputs" else defaults.of_hinges(problem.graph)
     if batch is None:
-        batch = input_splits.boxes_at_once(problem.graph, BATCH, method) if split == "inputs" else BATCH
+        of_inputs = split == "inputs"
+        batch = input_splits.boxes_at_once(problem.graph, BOXES, method) if of_inputs else defaults.subproblems_at_once()
     free, boxes = free_memory(), batch * (2 * problem.boxes.lower[0].nbytes + 16)
     if free is not None and boxes > free:
         raise InputError(f"batch={batch}: its boxes alone would take {boxes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")

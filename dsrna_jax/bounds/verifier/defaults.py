@@ -1,4 +1,6 @@
-"""The methods by which `verify` bounds if none is given."""
+"""The methods by which `verify` bounds, and how many sub-problems at a time, if nothing is given."""
+
+import jax
 
 from dsrna_jax.bounds.alpha_crown import is_adjustable
 from dsrna_jax.bounds.explanation import cost
@@ -6,12 +8,19 @@ from dsrna_jax.bounds.graph import Graph
 from dsrna_jax.bounds.options import Options
 from dsrna_jax.bounds.relaxations.hinge import Hinge
 
+# Sub-problems of hinges at a time. A CPU's cache holds the arrays of so many, so that each takes no longer than among more.
+ON_CPU, ON_ACCELERATORS = 32, 64
 FEW_INPUTS = 20  # up to as many, sub-problems are boxes
 # Programs of methods that go back from every layer grow with the square of the operations; alpha-CROWN has a pass of derivatives
 # for each of CROWN's. Others than hinges count twice.
 FEW_OPERATIONS, MANY_OPERATIONS = 12, 20
 # Entries of all passes.
 LITTLE_WORK, MUCH_WORK = 2e9, 2e10
+
+
+def subproblems_at_once() -> int:
+    """The sub-problems of hinges that are bounded at a time."""
+    return ON_CPU if jax.default_backend() == "cpu" else ON_ACCELERATORS
 
 
 def of_boxes(graph: Graph, varying_inputs: int) -> str:
