@@ -1,9 +1,9 @@
 """Convolution of maps with channels last, as a primitive whose derivatives are as fast as itself.
 
 XLA's CPU compiler is fast at convolutions of maps with channels last by kernels that it need not reverse. It brings others to
-that form, but not within loops, such as those of attacks and bounds; and the kernels of autodiff's derivatives are reversed.
-Those take many times as long (`python -m experiments.benchmark --what=kernels`). As in `depthwise`, the three arrays are tied by
-one trilinear form,
+that form, but not within loops, such as those of attacks and bounds, where those of autodiff's derivatives, which reverse
+kernels, take many times as long (`python -m experiments.benchmark --what=kernels`). As in `depthwise`, the three arrays are tied
+by one trilinear form,
 
     sum  output[b, p, o] * kernel[t, i, o] * image[b, stride * p + dilation * t - low, i]        for positions p and taps t
 
