@@ -27,7 +27,8 @@ def with_own_convolutions(f: Callable) -> Callable:
     def rewritten(*arguments):
         closed, shape = jax.make_jaxpr(f, return_shape=True)(*arguments)
         leaves, structure = jax.tree.leaves(arguments), jax.tree.structure(shape)
-        return jax.tree.unflatten(structure, core.jaxpr_as_fun(_rewritten(closed))(*leaves))
+        outputs = _evaluated(closed, *leaves) if _convolves(closed.jaxpr) else core.jaxpr_as_fun(closed)(*leaves)
+        return jax.tree.unflatten(structure, outputs)
 
     return rewritten
 
@@ -79,8 +80,7 @@ def _inverse(*permutation) -> tuple[int, ...]:
 def _rewritten(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
     if not _convolves(closed.jaxpr):
         return closed
-    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in closed.in_avals]
-    return jax.make_jaxpr(functools.partial(_evaluated, closed))(*shapes)
+    return jax.make_jaxpr(functools.partial(_evaluated, closed))(*closed.in_avals)
 
 
 def _convolves(jaxpr: core.Jaxpr) -> bool:

@@ -93,6 +93,19 @@ def test_weights_that_are_traced_outside_keep_their_derivatives():
     chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("call", ["plain", "jit", "checkpoint", "scan", "vmap"])
+def test_functions_are_rewritten_where_each_device_has_examples_of_its_own(call):
+    """JAX keeps account there of which arrays differ among devices, also if there is but one."""
+    f = CALLS[call]
+    mesh, part = jax.sharding.Mesh(jax.devices()[:1], ("data",)), jax.sharding.PartitionSpec("data")
+
+    def total(x):
+        return jax.tree.map(jnp.sin, jax.tree.leaves(with_own_convolutions(f)(x))[0])
+
+    apart = jax.shard_map(total, mesh=mesh, in_specs=part, out_specs=part)
+    chex.assert_trees_all_close(quick(apart)(X), quick(total)(X), rtol=1e-5, atol=1e-6)
+
+
 def test_a_function_with_a_derivative_of_its_own_keeps_it():
     @jax.custom_jvp
     def f(x):
