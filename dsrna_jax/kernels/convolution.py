@@ -55,6 +55,30 @@ def convolution(
     return convolution_p.bind(*operands(image, kernel), solve="output", **grid)
 
 
+def transposed_convolution(
+    maps: Float[Array, "batch *positions channel"],
+    kernel: Float[Array, "*taps channel channel_out"],
+    *,
+    spread: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+) -> Float[Array, "batch *pixels channel_out"]:
+    """`lax.conv_general_dilated` of maps that are spread out, with channels last and strides of 1.
+
+    Args:
+      spread, padding, dilation: of each dimension, as `lhs_dilation`, `padding` and `rhs_dilation` there.
+    Returns: [batch, *pixels, channel out], in the type of the maps if that has 16 bits.
+    """
+    size, borders = [], []
+    for m, t, s, (low, high), d in zip(maps.shape[1:-1], kernel.shape[:-2], spread, padding, dilation, strict=True):
+        reach, beyond = (m - 1) * s + 1, (t - 1) * d
+        size.append(max(0, reach + low + high - beyond))
+        borders.append((beyond - low, beyond - high))
+    grid: dict[str, Any] = {"size": tuple(size), "taps": kernel.shape[:-2], "strides": tuple(spread)}
+    grid |= {"padding": tuple(borders), "dilation": tuple(dilation), "precision": matmul_precision()}
+    return convolution_p.bind(*operands(maps, _reversed(kernel)), solve="image", **grid)
+
+
 def positions_of(*, size, taps, strides, padding, dilation) -> tuple[int, ...]:
     """The shape of the output's maps."""
     sides = zip(size, taps, strides, padding, dilation, strict=True)
@@ -71,6 +95,11 @@ def _convolved(image, kernel, *, strides, padding, spread=None, dilation):
     )
 
 
+def _reversed(kernel):
+    """The kernel of the transposed operation."""
+    return jnp.swapaxes(lax.rev(kernel, range(kernel.ndim - 2)), -1, -2)
+
+
 def _output(image, kernel, *, size, taps, strides, padding, dilation):
     return _convolved(image, kernel, strides=strides, padding=padding, dilation=dilation)
 
@@ -80,8 +109,7 @@ def _image(output, kernel, *, size, taps, strides, padding, dilation):
     borders = []
     for n, m, t, s, (low, _), d in zip(size, output.shape[1:-1], taps, strides, padding, dilation, strict=True):
         borders.append(((t - 1) * d - low, n + low - (m - 1) * s - 1))
-    reversed_ = jnp.swapaxes(lax.rev(kernel, range(len(taps))), -1, -2)
-    return _convolved(output, reversed_, strides=(1,) * len(taps), padding=borders, spread=strides, dilation=dilation)
+    return _convolved(output, _reversed(kernel), strides=(1,) * len(taps), padding=borders, spread=strides, dilation=dilation)
 
 
 def _kernel(image, output, *, size, taps, strides, padding, dilation):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from dsrna_jax.kernels.convolution import convolution
+from dsrna_jax.kernels.convolution import convolution, transposed_convolution
 from dsrna_jax.kernels.depthwise import depthwise
 from dsrna_jax.kernels.equations import evaluated
 
@@ -36,12 +36,14 @@ def with_own_convolutions(f: Callable) -> Callable:
 def own_convolution(image, params: dict[str, Any]) -> Callable | None:
     """A convolution of an image of this shape and dtype, with the parameters of `lax.conv_general_dilated`, by our primitives.
 
-    Returns: a function of image and kernel; None for convolutions of whole or complex numbers, of spread images, and by groups of
-      several channels.
+    Returns: a function of image and kernel; None for convolutions of whole or complex numbers, by groups of several channels, and
+      with strides of spread images.
     """
     groups, channels = params["feature_group_count"], image.shape[params["dimension_numbers"].lhs_spec[1]]
-    if set(params["lhs_dilation"]) - {1} or params["batch_group_count"] != 1 or not jnp.issubdtype(image.dtype, jnp.floating):
+    if params["batch_group_count"] != 1 or not jnp.issubdtype(image.dtype, jnp.floating):
         return None
+    if is_spread(params):
+        return None if groups > 1 or set(params["window_strides"]) != {1} else functools.partial(_with_channels_last, **params)
     if groups == 1:
         return functools.partial(_with_channels_last, **params)
     if groups == channels and len(image.shape) == 4 and len(set(params["window_strides"])) == 1:
@@ -49,10 +51,19 @@ def own_convolution(image, params: dict[str, Any]) -> Callable | None:
     return None
 
 
-def _with_channels_last(image, kernel, *, window_strides, padding, rhs_dilation, dimension_numbers, **_):
+def is_spread(params: dict[str, Any]) -> bool:
+    """Whether a convolution with the parameters of `lax.conv_general_dilated` is of a spread image: a transposed one."""
+    return set(params["lhs_dilation"]) != {1}
+
+
+def _with_channels_last(image, kernel, *, window_strides, padding, rhs_dilation, dimension_numbers, **params):
     lhs, rhs, out = dimension_numbers
     maps, filters = jnp.transpose(image, (lhs[0], *lhs[2:], lhs[1])), jnp.transpose(kernel, (*rhs[2:], rhs[1], rhs[0]))
-    result = convolution(maps, filters, strides=window_strides, padding=padding, dilation=rhs_dilation)
+    kinds = {"padding": padding, "dilation": rhs_dilation}
+    if is_spread(params):
+        result = transposed_convolution(maps, filters, spread=params["lhs_dilation"], **kinds)
+    else:
+        result = convolution(maps, filters, strides=window_strides, **kinds)
     return jnp.transpose(result, _inverse(out[0], *out[2:], out[1]))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from dsrna_jax.kernels.convolution import convolution
+from dsrna_jax.kernels.convolution import convolution, transposed_convolution
 
 GENERATOR = np.random.default_rng(0)
 # Image, kernel, strides, padding and dilation: ordinary ones, a single tap, a single position, cropping, pixels left over.
@@ -84,6 +84,31 @@ def test_vmap_over_any_axis_equals_the_library(axes):
     fs, operands = ways("strides")
     operands = [o if a is None else np.stack([o, 2 * o, -o], axis=a) for o, a in zip(operands, axes, strict=True)]
     assert_equal(lambda f: jax.vmap(value_and_gradients(f), axes), fs, operands)
+
+
+@pytest.mark.parametrize(
+    ("shape", "taps", "spread", "padding", "dilation"),
+    [
+        ((2, 4, 5, 3), (2, 2), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+        ((2, 3, 4, 2), (3, 4), (2, 3), ((0, 3), (2, -1)), (2, 1)),
+        ((2, 3, 1, 2), (1, 1), (3, 1), ((0, 2), (1, 0)), (1, 1)),
+        ((2, 1, 1, 2), (3, 2), (2, 2), ((2, 2), (1, 1)), (1, 1)),
+        ((2, 5, 2), (3,), (2,), ((-1, -2),), (1,)),
+    ],
+)
+def test_convolutions_of_spread_maps_equal_those_of_the_library(shape, taps, spread, padding, dilation):
+    axes = "WH"[: len(spread)]
+    numbers = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+
+    def theirs(maps, kernel):
+        ones = (1,) * len(spread)
+        return lax.conv_general_dilated(maps, kernel, ones, padding, spread, dilation, dimension_numbers=numbers)
+
+    def ours(maps, kernel):
+        return transposed_convolution(maps, kernel, spread=spread, padding=padding, dilation=dilation)
+
+    operands = GENERATOR.normal(size=shape), GENERATOR.normal(size=(*taps, shape[-1], 3))
+    assert_equal(value_and_gradients, (ours, theirs), operands)
 
 
 def test_operands_of_different_types_are_promoted():

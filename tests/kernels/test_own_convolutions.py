@@ -48,6 +48,9 @@ CALLS = {
     "cond": lambda x: lax.cond(x.sum() > 0, lambda x: convolved(x, KERNELS[0]), lambda x: x, x),
     "while": lambda x: lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, convolved(c[1], KERNELS[0])), (0, x)),
     "vmap": lambda x: jax.vmap(lambda y: convolved(y[None], KERNELS[0])[0])(x),
+    "spread image": lambda x: lax.conv_general_dilated(
+        x, KERNELS[0], (1, 1), ((2, 1), (-1, 3)), (2, 3), (1, 2), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    ),
     "names of channels": lambda x: lax.conv_general_dilated(
         jnp.moveaxis(x, -1, 0), KERNELS[0], (2, 1), "VALID", dimension_numbers=("CNHW", "HWIO", "NHCW")
     ),
@@ -76,12 +79,32 @@ def test_a_network_of_all_kinds_of_convolutions_has_the_same_logits_and_gradient
     chex.assert_trees_all_close(quick(own)(X), quick(f)(X), rtol=1e-4, atol=1e-5)
     gradients = [quick(jax.grad(lambda x, f=f: jnp.sum(f(x) ** 2)))(X) for f in (own, f)]
     chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-5)
-    assert count(own, "conv_general_dilated") == 2  # by groups of two channels, and transposed
+    assert count(own, "conv_general_dilated") == 1  # by groups of two channels
 
 
 def test_convolutions_of_whole_numbers_wrap_around_as_the_library_lets_them():
     image, kernel = np.full((1, 2, 2, 1), 2**30, np.int32), np.full((2, 2, 1, 1), 3, np.int32)
     chex.assert_trees_all_equal(*(f(image, kernel) for f in (with_own_convolutions(convolved), convolved)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window_strides": (2, 1), "padding": ((0, 0), (1, 1)), "lhs_dilation": (2, 2)},
+        {"window_strides": (1, 1), "padding": "VALID", "feature_group_count": 2},
+        {"window_strides": (2, 1), "padding": "SAME", "feature_group_count": 4},
+    ],
+    ids=["strides of a spread image", "groups of two", "unequal strides of each channel"],
+)
+def test_other_convolutions_stay_those_of_the_library(options):
+    kernel = KERNELS[0][:, :, : 4 // options.get("feature_group_count", 1)]
+
+    def f(x):
+        return lax.conv_general_dilated(x, kernel, dimension_numbers=("NHWC", "HWIO", "NHWC"), **options)
+
+    own = with_own_convolutions(f)
+    chex.assert_trees_all_equal(quick(own)(X), quick(f)(X))
+    assert count(own, "conv_general_dilated") == 1
 
 
 def test_weights_that_are_traced_outside_keep_their_derivatives():

@@ -11,7 +11,7 @@ from dsrna_jax.bounds.rules.products import scaled
 from dsrna_jax.bounds.rules.windowed.convolutions import convolved, convolved_by_channel, convolved_with_channels_last, mixed
 from dsrna_jax.kernels.borders import apart
 from dsrna_jax.kernels.equations import evaluated
-from dsrna_jax.kernels.own_convolutions import own_convolution
+from dsrna_jax.kernels.own_convolutions import is_spread, own_convolution
 
 # From the shape of a kernel: the terms of an entry of the output, and of the transposed operation.
 SUMS = {
@@ -44,7 +44,7 @@ def convolution(tracer, primitive, operands, params, axes):
     """The rule of conv_general_dilated, which becomes one of our own where it can."""
     image, kernel = operands
     if isinstance(image, Node) and not isinstance(kernel, Node):
-        if own := own_convolution(image.value, params):
+        if not is_spread(params) and (own := own_convolution(image.value, params)):
             return tracer.inline(own, image, kernel)
         numbers = params["dimension_numbers"]
         outputs, inputs = (kernel.shape[i] for i in numbers.rhs_spec[:2])
