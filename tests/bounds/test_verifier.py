@@ -256,6 +256,17 @@ def test_later_rounds_attack_the_clauses_that_are_left(monkeypatch):
     assert problem.attacked(None, lambda: False)[0] <= -0.5
 
 
+def test_attacks_go_on_where_rounding_hides_the_property_at_the_nearest_input(monkeypatch):
+    """The first attack comes to the edge of a counterexample, and no bound certifies the property there."""
+    attacked, edge = api.Problem.attacked, api.ClosestInput(np.full(2, -1e-3, np.float32), 1e-7, 0)
+    answers = iter([lambda *_: (None, edge)])
+    monkeypatch.setattr(api.Problem, "attacked", lambda self, *given: next(answers, attacked.__get__(self))(*given))
+    specification = bounds.Specification(np.ones((1, 1)), np.zeros(1))
+    region = bounds.Box(-np.ones((1, 2)), np.ones((1, 2)))
+    verdict = bounds.verify(lambda x: x.sum(1, keepdims=True), region, specification)
+    assert (verdict.status, verdict.reason) == ("counterexample", "found by an attack")
+
+
 @pytest.mark.parametrize("split", ["inputs", "hinges"])
 def test_a_property_that_rounding_hides_at_a_point_is_decided_in_float64_alone(split):
     """f rises to within 1e-6 of 100: float32, whose numbers are 8e-6 apart there, can tell neither answer."""

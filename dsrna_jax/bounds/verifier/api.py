@@ -27,6 +27,7 @@ from dsrna_jax.kernels.reductions import min_over
 
 BOXES = 64  # bounded at a time, or fewer of a large network
 POINTS = 64  # of the attack on all boxes; at least one for each clause of each box
+AGAIN = 10  # attacks by other points where no proof can be, and a counterexample is near
 ATTACK = 0.1  # share of the time after which no further points are attacked
 ATTACKED = 1_000_000  # entries of the graph's nodes, of all points that are attacked at once
 
@@ -116,6 +117,13 @@ def verify(
         options |= {"layers": layers, "iterations": iterations}
     of_nearest = problem.specification.of_examples(np.array([nearest.box]))
     if not is_certified_at(problem.traceable, of_nearest, np.asarray(nearest.point), **options):
+        for turn in range(AGAIN):
+            if seconds() >= timeout:
+                break
+            other = jax.random.fold_in(jax.random.key(0) if key is None else key, turn)
+            counterexample, _ = problem.attacked(other, lambda: seconds() >= timeout)
+            if counterexample is not None:
+                return Verdict("counterexample", counterexample, "found by an attack", seconds(), 0)
         return Verdict("unknown", None, AT_A_POINT, seconds(), 0)
     outcome = search(problem.traceable, problem.specification, problem.boxes, **options)
     if outcome.counterexample is None:
