@@ -81,7 +81,8 @@ def attacked(
     """The nearest input to a violation that steps from random points find; they end with the first counterexample.
 
     Points are shared out among the clauses; if there are too few, in each turn to the next that are closest at the middle of
-    the box. Steps are a share of each entry's width, which falls from a quarter to 1/256. The best point of all steps counts.
+    the box. Steps are a share of each entry's width, which falls from a quarter to 1/256. The best point of all steps counts, by
+    whichever clause it comes closest to failing.
 
     Args:
       specification: with rows and offsets of each box.
@@ -103,8 +104,9 @@ def attacked(
         nearest = jnp.roll(by_clause(box.middle)[::points].argsort(1), -points * turn, 1)
         target = nearest[:, :points].ravel()
 
-    def worst(x):
-        return jnp.take_along_axis(by_clause(x), target[:, None], 1)[:, 0]
+    def targeted(x):
+        each = by_clause(x)
+        return jnp.take_along_axis(each, target[:, None], 1)[:, 0], min_over(each, 1)
 
     axes = tuple(range(1, box.lower.ndim))
     kept = MOMENTUM * ((1 + (points * turn + jnp.arange(points)) // clauses) % 2)
@@ -116,7 +118,7 @@ def attacked(
 
     def step(carry):
         number, x, best, least, heading = carry
-        value, pull = jax.vjp(worst, x)
+        _, pull, value = jax.vjp(targeted, x, has_aux=True)
         (gradient,) = pull(jnp.ones_like(value))
         better = value < least
         best = jnp.where(better.reshape(kept.shape), x, best)
