@@ -99,5 +99,5 @@ def _serve(make: Callable[[], Callable[..., Any]], connection: Connection) -> No
             try:
                 connection.send(answer)
             except Exception as error:  # of what cannot be pickled
-                connection.send((None, RuntimeError(f"{type(error).__name__}: {error}")))
+                connection.send((None, RuntimeError(f"the answer cannot be pickled: {type(error).__name__}: {error}")))
     os._exit(0)  # without waiting for threads
