@@ -16,6 +16,7 @@ from dsrna_jax.runtime.invocation import command_line, in_users_words
 from dsrna_jax.runtime.paths import is_begun
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.signals import ending
+from dsrna_jax.training.shipped import path_of
 
 
 class Flag(NamedTuple):
@@ -27,7 +28,7 @@ class Flag(NamedTuple):
 
 
 LOG = Flag("tensorboard, wandb, mlflow, or several with commas between: logs that follow metrics.jsonl", "")
-CHECKPOINT = Flag("folder of a training, or of a checkpoint, or a file .safetensors that export wrote")
+CHECKPOINT = Flag("folder of a training or a checkpoint, file .safetensors that export wrote, or name of a pretrained network")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,7 @@ def parsed_flags(command: Command, argv: Sequence[str], expected: str = FLAGS_AL
 
 
 def checkpoint(values: FlagValues) -> str:
-    """The value of --checkpoint. Raises: InputError if it was not given."""
+    """The path that --checkpoint names. Raises: InputError if it was not given."""
     if not values.checkpoint:
         raise InputError(f"expected --checkpoint=RUN, the folder of a training by {command_line('train')} (--help says more)")
-    return values.checkpoint
+    return path_of(values.checkpoint)

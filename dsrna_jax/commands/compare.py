@@ -15,6 +15,7 @@ from dsrna_jax.errors import InputError
 from dsrna_jax.files import write_whole
 from dsrna_jax.runtime.invocation import command_line, in_users_words
 from dsrna_jax.runtime.paths import check_path
+from dsrna_jax.training.shipped import path_of
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,6 +30,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f"expected one or more RUN, folders of trainings by {command_line('train')} (--help says more)")
     from dsrna_jax.evaluation.folder import home
 
+    runs = [path_of(run) for run in runs]
     out = Path(values.out) if values.out else home(runs[0], "").parent
     check_path(out, "out")
     from dsrna_jax.comparison.latex import latex

@@ -40,10 +40,10 @@ def evaluation_command(
         return config, Path(values.out) if values.out else home(run, folder(config))
 
     def plan(config: Any, values: FlagValues) -> str:
-        return work().planned(config, values.checkpoint)
+        return work().planned(config, checkpoint(values))
 
     def run(config: Any, out: Path, values: FlagValues) -> dict[str, Any]:
-        return work().run(config, values.checkpoint, out, resume=values.resume, devices=values.devices)
+        return work().run(config, checkpoint(values), out, resume=values.resume, devices=values.devices)
 
     return Command(
         name=name,

@@ -22,7 +22,7 @@ from dsrna_jax.runtime.paths import OF_RUNS, SETTINGS, first_in
 from dsrna_jax.runtime.processes import current
 from dsrna_jax.runtime.records import Records, rows
 from dsrna_jax.strict_json import Optional
-from dsrna_jax.training.pretrained import FOLDER as SHIPPED
+from dsrna_jax.training.shipped import FOLDER as SHIPPED
 from dsrna_jax.training.weights_file import SUFFIX
 
 RUNS = "runs"

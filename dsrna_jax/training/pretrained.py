@@ -1,16 +1,13 @@
 """Small trained networks that ship with the package, by name."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from dsrna_jax.errors import InputError, shown
 from dsrna_jax.extras import packages_for
+from dsrna_jax.training.shipped import FOLDER, names
 
 if TYPE_CHECKING:
     from dsrna_jax.training.restore import TrainedNetwork
-
-FOLDER = Path(__file__).with_name("networks")
-"""NAME.safetensors, as `dsrna_jax export` writes it, and its model card NAME.md; `experiments.pretrained` makes both."""
 
 
 @overload
@@ -33,11 +30,10 @@ def pretrained(name: str | None = None) -> "tuple[str, ...] | TrainedNetwork":
     Returns what `training.restore.load` does of a run: `pretrained(name).logits_fn` takes images [batch, 8, 8, 1] in [0, 1].
     Raises: InputError if there is no network of that name, or if packages of the extra `search` are missing.
     """
-    names = tuple(sorted(file.stem for file in FOLDER.glob("*.safetensors")))
     if name is None:
-        return names
-    if name not in names:
-        raise InputError(f"there is no pretrained network {shown(name)}: expected one of {', '.join(names)}")
+        return names()
+    if name not in names():
+        raise InputError(f"there is no pretrained network {shown(name)}: expected one of {', '.join(names())}")
     with packages_for("pretrained networks"):
         from dsrna_jax.training import restore
     return restore.load(FOLDER / f"{name}.safetensors")

@@ -16,7 +16,7 @@ from dsrna_jax.networks.network import Network
 from dsrna_jax.runtime.checkpoint import BEST, Restored, restore_for_eval
 from dsrna_jax.runtime.invocation import command_line
 from dsrna_jax.runtime.run_folder import configuration_of, renewed
-from dsrna_jax.training import weights_file
+from dsrna_jax.training import shipped, weights_file
 from dsrna_jax.training.config import TrainingConfig
 from dsrna_jax.training.setup import trained_network
 
@@ -85,6 +85,9 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
     Raises: InputError if there is no checkpoint, or if it is damaged or not of a training.
     """
     is_file = Path(path).suffix == weights_file.SUFFIX and not Path(path).is_dir()
+    if not (is_file or Path(path).exists()):
+        known = ", ".join(shipped.names())
+        raise InputError(f"no checkpoint in {path}, which is not there: expected the folder of a training, or one of {known}")
     step, metadata, variables = weights_file.read(path) if is_file else _trained_checkpoint(path)
     try:
         metadata = renewed(metadata, TrainingConfig)

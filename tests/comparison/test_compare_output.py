@@ -28,7 +28,7 @@ from dsrna_jax.evaluation.certify.report import summary
 from dsrna_jax.evaluation.folder import home
 from dsrna_jax.genotypes import zoo
 from dsrna_jax.plots.comparison import colour
-from dsrna_jax.training.pretrained import FOLDER
+from dsrna_jax.training.shipped import FOLDER
 
 
 def whole_table(runs):

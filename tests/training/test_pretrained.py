@@ -1,8 +1,10 @@
 """Networks that ship with the package: they load by name, and are those that their model cards describe."""
 
 import hashlib
+import json
 import re
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,11 +13,11 @@ from safetensors.numpy import load_file, save_file
 
 import dsrna_jax
 from dsrna_jax import data
-from dsrna_jax.commands import attack
+from dsrna_jax.commands import attack, certify, compare, export, verify
 from dsrna_jax.commands.process import status
 from dsrna_jax.errors import InputError
 from dsrna_jax.training import restore, weights_file
-from dsrna_jax.training.pretrained import FOLDER
+from dsrna_jax.training.shipped import FOLDER
 
 NAMES = dsrna_jax.pretrained()
 SECTIONS = ["Network", "Data", "Training", "Accuracy", "Under attack", "Certificates", "Verified", "File", "Licence", "Made by"]
@@ -114,6 +116,28 @@ def test_commands_take_a_file(tmp_path, capsys):
     command = ["attack", f"--checkpoint={tmp_path}/network.safetensors", "--examples=10", "--dry_run"]
     assert status(attack.main, command) == 0
     assert "digits test: 10 images" in capsys.readouterr().out
+
+
+def test_commands_take_a_name_unless_a_path_has_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["certify", "--checkpoint=digits_dsrna_cb", "--method=ibp", "--examples=2", "--tries=1", "--attack=none"]
+    assert status(certify.main, command) == 0
+    report = json.loads(Path("runs/digits_dsrna_cb.safetensors_certify_ibp_linf/certify.json").read_text())
+    assert report["checkpoint"]["digest"] == dsrna_jax.pretrained("digits_dsrna_cb").digest
+    assert status(compare.main, ["compare", "digits_dsrna_cb"]) == 0
+    assert "l-infinity certified lower bound, ibp; 2 test images" in capsys.readouterr().out
+    Path("digits_dsrna_cb").mkdir()
+    assert status(certify.main, command) == 1
+    assert "no checkpoint in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [attack, certify, verify, export])
+def test_a_path_that_is_not_there_is_refused_by_the_names_that_could_be_meant(command, capsys):
+    assert status(command.main, ["command", "--checkpoint=digits_dsrna"]) == 1
+    assert (
+        "error: no checkpoint in digits_dsrna, which is not there: expected the folder of a training, or one of digits_dsrna_cb,"
+        in capsys.readouterr().err
+    )
 
 
 def rewritten(path, change):
