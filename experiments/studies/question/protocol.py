@@ -91,7 +91,7 @@ class Protocol(NamedTuple):
 
 def names() -> tuple[str, ...]:
     """The names of the protocols, from the smallest to the largest."""
-    return ("smoke", "digits", "mnist", "cifar10")
+    return ("smoke", "digits", "mnist", "cifar10_small", "cifar10")
 
 
 def protocol(name: str) -> Protocol:
