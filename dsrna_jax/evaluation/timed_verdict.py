@@ -8,7 +8,7 @@ from dsrna_jax.bounds.verifier.verdict import OVER
 from dsrna_jax.runtime.working_time import compiling_time
 
 PROGRAMS = 3  # at most, that are compiled one after the other: of the attack, the root and the sub-problems
-LEAST = 0.5  # share of the timeout that a verdict has for itself, beside compilation
+LEAST = 0.5  # share of the timeout that compilation leaves a verdict; what lasts beyond the timeout does not count
 
 
 def timed_verdict(
@@ -18,7 +18,7 @@ def timed_verdict(
     for _ in range(PROGRAMS + 1):
         before = compiling_time()
         verdict = bounds.verify(f, region, specification, timeout=timeout, **options)
-        worked = verdict.seconds - (compiling_time() - before)
-        if not (verdict.status == "unknown" and verdict.reason.startswith(OVER) and worked < LEAST * timeout):
+        left = timeout - (compiling_time() - before)
+        if not (verdict.status == "unknown" and verdict.reason.startswith(OVER) and left < LEAST * timeout):
             break
     return verdict
