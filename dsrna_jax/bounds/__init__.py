@@ -24,6 +24,9 @@ Methods, from loose and cheap to tight and expensive; `explain` estimates the co
     crown        the same with adaptive slopes (Zhang et al. 2018)                        one per neuron
     alpha_crown  crown with slopes optimised for every bound (Xu et al. 2021)             up to 60 times that of crown
 
+The order is that of most bounds and of means. Slopes that are chosen by each interval can make a single bound of crown looser
+than that of crown_ibp, and looser within a ball than within a larger one, or one of another norm that holds it.
+
 Rounding: bounds are widened by allowances, derived operation by operation (docs/rounding.md). `bound`, `intermediate`, margins
 and certified radii hold for f in real arithmetic and as it is evaluated in float32 or float64. `deviation`, `value_and_deviation`
 and `arithmetic="exact"` allow for the arithmetic of the bounds alone, and there hz_crown by a number of roundings that is not
