@@ -119,11 +119,16 @@ def test_a_csv_is_answered_and_resumed(folder, capsys):
     answers = [("holds.vnnlib", "unsat"), ("fails.vnnlib", "sat")]
     assert [row[:5] for row in competition] == [[folder.name, "n.onnx", vnnlib, "0", result] for vnnlib, result in answers]
     assert "2 instances: 1 unsat, 1 sat; " in capsys.readouterr().out
-    assert (folder / "deep" / "out_counterexamples" / "2.txt").read_text().startswith("sat\n((X_0")
+    assert (
+        (folder / "deep" / "out_counterexamples" / instances.example_file("n.onnx", "fails.vnnlib"))
+        .read_text()
+        .startswith("sat\n((X_0")
+    )
     first = len(CALLS)
     (folder / "instances.csv").write_text("\n".join(lines))
     assert run(f"--instances={folder / 'instances.csv'}", f"--results={results}", "--timeout=3") == 0
     out = capsys.readouterr().out
+    assert f"2 of 4 instances have rows in {results} and are not run again\n" in out
     assert "holds.vnnlib" not in out and "4 instances: 1 unsat, 1 sat, 1 unknown, 1 error" in out
     assert len(CALLS) == first + 1 and CALLS[-1] <= 3
     rows = list(csv.DictReader(results.read_text().splitlines()))
@@ -165,10 +170,10 @@ def test_results_lie_beside_the_instances_by_default(folder, capsys):
 
 
 def test_a_line_with_the_files_of_one_before_it_is_left_out_and_said_to_be(folder, capsys):
-    (folder / "instances.csv").write_text("n.onnx,holds.vnnlib,5\nn.onnx,holds.vnnlib,60\n")
+    (folder / "instances.csv").write_text("\nn.onnx,holds.vnnlib,5\n\nn.onnx,holds.vnnlib,60\n")
     assert run("--instances", folder / "instances.csv") == 0
     out = capsys.readouterr().out
-    assert "2/2 n.onnx holds.vnnlib: the same as line 1, and left out" in out and "1 instances: 1 unsat" in out
+    assert "2/2 n.onnx holds.vnnlib: the same as instance 1, and left out" in out and "1 instances: 1 unsat" in out
 
 
 def test_processes_share_out_the_instances_of_a_csv(folder, monkeypatch, capsys):
@@ -184,7 +189,39 @@ def test_processes_share_out_the_instances_of_a_csv(folder, monkeypatch, capsys)
     assert len(rows) == 5 == len((folder / "v.csv").read_text().splitlines())
     assert out.count("/6 n.onnx") == 6 and out.count("left out") == 1
     assert out.count("5 instances: 1 unsat, 2 sat, 1 unknown, 1 error") == 1
-    assert sorted(file.name for file in (folder / "results_counterexamples").iterdir()) == ["2.txt", "5.txt"]
+    kept = {file.name for file in (folder / "results_counterexamples").iterdir()}
+    assert kept == {instances.example_file("n.onnx", f"{name}.vnnlib") for name in ("fails", "one_box_fails")}
+
+
+def test_instances_before_others_leave_their_counterexamples(folder, capsys):
+    lines = ["n.onnx,fails.vnnlib,5\n", "n.onnx,one_box_fails.vnnlib,5\n", "n.onnx,absent.vnnlib,5\n"]
+    kept = folder / "results_counterexamples"
+    for count in (1, 2, 3):
+        (folder / "instances.csv").write_text("".join(reversed(lines[:count])))
+        assert run("--instances", folder / "instances.csv") == 0
+        if count == 1:
+            (first,) = kept.iterdir()
+            text = first.read_text()
+    assert len(list(kept.iterdir())) == 2 and first.read_text() == text
+    assert "1 of 2 instances have rows" in (out := capsys.readouterr().out) and "undecided" not in out
+    assert run("--instances", folder / "instances.csv") == 0
+    assert "3 of 3 instances have rows" in (out := capsys.readouterr().out) and "; 1 of these are undecided: delete" in out
+
+
+def test_the_file_of_a_counterexample_is_of_its_instance_alone():
+    paths = ["a.onnx", "b/a.onnx", "b/a.onnx.gz", "../a.onnx", "a b.onnx", "a_b.onnx", f"{'n' * 300}.onnx"]
+    names = [instances.example_file(onnx, vnnlib) for onnx in paths for vnnlib in ("p.vnnlib", "/x/p.vnnlib", "p.vnnlib.gz")]
+    assert len(set(names)) == len(names) and all(len(name) < 200 and "/" not in name and " " not in name for name in names)
+    assert names[0].startswith("a-p-") and instances.example_file("a.onnx", "p.vnnlib") == names[0]
+
+
+def test_a_damaged_row_of_results_is_named(folder, capsys):
+    (folder / "instances.csv").write_text("n.onnx,holds.vnnlib,5\n")
+    assert run("--instances", folder / "instances.csv") == 0
+    with (folder / "results.csv").open("a") as file:
+        file.write("n.onnx,hol")
+    assert run("--instances", folder / "instances.csv") == 1
+    assert "results.csv, row 3: expected onnx,vnnlib,timeout,result" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["instances", "results"])

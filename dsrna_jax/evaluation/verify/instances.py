@@ -1,6 +1,7 @@
 """Instances of VNN-COMP: a network (ONNX), a property (VNNLIB) and a timeout; a csv of them, and a csv of results."""
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -57,8 +58,9 @@ def run_instances(
     """Answers the instances of a csv (onnx, vnnlib, timeout; paths relative to it), writes a csv of results, returns its rows.
 
     A row is written as soon as it is known, and instances that have one are not run again. Counterexamples go to the folder of
-    that name with `_counterexamples`. An instance that ends with an exception has the result `error`, with its reason, and so
-    has, until it is known, the one that runs: should it take the whole process with it, the next call goes on behind it.
+    that name with `_counterexamples`, into a file for each instance (`example_file`). An instance that ends with an exception has
+    the result `error`, with its reason, and so has, until it is known, the one that runs: should it take the whole process with
+    it, the next call goes on behind it.
 
     The processes of a run (`runtime.processes`) all call this, and share out the instances that process 0 finds in the csv.
     Process 0 writes; instances that run have no rows then.
@@ -96,18 +98,19 @@ def run_instances(
         waiting = {}
         for number, (onnx, vnnlib, seconds) in enumerate(instances, start=1):
             if (onnx, vnnlib) in waiting:
-                say(f"{number}/{len(instances)} {onnx} {vnnlib}: the same as line {waiting[onnx, vnnlib][0]}, and left out")
+                say(f"{number}/{len(instances)} {onnx} {vnnlib}: the same as instance {waiting[onnx, vnnlib][0]}, and left out")
             else:
                 waiting[onnx, vnnlib] = (number, onnx, vnnlib, seconds if timeout is None else timeout)
-        for row in rows:
-            waiting.pop((row["onnx"], row["vnnlib"]), None)
+        earlier = [row for row in rows if waiting.pop((row["onnx"], row["vnnlib"]), None)]
+        if earlier:
+            say(_kept(earlier, len(instances), results))
         shared = processes.shared_out(answered, processes.decided(sorted(waiting.values())))
         try:
             for (number, *_), (row, counterexample) in shared:
                 if counterexample:
                     examples = results.with_name(f"{results.stem}_counterexamples")
                     examples.mkdir(parents=True, exist_ok=True)
-                    write_whole(examples / f"{number}.txt", counterexample)
+                    write_whole(examples / example_file(row["onnx"], row["vnnlib"]), counterexample)
                 rows.append(row)
                 write_whole(results, _csv(rows))
                 said = f"{row['result']} in {float(row['seconds']):.1f} s ({row['reason']})"
@@ -116,6 +119,20 @@ def run_instances(
             write_whole(results, _csv(rows))
             raise
     return rows
+
+
+def example_file(onnx: str, vnnlib: str) -> str:
+    """The name of the file of an instance's counterexample: those of its two files, and a digest of their paths."""
+    names = (re.sub(r"[^\w.-]", "_", Path(file).name.split(".onnx")[0].split(".vnnlib")[0])[:80] for file in (onnx, vnnlib))
+    digest = hashlib.sha256(f"{onnx}\n{vnnlib}".encode()).hexdigest()[:8]
+    return f"{'-'.join(names)}-{digest}.txt"
+
+
+def _kept(rows: Sequence[dict[str, str]], count: int, results: Path) -> str:
+    """A line about the instances that have rows from earlier calls."""
+    undecided = sum(row["result"] not in ("sat", "unsat") for row in rows)
+    again = f"; {undecided} of these are undecided: delete a row to run its instance again" if undecided else ""
+    return f"{len(rows)} of {count} instances have rows in {results} and are not run again{again}"
 
 
 def _row(onnx: str, vnnlib: str, timeout: float, answer: Answer) -> dict[str, str]:
@@ -145,12 +162,19 @@ def _instances(path: Path) -> list[tuple[str, str, float]]:
 
 
 def _earlier(results: Path) -> list[dict[str, str]]:
-    """The rows of a csv of results; none if there is no file. Raises: InputError if it is another file."""
+    """The rows of a csv of results; none if there is no file. Raises: InputError if it is another file, or a row is damaged."""
     if not results.exists():
         return []
     lines = _csv_rows(results)
-    if not lines or tuple(lines[0]) != _HEADING or not all(map(_is_result, lines[1:])):
-        raise InputError(f"{results} is no csv of results with the columns {','.join(_HEADING)}: give another --results")
+    columns = ",".join(_HEADING)
+    if not lines or tuple(lines[0]) != _HEADING:
+        raise InputError(f"{results} is no csv of results with the columns {columns}: give another --results")
+    for number, row in enumerate(lines[1:], start=2):
+        if not _is_result(row):
+            given = shown(",".join(row))
+            raise InputError(
+                f"{results}, row {number}: expected {columns}, got {given}: delete it, and its instance is run again"
+            )
     return [dict(zip(_HEADING, row, strict=True)) for row in lines[1:]]
 
 
