@@ -16,7 +16,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields the path of a temporary file beside `path`, for the block to write; it takes the place of `path` at the end.
 
     An exception in the block leaves `path` as it was, and removes the temporary file. Raises: InputError if `path` is there and
-    no regular file: a device such as /dev/null would be replaced by a file.
+    no regular file: a device such as /dev/null would be replaced by a file; OSError, of `path`, as where the disk is full.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -26,8 +26,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno and error.filename is None:  # of a full disk
-            error.filename = os.fspath(path)
+        if error.errno and error.filename in (None, temporary, os.fspath(temporary)):  # None on a full disk
+            error.filename, error.filename2 = os.fspath(path), None
         raise
     finally:
         temporary.unlink(missing_ok=True)

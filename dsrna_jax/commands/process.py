@@ -54,6 +54,8 @@ def _outcome(error: BaseException) -> tuple[int, str] | None:
         return error.status, text
     if isinstance(error, RefutedError):
         return 2, f"FAIL: {text}"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return 1, f"error: {error.filename}: {error.strerror}"
     if isinstance(error, InputError | FloatingPointError | OSError):
         return 1, f"error: {text}"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "dsrna_jax").startswith("dsrna_jax"):

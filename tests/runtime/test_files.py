@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dsrna_jax.commands.process import status
 from dsrna_jax.errors import InputError
 from dsrna_jax.files import content_of, replacing, text_of, write_whole
 
@@ -34,6 +35,23 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left on device: '.*/page.html'"):
         write_whole(tmp_path / "page.html", "x")
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(tmp_path, capsys):
+    """The name of a temporary file, of the file itself or of one within it, tells a user nothing."""
+    path = tmp_path / "absent" / "file.txt"
+
+    def write(argv):
+        with replacing(path) as temporary:
+            write_whole(temporary, "x")
+
+    with pytest.raises(FileNotFoundError) as error:
+        write([])
+    assert error.value.filename == str(path)
+    assert status(write, ["write"]) == 1 and capsys.readouterr().err == f"error: {path}: No such file or directory\n"
+    for use in (lambda: write_whole(path, "x"), lambda: os.replace(path, tmp_path / "other")):
+        assert status(lambda _, use=use: use(), ["use"]) == 1
+        assert capsys.readouterr().err == f"error: {path}: No such file or directory\n"
 
 
 def test_a_block_that_writes_nothing_is_an_error_and_replaces_nothing(tmp_path):
