@@ -94,6 +94,9 @@ def _report(genotype: "Architecture", run_dir: Path, values: FlagValues) -> str:
         lines.append(f"  {called(group)}: {', '.join(f'{count} {name}' for name, count in counts)}")
     if not isinstance(genotype, RobNet) and (note := _collapse(genotype, run_dir)):
         lines += ["", f"WARN: {note}"]
+    if (run_dir / "alphas.png").is_file() and config.warmup_epochs >= config.epochs:
+        still = f"warmup_epochs={config.warmup_epochs} of epochs={config.epochs}"
+        lines += ["", f"WARN: the alphas never moved ({still}): these cells are those of their random start"]
     written = ("genotype.json", "cells.png", "alphas.png", "rewards.png", "front.png", "curves.png")
     held = [name for name in written if (run_dir / name).is_file()]
     picture = next((name for name in ("cells.png", "rewards.png") if name in held), "cells.png")

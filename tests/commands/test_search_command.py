@@ -168,6 +168,23 @@ def test_the_command_lines_at_the_end_of_a_search_do_what_they_say(preset, tmp_p
     assert (again, folder) == (dataclasses.replace(config, seed=4), tmp_path / "a run's $folder_seed4")
 
 
+@pytest.mark.parametrize(
+    ("epochs", "pictures", "is_said"), [(1, ["alphas.png"], True), (2, ["alphas.png"], False), (1, [], False)]
+)
+def test_a_search_whose_alphas_never_moved_ends_with_a_warning(tmp_path, epochs, pictures, is_said):
+    folder = SearchFolder(tmp_path / "run")
+    config = dataclasses.replace(PRESETS["smoke"], epochs=epochs, warmup_epochs=1)
+    data = {"examples": 8, "image_shape": [8, 8, 1], "class_names": ["a", "b"], "mean": [0.5], "std": [0.2]}
+    folder.claim({"experiment": "search", "config": dataclasses.asdict(config), "data": data})
+    cell = (("sep_conv_3x3", 0), ("skip_connect", 1))
+    for name in pictures:
+        (tmp_path / "run" / name).touch()
+    genotype = genotypes.Genotype(cell, (2,), cell, (2,))
+    folder.write_genotype(genotype)
+    said = search.COMMAND.report(genotype, tmp_path / "run", flags_of_command(search.COMMAND, []))
+    assert ("WARN: the alphas never moved (warmup_epochs=1 of epochs=1)" in said) == is_said
+
+
 def flags_of_command(command, arguments):
     values = config_flags(command.defaults)
     for name, flag in command.own.items():
