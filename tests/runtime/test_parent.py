@@ -16,7 +16,8 @@ import os, pathlib, signal, sys, time
 from dsrna_jax import parent
 parent._EVERY = 0.05
 def save(number, frame):
-    pathlib.Path(sys.argv[1]).write_text(signal.Signals(number).name)
+    pathlib.Path(sys.argv[1] + ".part").write_text(signal.Signals(number).name)
+    os.rename(sys.argv[1] + ".part", sys.argv[1])
     sys.exit()
 signal.signal(signal.SIGTERM, save)
 parent.end_with_parent()
