@@ -92,6 +92,7 @@ def _instances(values: FlagValues) -> None:
     check_file(results, "results")
     if values.vnncomp:
         check_file(expanded(values.vnncomp), "vnncomp")
+        expanded(values.vnncomp).parent.mkdir(parents=True, exist_ok=True)
     rows = run_instances(values.instances, results, answered_apart(Apart(answering)), timeout)
     if not current().is_first:
         return

@@ -114,8 +114,8 @@ def test_a_csv_is_answered_and_resumed(folder, capsys):
     lines = ["n.onnx,holds.vnnlib,5", "n.onnx, fails.vnnlib, 6", "", "n.onnx,absent.vnnlib,7", "n.onnx,two_rows.vnnlib,8"]
     (folder / "instances.csv").write_text("\n".join(lines[:2]))
     results = folder / "deep" / "out.csv"
-    assert run(f"--instances={folder / 'instances.csv'}", f"--results={results}", f"--vnncomp={folder / 'v.csv'}") == 0
-    competition = list(csv.reader((folder / "v.csv").read_text().splitlines()))
+    assert run(f"--instances={folder / 'instances.csv'}", f"--results={results}", f"--vnncomp={folder / 'new' / 'v.csv'}") == 0
+    competition = list(csv.reader((folder / "new" / "v.csv").read_text().splitlines()))
     answers = [("holds.vnnlib", "unsat"), ("fails.vnnlib", "sat")]
     assert [row[:5] for row in competition] == [[folder.name, "n.onnx", vnnlib, "0", result] for vnnlib, result in answers]
     assert "2 instances: 1 unsat, 1 sat; " in capsys.readouterr().out
