@@ -81,9 +81,10 @@ def load(path: str | os.PathLike) -> TrainedNetwork:
 
     Args:
       path: a run folder (its best checkpoint by held-out images if there is one, else the newest), a folder of
-        checkpoints (the newest), the folder of one, or a file *.safetensors.
+        checkpoints (the newest), the folder of one, a file *.safetensors, or the name of a pretrained network.
     Raises: InputError if there is no checkpoint, or if it is damaged or not of a training.
     """
+    path = shipped.path_of(os.fspath(path))
     is_file = Path(path).suffix == weights_file.SUFFIX and not Path(path).is_dir()
     if not (is_file or Path(path).exists()):
         known = ", ".join(shipped.names())

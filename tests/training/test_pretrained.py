@@ -94,6 +94,7 @@ def test_images_that_a_network_does_not_take_are_refused_in_one_line(networks, i
 def test_a_network_is_what_restore_gives(networks):
     network = networks["digits_pcdarts"]
     assert isinstance(network, restore.TrainedNetwork) and network.image_shape == (8, 8, 1) and len(network.class_names) == 10
+    assert restore.load("digits_pcdarts").digest == restore.load(FOLDER / "digits_pcdarts.safetensors").digest == network.digest
     assert network.architecture == dsrna_jax.zoo.published("PC_DARTS_cifar")
     assert {name for name in NAMES if networks[name].config.is_adversarial} == {n for n in NAMES if n.endswith("_adversarial")}
 
