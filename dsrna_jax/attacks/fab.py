@@ -128,14 +128,17 @@ def to_plane(points: Array, normal: Array, offset: Array, norm: str, iterations:
     room = jnp.where(w > 0, 1 - points, points)
     speed = jnp.abs(jnp.sign(w)) if norm == "linf" else jnp.abs(w)
 
-    def newton(_, time):
+    def newton(state):
+        step, time, _ = state
         moved = speed * ball.per_example(time, points)
         is_free = moved < room
         gained, slope = _total(jnp.abs(w) * jnp.minimum(moved, room)), _total(jnp.where(is_free, jnp.abs(w) * speed, 0))
         ahead = (jnp.abs(missing) - gained) / jnp.where(slope > 0, slope, 1)
-        return jnp.where(slope > 0, time + jnp.maximum(ahead, 0), time)
+        later = jnp.where(slope > 0, time + jnp.maximum(ahead, 0), time)
+        return step + 1, later, (later > time).any()
 
-    time = lax.fori_loop(0, iterations, newton, jnp.zeros_like(missing))
+    start = (0, jnp.zeros_like(missing), jnp.array(True))
+    _, time, _ = lax.while_loop(lambda state: (state[0] < iterations) & state[2], newton, start)
     return jnp.sign(w) * jnp.minimum(speed * ball.per_example(time, points), room)
 
 

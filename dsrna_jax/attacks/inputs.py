@@ -14,6 +14,7 @@ from dsrna_jax import inputs
 from dsrna_jax.attacks import ball
 from dsrna_jax.attacks.result import AttackResult, LogitsFn
 from dsrna_jax.errors import InputError
+from dsrna_jax.kernels.borders import derived_once
 from dsrna_jax.kernels.own_convolutions import with_own_convolutions
 
 Arguments = ParamSpec("Arguments")
@@ -32,7 +33,7 @@ class AttackedNetwork:
         self.logits_fn, self.images, self.dtype = with_own_convolutions(logits_fn), images, dtype
 
     def __call__(self, points: Array, *key: Array) -> Array:
-        return self.logits_fn(self.rounded(points), *key).astype(self.dtype)
+        return self.logits_fn(derived_once(self.rounded(points)), *key).astype(self.dtype)
 
     def rounded(self, points: Array) -> Array:
         """The points as the network gets them."""

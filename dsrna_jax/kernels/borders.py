@@ -25,6 +25,17 @@ def _(primals, tangents):
     return *primals, border_p.bind(*tangents)
 
 
+@jax.custom_jvp
+def derived_once(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x, whose derivative meets several consumers: it is computed once, where XLA would compute it in each of them."""
+    return x
+
+
+@derived_once.defjvp
+def _(primals, tangents):
+    return *primals, apart_p.bind(border_p.bind(*tangents))
+
+
 def apart(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x, which a CPU computes by a loop of its own.
 

@@ -106,16 +106,17 @@ def crown_radius(logits_fn: Callable, images: Any, labels: Any) -> float:
     import jax
 
     from dsrna_jax import bounds
-    from dsrna_jax.evaluation.certify.bisection import bisected
+    from dsrna_jax.evaluation.certify.radius_search import largest_radii, lost_share
     from dsrna_jax.runtime import sharding
 
     def margins(radius):
         return bounds.margin(logits_fn, images, labels, radius=radius, method="crown")
 
     margins = jax.jit(margins, compiler_options=sharding.compiler_options(sharding.mesh(1)))
+    clean = np.asarray(margins(np.zeros(len(labels), np.float32)), float)
     search = {"start": 1e-3, "limit": 1.0, "steps": 14, "accuracy": 0.01}
-    found = bisected(lambda radius: np.asarray(margins(radius))[None] > 0, 1, np.ones(len(labels), bool), **search)
-    return float(found.mean())
+    radii = largest_radii(lambda radius: lost_share(clean, np.asarray(margins(radius)))[None], 1, clean > 0, **search)
+    return float(radii.mean())
 
 
 def correlations(rows: list[dict[str, float]]) -> str:

@@ -10,9 +10,9 @@ from jax.tree_util import Partial
 from dsrna_jax.attacks.keys import example_keys
 from dsrna_jax.errors import InputError, RefutedError
 from dsrna_jax.evaluation.certify.attack_radii import attack_radii, check_not_refuted
-from dsrna_jax.evaluation.certify.bisection import bisected, largest_radius
 from dsrna_jax.evaluation.certify.exact_radii import verified_radii
 from dsrna_jax.evaluation.certify.radii import TARGETS, certified_radii, rivals
+from dsrna_jax.evaluation.certify.radius_search import box_diameter, largest_radii, lost_share
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = {"w": np.float32(RANDOM.normal(size=(12, 5)) / 4), "b": np.float32(RANDOM.normal(size=5) / 8)}
@@ -130,38 +130,76 @@ def test_rivals_are_the_classes_of_each_target():
     assert (targets[1:].sum(2) == 1).all()
 
 
-def test_bisection_returns_a_radius_that_held_even_if_not_monotone():
+def test_search_returns_a_radius_that_held_even_if_not_monotone():
     tried = []
 
-    def holds(radius):
+    def lost(radius):
         tried.append(radius.copy())
         edges = np.array([0.3, 1e-9, 0.0, 9.0, 0.3])
         in_a_gap = (np.arange(5) == 4) & (radius > 0.05) & (radius < 0.2)
-        return ((radius <= edges) & ~in_a_gap)[None]
+        return np.where((radius <= edges) & ~in_a_gap, 0, np.inf)[None]
 
     right = np.array([True] * 5)
-    radii = bisected(holds, 1, right, start=0.1, limit=2.0, steps=40, accuracy=0.01)[0]
+    radii = largest_radii(lost, 1, right, start=0.1, limit=2.0, steps=40, accuracy=0.01)[0]
     np.testing.assert_allclose(radii[:4], [0.3, 1e-9, 0, 2.0], rtol=0.01)
     assert 0.049 < radii[4] < 0.0501  # what begins in the gap ends below it
     for example, radius in enumerate(radii):
         assert radius in [0, *(float(t[example]) for t in tried)]
 
 
-def test_bisection_keeps_to_its_steps_and_shares_tried_radii_between_groups():
+@pytest.mark.parametrize("seed", range(5))
+def test_search_finds_the_edge_whatever_is_lost_below_it(seed):
+    """Powers that grow, steps, explosions, NaN: the radius that is returned held, and one that is 1 % larger did not."""
+    draws = np.random.default_rng(seed)
+    edges, power = 10 ** draws.uniform(-6, -0.1, 64), draws.uniform(0.1, 8, 64)
+
+    def lost(radius):
+        share = (radius / edges) ** power
+        explodes, knows_nothing = draws.random(64) < 0.3, draws.random(64) < 0.3
+        share = np.where((share > 1) & explodes, draws.choice([1e30, np.inf, np.nan], 64), share)
+        return np.where((share < 1) & knows_nothing, 0, share)[None]
+
+    radii = largest_radii(lost, 1, np.ones(64, bool), start=0.05, limit=1.0, steps=60, accuracy=0.01)[0]
+    assert (radii < edges).all() and (radii >= edges / 1.0101).all()
+
+
+def test_secants_take_far_fewer_tries_than_bisection():
+    tries = {}
+
+    for name, told in (("secant", lambda share: share), ("bisection", lambda share: np.where(share < 1, 0, np.inf))):
+        tries[name] = 0
+
+        def lost(radius, name=name, told=told):
+            tries[name] += 1
+            bound = radius / np.array([0.004, 0.02, 0.3])
+            return told(np.expm1(bound) / np.expm1(1))[None]  # bounds explode beyond the edge
+
+        radii = largest_radii(lost, 1, np.ones(3, bool), start=0.05, limit=1.0, steps=40, accuracy=0.01)[0]
+        np.testing.assert_allclose(radii, [0.004, 0.02, 0.3], rtol=0.0101)
+    assert tries["secant"] <= 0.6 * tries["bisection"]
+
+
+def test_search_keeps_to_its_steps_and_shares_tried_radii_between_groups():
     tried = []
 
-    def holds(radius):
+    def lost(radius):
         tried.append(radius)
-        return np.stack([radius <= 0.3, radius <= 0.3])
+        return np.stack([radius / 0.3, radius / 0.3])
 
-    first = bisected(holds, 2, np.array([True]), start=0.1, limit=1.0, steps=40, accuracy=0.01)
+    first = largest_radii(lost, 2, np.array([True]), start=0.1, limit=1.0, steps=40, accuracy=0.01)
     assert first[0] == first[1] and len(tried) < 12
     tried.clear()
-    bisected(holds, 2, np.array([True]), start=0.1, limit=1.0, steps=3, accuracy=1e-9)
+    largest_radii(lost, 2, np.array([True]), start=0.1, limit=1.0, steps=3, accuracy=1e-9)
     assert len(tried) == 6
     tried.clear()
-    assert bisected(holds, 2, np.array([False]), start=0.1, limit=1.0, steps=3, accuracy=0.1).max() == 0 and not tried
+    assert largest_radii(lost, 2, np.array([False]), start=0.1, limit=1.0, steps=3, accuracy=0.1).max() == 0 and not tried
 
 
-def test_the_largest_radius_is_the_diagonal_of_the_box():
-    assert largest_radius("linf", (8, 8, 1)) == 1.0 and largest_radius("l2", (8, 8, 1)) == 8.0
+def test_less_than_all_is_lost_where_and_only_where_a_bound_is_positive():
+    clean, margin = np.array([1.0, 1.0, 1.0, 1e-30, 0.0, 0.0]), np.array([1e-30, 0.0, np.nan, -1.0, 0.0, -1.0])
+    np.testing.assert_array_equal(lost_share(clean, margin) < 1, [True, False, False, False, False, False])
+    np.testing.assert_allclose(lost_share(np.array([4.0]), np.array([1.0])), 0.75)
+
+
+def test_the_diameter_of_the_box_is_its_diagonal():
+    assert box_diameter("linf", (8, 8, 1)) == 1.0 and box_diameter("l2", (8, 8, 1)) == 8.0

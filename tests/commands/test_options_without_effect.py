@@ -93,8 +93,8 @@ def test_options_of_an_attack_that_a_training_does_not_make_are_refused(preset, 
     ("kind", "idle"),
     [
         ("bounds", {"timeout", "sigma", "n0", "n", "alpha"}),
-        ("verify", {"arithmetic", "chunk", "attack", "attack_steps", "sigma", "n0", "n", "alpha"}),
-        ("smoothing", {"arithmetic", "clip", "tries", "timeout", "attack", "attack_steps"}),
+        ("verify", {"arithmetic", "chunk", "per_target", "attack", "attack_steps", "sigma", "n0", "n", "alpha"}),
+        ("smoothing", {"arithmetic", "clip", "per_target", "tries", "timeout", "attack", "attack_steps"}),
         ("standard", {"restarts", "last_iterate"}),
     ],
 )

@@ -15,7 +15,7 @@ from dsrna_jax.attacks.keys import KeyOrKeys, example_keys
 from dsrna_jax.attacks.predictions import are_fooled, as_partial, clean_predictions, predictions
 from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.errors import InputError, RefutedError
-from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, bisected, largest_radius
+from dsrna_jax.evaluation.certify.radius_search import FIRST_RADIUS, box_diameter, largest_radii
 
 
 def attack_radii(
@@ -44,20 +44,20 @@ def attack_radii(
     _, classes = clean_predictions(network, images, labels, len(images))
     smallest = np.where(classes == labels, np.inf, 0.0)
 
-    def withstands(radius):
+    def lost(radius):
         points = attacked(network, images, labels, keys, radius=radius, name=attack, norm=norm, steps=steps)
         is_fooled = are_fooled(predictions(network, points), labels)
         delta = (np.asarray(points, np.float64) - np.asarray(images, np.float64)).reshape(len(images), -1)
         sizes = np.abs(delta).max(1) if norm == "linf" else np.sqrt(np.square(delta).sum(1))
         smallest[:] = np.where(is_fooled, np.minimum(smallest, sizes), smallest)
-        return ~is_fooled[None]
+        return np.where(is_fooled, np.inf, 0.0)[None]
 
-    limit = largest_radius(norm, images.shape[1:])
+    limit = box_diameter(norm, images.shape[1:])
     if attack == "pgd":
         start = FIRST_RADIUS[norm]
-        bisected(withstands, 1, smallest > 0, start=start, limit=limit, steps=tries, accuracy=0.01, pause=pause)
+        largest_radii(lost, 1, smallest > 0, start=start, limit=limit, steps=tries, accuracy=0.01, pause=pause)
     else:
-        withstands(np.full(len(images), limit, np.float32))
+        lost(np.full(len(images), limit, np.float32))
         pause()
     return smallest
 

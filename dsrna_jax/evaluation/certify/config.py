@@ -31,6 +31,7 @@ class CertificationConfig:
                         of="method!=smoothing")  # fmt: skip
     chunk: int = option(64, "entries bounded at a time (crown, fastlin), or noisy images of an example (smoothing)", "[1, 65536]",
                         of="method!=verify")  # fmt: skip
+    per_target: bool = option(True, "radii against single targets too, as CNN-Cert reports them: twice the time", of=_OF_BOUNDS)
     tries: int = option(20, "most radii tried for an example and target", "[1, 1000]", of="method!=smoothing")
     timeout: float = option(60.0, "seconds for a radius tried, of an image (verify)", "(0, 1e9]", of="method=verify")
     attack: str = option("pgd", "attack that looks for the smallest perturbation, an upper bound of the radius",

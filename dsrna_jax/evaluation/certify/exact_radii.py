@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from dsrna_jax import bounds, inputs
 from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
-from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, is_settled, largest_radius, next_radius
+from dsrna_jax.evaluation.certify.radius_search import FIRST_RADIUS, box_diameter, is_settled, next_radius
 from dsrna_jax.evaluation.timed_verdict import timed_verdict
 
 INTERMEDIATE = "hz_crown"  # the method of the bounds that all sub-problems share
@@ -58,7 +58,7 @@ def verified_radii(
     classes = inputs.class_count(jax.eval_shape(network, images), len(images))
     inputs.check_labels(labels, len(images), classes)
     correct = np.asarray(jax.jit(lambda f, x: f(x))(network, images)).argmax(1) == labels
-    limit, brackets = largest_radius("linf", images.shape[1:]), []
+    limit, brackets = box_diameter("linf", images.shape[1:]), []
     for image, label, is_correct in zip(np.asarray(images), labels, correct, strict=True):
         specification = bounds.Specification.of_label(jnp.array([label]), classes)
 

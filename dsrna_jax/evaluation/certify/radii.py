@@ -1,7 +1,7 @@
 """Certified radii around each example, against several targets: lower bounds of the distance to the decision boundary."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from dsrna_jax.attacks.keys import KeyOrKeys, example_keys
 from dsrna_jax.attacks.predictions import as_partial
 from dsrna_jax.attacks.result import LogitsFn
 from dsrna_jax.errors import InputError
-from dsrna_jax.evaluation.certify.bisection import FIRST_RADIUS, bisected, largest_radius
+from dsrna_jax.evaluation.certify.radius_search import FIRST_RADIUS, box_diameter, largest_radii, lost_share
 from dsrna_jax.runtime import sharding
 
 MINIMUM = "minimum"  # over all wrong classes: no perturbation of this size changes the class
@@ -29,6 +29,7 @@ def certified_radii(
     labels: Int[np.ndarray, " batch"],
     key: KeyOrKeys | None = None,
     *,
+    targets: Sequence[str] = TARGETS,
     norm: str = "linf",
     method: str = "crown_ibp",
     clip: tuple[float, float] | None = None,
@@ -39,12 +40,13 @@ def certified_radii(
     mesh: Mesh | None = None,
     pause: Callable[[], None] = lambda: None,
 ) -> Float[np.ndarray, "target batch"]:
-    """Certified radii against each of `TARGETS`, in that order: lower bounds; 0 for misclassified images.
+    """Certified radii against each of the targets, in that order: lower bounds; 0 for misclassified images.
 
     Unlike `bounds.certified_radius`, the search is on the host, and each evaluation bounds the margins against all classes.
 
     Args:
       key: draws the class of the target "random".
+      targets: some of `TARGETS`.
       norm, method, clip, chunk, arithmetic: as in `bounds.margin`.
       steps: the most radii that are tried for a target.
       accuracy: relative, of the search.
@@ -63,18 +65,22 @@ def certified_radii(
     logits = np.asarray(jax.jit(sharding.by_example(lambda f, images: f(images), mesh))(network, images))
     if not np.isfinite(logits).all():
         raise InputError("logits are not finite: expected those of a network whose training went well")
-    chosen, correct = rivals(logits, labels, draws), logits.argmax(1) == labels
+    chosen = rivals(logits, labels, draws)[[TARGETS.index(target) for target in targets]]
+    correct = logits.argmax(1) == labels
 
     options = {"norm": norm, "method": method, "clip": clip, "chunk": chunk, "arithmetic": arithmetic, "mesh": mesh}
 
-    def holds(radius):
-        margins = margins_of(network, images, labels, radius=radius, **options)
-        is_normal = np.asarray(radius) >= np.finfo(np.float32).tiny  # smaller ones count as 0 in some operations
-        return np.asarray(((np.asarray(margins) > 0) | ~chosen).all(-1)) & is_normal
+    clean = _clean_margins(logits, labels)
 
-    limit = largest_radius(norm, images.shape[1:])
-    return bisected(
-        holds, len(TARGETS), correct, start=FIRST_RADIUS[norm], limit=limit, steps=steps, accuracy=accuracy, pause=pause
+    def lost(radius):
+        margins = np.asarray(margins_of(network, images, labels, radius=radius, **options), float)
+        shares = np.where(chosen, lost_share(clean, margins), -np.inf).max(-1)
+        is_normal = np.asarray(radius) >= np.finfo(np.float32).tiny  # smaller ones count as 0 in some operations
+        return np.where(is_normal, shares, np.inf)
+
+    limit = box_diameter(norm, images.shape[1:])
+    return largest_radii(
+        lost, len(targets), correct, start=FIRST_RADIUS[norm], limit=limit, steps=steps, accuracy=accuracy, pause=pause
     )
 
 
@@ -110,7 +116,18 @@ def rivals(
       draws: uniform in [0, 1), which choose the random targets.
     """
     batch, classes = logits.shape
-    others = np.arange(classes - 1) + (np.arange(classes - 1) >= labels[:, None])
+    others = _other_classes(labels, classes)
     ranked = np.argsort(-np.take_along_axis(logits, others, 1), axis=1, kind="stable")
     chosen = np.stack([(draws * (classes - 1)).astype(int), ranked[:, -1], ranked[:, 0]])
     return np.concatenate([np.ones((1, batch, classes - 1), bool), chosen[..., None] == np.arange(classes - 1)])
+
+
+def _clean_margins(logits, labels):
+    """Margins of the label against the other classes, in ascending order, as `bounds.class_margins` bounds them."""
+    logits = logits.astype(float)
+    own = np.take_along_axis(logits, labels[:, None], 1)
+    return own - np.take_along_axis(logits, _other_classes(labels, logits.shape[1]), 1)
+
+
+def _other_classes(labels, classes):
+    return np.arange(classes - 1) + (np.arange(classes - 1) >= labels[:, None])

@@ -127,7 +127,7 @@ def _explanation(config: CertificationConfig, setup: EvaluationSetup) -> tuple[s
             f"{explained}\neach image by itself: branch and bound at up to {config.tries} radii, of {config.timeout:g} s each",
             None,
         )
-    times = f"up to {config.tries} times that for each of {len(TARGETS)} targets"
+    times = f"up to {config.tries} times that" + (f" for each of {len(TARGETS)} targets" if config.per_target else "")
     return f"{explained}\na batch of {size} by {config.method}: {times}", None
 
 
@@ -158,12 +158,13 @@ def _batch_row(
             network, images[:count], labels[:count], clip=clip, timeout=config.timeout, steps=config.tries, pause=pause
         )
         return row | {"radius": {MINIMUM: verified.certified.tolist()}, "attack_radius": verified.attacked.tolist()}
+    targets = TARGETS if config.per_target else (MINIMUM,)
     radii = certified_radii(
-        network, images, labels, keys(_TARGET), norm=config.norm, method=config.method,
+        network, images, labels, keys(_TARGET), targets=targets, norm=config.norm, method=config.method,
         arithmetic=config.arithmetic, clip=clip, chunk=config.chunk, steps=config.tries,
         mesh=setup.mesh, pause=pause,
     )  # fmt: skip
-    row["radius"] = {target: values[:count].tolist() for target, values in zip(TARGETS, radii, strict=True)}
+    row["radius"] = {target: values[:count].tolist() for target, values in zip(targets, radii, strict=True)}
     if config.attack != "none":
         sizes = attack_radii(
             logits_fn, images, labels, keys(_ATTACK), attack=config.attack, norm=config.norm, steps=config.attack_steps,
