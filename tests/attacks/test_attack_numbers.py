@@ -73,6 +73,12 @@ def test_attacks_do_not_depend_on_the_scale_of_logits(name):
         assert np.asarray(result.success).all(), (scale, result.success)
 
 
+@names
+def test_the_gradient_of_a_step_is_computed_once_whatever_reads_it(name):
+    program = str(jax.make_jaxpr(lambda images: attacked(name, images=images))(X))
+    assert (" apart " in program) == (name != "square")  # which takes none
+
+
 def broken(x):
     """NaN at every point that is not the image itself."""
     return jnp.where((x == jnp.asarray(X)).all((1, 2, 3))[:, None], linear(W, x), jnp.nan)
