@@ -203,3 +203,10 @@ def test_less_than_all_is_lost_where_and_only_where_a_bound_is_positive():
 
 def test_the_diameter_of_the_box_is_its_diagonal():
     assert box_diameter("linf", (8, 8, 1)) == 1.0 and box_diameter("l2", (8, 8, 1)) == 8.0
+
+
+def test_radii_against_some_targets_are_those_of_all_within_the_accuracy():
+    every = certified_radii(LINEAR, X, LABELS, KEYS, method="ibp", arithmetic="exact")
+    for targets in (("minimum",), ("least_likely", "random")):
+        some = certified_radii(LINEAR, X, LABELS, KEYS, targets=targets, method="ibp", arithmetic="exact")
+        np.testing.assert_allclose(some, every[[TARGETS.index(target) for target in targets]], rtol=0.0101)
